@@ -288,13 +288,24 @@ class Acts:
         return drafts
 
     @_once
-    def commit(self, connection: Connection, stamp: Stamp, record: int, *, open_labels: bool = False) -> list[Draft]:
+    def commit(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        *,
+        open_labels: bool = False,
+        all_sentences: bool = False,
+    ) -> list[Draft]:
         """Mark the coding of a record as finished by this person.
 
         Parameters
         ----------
         open_labels
             Whether labels without an answer are allowed; they count as not judged.
+        all_sentences
+            Whether the person went through all sentences, so that a sentence that is not marked does not support the
+            label.
 
         Raises
         ------
@@ -311,7 +322,22 @@ class Acts:
             names = ", ".join(self.codebook.names[key] for key in missing)
             many = "labels have" if len(missing) > 1 else "label has"
             raise Refused(f"{len(missing)} {many} no answer yet: {names}")
-        return [Draft("commit", record, "code")]
+        drafts = [Draft("commit", record, "code")]
+        if all_sentences:
+            table = schema.current
+            marks = connection.execute(
+                select(table.c.label, table.c.sentences).where(
+                    table.c.record == record,
+                    table.c.stage == "code",
+                    table.c.coder == stamp.coder,
+                    table.c.label.in_(answered),
+                )
+            )
+            drafts[:0] = [
+                Draft("evidence", record, "code", row.label, {"sentences": json.loads(row.sentences), "complete": True})
+                for row in marks
+            ]
+        return drafts
 
     @_once
     def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:

@@ -146,7 +146,8 @@ def done(visit: Visit) -> Response:
     if missing and "open_labels" not in visit.form:
         return visit.show_again(_show(visit, record, missing[0].label.key, missing=missing), f"/code?record={record}")
     try:
-        visit.workspace.acts.commit(visit.stamp(), record, open_labels=True)
+        every = visit.text("all_sentences") == "1"
+        visit.workspace.acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
     except Outdated:
         return _conflict(visit, record)
     with visit.workspace.store.write() as connection:

@@ -119,7 +119,7 @@ def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
             entry,
             coder,
             STAGE,
-            labels=(workspace.codebook.relevance.key,),
+            labels=(),  # the page shows no suggestion on relevance
             at=utc_now(),
             model_id=read_fact(connection, "model_id"),
             seed=workspace.seed,

@@ -82,7 +82,7 @@ def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any
         (lambda acts: acts.skip(stamp(ANN), 1, "read"), "a review has no stage 'read'", 422),
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 1), "nobody has judged this record yet", 409),
         (lambda acts: acts.settle(stamp(CAT), 1, "read", EDIBLE, 1), "a review has no stage 'read'", 422),
-        (lambda acts: acts.settle(stamp(CAT), 1, "screen", APPLE, 1), "screening has the label edible only", 422),
+        (lambda acts: acts.settle(stamp(CAT), 1, "screen", APPLE, 1), "screening has only the label edible", 422),
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 2), "settles a label with yes or no", 422),
         (lambda acts: acts.settle(stamp(CAT), 1, "code", APPLE, 1, sentences=[3]), "has 3 sentences", 422),
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 0, reason="x"), "'x' is not in the plan", 422),

@@ -14,7 +14,7 @@ from mechtag.review.codings import FINAL, coders_codings, final_codings, unassis
 from mechtag.review.sight import show
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, write_fact
-from tests.support.review_site import NOW, add_person, make_review, papers
+from tests.support.review_site import NOW, Browser, add_person, make_review, papers
 
 
 @pytest.fixture
@@ -110,3 +110,20 @@ def test_codes_of_people_who_were_withdrawn_are_left_out(review: Workspace) -> N
     assert rows(review, coder=ann) == []
     with review.store.read() as connection:
         assert final_codings(connection) == []
+
+
+def test_the_box_that_all_sentences_were_read_makes_marks_complete(review: Workspace, tmp_path: Path) -> None:
+    review.acts.change_plan(Stamp(1), "coders_code", 1)
+    browser = Browser(review, 1)
+    for label, value in (("apple", 1), ("pear", 0)):
+        review.acts.code(Stamp(1), 1, label, value)
+    review.acts.mark(Stamp(1), 1, "apple", [0])
+    assert "I went through all sentences" in browser.get("/code?record=1")
+    browser.post("/code/done", record=1, all_sentences="1")
+    found = {row.label: (row.sentences, row.sentences_complete) for row in rows(review)}
+    assert found == {"apple": ((0,), True), "pear": ((), True)}
+    review.acts.undo(Stamp(1))
+    assert rows(review) == []
+    browser.post("/code/done", record=1)
+    found = {row.label: (row.sentences, row.sentences_complete) for row in rows(review)}
+    assert found == {"apple": ((0,), False), "pear": (None, False)}
