@@ -59,7 +59,7 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the known faults of the gold standard; they are not corrected.
+    """Describe the known faults of the gold standard, without correcting these faults.
 
     Returns
     -------

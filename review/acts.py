@@ -423,7 +423,9 @@ class Acts:
             )
         ).first()
         if done is None:
-            raise Refused("this person has not judged the record, so it cannot be sent back", 409)
+            raise Refused(
+                "this person has not judged the record, so the record cannot be sent back to this person", 409
+            )
         content = {"coder": coder, "message": message}
         return [Draft("reopen", record, stage, None, content)]
 

@@ -34,7 +34,7 @@ _NUMBERS = ("into", "other")
 
 
 class Journal:
-    """Appends each event that was committed to the database to the files of the log.
+    """Copies each event from the database to the files of the log, once the event is committed.
 
     Parameters
     ----------

@@ -74,8 +74,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     path = Path(project.settings.train.records)
     if not is_table(path):
         raise MechtagError(
-            f"{project.settings.train.records}: this project trains on coded records from this place, so the codes of "
-            "the review are not added by themselves; export them, and add them with 'mechtag retrain'"
+            f"{project.settings.train.records}: the settings name these coded records for training, so the codes of "
+            "the review are not added automatically; export the codes, and add them with 'mechtag retrain'"
         )
     if path.exists() and _sha256(path) != former_sha256:
         raise MechtagError(

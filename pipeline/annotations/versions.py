@@ -86,7 +86,7 @@ class Additions:
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding to hash, without newer fields that have their default values.
+    """Return the fields of a coding that are hashed: all fields except newer fields with default values.
 
     The hashes of old versions thus remain valid.
     """

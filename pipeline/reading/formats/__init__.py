@@ -1,8 +1,8 @@
 """Readers of search exports, one module for each format.
 
-Each module parses a file into entries (``read``) and maps the fields of an entry to attributes of a record
-(``clean``); `build_record` makes the records. To add a format, write a module and list it in `FORMATS`. Files that
-are not search exports are refused with advice on what to export instead.
+Each module parses a file into entries (``read``) and maps the fields of an entry to attributes of a record (``clean``);
+`build_record` then creates the records. To add a format, write a module and list it in `FORMATS`. Files that are not
+search exports are refused with advice on what to export instead.
 """
 
 from __future__ import annotations
