@@ -186,7 +186,8 @@ def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
     source, *others = (source for _, source in unpack(Source(path)))
     if others:
         raise MechtagError(
-            f"{path} is an archive of {len(others) + 1} files, but mechtag expects one file of {expected}; pass only this file"
+            f"{path} is an archive of {len(others) + 1} files, but mechtag expects one file of {expected}; "
+            "pass only this file"
         )
     if ".jsonl" in path.suffixes:
         return _json_rows(path, source.text)
