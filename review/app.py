@@ -101,8 +101,8 @@ def _error_page(status: int, title: str, message: str) -> HTMLResponse:
 
 def _refused(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, Refused) else 422
-    text = str(error)
-    return _error_page(status, "This was not possible", text[:1].upper() + text[1:])
+    text = str(error).removesuffix(".")
+    return _error_page(status, "This was not possible", f"{text[:1].upper()}{text[1:]}.")
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from mechtag.review.store import schema
 
@@ -12,10 +12,8 @@ STATES = ("open", "waiting", "conflict", "referred", "settled")
 
 def count_states(connection: Connection, stage: str) -> dict[str, int]:
     """Return the number of records in each state at a stage."""
-    table = schema.need
-    rows = connection.execute(
-        select(table.c.state, func.count()).where(table.c.stage == stage).group_by(table.c.state)
-    ).all()
+    table = schema.tally
+    rows = connection.execute(select(table.c.state, table.c.number).where(table.c.stage == stage)).all()
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
 
 
@@ -32,12 +30,22 @@ def count_judged(connection: Connection, coder: int, stage: str) -> int:
 def count_waiting(connection: Connection, coder: int, stage: str) -> int:
     """Return the number of records that a person can still judge at a stage."""
     need, current = schema.need, schema.current
-    judged = exists().where(
-        current.c.record == need.c.record,
-        current.c.stage == stage,
-        current.c.coder == coder,
-        current.c.committed == 1,
+    # From the person's own records to their states, never over all records.
+    judged = (
+        select(current.c.record)
+        .distinct()
+        .where(current.c.coder == coder, current.c.stage == stage, current.c.committed == 1)
     )
-    return connection.execute(
-        select(func.count()).where(need.c.stage == stage, need.c.state.in_(("open", "waiting")), ~judged)
+    mine = judged.subquery()
+    done = connection.execute(
+        select(func.count())
+        .select_from(mine)
+        .where(
+            select(need.c.state)
+            .where(need.c.record == mine.c.record, need.c.stage == stage)
+            .scalar_subquery()
+            .in_(("open", "waiting"))
+        )
     ).scalar_one()
+    states = count_states(connection, stage)
+    return states["open"] + states["waiting"] - done

@@ -260,6 +260,15 @@ need = _table(
     Index("need_by_state", "stage", "state"),
 )
 
+# Number of records by stage and state, so that no page counts all records. Triggers on ``need`` keep it.
+tally = _table(
+    "tally",
+    Column("stage", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    PrimaryKeyConstraint("stage", "state"),
+)
+
 joined = _table(
     "joined",
     Column("record", ForeignKey("record.id"), nullable=False),
@@ -391,7 +400,12 @@ fact = _table(
 #: Tables that are derived from events, in the order in which they can be emptied.
 DERIVED = (current, final, need, joined, apart, note, tag, skip, setting)
 
-#: What SQLAlchemy has no words for: the log is append-only, and the text of records can be searched.
+_COUNT_NEW = """
+    INSERT INTO tally VALUES (new.stage, new.state, 1) ON CONFLICT (stage, state) DO UPDATE SET number = number + 1;
+"""
+_COUNT_OLD = "UPDATE tally SET number = number - 1 WHERE stage = old.stage AND state = old.state;"
+
+#: What SQLAlchemy has no words for: the log is append-only, states are counted, and records can be searched.
 STATEMENTS = (
     """
     CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
@@ -407,6 +421,9 @@ STATEMENTS = (
     WHEN EXISTS (SELECT 1 FROM event WHERE seq = new.seq OR (client_id = new.client_id AND part = new.part))
     BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
     """,
+    f"CREATE TRIGGER need_is_added AFTER INSERT ON need BEGIN {_COUNT_NEW} END",
+    f"CREATE TRIGGER need_is_removed AFTER DELETE ON need BEGIN {_COUNT_OLD} END",
+    f"CREATE TRIGGER need_is_changed AFTER UPDATE ON need BEGIN {_COUNT_OLD} {_COUNT_NEW} END",
     """
     CREATE VIRTUAL TABLE record_fts USING fts5(
         title, abstract, authors, keywords,

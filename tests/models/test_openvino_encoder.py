@@ -325,7 +325,7 @@ def test_the_peak_and_the_work_are_measured_in_operations(
 
 
 def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings: Settings, tmp_path: Path) -> None:
-    params = {"codebook": str(Path(settings.codebook).absolute()), "encoder": {"name": settings.encoder.name}}
+    params = {"codebook": str(Path(settings.codebook).absolute()), "encoder": {"name": str(settings.encoder.name)}}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")
     shared = ("tag", tmp_path / "one.ris", "--model", model_folder, "--project", tmp_path, "-o")

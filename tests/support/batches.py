@@ -84,7 +84,7 @@ def toy_model(
         codebook=codebook,
         codebook_sha256=codebook.sha256,
         # The name in the default settings.
-        encoder=EncoderConfig(**EncoderSettings().model_dump() | {"sha256": "toy", "tuned_sha256": ""}),
+        encoder=EncoderConfig(**EncoderSettings().model_dump(mode="json") | {"sha256": "toy", "tuned_sha256": ""}),
         seed=1,
         settings={},
         data={},

@@ -1,0 +1,225 @@
+"""Every screen in a browser: no fault that axe-core finds, nothing wider than the window, and all by keyboard."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import insert
+
+from mechtag.core.records import Record
+from mechtag.review.acts import Stamp, utc_now
+from mechtag.review.jobs import accuracy, exporting
+from mechtag.review.jobs.importing import JOBS
+from mechtag.review.jobs.worker import do_next
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_browser import MARKS, chromium, watch
+from tests.support.review_live import KEY, Served
+from tests.support.review_site import Browser as Client
+from tests.support.review_site import add_person, make_review, papers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = MARKS
+
+LONG = Record(
+    record_id="text:long",
+    title="A randomised trial of supercalifragilisticexpialidocious" * 4 + " and of its discontents" * 12,
+    abstract="BACKGROUND: Apples grow in many orchards. " + "Pears were pressed by people who did not know why. " * 40,
+    authors=tuple(f"Author-with-a-very-long-name {number}" for number in range(9)),
+    journal="Journal of Journals" * 8,
+    keywords=tuple(f"term {number}" for number in range(40)),
+    year=2020,
+    doi="10.1/" + "long" * 30,
+)
+EMPTY = Record(record_id="text:empty", title="A paper without an abstract")
+# Finds what sticks out of the window although the window does not scroll.
+OUTSIDE = """() => [...document.querySelectorAll("main *, header *")].filter((element) =>
+    element.checkVisibility() && !element.closest(".scroll, .hidden, svg, dialog")
+    && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 120))"""
+# Controls that are smaller than a finger needs, except links in running text.
+SMALL = """() => [...document.querySelectorAll("button, select, input:not([type=hidden]), summary, nav a")].filter(
+    (element) => {
+        const box = element.getBoundingClientRect();
+        const label = element.closest("label");
+        return element.checkVisibility() && !(label && label.getBoundingClientRect().height >= 24)
+            && (box.width < 24 || box.height < 24);
+    }).map((element) => element.outerHTML.slice(0, 120))"""
+
+#: Pages by name.
+PAGES: Mapping[str, str] = {
+    "home": "/",
+    "import": "/import",
+    "import read": "/import/2",
+    "import added": "/import/1",
+    "duplicates": "/duplicates",
+    "joined": "/duplicates/groups",
+    "screen": "/screen?record=2",
+    "screen, long text": "/screen?record=5",
+    "screen, no abstract": "/screen?record=6",
+    "screen, decided": "/screen?record=1",
+    "code": "/code?record=3",
+    "code, finished": "/code?record=1",
+    "code, long text": "/code?record=5",
+    "reconcile": "/reconcile",
+    "reconcile, coding": "/reconcile/coding",
+    "conflict": "/reconcile/screen/4",
+    "conflict, coding": "/reconcile/code/1",
+    "conflict, votes": "/reconcile/code/1?votes=1",
+    "records": "/records",
+    "record": "/records/1",
+    "record, long text": "/records/5",
+    "decisions": "/decisions",
+    "activity": "/activity",
+    "learn": "/learn",
+    "accuracy": "/accuracy",
+    "flow": "/flow",
+    "codebook": "/codebook",
+    "codebook, edit": "/codebook/edit",
+    "export": "/export",
+    "team": "/team",
+    "settings": "/settings",
+    "keys": "/keys",
+    "jobs": "/jobs",
+    "missing": "/nothing",
+    "refused": "/reconcile/nothing",
+}
+
+
+def fill(workspace: Workspace) -> None:
+    """Let three people screen, code, differ, tag and comment, so that every page has something to show."""
+    acts = workspace.acts
+    ann, bob = add_person(workspace, "Ann", "coder"), add_person(workspace, "Bob", "adjudicator")
+    acts.change_plan(Stamp(1), "exclusion_reasons", ["Wrong population", "Wrong topic"])
+    acts.change_plan(Stamp(1), "reasons", "optional")
+    acts.change_plan(Stamp(1), "words_for", ["apple*"])
+    acts.change_plan(Stamp(1), "words_against", ["weather"])
+    for record in (1, 3, 5):
+        for coder in (1, ann):
+            acts.decide(Stamp(coder), record, 1)
+    for coder, value in ((1, 1), (ann, 0)):
+        acts.decide(Stamp(coder), 4, value)
+    acts.decide(Stamp(bob), 7, None, refer=True)
+    for coder, apple in ((1, 1), (ann, 0)):
+        acts.code(Stamp(coder), 1, "apple", apple)
+        acts.code(Stamp(coder), 1, "pear", 1)
+        acts.mark(Stamp(coder), 1, "pear", [1])
+        acts.commit(Stamp(coder), 1)
+    acts.mark(Stamp(1), 3, "apple", [0])
+    acts.tag(Stamp(1), 1, "to discuss")
+    acts.note(Stamp(ann), 1, "I was not sure about the first sentence.")
+    acts.comment(Stamp(bob), 1, "See the protocol, page 3.")
+    with workspace.store.write() as connection:
+        write_fact(connection, "model_id", "m")
+        write_fact(
+            connection,
+            "model",
+            {"model_id": "m", "from_definitions": True, "shipped": False, "papers": None, "at": utc_now()},
+        )
+        rows = [
+            {"model_id": "m", "record": 1, "label": label, "probability": p, "decision": d, "sentences": s}
+            for label, p, d, s in (("apple", 0.1, "no", "[]"), ("pear", 0.6, "refer", "[1]"))
+        ]
+        connection.execute(insert(schema.suggestion), rows)
+
+
+def export(records: Sequence[Record]) -> bytes:
+    """Return records as an export."""
+    lines = []
+    for record in records:
+        lines += ["TY  - JOUR", f"TI  - {record.title}", f"AB  - {record.abstract}", f"PY  - {record.year or ''}"]
+        lines += [f"DO  - {record.doi or ''}", f"JO  - {record.journal or ''}"]
+        lines += [
+            *(f"AU  - {name}" for name in record.authors),
+            *(f"KW  - {word}" for word in record.keywords),
+            "ER  - ",
+            "",
+        ]
+    return "\n".join(lines).encode()
+
+
+def import_files(workspace: Workspace) -> None:
+    """Import records with a duplicate and a doubtful pair, and read a second file with a fault."""
+    twin = Record(record_id="text:1", title="Orchards in the north and their keepers", authors=("Ash, Ann",), year=2020)
+    records = [*papers(4), LONG, EMPTY, *papers(12)[5:], twin, twin, twin.model_copy(update={"year": 2021})]
+    owner = Client(workspace, 1)
+    files = (
+        ("first.ris", export(records)),
+        ("a-file-with-quite-a-long-name_2026-11-29.ris", export([EMPTY]) + b"TY  - JOUR\nER  - \n"),
+    )
+    for number, file in enumerate(files, start=1):
+        data = {"csrf": owner.csrf, "client_id": str(uuid.uuid4())}
+        owner.client.post("/import", data=data, files=[("files", file)])
+        work(workspace)
+        if number == 1:
+            owner.post("/import/1", act="add")
+            work(workspace)
+
+
+def work(workspace: Workspace) -> None:
+    """Do what the worker was asked for, without the jobs that need a model."""
+    nothing = dict.fromkeys(("rank", "tag"), lambda *_: {})
+    while do_next(workspace, {**JOBS, **nothing, accuracy.KIND: accuracy.run, exporting.KIND: exporting.run}):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a review in which there is something to see on each page."""
+    folder = tmp_path_factory.mktemp("site")
+    workspace = make_review(folder, [])
+    import_files(workspace)
+    fill(workspace)
+    owner = Client(workspace, 1)
+    owner.post("/accuracy")
+    owner.post("/export", name="codings")
+    work(workspace)
+    with Served(workspace) as server:
+        yield server.address
+
+
+def axe(page: Page) -> list[str]:
+    """Return what axe-core finds against WCAG 2.0 to 2.2, levels A and AA."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}}).response["violations"]
+    return [f"{fault['id']}: {node['html'][:150]}" for fault in found for node in fault["nodes"][:3]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_can_be_used_by_all(browser: Browser, site: str, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    trouble = watch(context, site)
+    page = context.new_page()
+    page.goto(f"{site}/start?key={KEY}")
+    page.click("text=Go on as Owen")
+    page.locator(".person").wait_for()
+    faults: dict[str, list[str]] = {}
+    for name, address in PAGES.items():
+        page.goto(site + address)
+        page.evaluate("document.querySelectorAll('main details').forEach((element) => { element.open = true; })")
+        found = axe(page)
+        if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+            found.append(f"{wide} pixels wide")
+        found += [f"outside: {html}" for html in page.evaluate(OUTSIDE)]
+        found += [f"small: {html}" for html in page.evaluate(SMALL)]
+        if page.locator("h1").count() != 1:
+            found.append("not one h1")
+        if found:
+            faults[name] = found
+    context.close()
+    assert faults == {}
+    missing = [f"{site}{PAGES[name]}" for name in ("missing", "refused")]
+    assert [each for each in trouble if not any(address in each for address in missing)] == []

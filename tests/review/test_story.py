@@ -1,0 +1,321 @@
+"""A whole review in a browser: two people, from the exports of databases to the figures and files of the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.support.review_browser import MARKS, chromium, served, wait_for_worker, watch
+from tests.support.review_site import CODEBOOK
+from tests.support.toy import tiny_bert
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = MARKS
+
+PINS = {"Ann": "2718", "Bob": "3141"}
+# The conflict: Bob excludes a paper that Ann includes.
+DISPUTED = "Harvest 5"
+# Papers that both code.
+CODED = 3
+WORDS = "the harvest worked apple pear stone tree grew well lay there year was text speaks of is about fruit".split()
+
+
+def entry(number: int, *, year: int = 2000, doi: str = "") -> str:
+    """Return a paper on apples, on pears, on both, or on stones, as an entry of an export."""
+    kinds = [("apple",), ("pear",), ("apple", "pear"), ()][number % 4]
+    words = [f"The {kind} tree grew well." for kind in kinds] or ["The stone lay there."]
+    abstract = " ".join(["The harvest worked.", *words, f"The year was {number % 7}."])
+    lines = ("TY  - JOUR", f"TI  - {title(number)}", "AU  - Ash, Ann", f"PY  - {year + number}", "JO  - Fruit")
+    return "\n".join([*lines, f"AB  - {abstract}", f"DO  - {doi or f'10.1/{number}'}", "ER  - ", "", ""])
+
+
+def title(number: int) -> str:
+    """Return the title of a paper."""
+    return f"Harvest {number} and the people of the village that {'many' if number % 2 else 'few'} orchards feed"
+
+
+# Two papers are in both exports with their DOI; one is, by title and authors, perhaps in both.
+FIRST = "".join(entry(number) for number in range(8))
+SECOND = "".join(entry(number) for number in (6, 7, 8, 9, 10, 11)) + entry(0, year=2001, doi="10.1/other")
+READ, DUPLICATES = 15, 3
+
+
+@dataclass
+class Reviewer:
+    """A person at the keyboard of the computer that both share."""
+
+    page: Page
+    root: str
+
+    def open(self, path: str) -> str:
+        """Open a page and return its text."""
+        self.page.goto(f"{self.root}{path}")
+        return self.text()
+
+    def text(self) -> str:
+        """Return the text of the page in one line."""
+        return " ".join(self.page.inner_text("main").split())
+
+    def press(self, key: str, *, until: str) -> None:
+        """Press a key as somebody does who has read the record, and wait for what it leads to."""
+        self.page.locator("#main :focus").first.wait_for()
+        self.page.wait_for_timeout(200)
+        self.page.keyboard.press(key)
+        self.page.locator(until).first.wait_for()
+
+    def become(self, name: str) -> None:
+        """Hand the keyboard over to a person, who enters the PIN."""
+        self.open("/team")
+        form = self.page.locator("form[action='/team/switch']").filter(has_text=f"Go on as {name}")
+        form.locator("[name=pin]").fill(PINS[name])
+        form.get_by_role("button").click()
+        self.page.locator(".person", has_text=name).wait_for()
+
+    def make(self, name: str) -> bytes:
+        """Make an export and download it."""
+        self.open("/export")
+        self.page.locator(f"form:has([name=name][value={name}]) button").click()
+        wait_for_worker(self.page, self.root)
+        self.open("/export")
+        link = f".card:has([name=name][value={name}]) a[download]"
+        with self.page.expect_download() as found:
+            self.page.click(link)
+        return Path(found.value.path()).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    encoder = tiny_bert(tmp_path / "encoder", [*WORDS, ".", *map(str, range(12))])
+    book = tmp_path / "fruit.yaml"
+    book.write_text(yaml.safe_dump(CODEBOOK, sort_keys=False), encoding="utf-8")
+    folder = tmp_path / "orchards"
+    with served(folder, tmp_path / "log.txt") as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        trouble = watch(context, address)
+        who = Reviewer(context.new_page(), address.removesuffix(urlsplit(address).path + "?" + urlsplit(address).query))
+        create(who, address, book)
+        # The page reads its settings for each job, so the encoder can be replaced by a small one.
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("name: fast", f"name: {encoder}"), encoding="utf-8")
+        import_exports(who)
+        settle_duplicate(who)
+        add_bob(who)
+        screen(who, "Ann", mistake=True)
+        who.become("Bob")
+        screen(who, "Bob")
+        who.become("Ann")
+        reconcile(who)
+        code(who, "Ann", {"apple": "1", "pear": "2"})
+        who.become("Bob")
+        code(who, "Bob", {"apple": "1", "pear": "1"}, revise=True)
+        who.become("Ann")
+        settle_codes(who)
+        learn(who)
+        who.open("/accuracy")
+        who.page.click("text=Compute")
+        wait_for_worker(who.page, who.root)
+        codings = list(csv.DictReader(io.StringIO(who.make("codings").decode("utf-8-sig"))))
+        check(who, codings)
+        assert trouble == []
+        context.close()
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def create(who: Reviewer, address: str, book: Path) -> None:
+    """Create the project, with a codebook of one's own."""
+    page = who.page
+    page.goto(address)
+    page.fill("#name", "Orchards")
+    page.check("[name=codebook][value=file]")
+    page.set_input_files("#file", book)
+    page.fill("#person", "Ann")
+    page.click("text=Create the review")
+    page.locator("h1", has_text="Import records").wait_for()
+
+
+def import_exports(who: Reviewer) -> None:
+    """Import two exports; the page follows the work by itself."""
+    files = [("first.ris", FIRST), ("second.ris", SECOND)]
+    who.page.set_input_files(
+        "#files", [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in files]
+    )
+    who.page.click("text=Read the files")
+    who.page.locator("h1", has_text=f"Read: {READ} records").wait_for()
+    assert f"{READ} entries read = {READ} records + 0 not readable" in who.text()
+    who.page.click(f"text=Add {READ} records")
+    who.page.locator("h1", has_text="new records").wait_for()
+    assert f"{READ} entries read = 13 new records + 2 duplicates + 0 not readable" in who.text()
+
+
+def settle_duplicate(who: Reviewer) -> None:
+    """Say that two records are the same paper, by key."""
+    assert "Are these the same paper?" in who.open("/duplicates")
+    who.press("s", until="h1:has-text('No pair to look at')")
+    assert f"{READ} read = 12 unique + {DUPLICATES} duplicates + 0 not readable" in who.text()
+
+
+def add_bob(who: Reviewer) -> None:
+    """Add a second person, and set a PIN for oneself."""
+    who.open("/team")
+    form = who.page.locator("form[action='/team/add']")
+    form.locator("[name=name]").fill("Bob")
+    form.locator("[name=pin]").fill(PINS["Bob"])
+    form.get_by_role("button").click()
+    who.page.locator("th", has_text="Bob").wait_for()
+    own = who.page.locator("form[action='/team/password']")
+    own.locator("[name=password]").fill(PINS["Ann"])
+    # The session gets a new token, so what is loaded before the answer cannot be used.
+    with who.page.expect_response(f"{who.root}/team"):
+        own.get_by_role("button").click()
+
+
+def wanted(text: str, name: str, person: str) -> str:
+    """Return the key for what a person thinks of a paper: 1 to include, 2 to exclude."""
+    about_fruit = "apple" in text or "pear" in text
+    return "1" if about_fruit and not (person == "Bob" and name.startswith(DISPUTED)) else "2"
+
+
+def screen(who: Reviewer, person: str, *, mistake: bool = False) -> None:
+    """Screen all records by keyboard; on the first, press the wrong key and undo that."""
+    page = who.page
+    who.open("/screen")
+    for judged in range(12):
+        assert f"Screened {judged} · about {12 - judged} left" in who.text()
+        name, text = page.inner_text("h1"), page.inner_text(".abstract")
+        key = wanted(text, name, person)
+        number = page.get_attribute("h1", "data-focus")
+        if mistake and judged == 0:
+            who.press({"1": "2", "2": "1"}[key], until=f"h1:not([data-focus='{number}'])")
+            who.press("u", until=f"h1[data-focus='{number}']")
+            assert page.inner_text("h1") == name
+            assert "Screened 0" in who.text()
+        who.press(key, until=f"h1[data-focus]:not([data-focus='{number}'])")
+        page.locator("h1:focus").wait_for()
+    assert "You have screened 12 records" in who.text()
+
+
+def reconcile(who: Reviewer) -> None:
+    """Settle the conflict at screening without seeing who said what."""
+    assert "Screening conflicts (1)" in who.open("/reconcile")
+    who.page.click(f"text={DISPUTED}")
+    who.page.locator(".chip", has_text="Blind").wait_for()
+    assert "Bob" not in who.text()
+    who.press("1", until="h1:has-text('Screening conflicts')")
+    assert "Screening conflicts (0)" in who.text()
+    wait_for_worker(who.page, who.root)
+
+
+def code(who: Reviewer, person: str, keys: dict[str, str], *, revise: bool = False) -> None:
+    """Code papers by keyboard, mark a sentence for each yes, and look at the suggestions that come after."""
+    page = who.page
+    who.open("/code")
+    for done in range(CODED):
+        assert f"Coded {done} ·" in who.text()
+        record = page.get_attribute("[data-record]", "data-record")
+        assert page.locator(".suggestion").count() == 0
+        for place, (label, key) in enumerate(keys.items()):
+            if place:
+                who.press("]", until=f"#label-{label}[data-chosen]")
+            who.press(key, until=f"#label-{label} input[value={'yes' if key == '1' else 'no'}]:checked")
+            if key == "1":
+                page.click("#s-1")
+                page.locator(f"#label-{label} .evidence").wait_for()
+        who.press("Control+Enter", until=f"[data-record='{record}'] .suggestion")
+        assert page.locator(".suggestion").count() == 2
+        assert "You have finished this record" in who.text()
+        if revise and done == 0:
+            page.click("#label-pear >> text=No")
+            page.locator("#label-pear input[value=no]:checked").wait_for()
+            page.locator("#saved", has_text="All saved").wait_for()
+        who.press("Control+Enter", until=f"h1[data-focus]:not([data-focus^='code/{record}/'])")
+
+
+def settle_codes(who: Reviewer) -> None:
+    """Settle the labels that were coded differently, blind and with a reason."""
+    who.open("/reconcile/coding")
+    assert f"Coding conflicts ({CODED - 1})" in who.text()
+    for left in range(CODED - 1, 0, -1):
+        who.page.locator(".records a").first.click()
+        who.page.locator(".chip", has_text="Blind").wait_for()
+        who.page.fill("#why-pear", "The text is not about pears.")
+        with who.page.expect_response(lambda answer: answer.url.endswith("/settle")):
+            who.page.locator("section:has(#why-pear) button[value=no]").click()
+        assert f"Coding conflicts ({left - 1})" in who.open("/reconcile/coding")
+
+
+def learn(who: Reviewer) -> None:
+    """Train on the final codes."""
+    who.open("/learn")
+    who.page.locator("button", has_text="Learn from").click()
+    wait_for_worker(who.page, who.root)
+    assert "is in use" in who.open("/learn")
+
+
+def check(who: Reviewer, codings: list[dict[str, str]]) -> None:
+    """Compare the numbers on the pages with those that follow from the exported codes."""
+    said: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for row in codings:
+        said[row["coder"], row["label"]][row["record_id"]] = row["value"]
+    final = said["final", "edible"]
+    included, excluded = (sum(value == digit for value in final.values()) for digit in "10")
+    assert (included, excluded) == (9, 3)
+    for person in ("Ann", "Bob"):
+        assert len(said[person, "edible"]) == 12
+        assert len(said[person, "apple"]) == CODED
+        row = who.page.locator("tr", has=who.page.locator("th", has_text=re.compile(f"^{person}$")))
+        who.open("/team")
+        assert row.locator("td").nth(1).inner_text() == "12"
+        assert row.locator("td").nth(2).inner_text() == str(CODED)
+    assert f"Screening 0 0 0 0 {included + excluded}" in who.open("/")
+    assert f"Coding {included - CODED} 0 0 0 {CODED}" in who.text()
+    page = who.open("/learn")
+    total = 0
+    for label, name in (("edible", "About fruit"), ("apple", "Apple"), ("pear", "Pear")):
+        values = list(said["final", label].values())
+        total += len(values)
+        assert f"{name} {values.count('1')} {values.count('0')}" in page
+    assert f"Learn from {total} codes" in page
+    page = who.open("/accuracy")
+    # The codes of pears are left out: Bob revised one, and the page counts codes as they were first given.
+    for label, name in (("edible", "About fruit"), ("apple", "Apple")):
+        ann, bob = said["Ann", label], said["Bob", label]
+        table = [sum(ann[key] == a and bob[key] == b for key in ann) for a, b in ("11", "10", "01", "00")]
+        assert f"{name} {' '.join(map(str, table))} " in page
+        if label == "edible":
+            assert f"{kappa(*table):.2f}" in page
+    page = who.open("/flow")
+    who.page.click("text=The same counts as a table")
+    page = who.text()
+    for number in (READ, DUPLICATES, included + excluded, included, excluded):
+        assert re.search(rf"\b{number}\b", page)
+    decisions = list(csv.DictReader(io.StringIO(who.make("decisions").decode("utf-8-sig"))))
+    assert {row["record_id"]: row["decision"] for row in decisions} == {
+        record: "included" if value == "1" else "excluded" for record, value in final.items()
+    }
+    assert who.make("included").decode("utf-8").count("TY  - ") == included
+
+
+def kappa(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """Return Cohen's kappa of two people."""
+    number = both + only_a + only_b + neither
+    observed = (both + neither) / number
+    chance = ((both + only_a) * (both + only_b) + (only_b + neither) * (only_a + neither)) / number**2
+    return (observed - chance) / (1 - chance)

@@ -1,0 +1,105 @@
+"""The review page as a person has it: a server of its own, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH: the review page cannot be looked at"),
+]
+# Longest wait for the server, for a page, or for the worker, in seconds.
+PATIENCE = 60
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the browser."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="install the extra 'test' to look at the review page"
+    )
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def free_port() -> int:
+    """Return a port that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def served(folder: Path, log: Path) -> Iterator[str]:
+    """Serve the page of a folder with the command, and yield the address that the terminal shows."""
+    command = [sys.executable, "-m", "mechtag", "review", str(folder), "--no-browser", "--port", str(free_port())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
+        try:
+            yield _address(process, log)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = re.search(r"review page: (\S+)", log.read_text())
+        if found is not None:
+            return found[1]
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(f"the page did not start: {log.read_text()}")
+
+
+def watch(context: BrowserContext, address: str) -> list[str]:
+    """Return a list that fills with all that the browser complains of, and with requests to other hosts."""
+    trouble: list[str] = []
+    host = urlsplit(address).netloc
+    context.set_default_timeout(PATIENCE * 1000)
+    context.on("console", lambda message: trouble.append(f"console: {message.text} ({message.location})"))
+    context.on("weberror", lambda error: trouble.append(f"error: {error.error}"))
+
+    def note(asked: Request) -> None:
+        if urlsplit(asked.url).netloc != host and not asked.url.startswith("data:"):
+            trouble.append(f"request: {asked.url}")
+
+    context.on("request", note)
+    return trouble
+
+
+def wait_for_worker(page: Page, root: str) -> None:
+    """Wait until there is nothing left to compute, and check that nothing failed."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        page.goto(f"{root}/jobs")
+        states = page.locator("tbody td:nth-child(3)").all_inner_texts()
+        assert not [state for state in states if state.startswith("failed")], states
+        if all(state == "done" for state in states):
+            return
+        time.sleep(0.5)
+    raise AssertionError("the worker did not finish")
