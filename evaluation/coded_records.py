@@ -250,8 +250,8 @@ def coded_agreement(
     Returns
     -------
     dict
-        The block of `coders.agreement_section` for the records that several people coded, or for all records if there
-        are no such records. The block also compares the coders by sentence; ``adjudicate`` covers all records.
+        The result of `coders.agreement_section` for the records that several people coded, or for all records if
+        there are none, with a comparison of the coders by sentence. Its entry ``adjudicate`` covers all records.
 
     Raises
     ------

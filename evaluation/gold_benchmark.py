@@ -141,7 +141,8 @@ def evaluate(
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"there are no predictions of the model: found {found}, but expected {' or '.join(PROTOCOLS)}"
+            f"the file contains no predictions by the model: it contains those of {found}, but "
+            f"{' or '.join(PROTOCOLS)} is expected"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

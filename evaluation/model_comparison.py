@@ -129,8 +129,8 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
     """Decide whether the challenger may replace the champion, by the promotion rule.
 
     The challenger may replace the champion if, on every set of papers and for every chosen metric, the lower end of
-    the interval of the difference is above minus the margin of the metric. A metric that is undefined on a set is
-    skipped; if no metric is defined on any set, the champion is kept.
+    the interval of the difference is greater than the negative of the metric's margin. A metric that is undefined on a
+    set is skipped; if no metric is defined on any set, the champion is kept.
 
     Parameters
     ----------

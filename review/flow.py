@@ -1,4 +1,4 @@
-"""Fill in the PRISMA 2020 flow diagram from the counts of mechtag, the decisions, and the entries of people."""
+"""Fill in the PRISMA 2020 flow diagram from mechtag's counts, the decisions, and the values that people entered."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
 
 
 def random_order(records: Sequence[int], seed: int) -> list[int]:
-    """Return records in a random order that depends only on the numbers of the records and the seed."""
+    """Return records in a random order that depends only on the seed and on which records they are."""
     return sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{record}".encode()).digest())
 
 

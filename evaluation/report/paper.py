@@ -82,7 +82,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
         raise MechtagError(
-            "an entry is missing in the metrics, in the model's config.json or in the summary of the tagged search: "
+            "the metrics, the model's config.json or the summary of the tagged search lacks an entry: "
             f"{error}; create these files again with this version of mechtag"
         ) from None
 

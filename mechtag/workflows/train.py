@@ -57,7 +57,7 @@ def train(
 def run_baselines(
     project: Project, records: Path, sentences: Path, output: Path, *, reporter: Reporter = SILENT
 ) -> list[str]:
-    """Predict the gold papers with the leave-one-paper-out protocol and all baselines.
+    """Predict the labels of the gold papers with the leave-one-paper-out protocol and with each baseline.
 
     Returns the names of the protocol and the baselines.
 

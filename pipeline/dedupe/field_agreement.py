@@ -68,7 +68,7 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether both records have the same first page and volume, and no different journal or issue."""
+        """Return whether first page and volume are the same, and neither journal nor issue is known to differ."""
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 

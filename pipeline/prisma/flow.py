@@ -57,9 +57,9 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is not a file of the summary, or a different line already names it (files that no "
-                f"line names: {', '.join(files) or 'none'}). If you meant a number, write it without quotes or commas, "
-                "such as 5673"
+                f"{place}: {file!r} is not listed in the summary, or a different line already uses it (files not used "
+                f"yet: {', '.join(files) or 'none'}). If you meant a number, write it without quotes or commas, such "
+                "as 5673"
             )
         total += files.pop(file)
     return total

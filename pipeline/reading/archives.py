@@ -50,8 +50,8 @@ def _archive(path: Path) -> Iterator[None]:
 def _refuse_bomb(path: Path, size: int, packed: int) -> None:
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
-            f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, which no "
-            "search export does; if it is a genuine export, unpack it, then give mechtag the unpacked files"
+            f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, far more "
+            "than is usual for search exports; if the file is genuine, unpack it and give mechtag the unpacked files"
         )
 
 

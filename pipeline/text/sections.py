@@ -156,13 +156,13 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Return the kind of note that a sentence consists of, such as ``funding``, or ``""`` if it is not only a note.
+    """Return the kind of note, such as ``funding``, if the whole sentence is a note; otherwise return ``""``.
 
     Returns
     -------
     str
         ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
-        or ``notice``; `is_note` returns true for each of these.
+        or ``notice``, for which `is_note` returns true; or ``""``.
     """
     if len(sentence) > _LONGEST_NOTE:
         return ""

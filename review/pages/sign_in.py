@@ -81,7 +81,7 @@ def _join(request: Request, token: str, name: str, password: str) -> Response:
 
 
 def with_session(request: Request, response: Response, token: str) -> Response:
-    """Add the cookie of a session to a response."""
+    """Add a session cookie to a response."""
     state = request.app.state
     response.set_cookie(
         state.cookie,

@@ -105,7 +105,7 @@ def find_invitation(connection: Connection, token: str) -> Any:
 
 
 def use_invitation(connection: Connection, token: str, name: str, password: str) -> int:
-    """Create the account of an invitation, or set the new password of a reset; return the number of the account.
+    """Create the account that an invitation is for, or set a new password; return the number of the account.
 
     Parameters
     ----------

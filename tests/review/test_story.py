@@ -294,7 +294,8 @@ def check(who: Reviewer, codings: list[dict[str, str]]) -> None:
         assert f"{name} {values.count('1')} {values.count('0')}" in page
     assert f"Learn from {total} codes" in page
     page = who.open("/accuracy")
-    # The codes of pears are left out: Bob revised one, and the page counts codes as they were first given.
+    # Bob revised one code of pears, and the page counts codes as they were first given.
+    assert f"Pear 0 0 {CODED} 0 " in page
     for label, name in (("edible", "About fruit"), ("apple", "Apple")):
         ann, bob = said["Ann", label], said["Bob", label]
         table = [sum(ann[key] == a and bob[key] == b for key in ann) for a, b in ("11", "10", "01", "00")]

@@ -107,10 +107,10 @@ def test_files_are_named_and_may_be_registers() -> None:
 @pytest.mark.parametrize(
     ("databases", "message"),
     [
-        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not a file of the summary.*a.ris, b.ris"),
-        ({"MEDLINE": "5,673"}, r"'5,673' is not a file.*without quotes or commas"),
-        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not a file.*already names it.*b.ris"),
-        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not a file.*already names it"),
+        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not listed in the summary.*a.ris, b.ris"),
+        ({"MEDLINE": "5,673"}, r"'5,673' is not listed.*without quotes or commas"),
+        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not listed.*already uses it.*b.ris"),
+        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not listed.*already uses it"),
         ({"a.ris": 100}, r"databases.a.ris: the summary already counts this file"),
     ],
 )

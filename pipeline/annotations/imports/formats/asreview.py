@@ -37,7 +37,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per record, with its decision and tags; an unchecked tag is a no only if the record is relevant.
+    """Yield one item per record, with its decision and tags; an unchecked tag means no only if the record is relevant.
 
     A reviewer who presses 'not relevant' may not have looked at the tags.
     """

@@ -30,7 +30,7 @@ class Node(NamedTuple):
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file is a report of EPPI-Reviewer, which is a single JSON object with references."""
+    """Return whether a file is a report exported from EPPI-Reviewer: a single JSON object with references."""
     return content.kind == "objects" and "References" in content.names
 
 
