@@ -206,12 +206,13 @@ class TrainSettings(Strict):
         that score words, and of the support vector machine for relevance. The first two apply to labels judged for
         at least 100 papers; see `heads.freedom`.
     min_positives
-        Labels with fewer positive papers or fewer negative papers than this share one calibration.
+        Minimum number of positive papers, and of negative papers, for a label to have a calibration of its own; labels
+        with fewer papers share one calibration.
     relevance_recall
-        Proportion of relevant papers whose out-of-fold probability must reach the relevance threshold.
+        Minimum proportion of the relevant papers whose out-of-fold probability is at or above the relevance threshold.
     relevance_loss
-        Largest proportion of relevant papers that may be decided ``no``, with 90% certainty; all other papers that
-        are probably irrelevant need review.
+        Largest proportion of the relevant papers that may be lost because they are decided ``no``, with 90% certainty.
+        Papers that are probably irrelevant, but cannot be decided ``no`` within this limit, need review.
     relevance_precision, decided_precision
         Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
         respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.

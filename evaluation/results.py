@@ -601,7 +601,7 @@ class TrainingCheck(Block):
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the papers were compared and none of them was used in training."""
+        """Return whether the papers were compared with the training papers, and none of them was found among these."""
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:

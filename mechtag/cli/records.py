@@ -19,7 +19,8 @@ def ingest(
 
     Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
     Counts and notes are in `ingest.json`. A file that cannot be read stops the run, unless it is in a folder or zip
-    file together with other files; then it is only reported. Results of an earlier run among the sources are not read.
+    file together with other files; then it is only reported. If a source folder contains results of an earlier
+    run, these files are not read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """

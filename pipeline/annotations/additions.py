@@ -90,9 +90,9 @@ def match_codings(
         spot = (record_id, coding.coder, coding.label, coding.basis)
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
-                f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} as "
-                f"{rows[spot][0].value} (in the row with the identifier '{rows[spot][1]}') and as {coding.value} (in "
-                f"the row with the identifier '{name}'); correct one of the two rows"
+                f"{place}: coder {coding.coder} gave label '{coding.label}' of record {record_id} two different "
+                f"values: {rows[spot][0].value} in row '{rows[spot][1]}' and {coding.value} in row '{name}'; correct "
+                "one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)

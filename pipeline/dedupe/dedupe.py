@@ -71,8 +71,9 @@ def _content(record: Record) -> tuple[object, ...]:
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
     """Combine records with the papers of an earlier run.
 
-    If a record of an earlier paper was read again, the record replaces the paper. The record lacks the fields that
-    the earlier run filled in, so that groups can be split again; `_as_before` restores these fields.
+    If a record of an earlier paper was read again, the new record replaces the paper. Fields that the earlier run
+    filled in from other records are left out of the new record, because the group may be split now; `_as_before`
+    restores these fields.
 
     Returns
     -------
