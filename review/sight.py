@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -144,33 +144,17 @@ def show_to_adjudicator(
     entry: Entry,
     coder: int,
     stage: str,
-    keys: Sequence[str],
     *,
     at: str,
     votes_shown: bool,
-) -> tuple[Sight, list[str]]:
+) -> Sight:
     """Return what an adjudicator sees of a record, and store this in table ``sight``.
 
     Parameters
     ----------
-    keys
-        Labels of the stage, in codebook order.
     votes_shown
         Whether the adjudicator asked to see the codes of each coder; these codes are hidden at first.
-
-    Returns
-    -------
-    sight
-        What the adjudicator sees; if ``votes_shown``, ``others`` contains the committed codes of all coders.
-    labels
-        Labels that coders judged differently or referred, and that no adjudicator has settled yet.
     """
-    votes = read_votes(connection, entry.id, stage)
-    head, _ = family_of(connection, entry.id)
-    final = schema.final
-    settled = connection.execute(
-        select(final.c.label).where(final.c.record == head, final.c.stage == stage, final.c.how == "adjudicated")
-    ).scalars()
     values = {
         "record": entry.id,
         "coder": coder,
@@ -182,19 +166,7 @@ def show_to_adjudicator(
         "text_sha256": text_digest(entry),
     }
     number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
-    sight = Sight(number, "reconcile", others=votes if votes_shown else ())
-    return sight, _open_labels(votes, set(settled), keys)
-
-
-def _open_labels(votes: Sequence[Vote], settled: Set[str], keys: Sequence[str]) -> list[str]:
-    people = {(vote.record, vote.coder) for vote in votes}
-    found = []
-    for key in keys:
-        given = {(vote.record, vote.coder): (vote.value, vote.refer) for vote in votes if vote.label == key}
-        answers = {given.get(person, (None, False)) for person in people}
-        if key not in settled and (len(answers) > 1 or any(refer for _, refer in answers)):
-            found.append(key)
-    return found
+    return Sight(number, "reconcile", others=read_votes(connection, entry.id, stage) if votes_shown else ())
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

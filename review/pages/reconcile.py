@@ -11,8 +11,8 @@ from mechtag.review.acts import Refused, utc_now
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import show_to_adjudicator
 from mechtag.review.store import schema
-from mechtag.review.store.conflicts import LISTS, count_lists, in_list
-from mechtag.review.store.events import alive_comments, read_plan
+from mechtag.review.store.conflicts import LISTS, count_lists, in_list, open_labels
+from mechtag.review.store.events import alive_comments, family_of, read_plan
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.visit import Visit, route
 
@@ -61,26 +61,21 @@ def conflict(visit: Visit) -> Response:
         raise Refused("there is no such stage", 404)
     workspace = visit.workspace
     codebook = workspace.codebook
-    keys = (codebook.relevance.key,) if stage == "screen" else codebook.keys
     with workspace.store.write() as connection:
         entry = read_entry(connection, number)
         if entry is None:
             raise Refused(f"there is no record {number} in this review", 404)
         votes_shown = "votes" in visit.query
-        sight, open_labels = show_to_adjudicator(
-            connection, entry, visit.person.id, stage, keys, at=utc_now(), votes_shown=votes_shown
-        )
+        sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
         context = _around(connection, number, stage)
         plan = read_plan(connection)
-    labels = [each for each in codebook.entries if each.key in keys]
     return visit.page(
         "conflict.html",
         entry=entry,
         stage=stage,
         sight=sight,
         votes_shown=votes_shown,
-        labels=labels,
-        open_labels=open_labels,
+        labels=(codebook.relevance,) if stage == "screen" else codebook.labels,
         plan=plan,
         here_address=f"/reconcile/{stage}/{number}",
         **context,
@@ -88,15 +83,16 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
-    """Return the final codes, the notes, the discussion and the coders of a record."""
+    """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies."""
     final, current, account = schema.final, schema.current, schema.account
-    finals = connection.execute(select(final).where(final.c.record == record, final.c.stage == stage)).all()
+    head, members = family_of(connection, record)
+    finals = connection.execute(select(final).where(final.c.record == head, final.c.stage == stage)).all()
     coders = connection.execute(
         select(account.c.id, account.c.name)
         .where(
             account.c.id.in_(
                 select(current.c.coder).where(
-                    current.c.record == record, current.c.stage == stage, current.c.committed == 1
+                    current.c.record.in_(members), current.c.stage == stage, current.c.committed == 1
                 )
             )
         )
@@ -105,7 +101,7 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
     notes = connection.execute(
         select(schema.note.c.text, account.c.name)
         .join(account, account.c.id == schema.note.c.coder)
-        .where(schema.note.c.record == record, schema.note.c.audience.in_(("team", "adjudicator")))
+        .where(schema.note.c.record.in_(members), schema.note.c.audience.in_(("team", "adjudicator")))
         .order_by(schema.note.c.event)
     ).all()
     names = {row.id: row.name for row in connection.execute(select(account.c.id, account.c.name))}
@@ -113,7 +109,13 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
         {"name": names[row.coder], "at": row.at, "text": row.value["text"]}
         for row in alive_comments(connection, record)
     ]
-    return {"finals": {row.label: row for row in finals}, "coders": coders, "notes": notes, "comments": comments}
+    return {
+        "open_labels": open_labels(connection, record, stage),
+        "finals": {row.label: row for row in finals},
+        "coders": coders,
+        "notes": notes,
+        "comments": comments,
+    }
 
 
 def settle(visit: Visit) -> Response:
@@ -137,13 +139,10 @@ def settle(visit: Visit) -> Response:
         sentences=sentences if answer == "yes" else (),
     )
     with workspace.store.read() as connection:
-        table = schema.need
-        state = connection.execute(
-            select(table.c.state).where(table.c.record == number, table.c.stage == stage)
-        ).scalar_one_or_none()
+        more = open_labels(connection, number, stage)
         name = "screening" if stage == "screen" else "coding"
         waiting = in_list(connection, name, limit=1) or in_list(connection, f"referred-{name}", limit=1)
-    if state in ("conflict", "referred"):
+    if more:
         return visit.go(f"/reconcile/{stage}/{number}{'?votes=1' if visit.text('votes') else ''}")
     return visit.go(f"/reconcile/{stage}/{waiting[0]}" if waiting else "/reconcile")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from sqlalchemy import Connection, exists, func, select
 
 from mechtag.review.store import schema
+from mechtag.review.store.events import family_of
 
 #: Lists of the page *Reconcile*, with the states of the records in each and the stage.
 LISTS: Mapping[str, tuple[str, str]] = {
@@ -35,18 +37,17 @@ def in_list(
     label: str | None = None,
     coder: int | None = None,
     limit: int = 50,
-    after: int = 0,
 ) -> list[int]:
     """Return the records of a list; records that have waited longest come first.
 
     Parameters
     ----------
     label
-        If set, only records with a conflict on this label are returned.
+        If set, only records in which an adjudicator has to settle this label are returned.
     coder
-        If set, only records coded by this person are returned.
+        If set, only records that this person has judged, or a copy of which, are returned.
     """
-    need, current = schema.need, schema.current
+    need, current, joined = schema.need, schema.current, schema.joined
     if name == "settled":
         final = schema.final
         rows = connection.execute(
@@ -60,22 +61,26 @@ def in_list(
     stage, state = LISTS[name]
     query = select(need.c.record).where(need.c.stage == stage, need.c.state == state)
     if label is not None:
-        open_label = (
-            select(current.c.record)
-            .where(current.c.stage == stage, current.c.label == label, current.c.committed == 1)
-            .group_by(current.c.record)
-            .having(
-                (func.count(func.distinct(func.coalesce(current.c.value, -1))) > 1) | (func.max(current.c.refer) == 1)
-            )
-        )
-        query = query.where(need.c.record.in_(open_label))
+        open_label = func.json_each(need.c.labels).table_valued("value")
+        query = query.where(select(open_label.c.value).where(open_label.c.value == label).exists())
     if coder is not None:
+        copies = select(joined.c.record).where(joined.c.into == need.c.record)
         query = query.where(
             exists().where(
-                current.c.record == need.c.record,
+                (current.c.record == need.c.record) | current.c.record.in_(copies),
                 current.c.stage == stage,
                 current.c.coder == coder,
                 current.c.committed == 1,
             )
         )
     return list(connection.execute(query.order_by(need.c.event).limit(limit)).scalars())
+
+
+def open_labels(connection: Connection, record: int, stage: str) -> list[str]:
+    """Return the labels of a record at a stage that coders judged differently or referred, and that are not settled."""
+    head, _ = family_of(connection, record)
+    table = schema.need
+    found = connection.execute(
+        select(table.c.labels).where(table.c.record == head, table.c.stage == stage)
+    ).scalar_one_or_none()
+    return [] if found is None else list(json.loads(found))

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from mechtag.core.errors import MechtagError
 from mechtag.review.store import schema
+from mechtag.review.store.events import derive_everything
 
 #: Longest wait for another writer, in milliseconds.
 PATIENCE_MS = 5000
@@ -109,6 +110,7 @@ def _engine(path: Path) -> Engine:
 
 
 def _create(connection: Connection, path: Path) -> None:
+    """Create the tables in a new database; in one of an earlier format, derive the derived tables again."""
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found == schema.VERSION:
         return
@@ -117,9 +119,15 @@ def _create(connection: Connection, path: Path) -> None:
             f"{path}: this project was used with a newer version of mechtag (format {found}; this version reads "
             f"format {schema.VERSION}); update mechtag"
         )
-    if connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
+    if not found and connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
         raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
+    for table in reversed(schema.DERIVED) if found else ():
+        # Rows are deleted first, so that the triggers on the table count them out.
+        connection.execute(table.delete())
+        table.drop(connection)
     schema.metadata.create_all(connection)
     for statement in schema.STATEMENTS:
         connection.execute(text(statement))
+    if found:
+        derive_everything(connection)
     connection.execute(text(f"PRAGMA user_version = {schema.VERSION}"))

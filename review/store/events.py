@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, o
 
 from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
-from mechtag.review.store.state import Code, Event, Final, State, alive, derive
+from mechtag.review.store.state import Code, Event, Final, Need, State, alive, derive
 
 # Number of records whose state is computed at a time.
 _CHUNK = 500
@@ -257,7 +257,7 @@ def derive_new(connection: Connection, records: Sequence[int]) -> None:
     """Compute the derived rows of new records, which have no events yet."""
     plan = read_plan(connection)
     wanted = {stage: plan.coders(stage) for stage in STAGES}
-    _insert(connection, schema.need, [vars(row) for record in records for row in derive([], record, wanted).needs])
+    _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, wanted).needs])
 
 
 def derive_all_records(connection: Connection) -> None:
@@ -283,7 +283,7 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
     finals = [_row(row) for state in states for row in state.finals]
     _insert(connection, schema.current, codes)
     _insert(connection, schema.final, finals)
-    _insert(connection, schema.need, [vars(row) for state in states for row in state.needs])
+    _insert(connection, schema.need, [_need(row) for state in states for row in state.needs])
     notes = [
         {"record": record, "coder": coder, "audience": audience, "text": text, "event": seq}
         for state in states
@@ -311,6 +311,10 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
 
 def _row(found: Code | Final) -> dict[str, Any]:
     return vars(found) | {"sentences": json.dumps(found.sentences)}
+
+
+def _need(found: Need) -> dict[str, Any]:
+    return vars(found) | {"labels": json.dumps(found.labels)}
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

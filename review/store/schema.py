@@ -21,8 +21,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Version of the schema, kept in SQLite's ``user_version``.
-VERSION = 1
+#: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
+#: again from the log when a database of an earlier version is opened.
+VERSION = 2
 
 metadata = MetaData()
 
@@ -254,6 +255,7 @@ need = _table(
     Column("wanted", Integer, nullable=False),
     Column("have", Integer, nullable=False),
     Column("state", Text, nullable=False),  # open, waiting, conflict, referred or settled
+    Column("labels", Text, nullable=False),  # labels that an adjudicator has to settle (JSON)
     # ``seq`` of the event that led to this state; 0 if there is none.
     Column("event", Integer, nullable=False),
     PrimaryKeyConstraint("record", "stage"),
@@ -408,42 +410,42 @@ _COUNT_OLD = "UPDATE tally SET number = number - 1 WHERE stage = old.stage AND s
 #: What SQLAlchemy has no words for: the log is append-only, states are counted, and records can be searched.
 STATEMENTS = (
     """
-    CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
+    CREATE TRIGGER IF NOT EXISTS event_is_not_changed BEFORE UPDATE ON event
     BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
     """,
     """
-    CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+    CREATE TRIGGER IF NOT EXISTS event_is_not_deleted BEFORE DELETE ON event
     BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
     """,
     # SQLite replaces a row without the trigger for deleted rows.
     """
-    CREATE TRIGGER event_is_not_replaced BEFORE INSERT ON event
+    CREATE TRIGGER IF NOT EXISTS event_is_not_replaced BEFORE INSERT ON event
     WHEN EXISTS (SELECT 1 FROM event WHERE seq = new.seq OR (client_id = new.client_id AND part = new.part))
     BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
     """,
-    f"CREATE TRIGGER need_is_added AFTER INSERT ON need BEGIN {_COUNT_NEW} END",
-    f"CREATE TRIGGER need_is_removed AFTER DELETE ON need BEGIN {_COUNT_OLD} END",
-    f"CREATE TRIGGER need_is_changed AFTER UPDATE ON need BEGIN {_COUNT_OLD} {_COUNT_NEW} END",
+    f"CREATE TRIGGER IF NOT EXISTS need_is_added AFTER INSERT ON need BEGIN {_COUNT_NEW} END",
+    f"CREATE TRIGGER IF NOT EXISTS need_is_removed AFTER DELETE ON need BEGIN {_COUNT_OLD} END",
+    f"CREATE TRIGGER IF NOT EXISTS need_is_changed AFTER UPDATE ON need BEGIN {_COUNT_OLD} {_COUNT_NEW} END",
     """
-    CREATE VIRTUAL TABLE record_fts USING fts5(
+    CREATE VIRTUAL TABLE IF NOT EXISTS record_fts USING fts5(
         title, abstract, authors, keywords,
         content='record', content_rowid='id', tokenize="unicode61 remove_diacritics 2"
     )
     """,
     """
-    CREATE TRIGGER record_is_added AFTER INSERT ON record BEGIN
+    CREATE TRIGGER IF NOT EXISTS record_is_added AFTER INSERT ON record BEGIN
         INSERT INTO record_fts(rowid, title, abstract, authors, keywords)
         VALUES (new.id, new.title, new.abstract, new.authors, new.keywords);
     END
     """,
     """
-    CREATE TRIGGER record_is_removed AFTER DELETE ON record BEGIN
+    CREATE TRIGGER IF NOT EXISTS record_is_removed AFTER DELETE ON record BEGIN
         INSERT INTO record_fts(record_fts, rowid, title, abstract, authors, keywords)
         VALUES ('delete', old.id, old.title, old.abstract, old.authors, old.keywords);
     END
     """,
     """
-    CREATE TRIGGER record_is_changed AFTER UPDATE OF title, abstract, authors, keywords ON record BEGIN
+    CREATE TRIGGER IF NOT EXISTS record_is_changed AFTER UPDATE OF title, abstract, authors, keywords ON record BEGIN
         INSERT INTO record_fts(record_fts, rowid, title, abstract, authors, keywords)
         VALUES ('delete', old.id, old.title, old.abstract, old.authors, old.keywords);
         INSERT INTO record_fts(rowid, title, abstract, authors, keywords)

@@ -91,6 +91,8 @@ class Need:
     wanted: int
     have: int
     state: str
+    # Labels that an adjudicator has to settle, in alphabetical order.
+    labels: tuple[str, ...]
     event: int
 
 
@@ -268,7 +270,7 @@ def _resolve(
         state = "settled" if enough else "waiting"
     # A label is final only once enough people have answered, or an adjudicator has.
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
-    found.needs.append(Need(head, stage, wanted, have, state, last))
+    found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
 
 
 def _is_included(found: State) -> bool:

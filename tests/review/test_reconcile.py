@@ -118,3 +118,38 @@ def test_the_lists_can_be_filtered_by_label_and_coder(review: Workspace, ann: in
     assert "Paper 1 " not in texts(lead.get("/reconcile/coding?label=pear"))
     assert "Paper 2 " in texts(lead.get("/reconcile/coding?label=pear"))
     assert "Paper 2 " not in texts(lead.get(f"/reconcile/coding?coder={bob}"))
+
+
+def test_a_label_left_open_by_one_coder_is_found_under_its_label(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    for coder in (ann, bob):
+        review.acts.code(Stamp(coder), 1, "apple", 1)
+    review.acts.code(Stamp(ann), 1, "pear", 1)
+    for coder in (ann, bob):
+        review.acts.commit(Stamp(coder), 1, open_labels=True)
+    assert "Paper 1 " in texts(lead.get("/reconcile/coding?label=pear"))
+    assert "Paper 1 " not in texts(lead.get("/reconcile/coding?label=apple"))
+    page = lead.get("/reconcile/code/1")
+    assert 'name="label" value="pear"' in page
+    assert 'name="label" value="apple"' not in page
+
+
+def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    review.acts.decide(Stamp(ann), 1, 1)
+    review.acts.decide(Stamp(bob), 2, 0)
+    review.acts.note(Stamp(bob), 2, "A note on the copy")
+    review.acts.join(Stamp(ann), 2, 1)
+    for person in (ann, bob):
+        assert "Paper 1 " in texts(lead.get(f"/reconcile/screening?coder={person}"))
+    for address in ("/reconcile/screen/1?votes=1", "/reconcile/screen/2?votes=1"):
+        page = lead.get(address)
+        for person in (ann, bob):
+            assert f'<option value="{person}">' in page
+        assert "A note on the copy" in texts(page)
+        assert 'name="label" value="edible"' in page
+    lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
+    assert "Include" not in texts(lead.get("/reconcile/screen/2"))
+    assert "settled by an adjudicator" in texts(lead.get("/reconcile/screen/2"))

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from mechtag.review.acts import Acts
 from mechtag.review.sight import Sight, is_audited, read_votes, show, show_to_adjudicator
 from mechtag.review.store import schema
+from mechtag.review.store.conflicts import open_labels
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.records import read_entry
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, NOW, open_review, stamp
@@ -145,13 +146,12 @@ def test_of_others_only_what_counts_is_shown(acts: Acts) -> None:
 
 def test_an_adjudicator_decides_blind_before_the_votes_are_shown(acts: Acts) -> None:
     acts.decide(stamp(ANN), 1, 1)
-    keys = (CODEBOOK.relevance.key,)
     for shown in (False, True):
         with acts.store.write() as connection:
             entry = read_entry(connection, 1)
             assert entry is not None
-            sight, labels = show_to_adjudicator(connection, entry, CAT, "screen", keys, at=NOW, votes_shown=shown)
-        assert labels == list(keys)
+            sight = show_to_adjudicator(connection, entry, CAT, "screen", at=NOW, votes_shown=shown)
+            assert open_labels(connection, 1, "screen") == [CODEBOOK.relevance.key]
         assert canaries(sight) == ({"canary-reason"} if shown else set())
         row = written(acts, sight)
         assert (row.mode, row.others_shown, row.suggestions_shown) == ("reconcile", int(shown), 0)

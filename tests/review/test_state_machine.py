@@ -70,7 +70,7 @@ class World:
     votes: dict[tuple[int, str, int], Vote] = field(default_factory=dict)
     settled: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
     final: dict[tuple[int, str, str], tuple[int | None, str]] = field(default_factory=dict)
-    need: dict[tuple[int, str], tuple[int, int, str]] = field(default_factory=dict)
+    need: dict[tuple[int, str], tuple[int, int, str, list[str]]] = field(default_factory=dict)
     notes: dict[tuple[int, int, str], str] = field(default_factory=dict)
     tags: set[tuple[int, str]] = field(default_factory=set)
     skips: set[tuple[int, str, int]] = field(default_factory=set)
@@ -81,7 +81,7 @@ class World:
         return [other for other, head in self.head.items() if head == self.head[record]]
 
     def state(self, record: int, stage: str) -> str | None:
-        _, _, state = self.need.get((self.head[record], stage), (0, 0, None))
+        _, _, state, _ = self.need.get((self.head[record], stage), (0, 0, None, []))
         return state
 
     def vote(self, record: int, stage: str, coder: int) -> Vote:
@@ -174,13 +174,13 @@ def resolve(world: World, head: int, stage: str) -> None:
     included = world.final.get((head, "screen", RELEVANCE), (0, ""))[0] == 1
     if stage == "code" and not votes and not settled and not included:
         return
-    agreed, differs, refers = dict[str, int | None](), False, False
+    agreed, differs, refers = dict[str, int | None](), set[str](), set[str]()
     for label in {label for vote in votes.values() for label in vote.labels()} - set(settled):
         answers = {vote.answers.get(label, (None, False)) for vote in votes.values()}
         if any(refer for _, refer in answers):
-            refers = True
+            refers.add(label)
         elif len(answers) > 1:
-            differs = True
+            differs.add(label)
         else:
             agreed[label] = answers.pop()[0]
     done = have >= wanted or (bool(settled) and not differs and not refers)
@@ -192,7 +192,7 @@ def resolve(world: World, head: int, stage: str) -> None:
         state = "conflict"
     else:
         state = "settled" if done else "waiting"
-    world.need[head, stage] = wanted, have, state
+    world.need[head, stage] = wanted, have, state, sorted(differs | refers)
     for label, value in settled.items():
         world.final[head, stage, label] = value, "adjudicated"
     for label, agreement in agreed.items():
@@ -440,7 +440,8 @@ def compare(connection: Connection, world: World) -> None:
         return list(connection.execute(select(table)))
 
     need, final, current = rows(schema.need), rows(schema.final), rows(schema.current)
-    assert {(row.record, row.stage): (row.wanted, row.have, row.state) for row in need} == world.need
+    states = {(row.record, row.stage): (row.wanted, row.have, row.state, json.loads(row.labels)) for row in need}
+    assert states == world.need
     assert {(row.record, row.stage, row.label): (row.value, row.how) for row in final} == world.final
     codes = {
         (row.record, row.stage, row.coder, row.label): (

@@ -13,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Acts
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from tests.support.reviews import ANN, BOB, add_papers, check_replay, open_review, stamp
+from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, add_papers, check_replay, derived, open_review, stamp
 
 
 @pytest.fixture
@@ -69,6 +69,28 @@ def test_a_newer_format_is_refused_and_left_alone(acts: Acts) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION + 1,)
     connection.close()
+
+
+def test_an_earlier_format_gets_its_derived_tables_again(acts: Acts) -> None:
+    for coder, value in ((ANN, 1), (BOB, 0)):
+        acts.decide(stamp(coder), 1, value)
+    acts.comment(stamp(ANN), 1, "A comment")
+    with acts.store.read() as connection:
+        before, tally = derived(connection), connection.execute(select(schema.tally)).all()
+    acts.store.close()
+    with sqlite3.connect(acts.store.path) as connection:
+        connection.execute("ALTER TABLE need DROP COLUMN labels")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = Store(acts.store.path)
+    with store.read() as connection:
+        assert derived(connection) == before
+        counts = {(row.stage, row.state): row.number for row in connection.execute(select(schema.tally)) if row.number}
+        assert counts == {(row.stage, row.state): row.number for row in tally if row.number}
+    again = Acts(store, acts.codebook, acts.now)
+    again.settle(stamp(CAT), 1, "screen", CODEBOOK.relevance.key, 1)
+    check_replay(store)
+    store.close()
 
 
 def damage(path: Path, start: int, length: int) -> None:
