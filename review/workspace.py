@@ -116,6 +116,13 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
     return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
 
 
+def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
+    """Return the latest job of a kind or, if ``done``, the latest that has ended well; ``None`` if there is no job."""
+    table = schema.job
+    query = select(table).where(table.c.kind == kind).order_by(table.c.id.desc()).limit(1)
+    return connection.execute(query.where(table.c.state == "done") if done else query).one_or_none()
+
+
 @dataclass(frozen=True)
 class Working:
     """The current or next job of the worker: a message, and the progress in percent if known."""

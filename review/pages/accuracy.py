@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.accuracy import KIND
 from mechtag.review.pages.records import sees_results
-from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import add_job
+from mechtag.review.workspace import add_job, last_job
 
 # Coefficients of pairs, in the order of the page.
 COEFFICIENTS = {
@@ -36,18 +34,12 @@ OF_MODEL = {
 
 def accuracy(visit: Visit) -> Response:
     """Show the latest figures."""
-    job = schema.job
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(
                 "these figures show how others decided, so they can be seen only after blinding is lifted", 403
             )
-        done = connection.execute(
-            select(job).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
-        ).one_or_none()
-        last = connection.execute(
-            select(job).where(job.c.kind == KIND).order_by(job.c.id.desc()).limit(1)
-        ).one_or_none()
+        done, last = last_job(connection, KIND, done=True), last_job(connection, KIND)
     return visit.page(
         "accuracy.html",
         job=last,
@@ -69,19 +61,16 @@ def compute(visit: Visit) -> Response:
 
 def download(visit: Visit) -> Response:
     """Send the latest figures as JSON."""
-    job = schema.job
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(
                 "these figures show how others decided, so they can be downloaded only after blinding is lifted", 403
             )
-        done = connection.execute(
-            select(job.c.result).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
-        ).scalar()
+        done = last_job(connection, KIND, done=True)
     if done is None:
         raise Refused("no figures have been computed yet", 404)
     headers = {"Content-Disposition": 'attachment; filename="agreement.json"'}
-    return JSONResponse(json.loads(done), headers=headers)
+    return JSONResponse(json.loads(done.result), headers=headers)
 
 
 ROUTES = [

@@ -12,7 +12,7 @@ from mechtag.review.acts import Refused
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import add_job, read_fact
+from mechtag.review.workspace import add_job, last_job, read_fact
 
 _LAST = 10
 # Names of the metrics that decide, for people.
@@ -65,12 +65,9 @@ def _training(row: Any) -> dict[str, Any]:
 
 def start(visit: Visit) -> Response:
     """Add a job that trains a model."""
-    job = schema.job
     with visit.workspace.store.write() as connection:
-        running = connection.execute(
-            select(job.c.id).where(job.c.kind == KIND, job.c.state.in_(("waiting", "running")))
-        ).first()
-        if running is not None:
+        last = last_job(connection, KIND)
+        if last is not None and last.state in ("waiting", "running"):
             raise Refused("a training is running already; wait until it is done", 409)
         add_job(connection, KIND, visit.person.id, coder=visit.person.id)
     return visit.go("/learn")
