@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.codebook import Codebook
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
 
 # Events that are about a person's own work, which a blinded coder sees only of oneself.
 _JUDGING = frozenset(
@@ -106,7 +107,7 @@ def _happenings(
     )
     for kind, act in reversing:
         (undone.add if kind == "undo" else undone.discard)(act)
-    names = {row.id: row.name for row in connection.execute(select(account.c.id, account.c.name))}
+    names = names_of(connection)
     return [
         Happening(row.seq, row.at, row.who, _sentence(row, codebook.names, names), row.record, row.act in undone)
         for row in rows

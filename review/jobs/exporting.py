@@ -17,6 +17,7 @@ from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.journal import Journal
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
 from mechtag.review.workspace import FOLDER, Workspace
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
     codebook = workspace.codebook
     with workspace.store.read() as connection:
         finals = _finals(connection)
-        people = {row.id: row.name for row in connection.execute(select(schema.account.c.id, schema.account.c.name))}
+        people = names_of(connection)
         votes: dict[int, dict[str, str]] = {}
         for row in connection.execute(
             select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)

@@ -13,6 +13,7 @@ from mechtag.core.files import neutralise
 from mechtag.review.history import last_happenings
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
 from mechtag.review.visit import Visit, route
 
 _SHOWN = 100
@@ -34,7 +35,7 @@ def activity(visit: Visit) -> Response:
             before=_number(before),
             limit=_SHOWN,
         )
-        people = connection.execute(select(schema.account.c.id, schema.account.c.name)).all()
+        people = names_of(connection)
         kinds = connection.execute(select(schema.event.c.kind).distinct().order_by(schema.event.c.kind)).scalars().all()
     older = {name: value for name, value in chosen.items() if value} | {"before": rows[-1].seq if rows else 0}
     return visit.page(

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from markupsafe import Markup
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from mechtag.core.errors import MechtagError
@@ -17,7 +17,7 @@ from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
 from mechtag.pipeline.prisma.flow import Flow
 from mechtag.review import flow as counts
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
 from mechtag.review.visit import Visit, route
 
 
@@ -26,7 +26,7 @@ def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)
         entries = counts.read_entries(connection)
-        people = {row.id: row.name for row in connection.execute(select(schema.account.c.id, schema.account.c.name))}
+        people = names_of(connection)
         drawn, problem = _drawn(visit, connection, decided, entries)
     typed = {path: visit.text(path) for path in counts.FIELDS} if visit.form else {}
     # The drawing has no scripts, and its texts are escaped by the drawing itself; pages allow no inline style.

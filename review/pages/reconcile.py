@@ -11,6 +11,7 @@ from mechtag.review.acts import Refused, utc_now
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import show_to_adjudicator
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import LISTS, count_lists, in_list, open_labels
 from mechtag.review.store.events import alive_comments, family_of, read_plan
 from mechtag.review.store.records import read_entries, read_entry
@@ -37,9 +38,7 @@ def reconcile(visit: Visit) -> Response:
         person = int(coder) if coder.isascii() and coder.isdigit() else None
         entries = read_entries(connection, in_list(connection, name, label=label, coder=person))
         counts = count_lists(connection)
-        people = connection.execute(
-            select(schema.account.c.id, schema.account.c.name).order_by(schema.account.c.name)
-        ).all()
+        people = names_of(connection)
     return visit.page(
         "reconcile.html",
         title=_TITLES[name],
@@ -84,27 +83,19 @@ def conflict(visit: Visit) -> Response:
 
 def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
     """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies."""
-    final, current, account = schema.final, schema.current, schema.account
+    final, current, note = schema.final, schema.current, schema.note
     head, members = family_of(connection, record)
     finals = connection.execute(select(final).where(final.c.record == head, final.c.stage == stage)).all()
-    coders = connection.execute(
-        select(account.c.id, account.c.name)
-        .where(
-            account.c.id.in_(
-                select(current.c.coder).where(
-                    current.c.record.in_(members), current.c.stage == stage, current.c.committed == 1
-                )
-            )
-        )
-        .order_by(account.c.name)
-    ).all()
+    judged = connection.execute(
+        select(current.c.coder).where(current.c.record.in_(members), current.c.stage == stage, current.c.committed == 1)
+    ).scalars()
+    coders = set(judged)
     notes = connection.execute(
-        select(schema.note.c.text, account.c.name)
-        .join(account, account.c.id == schema.note.c.coder)
-        .where(schema.note.c.record.in_(members), schema.note.c.audience.in_(("team", "adjudicator")))
-        .order_by(schema.note.c.event)
+        select(note.c.text, note.c.coder)
+        .where(note.c.record.in_(members), note.c.audience.in_(("team", "adjudicator")))
+        .order_by(note.c.event)
     ).all()
-    names = {row.id: row.name for row in connection.execute(select(account.c.id, account.c.name))}
+    names = names_of(connection)
     comments = [
         {"name": names[row.coder], "at": row.at, "text": row.value["text"]}
         for row in alive_comments(connection, record)
@@ -112,8 +103,8 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
     return {
         "open_labels": open_labels(connection, record, stage),
         "finals": {row.label: row for row in finals},
-        "coders": coders,
-        "notes": notes,
+        "coders": {number: name for number, name in names.items() if number in coders},
+        "notes": [{"name": names[row.coder], "text": row.text} for row in notes],
         "comments": comments,
     }
 

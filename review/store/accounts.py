@@ -75,6 +75,13 @@ def list_accounts(connection: Connection) -> list[Any]:
     return list(connection.execute(select(schema.account).order_by(schema.account.c.name)).all())
 
 
+def names_of(connection: Connection) -> dict[int, str]:
+    """Return the names of all people, sorted by name, keyed by the number of their account."""
+    table = schema.account
+    rows = connection.execute(select(table.c.id, table.c.name).order_by(table.c.name))
+    return {row.id: row.name for row in rows}
+
+
 def invite(connection: Connection, role: str, made_by: int | None, resets: int | None = None) -> str:
     """Create an invitation or a password reset, and return the token for its link; only the hash is stored."""
     if role not in ROLES:
