@@ -14,6 +14,7 @@ from mechtag.pipeline.prisma.counts import Elsewhere, Identification
 from mechtag.pipeline.prisma.flow import Flow, join
 from mechtag.review.acts import Refused
 from mechtag.review.imports import read_batches
+from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, project_events
 from mechtag.review.store.families import count_papers
@@ -114,10 +115,10 @@ def parse(field: Field, text: str) -> Any:
 
 
 def _number(text: str, what: str) -> int:
-    digits = text.strip().replace(",", "").replace(" ", "")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+    number = whole_number(text.strip().replace(",", "").replace(" ", ""), digits=9)
+    if number is None:
         raise Refused(f"{what}: '{text.strip()}' is not a whole number")
-    return int(digits)
+    return number
 
 
 def identification(connection: Connection) -> Identification | None:

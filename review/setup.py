@@ -27,6 +27,7 @@ from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.app import application
 from mechtag.review.codebooks import to_yaml
+from mechtag.review.numbers import whole_number
 from mechtag.review.render import render
 from mechtag.review.store.accounts import add_account, clean_name
 from mechtag.review.workspace import Workspace, write_fact
@@ -123,8 +124,8 @@ async def _new(request: Request) -> Response:
         return setup.go_on()
     if request.method == "GET":
         return _page(setup, {})
-    length = request.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > _LARGEST:
+    length = whole_number(request.headers.get("content-length", ""))
+    if length is None or length > _LARGEST:
         raise Refused("this form is too large; a codebook is a text file of a few pages", 413)
     form = await request.form()
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -16,6 +17,7 @@ from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.imports import LARGEST_BATCH
 from mechtag.review.keys import PageKeys, key_set_of
+from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
 from mechtag.review.workspace import Workspace, now_working, read_fact
 
@@ -86,8 +88,12 @@ class Visit:
 
     def number(self, name: str) -> int | None:
         """Return a field of the form as a whole number, or ``None`` if the field is missing or not a whole number."""
-        text = self.text(name)
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+        return whole_number(self.text(name))
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return the distinct whole numbers among all values of a field of the form, in ascending order."""
+        texts = (value for value in self.form.getlist(name) if isinstance(value, str))
+        return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
         """Return a field of the form as a number of seconds from 0 to a day, or ``None`` if that is not possible."""
@@ -114,6 +120,8 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
             return sign_in_page(request)
         if not person.may(name):
             raise Refused(f"the role '{person.role}' does not allow this page; ask the owner of the review", 403)
+        if any(isinstance(value, int) and value >= 10**MOST_DIGITS for value in request.path_params.values()):
+            raise HTTPException(404)
         form = FormData()
         if request.method == "POST":
             _refuse_large(request)
@@ -148,5 +156,6 @@ def sign_in_page(request: Request) -> Response:
 def _refuse_large(request: Request) -> None:
     length = request.headers.get("content-length", "")
     files = request.headers.get("content-type", "").startswith("multipart/")
-    if not length.isdigit() or int(length) > (LARGEST_WITH_FILES if files else LARGEST_FORM):
+    size = whole_number(length)
+    if size is None or size > (LARGEST_WITH_FILES if files else LARGEST_FORM):
         raise Refused("this form is too large" if not files else _TOO_LARGE, 413)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from mechtag.core.files import neutralise
 from mechtag.review.history import last_happenings
+from mechtag.review.numbers import whole_number
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
@@ -30,9 +31,9 @@ def activity(visit: Visit) -> Response:
             visit.workspace.codebook,
             visit.person.id,
             blinded=not sees_results(visit, connection),
-            coder=_number(coder),
+            coder=whole_number(coder),
             kind=chosen["kind"],
-            before=_number(before),
+            before=whole_number(before),
             limit=_SHOWN,
         )
         people = names_of(connection)
@@ -46,10 +47,6 @@ def activity(visit: Visit) -> Response:
         chosen=chosen,
         older=f"/activity?{urlencode(older)}" if len(rows) == _SHOWN else "",
     )
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def download(visit: Visit) -> Response:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from mechtag.core.codebook import Label
 from mechtag.review import order
 from mechtag.review.acts import Outdated, Refused, Stamp, last_judged, utc_now
+from mechtag.review.numbers import whole_number
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
 from mechtag.review.store import schema
@@ -77,9 +78,7 @@ class Line:
 
 def code(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
-    wanted = visit.query.get("record", "")
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
-    return _show(visit, number, visit.query.get("label", ""))
+    return _show(visit, whole_number(visit.query.get("record", "")), visit.query.get("label", ""))
 
 
 def answer(visit: Visit) -> Response:
@@ -94,7 +93,7 @@ def answer(visit: Visit) -> Response:
             visit.workspace.acts.code(stamp, record, label, value, refer=refer)
             stamp = replace(stamp, client_id=str(uuid5(NAMESPACE_URL, stamp.client_id)), based_on=None)
         if "sentences_too" in visit.form:
-            marked = _numbers(visit.form.getlist("sentence"))
+            marked = visit.numbers("sentence")
             if marked != mine.sentences:
                 visit.workspace.acts.mark(stamp, record, label, marked, complete=mine.complete)
 
@@ -130,7 +129,7 @@ def suggestion(visit: Visit) -> Response:
 
     def write(stamp: Stamp) -> None:
         mine = _card(visit, record, label)
-        taken = _numbers(visit.form.getlist("sentence")) if visit.text("answer") == "accept" else ()
+        taken = visit.numbers("sentence") if visit.text("answer") == "accept" else ()
         sentences = sorted({*mine.sentences, *taken})
         visit.workspace.acts.answer(stamp, record, label, visit.text("answer"), sentences)
 
@@ -220,12 +219,6 @@ def _in_words(answer: str, sentences: Sequence[int]) -> str:
     numbers = ", ".join(str(number + 1) for number in sentences)
     marked = f"; sentence{'s' if len(sentences) > 1 else ''} {numbers}" if sentences else ""
     return ANSWER_NAMES[answer] + marked
-
-
-def _numbers(values: Sequence[object]) -> tuple[int, ...]:
-    """Return the distinct whole numbers among the values of a form, in order."""
-    texts = [value for value in values if isinstance(value, str) and value.isascii() and value.isdigit()]
-    return tuple(sorted({int(text) for text in texts if len(text) < 10}))
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from mechtag.core.codebook import Codebook
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
+from mechtag.review.numbers import whole_number
 from mechtag.review.visit import Visit, route
 
 # Records that are sent back at a time.
@@ -42,7 +43,7 @@ def change(visit: Visit) -> Response:
         return _form(visit, entries)
     if action.startswith(("up-", "down-")):
         word, _, place = action.partition("-")
-        _move(entries, int(place) if place.isdigit() else 0, -1 if word == "up" else 1)
+        _move(entries, whole_number(place) or 0, -1 if word == "up" else 1)
         return _form(visit, entries)
     old = visit.workspace.codebook
     try:

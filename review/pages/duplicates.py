@@ -15,6 +15,7 @@ from starlette.responses import Response
 from mechtag.review.acts import Refused
 from mechtag.review.imports import FILES, read_batches
 from mechtag.review.jobs.ranking import KIND as RANK
+from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 from mechtag.review.store.families import count_papers, undecided
 from mechtag.review.visit import Visit, route
@@ -74,7 +75,7 @@ def duplicates(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         rows = connection.execute(undecided()).all()
         numbers = _counts(connection)
-    later = {int(part) for part in after.split(".") if part.isascii() and part.isdigit() and len(part) < 16}
+    later = {number for part in after.split(".") if (number := whole_number(part)) is not None}
     waiting = [row for row in rows if row.id not in later]
     pair = waiting[0] if waiting else None
     lines = _lines(*json.loads(pair.fields)) if pair is not None else []
@@ -112,7 +113,7 @@ def decide(visit: Visit) -> Response:
 def groups(visit: Visit) -> Response:
     """Show the records that were joined, with the least certain groups first."""
     words, start = visit.query.get("q", "").strip()[:200], visit.query.get("from", "")
-    first = int(start) if start.isascii() and start.isdigit() and len(start) < 9 else 0
+    first = whole_number(start, digits=8) or 0
     with visit.workspace.store.read() as connection:
         heads = _heads(connection, words)
         shown = [(head, _members(connection, head)) for head in heads[first : first + _PAGE]]

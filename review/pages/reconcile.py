@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, utc_now
+from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import show_to_adjudicator
 from mechtag.review.store import schema
@@ -35,8 +36,7 @@ def reconcile(visit: Visit) -> Response:
     label = visit.query.get("label") or None
     coder = visit.query.get("coder", "")
     with visit.workspace.store.read() as connection:
-        person = int(coder) if coder.isascii() and coder.isdigit() else None
-        entries = read_entries(connection, in_list(connection, name, label=label, coder=person))
+        entries = read_entries(connection, in_list(connection, name, label=label, coder=whole_number(coder)))
         counts = count_lists(connection)
         people = names_of(connection)
     return visit.page(
@@ -117,7 +117,6 @@ def settle(visit: Visit) -> Response:
         raise Refused("choose yes or no")
     if stage == "code" and not why:
         raise Refused("enter a reason of one line; the reason is saved with the final code")
-    sentences = [int(text) for text in visit.form.getlist("sentence") if isinstance(text, str) and text.isdigit()]
     workspace = visit.workspace
     workspace.acts.settle(
         visit.stamp(),
@@ -127,7 +126,7 @@ def settle(visit: Visit) -> Response:
         int(answer == "yes"),
         why=why,
         reason=visit.text("reason") or None,
-        sentences=sentences if answer == "yes" else (),
+        sentences=visit.numbers("sentence") if answer == "yes" else (),
     )
     with workspace.store.read() as connection:
         more = open_labels(connection, number, stage)

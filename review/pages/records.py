@@ -12,6 +12,7 @@ from starlette.responses import Response
 from mechtag.review.acts import Refused
 from mechtag.review.history import sentences_about
 from mechtag.review.jobs import tagging
+from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
 from mechtag.review.store.records import read_entries, read_entry
@@ -32,8 +33,7 @@ def records(visit: Visit) -> Response:
     with workspace.store.read() as connection:
         open_to = sees_results(visit, connection)
         query = Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
-        after = visit.query.get("after", "")
-        start = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        start = whole_number(visit.query.get("after", "")) or 0
         numbers, count = find_records(connection, query, coder, relevance, after=start)
         entries = read_entries(connection, numbers)
         states = _states(connection, numbers) if open_to else {}

@@ -11,6 +11,7 @@ from mechtag.review import order
 from mechtag.review.acts import Outdated, last_judged, utc_now
 from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
+from mechtag.review.numbers import whole_number
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.render import highlight
 from mechtag.review.sight import show
@@ -28,7 +29,7 @@ _ANSWERS: dict[str, tuple[int | None, bool]] = {"include": (1, False), "exclude"
 
 def screen(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
-    return _show(visit, visit.query.get("record"))
+    return _show(visit, whole_number(visit.query.get("record", "")))
 
 
 def decide(visit: Visit) -> Response:
@@ -91,12 +92,12 @@ def _forget(visit: Visit, record: int) -> None:
         ask_if_included(connection, record, visit.person.id)
 
 
-def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
+def _show(visit: Visit, number: int | None, said: str = "") -> Response:
     workspace, coder = visit.workspace, visit.person.id
     with workspace.store.write() as connection:
         plan = read_plan(connection)
-        given = int(wanted) if wanted and wanted.isascii() and wanted.isdigit() else None
-        number = given if given is not None else order.next_record(connection, coder, STAGE)
+        if number is None:
+            number = order.next_record(connection, coder, STAGE)
         entry = read_entry(connection, number) if number is not None else None
         counts = {"judged": count_judged(connection, coder, STAGE), "left": count_waiting(connection, coder, STAGE)}
         ranking = connection.execute(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select, table, text
 
+from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 
 #: Records on a page.
@@ -120,9 +121,9 @@ def _condition(name: str, value: str) -> ColumnElement[bool]:
     record = schema.record
     if name == "year":
         first, _, last = value.partition("-")
-        low = int(first) if first.isascii() and first.isdigit() and len(first) < 6 else 0
-        high = int(last) if last.isascii() and last.isdigit() and len(last) < 6 else (9999 if "-" in value else low)
-        return record.c.year.between(low, high)
+        low = whole_number(first, digits=5) or 0
+        high = whole_number(last, digits=5)
+        return record.c.year.between(low, high if high is not None else 9999 if "-" in value else low)
     columns = {"author": record.c.authors, "doi": record.c.doi, "pmid": record.c.pmid, "journal": record.c.journal}
     return columns[name].contains(value, autoescape=True)
 
