@@ -37,6 +37,16 @@ class Happening:
     undone: bool
 
 
+def name_decision(value: int | None, refer: object = False) -> str:
+    """Return a screening decision in words."""
+    return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
+
+
+def name_answer(value: int | None, refer: object = False) -> str:
+    """Return the answer for a label in words."""
+    return "needs review" if refer else {1: "yes", 0: "no", None: "not judged"}[value]
+
+
 def sentences_about(
     connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
 ) -> list[Happening]:
@@ -132,8 +142,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "skip":
             return "put the record aside"
         case "settle":
-            said = {1: "yes", 0: "no"}.get(value["v"], "not judged")
-            return f"settled {label} as {said}" + (f": {value['why']}" if value.get("why") else "")
+            return f"settled {label} as {name_answer(value['v'])}" + (f": {value['why']}" if value.get("why") else "")
         case "reopen":
             message = f": {value['message']}" if value.get("message") else ""
             return f"sent the record back to {people.get(value['coder'], 'a coder')}{message}"
@@ -172,12 +181,10 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
 
 
 def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
-    answer = "needs review" if value.get("refer") else {1: "yes", 0: "no"}.get(value["v"], "not judged")
     if row.stage == "screen":
-        answer = "referred" if value.get("refer") else {1: "included", 0: "excluded"}.get(value["v"], "not judged")
-        text = answer + (f" ({value['reason']})" if value.get("reason") else "")
+        text = name_decision(value["v"], value.get("refer")) + (f" ({value['reason']})" if value.get("reason") else "")
     else:
-        text = f"coded {label}: {answer}"
+        text = f"coded {label}: {name_answer(value['v'], value.get('refer'))}"
     if row.suggestions_shown is None:
         return text
     return text + (

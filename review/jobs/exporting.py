@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from mechtag.core.files import replacing, write_csv
 from mechtag.review.codings import coders_codings, final_codings
+from mechtag.review.history import name_answer, name_decision
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.journal import Journal
 from mechtag.review.store import schema
@@ -187,7 +188,7 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
         for row in connection.execute(
             select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)
         ):
-            votes.setdefault(row.record, {})[people[row.coder]] = _said(row.value, bool(row.refer))
+            votes.setdefault(row.record, {})[people[row.coder]] = name_decision(row.value, row.refer)
         notes: dict[int, list[str]] = {}
         for row in connection.execute(select(schema.note).where(schema.note.c.audience == "team")):
             notes.setdefault(row.record, []).append(f"{people[row.coder]}: {row.text}")
@@ -213,14 +214,14 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
             labels: list[Any] = []
             for label in codebook.labels:
                 code = codes.get(label.key)
-                labels.append({1: "yes", 0: "no"}.get(code.value, "not judged") if code is not None else "")
+                labels.append(name_answer(code.value) if code is not None else "")
                 spans = json.loads(row.sentences)
                 numbers = json.loads(code.sentences) if code is not None else []
                 labels.append(excel_cell(" ".join(row.abstract[spans[n][0] : spans[n][1]] for n in numbers)))
             yield [
                 *(row.record_id, excel_cell(row.title), excel_cell("; ".join(json.loads(row.authors))), row.year),
                 *(excel_cell(row.journal or ""), row.doi or "", row.pmid or "", excel_cell(row.abstract)),
-                "" if screen is None else _said(screen.value, False),
+                "" if screen is None else name_decision(screen.value),
                 "" if screen is None else screen.reason or "",
                 "" if screen is None else screen.how,
                 *(votes.get(row.id, {}).get(name, "") for name in voters),
@@ -230,10 +231,6 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
             ]
 
     return header, rows()
-
-
-def _said(value: int | None, refer: bool) -> str:
-    return "referred" if refer else {1: "included", 0: "excluded"}.get(value if value is not None else -1, "not judged")
 
 
 def _write_matrix(workspace: Workspace, path: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
-from mechtag.review.history import sentences_about
+from mechtag.review.history import name_decision, sentences_about
 from mechtag.review.jobs import tagging
 from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
@@ -76,12 +76,7 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
             current.c.record.in_(numbers), current.c.coder == coder, current.c.stage == "screen"
         )
     )
-    return {row.record: said(row.value, bool(row.refer)) for row in rows}
-
-
-def said(value: int | None, refer: bool) -> str:
-    """Return a screening decision as a word for the page."""
-    return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
+    return {row.record: name_decision(row.value, row.refer) for row in rows}
 
 
 def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from mechtag.review import order
 from mechtag.review.acts import Outdated, last_judged, utc_now
+from mechtag.review.history import name_decision
 from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
 from mechtag.review.numbers import whole_number
@@ -41,8 +42,7 @@ def decide(visit: Visit) -> Response:
     except Outdated:
         return _conflict(visit, record)
     _forget(visit, record)
-    said = {"include": "Included", "exclude": "Excluded"}.get(visit.text("answer"), "Referred")
-    return _answer(visit, said)
+    return _answer(visit, name_decision(value, refer).capitalize())
 
 
 def skip(visit: Visit) -> Response:
@@ -67,15 +67,11 @@ def _conflict(visit: Visit, record: int) -> Response:
     with visit.workspace.store.read() as connection:
         mine = _mine(connection, record, visit.person.id)
         based_on = last_judged(connection, visit.person.id, record, STAGE)
-    saved = "undone" if mine is None else _in_words(mine.value, bool(mine.refer))
-    wanted = _in_words(*_ANSWERS.get(visit.text("answer"), (None, False)))
+    saved = "undone" if mine is None else name_decision(mine.value, mine.refer)
+    wanted = name_decision(*_ANSWERS.get(visit.text("answer"), (None, False)))
     return two_versions(
         visit, saved=[("Decision", saved)], wanted=wanted, based_on=based_on, back=f"/screen?record={record}"
     )
-
-
-def _in_words(value: int | None, refer: bool) -> str:
-    return "referred" if refer else "included" if value == 1 else "excluded"
 
 
 def _mine(connection: Connection, record: int, coder: int) -> Any:
