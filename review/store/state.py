@@ -278,16 +278,26 @@ def _is_included(found: State) -> bool:
 
 
 def _settled(head: int, stage: str, label: str, row: Event) -> Final:
-    sentences = tuple(int(number) for number in row.value.get("sentences", ()))
-    complete = bool(row.value.get("complete", False))
+    # The sentences are those of the record that was settled, which may have been joined to another since.
+    given = row.value.get("sentences", ()) if row.record == head else ()
     return Final(
-        head, stage, label, row.value["v"], row.value.get("reason"), sentences, complete, "adjudicated", row.seq
+        record=head,
+        stage=stage,
+        label=label,
+        value=row.value["v"],
+        reason=row.value.get("reason"),
+        sentences=tuple(int(number) for number in given),
+        complete=False,
+        how="adjudicated",
+        event=row.seq,
     )
 
 
 def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the code on which all votes agree, with all sentences that anyone marked."""
-    sentences = tuple(sorted({number for vote in votes for number in vote.sentences}))
+    """Return the code on which all votes agree, with all sentences that anyone marked in the record itself."""
+    # The sentences of a joined record are those of a different abstract.
+    own = [vote for vote in votes if vote.record == head]
+    sentences = tuple(sorted({number for vote in own for number in vote.sentences}))
     reasons = {vote.reason for vote in votes if vote.reason}
     return Final(
         record=head,
@@ -296,7 +306,7 @@ def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
         value=votes[0].value,
         reason=reasons.pop() if len(reasons) == 1 else None,
         sentences=sentences,
-        complete=all(vote.complete for vote in votes),
+        complete=bool(own) and all(vote.complete for vote in own),
         how="single" if len({vote.coder for vote in votes}) == 1 else "agreed",
         event=max(vote.event for vote in votes),
     )

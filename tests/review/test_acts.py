@@ -440,6 +440,28 @@ def test_decisions_on_two_copies_are_compared(acts: Acts, second: int, expected:
     assert (state(acts, 1), state(acts, 2)) == (("waiting", 1), ("waiting", 1))
 
 
+def evidence(acts: Acts, record: int) -> dict[str, tuple[list[int], bool]]:
+    found = rows(acts, "final", record=record, stage="code")
+    return {row.label: (json.loads(row.sentences), bool(row.complete)) for row in found}
+
+
+def test_sentences_of_a_copy_are_not_those_of_the_paper(acts: Acts) -> None:
+    for coder, record, sentences in ((ANN, 1, [0]), (BOB, 2, [2])):
+        acts.mark(stamp(coder), record, APPLE, sentences)
+        acts.rest_no(stamp(coder), record, [PEAR])
+        acts.commit(stamp(coder), record)
+    acts.join(stamp(CAT), 2, 1)
+    assert evidence(acts, 1) == {APPLE: ([0], False), PEAR: ([], True)}
+    acts.reopen(stamp(CAT), 1, "code", ANN)
+    acts.change_plan(stamp(CAT), "coders_code", 1)
+    assert evidence(acts, 1) == {APPLE: ([], False), PEAR: ([], False)}
+    acts.settle(stamp(CAT), 1, "code", APPLE, 1, sentences=[1])
+    assert evidence(acts, 1)[APPLE] == ([1], False)
+    acts.join(stamp(CAT), 1, 3)
+    assert evidence(acts, 3)[APPLE] == ([], False)
+    check_replay(acts.store)
+
+
 def test_a_person_who_judged_a_copy_can_be_sent_the_paper(acts: Acts) -> None:
     acts.decide(stamp(ANN), 2, 1)
     acts.join(stamp(CAT), 2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,10 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
     review.acts.decide(Stamp(ann), 1, 1)
     review.acts.decide(Stamp(bob), 2, 0)
     review.acts.note(Stamp(bob), 2, "A note on the copy")
+    for coder, record, sentence in ((ann, 1, 0), (bob, 2, 1)):
+        review.acts.mark(Stamp(coder), record, "apple", [sentence])
+        review.acts.code(Stamp(coder), record, "pear", sentence)
+        review.acts.commit(Stamp(coder), record)
     review.acts.join(Stamp(ann), 2, 1)
     for person in (ann, bob):
         assert "Paper 1 " in texts(lead.get(f"/reconcile/screening?coder={person}"))
@@ -150,6 +155,10 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
             assert f'<option value="{person}">' in page
         assert "A note on the copy" in texts(page)
         assert 'name="label" value="edible"' in page
+    # Bob's sentence is one of the copy, so it is not marked in the paper.
+    page = lead.get("/reconcile/code/1?votes=1")
+    assert re.findall(r'<li id="s(\d)">[^<]*<span class="letter">(\w)</span>', page) == [("0", "A")]
+    assert "B Bob: yes" in texts(page)
     lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
     assert "Include" not in texts(lead.get("/reconcile/screen/2"))
     assert "settled by an adjudicator" in texts(lead.get("/reconcile/screen/2"))
