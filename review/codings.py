@@ -84,7 +84,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
                 label=row.label,
                 value=row.value,
                 basis="abstract",
-                evidence=_quote(entries[row.record], json.loads(row.sentences)),
+                evidence=entries[row.record].quote(json.loads(row.sentences)) or None,
                 date=last.at[:10] if last is not None else None,
                 codebook_version=last.codebook if last is not None else None,
                 sentences=_marked(json.loads(row.sentences), bool(row.complete)),
@@ -108,10 +108,6 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
     return {entry.id: entry for entry in read_entries(connection, sorted(numbers))}
 
 
-def _quote(entry: Entry, numbers: list[int]) -> str | None:
-    return " ".join(entry.sentence(number) for number in numbers if number < len(entry.sentences)) or None
-
-
 def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
     return tuple(numbers) if numbers or complete else None
 
@@ -126,7 +122,7 @@ def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
         label=row.label,
         value=value,
         basis="abstract",
-        evidence=_quote(entry, numbers),
+        evidence=entry.quote(numbers) or None,
         date=row.at[:10],
         codebook_version=row.codebook or None,
         sentences=_marked(numbers, bool(row.complete)),

@@ -19,6 +19,7 @@ from mechtag.review.jobs.progress import Progress
 from mechtag.review.journal import Journal
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
+from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import FOLDER, Workspace
 
 if TYPE_CHECKING:
@@ -184,21 +185,22 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
     with workspace.store.read() as connection:
         finals = _finals(connection)
         people = names_of(connection)
-        votes: dict[int, dict[str, str]] = {}
+        # What people said about a copy belongs to its paper.
+        paper = {row.id: row.id for row in connection.execute(select(schema.record.c.id).order_by(schema.record.c.id))}
+        paper |= {row.record: row.into for row in connection.execute(select(schema.joined))}
+        votes: dict[int, dict[str, list[str]]] = {}
         for row in connection.execute(
             select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)
         ):
-            votes.setdefault(row.record, {})[people[row.coder]] = name_decision(row.value, row.refer)
+            given = votes.setdefault(paper[row.record], {}).setdefault(people[row.coder], [])
+            given.append(name_decision(row.value, row.refer))
         notes: dict[int, list[str]] = {}
         for row in connection.execute(select(schema.note).where(schema.note.c.audience == "team")):
-            notes.setdefault(row.record, []).append(f"{people[row.coder]}: {row.text}")
+            notes.setdefault(paper[row.record], []).append(f"{people[row.coder]}: {row.text}")
         tags: dict[int, list[str]] = {}
         for row in connection.execute(select(schema.tag)):
-            tags.setdefault(row.record, []).append(row.tag)
-        gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
-        records = [
-            row for row in connection.execute(select(schema.record).order_by(schema.record.c.id)) if row.id not in gone
-        ]
+            tags.setdefault(paper[row.record], []).append(row.tag)
+        records = read_entries(connection, [record for record in paper if paper[record] == record])
     voters = sorted({name for each in votes.values() for name in each})
     header = [
         *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract", "decision", "reason", "how"),
@@ -215,18 +217,16 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
             for label in codebook.labels:
                 code = codes.get(label.key)
                 labels.append(name_answer(code.value) if code is not None else "")
-                spans = json.loads(row.sentences)
-                numbers = json.loads(code.sentences) if code is not None else []
-                labels.append(excel_cell(" ".join(row.abstract[spans[n][0] : spans[n][1]] for n in numbers)))
+                labels.append(excel_cell(row.quote(json.loads(code.sentences)) if code is not None else ""))
             yield [
-                *(row.record_id, excel_cell(row.title), excel_cell("; ".join(json.loads(row.authors))), row.year),
+                *(row.record_id, excel_cell(row.title), excel_cell("; ".join(row.authors)), row.year),
                 *(excel_cell(row.journal or ""), row.doi or "", row.pmid or "", excel_cell(row.abstract)),
                 "" if screen is None else name_decision(screen.value),
                 "" if screen is None else screen.reason or "",
                 "" if screen is None else screen.how,
-                *(votes.get(row.id, {}).get(name, "") for name in voters),
+                *("; ".join(dict.fromkeys(votes.get(row.id, {}).get(name, ()))) for name in voters),
                 *labels,
-                "; ".join(tags.get(row.id, ())),
+                "; ".join(dict.fromkeys(tags.get(row.id, ()))),
                 excel_cell(" | ".join(notes.get(row.id, ()))),
             ]
 

@@ -25,7 +25,7 @@ from mechtag.review.imports import FILES, RAW, folder_of, refuse_removal
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
 from mechtag.review.jobs.splitting import AT_ONCE, split_abstracts
-from mechtag.review.jobs.tables import RECORDS, as_read_in, files, in_review, place_of
+from mechtag.review.jobs.tables import IDS, RECORDS, as_read_in, files, in_review, place_of
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import apply_copy, count_copies
@@ -142,7 +142,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
         if place_of(copy) in read_now
     }
     with workspace.store.write() as connection:
-        numbers = {record_id: row for row, record_id in connection.execute(_IDS)}
+        numbers = {record_id: row for row, record_id in connection.execute(IDS)}
         rows = [
             _copy_row(group, member, copies[place_of(member)], numbers, number)
             for group in result.groups
@@ -162,9 +162,6 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(result=json.dumps(counts)))
         add_job(connection, RANK, None)
     return counts
-
-
-_IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
@@ -265,7 +262,7 @@ def _order_at_once(connection: Connection, seed: int) -> None:
     in_use = select(queue.c.record).join(table, table.c.id == queue.c.ranking).where(table.c.active == 1)
     if connection.execute(in_use.limit(1)).first() is not None:
         return
-    numbers = [row.id for row in connection.execute(_IDS)]
+    numbers = [row.id for row in connection.execute(IDS)]
     for stage in STAGES:
         order.add_ranking(
             connection,

@@ -26,7 +26,8 @@ RECORDS = "records.parquet"
 JOINED = select(schema.joined.c.record)
 #: Where a record was read: name of the file, and number of the record in it.
 Place = tuple[str, int]
-_IDS = select(schema.record.c.id, schema.record.c.record_id)
+#: Number and id of each record.
+IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -36,10 +37,10 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
     from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
 
     progress.start(0, "Writing the tables of records")
-    place, data = schema.batch, workspace.project.root / "data"
+    batch, data = schema.batch, workspace.project.root / "data"
     with workspace.store.read() as connection:
         rows = connection.execute(
-            select(place.c.id, place.c.found).where(place.c.result != "{}").order_by(place.c.id)
+            select(batch.c.id, batch.c.found).where(batch.c.result != "{}").order_by(batch.c.id)
         ).all()
         as_read = as_read_in(workspace, [row.id for row in rows])
         unique = in_review(connection, as_read, schema.record.c.id.not_in(JOINED))
@@ -106,7 +107,6 @@ def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: A
 # Columns of table record that are fields of a record, and fields that only the record as it was read has.
 _PLAIN = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "type", "language", "url")
 _DETAILS = ("volume", "issue", "pages")
-JOINED = select(schema.joined.c.record)
 # Copies that still count as duplicates.
 _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED))
 
@@ -148,7 +148,7 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
     """Return the uncertain pairs of records that nobody has decided on."""
     from mechtag.pipeline.dedupe.results import Uncertain
 
-    names = {row.id: row.record_id for row in connection.execute(_IDS)}
+    names = {row.id: row.record_id for row in connection.execute(IDS)}
     found = []
     for row in connection.execute(undecided()):
         one, other = (

@@ -14,7 +14,7 @@ from mechtag.core.records import Record, Sentence
 from mechtag.review.store import schema
 from mechtag.review.store.events import derive_new
 
-# Number of values in one condition.
+# Number of values in one condition; SQLite limits it, in most builds to 32,766.
 _AT_ONCE = 500
 
 
@@ -53,6 +53,10 @@ class Entry:
         """Return the text of a sentence of the abstract; sentences are counted from 0."""
         start, end, _ = self.sentences[number]
         return self.abstract[start:end]
+
+    def quote(self, numbers: Iterable[int]) -> str:
+        """Return several sentences of the abstract, with a space between them; missing sentences are left out."""
+        return " ".join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
 def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies: int = 1) -> dict[str, Any]:
@@ -119,8 +123,11 @@ def read_entry(connection: Connection, number: int) -> Entry | None:
 
 def read_entries(connection: Connection, numbers: Sequence[int]) -> list[Entry]:
     """Return the records with the given numbers, in the order of the numbers; numbers without a record are left out."""
-    rows = connection.execute(select(schema.record).where(schema.record.c.id.in_(numbers)))
-    found = {row.id: _entry(row) for row in rows}
+    found = dict[int, Entry]()
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        rows = connection.execute(select(schema.record).where(schema.record.c.id.in_(some)))
+        found |= {row.id: _entry(row) for row in rows}
     return [found[number] for number in numbers if number in found]
 
 

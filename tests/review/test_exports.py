@@ -87,6 +87,19 @@ def test_the_table_of_decisions_is_the_same_in_both_formats(review: Workspace) -
     assert not any(cell.data_type == "f" for row in book["Decisions"].iter_rows() for cell in row)
 
 
+def test_what_was_said_about_a_copy_is_in_the_row_of_its_paper(review: Workspace) -> None:
+    bob = 3
+    review.acts.decide(Stamp(bob), 3, 0, reason="Wrong topic")
+    review.acts.note(Stamp(bob), 3, "On the copy")
+    review.acts.tag(Stamp(bob), 3, "trial")
+    review.acts.join(Stamp(1), 3, 1)
+    browser = Browser(review, 1)
+    table = list(csv.DictReader(io.StringIO(made(review, browser, "decisions").decode("utf-8-sig"))))
+    assert [row["record_id"] for row in table] == ["doi:10.1/1", "doi:10.1/2", "text:bad"]
+    assert (table[0]["Ann"], table[0]["'=Bob"]) == ("included", "included; excluded")
+    assert (table[0]["tags"], table[0]["notes"]) == ("trial", "Ann: +note | =Bob: On the copy")
+
+
 def test_a_matrix_can_be_a_gold_standard(review: Workspace, tmp_path: Path) -> None:
     (tmp_path / "gold.csv").write_bytes(made(review, Browser(review, 1), "matrix"))
     matrix = load_matrix(tmp_path / "gold.csv")

@@ -13,6 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Acts
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
+from mechtag.review.store.records import read_entries, read_entry
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, add_papers, check_replay, derived, open_review, stamp
 
 
@@ -203,3 +204,17 @@ def test_two_coders_decide_on_the_same_records_at_the_same_moment(tmp_path: Path
         need = schema.need
         states = connection.execute(select(need.c.have, need.c.state).where(need.c.stage == "screen")).all()
         assert Counter(map(tuple, states)) == {(2, "conflict"): 50}
+
+
+def test_many_records_are_read_in_the_order_asked_for(acts: Acts) -> None:
+    with acts.store.write() as connection:
+        add_papers(connection, range(4, 1204))
+        wanted = [*range(1203, 0, -1), 5000]
+        assert [entry.id for entry in read_entries(connection, wanted)] == wanted[:-1]
+
+
+def test_a_sentence_that_the_abstract_has_not_is_left_out_of_a_quotation(acts: Acts) -> None:
+    with acts.store.read() as connection:
+        entry = read_entry(connection, 1)
+    assert entry is not None
+    assert entry.quote([0, 2, 3]) == "Sentence 0 of 1. Sentence 2 of 1."
