@@ -232,7 +232,7 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("there is no such import", 404)
+            raise Refused("this import does not exist", 404)
         if batch.job is not None:
             return  # It was asked for already.
         if batch.state not in allowed[kind]:
@@ -254,7 +254,7 @@ def discard(workspace: Workspace, number: int) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("there is no such import", 404)
+            raise Refused("this import does not exist", 404)
         if batch.job is not None or batch.state not in ("reading", "read"):
             raise Refused("only an import of which nothing was added can be discarded", 409)
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state="discarded"))

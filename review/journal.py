@@ -143,7 +143,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     Raises
     ------
     MechtagError
-        If there is no log, a line is damaged, or an event is missing.
+        If the folder contains no log, a line is damaged, or an event is missing.
     """
     rows = list[dict[str, Any]]()
     for path in sorted(folder.glob("events-*.jsonl")):

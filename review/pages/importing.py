@@ -54,7 +54,7 @@ def one(visit: Visit) -> Response:
         papers, _ = count_papers(connection)
         batches = imports.read_batches(connection)
     if batch is None or batch.state == "discarded":
-        raise Refused("there is no such import; it may have been discarded", 404)
+        raise Refused("this import does not exist; it may have been discarded", 404)
     return visit.page(
         "import_one.html",
         batch=batch,
