@@ -15,7 +15,7 @@ from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.files import write_text
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.store import schema
-from mechtag.review.store.events import codebook_changes
+from mechtag.review.store.events import project_events
 from mechtag.review.workspace import Workspace
 
 
@@ -135,7 +135,7 @@ class StaleCode:
 
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
     """Return the codes that were given before the meaning of their label changed, sorted by label and person."""
-    last = {key: row.seq for row in codebook_changes(connection) for key in row.value["meaning"]}
+    last = {key: row.seq for row in project_events(connection, "codebook") for key in row.value["meaning"]}
     current, record, account = schema.current, schema.record, schema.account
     rows = connection.execute(
         select(current, record.c.title, account.c.name)

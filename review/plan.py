@@ -68,6 +68,11 @@ class Plan(Strict):
         """Return the number of people who judge each record at a stage."""
         return self.coders_screen if stage == "screen" else self.coders_code
 
+    @property
+    def wanted(self) -> dict[str, int]:
+        """Return the number of people who judge each record, keyed by stage."""
+        return {stage: self.coders(stage) for stage in STAGES}
+
     def mode(self, stage: str) -> Mode:
         """Return what coders see of the model at a stage."""
         return self.mode_screen if stage == "screen" else self.mode_code

@@ -13,7 +13,7 @@ from mechtag.review import order
 from mechtag.review.acts import utc_now
 from mechtag.review.jobs import tagging
 from mechtag.review.jobs.progress import FIRST, Progress
-from mechtag.review.plan import Plan
+from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.queue import count_states
@@ -63,7 +63,7 @@ class Ranking:
             strategy, ranked = "relevance", [self._numbers[row] for row in np.lexsort((-scores, last))]
         with workspace.store.write() as connection:
             write_fact(connection, FACT, stopping)
-            for stage in ("screen", "code"):
+            for stage in STAGES:
                 order.add_ranking(
                     connection,
                     stage,

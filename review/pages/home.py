@@ -7,21 +7,20 @@ from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.ranking import FACT
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_states, count_waiting
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
-_STAGES = ("screen", "code")
-
 
 def home(visit: Visit) -> Response:
     """Show the project page."""
     with visit.workspace.store.read() as connection:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
-        stages = {stage: count_states(connection, stage) for stage in _STAGES}
-        mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in _STAGES}
+        stages = {stage: count_states(connection, stage) for stage in STAGES}
+        mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
         stopping = {"stop": False} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
     return visit.page(

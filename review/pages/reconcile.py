@@ -32,7 +32,7 @@ def reconcile(visit: Visit) -> Response:
     """Show one of the lists of records to settle."""
     name = str(visit.path.get("list", "")) or "screening"
     if name not in _TITLES:
-        raise Refused("there is no such list", 404)
+        raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
     label = visit.query.get("label") or None
     coder = visit.query.get("coder", "")
     with visit.workspace.store.read() as connection:

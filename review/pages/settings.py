@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import Connection, exists, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Stamp
@@ -64,8 +64,8 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "unblinded",
                 "Lift blinding",
-                "Everyone sees everyone's codes. Codes that are given afterwards do not count as independent, even if "
-                "blinding is restored.",
+                "Everyone sees everyone's codes. Codes that are given afterwards do not count as independent, and "
+                "blinding cannot be restored.",
                 _YES_NO,
             ),
         ),
@@ -149,9 +149,14 @@ _BY_KEY = {setting.key: setting for _, group in GROUPS for setting in group}
 def settings(visit: Visit) -> Response:
     """Show the settings; only owners can change them."""
     with visit.workspace.store.read() as connection:
-        plan = read_plan(connection).model_dump(mode="json")
-        begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
+        plan, begun = _plan(connection)
     return visit.page("settings.html", groups=GROUPS, plan=plan, begun=begun, fixed=_FIXED_AT_START)
+
+
+def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
+    """Return the settings, and whether anybody has decided or coded anything yet."""
+    begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
+    return read_plan(connection).model_dump(mode="json"), bool(begun)
 
 
 def change(visit: Visit) -> Response:
@@ -162,8 +167,7 @@ def change(visit: Visit) -> Response:
         raise Refused("there is no such group of settings", 404)
     why = visit.text("why").strip()
     with visit.workspace.store.read() as connection:
-        before = read_plan(connection).model_dump(mode="json")
-        begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
+        before, begun = _plan(connection)
     changes = {}
     for setting in group:
         value = _read(setting, visit)

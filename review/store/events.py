@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 
-from mechtag.review.plan import STAGES, Plan
+from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.state import Code, Event, Final, Need, State, alive, derive
 
@@ -129,10 +129,9 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         before = read_plan(connection)
         _derive_settings(connection)
         after = read_plan(connection)
-        changed = [stage for stage in STAGES if before.coders(stage) != after.coders(stage)]
-        for stage in changed:
+        changed = dict(after.wanted.items() - before.wanted.items())
+        for stage, wanted in changed.items():
             need = schema.need
-            wanted = after.coders(stage)
             connection.execute(update(need).where(need.c.stage == stage, need.c.have == 0).values(wanted=wanted))
         if changed:
             records |= _records_with_events(connection, table.c.kind.in_(("code", "commit", "settle")))
@@ -153,11 +152,6 @@ def read_plan(connection: Connection) -> Plan:
     """Return the plan of the review, with default values for settings that nobody has changed."""
     rows = connection.execute(select(schema.setting.c.key, schema.setting.c.value))
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
-
-
-def codebook_changes(connection: Connection) -> list[Event]:
-    """Return the events that changed the codebook, in order."""
-    return project_events(connection, "codebook")
 
 
 def is_stopped(connection: Connection) -> bool:
@@ -237,7 +231,6 @@ def _records_with_events(connection: Connection, *where: ColumnElement[bool]) ->
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
     """Compute the derived rows of some records and of their joined records, and replace the rows in the tables."""
     plan, withdrawn = read_plan(connection), _withdrawn(connection)
-    wanted = {stage: plan.coders(stage) for stage in STAGES}
     numbers = sorted(records)
     done = set[int]()
     for start in range(0, len(numbers), _CHUNK):
@@ -249,20 +242,14 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
         events = dict[int, list[Event]]()
         for event in read_events(connection, schema.event.c.record.in_(every)):
             events.setdefault(head_of[event.record or 0], []).append(event)
-        states = [derive(events.get(head, []), head, wanted, withdrawn) for head in families]
+        states = [derive(events.get(head, []), head, plan.wanted, withdrawn) for head in families]
         _replace(connection, every, states)
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
     """Compute the derived rows of new records, which have no events yet."""
-    plan = read_plan(connection)
-    wanted = {stage: plan.coders(stage) for stage in STAGES}
+    wanted = read_plan(connection).wanted
     _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, wanted).needs])
-
-
-def derive_all_records(connection: Connection) -> None:
-    """Compute the derived rows of all records."""
-    derive_records(connection, connection.execute(select(schema.record.c.id)).scalars().all())
 
 
 def derive_everything(connection: Connection) -> None:
@@ -273,7 +260,7 @@ def derive_everything(connection: Connection) -> None:
     _derive_accounts(connection)
     _derive_joins(connection)
     _derive_apart(connection)
-    derive_all_records(connection)
+    derive_records(connection, connection.execute(select(schema.record.c.id)).scalars().all())
 
 
 def _replace(connection: Connection, members: Sequence[int], states: Sequence[State]) -> None:
