@@ -104,4 +104,7 @@ def test_a_review_without_codes_says_what_is_missing(tmp_path: Path) -> None:
     compute(review, browser)
     page = texts(browser.get("/accuracy"))
     assert "No record has been judged by two people yet" in page
-    assert "There are no papers yet that the model in use was trained on" in page
+    assert (
+        "The model in use has not been trained yet on papers whose codes were given before a suggestion was seen"
+        in page
+    )
