@@ -17,7 +17,7 @@ from mechtag.review import access
 from mechtag.review.acts import Refused
 from mechtag.review.limits import Limits
 from mechtag.review.pages import OPEN_ROUTES, ROUTES, start
-from mechtag.review.render import STATIC, render, static_name
+from mechtag.review.render import STATIC, as_sentence, render, static_name
 from mechtag.review.workspace import Workspace
 
 
@@ -101,8 +101,7 @@ def _error_page(status: int, title: str, message: str) -> HTMLResponse:
 
 def _refused(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, Refused) else 422
-    text = str(error).removesuffix(".")
-    return _error_page(status, "This was not possible", f"{text[:1].upper()}{text[1:]}.")
+    return _error_page(status, "This was not possible", as_sentence(error))
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -54,6 +54,12 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def as_sentence(message: object) -> str:
+    """Return the message of an error as a sentence, with a capital letter and a full stop."""
+    text = str(message).removesuffix(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def highlight(text: str, words_for: tuple[str, ...], words_against: tuple[str, ...]) -> Markup:
     """Return an escaped text with the words of two lists marked; ``stem*`` marks all words that begin with ``stem``."""
     kinds = {

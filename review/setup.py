@@ -28,7 +28,7 @@ from mechtag.review.acts import Refused, Stamp
 from mechtag.review.app import application
 from mechtag.review.codebooks import to_yaml
 from mechtag.review.numbers import whole_number
-from mechtag.review.render import render
+from mechtag.review.render import as_sentence, render
 from mechtag.review.store.accounts import add_account, clean_name
 from mechtag.review.workspace import Workspace, write_fact
 
@@ -202,8 +202,7 @@ def _check(given: dict[str, str]) -> str:
     try:
         person = clean_name(given.get("person", ""))
     except Refused as error:
-        text = str(error)
-        faults["person"] = f"{text[:1].upper()}{text[1:]}."
+        faults["person"] = as_sentence(error)
     if faults:
         raise Faults(faults)
     return person
@@ -225,8 +224,8 @@ def _make_project(root: Path, given: dict[str, str], file: Any) -> Project:
             return create_project(root, path)
         except MechtagError as error:
             # The person knows the file by the name that it has in their own folder.
-            text = str(error).replace(f"{path}: ", "")
-            raise Faults({"file" if choice == "file" else "codebook": f"{text[:1].upper()}{text[1:]}."}) from None
+            fault = as_sentence(str(error).replace(f"{path}: ", ""))
+            raise Faults({"file" if choice == "file" else "codebook": fault}) from None
 
 
 def _first_codebook(given: dict[str, str]) -> Codebook:
@@ -241,4 +240,4 @@ def _first_codebook(given: dict[str, str]) -> Codebook:
         )
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise Faults({"label": f"{reason[:1].upper()}{reason[1:]}."}) from None
+        raise Faults({"label": as_sentence(reason)}) from None

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from mechtag.review import access
 from mechtag.review.acts import Refused
 from mechtag.review.passwords import hash_password, is_right, require_strong
-from mechtag.review.render import render
+from mechtag.review.render import as_sentence, render
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import find_account, find_invitation, use_invitation
 from mechtag.review.visit import Visit, route
@@ -40,7 +40,7 @@ def _check(request: Request, name: str, password: str) -> Response:
         limits.address.count(address_of(request))
         limits.account.count(folded)
     except Refused as error:
-        return _form(request, name, str(error).capitalize(), error.status)
+        return _form(request, name, as_sentence(error), error.status)
     with workspace.store.read() as connection:
         account = find_account(connection, name)
     right = is_right(password[:1000], account.password if account is not None else None)
@@ -75,8 +75,7 @@ def _join(request: Request, token: str, name: str, password: str) -> Response:
             account = use_invitation(connection, token, name, password)
             session = access.open_session(connection, account, request.headers.get("user-agent", ""))
     except Refused as error:
-        message = str(error)[:1].upper() + str(error)[1:]
-        return HTMLResponse(render("join.html", given=name, message=message, **shown), error.status)
+        return HTMLResponse(render("join.html", given=name, message=as_sentence(error), **shown), error.status)
     return with_session(request, RedirectResponse("/", 303), session)
 
 

@@ -106,12 +106,16 @@ def add_here(visit: Visit) -> Response:
     if not _is_alone(visit):
         raise Refused("this page is served to a team; invite people with a link", 409)
     pin = visit.text("pin")
-    if len(pin) < _SHORTEST_PIN:
-        raise Refused(f"the PIN has {len(pin)} characters; use {_SHORTEST_PIN} or more")
+    _require_pin(pin)
     hashed = hash_password(pin)
     with visit.workspace.store.write() as connection:
         add_account(connection, visit.text("name"), visit.text("role", "coder"), hashed)
     return visit.go("/team")
+
+
+def _require_pin(pin: str) -> None:
+    if len(pin) < _SHORTEST_PIN:
+        raise Refused(f"the PIN has {len(pin)} characters; use {_SHORTEST_PIN} or more")
 
 
 def switch(visit: Visit) -> Response:
@@ -135,8 +139,8 @@ def password(visit: Visit) -> Response:
     new = visit.text("password")
     if not _is_alone(visit):
         require_strong(new, visit.person.name, visit.workspace.name)
-    elif len(new) < _SHORTEST_PIN:
-        raise Refused(f"the PIN has {len(new)} characters; use {_SHORTEST_PIN} or more")
+    else:
+        _require_pin(new)
     with visit.workspace.store.read() as connection:
         row = _account(connection, visit.person.id)
     if row.password is not None and not is_right(visit.text("old"), row.password):
