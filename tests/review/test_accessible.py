@@ -16,7 +16,8 @@ from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
-from tests.support.review_browser import MARKS, chromium, watch
+from tests.support.chromium import MARKS, chromium
+from tests.support.review_browser import watch
 from tests.support.review_live import KEY, Served
 from tests.support.review_site import Browser as Client
 from tests.support.review_site import add_person, make_review, papers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,17 +13,14 @@ from sqlalchemy import func, insert, select
 from mechtag.review.acts import Stamp
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
+from tests.support.chromium import MARKS, chromium
 from tests.support.review_live import KEY, Served
 from tests.support.review_site import make_review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH: the review page cannot be looked at"),
-]
+pytestmark = MARKS
 
 OWEN = 1
 FOCUSED = "document.activeElement.tagName + ' ' + document.activeElement.id"
@@ -32,11 +28,8 @@ FOCUSED = "document.activeElement.tagName + ' ' + document.activeElement.id"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="install the extra 'test' to look at the page")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.support.review_browser import MARKS, chromium, served, wait_for_worker, watch
+from tests.support.chromium import MARKS, chromium
+from tests.support.review_browser import served, wait_for_worker, watch
 from tests.support.review_site import CODEBOOK
 from tests.support.toy import tiny_bert
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,32 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Request
+    from playwright.sync_api import BrowserContext, Page, Request
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MARKS = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH: the review page cannot be looked at"),
-]
 # Longest wait for the server, for a page, or for the worker, in seconds.
 PATIENCE = 60
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start the browser."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="install the extra 'test' to look at the review page"
-    )
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def free_port() -> int:

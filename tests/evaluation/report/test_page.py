@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.chromium import MARKS, chromium
 from tests.support.reports import finished, write
 
 if TYPE_CHECKING:
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["finished"]  # a fixture, which pytest finds by its name here
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH: the report page cannot be looked at"),
-]
+pytestmark = MARKS
 
 # What can be reached by keyboard, as the browser sees it.
 REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
@@ -29,13 +25,8 @@ REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [t
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="install the extra 'test' to look at the report page"
-    )
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
