@@ -21,7 +21,7 @@ from tests.support.review_site import CODEBOOK
 from tests.support.toy import tiny_bert
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = MARKS
 
@@ -76,6 +76,11 @@ class Reviewer:
         self.page.keyboard.press(key)
         self.page.locator(until).first.wait_for()
 
+    def submit(self, button: Locator) -> None:
+        """Press a button, and wait until the server has done what it says."""
+        with self.page.expect_response(lambda answer: answer.request.method == "POST"):
+            button.click()
+
     def become(self, name: str) -> None:
         """Hand the keyboard over to a person, who enters the PIN."""
         self.open("/team")
@@ -87,7 +92,7 @@ class Reviewer:
     def make(self, name: str) -> bytes:
         """Make an export and download it."""
         self.open("/export")
-        self.page.locator(f"form:has([name=name][value={name}]) button").click()
+        self.submit(self.page.locator(f"form:has([name=name][value={name}]) button"))
         wait_for_worker(self.page, self.root)
         self.open("/export")
         link = f".card:has([name=name][value={name}]) a[download]"
@@ -131,7 +136,7 @@ def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None
         settle_codes(who)
         learn(who)
         who.open("/accuracy")
-        who.page.click("text=Compute")
+        who.submit(who.page.locator("button", has_text="Compute"))
         wait_for_worker(who.page, who.root)
         codings = list(csv.DictReader(io.StringIO(who.make("codings").decode("utf-8-sig"))))
         check(who, codings)
@@ -257,15 +262,14 @@ def settle_codes(who: Reviewer) -> None:
         who.page.locator(".records a").first.click()
         who.page.locator(".chip", has_text="Blind").wait_for()
         who.page.fill("#why-pear", "The text is not about pears.")
-        with who.page.expect_response(lambda answer: answer.url.endswith("/settle")):
-            who.page.locator("section:has(#why-pear) button[value=no]").click()
+        who.submit(who.page.locator("section:has(#why-pear) button[value=no]"))
         assert f"Coding conflicts ({left - 1})" in who.open("/reconcile/coding")
 
 
 def learn(who: Reviewer) -> None:
     """Train on the final codes."""
     who.open("/learn")
-    who.page.locator("button", has_text="Learn from").click()
+    who.submit(who.page.locator("button", has_text="Learn from"))
     wait_for_worker(who.page, who.root)
     assert "is in use" in who.open("/learn")
 
