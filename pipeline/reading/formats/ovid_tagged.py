@@ -14,7 +14,7 @@ from mechtag.pipeline.reading.formats import ovid
 from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
 _NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
-# Lines in front of which a program puts more than three spaces continue the value above.
+# Programs indent continuation lines by more than three spaces, so a tag has at most three in front of it.
 _TAG = re.compile(r"\ufeff?[ \t]{0,3}([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
 _START = re.compile(
     r"^\ufeff?[ \t]*<\d+\. ?>[ \t]*\n\s*(?!TY)[A-Z][A-Z0-9]{1,2} {1,3}- |^\ufeff?VN {1,2}- Ovid Technologies", re.M
