@@ -398,7 +398,9 @@ class Acts:
         head, _ = family_of(connection, record)
         numbers = self._check_sentences(self._require_record(connection, head), sentences)
         state = self._state(connection, head, stage)
-        if state in (None, "open"):
+        if state is None:
+            raise Refused("this record is not included, so there is nothing to settle", 409)
+        if state == "open":
             raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
         content = {"v": value, "why": why, "reason": reason, "sentences": numbers}
         return [Draft("settle", head, stage, label, content)]

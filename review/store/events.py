@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, o
 
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
-from mechtag.review.store.state import Code, Event, Final, Need, State, alive, derive
+from mechtag.review.store.state import Code, Event, Final, Need, Rules, State, alive, derive
 
 # Number of records whose state is computed at a time.
 _CHUNK = 500
@@ -145,6 +145,8 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         _derive_accounts(connection)
         changed_people = withdrawn ^ _withdrawn(connection)
         records |= _records_with_events(connection, table.c.coder.in_(changed_people))
+    if any(draft.value.get("removed") or draft.value.get("added") for draft in drafts if draft.kind == "codebook"):
+        records |= _records_with_events(connection, table.c.stage == "code")
     derive_records(connection, records)
 
 
@@ -230,7 +232,7 @@ def _records_with_events(connection: Connection, *where: ColumnElement[bool]) ->
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
     """Compute the derived rows of some records and of their joined records, and replace the rows in the tables."""
-    plan, withdrawn = read_plan(connection), _withdrawn(connection)
+    rules = _read_rules(connection)
     numbers = sorted(records)
     done = set[int]()
     for start in range(0, len(numbers), _CHUNK):
@@ -242,14 +244,21 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
         events = dict[int, list[Event]]()
         for event in read_events(connection, schema.event.c.record.in_(every)):
             events.setdefault(head_of[event.record or 0], []).append(event)
-        states = [derive(events.get(head, []), head, plan.wanted, withdrawn) for head in families]
+        states = [derive(events.get(head, []), head, rules) for head in families]
         _replace(connection, every, states)
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
     """Compute the derived rows of new records, which have no events yet."""
-    wanted = read_plan(connection).wanted
-    _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, wanted).needs])
+    rules = _read_rules(connection)
+    _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, rules).needs])
+
+
+def _read_rules(connection: Connection) -> Rules:
+    retired = set[str]()
+    for row in project_events(connection, "codebook"):
+        retired = retired.union(row.value["removed"]).difference(row.value["added"])
+    return Rules(read_plan(connection).wanted, _withdrawn(connection), retired)
 
 
 def derive_everything(connection: Connection) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
 #: again from the log when a database of an earlier version is opened.
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 

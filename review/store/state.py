@@ -96,6 +96,25 @@ class Need:
     event: int
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the state of every record depends on, in addition to the events about the record.
+
+    Attributes
+    ----------
+    wanted
+        Number of people who judge each record, keyed by stage.
+    withdrawn
+        People whose codes do not count.
+    retired
+        Labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
+    """
+
+    wanted: Mapping[str, int]
+    withdrawn: Set[int] = frozenset()
+    retired: Set[str] = frozenset()
+
+
 @dataclass
 class State:
     """All codes and states that follow from the events about a record and its joined records."""
@@ -122,7 +141,7 @@ def alive(events: Iterable[Event]) -> list[Event]:
     return [row for row in rows if row.kind not in ("undo", "redo") and row.act not in dead]
 
 
-def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdrawn: Set[int] = frozenset()) -> State:
+def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
     """Compute the state of a record.
 
     Parameters
@@ -131,10 +150,7 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
         All events about the record and its joined records, in order, including undo and redo events.
     head
         The record that represents all these records.
-    wanted
-        Number of people who judge each record, keyed by stage.
-    withdrawn
-        People whose codes do not count.
+    rules
     """
     found = State()
     codes = dict[tuple[str, _Voter, str], Code]()
@@ -191,10 +207,12 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
                 found.texts[row.record, str(row.value["field"])] = str(row.value["new"])
     found.codes = list(codes.values())
     for stage in STAGES:
-        voters = {voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in withdrawn}
+        voters = {
+            voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in rules.withdrawn
+        }
         votes = [code for code in found.codes if code.stage == stage and (code.record, code.coder) in voters]
         decisions = {label: row for (name, label), row in settled.items() if name == stage}
-        _resolve(found, head, stage, wanted[stage], voters, votes, decisions)
+        _resolve(found, head, stage, rules, voters, votes, decisions)
     return found
 
 
@@ -232,14 +250,12 @@ def _resolve(
     found: State,
     head: int,
     stage: str,
-    wanted: int,
+    rules: Rules,
     voters: Mapping[_Voter, int],
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
     """Add the final codes and the state of a stage, from the committed codes and the decisions of an adjudicator."""
-    if stage == "code" and not voters and not settled and not _is_included(found):
-        return
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
     labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
     open_labels, referred = [], False
@@ -250,6 +266,8 @@ def _resolve(
             finals.append(_settled(head, stage, label, settled[label]))
             continue
         answers = {given[voter].answer if voter in given else (None, False) for voter in voters}
+        if label in rules.retired and len(answers) > 1:
+            continue
         if any(refer for _, refer in answers):
             referred = True
             open_labels.append(label)
@@ -259,6 +277,7 @@ def _resolve(
             finals.append(_agreed(head, stage, label, list(given.values())))
     # A person who judged two records before they were joined is one person.
     have = len({coder for _, coder in voters})
+    wanted = rules.wanted[stage]
     enough = have >= wanted or (bool(settled) and not open_labels)
     if not voters and not settled:
         state = "open"
@@ -270,11 +289,17 @@ def _resolve(
         state = "settled" if enough else "waiting"
     # A label is final only once enough people have answered, or an adjudicator has.
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
-    found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
+    if stage == "screen" or _is_to_be_coded(found, begun=bool(voters or settled)):
+        found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
 
 
-def _is_included(found: State) -> bool:
-    return any(row.stage == "screen" and row.value == 1 for row in found.finals)
+def _is_to_be_coded(found: State, *, begun: bool) -> bool:
+    """Return whether a record is included, or has been coded without ever being screened.
+
+    If a record is excluded after coding has begun, its codes are kept, but it is not handed out any more.
+    """
+    included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
+    return included or (begun and not any(code.stage == "screen" for code in found.codes))
 
 
 def _settled(head: int, stage: str, label: str, row: Event) -> Final:

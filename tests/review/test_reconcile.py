@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from mechtag.review.acts import Stamp
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.codebooks import save
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, make_review, texts
+from tests.support.reviews import check_replay
 
 
 @pytest.fixture
@@ -155,6 +157,9 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
             assert f'<option value="{person}">' in page
         assert "A note on the copy" in texts(page)
         assert 'name="label" value="edible"' in page
+    # Coding is reconciled once screening has included the paper.
+    assert "Coding conflicts (0)" in texts(lead.get("/reconcile"))
+    lead.post("/reconcile/screen/1/settle", label="edible", answer="yes")
     # Bob's sentence is one of the copy, so it is not marked in the paper.
     page = lead.get("/reconcile/code/1?votes=1")
     assert re.findall(r'<li id="s(\d)">[^<]*<span class="letter">(\w)</span>', page) == [("0", "A")]
@@ -162,3 +167,41 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
     lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
     assert "Include" not in texts(lead.get("/reconcile/screen/2"))
     assert "settled by an adjudicator" in texts(lead.get("/reconcile/screen/2"))
+
+
+def test_a_label_that_was_retired_needs_no_settling(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    for coder, apple, refer in ((ann, 1, False), (bob, None, True)):
+        review.acts.code(Stamp(coder), 1, "apple", apple, refer=refer)
+        review.acts.code(Stamp(coder), 1, "pear", 0)
+        review.acts.commit(Stamp(coder), 1)
+    assert "Referred at coding (1)" in texts(lead.get("/reconcile"))
+    book = review.codebook
+    apple, pear = book.labels
+    save(review, Stamp(1), book.model_copy(update={"labels": (pear,)}), [])
+    assert "Referred at coding (0)" in texts(lead.get("/reconcile"))
+    assert final(review, 1) == {("code", "pear"): (0, "agreed")}
+    save(review, Stamp(1), book.model_copy(update={"labels": (pear, apple)}), [])
+    assert "Referred at coding (1)" in texts(lead.get("/reconcile"))
+    check_replay(review.store)
+
+
+def test_a_record_excluded_after_coding_began_is_neither_coded_nor_reconciled(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    for coder in (ann, bob):
+        review.acts.decide(Stamp(coder), 1, 1)
+    for label in ("apple", "pear"):
+        review.acts.code(Stamp(ann), 1, label, 1)
+    review.acts.commit(Stamp(ann), 1)
+    other = Browser(review, bob)
+    assert "1 records to code" in texts(other.get("/"))
+    for coder in (ann, bob):
+        review.acts.decide(Stamp(coder), 1, 0)
+    assert "0 records to code" in texts(other.get("/"))
+    assert "Nothing left to code for you now" in texts(other.get("/code"))
+    with pytest.raises(Refused, match="this record is not included, so there is nothing to settle"):
+        review.acts.settle(Stamp(1), 1, "code", "apple", 1, why="x")
+    for coder in (ann, bob):
+        review.acts.decide(Stamp(coder), 1, 1)
+    assert "1 records to code" in texts(other.get("/"))
+    assert "Paper 1" in texts(other.get("/code"))

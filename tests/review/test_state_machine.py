@@ -172,8 +172,13 @@ def resolve(world: World, head: int, stage: str) -> None:
     settled = world.settled.get((head, stage), {})
     wanted, have = world.plan[stage], len({coder for _, coder in votes})
     included = world.final.get((head, "screen", RELEVANCE), (0, ""))[0] == 1
-    if stage == "code" and not votes and not settled and not included:
-        return
+    screened = any(
+        vote.answers
+        for (record, name, _), vote in world.votes.items()
+        if world.head[record] == head and name == "screen"
+    )
+    # A record that is not included needs no coding; one that nobody has screened is coded if somebody began.
+    asked = stage == "screen" or included or (not screened and bool(votes or settled))
     agreed, differs, refers = dict[str, int | None](), set[str](), set[str]()
     for label in {label for vote in votes.values() for label in vote.labels()} - set(settled):
         answers = {vote.answers.get(label, (None, False)) for vote in votes.values()}
@@ -192,7 +197,8 @@ def resolve(world: World, head: int, stage: str) -> None:
         state = "conflict"
     else:
         state = "settled" if done else "waiting"
-    world.need[head, stage] = wanted, have, state, sorted(differs | refers)
+    if asked:
+        world.need[head, stage] = wanted, have, state, sorted(differs | refers)
     for label, value in settled.items():
         world.final[head, stage, label] = value, "adjudicated"
     for label, agreement in agreed.items():
