@@ -110,9 +110,9 @@ class Codebook(Strict):
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash of the definition and rules of relevance and of each label, keyed by relevance and label.
+        """Return a mapping from the keys of relevance and of the labels to hashes of their definitions and rules.
 
-        Equal hashes mean equal definitions and rules.
+        If two hashes are equal, the definitions and rules are equal, too.
         """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))

@@ -59,9 +59,9 @@ def header(
 ) -> tuple[int, list[str], str]:
     """Find the header of a table, and return the index of its last line, its column names and its delimiter.
 
-    The delimiter is the one that yields the most known names or, if tied, the most columns. A delimiter
-    that splits most rows below the header into a different number of cells than the header is used only if no other
-    delimiter fits, because it may only separate names that are listed within one cell.
+    The delimiter is the one that yields the most known names or, if tied, the most columns. However, a delimiter
+    that splits the header and most rows below it into different numbers of cells is used only if all delimiters do
+    so, because such a delimiter may merely separate names that are listed within one cell.
 
     Parameters
     ----------

@@ -91,7 +91,10 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Detect UTF-16 without a byte order mark by its NULs; return the variant, or ``""`` if it is not UTF-16."""
+    """Detect UTF-16 without a byte order mark from its NUL bytes.
+
+    Return ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
+    """
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
@@ -167,7 +170,10 @@ codecs.register_error("mechtag-cp1252", _as_cp1252)
 
 
 class Part(NamedTuple):
-    """A part of a file, from the byte ``start`` (which may begin a byte order mark) up to the next part."""
+    """A part of a file with one encoding.
+
+    The part extends from the offset ``start`` to the start of the next part. A byte order mark belongs to the part.
+    """
 
     start: int
     encoding: Encoding
@@ -240,9 +246,16 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the first part in ``data`` that begins after ``place`` and has a different encoding than ``part``.
+    """Return the part that follows ``part`` in ``data``, or ``None`` if the encoding does not change.
 
-    Where a byte is missing in UTF-16 or superfluous, the next part has the same encoding.
+    A new part also begins where a byte is missing or superfluous in UTF-16; its encoding is then the same.
+
+    Parameters
+    ----------
+    offset
+        Offset of ``data`` in the file.
+    place
+        Position in ``data`` from which to search.
     """
     found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
     if not part.is_narrow:
@@ -272,7 +285,11 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 
 
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
-    """Return where the line of UTF-16 text begins whose first Latin letters are at ``start``, at ``place`` or later."""
+    """Return the position where the first line of UTF-16 text begins.
+
+    The first Latin letters of the text are at ``start``. Letters of other scripts may precede them on the same line,
+    but not before ``place``.
+    """
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")
     foreign = _FOREIGN.search(before) and not _IMPLAUSIBLE.search(before)
@@ -280,10 +297,11 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part that begins with the first line end after a missing or superfluous byte in UTF-16.
+    """Return the part of UTF-16 text that begins after a missing or superfluous byte; ``None`` if there is none.
 
-    There, the two bytes of a line end belong to two characters. If its neighbour is a Latin letter, one of these is
-    U+0A00, which does not exist, or a character of an Indian script next to one that is not.
+    The part begins at the first line end after the error. From the error on, characters are read one byte too early
+    or too late, so the two bytes of a line end are read as parts of two characters. If a Latin letter is next to the
+    line end, one of these characters is U+0A00, which does not exist, or an isolated character of an Indian script.
     """
     for found in _SHIFTED_END[part.encoding.name].finditer(data, place):
         start = found.end() + 1 if found.lastindex is None else found.start() - 1
@@ -308,7 +326,10 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 
 def _is_narrow(sample: bytes) -> bool:
-    """Return whether bytes look like lines of UTF-8 or 8-bit text, and not like UTF-16 (of Japanese, for example)."""
+    """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding.
+
+    UTF-16 without NULs, such as Japanese text, does not.
+    """
     if len(sample) < _FEWEST_NARROW:
         return False
     text = sample.decode("utf-8", errors="mechtag-cp1252")
@@ -361,7 +382,7 @@ def lines_before(part: Part, chunks: Iterable[bytes], parts: Sequence[Part]) -> 
 
 
 def first_bytes(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield the first ``size`` bytes of a file in pieces."""
+    """Yield the first ``size`` bytes of a file, in pieces; ``chunks`` are the pieces of the whole file."""
     for chunk in chunks:
         yield chunk[:size]
         if size <= len(chunk):

@@ -1,4 +1,4 @@
-"""The error class that commands show to users instead of a traceback."""
+"""Define the error whose message commands show to users instead of a traceback."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ class RecordTable:
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_records`, both on opening and on reading.
+        If the table has a fault; see `read_records`. Faults in rows are found only when the rows are read.
     """
 
     def __init__(self, source: Any, name: str) -> None:

@@ -157,7 +157,7 @@ def registration_number(place: str, *texts: str) -> str | None:
     Parameters
     ----------
     place
-        Journal, address and type of the record, which name the registry.
+        Journal, web address and type of the record. In a trial registration, they name the registry.
     texts
         Other texts that may contain the number; if none does, the result is ``""``.
     """
@@ -297,7 +297,7 @@ class Coding(Row):
         1 (yes), 0 (no), or ``None`` (not judged), which is never treated as 0.
     sentences
         Numbers, from 0, of the sentences of the abstract that the coder marked for the label; ``None`` if the coder
-        marked no sentences anywhere.
+        did not mark sentences at all.
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     refer
@@ -329,7 +329,7 @@ class Coding(Row):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.refer and self.value is not None:
-            raise ValueError("a code that needs review has no value; leave one of the two empty")
+            raise ValueError("'refer' is set, but 'value' is not empty; leave one of the two empty")
         return self
 
 

@@ -41,8 +41,8 @@ _PARAPHRASE, _PARAPHRASE_ACCURATE = 0.63, 0.67
 class ProjectPath(os.PathLike[str]):
     """A path from the settings, which is relative to the folder of the project.
 
-    ``str`` returns the text in the settings, which can be stored and logged. Functions that expect a path,
-    such as ``open``, receive the path relative to the working directory. An empty path is false.
+    ``str`` returns the path as written in the settings; use this text for storing and logging. Functions that expect
+    a path, such as ``open``, receive a path that is relative to the working directory. An empty path is false.
 
     Parameters
     ----------
@@ -103,7 +103,8 @@ class DedupeSettings(Strict):
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
-        Number of neighbouring records, among those that share a key, with which a record is compared.
+        Number of records with which a record is compared: the next records, in sorted order, that share a key with
+        the record.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
@@ -172,7 +173,8 @@ class TuningSettings(Strict):
     layers
         Number of top layers that are fine-tuned; the layers below stay unchanged and are computed only once.
     rank
-        Rank of the change of each weight matrix. The model folder grows in proportion to the rank.
+        Rank of the low-rank change to each weight matrix; the size of this change in the model folder is
+        proportional to the rank.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)

@@ -41,7 +41,7 @@ class Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read bytes into the buffer until it is full or the stream ends; return the number of bytes read."""
+        """Read bytes into the buffer, and return their number; 0 means that the stream has ended."""
         with self._guard():
             count: int = self._stream.readinto(buffer)
         self._on_read(count)
@@ -65,7 +65,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Results of one pass over a file: its parts by encoding, unpacked size in bytes, and number of NULs."""
+    """Results of reading a whole file once: its parts, its unpacked size in bytes, and its number of NUL bytes."""
 
     parts: tuple[Part, ...]
     size: int
@@ -87,7 +87,8 @@ class Source:
     packed
         Compressed size in an archive, in bytes; ``None`` for a separate file.
     on_read
-        Function that is called while the text is read, with the number of bytes on disk that were read.
+        Function that is called while the text is read, with the number of bytes read since the last call. In an
+        archive, compressed bytes are counted.
     """
 
     path: Path
@@ -180,7 +181,7 @@ class Source:
             line = lines_before(part, self._chunks(), parts) + 1
             old, new = before.encoding.name.upper(), part.encoding.name.upper()
             self.notes.append(
-                f"a byte of the {new} text before the end of line {line} is missing or superfluous; check that record"
+                f"in or before line {line}, a byte of the {new} text is missing or superfluous; check the record there"
                 if old == new
                 else f"the encoding changes from {old} to {new} at line {line}; if the file was joined from several "
                 "exports, read each export separately"
@@ -255,7 +256,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a source for the same file whose `head` is the given text."""
+        """Return a source that reads the same file, but whose `head` is the given text."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

@@ -38,9 +38,9 @@ class MlflowPlugin:
                 del sys.modules[name]
 
     def in_context(self) -> bool:
-        """Return whether this provider has tags for a run."""
+        """Return ``False``, because this provider has no tags for a run."""
         return False
 
     def tags(self) -> dict[str, str]:
-        """Return the tags for a run."""
+        """Return an empty mapping, because this provider has no tags for a run."""
         return {}

@@ -148,7 +148,7 @@ def test_a_mark_on_a_sentence_that_does_not_exist_is_refused(tmp_path: Path) -> 
 def test_a_code_that_needs_review_has_no_value(tmp_path: Path) -> None:
     (coded,) = read(tmp_path, "p1,ann,trust,,abstract,,,1,", "p1,ann,money,0,abstract,,,,", header=MARKED)
     assert (coded.code("trust"), coded.code("money")) == (None, 0)
-    with pytest.raises(MechtagError, match="a code that needs review has no value"):
+    with pytest.raises(MechtagError, match="'refer' is set, but 'value' is not empty"):
         read(tmp_path, "p1,ann,trust,1,abstract,,,1,", header=MARKED)
 
 

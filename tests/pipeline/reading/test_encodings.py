@@ -231,4 +231,4 @@ def test_a_superfluous_byte_damages_one_line_and_is_noted(
     assert {f"{title} 1", f"{title} 3"} < {record.title for record in found.records}
     (note,) = (note.text for note in found.notes if "superfluous" in note.text)
     name = encoding.upper()
-    assert note == (f"a byte of the {name} text before the end of line 3 is missing or superfluous; check that record")
+    assert note == (f"in or before line 3, a byte of the {name} text is missing or superfluous; check the record there")
