@@ -148,7 +148,10 @@ def build(form: Format, entry: Entry, file: str, notes: list[str] | None = None)
     except MemoryError:
         raise
     except Exception as error:  # whatever a converter or one of its libraries raises
-        fault = f"could not be converted ({type(error).__name__}: {error}); please report this record"
+        fault = (
+            f"the entry could not be converted to a record ({type(error).__name__}: {error}); "
+            "please report this to the developers of mechtag"
+        )
         return construct(entry._replace(fault=fault), {}, file, notes)
 
 

@@ -158,7 +158,7 @@ _ANY_DELIMITER = re.compile("[" + re.escape(DELIMITERS) + "]")
 #: Note on a header below the first table; its field is the place.
 FURTHER_TABLE = (
     "{} is the header of a second table, and the rows below it were read as rows of that table; if the file was joined "
-    "from several exports, check that all their records were read"
+    "from several exports, check that the records of all exports were read"
 )
 # Spreadsheets write dates as numbers of days; these are the years 1954 to 2064.
 _SERIAL, _FIRST_DAY = re.compile(r"[2-5]\d{4}(?:[.,]\d+)?"), date(1899, 12, 30)
@@ -172,7 +172,7 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the record attribute that a column contains, and the column's rank among columns for this attribute."""
+    """Return the record attribute that a column contains, and the rank of the column; see `attributes`."""
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     if known := _ATTRIBUTES.get(_folded(column)):
@@ -227,7 +227,10 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the attribute that each known column contains, and the column's rank for it, keyed by column name."""
+    """Return the attribute that each known column contains, and the rank of the column, keyed by column name.
+
+    If several columns contain the same attribute, the column with the lowest rank is preferred.
+    """
     columns = list(columns)
     tagged = "TI" in columns
     return {column: known for column in columns if (known := _attribute(column, tagged))}
@@ -236,7 +239,8 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 def is_header(row: Sequence[str]) -> bool:
     """Return whether a row can only be the header of a table: its cells are column names, including one for titles.
 
-    In a row with four or more cells, half of the names may be unknown, or even more if every cell looks like a name.
+    In a row with four or more cells, up to half of the names may be unknown, or even more if every cell looks like a
+    name and at least two names are known.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -348,8 +352,8 @@ def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the row that is the header of a table.
 
-    This is the first non-empty row, unless that row contains text other than column names (see `is_header`), and a row
-    below has a column of titles and more known column names. Search histories and headings may precede a header.
+    Search histories and headings may precede the header. Therefore, if the first non-empty row is not certainly a
+    header (see `is_header`), a later row that has a column of titles and more known column names is the header.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -144,9 +144,9 @@ class Reading:
         ]
         self.paths = paths = [path for _, files in self._groups for path in files]
         if own and not paths:
-            raise MechtagError(f"{own[0]}: {_OWN}; name search exports")
+            raise MechtagError(f"{own[0]}: {_OWN}; pass the search exports themselves instead")
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
-            raise MechtagError(f"{twice[0]}: the file is named twice; name each file once")
+            raise MechtagError(f"{twice[0]}: the file is listed more than once among the sources; list each file once")
         self._names = dict(zip(paths, map(printable_name, _names(paths)), strict=True))
         self.size = sum(path.stat().st_size for path in paths)
 
@@ -262,10 +262,11 @@ _COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
 
 
 def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths of files that an earlier run of ``mechtag ingest`` wrote when it read the other files.
+    """Return those of the paths that are results of an earlier run of ``mechtag ingest``.
 
-    The file ``ingest.json`` next to a table names the files that the table was made from. A table of records from files
-    that are not among the paths is not included, because it is a source.
+    These are ``ingest.json``, ``rejected.jsonl``, and each table whose records were read from other files in ``paths``,
+    according to the ``ingest.json`` next to the table. A table whose source files are not in ``paths`` is not included,
+    because its records would not be read otherwise.
     """
     names = {printable_name(path.name) for path in paths}
     own: list[Path] = []
@@ -281,7 +282,7 @@ def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
 
 
 def _counted_files(path: Path) -> set[str]:
-    """Return the names of the files that a file of counts lists; no names if it is missing or a different file."""
+    """Return the names of the files that an ``ingest.json`` lists; no names if ``path`` is not such a file."""
     try:
         found = read_json(path)
         known = found.keys() == _summary(0, 0, 0, (), (), ()).keys()
@@ -291,7 +292,7 @@ def _counted_files(path: Path) -> set[str]:
 
 
 def _files_of(table: Path) -> set[str]:
-    """Return the names of the files that the records of a table come from; ``{""}`` if it is not such a table."""
+    """Return the names of the source files in a table of records; ``{""}`` if ``table`` is not such a table."""
     try:
         with RecordTable(table, str(table)) as records:
             return {str(row["source_file"]) for row in records.rows(["source_file"])}

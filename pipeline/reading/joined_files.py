@@ -67,7 +67,7 @@ def other_format(source: Source, form: Format) -> str:
             continue
         text = (
             f"line {start} starts a record in a different format, {name}; if the file was joined from several "
-            "exports, read each export by itself"
+            "exports, read each export separately"
         )
         if name != _MEDLINE or own != _RIS:
             return text

@@ -45,7 +45,7 @@ REFUSED = {
     "MODSImporterTestMods.xml": "a MODS file, the format of library catalogues",
     "MODSImporterTestModsCollection.xml": "a MODS file, the format of library catalogues",
     "MedlinePlainImporterTestInvalidFormat.xml": "in an unknown format; it starts with 'PMC some PMC",
-    "OvidImporterTest2Invalid.txt": r"text from Ovid without the record numbers \('<1>'\)",
+    "OvidImporterTest2Invalid.txt": r"text from Ovid in which records do not start with a record number \('<1>'\)",
     **{f"RepecNepImporterTest{number}.txt": "a RePEc newsletter" for number in range(1, 4)},
     "generic_labels_no_title.csv": "no column contains titles; found the columns abstract, file_attachments2, authors",
 }

@@ -39,7 +39,7 @@ from mechtag.pipeline.reading.formats import (
 )
 from mechtag.pipeline.reading.tagged import Format
 
-_RIS = "export the search results as RIS from the program it came from"
+_RIS = "export the search results as RIS from the database or program that you used"
 # Patterns in the start of files that are not search exports; the first match counts.
 _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.M | re.I), description)
@@ -50,7 +50,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"nep\.repec\.org|^NEP: New Economics Papers", f"a RePEc newsletter, which is not an export; {_RIS}"),
         (
             r"^Accession Number\n[ \t]+\S",
-            "text from Ovid without the record numbers ('<1>') at the start of records; export it from Ovid again",
+            "text from Ovid in which records do not start with a record number ('<1>'); export the records again",
         ),
         (
             r"\A\s*1[.:] [^\n]+\n(?:[^\n]*\n){0,60}?[^\n]*\bPMID: ?\d",

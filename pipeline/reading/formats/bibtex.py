@@ -143,7 +143,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Add the lines of pieces of text to those that belong to no entry, except lines that programs print."""
+    """Report the lines in pieces of text as lines outside of entries, unless they are comments that programs write.
+
+    Each piece is a pair of the number of its first line and its text.
+    """
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):
             if not _PREAMBLE.search(line):
@@ -154,9 +157,10 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Separate the text outside of entries into the rest of the entry above, and entries whose start is missing.
+    """Divide the text between two entries into the rest of the first entry, and entries whose start is missing.
 
-    A second title begins an entry. Each piece of the rest and each entry is returned with the number of its first line.
+    An entry whose start is missing is recognised by a title, if the entry before it already has a title. The rest and
+    the entries are returned as lists of pairs: the number of the first line, and the text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -178,7 +182,10 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
 
 
 def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in a text whose start is missing; lines before its first field belong to no entry."""
+    """Return the entry in ``text``, whose start is missing.
+
+    Lines before the first field of the entry are reported as lines outside of entries.
+    """
     text = text.lstrip()
     first = _FIELD.search(text)
     before = text[: first.start()] if first else ""
@@ -297,9 +304,9 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
 
 @cache
 def _converter() -> tuple[LatexNodes2Text, LatexContextDb]:
-    """Return a converter from LaTeX to text, and the specifications of macros and their arguments for its parser.
+    """Return a converter from LaTeX to text, and the macros that the LaTeX parser must know.
 
-    Both include `_MACROS` and `_WITH_ARGUMENTS`.
+    Both include the macros in `_MACROS` and `_WITH_ARGUMENTS`.
     """
     parsed, written = get_parsed_macros(), get_written_macros()
     parsed.add_context_category(

@@ -30,7 +30,10 @@ _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*+(?:,\s*+)?\ufeff?\[)*")
 _DOCUMENT_END, _WORD = re.compile(r"\}[\s\ufeff]*+(?=\{)"), re.compile(r"\w")
 # Fields of which a record has only one.
 _ONCE = ('"title"', '"abstract"')
-_REPEATED = "fields occur repeatedly with different values, of which the last was used ({}); it may be two records"
+_REPEATED = (
+    "these fields occur more than once with different values, and the last value was used: {}; check whether the entry "
+    "consists of two records"
+)
 _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
 # For each error, Python counts lines from the start of the file.
 _MOST_BROKEN = 100
@@ -42,7 +45,7 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file starts with a JSON object on several lines, or with a list of objects (also if nested)."""
+    """Return whether a file starts with a JSON object on several lines, or with a list of objects, nested or not."""
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
@@ -102,10 +105,10 @@ def read_items(source: Source) -> Iterator[Entry]:
 
 
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
-    """Return the values of a JSON object that later values of the same fields replace, and a note on them.
+    """Return the values in a JSON object that are replaced by later values of the same fields, and a note on them.
 
-    An object has two titles if the text between two records is missing. Objects with one title and one abstract are not
-    examined.
+    A JSON object with two titles may be two records between which some text is missing. An object in which neither
+    the title nor the abstract occurs twice is not examined.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()
@@ -127,9 +130,14 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the position after the document whose list of records ends at ``place``, within ``depth`` objects.
+    """Return the position where a JSON document ends.
 
-    If the end of the document is damaged, ``place`` is returned.
+    Parameters
+    ----------
+    place
+        Position where the document's list of records ends; it is returned if the end of the document is damaged.
+    depth
+        Number of JSON objects that enclose the list.
     """
     end, before = place, '{"":['
     for _ in range(depth):
@@ -142,7 +150,7 @@ def _document_end(text: str, place: int, depth: int) -> int:
 
 
 def _next_list(text: str, place: int) -> int:
-    """Return the position of the first object in the list of a further document with a list of records, or 0."""
+    """Return the position of the first record in the next document with a list of records; 0 if there is none."""
     for end in _DOCUMENT_END.finditer(text, place):
         if opened := _WRAPPED.match(text, end.end()):
             return opened.end()

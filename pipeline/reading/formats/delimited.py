@@ -117,7 +117,7 @@ def read(source: Source) -> Iterator[Entry]:
         notes: tuple[str, ...] = ()
         headings: Sequence[str] = names
         if width > 1 and len(row) == 1 and is_header(row):
-            fault = "the line is the header of a further table with one column; read each export by itself"
+            fault = "the line is the header of a further table with one column; read each export separately"
         fault = fault or (other and f"the line follows the start of a record in a different format, {other}")
         if len(row) != width:
             if not fault and any(row[width:]):
@@ -142,14 +142,17 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _ends_in_cell(name: str) -> bool:
-    """Return whether a name that is not known consists of a known name and a cell of the first row."""
+    """Return whether an unknown column name is a known name that is followed by a cell of the first row."""
     if attributes([name]):
         return False
     return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:
-    """Return the table whose header is on a line, alone or after the previous table's last row; else ``None``."""
+    """Return the table whose header is on a line; ``None`` if the line contains no header.
+
+    The last row of the previous table may precede the header on the same line.
+    """
     if not may_be_header(line):
         return None
     text = line.rstrip("\n")

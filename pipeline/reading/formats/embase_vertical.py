@@ -1,4 +1,4 @@
-"""Read Embase's vertical CSV, which has one field per row and one record below the other.
+"""Read Embase's vertical CSV, in which each row contains one field, and a record consists of several rows.
 
     "TITLE","Sharing the lead"
     "AUTHOR NAMES","Marchetti L.","O'Neill P.J."
@@ -67,4 +67,4 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     return columns.clean([(name, "; ".join(value) if isinstance(value, list) else value) for name, value in fields])
 
 
-FORMAT = Format("Embase CSV, one field a row", recognise, read, clean)
+FORMAT = Format("Embase CSV, one field per row", recognise, read, clean)

@@ -63,7 +63,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         elif draft and (not line or line[:1].isspace()):
             draft.continue_with(line)
         elif draft or line.strip() in _OPENING:
-            draft = draft or Draft(line_number, ["no record number at its start"])
+            draft = draft or Draft(line_number, ["the record has no record number at its start"])
             draft.add(line.strip(), "")
         else:
             outside.add(line_number, line)

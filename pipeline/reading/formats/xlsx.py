@@ -61,7 +61,9 @@ def _entry(number: int, line: int, names: list[str], cells: list[str]) -> Entry:
     names = names + [""] * (len(cells) - len(names))
     pairs = [(name or f"column {index}", cell) for index, (name, cell) in enumerate(zip(names, cells, strict=False), 1)]
     broken = [name for name, cell in pairs if cell in _ERRORS]
-    notes = (f"the formula in {', '.join(broken)} has an error; the cell was ignored",) if broken else ()
+    notes = (
+        (f"cells whose formula has an error were ignored; their columns are: {', '.join(broken)}",) if broken else ()
+    )
     return Entry(number, line, [(name, cell) for name, cell in pairs if cell and cell not in _ERRORS], notes=notes)
 
 

@@ -80,7 +80,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         ingest([tmp_path / "missing.ris"])
     with pytest.raises(MechtagError, match="empty: the folder contains no files"):
         ingest([tmp_path / "empty"])
-    with pytest.raises(MechtagError, match=r"a\.ris: the file is named twice"):
+    with pytest.raises(MechtagError, match=r"a\.ris: the file is listed more than once"):
         ingest([tmp_path, tmp_path / "a.ris"])
 
 
@@ -101,7 +101,9 @@ def test_results_of_an_earlier_run_in_the_folder_are_skipped_and_replaced(tmp_pa
     for output in (folder / "more.parquet", folder / "out/records.parquet", folder / "out/records.parquet"):
         output.parent.mkdir(exist_ok=True)
         assert "2 records kept, 1 rejected" in call("ingest", folder, "-o", output)[2]
-    with pytest.raises(MechtagError, match=r"ingest\.json: an earlier run of 'mechtag ingest' wrote this file; name"):
+    with pytest.raises(
+        MechtagError, match=r"ingest\.json: an earlier run of 'mechtag ingest' wrote this file; pass the"
+    ):
         ingest([folder / "ingest.json"])
 
 

@@ -167,7 +167,8 @@ def test_two_records_in_one_object_are_noted(read: Reader, text: str) -> None:
     assert (only(found).title, only(found).doi) == ("Two", "10.5555/2")
     assert [value for name, value in only(found).raw if name == "title"] == ["One", "Two"]
     assert [note for note in notes(found) if "two records" in note] == [
-        "fields occur repeatedly with different values, of which the last was used (doi, title); it may be two records"
+        "these fields occur more than once with different values, and the last value was used: doi, title; check "
+        "whether the entry consists of two records"
     ]
     found = read(text.format(item.replace("Two", "One").replace("5555/2", "5555/1")))
     assert not any("two records" in note for note in notes(found))

@@ -82,4 +82,4 @@ def test_an_error_in_one_record_costs_that_record(read: Reader, monkeypatch: pyt
     assert not found.records
     [(number, line, reason)] = rejected(found)
     assert (number, line) == (1, 1)
-    assert reason.startswith("could not be converted (IndexError: list index out of range)")
+    assert reason.startswith("the entry could not be converted to a record (IndexError: list index out of range)")

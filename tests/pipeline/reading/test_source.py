@@ -61,7 +61,7 @@ def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: byt
         (b"From: a\nSubject: nep.repec.org\n\nhello\n", "a RePEc newsletter"),
         (b"<!DOCTYPE html>\n<html><body>Results</body></html>", "this is a web page"),
         (b"{\\rtf1 hello}", "a Word document"),
-        (b"\nScore\n  *****\nAccession Number\n  1\nTitle\n  One\n", "text from Ovid without the record numbers"),
+        (b"\nScore\n  *****\nAccession Number\n  1\nTitle\n  One\n", "text from Ovid in which records do not start"),
     ],
 )
 def test_files_that_are_no_export_are_named(read: Reader, content: bytes, message: str) -> None:

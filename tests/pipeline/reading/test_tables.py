@@ -224,7 +224,7 @@ def test_excel_sheets(read: Reader) -> None:
     assert two.raw == (("Title", "Two"), ("column 3", "beyond"))
     assert rejected(found) == [(3, 3, "no title")]
     assert notes(found) == [
-        "the formula in Remark has an error; the cell was ignored",
+        "cells whose formula has an error were ignored; their columns are: Remark",
         "the sheet 'old' is hidden and was not read; unhide it to include it",
         "sheet 'two': no column with abstracts, authors or years was found; columns that were not read: Remark",
         "the sheet 'notes' has no column with titles and was not read",
