@@ -28,7 +28,8 @@ _BLOCK = 4_000_000
 # computed by `of_papers`, because a bootstrap interval would have no width.
 _PROPORTIONS = frozenset(
     "hamming_loss referred subset_accuracy yes_right no_right yes_found kept lost hard_yes easy_yes precision recall"
-    " specificity precision_at_1 agreement changed".split()
+    " specificity precision_at_1 agreement changed"
+    " agreement_without agreement_with yes_without yes_with".split()
 )
 
 # Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.

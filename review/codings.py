@@ -137,3 +137,39 @@ def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
     """Yield the codes that were certainly given without a visible suggestion; only these count in the main figures."""
     return (row for row in codings if row.assisted is False)
+
+
+def independent_codings(connection: Connection) -> list[Coding]:
+    """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
+
+    A code that its coder changed after seeing a suggestion counts as it was first given. To leave it out would flatter
+    the model, because people change the codes that differ from the suggestion. If the first codes of several people
+    differ, the code is left out.
+    """
+    final, current, account = schema.final, schema.current, schema.account
+    votes = connection.execute(
+        select(current)
+        .join(account, account.c.id == current.c.coder)
+        .where(current.c.committed == 1, account.c.state != "withdrawn")
+    )
+    joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
+    given: dict[tuple[int, str, str], list[Any]] = {}
+    for vote in votes:
+        given.setdefault((joined.get(vote.record, vote.record), vote.stage, vote.label), []).append(vote)
+    rows = connection.execute(
+        select(final, schema.record.c.record_id)
+        .join(schema.record, schema.record.c.id == final.c.record)
+        .order_by(final.c.record, final.c.stage.desc(), final.c.label)
+    )
+    found = []
+    for row in rows:
+        own = given.get((row.record, row.stage, row.label), [])
+        if not own or any(vote.first_assisted != 0 for vote in own):
+            continue
+        values = {row.value}
+        if any(vote.assisted != 0 for vote in own):
+            values = {None if vote.first_refer else vote.first_value for vote in own}
+        if len(values) == 1 and values != {None}:
+            value = values.pop()
+            found.append(Coding(record_id=row.record_id, coder=FINAL, label=row.label, value=value, basis="abstract"))
+    return found

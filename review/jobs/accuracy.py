@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from mechtag.core.records import Coding
-from mechtag.review.codings import coders_codings, final_codings, unassisted
+from mechtag.review.codings import coders_codings, independent_codings, unassisted
+from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, read_fact
@@ -25,7 +26,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     keys = workspace.codebook.all_keys
     with workspace.store.read() as connection:
         first = [row for row in coders_codings(connection, first=True) if row.label in keys]
-        final = [row for row in final_codings(connection) if row.label in keys and row.value is not None]
+        final = [row for row in independent_codings(connection) if row.label in keys]
         current = schema.current
         counted = connection.execute(
             select(current.c.first_assisted, func.count())
@@ -34,9 +35,13 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         )
         seen: dict[int | None, int] = {assisted: number for assisted, number in counted}
         model = read_fact(connection, "model")
+    predictions = _out_of_fold(workspace)
+    independent = list(unassisted(first))
     return {
-        "people": _people(workspace, first),
-        "model": _model(workspace, list(unassisted(final))),
+        "people": _people(workspace, independent),
+        "people_any": _people(workspace, first) if len(independent) < len(first) else None,
+        "model": _model(workspace, final, predictions),
+        "effect": effects(workspace, predictions),
         "model_described": model,
         "codes": {"independent": seen.get(0, 0), "assisted": seen.get(1, 0), "unknown": seen.get(None, 0)},
     }
@@ -60,7 +65,7 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
     return agreement_section(both, keys[0], draws, settings.evaluate.min_positives)
 
 
-def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
+def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
     """Return metrics of the out-of-fold predictions against independent final codes; ``None`` if either is missing."""
     import numpy as np
 
@@ -69,7 +74,6 @@ def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | 
     from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.sections import pooled_section
 
-    predictions = _out_of_fold(workspace)
     known = {row.record_id for row in predictions}
     rows = [row for row in codings if row.record_id in known]
     if not rows:

@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import Browser, add_person, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
 
 PEOPLE = ("Ann", "Bob", "Cay")
 LABELS = ("apple", "pear")
@@ -33,12 +33,17 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         for record in range(1, 61):
             if generator.random() < 0.25:
                 continue
-            review.acts.decide(Stamp(coder), record, int(generator.random() < 0.6))
+            review.acts.decide(look(review, coder, record, "screen"), record, int(generator.random() < 0.6))
+            sight = look(review, coder, record).sight
             for label in LABELS:
                 value = int((record + len(label)) % 3 == 0) ^ int(generator.random() < 0.2)
                 open_label = label == "pear" and generator.random() < 0.1
-                review.acts.code(Stamp(coder), record, label, None if open_label else value)
-            review.acts.commit(Stamp(coder), record, open_labels=True)
+                review.acts.code(Stamp(coder, sight=sight), record, label, None if open_label else value)
+            review.acts.commit(Stamp(coder, sight=sight), record, open_labels=True)
+    # Codes about which nobody knows what their coder saw do not count in the main figures.
+    stranger = add_person(review, "Dan", "coder")
+    for record in range(1, 61):
+        review.acts.decide(Stamp(stranger), record, record % 2)
     return review
 
 
@@ -64,7 +69,7 @@ def exported(review: Workspace, browser: Browser) -> Mapping[tuple[str, str, str
     return {
         (row["coder"], row["record_id"], row["label"]): float(row["value"]) if row["value"] else math.nan
         for row in rows
-        if row["coder"] != "final"
+        if row["coder"] in PEOPLE
     }
 
 
@@ -90,6 +95,16 @@ def test_coefficients_equal_those_of_other_programs(review: Workspace) -> None:
             assert pair["labels"][label]["both_yes"] == int(((one == 1) & (two == 1)).sum())
 
 
+def test_codes_of_unknown_origin_are_told_apart(review: Workspace) -> None:
+    found = compute(review, Browser(review, 1))
+    main, every = found["people"], found["people_any"]
+    assert isinstance(main, dict)
+    assert isinstance(every, dict)
+    assert {coder["name"] for coder in main["coders"]} == set(PEOPLE)
+    assert {coder["name"] for coder in every["coders"]} == {*PEOPLE, "Dan"}
+    assert found["codes"] == {"independent": found["codes"]["independent"], "assisted": 0, "unknown": 60}  # type: ignore[index]
+
+
 def test_a_blinded_coder_does_not_see_the_figures(review: Workspace) -> None:
     coder = Browser(review, 2)
     assert coder.client.get("/accuracy").status_code == 403
@@ -103,7 +118,7 @@ def test_a_review_without_codes_says_what_is_missing(tmp_path: Path) -> None:
     assert browser.client.get("/accuracy.json").status_code == 404
     compute(review, browser)
     page = texts(browser.get("/accuracy"))
-    assert "No record has been judged by two people yet" in page
+    assert "No record has been judged by two people before they saw a suggestion" in page
     assert (
         "The model in use has not been trained yet on papers whose codes were given before a suggestion was seen"
         in page

@@ -19,9 +19,10 @@ from mechtag.project import create_project
 from mechtag.review import access, order
 from mechtag.review.acts import Stamp
 from mechtag.review.app import create_app
+from mechtag.review.sight import show
 from mechtag.review.store.accounts import add_account
-from mechtag.review.store.records import add_records
-from mechtag.review.workspace import Workspace
+from mechtag.review.store.records import add_records, read_entry
+from mechtag.review.workspace import Workspace, read_fact
 
 HOST = "127.0.0.1:8765"
 NOW = "2026-11-29T12:00:00.000+00:00"
@@ -72,6 +73,17 @@ def add_person(workspace: Workspace, name: str, role: str) -> int:
     """Add an account without password, and return its number."""
     with workspace.store.write() as connection:
         return add_account(connection, name, role)
+
+
+def look(workspace: Workspace, coder: int, record: int, stage: str = "code") -> Stamp:
+    """Show a record to a person, and return the stamp with which this person answers."""
+    with workspace.store.write() as connection:
+        entry = read_entry(connection, record)
+        assert entry is not None
+        labels = workspace.codebook.keys if stage == "code" else ()
+        model_id = read_fact(connection, "model_id")
+        sight = show(connection, entry, coder, stage, labels=labels, at=NOW, model_id=model_id, seed=workspace.seed)
+    return Stamp(coder, sight=sight.id)
 
 
 class Browser:

@@ -1,0 +1,95 @@
+"""Estimate whether people's codes change when they see the suggestions of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechtag.core.arrays import Array
+from mechtag.evaluation.agreement import ratio
+from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
+from mechtag.evaluation.sections import rounded
+
+#: Names of the two groups of codes: given without a suggestion in view, and with a suggestion in view.
+GROUPS = ("without", "with")
+
+
+@dataclass(frozen=True)
+class ComparedCodes:
+    """Codes of people on which a model decided yes or no; each array has one entry per code.
+
+    Attributes
+    ----------
+    record, label
+        Index of the record, and index of the label.
+    code
+        1 (yes), 0 (no) or another number (needs review), which never agrees with a suggestion.
+    suggested
+        Decision of the model: 1 or 0.
+    seen
+        Whether the coder saw the suggestion before giving the code.
+    """
+
+    record: NDArray[np.int64]
+    label: NDArray[np.int64]
+    code: Array
+    suggested: Array
+    seen: NDArray[np.bool_]
+
+
+def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
+    """Compare codes given with a suggestion in view to codes given without, per label and over all labels.
+
+    Parameters
+    ----------
+    labels
+        Keys of the labels, to which ``codes.label`` refers.
+    draws
+        Resamples of the records, to which ``codes.record`` refers: codes of the same record are not independent.
+    least
+        Minimum number of codes in each of the two groups; labels with fewer codes get a note instead of metrics.
+
+    Returns
+    -------
+    dict
+        ``all`` and ``labels``, with the number of codes of each group (``n_without`` and ``n_with``); the proportion
+        of codes that agree with the model (``agreement_without``, ``agreement_with`` and ``agreement_change``, the
+        difference); and the proportion of yes (``yes_without``, ``yes_with`` and ``yes_change``).
+    """
+    shape = (draws.weights.shape[1], len(labels), len(GROUPS))
+    cell = np.ravel_multi_index((codes.record, codes.label, codes.seen.astype(np.int64)), shape)
+    parts = (np.ones(len(codes.code)), codes.code == codes.suggested, codes.code == 1)
+    sums = [np.bincount(cell, part, int(np.prod(shape))).reshape(shape) for part in parts]
+    counts = np.stack(sums, axis=-1)
+    own = bootstrap(lambda drawn: _figures(np.einsum("br,rlgk->blgk", drawn, counts)), draws)
+    pooled = bootstrap(lambda drawn: _figures(np.einsum("br,rgk->bgk", drawn, counts.sum(axis=1))), draws)
+    numbers = counts[..., 0].sum(axis=0)
+    section = {
+        label: _described({name: columns[column] for name, columns in own.items()}, numbers[column], least)
+        for column, label in enumerate(labels)
+    }
+    whole = _described({name: columns[0] for name, columns in pooled.items()}, numbers.sum(axis=0), least)
+    return {"all": whole, "labels": section}
+
+
+def _figures(sums: Array) -> dict[str, Array]:
+    """Return the metrics from the numbers of codes, shape (..., groups, 3): all codes, agreeing codes, and yes."""
+    shares = {"agreement": ratio(sums[..., 1], sums[..., 0]), "yes": ratio(sums[..., 2], sums[..., 0])}
+    return {
+        f"{name}_{group}": share[..., place] for name, share in shares.items() for place, group in enumerate(GROUPS)
+    } | {f"{name}_change": share[..., 1] - share[..., 0] for name, share in shares.items()}
+
+
+def _described(figures: dict[str, Estimate], numbers: Array, least: int) -> dict[str, Any]:
+    section: dict[str, Any] = {f"n_{group}": int(number) for group, number in zip(GROUPS, numbers, strict=True)}
+    if numbers.min() < least:
+        counts = f"{int(numbers[0])} codes without a suggestion and {int(numbers[1])} with one"
+        return section | {"note": f"too few: {counts}; a comparison needs {least} of each"}
+    return section | {
+        name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
+        for name, found in figures.items()
+    }
