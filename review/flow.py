@@ -18,6 +18,7 @@ from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, project_events
 from mechtag.review.store.families import count_papers
+from mechtag.review.store.queue import count_states
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ class Screening:
         Whether screening was stopped; all records without a final decision then count as excluded by automation.
     reasons
         Number of excluded records by reason.
+    states
+        Number of records in each state of screening; see `mechtag.review.store.queue.count_states`.
     """
 
     records: int
@@ -170,6 +173,7 @@ class Screening:
     excluded: int
     stopped: bool
     reasons: Mapping[str, int]
+    states: Mapping[str, int]
 
     @property
     def unread(self) -> int:
@@ -193,7 +197,7 @@ def screening(connection: Connection, relevance: str) -> Screening:
     papers, _ = count_papers(connection)
     reasons = {reason: number for value, reason, number in rows if value == 0 and reason}
     counts = {value: sum(number for other, _, number in rows if other == value) for value in (0, 1)}
-    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons)
+    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons, count_states(connection, "screen"))
 
 
 def fill_in(
@@ -201,22 +205,24 @@ def fill_in(
 ) -> tuple[Flow, Elsewhere]:
     """Return all counts of the diagram, and separately those that go into the counts file of ``mechtag prisma``.
 
-    Until screening ends, no box of the diagram counts the records without a final decision.
+    Until screening ends, records without a final decision count as not yet screened.
 
     Raises
     ------
     MechtagError
         If the counts contradict one another.
     """
-    content: dict[str, Any] = {"title": title}
-    if decided.is_finished:
-        automation = decided.unread if decided.stopped else 0
-        content["screening"] = {
+    automation, waiting = (decided.unread, 0) if decided.stopped else (0, decided.unread)
+    content: dict[str, Any] = {
+        "title": title,
+        "screening": {
             "kept": decided.included,
-            "screened": decided.records,
+            "screened": decided.records - waiting,
             "excluded": decided.excluded + automation,
             "excluded_by_automation": automation,
-        }
+            "not_yet_screened": waiting,
+        },
+    }
     for path, entry in entries.items():
         place = content
         *groups, last = path.split(".")

@@ -149,6 +149,8 @@ class _Screening(Strict):
     excluded: Known | None = None
     excluded_by_automation: Known | None = None
     kept: Known | None = None
+    # Records without a final decision, while screening goes on.
+    not_yet_screened: Known = 0
 
 
 class _Reports(Strict):

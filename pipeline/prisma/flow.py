@@ -104,12 +104,19 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         for value in (sources or {}).values()
     )
     if found and not (known and added):
-        if counts["screening.screened"] not in (None, found.screened):
+        waiting = elsewhere.screening.not_yet_screened
+        if waiting > found.screened:
+            raise MechtagError(
+                f"screening.not_yet_screened: this count is {waiting}, but the summary says that only "
+                f"{found.screened} records have to be screened; correct the count"
+            )
+        screened = found.screened - waiting
+        if counts["screening.screened"] not in (None, screened):
             raise MechtagError(
                 f"screening.screened: this count is {counts['screening.screened']}, but the summary says "
-                f"{found.screened}; delete the line 'screened' from the counts file, so that the summary is used"
+                f"{screened}; delete the line 'screened' from the counts file, so that the summary is used"
             )
-        counts["screening.screened"] = found.screened
+        counts["screening.screened"] = screened
     return counts
 
 
@@ -144,7 +151,7 @@ def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
     removed = [f"removed_before_screening.{key}" for key in _REMOVED]
     sums += [
         ("identified", ("databases", "registers")),
-        ("identified", (*removed, "screening.screened")),
+        ("identified", (*removed, "screening.screened", "screening.not_yet_screened")),
         ("screening.screened", ("screening.excluded", "screening.kept")),
         ("screening.excluded", ("screening.excluded_by_automation", "screening.excluded_by_people")),
     ]
@@ -331,7 +338,9 @@ def _databases(flow: Flow) -> Iterator[Box]:
     lines = tuple(FlowLine(text, counts[f"removed_before_screening.{key}"]) for text, key in removed)
     yield Box("databases", "identified", lines, "Records removed before screening:", side=True)
     screened = [FlowLine("Records screened", counts["screening.screened"])]
-    if flow.without_abstract:
+    if waiting := counts["screening.not_yet_screened"]:
+        screened.append(FlowLine("Records not yet screened", waiting))
+    elif flow.without_abstract:
         screened.append(FlowLine("without abstract", flow.without_abstract, 1))
     yield Box("databases", "screened", tuple(screened))
     excluded = [FlowLine("Records excluded", counts["screening.excluded"])]

@@ -50,21 +50,34 @@ def table(owner: Browser) -> dict[str, str]:
     return {row["count"]: row["records"] for row in csv.DictReader(io.StringIO(text))}
 
 
+def adds_up(owner: Browser) -> dict[str, int]:
+    """Check that all records that were found are in one box, and return the counts of screening."""
+    found = {key: int(number) for key, number in table(owner).items() if number != "not known"}
+    removed = sum(number for key, number in found.items() if key.startswith("removed_before_screening."))
+    names = ("screened", "excluded", "kept", "not_yet_screened")
+    counts = {name: found[f"screening.{name}"] for name in names}
+    assert found["identified"] == removed + counts["screened"] + counts["not_yet_screened"]
+    assert counts["screened"] == counts["excluded"] + counts["kept"]
+    return counts
+
+
 def test_counts_before_screening_and_final_decisions(review: Workspace) -> None:
     owner = Browser(review, 1)
     found = table(owner)
     assert (found["identified"], found["removed_before_screening.duplicates"]) == ("4", "1")
     assert "0 of 3 records have a final decision" in texts(owner.get("/flow"))
+    assert adds_up(owner) == {"screened": 0, "excluded": 0, "kept": 0, "not_yet_screened": 3}
     review.acts.decide(Stamp(1), 1, 1)
     review.acts.decide(Stamp(1), 2, 0, reason="Wrong <b> topic")
     page = owner.get("/flow")
     assert "2 of 3 records have a final decision" in texts(page)
     assert "Wrong &lt;b&gt; topic" in page
     assert "style=" not in page
-    assert table(owner)["screening.excluded"] == "not known"
+    assert "The other 1 are counted as not yet screened: 1 not begun, 0 waiting" in texts(page)
+    assert adds_up(owner) == {"screened": 2, "excluded": 1, "kept": 1, "not_yet_screened": 1}
+    assert "Records not yet screened" in page
     review.acts.decide(Stamp(1), 3, 0)
-    found = table(owner)
-    assert (found["screening.screened"], found["screening.excluded"], found["screening.kept"]) == ("3", "2", "1")
+    assert adds_up(owner) == {"screened": 3, "excluded": 2, "kept": 1, "not_yet_screened": 0}
     assert "While work goes on" not in owner.get("/flow")
 
 
