@@ -55,6 +55,8 @@ TABLE = (
     Key("done", ("ctrl+enter",), "Finish the record and go on", ("code",)),
     Key("settle_yes", ("1",), "Settle the first open label: include, or yes", ("reconcile",)),
     Key("settle_no", ("2",), "Settle the first open label: exclude, or no", ("reconcile",)),
+    Key("conflict_after", ("j",), "Go to the next record of the list", ("reconcile",)),
+    Key("conflict_before", ("k",), "Go to the record before in the list", ("reconcile",)),
     Key("votes", ("v",), "Show who said what", ("reconcile",)),
     Key("same", ("s",), "The two records are the same paper", ("duplicates",)),
     Key("different", ("d",), "The two records are different papers", ("duplicates",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from sqlalchemy import Connection, select
 from starlette.responses import Response
@@ -13,7 +14,16 @@ from mechtag.review.plan import STAGES
 from mechtag.review.sight import show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
-from mechtag.review.store.conflicts import LISTS, count_lists, in_list, open_labels
+from mechtag.review.store.conflicts import (
+    LISTS,
+    PAGE,
+    Selection,
+    count_lists,
+    count_selected,
+    neighbours,
+    open_labels,
+    select_page,
+)
 from mechtag.review.store.events import alive_comments, family_of, read_plan
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.visit import Visit, route
@@ -33,24 +43,49 @@ def reconcile(visit: Visit) -> Response:
     name = str(visit.path.get("list", "")) or "screening"
     if name not in _TITLES:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
-    label = visit.query.get("label") or None
-    coder = visit.query.get("coder", "")
+    chosen = _chosen(visit, name)
+    start = whole_number(visit.query.get("start", "")) or 0
     with visit.workspace.store.read() as connection:
-        entries = read_entries(connection, in_list(connection, name, label=label, coder=whole_number(coder)))
+        page = select_page(connection, chosen, start=start)
+        entries = read_entries(connection, [record for record, _ in page])
         counts = count_lists(connection)
+        number = count_selected(connection, chosen)
         people = names_of(connection)
     return visit.page(
         "reconcile.html",
         title=_TITLES[name],
         titles=_TITLES,
-        list_name=name,
+        chosen=chosen,
         stage=_STAGE_OF.get(name, ""),
         counts=counts,
-        entries=entries,
+        entries=[
+            (entry, f"/reconcile/{at}/{entry.id}?{_query(chosen)}")
+            for entry, (_, at) in zip(entries, page, strict=True)
+        ],
+        number=number,
+        start=start,
+        size=PAGE,
         people=people,
         labels=visit.workspace.codebook.names,
-        chosen={"label": label or "", "coder": coder},
+        query=_query(chosen),
     )
+
+
+def _chosen(visit: Visit, name: str) -> Selection:
+    """Return a list with the filters in the address."""
+    return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
+
+
+def _query(chosen: Selection) -> str:
+    """Return the query string of an address for a record that a person reached from a list."""
+    fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
+    return urlencode({name: value for name, value in fields.items() if value})
+
+
+def _came_from(visit: Visit, stage: str) -> Selection:
+    """Return the list from which a person reached a record; without one, the conflicts of the stage."""
+    name = visit.query.get("list", "")
+    return _chosen(visit, name if name in _TITLES else "screening" if stage == "screen" else "coding")
 
 
 def conflict(visit: Visit) -> Response:
@@ -60,6 +95,7 @@ def conflict(visit: Visit) -> Response:
         raise Refused("there is no such stage", 404)
     workspace = visit.workspace
     codebook = workspace.codebook
+    chosen = _came_from(visit, stage)
     with workspace.store.write() as connection:
         entry = read_entry(connection, number)
         if entry is None:
@@ -68,6 +104,7 @@ def conflict(visit: Visit) -> Response:
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
         context = _around(connection, number, stage)
         plan = read_plan(connection)
+        before, after = neighbours(connection, chosen, number)
     return visit.page(
         "conflict.html",
         entry=entry,
@@ -77,6 +114,11 @@ def conflict(visit: Visit) -> Response:
         labels=(codebook.relevance,) if stage == "screen" else codebook.labels,
         plan=plan,
         here_address=f"/reconcile/{stage}/{number}",
+        query=_query(chosen),
+        list_title=_TITLES[chosen.name],
+        back=f"/reconcile/{chosen.name}?{_query(chosen)}",
+        before=before,
+        after=after,
         **context,
     )
 
@@ -118,6 +160,9 @@ def settle(visit: Visit) -> Response:
     if stage == "code" and not why:
         raise Refused("enter a reason of one line; the reason is saved with the final code")
     workspace = visit.workspace
+    chosen = _came_from(visit, stage)
+    with workspace.store.read() as connection:
+        _, following = neighbours(connection, chosen, number)
     workspace.acts.settle(
         visit.stamp(),
         number,
@@ -130,11 +175,18 @@ def settle(visit: Visit) -> Response:
     )
     with workspace.store.read() as connection:
         more = open_labels(connection, number, stage)
-        name = "screening" if stage == "screen" else "coding"
-        waiting = in_list(connection, name, limit=1) or in_list(connection, f"referred-{name}", limit=1)
+        first = select_page(connection, chosen, limit=1)
     if more:
-        return visit.go(f"/reconcile/{stage}/{number}{'?votes=1' if visit.text('votes') else ''}")
-    return visit.go(f"/reconcile/{stage}/{waiting[0]}" if waiting else "/reconcile")
+        return visit.go(_again(visit, stage, number))
+    if chosen.name != "settled" and (following or first):
+        return visit.go(f"/reconcile/{stage}/{following or first[0][0]}?{_query(chosen)}")
+    return visit.go(f"/reconcile/{chosen.name}")
+
+
+def _again(visit: Visit, stage: str, record: int) -> str:
+    """Return the address of a record on this page, with the codes of each coder if these were shown before."""
+    votes = "&votes=1" if visit.text("votes") else ""
+    return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 
 
 def reopen(visit: Visit) -> Response:
@@ -144,14 +196,14 @@ def reopen(visit: Visit) -> Response:
     if coder is None:
         raise Refused("choose the person to send the record back to")
     visit.workspace.acts.reopen(visit.stamp(), number, stage, coder, visit.text("message").strip())
-    return visit.go("/reconcile")
+    return visit.go(f"/reconcile/{_came_from(visit, stage).name}")
 
 
 def comment(visit: Visit) -> Response:
     """Add a comment to the discussion of a record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.comment(visit.stamp(), number, visit.text("text"))
-    return visit.go(f"/reconcile/{stage}/{number}{'?votes=1' if visit.text('votes') else ''}#discussion")
+    return visit.go(f"{_again(visit, stage, number)}#discussion")
 
 
 ROUTES = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, Subquery, exists, func, select
 
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
@@ -17,63 +18,93 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "referred-screening": ("screen", "referred"),
     "referred-coding": ("code", "referred"),
 }
+#: Records on a page of a list.
+PAGE = 50
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
-    """Return the number of records in each list of `LISTS`, and the number that an adjudicator has settled."""
-    table, final = schema.need, schema.final
-    rows = connection.execute(select(table.c.stage, table.c.state, func.count()).group_by(table.c.stage, table.c.state))
-    found = {(stage, state): number for stage, state, number in rows}
-    settled = connection.execute(
-        select(func.count(func.distinct(final.c.record))).where(final.c.how == "adjudicated")
-    ).scalar_one()
-    return {name: found.get(spot, 0) for name, spot in LISTS.items()} | {"settled": settled}
+    """Return the number of records in each list of `LISTS`, and in the list ``settled``, by the name of the list."""
+    return {name: count_selected(connection, Selection(name)) for name in (*LISTS, "settled")}
 
 
-def in_list(
-    connection: Connection,
-    name: str,
-    *,
-    label: str | None = None,
-    coder: int | None = None,
-    limit: int = 50,
-) -> list[int]:
-    """Return the records of a list; records that have waited longest come first.
+@dataclass(frozen=True)
+class Selection:
+    """A list of the page *Reconcile*, and the filters with which a person looks at it.
 
-    Parameters
+    Attributes
     ----------
+    name
+        A key of `LISTS`, or ``settled``.
     label
-        If set, only records in which an adjudicator has to settle this label are returned.
+        If set, only records in which an adjudicator has to settle this label are selected.
     coder
-        If set, only records that this person has judged, or a copy of which, are returned.
+        If set, only records that this person has judged, or a copy of which, are selected.
     """
-    need, current, joined = schema.need, schema.current, schema.joined
-    if name == "settled":
-        final = schema.final
-        rows = connection.execute(
-            select(final.c.record, func.max(final.c.event).label("last"))
-            .where(final.c.how == "adjudicated")
-            .group_by(final.c.record)
-            .order_by(func.max(final.c.event).desc())
-            .limit(limit)
-        )
-        return [row.record for row in rows]
-    stage, state = LISTS[name]
-    query = select(need.c.record).where(need.c.stage == stage, need.c.state == state)
-    if label is not None:
+
+    name: str
+    label: str | None = None
+    coder: int | None = None
+
+
+def count_selected(connection: Connection, chosen: Selection) -> int:
+    """Return the number of records in a list that pass its filters."""
+    return connection.execute(select(func.count()).select_from(_rows(chosen))).scalar_one()
+
+
+def select_page(
+    connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
+) -> list[tuple[int, str]]:
+    """Return some records of a list, each with its stage.
+
+    Records that have waited longest come first; in the list ``settled``, those that were settled last.
+    """
+    rows = _rows(chosen)
+    found = connection.execute(
+        select(rows.c.record, rows.c.stage).order_by(rows.c.place, rows.c.record).offset(start).limit(limit)
+    )
+    return [(record, stage) for record, stage in found]
+
+
+def neighbours(connection: Connection, chosen: Selection, record: int) -> tuple[int | None, int | None]:
+    """Return the records before and after a record in a list; ``None`` if there is none or the record is not in it.
+
+    The list ``settled``, in which a record can be twice, has no order to go through.
+    """
+    if chosen.name == "settled":
+        return None, None
+    rows = _rows(chosen)
+    order = (rows.c.place, rows.c.record)
+    before = func.lag(rows.c.record).over(order_by=order).label("before")
+    after = func.lead(rows.c.record).over(order_by=order).label("after")
+    near = select(rows.c.record, before, after).subquery()
+    found = connection.execute(select(near.c.before, near.c.after).where(near.c.record == record)).first()
+    return (None, None) if found is None else (found.before, found.after)
+
+
+def _rows(chosen: Selection) -> Subquery:
+    """Return the rows of a list: the record, the stage, and the place in the order of the list."""
+    need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
+    if chosen.name == "settled":
+        last = (-func.max(final.c.event)).label("place")
+        settled = select(final.c.record, final.c.stage, last).where(final.c.how == "adjudicated")
+        return settled.group_by(final.c.record, final.c.stage).subquery()
+    stage, state = LISTS[chosen.name]
+    query = select(need.c.record, need.c.stage, need.c.event.label("place"))
+    query = query.where(need.c.stage == stage, need.c.state == state)
+    if chosen.label is not None:
         open_label = func.json_each(need.c.labels).table_valued("value")
-        query = query.where(select(open_label.c.value).where(open_label.c.value == label).exists())
-    if coder is not None:
+        query = query.where(select(open_label.c.value).where(open_label.c.value == chosen.label).exists())
+    if chosen.coder is not None:
         copies = select(joined.c.record).where(joined.c.into == need.c.record)
         query = query.where(
             exists().where(
                 (current.c.record == need.c.record) | current.c.record.in_(copies),
                 current.c.stage == stage,
-                current.c.coder == coder,
+                current.c.coder == chosen.coder,
                 current.c.committed == 1,
             )
         )
-    return list(connection.execute(query.order_by(need.c.event).limit(limit)).scalars())
+    return query.subquery()
 
 
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:

@@ -56,12 +56,13 @@ def test_a_screening_conflict_is_settled_blind_and_the_votes_stay(
     assert "A Ann: include" in shown
     assert "B Bob: exclude" in shown
     answer = lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
-    assert (answer.status_code, answer.url.path) == (200, "/reconcile")
+    assert (answer.status_code, answer.url.path) == (200, "/reconcile/screening")
     assert final(review, 2) == {("screen", "edible"): (1, "adjudicated")}
     with review.store.read() as connection:
         votes = connection.execute(select(schema.current.c.coder, schema.current.c.value)).all()
     assert sorted(map(tuple, votes)) == [(ann, 1), (bob, 0)]
     assert "Settled (1)" in texts(lead.get("/reconcile"))
+    assert 'href="/reconcile/screen/2?list=settled"' in lead.get("/reconcile/settled")
 
 
 def test_only_the_labels_in_conflict_are_settled_one_after_the_other(
@@ -167,6 +168,33 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
     lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
     assert "Include" not in texts(lead.get("/reconcile/screen/2"))
     assert "settled by an adjudicator" in texts(lead.get("/reconcile/screen/2"))
+
+
+def test_a_long_list_has_pages_and_an_order_to_go_through(tmp_path: Path) -> None:
+    review = make_review(tmp_path / "long", 120)
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    cay = add_person(review, "Cay", "coder")
+    for record in range(1, 121):
+        review.acts.decide(Stamp(ann), record, 1)
+        review.acts.decide(Stamp(cay if record == 7 else bob), record, 0)
+    lead = Browser(review, 1)
+    page = lead.get("/reconcile/screening")
+    assert "1 to 50 of 120 are shown" in texts(page)
+    last = lead.get("/reconcile/screening?list=screening&start=100")
+    assert "101 to 120 of 120 are shown" in texts(last)
+    assert "Paper 101 " in texts(last)
+    filtered = texts(lead.get(f"/reconcile/screening?coder={bob}&start=100"))
+    assert "101 to 119 of 119 are shown" in filtered
+    query = f"list=screening&coder={bob}"
+    middle = lead.get(f"/reconcile/screen/60?{query}").replace("&amp;", "&")
+    assert f'href="/reconcile/screen/59?{query}"' in middle
+    assert f'href="/reconcile/screen/61?{query}"' in middle
+    # Record 7 is Cay's, so it is passed over.
+    answer = lead.post(f"/reconcile/screen/6/settle?{query}", label="edible", answer="yes")
+    assert str(answer.url).endswith(f"/reconcile/screen/8?{query}")
+    # After the last one comes the first.
+    answer = lead.post(f"/reconcile/screen/120/settle?{query}", label="edible", answer="yes")
+    assert str(answer.url).endswith(f"/reconcile/screen/1?{query}")
 
 
 def test_a_label_that_was_retired_needs_no_settling(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
