@@ -168,6 +168,24 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"joined the review as {value['role']}"
         case "flow":
             return f"entered {value['field'].replace('_', ' ').replace('.', ': ')} in the flow diagram"
+        case "sign_in":
+            return "signed in"
+        case "import":
+            return "took an import out again" if value.get("undone") else f"added {value.get('unique', 0):,} records"
+        case "export":
+            return f"exported {value['name']}"
+        case "train":
+            return _trained(value)
+        case "promote":
+            return f"put the new model {value['model_id']} into use, in place of {value['former_id']}"
+        case "sample_drawn":
+            return f"drew a random sample of {value['records']:,} unread records, after {value['read']:,} had been read"
+        case "stop":
+            return "stopped screening" + (f": {value['why']}" if value.get("why") else "")
+        case "resume":
+            return "resumed screening"
+        case "differ":
+            return "marked two records as different papers"
         case "codebook":
             return f"saved version {value['version']} of the codebook"
         case "undo":
@@ -178,6 +196,16 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             # Events of a newer version are shown as they are.
             text = value.get("text")
             return str(text) if text else kind.replace("_", " ")
+
+
+def _trained(value: Mapping[str, Any]) -> str:
+    text = f"trained a model on {value['papers']:,} papers"
+    return text + {
+        "adopted": "",
+        "kept": "; the old model stays, because the new one may be worse",
+        "too_few": "; the old model stays, because there are too few independent codes to compare the two",
+        "unchanged": "; nothing had changed since the last training",
+    }.get(str(value["outcome"]), "")
 
 
 def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:

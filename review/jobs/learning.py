@@ -68,6 +68,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     coder = arguments["coder"]
     content = {name: result[name] for name in ("outcome", "model_id", "former_id", "papers", "compared", "reasons")}
     workspace.acts.log(Stamp(coder, client_id=f"learn-job-{progress.job}"), "train", content)
+    if found.outcome == "adopted":
+        content = {name: result[name] for name in ("model_id", "former_id")}
+        workspace.acts.log(Stamp(coder, client_id=f"promote-job-{progress.job}"), "promote", content)
     return result
 
 

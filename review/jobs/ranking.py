@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.records import Record
 from mechtag.review import order
-from mechtag.review.acts import utc_now
+from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.jobs import tagging
 from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.plan import STAGES, Plan
@@ -51,6 +51,9 @@ class Ranking:
             labels = _labels(connection, self._numbers, relevance)
             needed = _needed(connection)
             sampled, stopping = self._judge(connection, workspace, plan, relevance)
+            before = read_fact(connection, FACT) or {}
+        if sampled is not None and stopping["sample"] != before.get("sample"):
+            _log_sample(workspace, stopping, progress.job)
         judged = int((~np.isnan(labels)).sum())
         if sampled is not None and not stopping["stop"]:
             strategy, ranked = "sample", [self._numbers[row] for row in sampled]
@@ -137,6 +140,17 @@ class Ranking:
             cache = workspace.folder / "cache/vectors.npz"
             self._search = load_search(records, definition, workspace.project.settings.encoder, cache, progress.advance)
         self._texts, self._numbers = digest.hexdigest(), [row.id for row in rows]
+
+
+def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
+    """Record that a random sample was drawn, as an event of the person who led to it or else of the owner."""
+    account = schema.account
+    owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)
+    with workspace.store.read() as connection:
+        asked_by = connection.execute(select(schema.job.c.asked_by).where(schema.job.c.id == job)).scalar()
+        coder = int(asked_by or connection.execute(owners).scalar_one())
+    content = {"records": len(stopping["sample"]), "read": stopping["read"], "seed": workspace.seed}
+    workspace.acts.log(Stamp(coder, client_id=f"sample-job-{job}"), "sample_drawn", content)
 
 
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from starlette.responses import Response
 
 from mechtag.review.pages.duplicates import follow
+from mechtag.review.pages.records import ask_to_tag
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
@@ -34,6 +35,9 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
     if row.kind in _ABOUT_DUPLICATES:
         follow(visit)
         return "/duplicates"
+    if row.kind == "edit_record":
+        ask_to_tag(visit)
+        return f"/records/{record}"
     return f"{_SCREENS.get(row.stage or '', '/screen')}?record={record}" if record is not None else "/"
 
 

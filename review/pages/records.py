@@ -126,9 +126,14 @@ def edit(visit: Visit) -> Response:
     """Correct the title of a record, or add a missing abstract."""
     number = int(visit.path["record"])
     visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
+    ask_to_tag(visit)
+    return visit.go(f"/records/{number}")
+
+
+def ask_to_tag(visit: Visit) -> None:
+    """Add a job that splits a changed abstract into sentences and computes new suggestions for the record."""
     with visit.workspace.store.write() as connection:
         add_job(connection, tagging.KIND, visit.person.id)
-    return visit.go(f"/records/{number}")
 
 
 ROUTES = [

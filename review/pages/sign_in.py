@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from mechtag.review import access
-from mechtag.review.acts import Refused
+from mechtag.review.acts import Refused, Stamp
 from mechtag.review.passwords import hash_password, is_right, require_strong
 from mechtag.review.render import as_sentence, render
 from mechtag.review.store import schema
@@ -49,6 +49,7 @@ def _check(request: Request, name: str, password: str) -> Response:
     limits.account.forget(folded)
     with workspace.store.write() as connection:
         token = access.open_session(connection, account.id, request.headers.get("user-agent", ""))
+    workspace.acts.log(Stamp(account.id), "sign_in", {})
     return with_session(request, RedirectResponse("/", 303), token)
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mechtag.review import access
+from mechtag.review.acts import Stamp
 from mechtag.review.pages.sign_in import with_session
 from mechtag.review.passwords import is_right
 from mechtag.review.render import render
@@ -53,4 +54,6 @@ def _enter(request: Request, key: str, form: Mapping[str, str]) -> Response:
             account = int(people[0].id) if owned else add_account(connection, form["name"], "owner")
         token = access.open_session(connection, account, request.headers.get("user-agent", ""))
         empty = connection.execute(select(schema.record.c.id).limit(1)).first() is None
+    if owned:
+        workspace.acts.log(Stamp(account), "sign_in", {})
     return with_session(request, RedirectResponse("/import" if empty else "/", 303), token)

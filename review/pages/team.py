@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from starlette.responses import Response
 
 from mechtag.review import access
-from mechtag.review.acts import Refused
+from mechtag.review.acts import Refused, Stamp
 from mechtag.review.pages.sign_in import with_session
 from mechtag.review.passwords import hash_password, is_right, require_strong
 from mechtag.review.store import schema
@@ -130,6 +130,7 @@ def switch(visit: Visit) -> Response:
     visit.request.app.state.limits.account.forget(f"pin {row.id}")
     with visit.workspace.store.write() as connection:
         token = access.open_session(connection, row.id, visit.request.headers.get("user-agent", ""))
+    visit.workspace.acts.log(Stamp(row.id), "sign_in", {})
     access.end_session(visit.workspace.store, visit.request.cookies[visit.request.app.state.cookie])
     return with_session(visit.request, visit.go("/"), token)
 

@@ -155,6 +155,7 @@ def test_the_start_address_asks_who_it_is_where_several_people_work(review: Work
     assert (refused.status_code, "not the PIN of Owen" in texts(refused.text)) == (403, True)
     assert client.post("/start", data={"key": "wrong", "account": "2", "pin": "1234"}).status_code == 403
     client.post("/start", data={"key": "secret", "account": "2", "pin": "1234"})
+    assert "Ben signed in" in texts(client.get("/activity").text)
     assert ">Ben</a>" in client.get("/").text
 
 
@@ -199,6 +200,7 @@ def test_signing_in_is_slow_for_those_who_guess(review: Workspace) -> None:
         answer = client.post("/sign-in", data={"name": "ivy", "password": "wrong"})
         assert (answer.status_code, "is wrong" in answer.text) == (403, True)
     right = client.post("/sign-in", data={"name": "IVY ", "password": GOOD}, follow_redirects=False)
+    assert "Ivy signed in" in texts(client.get("/activity").text)
     assert (right.status_code, right.headers["location"]) == (303, "/")
     assert client.get("/").status_code == 200
     other = TestClient(client.app, base_url=f"https://{HOST}")
@@ -216,6 +218,7 @@ def test_people_on_one_computer_switch_by_pin(review: Workspace) -> None:
     assert owner.post("/team/switch", account=ben, pin="9999").status_code == 403
     assert "Owen" in owner.get("/")
     answer = owner.post("/team/switch", account=ben, pin="1234")
+    assert "Ben signed in" in texts(owner.get("/activity"))
     assert ">Ben</a>" in answer.text
     assert owner.client.get("/reconcile").status_code == 403
 

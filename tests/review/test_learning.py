@@ -93,6 +93,9 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     assert "The new model is in use." in learn(review, owner)
     own = review.project.own_model
     first = read_config(own).model_id
+    activity = texts(owner.get("/activity"))
+    assert "Owen trained a model on 16 papers" in activity
+    assert f"Owen put the new model {first} into use" in activity
     assert not first.startswith("definitions-")
     assert "Nothing changed" in learn(review, owner)
     owner.post("/accuracy")

@@ -7,9 +7,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from mechtag.core.records import Record
 from mechtag.review.acts import Stamp
+from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, make_review, papers, texts
 
@@ -117,6 +119,41 @@ def test_formulas_in_the_downloaded_log_are_text(review: Workspace, ann: Browser
     review.acts.comment(Stamp(1), 1, "@SUM(A1)")
     lines = Browser(review, 1).get("/activity.csv").splitlines()
     assert not any(cell.startswith(("=", "@", "+")) for line in lines for cell in line.split(","))
+
+
+def test_undoing_and_redoing_a_new_abstract_asks_for_new_suggestions(review: Workspace, ann: Browser) -> None:
+    def asked() -> int:
+        with review.store.write() as connection:
+            waiting = connection.execute(select(schema.job).where(schema.job.c.state == "waiting")).all()
+            connection.execute(update(schema.job).values(state="done"))
+        return [row.kind for row in waiting].count("tag")
+
+    ann.post("/records/5/edit", field="abstract", text="Apples.")
+    assert asked() == 1
+    for act in ("/undo", "/redo"):
+        answer = ann.post(act)
+        assert (answer.url.path, asked()) == ("/records/5", 1)
+
+
+def test_what_the_worker_and_the_server_did_is_told_in_words(review: Workspace) -> None:
+    ids = {"model_id": "new-1", "former_id": "old-1"}
+    for kind, content in (
+        ("train", {"papers": 40, "outcome": "kept", **ids}),
+        ("promote", ids),
+        ("import", {"batch": 1, "unique": 1200}),
+        ("import", {"batch": 1, "undone": True}),
+        ("sample_drawn", {"records": 55, "read": 105, "seed": 0}),
+    ):
+        review.acts.log(Stamp(1), kind, content)
+    page = texts(Browser(review, 1).get("/activity"))
+    for sentence in (
+        "trained a model on 40 papers; the old model stays, because the new one may be worse",
+        "put the new model new-1 into use, in place of old-1",
+        "added 1,200 records",
+        "took an import out again",
+        "drew a random sample of 55 unread records, after 105 had been read",
+    ):
+        assert f"Owen {sentence}" in page
 
 
 def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser) -> None:

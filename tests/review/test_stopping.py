@@ -59,6 +59,8 @@ def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: 
     sample = found["sample"]
     assert isinstance(sample, list)
     assert (sorted(sample), found["read_of_sample"], found["stop"]) == (list(range(106, 161)), 0, False)
+    activity = texts(Browser(review, 1).get("/activity"))
+    assert activity.count("Owen drew a random sample of 55 unread records, after 105 had been read") == 1
     # Bob differs on the second record of the sample: a gap, although the third is settled.
     for place, record in enumerate(sample[:3]):
         review.acts.decide(Stamp(bob), record, int(place == 1))
@@ -66,6 +68,7 @@ def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: 
     lead = add_person(review, "Lea", "adjudicator")
     review.acts.settle(Stamp(lead), sample[1], "screen", "edible", 0)
     assert order_again(review)["read_of_sample"] == 3
+    assert texts(Browser(review, 1).get("/activity?kind=sample_drawn")).count("drew a random sample") == 1
     page = texts(Browser(review, bob).get("/screen"))
     assert f"Paper {sample[3]}" in page
     assert "records cannot be put aside" in page
