@@ -87,10 +87,14 @@ class Project:
         """Return the folder of the model to use for tagging.
 
         This is the project's own model; or, if there is none and the project uses the shipped codebook, the shipped
-        model.
+        model. In a clone of the repository, the shipped model does not exist before the pipeline has trained it.
         """
-        if not (self.own_model / "config.json").exists() and self.codebook.sha256 == shipped_codebook().sha256:
-            return SHIPPED / "model"
+        shipped = SHIPPED / "model"
+        if self.is_shipped:
+            return shipped
+        own, has_shipped = ((folder / "config.json").exists() for folder in (self.own_model, shipped))
+        if not own and has_shipped and self.codebook.sha256 == shipped_codebook().sha256:
+            return shipped
         return self.own_model
 
     @property

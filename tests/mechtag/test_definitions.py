@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
+from mechtag import project
 from mechtag.core.records import DEFINITIONS_ALONE
 from mechtag.models.model_folder import read_config
 from mechtag.project import create_project, open_project
@@ -123,3 +124,13 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
     (review / "no.csv").write_text("record_id,decision\n" + "".join(f"{row['record_id']},no\n" for row in rows))
     status, _, message = call(*words[:-1], review / "no.csv", "--top", 1, "-o", review / "two")
     assert (status, "all records in this table are judged irrelevant" in message) == (1, True)
+
+
+def test_a_clone_that_has_not_trained_the_shipped_model_starts_from_the_definitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "SHIPPED", tmp_path / "empty")
+    review = create_project(tmp_path / "review")
+    assert not review.uses_shipped_model
+    assert usable_model(review) == review.own_model
+    assert read_config(review.own_model).from_definitions
