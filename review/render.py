@@ -17,6 +17,24 @@ _HERE = Path(__file__).resolve().parent
 STATIC = _HERE / "static"
 
 
+# The types of RIS that searches hold most often.
+_RIS_TYPES = {
+    "ABST": "Abstract",
+    "BOOK": "Book",
+    "CHAP": "Book chapter",
+    "CONF": "Conference proceedings",
+    "CPAPER": "Conference paper",
+    "EJOUR": "Journal article",
+    "GEN": "Other",
+    "JOUR": "Journal article",
+    "NEWS": "Newspaper article",
+    "RPRT": "Report",
+    "THES": "Thesis",
+    "UNPB": "Unpublished work",
+    "WEB": "Web page",
+}
+
+
 @cache
 def static_name(name: str) -> str:
     """Return the address of a static file; the address contains a hash, so that browsers may cache the file forever."""
@@ -34,7 +52,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"static": static_name, "new_id": lambda: str(uuid.uuid4())}
-    environment.filters |= {"when": when, "plural": plural, "count": lambda number: f"{number:,}"}
+    environment.filters |= {
+        "when": when,
+        "plural": plural,
+        "reference_type": reference_type,
+        "count": lambda number: f"{number:,}",
+    }
     return environment
 
 
@@ -47,6 +70,11 @@ def when(moment: str) -> str:
     """Return a time of the log in the time zone of this computer, such as ``29 Nov 2026, 14:02``."""
     local = datetime.fromisoformat(moment).astimezone()
     return f"{local.day} {local:%b %Y, %H:%M}"
+
+
+def reference_type(kind: str) -> str:
+    """Return the type of a reference in words, if it is a common type of RIS; else as it is."""
+    return _RIS_TYPES.get(kind.upper(), kind)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

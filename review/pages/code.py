@@ -120,7 +120,9 @@ def rest(visit: Visit) -> Response:
     """Save the answer no for the labels that the form lists."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
-    return _write(visit, lambda stamp: visit.workspace.acts.rest_no(stamp, record, labels), "the rest is no")
+    return _write(
+        visit, lambda stamp: visit.workspace.acts.rest_no(stamp, record, labels), "remaining labels answered no"
+    )
 
 
 def suggestion(visit: Visit) -> Response:

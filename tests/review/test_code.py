@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from mechtag.review.acts import Stamp
+from mechtag.review.render import reference_type
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.review_site import Browser, add_person, make_review, texts
@@ -274,3 +275,11 @@ def test_drafts_are_listed_and_others_do_not_see_them(review: Workspace) -> None
 def test_showing_the_same_again_writes_no_second_row(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     assert field(browser.get("/code"), "sight") == field(browser.get("/code"), "sight")
+
+
+def test_the_type_of_a_reference_is_shown_in_words() -> None:
+    assert [reference_type(kind) for kind in ("JOUR", "chap", "Review")] == [
+        "Journal article",
+        "Book chapter",
+        "Review",
+    ]

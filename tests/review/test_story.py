@@ -7,21 +7,19 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.support.chromium import MARKS, chromium
-from tests.support.review_browser import served, wait_for_worker, watch
+from tests.support.review_browser import Visitor, served, wait_for_worker, watch
 from tests.support.review_site import CODEBOOK
 from tests.support.toy import tiny_bert
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
 
 pytestmark = MARKS
 
@@ -53,33 +51,8 @@ SECOND = "".join(entry(number) for number in (6, 7, 8, 9, 10, 11)) + entry(0, ye
 READ, DUPLICATES = 15, 3
 
 
-@dataclass
-class Reviewer:
+class Reviewer(Visitor):
     """A person at the keyboard of the computer that both share."""
-
-    page: Page
-    root: str
-
-    def open(self, path: str) -> str:
-        """Open a page and return its text."""
-        self.page.goto(f"{self.root}{path}")
-        return self.text()
-
-    def text(self) -> str:
-        """Return the text of the page in one line."""
-        return " ".join(self.page.inner_text("main").split())
-
-    def press(self, key: str, *, until: str) -> None:
-        """Press a key as somebody does who has read the record, and wait for what it leads to."""
-        self.page.locator("#main :focus").first.wait_for()
-        self.page.wait_for_timeout(200)
-        self.page.keyboard.press(key)
-        self.page.locator(until).first.wait_for()
-
-    def submit(self, button: Locator) -> None:
-        """Press a button, and wait until the server has done what it says."""
-        with self.page.expect_response(lambda answer: answer.request.method == "POST"):
-            button.click()
 
     def become(self, name: str) -> None:
         """Hand the keyboard over to a person, who enters the PIN."""
@@ -93,7 +66,7 @@ class Reviewer:
         """Make an export and download it."""
         self.open("/export")
         self.submit(self.page.locator(f"form:has([name=name][value={name}]) button"))
-        wait_for_worker(self.page, self.root)
+        wait_for_worker(self)
         self.open("/export")
         link = f".card:has([name=name][value={name}]) a[download]"
         with self.page.expect_download() as found:
@@ -116,7 +89,7 @@ def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None
     with served(folder, tmp_path / "log.txt") as address:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         trouble = watch(context, address)
-        who = Reviewer(context.new_page(), address.removesuffix(urlsplit(address).path + "?" + urlsplit(address).query))
+        who = Reviewer(context.new_page(), address)
         create(who, address, book)
         # The page reads its settings for each job, so the encoder can be replaced by a small one.
         params = folder / "params.yaml"
@@ -137,7 +110,7 @@ def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None
         learn(who)
         who.open("/accuracy")
         who.submit(who.page.locator("button", has_text="Compute"))
-        wait_for_worker(who.page, who.root)
+        wait_for_worker(who)
         codings = list(csv.DictReader(io.StringIO(who.make("codings").decode("utf-8-sig"))))
         check(who, codings)
         assert trouble == []
@@ -226,7 +199,7 @@ def reconcile(who: Reviewer) -> None:
     assert "Bob" not in who.text()
     who.press("1", until="h1:has-text('Screening conflicts')")
     assert "Screening conflicts (0)" in who.text()
-    wait_for_worker(who.page, who.root)
+    wait_for_worker(who)
 
 
 def code(who: Reviewer, person: str, keys: dict[str, str], *, revise: bool = False) -> None:
@@ -270,7 +243,7 @@ def learn(who: Reviewer) -> None:
     """Train on the final codes."""
     who.open("/learn")
     who.submit(who.page.locator("button", has_text="Learn from"))
-    wait_for_worker(who.page, who.root)
+    wait_for_worker(who)
     assert "is in use" in who.open("/learn")
 
 

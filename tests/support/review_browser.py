@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Request
+    from playwright.sync_api import BrowserContext, Locator, Page, Request
 
 # Longest wait for the server, for a page, or for the worker, in seconds.
 PATIENCE = 60
@@ -32,9 +33,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path, log: Path) -> Iterator[str]:
+def served(folder: Path, log: Path, *options: str) -> Iterator[str]:
     """Serve the page of a folder with the command, and yield the address that the terminal shows."""
     command = [sys.executable, "-m", "mechtag", "review", str(folder), "--no-browser", "--port", str(free_port())]
+    command += options
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
@@ -72,12 +74,46 @@ def watch(context: BrowserContext, address: str) -> list[str]:
     return trouble
 
 
-def wait_for_worker(page: Page, root: str) -> None:
+@dataclass
+class Visitor:
+    """A person who looks at the page that the terminal gave the address of."""
+
+    page: Page
+    address: str
+
+    @property
+    def root(self) -> str:
+        """The address without a path."""
+        return "{0.scheme}://{0.netloc}".format(urlsplit(self.address))
+
+    def open(self, path: str) -> str:
+        """Open a page and return its text."""
+        self.page.goto(f"{self.root}{path}")
+        return self.text()
+
+    def text(self) -> str:
+        """Return the text of the page in one line."""
+        return " ".join(self.page.inner_text("main").split())
+
+    def press(self, key: str, *, until: str) -> None:
+        """Press a key as somebody does who has read the record, and wait for what it leads to."""
+        self.page.locator("#main :focus").first.wait_for()
+        self.page.wait_for_timeout(200)
+        self.page.keyboard.press(key)
+        self.page.locator(until).first.wait_for()
+
+    def submit(self, button: Locator) -> None:
+        """Press a button, and wait until the server has done what it says."""
+        with self.page.expect_response(lambda answer: answer.request.method == "POST"):
+            button.click()
+
+
+def wait_for_worker(who: Visitor) -> None:
     """Wait until there is nothing left to compute, and check that nothing failed."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        page.goto(f"{root}/jobs")
-        states = page.locator("tbody td:nth-child(3)").all_inner_texts()
+        who.open("/jobs")
+        states = who.page.locator("tbody td:nth-child(3)").all_inner_texts()
         assert not [state for state in states if state.startswith("failed")], states
         if all(state == "done" for state in states):
             return
