@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, utc_now
+from mechtag.review.jobs.tagging import ask_if_included
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import show_to_adjudicator
@@ -173,6 +174,9 @@ def settle(visit: Visit) -> Response:
         reason=visit.text("reason") or None,
         sentences=visit.numbers("sentence") if answer == "yes" else (),
     )
+    if stage == "screen":
+        with workspace.store.write() as connection:
+            ask_if_included(connection, number, visit.person.id)
     with workspace.store.read() as connection:
         more = open_labels(connection, number, stage)
         first = select_page(connection, chosen, limit=1)

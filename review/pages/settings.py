@@ -9,10 +9,12 @@ from sqlalchemy import Connection, exists, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Stamp
+from mechtag.review.jobs import tagging
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
 
 # Settings that a guarantee rests on: changing them after the first decision needs a reason.
 _FIXED_AT_START = frozenset(("rule", "recall", "confidence"))
@@ -186,6 +188,10 @@ def change(visit: Visit) -> Response:
     stamp = visit.stamp()
     for key, value in changes.items():
         visit.workspace.acts.change_plan(Stamp(stamp.coder, f"{stamp.client_id}/{key}"), key, value, why=why)
+    if "coders_screen" in changes:
+        # Where one person is enough now, more records are included.
+        with visit.workspace.store.write() as connection:
+            add_job(connection, tagging.KIND, visit.person.id)
     return visit.go("/settings")
 
 

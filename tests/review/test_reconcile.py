@@ -60,7 +60,9 @@ def test_a_screening_conflict_is_settled_blind_and_the_votes_stay(
     assert final(review, 2) == {("screen", "edible"): (1, "adjudicated")}
     with review.store.read() as connection:
         votes = connection.execute(select(schema.current.c.coder, schema.current.c.value)).all()
+        jobs = connection.execute(select(schema.job.c.kind)).scalars().all()
     assert sorted(map(tuple, votes)) == [(ann, 1), (bob, 0)]
+    assert jobs == ["tag"]  # The record is included, so it needs suggestions.
     assert "Settled (1)" in texts(lead.get("/reconcile"))
     assert 'href="/reconcile/screen/2?list=settled"' in lead.get("/reconcile/settled")
 

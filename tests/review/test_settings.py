@@ -89,3 +89,10 @@ def test_two_coders_wanted_reopens_what_one_had_settled(tmp_path: Path) -> None:
             select(table.c.state, table.c.wanted).where(table.c.record == 1, table.c.stage == "screen")
         ).one()
     assert tuple(found) == ("waiting", 2)
+
+
+def test_suggestions_are_computed_for_records_that_a_change_of_plan_includes(review: Workspace) -> None:
+    review.acts.decide(Stamp(add_person(review, "Ann", "coder")), 2, 1)
+    Browser(review, 1).post("/settings", group="People", coders_screen="1", coders_code="2")
+    with review.store.read() as connection:
+        assert connection.execute(select(schema.job.c.kind)).scalars().all() == ["tag"]
