@@ -150,12 +150,20 @@ def _with_interval(figure: Figure) -> list[float | None]:
 
 
 def write_learning(path: Path, results: Results) -> None:
-    """Write the learning curve: one row per number of training papers, with each metric and its interval."""
+    """Write the learning curve; see `learning_rows`."""
+    write_csv(path, *learning_rows(list(results.learning_curve.values())))
+
+
+def learning_rows(steps: Sequence[LearningStep]) -> tuple[list[str], list[list[float | None]]]:
+    """Return the column names and rows of the learning curve: one row per number of training papers.
+
+    A row contains the number of papers, and each metric with its interval.
+    """
     header = ["papers"]
     for name in LearningStep.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
     rows = [
         [step.papers, *(part for name in LearningStep.words() for part in _with_interval(step.figure(name)))]
-        for step in results.learning_curve.values()
+        for step in steps
     ]
-    write_csv(path, header, rows)
+    return header, rows

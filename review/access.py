@@ -73,6 +73,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "learn": _LEADS,
     "start_learning": _OWNER,
     "roll_back": _OWNER,
+    "compute_curve": _LEADS,
     "flow": _LEADS,
     "enter_flow": _LEADS,
     "flow_file": _LEADS,

@@ -142,6 +142,7 @@ WAITING = {
     "tag": "Waiting to compute suggestions",
     "export": "Waiting to export",
     "learn": "Waiting to train",
+    "curve": "Waiting to compute the learning curve",
     "roll_back": "Waiting to take the earlier model",
     "accuracy": "Waiting to measure the accuracy",
 }

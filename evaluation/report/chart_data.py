@@ -89,15 +89,7 @@ def draw_charts(
             protocols,
             frame,
         ),
-        "reliability": _pooled(
-            points("reliability"),
-            ("predicted", "predicted probability"),
-            ("observed", "proportion ticked by people"),
-            "Proportion ticked by people, by predicted probability",
-            protocols,
-            frame,
-            [_CHANCE],
-        ),
+        "reliability": reliability_charts(points("reliability"), protocols, frame),
         "coverage_risk": _pooled(
             points("coverage_risk"),
             ("coverage", "proportion of decisions, most certain first"),
@@ -106,7 +98,7 @@ def draw_charts(
             protocols,
             frame,
         ),
-        "learning_curve": _learning(points("learning_curve"), frame),
+        "learning_curve": learning_charts(points("learning_curve"), frame),
     }
 
 
@@ -119,6 +111,19 @@ def chart_files(folder: Path, results: Results) -> dict[str, str]:
         for name, figure in draw_charts(folder, results, names, protocols, WIDE).items()
         for caption, drawing in figure.panels
     }
+
+
+def reliability_charts(rows: Sequence[Row], protocols: Mapping[str, str], frame: Frame = PANEL) -> Charts:
+    """Draw the reliability curve of each protocol from the points of `output_tables.reliability_points`."""
+    return _pooled(
+        rows,
+        ("predicted", "predicted probability"),
+        ("observed", "proportion ticked by people"),
+        "Proportion ticked by people, by predicted probability",
+        protocols,
+        frame,
+        [_CHANCE],
+    )
 
 
 def _by_label(
@@ -214,7 +219,8 @@ def _pooled(
     )
 
 
-def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
+def learning_charts(rows: Sequence[Row], frame: Frame = PANEL) -> Charts:
+    """Draw the learning curve from the rows that `mechtag.evaluation.output_tables.write_learning` writes."""
     if len(rows) < 2:
         return Charts(missing="There is no chart: “mechtag curve” was not run, or had too few papers.")
     lines = []

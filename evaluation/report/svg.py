@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from math import ceil, floor
 
-from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening
+from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening, wrap
 
 _GAP = 18
 _STEP = 0.1
@@ -153,6 +153,70 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
         if frame is WIDE:
             parts += style.sample(line.markers, end, spot)
             parts.append(element("text", {"x": end + 68, "y": f"{spot + 5:.1f}"}, line.name))
+    return drawing(attributes, caption, parts)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A value with its interval, drawn as a marker on a horizontal bar."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+# Width of a chart of dots and its margins, and heights of its parts, in pixels at full size.
+_DOTS_WIDTH, _DOTS_MARGIN, _NAME_HEIGHT, _DOT_HEIGHT, _AXIS_HEIGHT = 400, 16, 24, 18, 52
+
+
+def dot_chart(
+    rows: Sequence[tuple[str, Sequence[Dot | None]]], series: Sequence[str], x: Axis, *, title: str, description: str
+) -> str:
+    """Draw values with their intervals as SVG, one row per name, with the name of the row above its values.
+
+    Parameters
+    ----------
+    rows
+        Name of each row, and its values, one per series; ``None`` where a value is missing.
+    series
+        Names of the series, in the order of the values.
+    title, description
+        Text for screen readers.
+    """
+    inner, row_height = _DOTS_WIDTH - 2 * _DOTS_MARGIN, _NAME_HEIGHT + len(series) * _DOT_HEIGHT + 6
+    bottom = 6 + len(rows) * row_height
+    height = bottom + _AXIS_HEIGHT
+    styles = _styles([ChartLine(name, ()) for name in series])
+
+    def across(value: float) -> float:
+        return _DOTS_MARGIN + inner * (value - x.low) / (x.high - x.low)
+
+    caption = Caption("dots", title, description)
+    attributes = {
+        "class": "chart",
+        "viewBox": f"0 0 {_DOTS_WIDTH} {height}",
+        "role": "img",
+        "aria-labelledby": caption.ids,
+        "font-family": FONT_FAMILY,
+        "font-size": 14,
+    }
+    parts = [element("rect", {"class": "paper", "width": _DOTS_WIDTH, "height": height, "fill": "#ffffff"})]
+    for value, text in x.marks:
+        place = f"{across(value):.1f}"
+        parts.append(element("path", {"class": "grid", "d": f"M{place},6V{bottom}", "stroke": "#cccccc"}))
+        parts.append(element("text", {"x": place, "y": bottom + 20, "text-anchor": "middle"}, text))
+    parts.append(element("text", {"x": _DOTS_WIDTH / 2, "y": height - 8, "text-anchor": "middle"}, x.name))
+    for number, (name, dots) in enumerate(rows):
+        top = 6 + number * row_height
+        first, *rest = wrap(" ".join(name.split()), inner - 14, 14)
+        parts.append(element("text", {"x": _DOTS_MARGIN, "y": top + 17}, first + ("…" if rest else "")))
+        for place_in_row, (dot, style) in enumerate(zip(dots, styles, strict=True)):
+            if dot is None:
+                continue
+            down = top + _NAME_HEIGHT + place_in_row * _DOT_HEIGHT + _DOT_HEIGHT / 2
+            if dot.low is not None and dot.high is not None:
+                parts.append(style.line(f"M{across(dot.low):.1f},{down:.1f}H{across(dot.high):.1f}"))
+            parts.append(style.mark(across(dot.value), down))
     return drawing(attributes, caption, parts)
 
 

@@ -11,6 +11,7 @@ from mechtag.core.records import Coding
 from mechtag.review.codings import coders_codings, independent_codings, unassisted
 from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.timeline import read_timeline
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, read_fact
 
@@ -35,12 +36,14 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         )
         seen: dict[int | None, int] = {assisted: number for assisted, number in counted}
         model = read_fact(connection, "model")
+        progress_so_far = read_timeline(connection)
     predictions = _out_of_fold(workspace)
     independent = list(unassisted(first))
     return {
         "people": _people(workspace, independent),
         "people_any": _people(workspace, first) if len(independent) < len(first) else None,
         "model": _model(workspace, final, predictions),
+        "progress": progress_so_far,
         "effect": effects(workspace, predictions),
         "model_described": model,
         "codes": {"independent": seen.get(0, 0), "assisted": seen.get(1, 0), "unknown": seen.get(None, 0)},
@@ -70,6 +73,7 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
     import numpy as np
 
     from mechtag.evaluation.coders import agreement_section, coders_of, with_model
+    from mechtag.evaluation.output_tables import reliability_points
     from mechtag.evaluation.predictions import System
     from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.sections import pooled_section
@@ -86,7 +90,12 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
     judged = system.judged(coders.records, keys[1:], coders.codes[0][:, 1:])
     pooled = pooled_section(judged, draws)
     section = agreement_section(coders, keys[0], draws, settings.evaluate.min_positives)
-    return {"papers": len(coders.records), "pooled": pooled["pooled"], "pair": section["pairs"][0]}
+    return {
+        "papers": len(coders.records),
+        "pooled": pooled["pooled"],
+        "pair": section["pairs"][0],
+        "reliability": reliability_points(judged),
+    }
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:

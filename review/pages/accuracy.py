@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from mechtag.review import charts
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.accuracy import KIND
 from mechtag.review.pages.records import sees_results
@@ -40,16 +43,27 @@ def accuracy(visit: Visit) -> Response:
                 "these figures show how others decided, so they can be seen only after blinding is lifted", 403
             )
         done, last = last_job(connection, KIND, done=True), last_job(connection, KIND)
+    found = json.loads(done.result) if done is not None else None
+    names = visit.workspace.codebook.names
     return visit.page(
         "accuracy.html",
         job=last,
         made=done.ended if done is not None else "",
-        found=json.loads(done.result) if done is not None else None,
-        names=visit.workspace.codebook.names,
+        found=found,
+        pictures=_draw(found, names) if found is not None else {},
+        names=names,
         coefficients=COEFFICIENTS,
         of_all=OF_ALL,
         of_model=OF_MODEL,
     )
+
+
+def _draw(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, charts.Picture | None]:
+    return {
+        "people": charts.draw_agreement(found["people"], names) if found["people"] else None,
+        "reliability": charts.draw_reliability(found["model"]["reliability"]) if found["model"] else None,
+        "progress": charts.draw_progress(found["progress"]),
+    }
 
 
 def compute(visit: Visit) -> Response:

@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
+from mechtag.review.charts import draw_learning
+from mechtag.review.jobs.curve import KIND as CURVE
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
@@ -34,6 +36,7 @@ def learn(visit: Visit) -> Response:
         ).all()
         learned = read_fact(connection, FACT) or {}
         model = read_fact(connection, "model")
+        curve, last_curve = last_job(connection, CURVE, done=True), last_job(connection, CURVE)
         rows = connection.execute(
             select(job).where(job.c.kind.in_((KIND, ROLL_BACK))).order_by(job.c.id.desc()).limit(_LAST)
         ).all()
@@ -48,6 +51,11 @@ def learn(visit: Visit) -> Response:
         total=total,
         new=total - learned.get("codes", 0),
         model=model,
+        trained=bool(learned.get("model_id")),
+        curve=None if curve is None else draw_learning(json.loads(curve.result)["rows"]),
+        curve_of=None if curve is None else curve,
+        curve_papers=0 if curve is None else json.loads(curve.result)["papers"],
+        curve_job=last_curve,
         trainings=[_training(row) for row in rows],
     )
 
@@ -73,6 +81,13 @@ def start(visit: Visit) -> Response:
     return visit.go("/learn")
 
 
+def compute_curve(visit: Visit) -> Response:
+    """Add a job that computes the learning curve."""
+    with visit.workspace.store.write() as connection:
+        add_job(connection, CURVE, visit.person.id)
+    return visit.go("/learn")
+
+
 def roll_back(visit: Visit) -> Response:
     """Add a job that restores the previous model."""
     with visit.workspace.store.write() as connection:
@@ -83,5 +98,6 @@ def roll_back(visit: Visit) -> Response:
 ROUTES = [
     route("/learn", "learn", learn),
     route("/learn", "start_learning", start, ("POST",)),
+    route("/learn/curve", "compute_curve", compute_curve, ("POST",)),
     route("/learn/back", "roll_back", roll_back, ("POST",)),
 ]

@@ -81,6 +81,7 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
     page = owner.get("/learn")
     assert "There are no final codes yet" in page
     assert " disabled>Learn" in page
+    assert "can be computed once the model has been trained" in page
     with review.store.write() as connection:
         add_job(connection, "learn", 1, coder=1)
     do_next(review, jobs())
@@ -105,6 +106,15 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     page = texts(owner.get("/accuracy"))
     assert "16 papers, each judged by a model that has not learned from it" in page
     assert "Across papers: a paper with the label ranks above one without" in page
+    assert "Can its probabilities be trusted?" in page
+    assert "Proportion of yes by predicted probability" in page
+    assert "Compute the learning curve" in texts(owner.get("/learn"))
+    owner.post("/learn/curve")
+    while do_next(review, known):
+        pass
+    page = texts(owner.get("/learn"))
+    assert "16 papers, each judged by a model that was trained on a part of the other papers" in page
+    assert "Accuracy by number of training papers" in page
     code(review, range(16, 48))
     page = learn(review, owner)
     outcome = "The new model is in use." if read_config(own).model_id != first else "The old model stays."
@@ -128,6 +138,9 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
     page = learn(review, owner)
     assert "Too few papers to compare the models; the old model stays." in page
     assert "12 papers have independent codes; 30 are needed" in page
+    owner.post("/learn/curve")
+    do_next(review, jobs())
+    assert "12 papers, each judged by a model that was trained on a part" in texts(owner.get("/learn"))
     assert read_config(review.project.own_model).model_id == first
 
 

@@ -1,0 +1,169 @@
+"""Draw the charts of the page *Accuracy* from the figures that the worker computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from math import ceil, floor
+from typing import Any
+
+from markupsafe import Markup
+
+from mechtag.evaluation.report.chart_data import Charts, learning_charts, reliability_charts
+from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, swatches
+
+#: Coefficients of any number of coders in the chart of agreement.
+_COEFFICIENTS = {"krippendorff_alpha": "Krippendorff's alpha", "gwet_ac1": "Gwet's AC1"}
+_STAGES = {"screen": "Screening", "code": "Coding"}
+# Name of the line of records with a final decision; people's names are capitalised.
+_SETTLED = "settled"
+# The last date extends beyond the plot on the right.
+_DATES = Frame(350, 300, 60, 12, 30, 52)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Charts of one kind as HTML: samples and names for the legend, captions and drawings, and the same as a table."""
+
+    legend: Sequence[tuple[Markup, str]]
+    panels: Sequence[tuple[str, Markup]]
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def _picture(charts: Charts) -> Picture:
+    # The drawings contain no scripts and no styles, and escape their texts themselves.
+    return Picture(
+        legend=[(Markup(sample), name) for sample, name in charts.legend],
+        panels=[(caption, Markup(drawing)) for caption, drawing in charts.panels],
+        header=charts.header,
+        rows=charts.rows,
+    )
+
+
+def draw_agreement(section: Mapping[str, Any], names: Mapping[str, str]) -> Picture | None:
+    """Draw the agreement of all people by label, or return ``None`` if no label has enough codes.
+
+    Parameters
+    ----------
+    section
+        Result of `mechtag.evaluation.coders.agreement_section`.
+    names
+        Name of each label, by key.
+    """
+    humans = section["all"].get("humans", {"labels": {}})
+    by_label = {names[key]: humans["labels"][key] for key in names if key in humans["labels"]}
+    rows = [(name, [_dot(found.get(key)) for key in _COEFFICIENTS]) for name, found in by_label.items()]
+    rows = [(name, dots) for name, dots in rows if any(dots)]
+    if not rows:
+        return None
+    ends = [end for _, dots in rows for dot in dots if dot for end in (dot.value, dot.low) if end is not None]
+    low = min(0, floor(min(ends) * 4) / 4)
+    marks = [(mark / 4, f"{mark / 4:g}") for mark in range(round(low * 4), 5)]
+    values = [
+        f"{name}, {said}: {dot.value:.2f}"
+        for name, dots in rows
+        for said, dot in zip(_COEFFICIENTS.values(), dots, strict=True)
+        if dot
+    ]
+    chart = dot_chart(
+        rows,
+        list(_COEFFICIENTS.values()),
+        Axis("agreement beyond chance, with 95% interval", low, 1, marks),
+        title="Agreement between people, by label",
+        description=f"{'; '.join(values)}. The intervals are in the table below the chart.",
+    )
+    lines = [ChartLine(name, ()) for name in _COEFFICIENTS.values()]
+    legend = list(zip(swatches(lines), _COEFFICIENTS.values(), strict=True))
+    return _picture(Charts(legend=legend, panels=[("", chart)]))
+
+
+def _dot(figure: Mapping[str, float | None] | None) -> Dot | None:
+    if figure is None or figure["value"] is None:
+        return None
+    return Dot(figure["value"], figure["ci_low"], figure["ci_high"])
+
+
+def draw_reliability(points: Sequence[tuple[float, float, int]]) -> Picture | None:
+    """Draw a reliability curve from the points of `mechtag.evaluation.output_tables.reliability_points`."""
+    if not points:
+        return None
+    rows = [
+        {"protocol": "model", "predicted": str(predicted), "observed": str(observed), "judgements": str(number)}
+        for predicted, observed, number in points
+    ]
+    charts = reliability_charts(rows, {"model": "the model"})
+    # There is one line only, so its name is not repeated in each row.
+    return _picture(replace(charts, header=charts.header[1:], rows=[row[1:] for row in charts.rows]))
+
+
+def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
+    """Draw a learning curve from the rows of the job `mechtag.review.jobs.curve`."""
+    charts = learning_charts(rows)
+    return None if charts.missing else _picture(charts)
+
+
+def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
+    """Draw the number of records over time, for each person and for the final decisions; one chart per stage.
+
+    Parameters
+    ----------
+    progress
+        Result of `mechtag.review.jobs.timeline.read_timeline`.
+
+    Returns
+    -------
+    Picture or None
+        ``None`` if the records were judged on fewer than two days.
+    """
+    stages = {stage: found for stage, found in progress.items() if len(found["days"]) > 1}
+    if not stages:
+        return None
+    people = list(dict.fromkeys(name for found in stages.values() for name in found["people"]))
+    legend = [ChartLine(name, ()) for name in (*people, _SETTLED)]
+    panels, table = [], []
+    for stage, found in stages.items():
+        days = [date.fromisoformat(day) for day in found["days"]]
+        numbers = {**{name: found["people"].get(name, [0] * len(days)) for name in people}, _SETTLED: found["settled"]}
+        x = [(day - days[0]).days for day in days]
+        lines = [ChartLine(name, list(zip(x, map(float, counts), strict=True))) for name, counts in numbers.items()]
+        ends = ", ".join(f"{name} {counts[-1]:,}" for name, counts in numbers.items())
+        chart = draw_chart(
+            lines,
+            _dates(days[0], days[-1]),
+            _counts("records", max(max(counts) for counts in numbers.values())),
+            _DATES,
+            title=f"{_STAGES[stage]}: records over time",
+            description=f"Until {_day(days[-1])}: {ends}. The numbers of each day are in the table below the charts.",
+        )
+        panels.append((_STAGES[stage], chart))
+        table += [
+            [_STAGES[stage], _day(day), *(f"{counts[row]:,}" for counts in numbers.values())]
+            for row, day in enumerate(days)
+        ]
+    samples = list(zip(swatches(legend), [line.name for line in legend], strict=True))
+    header = ["stage", "day", *people, _SETTLED]
+    return _picture(Charts(legend=samples, panels=panels, header=header, rows=table))
+
+
+def _day(day: date) -> str:
+    # The names of months that Python writes depend on the system.
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def _dates(first: date, last: date) -> Axis:
+    span = (last - first).days
+    places = sorted({0, span // 2, span} if span > 1 else {0, span})
+    marks = [(float(place), _day(first + timedelta(place))[:-5]) for place in places]
+    return Axis("day", 0, span, marks)
+
+
+def _counts(name: str, highest: int) -> Axis:
+    """Return an axis for counts, with at most five steps of 1, 2 or 5 times a power of ten."""
+    step = next(
+        size * 10**power for power in range(12) for size in (1, 2, 5) if size * 10**power * 5 >= max(highest, 1)
+    )
+    steps = max(1, ceil(highest / step))
+    return Axis(name, 0, step * steps, [(step * mark, f"{step * mark:,}") for mark in range(steps + 1)])

@@ -1,0 +1,68 @@
+"""Count how many records each person had judged, and how many were settled, at the end of each day."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import Connection, case, func, select
+
+from mechtag.review.plan import STAGES
+from mechtag.review.store import schema
+
+
+def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Return the progress of each stage, by day in the time zone of this computer.
+
+    Returns
+    -------
+    dict
+        Keyed by stage: ``days`` (ISO dates on which something was judged or settled), ``people`` (for each person, the
+        number of records judged until the end of each day) and ``settled`` (number of records with a final decision).
+        Only judgements that still count are counted.
+    """
+    return {stage: _timeline(connection, stage) for stage in STAGES}
+
+
+def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
+    current, account, need, event = schema.current, schema.account, schema.need, schema.event
+    judged = (
+        select(current.c.record, current.c.coder)
+        .where(current.c.stage == stage, current.c.committed == 1)
+        .distinct()
+        .subquery()
+    )
+    # A record is coded once its coder finishes it; decisions at screening, and imported codes, have no event for this.
+    finished = func.min(case((event.c.kind == "commit", event.c.at)))
+    rows = connection.execute(
+        select(account.c.name, func.coalesce(finished, func.min(event.c.at)).label("at"))
+        .select_from(judged)
+        .join(account, account.c.id == judged.c.coder)
+        .join(event, (event.c.record == judged.c.record) & (event.c.coder == judged.c.coder))
+        .where(event.c.stage == stage, event.c.kind.in_(("code", "commit")), account.c.state != "withdrawn")
+        .group_by(judged.c.record, judged.c.coder)
+    ).all()
+    settled = connection.execute(
+        select(event.c.at)
+        .join(need, need.c.event == event.c.seq)
+        .where(need.c.stage == stage, need.c.state == "settled")
+    ).scalars()
+    by_person: dict[str, list[str]] = {}
+    for row in rows:
+        by_person.setdefault(row.name, []).append(_day(row.at))
+    ended = [_day(at) for at in settled]
+    days = sorted({*ended, *(day for own in by_person.values() for day in own)})
+    people = {name: _until(days, own) for name, own in sorted(by_person.items())}
+    return {"days": days, "people": people, "settled": _until(days, ended)}
+
+
+def _day(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().date().isoformat()
+
+
+def _until(days: Sequence[str], found: Iterable[str]) -> list[int]:
+    numbers: Mapping[str, int] = Counter(found)
+    return list(accumulate(numbers.get(day, 0) for day in days))
