@@ -67,7 +67,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum number of subsequent records with the same blocking key that a record is paired with.
+        Maximum distance between two records that are paired; only records with the same blocking key are counted.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -196,7 +196,8 @@ def cluster(
     Parameters
     ----------
     items, contents
-        Comparable fields and contents of the records, sorted by content.
+        Comparable fields of the records, and the content by which identical records are recognised. Both sequences
+        are sorted by content.
     known
         Positions of records that an earlier run found to be distinct papers.
     decisions
@@ -220,7 +221,7 @@ def cluster(
     for left, right, same, place in decisions:
         if not clusters.decide(left, right, same):
             raise MechtagError(
-                f"{place}: this decision contradicts an earlier decision about these records; change one of the two"
+                f"{place}: this decision contradicts earlier decisions about these records; change one of the decisions"
             )
     # Link identical records first, because comparing each of many copies with all records is useless.
     first_of_kind = [0] if items else []

@@ -23,13 +23,15 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Return a sort key for the completeness of a record: its number of filled fields, abstract length, and authors."""
+    """Return a sort key for completeness: numbers of filled fields, of characters in the abstract, and of authors."""
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Fill the missing fields of a group's first member from the other members; return it and the filled fields.
+    """Fill the missing fields of a group's first member from the other members.
+
+    Return the completed member, and the fields that were filled.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class FieldAgreement(NamedTuple):
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
         unlike = ", ".join(name for name, agrees in fields.items() if agrees is False)
         title = "same title" if self.title == "same" else "similar title"
-        return title + (f"; same {alike}" if alike else "") + (f"; other {unlike}" if unlike else "")
+        return title + (f"; same {alike}" if alike else "") + (f"; different {unlike}" if unlike else "")
 
     @property
     def placed(self) -> bool:

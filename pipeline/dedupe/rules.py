@@ -205,7 +205,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return why two records may be two similar works by the same people, or ``""`` if nothing suggests it."""
+    """Return the reason why two records may be similar works by the same people, or ``""`` if there is no reason."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -225,7 +225,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
         if not continues_abstract(left, right):
             return "may be two works with similar titles"
     if found.title == "shorter" and not found.page and not same_abstract(left, right):
-        return "may be two works, one with another subtitle"
+        return "may be two works, one with a different subtitle"
     return ""
 
 
@@ -265,4 +265,4 @@ def _other_title(
         return DIFFERENT
     if found.authors and (found.years or 0) <= settings.year_gap and (found.page or similar):
         return Comparison(True, 0.9, "same DOI or PubMed id, and authors")
-    return Comparison(None if found.authors is not False else False, 0.6, f"same {identifier}, other title")
+    return Comparison(None if found.authors is not False else False, 0.6, f"same {identifier}, different title")

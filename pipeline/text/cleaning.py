@@ -139,9 +139,9 @@ def _from_bytes(found: re.Match[str]) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Resolve entities and escapes written by R, such as ``<U+00E9>``, and remove tags.
+    """Replace character entities, and escape sequences of R such as ``<U+00E9>``, by characters, and remove tags.
 
-    Paragraphs and titles are separated by blank lines.
+    Paragraphs and titles are separated by blank lines in the result.
 
     Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106. A one-letter
     name in angle brackets counts as a tag only if the text contains its closing tag.

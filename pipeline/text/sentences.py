@@ -173,8 +173,8 @@ def _pipeline(name: str) -> Language:
 def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
     """Yield the line ends in an abstract that also end a sentence.
 
-    The readers keep line ends only where the source has paragraphs or headings. However, some exports break
-    lines within sentences, so before a lower-case letter only a blank line ends a sentence.
+    A blank line always ends a sentence. A single line end does not if a lower-case letter follows, because some
+    exports break lines within sentences.
     """
     for gap in _LINE_END.finditer(abstract, start, stop):
         if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():

@@ -170,7 +170,10 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove sentences on methods, and headings above no other sentences; keep a text that is only on methods."""
+    """Remove sentences on methods, and headings that have only such sentences below them.
+
+    A record with no sentences except those on methods is returned unchanged.
+    """
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
         return record
@@ -333,7 +336,7 @@ def vary(name: str, records: Iterable[Record], sentences: Iterable[Sentence], se
     sentences
         Sentences of all records; the sentences of each record are consecutive.
     seed
-        Seed for random choices; a record's variation depends only on the seed, the name and the record's id.
+        Seed for random choices. They depend only on the seed, the name of the variation and the id of the record.
     """
     own = {record_id: tuple(group) for record_id, group in groupby(sentences, lambda sentence: sentence.record_id)}
     varied = []

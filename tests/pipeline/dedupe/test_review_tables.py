@@ -125,7 +125,9 @@ def test_uncertain_pairs_are_listed_side_by_side_and_left_apart(tmp_path: Path) 
     (row,) = table(tmp_path / "uncertain.csv")
     assert {row["title_1"], row["title_2"]} == {LONG}
     assert {row["journal_1"], row["journal_2"]} == {"medRxiv", "Journal of Invented Care"}
-    assert row["reason"] == "same title; same authors, year; other journal; one may be a preprint, thesis or data set"
+    assert (
+        row["reason"] == "same title; same authors, year; different journal; one may be a preprint, thesis or data set"
+    )
     assert (row["decision"], row["authors_1"]) == ("", "; ".join(SMITH))
     assert 0 < float(row["confidence"]) < 0.8
     names = list(row)
@@ -201,7 +203,7 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
     decided.write_text("\n".join(contrary), encoding="utf-8")
     for rows in (contrary, [contrary[0], *contrary[:0:-1]]):
         decided.write_text("\n".join(rows), encoding="utf-8")
-        with pytest.raises(MechtagError, match=r"decided.csv: line 3: this decision contradicts an earlier decision"):
+        with pytest.raises(MechtagError, match=r"decided.csv: line 3: this decision contradicts earlier decisions"):
             dedupe(records, SETTINGS, decisions=read_decisions([decided]))
 
 
