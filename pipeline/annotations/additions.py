@@ -10,6 +10,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Record, Row
 from mechtag.core.settings import DedupeSettings
+from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.record_finder import Finder
@@ -76,9 +77,9 @@ def match_codings(
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(
-            f"{place}: {len(unknown)} coded records are neither among the {len(records)} records in the --records "
-            f"file nor among the records coded before. Add these records to the --records file: "
-            f"{', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
+            f"{place}: {counted(len(unknown), 'coded record')} cannot be found, either among the "
+            f"{counted(len(records), 'record')} in the --records file or among the records coded before. Add to the "
+            f"--records file: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
         )
     coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
     found = dedupe(coded, settings, existing=known)
@@ -207,7 +208,7 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return each code that was assigned under a different definition of its label than that in the codebook.
+    """Return each code that was assigned when the definition of its label differed from that in the codebook.
 
     If a coder later changed a code that is in ``base``, only the later code is checked.
     """

@@ -100,7 +100,7 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
         if strays := sorted(known.keys() - here):
             raise MechtagError(
                 f"{about}: the file describes {', '.join(map(repr, strays))}, but the folder contains no *.jsonl file "
-                f"of that name; correct the name (files found: {', '.join(sorted(here)) or 'none'})"
+                f"with this name; correct the name (files found: {', '.join(sorted(here)) or 'none'})"
             )
     return {
         file.stem: (known[file.stem].title, known[file.stem].texts) if file.stem in known else (file.stem, "unknown")
@@ -145,8 +145,8 @@ class CodedRecord(Codes):
     not_judged
         Labels without a usable code, because nobody judged them or because coders disagree.
     sentences_not_judged
-        Labels whose sentences have no valid codes, although ``sentence_labels`` has an item per sentence: nobody went
-        through all sentences for the label, or later codings changed the code of the paper.
+        Labels for which the sentences have no valid codes, although ``sentence_labels`` has an item per sentence:
+        nobody went through all sentences for the label, or a later coding changed the code of the record.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
@@ -275,7 +275,7 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
             raise MechtagError(describe_validation(f"{path}: line {number}", error)) from None
         except (ValueError, RecursionError) as error:
             raise MechtagError(
-                f"{path}: line {number}: not valid JSON ({error}); each line must be one {{...}} object"
+                f"{path}: line {number} is not valid JSON ({error}); write one {{...}} object per line"
             ) from None
     if not found:
         raise MechtagError(f"{path}: the file is empty (expected {what})")

@@ -179,7 +179,10 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Return the records with a paper's title (or else a similar one) and without contradicting authors or year."""
+        """Return the records that have the title of a paper, unless their authors or year contradict the paper.
+
+        If there are none, return the records with a similar title.
+        """
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
             return same
@@ -190,7 +193,10 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether authors and year agree or, if both are unknown, whether the title alone identifies a work."""
+        """Return whether the authors and year of a paper and a record agree.
+
+        If neither can be compared, return whether the title alone identifies a work.
+        """
         other = self._fields(record)
         if seen.notice != other.notice:
             return False
@@ -203,7 +209,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the details of a cited paper and a record belong to different papers."""
+        """Return whether the details of a cited paper show that a record describes a different paper."""
         other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)

@@ -96,7 +96,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Change each no that refers to only one of several texts from a record to "not judged"."""
+    """Replace a no by "not judged" if a coder coded several texts from a record and the no refers to one of them."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -117,9 +117,9 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
-    """Remove a coder's codes of a paper if the coder assigned labels but coded the paper as not relevant.
+    """Remove a coder's codes of a paper if the coder coded the paper as not relevant, but assigned labels to it.
 
-    Adds the codes to ``conflicts`` and returns how many were removed.
+    Add the removed codes to ``conflicts``, and return their number.
     """
     decision = own.get(codebook.relevance.key)
     ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]

@@ -14,6 +14,7 @@ from mechtag.core.files import write_csv, write_json, write_jsonl
 from mechtag.core.records import Coding, Record, Rejected
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
@@ -477,4 +478,5 @@ def describe_import(imported: Imported) -> Iterator[str]:
             "all labels, run this command again with --unticked no"
         )
     if imported.disagreements:
-        yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (see disagreements.csv)"
+        cases = counted(len(imported.disagreements), "case")
+        yield f"Coders disagree in {cases}; all codes are kept (see disagreements.csv)"

@@ -14,6 +14,7 @@ from rapidfuzz import fuzz, process
 from mechtag.core.codebook import Codebook, Strict, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import normalise_title
+from mechtag.core.words import counted
 
 _NOT = "not "
 _LEAST_ALIKE = 65.0
@@ -157,10 +158,10 @@ class LabelMap:
         for name, places in sorted(unknown.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_SHOWN]:
             near = process.extractOne(_folded(name), list(choices), scorer=fuzz.WRatio, score_cutoff=_LEAST_ALIKE)
             hint = f"; most similar: {choices[near[0]]}" if near else ""
-            lines.append(f"  {name[:100]!r} ({len(places)} times, first in {places[0]}){hint}")
+            lines.append(f"  {name[:100]!r} ({counted(len(places), 'time')}, first in {places[0]}){hint}")
         more = f"\n  and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise MechtagError(
-            f"found {len(unknown)} names that are not labels of the codebook:\n"
+            f"the codebook has no labels with the following names ({len(unknown)}):\n"
             + "\n".join(lines)
             + more
             + f"\nThe labels are: {', '.join(self.codebook.all_keys)}\n"

@@ -102,7 +102,7 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
     ("rows", "message"),
     [
         ([], r"c\.jsonl: the file is empty"),
-        (["{not json"], r"line 1: not valid JSON"),
+        (["{not json"], r"line 1 is not valid JSON"),
         (["[1]"], r"line 1: top level: Input should be"),
         ([ROW, ROW], r"line 2: 'doi:10.1234/one' already occurs on line 1"),
         ([ROW, ROW | {"key": "two"}], r"line 2: 'doi:10\.1234/one' already occurs on line 1"),

@@ -231,7 +231,7 @@ def test_doccano_files_are_named_after_members(tmp_path: Path) -> None:
     imported = import_from(write(tmp_path / "zoe.jsonl", content))
     assert {row.coder for row in imported.codings} == {"zoe"}
     assert imported.notes == (
-        "zoe.jsonl: the file name suggests that the coder is 'zoe'; use --coder NAME to change it",
+        "zoe.jsonl: the file name suggests that the coder is 'zoe'; use --coder NAME to specify a different coder",
     )
     with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not record the coder; .* --coder NAME"):
         import_from(write(tmp_path / "all.jsonl", content))

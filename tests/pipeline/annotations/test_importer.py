@@ -126,11 +126,11 @@ def test_map_file(tmp_path: Path) -> None:
 def test_unknown_labels_are_refused_with_the_nearest(tmp_path: Path) -> None:
     lines = ["lind-2020,a,trusting,1,abstract", "lind-2020,b,trusting,1,abstract", "lind-2020,a,Xyzzy,1,abstract"]
     with pytest.raises(
-        MechtagError, match=r"found 2 names that are not labels .*\n  'trusting' \(2 times, first in codes"
+        MechtagError, match=r"has no labels with the following names \(2\):\n  'trusting' \(2 times, first in codes"
     ) as error:
         contract(tmp_path, *lines)
     assert "most similar: trust" in str(error.value)
-    assert "'Xyzzy' (1 times, first in codes.csv: entry 3)\n" in str(error.value)
+    assert "'Xyzzy' (1 time, first in codes.csv: entry 3)\n" in str(error.value)
 
 
 def test_map_files_that_are_refused(tmp_path: Path) -> None:

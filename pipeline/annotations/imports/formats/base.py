@@ -14,6 +14,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import restore
 from mechtag.core.source import Source
 from mechtag.core.tables import Value
+from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import NAMES, CitedPaper, fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.label_names import LabelMap
@@ -134,7 +135,7 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):
         if not fault and len(row) != len(names):
-            fault = f"the row has {len(row)} cells, but the header has {len(names)}"
+            fault = f"the row has {counted(len(row), 'cell')}, but the header has {len(names)}"
         fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)

@@ -40,7 +40,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         )
         member = ""
     elif member:
-        content.notes.append(f"the file name suggests that the coder is {member!r}; use --coder NAME to change it")
+        content.notes.append(
+            f"the file name suggests that the coder is {member!r}; use --coder NAME to specify a different coder"
+        )
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
 

@@ -94,7 +94,10 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Convert an object in the JSON_MIN format to an item; data come before ``id``, and results after ``id``."""
+    """Convert an object in the JSON_MIN format to an item.
+
+    In this format, the fields before ``id`` describe the task, and the fields after ``id`` are results.
+    """
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}
