@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.temporary import temporary_folder
+from mechtag.core.words import counted
 
 # Types that are accepted as a path.
 StrPath = str | os.PathLike[str]
@@ -121,5 +122,5 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer = csv.writer(file)
         for row in chain([header], rows):
             if len(row) != len(header):
-                raise ValueError(f"{path}: a row has {len(row)} cells, but the header has {len(header)}")
+                raise ValueError(f"{path}: a row has {counted(len(row), 'cell')}, but the header has {len(header)}")
             writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])

@@ -18,6 +18,7 @@ from mechtag.core import delimited, workbook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, restore
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 
 Value = Literal[0, 1] | None
 
@@ -209,11 +210,11 @@ def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str
         cells = _cells(row)
         if not fault and any(cells[len(names) :]):
             fault = (
-                f"the row has {len(row)} cells, but the header has {len(names)}; enclose cells that contain "
+                f"the row has {counted(len(row), 'cell')}, but the header has {len(names)}; enclose cells that contain "
                 f"{delimiter!r} in quotation marks"
             )
         if not fault and len(row) < max(reached, default=0):
-            fault = f"the row has {len(row)} cells, but the header has {len(names)}; add the missing cells"
+            fault = f"the row has {counted(len(row), 'cell')}, but the header has {len(names)}; add the missing cells"
         if fault:
             raise MechtagError(f"{source.path}: line {line}: {fault}")
         rows.append((line, _padded(cells, len(names))))
@@ -236,8 +237,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     for number, row in rows:
         if len(row) > len(names):
             raise MechtagError(
-                f"{source.path}: row {number}: the row has {len(row)} cells, but the header has {len(names)}; enter a "
-                "column name above each cell, or clear the extra cells"
+                f"{source.path}: row {number}: the row has {counted(len(row), 'cell')}, but the header has "
+                f"{len(names)}; enter a column name above each cell, or clear the extra cells"
             )
     return names, [(number, _padded(row, len(names))) for number, row in rows], "row"
 

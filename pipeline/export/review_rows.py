@@ -55,14 +55,18 @@ class Column(NamedTuple):
 #: Columns before those of the labels; a spreadsheet keeps the columns up to the title in view.
 FIRST = (
     Column("rank", 7, "Reading order. Number 1 is the paper that is most likely relevant."),
-    Column(DECISION, 11, "Your decision on the paper: yes (relevant), no or maybe. Empty and maybe are not a no."),
+    Column(
+        DECISION,
+        11,
+        "Your decision on the paper: yes (relevant), no or maybe. Neither an empty cell nor 'maybe' counts as no.",
+    ),
     Column("authors", 17, "Authors, separated by semicolons."),
     Column("year", 7, "Year of publication."),
     Column("title", 36, "Title of the paper."),
     Column("abstract", 90, "Abstract, as mechtag read it."),
-    Column("abstract_note", 15, "'none' if the record has no abstract; 'cut off' if it ends in mid-sentence."),
+    Column("abstract_note", 15, "'none' if there is no abstract; 'cut off' if the abstract ends in mid-sentence."),
     Column(NOTES, 28, "Your notes, in any words. mechtag keeps them when it reads the table back."),
-    Column("journal", 20, "Journal, or a different place of publication."),
+    Column("journal", 20, "Journal, or the book or series in which the paper was published."),
     Column("source file", 18, "Search export that the record was read from."),
 )
 #: Columns after those of the labels.
@@ -72,7 +76,7 @@ LAST = (
     Column(
         "model",
         20,
-        f"Model that made the suggestions. '{DEFINITIONS_ALONE}...' means: from the definitions of the codebook alone.",
+        f"Model that made the suggestions. '{DEFINITIONS_ALONE}...' uses only the definitions of the codebook.",
     ),
     Column("record_id", 22, "Identifier by which mechtag finds the paper again. Do not change it."),
 )

@@ -324,7 +324,10 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
             "Sentences that support the label most, the strongest first; only where the decision is yes or "
             "needs review. A sentence in square brackets is the preceding sentence, for context.",
         ),
-        (f"LABEL{OWN_CODE}", "Your code for the label: yes, no or maybe. Empty and maybe are not a no."),
+        (
+            f"LABEL{OWN_CODE}",
+            "Your code: yes, no or maybe. Neither an empty cell nor 'maybe' counts as no.",
+        ),
         *((column.name, column.meaning) for column in LAST),
     )
     section(

@@ -63,7 +63,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether the ``raw`` fields of a record are RIS fields and not those of another tagged format."""
+    """Return whether the ``raw`` fields of a record are RIS fields and not fields of a different tagged format."""
     tags = [tag for tag, _ in record.raw]
     if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
         return False

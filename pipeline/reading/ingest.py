@@ -17,6 +17,7 @@ from mechtag.core.parquet import RecordTable, read_records
 from mechtag.core.printable import printable_name
 from mechtag.core.records import Record, Rejected
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import find_format
@@ -41,7 +42,7 @@ class Note:
 
     def __str__(self) -> str:
         place = f": record {self.record}, line {self.line}" if self.record else ""
-        more = f" (and in {self.count - 1} more records)" if self.count > 1 else ""
+        more = f" (and in {counted(self.count - 1, 'more record')})" if self.count > 1 else ""
         return f"{self.file}{place}: {self.text}{more}"
 
 
@@ -439,7 +440,8 @@ def lost_entries(ingested: Ingested) -> str:
     if not lost:
         return ""
     named = "; ".join(map(str, lost[:_NAMED])) + (f"; and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    entries = "1 entry" if len(lost) == 1 else f"{len(lost):,} entries"
     return (
-        f"note: {len(lost)} entries could not be read and are ignored: {named}. "
+        f"note: {entries} could not be read and will be ignored: {named}. "
         "'mechtag ingest' lists them all in rejected.jsonl"
     )

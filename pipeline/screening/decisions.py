@@ -71,9 +71,9 @@ class Judgements(Row):
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def reading_order(self, records: Sequence[Record]) -> list[int]:
-        """Return the indices of records in the file: first those judged relevant, then those not judged.
+        """Return the indices of the records in the file that are relevant, followed by those that were not judged.
 
-        Both are in the order of the file; records judged irrelevant are left out. Raises the same errors as `labels`.
+        Each of the two groups is in the order of the file. Raises the same errors as `labels`.
         """
         rows, labels = self._rows(records), self.labels(records)
         named = list(dict.fromkeys(rows[name] for name in self.values if name in rows))
@@ -108,8 +108,8 @@ class Judgements(Row):
             values = self.values[names.setdefault(row, name)], self.values[name]
             if None not in values and len(set(values)) > 1:
                 raise MechtagError(
-                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but one "
-                    f"row judges it {values[0]} and the other {values[1]}; correct one of the two rows"
+                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but the "
+                    f"decision is {values[0]} in one row and {values[1]} in the other; correct one of the two rows"
                 )
         if not rows:
             first = next(iter(self.papers.values()))
@@ -187,7 +187,7 @@ def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
     if others:
         raise MechtagError(
             f"{path} is an archive of {len(others) + 1} files, but mechtag expects one file of {expected}; "
-            "pass only this file"
+            "pass only the file with the decisions"
         )
     if ".jsonl" in path.suffixes:
         return _json_rows(path, source.text)

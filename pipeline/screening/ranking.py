@@ -16,6 +16,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_csv, write_json
 from mechtag.core.records import Record, Row
 from mechtag.core.tables import NOTES
+from mechtag.core.words import counted
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import Search
@@ -139,8 +140,8 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     unread = [name for name, note in found.notes_on(records).items() if note != kept.get(name)]
     if names := list(dict.fromkeys([*(records[int(row)].record_id for row in lost), *sorted(others), *unread])):
         raise MechtagError(
-            f"{output} contains {len(names)} decisions or notes that would be lost (the first is on {names[0]}). Pass "
-            "this file as --labels, or choose a different output file (-o)"
+            f"overwriting {output} would delete decisions or notes on {counted(len(names), 'record')} "
+            f"(the first is {names[0]}). Pass this file as --labels, or choose a different output file (-o)"
         )
 
 
@@ -241,9 +242,9 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     if gone or new or len(members) < len(sample):
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
-            f"the records have changed since the random sample was drawn: {gone} sampled records are missing, and "
-            f"{len(new)} unread records are new{first}. This sample can no longer show when to stop. Rank the "
-            "original records, restore the removed decisions, or start again with a new output file (-o)"
+            f"the records have changed since the random sample was drawn: sampled records that are missing: {gone}; "
+            f"unread records that are new: {len(new)}{first}. This sample can no longer show when to "
+            "stop. Rank the original records, restore the removed decisions, or start again with a new output file (-o)"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 
@@ -312,9 +313,8 @@ def describe_ranking(ranking: Ranking) -> list[str]:
 
 
 def _bound(verdict: StoppingVerdict) -> str:
+    verb = "is" if verdict.missed_at_most == 1 else "are"
+    missed = f"At most {counted(verdict.missed_at_most, 'relevant record')} {verb} unread"
     if verdict.recall_at_least is None:
-        return f"At most {verdict.missed_at_most} relevant records are unread."
-    return (
-        f"At most {verdict.missed_at_most} relevant records are unread, and recall is at least "
-        f"{verdict.recall_at_least:.3f}."
-    )
+        return f"{missed}."
+    return f"{missed}, and recall is at least {verdict.recall_at_least:.3f}."

@@ -40,7 +40,11 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return how often each stopping rule reached the target recall, its mean recall, and its mean work saved."""
+    """Return three metrics of each stopping rule over all replays.
+
+    The metrics are the proportion of replays in which the rule reached the target recall, the mean recall, and the
+    mean work saved.
+    """
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
         stops = [run.stops[rule] for run in replays]
@@ -95,8 +99,9 @@ def describe_simulation(content: Mapping[str, Any]) -> list[str]:
         for key, name in {"loss": "loss", **shown}.items()
     ]
     lines += [
-        f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: recall reached in "
-        f"{found['reached']:.0%} of the replays, {found['recall']:.3f} on average, work saved {found['work_saved']:.0%}"
+        f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: reached in "
+        f"{found['reached']:.0%} of the replays, mean recall {found['recall']:.3f}, mean work saved "
+        f"{found['work_saved']:.0%}"
         for rule, found in stopping.items()
     ]
     return lines

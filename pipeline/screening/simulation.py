@@ -92,10 +92,11 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Return the extra relevant records found (ERF) of a reading order after the proportion ``share`` of the records.
+    """Return the extra relevant records found (ERF) when the proportion ``share`` of the records has been read.
 
-    ERF is defined as in ASReview insights: the number found in random order grows linearly from 0 at the
-    first record to all at the last, and is rounded to whole records.
+    ERF is the number of relevant records found in excess of a random order, as a proportion of all relevant records.
+    As in ASReview insights, the number found in random order grows linearly from 0 at the first record to all at the
+    last record, and is rounded to whole records.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))

@@ -100,8 +100,8 @@ def bound_of_any_look(sample: Sample, confidence: float) -> int:
     With probability ``confidence``, none of the bounds computed while reading one sample is below the true number, so
     reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio confidence sequence for
     sampling without replacement (Waudby-Smith and Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior affects only
-    how tight the bound is. The prior gives K relevant records the weight 1 / ((K + 1) (K + 2)), so half of the weight
-    is on zero relevant records.
+    how tight the bound is. In the prior, K relevant records have the weight 1 / ((K + 1) (K + 2)), so half of the
+    weight is on zero relevant records.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
@@ -163,7 +163,7 @@ def judge_sample(
     found_since
         Number of relevant records found since the sample was drawn, in the sample or elsewhere.
     bound
-        Upper bound on the relevant records in the population; use `bound_of_one_look` if the sample size
+        Function that returns the upper bound on the relevant records; use `bound_of_one_look` if the sample size
         was fixed beforehand and the sample is examined only at its end.
 
     Raises

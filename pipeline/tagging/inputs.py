@@ -258,7 +258,7 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts by source file from the ``ingest.json`` next to a table of records, and notes about them.
+    """Return the counts of each source file from the ``ingest.json`` next to a table of records, and notes.
 
     The counts are ``None`` if the file is missing or describes different records.
     """

@@ -39,7 +39,7 @@ PREDICTIONS = "predictions.parquet"
 _RESULTS = (SUMMARY, PREDICTIONS, *NAMES.values())
 # A full disk or an exceeded quota; Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_START_OVER = "or delete that folder to start over"
+_START_OVER = "or delete this folder to start over"
 
 
 class ChunkInput(NamedTuple):
@@ -199,8 +199,8 @@ def _resume(request: Request, table: StoragePath | None, chunks: ChunkStore, res
         )
     if changes := "; ".join(manifest.identity.changes(request.identity(table))):
         raise MechtagError(
-            f"{chunks.folder}: this run cannot be resumed, because its chunks would be inconsistent: {changes}. "
-            f"Undo the change, {_START_OVER}"
+            f"{chunks.folder}: this run cannot be resumed, because the following has changed since it was started: "
+            f"{changes}. Undo the change, {_START_OVER}"
         )
     return manifest
 

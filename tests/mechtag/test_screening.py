@@ -176,7 +176,7 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     before = output.read_bytes()
     status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
     assert status == 1
-    assert "0 sampled records are missing, and 1 unread records are new" in message
+    assert "sampled records that are missing: 0; unread records that are new: 1 (the first is" in message
     assert output.read_bytes() == before
 
 
@@ -199,12 +199,12 @@ def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], t
     before = output.read_bytes()
     status, _, message = call(*words[: words.index("--labels")])
     assert status == 1
-    assert "contains 20 decisions or notes that would be lost" in message
+    assert "would delete decisions or notes on 20 records (the first is" in message
     other = tmp_path / "other.csv"
     other.write_text(f"record_id,decision\n{split_rows(output)[1][0]},1\n", encoding="utf-8")
     status, _, message = call(*words, "--labels", other)
     assert status == 1
-    assert "contains 19 decisions or notes that would be lost" in message
+    assert "would delete decisions or notes on 19 records (the first is" in message
     assert output.read_bytes() == before
 
 
@@ -267,7 +267,7 @@ def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, param
     status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 0
     assert "0 of 1 records judged" in said
-    assert "2 entries could not be read and are ignored: search.ris: record 2, line 4: no title" in message
+    assert "2 entries could not be read and will be ignored: search.ris: record 2, line 4: no title" in message
 
 
 def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Path) -> None:
@@ -330,5 +330,5 @@ def test_decisions_on_other_records_are_not_overwritten(begun: tuple[Path, tuple
     status, _, message = call(*(decided if word == output and words[at - 1] == "--labels" else word
                                 for at, word in enumerate(words)))  # fmt: skip
     assert status == 1
-    assert "contains 1 decisions or notes that would be lost (the first is on doi:10.1/none)" in message
+    assert "would delete decisions or notes on 1 record (the first is doi:10.1/none)" in message
     assert output.read_bytes() == before

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from mechtag.core.delimited import DELIMITERS, LONGEST_ENTRY, Table, cells_of, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 from mechtag.pipeline.reading.columns import (
     FURTHER_TABLE,
     above,
@@ -122,11 +123,11 @@ def read(source: Source) -> Iterator[Entry]:
         if len(row) != width:
             if not fault and any(row[width:]):
                 fault = (
-                    f"the row has {len(row)} cells, but the header has {width}; enclose cells that contain "
+                    f"the row has {counted(len(row), 'cell')}, but the header has {width}; enclose cells that contain "
                     f"{delimiter!r} in quotation marks"
                 )
             elif not fault and len(row) < width:
-                notes = (f"the row has {len(row)} cells, but the header has {width}",)
+                notes = (f"the row has {counted(len(row), 'cell')}, but the header has {width}",)
             headings = names + [f"column {index}" for index in range(width + 1, len(row) + 1)]
         fields = [pair for pair in zip(headings, row, strict=False) if pair[1] and not pair[1].isspace()]
         if sum(map(len, row)) > LONGEST_ENTRY:

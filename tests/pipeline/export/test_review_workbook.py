@@ -217,5 +217,5 @@ def test_a_ranking_keeps_notes_and_refuses_to_lose_them(path: Path, tmp_path: Pa
     write_ranking(output, Ranking(RECORDS, np.arange(3), blank, np.zeros(3), Course(), None, False, notes))
     assert [row.cells["notes"] for row in read_table(output, "a ranking").rows] == ["", "ask Ann", ""]
     refuse_loss(output, RECORDS, judgements, "relevant")
-    with pytest.raises(MechtagError, match="contains 1 decisions or notes that would be lost"):
+    with pytest.raises(MechtagError, match="would delete decisions or notes on 1 record "):
         refuse_loss(output, RECORDS, None, "relevant")

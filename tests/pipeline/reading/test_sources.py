@@ -31,7 +31,9 @@ def test_tables_and_exports_are_read_together_and_lost_entries_are_counted_and_n
         ("Garden teams", "text"),
     ]
     (note,) = notes
-    assert note.startswith("note: 2 entries could not be read and are ignored: search.ris: record 2, line 4: no title")
+    assert note.startswith(
+        "note: 2 entries could not be read and will be ignored: search.ris: record 2, line 4: no title"
+    )
     assert "search.ris: record 3, line 7: no title" in note
 
 

@@ -134,9 +134,9 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
             "TY  - JOUR\nTI  - One\nER  - \nTI  - Two\nAU  - B, C\nTY  - JOUR\nTI  - Three\nER  - \nT1  - Four\n",
             ["One", "Two", "Three", "Four"],
             [
-                "export.txt: record 2, line 4: the record has no TY line at its start (and in 1 more records)",
+                "export.txt: record 2, line 4: the record has no TY line at its start (and in 1 more record)",
                 "export.txt: record 2, line 4: the record has no ER line at its end; it may be truncated "
-                "(and in 1 more records)",
+                "(and in 1 more record)",
             ],
         ),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\nTY  - JOUR\nTI  - Two\nER  - \n", ["One", "Two"], []),

@@ -102,7 +102,7 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
             "line 4: the decision on 'text:1' is 0 here, but 1 at .*line 2",
         ),
         ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, but the header has 2"),
-        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, but the header has 2"),
+        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cell, but the header has 2"),
         ('record_id,decision\n"text:1,1\n', "line 2: a quotation mark is opened but never closed"),
     ],
 )

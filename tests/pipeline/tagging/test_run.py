@@ -151,7 +151,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     status, _, message = call(*words)
     assert status == 1
     assert "this folder contains an unfinished run, with " in message
-    assert "continue with --resume, or delete that folder to start over" in message
+    assert "continue with --resume, or delete this folder to start over" in message
     assert call(*words, "--resume")[0] == 0
     assert outputs(tmp_path / "out") == whole
 
