@@ -28,6 +28,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "screen_decide": _CODERS,
     "screen_skip": _CODERS,
     "code": _CODERS,
+    "code_new": _CODERS,
     "code_answer": _CODERS,
     "code_mark": _CODERS,
     "code_rest": _CODERS,

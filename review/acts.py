@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
@@ -24,6 +24,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_undone, read_plan
 from mechtag.review.store.families import any_apart, record_of_copy
+from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights.
@@ -177,7 +178,7 @@ class Acts:
         """
         self._require_record(connection, record)
         self._require_label(label)
-        self._check(connection, stamp, record, "code")
+        self._check(connection, stamp, record, "code", (label,))
         self._check_answer(value, refer, judged=False)
         content = {"v": value, "refer": refer, "reason": None}
         return [Draft("code", record, "code", label, content)]
@@ -211,7 +212,7 @@ class Acts:
         """
         entry = self._require_record(connection, record)
         self._require_label(label)
-        self._check(connection, stamp, record, "code")
+        self._check(connection, stamp, record, "code", (label,))
         numbers = self._check_sentences(entry, sentences)
         drafts = [Draft("evidence", record, "code", label, {"sentences": numbers, "complete": complete})]
         if numbers and label not in self._answered(connection, stamp.coder, record):
@@ -230,7 +231,7 @@ class Acts:
             If the person has changed the codes of the record since the form was made.
         """
         self._require_record(connection, record)
-        self._check(connection, stamp, record, "code")
+        self._check(connection, stamp, record, "code", labels)
         drafts = list[Draft]()
         answered = self._answered(connection, stamp.coder, record)
         for label in dict.fromkeys(labels):
@@ -266,7 +267,7 @@ class Acts:
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
         entry = self._require_record(connection, record)
         self._require_label(label)
-        self._check(connection, stamp, record, "code")
+        self._check(connection, stamp, record, "code", (label,))
         seen = self._sight(connection, stamp, record, "code")
         shown = {} if seen is None or seen.suggested is None else json.loads(seen.suggested)
         if label not in shown:
@@ -305,7 +306,7 @@ class Acts:
             Whether labels without an answer are allowed; they count as not judged.
         all_sentences
             Whether the person went through all sentences, so that a sentence that is not marked does not support the
-            label.
+            label. If the record was finished before labels were added to the codebook, this is about these labels.
 
         Raises
         ------
@@ -313,7 +314,8 @@ class Acts:
             If labels have no answer and ``open_labels`` is false, or no label has one.
         """
         self._require_record(connection, record)
-        self._check(connection, stamp, record, "code")
+        new = owed_labels(connection, stamp.coder, record)
+        self._check(connection, stamp, record, "code", new)
         answered = self._answered(connection, stamp.coder, record)
         missing = [key for key in self.codebook.keys if key not in answered]
         if len(missing) == len(self.codebook.keys):
@@ -330,7 +332,7 @@ class Acts:
                     table.c.record == record,
                     table.c.stage == "code",
                     table.c.coder == stamp.coder,
-                    table.c.label.in_(answered),
+                    table.c.label.in_(answered & new if new else answered),
                 )
             )
             drafts[:0] = [
@@ -851,8 +853,13 @@ class Acts:
             select(table.c.state).where(table.c.record == record, table.c.stage == stage)
         ).scalar_one_or_none()
 
-    def _check(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> None:
-        """Refuse codes for a settled record, and forms that are outdated or belong to a different record or person."""
+    def _check(
+        self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
+    ) -> None:
+        """Refuse codes for a settled record, and forms that are outdated or belong to a different record or person.
+
+        A record that was settled before a label was added can be coded for this label.
+        """
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
         head, _ = family_of(connection, record)
@@ -860,7 +867,8 @@ class Acts:
         settled = connection.execute(
             select(table.c.record).where(table.c.record == head, table.c.stage == stage, table.c.how == "adjudicated")
         ).first()
-        if settled is not None:
+        is_new = labels and owed_labels(connection, stamp.coder, record).issuperset(labels)
+        if settled is not None and not is_new:
             raise Refused("an adjudicator has settled this record; ask the adjudicator to send it back to you", 409)
         if stamp.based_on is not None:
             last = last_judged(connection, stamp.coder, record, stage)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert, select
 from mechtag.review.plan import Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
+from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.records import Entry
 
 
@@ -116,7 +117,7 @@ def show(
         "mode": mode,
         "model_id": model_id if suggestions else None,
         # What was seen once cannot be unseen: later codes count as given with the suggestion in view.
-        "suggestions_shown": int(bool(suggestions) or _has_seen(connection, entry.id, coder, stage)),
+        "suggestions_shown": int(bool(suggestions) or _has_seen(connection, entry.id, coder, stage, labels)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
         "text_sha256": text_digest(entry),
@@ -212,32 +213,28 @@ def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has committed codes for a record at a stage."""
+    """Return whether a person has committed codes for a record at a stage, and has been asked about all labels."""
     table = schema.current
-    return (
-        connection.execute(
-            select(table.c.record).where(
-                table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
-            )
-        ).first()
-        is not None
-    )
+    committed = connection.execute(
+        select(table.c.record).where(
+            table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
+        )
+    ).first()
+    return committed is not None and not (stage == "code" and owed_labels(connection, coder, record))
 
 
-def _has_seen(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has ever been shown a suggestion for a record at a stage."""
+def _has_seen(connection: Connection, record: int, coder: int, stage: str, labels: Collection[str]) -> bool:
+    """Return whether a person has ever been shown a suggestion for one of some labels of a record."""
     table = schema.sight
-    return (
-        connection.execute(
-            select(table.c.id).where(
-                table.c.record == record,
-                table.c.coder == coder,
-                table.c.stage == stage,
-                table.c.suggestions_shown == 1,
-            )
-        ).first()
-        is not None
-    )
+    shown = connection.execute(
+        select(table.c.suggested).where(
+            table.c.record == record,
+            table.c.coder == coder,
+            table.c.stage == stage,
+            table.c.suggested.is_not(None),
+        )
+    ).scalars()
+    return any(not json.loads(suggested).keys().isdisjoint(labels) for suggested in shown)
 
 
 def read_suggestions(connection: Connection, record: int, model_id: str) -> dict[str, Suggestion]:

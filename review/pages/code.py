@@ -19,6 +19,7 @@ from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
+from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.state import alive
@@ -78,7 +79,13 @@ class Line:
 
 def code(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
-    return _show(visit, whole_number(visit.query.get("record", "")), visit.query.get("label", ""))
+    record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
+    return _show(visit, record, visit.query.get("label", ""), new=new)
+
+
+def new_labels(visit: Visit) -> Response:
+    """Show the next record that the person finished before a label was added to the codebook."""
+    return _show(visit, None, "", new=True)
 
 
 def answer(visit: Visit) -> Response:
@@ -155,10 +162,16 @@ def done(visit: Visit) -> Response:
         order.release(connection, record, visit.person.id, STAGE)
     with visit.workspace.store.read() as connection:
         shows = _shows_suggestions_after(connection, visit, record)
-    address = f"/code?record={record}" if shows else "/code"
+    new = bool(visit.text("new"))
+    address = f"/code?record={record}{'&new=1' if new else ''}" if shows else _following(new)
     if not visit.by_script:
         return visit.go(address)
-    return visit.show_again(_show(visit, record if shows else None, "", "Coded"), address)
+    return visit.show_again(_show(visit, record if shows else None, "", "Coded", new=new), address)
+
+
+def _following(new: bool) -> str:
+    """Return the address of the next record: of all records to code, or of those to code for new labels."""
+    return "/code/new" if new else "/code"
 
 
 def skip(visit: Visit) -> Response:
@@ -167,11 +180,10 @@ def skip(visit: Visit) -> Response:
     visit.workspace.acts.skip(visit.stamp(), record, STAGE)
     with visit.workspace.store.write() as connection:
         order.release(connection, record, visit.person.id, STAGE)
-    return (
-        visit.show_again(_show(visit, None, "", "Put aside for later"), "/code")
-        if visit.by_script
-        else visit.go("/code")
-    )
+    new = bool(visit.text("new"))
+    if not visit.by_script:
+        return visit.go(_following(new))
+    return visit.show_again(_show(visit, None, "", "Put aside for later", new=new), _following(new))
 
 
 def _write(visit: Visit, write: Callable[[Stamp], object], said: str | Sequence[str]) -> Response:
@@ -241,8 +253,17 @@ def _card(visit: Visit, record: int, label: str) -> Card:
     return cards[label]
 
 
+def _asked_anew(connection: Connection, visit: Visit, record: int) -> set[str]:
+    """Return the labels that were added to the codebook after the person finished a record."""
+    return owed_labels(connection, visit.person.id, record) & set(visit.workspace.codebook.keys)
+
+
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
-    """Return what the page shows for each label of a record, in codebook order."""
+    """Return what the page shows for each label of a record, in codebook order.
+
+    If the person finished the record before labels were added to the codebook, these are the new labels alone.
+    """
+    new = _asked_anew(connection, visit, record)
     table = schema.current
     rows = connection.execute(
         select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == visit.person.id)
@@ -251,6 +272,8 @@ def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
     labels = visit.workspace.codebook.labels
     cards = []
     for label, letter in zip(labels, _letters(labels), strict=True):
+        if new and label.key not in new:
+            continue
         card = Card(label, letter)
         if (row := mine.get(label.key)) is not None:
             given = "refer" if row.refer else {1: "yes", 0: "no", None: ""}[row.value]
@@ -273,14 +296,27 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
     return any(key in known for key in visit.workspace.codebook.keys)
 
 
-def _show(visit: Visit, number: int | None, label: str, said: str = "", missing: Sequence[Card] = ()) -> Response:
+def _show(
+    visit: Visit,
+    number: int | None,
+    label: str,
+    said: str = "",
+    missing: Sequence[Card] = (),
+    *,
+    new: bool = False,
+) -> Response:
     workspace, coder = visit.workspace, visit.person.id
-    keys = workspace.codebook.keys
     with workspace.store.write() as connection:
+        if number is None and new:
+            number = next_owed(connection, coder)
         if number is None:
             number = order.next_record(connection, coder, STAGE)
         entry = read_entry(connection, number) if number is not None else None
-        counts = {"judged": count_judged(connection, coder, STAGE), "left": count_waiting(connection, coder, STAGE)}
+        counts = {
+            "judged": count_judged(connection, coder, STAGE),
+            "left": count_waiting(connection, coder, STAGE),
+            "owed": count_owed(connection, coder),
+        }
         if entry is None:
             skipped = connection.execute(
                 select(schema.record.c.id, schema.record.c.title)
@@ -288,7 +324,9 @@ def _show(visit: Visit, number: int | None, label: str, said: str = "", missing:
                 .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
             ).all()
             return visit.page("code_done.html", said=said, skipped=skipped, **counts)
+        asks_new = bool(_asked_anew(connection, visit, entry.id))
         cards = _cards(connection, visit, entry.id)
+        keys = [card.label.key for card in cards]
         _require_wanted(connection, entry, cards)
         sight = show(
             connection,
@@ -301,7 +339,7 @@ def _show(visit: Visit, number: int | None, label: str, said: str = "", missing:
             seed=workspace.seed,
         )
         committed = has_committed(connection, entry.id, coder, STAGE)
-        if not committed:
+        if not committed and not asks_new:
             order.renew_lease(connection, entry.id, coder, STAGE)
         replied = _replied(connection, entry.id, coder)
         based_on = last_judged(connection, coder, entry.id, STAGE)
@@ -331,6 +369,9 @@ def _show(visit: Visit, number: int | None, label: str, said: str = "", missing:
         sight=sight,
         model=model,
         committed=committed,
+        asks_new=asks_new,
+        new=new or asks_new,
+        following=_following(new),
         based_on=based_on,
         notes={audience: text for audience, text in notes},
         answers=ANSWER_NAMES,
@@ -361,6 +402,7 @@ def _lines(entry: Entry, cards: Sequence[Card]) -> list[Line]:
 
 ROUTES = [
     route("/code", "code", code),
+    route("/code/new", "code_new", new_labels),
     route("/code/answer", "code_answer", answer, ("POST",)),
     route("/code/mark", "code_mark", mark, ("POST",)),
     route("/code/rest", "code_rest", rest, ("POST",)),

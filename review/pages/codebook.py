@@ -10,6 +10,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
 from mechtag.review.numbers import whole_number
+from mechtag.review.store.new_labels import count_owed_by_label
 from mechtag.review.visit import Visit, route
 
 # Records that are sent back at a time.
@@ -21,10 +22,11 @@ def codebook(visit: Visit) -> Response:
     book = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         stale = find_stale(connection, book) if visit.person.may("change_codebook") else []
+        owed = count_owed_by_label(connection) if visit.person.may("change_codebook") else {}
     counts: dict[tuple[str, str, int], list[StaleCode]] = {}
     for row in stale:
         counts.setdefault((row.label, row.name, row.coder), []).append(row)
-    return visit.page("codebook.html", book=book, stale=counts, names=book.names, at_once=_AT_ONCE)
+    return visit.page("codebook.html", book=book, stale=counts, owed=owed, names=book.names, at_once=_AT_ONCE)
 
 
 def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:

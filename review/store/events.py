@@ -141,9 +141,9 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
     if "differ" in kinds:
         _derive_apart(connection)
     if "team" in kinds:
-        withdrawn = _withdrawn(connection)
+        before_change = _states(connection)
         _derive_accounts(connection)
-        changed_people = withdrawn ^ _withdrawn(connection)
+        changed_people = [coder for coder, state in _states(connection).items() if state != before_change[coder]]
         records |= _records_with_events(connection, table.c.coder.in_(changed_people))
     if any(draft.value.get("removed") or draft.value.get("added") for draft in drafts if draft.kind == "codebook"):
         records |= _records_with_events(connection, table.c.stage == "code")
@@ -255,10 +255,19 @@ def derive_new(connection: Connection, records: Sequence[int]) -> None:
 
 
 def _read_rules(connection: Connection) -> Rules:
-    retired = set[str]()
+    retired, added = set[str](), dict[str, int]()
     for row in project_events(connection, "codebook"):
         retired = retired.union(row.value["removed"]).difference(row.value["added"])
-    return Rules(read_plan(connection).wanted, _withdrawn(connection), retired)
+        added = {label: seq for label, seq in added.items() if label not in retired}
+        added |= dict.fromkeys(row.value["added"], row.seq)
+    states = _states(connection)
+    return Rules(
+        wanted=read_plan(connection).wanted,
+        withdrawn={coder for coder, state in states.items() if state == "withdrawn"},
+        retired=retired,
+        added=added,
+        away={coder for coder, state in states.items() if state != "active"},
+    )
 
 
 def derive_everything(connection: Connection) -> None:
@@ -273,13 +282,19 @@ def derive_everything(connection: Connection) -> None:
 
 
 def _replace(connection: Connection, members: Sequence[int], states: Sequence[State]) -> None:
-    for table in (schema.current, schema.final, schema.need, schema.note, schema.tag, schema.skip):
+    for table in (schema.current, schema.final, schema.need, schema.owed, schema.note, schema.tag, schema.skip):
         connection.execute(delete(table).where(table.c.record.in_(members)))
     codes = [_row(code) for state in states for code in state.codes]
     finals = [_row(row) for state in states for row in state.finals]
     _insert(connection, schema.current, codes)
     _insert(connection, schema.final, finals)
     _insert(connection, schema.need, [_need(row) for state in states for row in state.needs])
+    owed = [
+        {"coder": coder, "record": record, "label": label}
+        for state in states
+        for record, coder, label in sorted(state.owed)
+    ]
+    _insert(connection, schema.owed, owed)
     notes = [
         {"record": record, "coder": coder, "audience": audience, "text": text, "event": seq}
         for state in states
@@ -411,6 +426,7 @@ def _derive_accounts(connection: Connection) -> None:
         connection.execute(update(table).where(table.c.id == int(row.value["account"])).values(changes))
 
 
-def _withdrawn(connection: Connection) -> set[int]:
-    table = schema.account
-    return set(connection.execute(select(table.c.id).where(table.c.state == "withdrawn")).scalars())
+def _states(connection: Connection) -> dict[int, str]:
+    """Return the state of each account, by its number."""
+    rows = connection.execute(select(schema.account.c.id, schema.account.c.state))
+    return {row.id: row.state for row in rows}

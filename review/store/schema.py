@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
 #: again from the log when a database of an earlier version is opened.
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
@@ -262,6 +262,16 @@ need = _table(
     Index("need_by_state", "stage", "state"),
 )
 
+# New labels that a person has not been asked about: records that the person finished before the label was added.
+owed = _table(
+    "owed",
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    PrimaryKeyConstraint("coder", "record", "label"),
+    Index("owed_of_record", "record"),
+)
+
 # Number of records by stage and state, so that no page counts all records. Triggers on ``need`` keep it.
 tally = _table(
     "tally",
@@ -400,7 +410,7 @@ fact = _table(
 )
 
 #: Tables that are derived from events, in the order in which they can be emptied.
-DERIVED = (current, final, need, joined, apart, note, tag, skip, setting)
+DERIVED = (current, final, need, owed, joined, apart, note, tag, skip, setting)
 
 _COUNT_NEW = """
     INSERT INTO tally VALUES (new.stage, new.state, 1) ON CONFLICT (stage, state) DO UPDATE SET number = number + 1;

@@ -108,11 +108,18 @@ class Rules:
         People whose codes do not count.
     retired
         Labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
+    added
+        Labels that were added to the codebook in the course of the review, with the number of the event. A person who
+        finished a record before owes the record a code for the label.
+    away
+        People who cannot code any more, so that they are not asked about new labels.
     """
 
     wanted: Mapping[str, int]
     withdrawn: Set[int] = frozenset()
     retired: Set[str] = frozenset()
+    added: Mapping[str, int] = field(default_factory=dict)
+    away: Set[int] = frozenset()
 
 
 @dataclass
@@ -127,6 +134,8 @@ class State:
     skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
     # Present value of each field of a record that was ever edited, even if the edit was undone.
     texts: dict[tuple[int, str], str] = field(default_factory=dict)
+    # Record, person and label: new labels that a person has not been asked about yet.
+    owed: set[tuple[int, int, str]] = field(default_factory=set)
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
@@ -156,6 +165,8 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
     codes = dict[tuple[str, _Voter, str], Code]()
     committed = dict[tuple[str, _Voter], int]()
     finished = set[tuple[str, _Voter]]()
+    # Number of the event up to which each person was asked about the labels of the codebook.
+    asked = dict[tuple[str, _Voter], int]()
     settled = dict[tuple[str, str], Event]()
     for row in events:
         if row.kind == "edit_record":
@@ -167,17 +178,21 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
         match row.kind:
             case "code" | "evidence":
                 code = codes.get((stage, voter, row.label or ""))
-                if code is None and (stage, voter) in finished:
+                imported = row.value.get("how") == "imported"
+                if imported:
+                    asked[stage, voter] = row.seq
+                new = _new_labels(rules, codes, stage, voter, asked.get((stage, voter)))
+                if code is None and (stage, voter) in finished and row.label not in new:
                     # The person first committed the record with this label open.
                     code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
                 codes[stage, voter, row.label or ""] = _coded(code, row)
-                if stage == "screen" or (stage, voter) in committed or row.value.get("how") == "imported":
+                if stage == "screen" or imported or ((stage, voter) in committed and row.label not in new):
                     committed[stage, voter] = row.seq
-                    _commit(codes, stage, voter)
+                    _commit(codes, stage, voter, new)
                 found.skips.pop((row.record, stage, row.coder), None)
             case "commit":
                 finished.add((stage, voter))
-                committed[stage, voter] = row.seq
+                asked[stage, voter] = committed[stage, voter] = row.seq
                 _commit(codes, stage, voter)
                 found.skips.pop((row.record, stage, row.coder), None)
             case "reopen":
@@ -211,8 +226,9 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
             voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in rules.withdrawn
         }
         votes = [code for code in found.codes if code.stage == stage and (code.record, code.coder) in voters]
+        new_labels = {voter: _new_labels(rules, codes, stage, voter, asked.get((stage, voter))) for voter in voters}
         decisions = {label: row for (name, label), row in settled.items() if name == stage}
-        _resolve(found, head, stage, rules, voters, votes, decisions)
+        _resolve(found, head, stage, rules, voters, new_labels, votes, decisions)
     return found
 
 
@@ -236,10 +252,23 @@ def _coded(before: Code | None, row: Event) -> Code:
     )
 
 
-def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter) -> None:
-    """Mark the codes of a person as committed, and store each code as it was first committed."""
+def _new_labels(
+    rules: Rules, codes: Mapping[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, last: int | None
+) -> frozenset[str]:
+    """Return the labels that were added to the codebook after a person finished a record with the event ``last``.
+
+    A label that was retired and added again is not new to a person who has given a code for it.
+    """
+    if last is None:
+        return frozenset()
+    known = {label for label in rules.added if (code := codes.get((stage, voter, label))) and code.committed}
+    return frozenset(label for label, seq in rules.added.items() if seq > last and label not in known)
+
+
+def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
+    """Mark the codes of a person, except those for new labels, as committed; store each as it was first committed."""
     for key, code in codes.items():
-        if key[:2] == (stage, voter) and not code.committed:
+        if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
             code = replace(code, committed=True)
             if code.first_refer is None:
                 code = replace(code, first_value=code.value, first_refer=code.refer, first_assisted=code.assisted)
@@ -252,6 +281,7 @@ def _resolve(
     stage: str,
     rules: Rules,
     voters: Mapping[_Voter, int],
+    new_labels: Mapping[_Voter, Set[str]],
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
@@ -261,10 +291,12 @@ def _resolve(
     open_labels, referred = [], False
     finals = []
     for label in labels:
-        given = {(vote.record, vote.coder): vote for vote in votes if vote.label == label}
+        given = {(vote.record, vote.coder): vote for vote in votes if vote.label == label and vote.committed}
         if label in settled:
             finals.append(_settled(head, stage, label, settled[label]))
             continue
+        if not given or any(label in new for (_, coder), new in new_labels.items() if coder not in rules.away):
+            continue  # not final before everybody who judged the record has been asked about a new label
         answers = {given[voter].answer if voter in given else (None, False) for voter in voters}
         if label in rules.retired and len(answers) > 1:
             continue
@@ -289,8 +321,15 @@ def _resolve(
         state = "settled" if enough else "waiting"
     # A label is final only once enough people have answered, or an adjudicator has.
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
-    if stage == "screen" or _is_to_be_coded(found, begun=bool(voters or settled)):
-        found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
+    if stage == "code" and not _is_to_be_coded(found, begun=bool(voters or settled)):
+        return
+    found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
+    found.owed |= {
+        (*voter, label)
+        for voter, new in new_labels.items()
+        for label in new - settled.keys()
+        if voter[1] not in rules.away
+    }
 
 
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:

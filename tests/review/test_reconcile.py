@@ -224,7 +224,7 @@ def test_a_record_excluded_after_coding_began_is_neither_coded_nor_reconciled(
         review.acts.code(Stamp(ann), 1, label, 1)
     review.acts.commit(Stamp(ann), 1)
     other = Browser(review, bob)
-    assert "1 records to code" in texts(other.get("/"))
+    assert "1 record to code" in texts(other.get("/"))
     for coder in (ann, bob):
         review.acts.decide(Stamp(coder), 1, 0)
     assert "0 records to code" in texts(other.get("/"))
@@ -233,5 +233,5 @@ def test_a_record_excluded_after_coding_began_is_neither_coded_nor_reconciled(
         review.acts.settle(Stamp(1), 1, "code", "apple", 1, why="x")
     for coder in (ann, bob):
         review.acts.decide(Stamp(coder), 1, 1)
-    assert "1 records to code" in texts(other.get("/"))
+    assert "1 record to code" in texts(other.get("/"))
     assert "Paper 1" in texts(other.get("/code"))

@@ -1,0 +1,41 @@
+"""Find the records that people finished before a label was added to the codebook, and that they must code for it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from mechtag.review.store import schema
+
+
+def owed_labels(connection: Connection, coder: int, record: int) -> set[str]:
+    """Return the new labels for which a person has to code a record that this person finished before."""
+    table = schema.owed
+    found = connection.execute(select(table.c.label).where(table.c.coder == coder, table.c.record == record))
+    return set(found.scalars())
+
+
+def count_owed(connection: Connection, coder: int) -> int:
+    """Return the number of records that a person has to code for new labels."""
+    table = schema.owed
+    query = select(func.count(func.distinct(table.c.record))).where(table.c.coder == coder)
+    return connection.execute(query).scalar_one()
+
+
+def count_owed_by_label(connection: Connection) -> dict[str, int]:
+    """Return the number of records that people still have to code for each new label."""
+    table = schema.owed
+    rows = connection.execute(select(table.c.label, func.count(func.distinct(table.c.record))).group_by(table.c.label))
+    return {label: number for label, number in rows}
+
+
+def next_owed(connection: Connection, coder: int) -> int | None:
+    """Return the next record that a person has to code for new labels; those that were put aside come last."""
+    table, skip = schema.owed, schema.skip
+    put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == "code")
+    return connection.execute(
+        select(table.c.record)
+        .outerjoin(skip, put_aside)
+        .where(table.c.coder == coder)
+        .order_by(func.coalesce(skip.c.event, 0), table.c.record)
+        .limit(1)
+    ).scalar()
