@@ -78,6 +78,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "flow": _LEADS,
     "enter_flow": _LEADS,
     "flow_file": _LEADS,
+    "matrix": _EVERYBODY,
     "accuracy": _EVERYBODY,
     "compute_accuracy": _LEADS,
     "accuracy_file": _EVERYBODY,

@@ -1,8 +1,9 @@
-"""Draw the charts of the page *Accuracy* from the figures that the worker computed."""
+"""Draw the charts of the review page from the figures that the worker computed, and the matrix of papers by labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import ceil, floor
@@ -10,8 +11,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening, text_width
 from mechtag.evaluation.report.chart_data import Charts, learning_charts, reliability_charts
 from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, swatches
+from mechtag.review.matrix import STATES, MatrixRow
 
 #: Coefficients of any number of coders in the chart of agreement.
 _COEFFICIENTS = {"krippendorff_alpha": "Krippendorff's alpha", "gwet_ac1": "Gwet's AC1"}
@@ -37,7 +40,7 @@ def _picture(charts: Charts) -> Picture:
     # The drawings contain no scripts and no styles, and escape their texts themselves.
     return Picture(
         legend=[(Markup(sample), name) for sample, name in charts.legend],
-        panels=[(caption, Markup(drawing)) for caption, drawing in charts.panels],
+        panels=[(caption, Markup(drawn)) for caption, drawn in charts.panels],
         header=charts.header,
         rows=charts.rows,
     )
@@ -146,6 +149,62 @@ def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
     samples = list(zip(swatches(legend), [line.name for line in legend], strict=True))
     header = ["stage", "day", *people, _SETTLED]
     return _picture(Charts(legend=samples, panels=panels, header=header, rows=table))
+
+
+# Sides of a cell of the matrix, distance of its rows, and size of the texts, in pixels.
+_CELL, _ROW, _TEXT = 10, 40, 14
+
+
+def draw_matrix(rows: Sequence[MatrixRow], names: Sequence[str]) -> Picture:
+    """Draw the matrix of papers by labels: one line of cells per label, one column per paper.
+
+    Parameters
+    ----------
+    names
+        Name of each label, in the order of the states of the rows.
+    """
+    width = max(len(rows) * _CELL, *(round(text_width(name, _TEXT)) for name in names)) + 2
+    height = len(names) * _ROW
+    counts = (Counter(row.states[column] for row in rows) for column in range(len(names)))
+    told = "; ".join(f"{name}: {count['yes']} of {len(rows)} papers" for name, count in zip(names, counts, strict=True))
+    caption = Caption("matrix", "Papers by labels", f"{told}. The table below the picture lists all papers.")
+    parts = []
+    for number, name in enumerate(names):
+        parts.append(element("text", {"x": 0, "y": number * _ROW + 15}, name))
+        for state in STATES:
+            places = (place for place, row in enumerate(rows) if row.states[number] == state)
+            parts.append(_cells(state, places, number * _ROW + 20))
+    attributes = {
+        "class": "chart",
+        "viewBox": f"0 0 {width} {height}",
+        "width": width,
+        "height": height,
+        "role": "img",
+        "aria-labelledby": caption.ids,
+        "font-family": FONT_FAMILY,
+        "font-size": _TEXT,
+    }
+    sample = {"class": "swatch", "viewBox": f"0 0 {_CELL} {_CELL}", "width": 16, "height": 16, "aria-hidden": "true"}
+    legend = [(f"{opening('svg', sample)}{_cells(state, [0], 0)}</svg>", name) for state, name in STATES.items()]
+    return _picture(Charts(legend=legend, panels=[("", drawing(attributes, caption, parts))]))
+
+
+# What is drawn in a cell, as start and rest of a path: a filled square for yes; a dash, a cross, a ring or a dot for
+# the other states.
+_SHAPES = {
+    "yes": (1, 0, "h8v10h-8Z", {"class": "series-0 filled", "stroke": "#0072b2", "fill": "#0072b2"}),
+    "no": (2, 5, "h6", {"class": "reference", "stroke": "#666666", "fill": "none"}),
+    "conflict": (1, 1, "l8,8m0,-8l-8,8", {"class": "series-1", "stroke": "#d55e00", "fill": "none"}),
+    "referred": (5, 1, "a4,4 0 1 0 .01,0Z", {"class": "series-4", "stroke": "#cc79a7", "fill": "none"}),
+    "open": (5, 4, "v2", {"class": "reference", "stroke": "#666666", "fill": "none"}),
+}
+
+
+def _cells(state: str, places: Iterable[int], y: int) -> str:
+    """Draw the cells of a state in one row of the matrix as one path."""
+    across, down, rest, look = _SHAPES[state]
+    path = "".join(f"M{place * _CELL + across},{y + down}{rest}" for place in places)
+    return element("path", {"d": path, **look, "stroke-width": 2}) if path else ""
 
 
 def _day(day: date) -> str:

@@ -78,6 +78,7 @@ PAGES: Mapping[str, str] = {
     "activity": "/activity",
     "learn": "/learn",
     "accuracy": "/accuracy",
+    "matrix": "/matrix",
     "flow": "/flow",
     "codebook": "/codebook",
     "codebook, edit": "/codebook/edit",

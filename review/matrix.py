@@ -1,0 +1,57 @@
+"""Arrange the final codes as a matrix of papers by labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from mechtag.review.store import schema
+
+#: States of a label of a paper, and what they are called.
+STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs review", "open": "open"}
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """A paper that somebody has coded, with the state of each label in codebook order; see `STATES`."""
+
+    record: int
+    title: str
+    states: tuple[str, ...]
+
+
+def read_matrix(connection: Connection, labels: Sequence[str]) -> list[MatrixRow]:
+    """Return the papers that at least one person has coded; papers with the same labels are next to each other.
+
+    Parameters
+    ----------
+    labels
+        Keys of the labels, in codebook order.
+    """
+    need, final, record = schema.need, schema.final, schema.record
+    values = {
+        (row.record, row.label): row.value
+        for row in connection.execute(
+            select(final.c.record, final.c.label, final.c.value).where(final.c.stage == "code")
+        )
+    }
+    papers = connection.execute(
+        select(need.c.record, need.c.state, need.c.labels, record.c.title)
+        .join(record, record.c.id == need.c.record)
+        .where(need.c.stage == "code", need.c.state != "open")
+    )
+    rows = []
+    for paper in papers:
+        unsettled = set(json.loads(paper.labels))
+        states = [
+            paper.state
+            if label in unsettled and paper.state in STATES
+            else {1: "yes", 0: "no", None: "open"}[values.get((paper.record, label))]
+            for label in labels
+        ]
+        rows.append(MatrixRow(paper.record, paper.title, tuple(states)))
+    order = list(STATES)
+    return sorted(rows, key=lambda row: ([order.index(state) for state in row.states], row.record))

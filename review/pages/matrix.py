@@ -1,0 +1,43 @@
+"""Show the page *Papers by labels*: the final codes of all coded papers at a glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.charts import draw_matrix
+from mechtag.review.matrix import STATES, read_matrix
+from mechtag.review.numbers import whole_number
+from mechtag.review.pages.records import sees_results
+from mechtag.review.visit import Visit, route
+
+# Papers in one table.
+_PAGE = 50
+
+
+def matrix(visit: Visit) -> Response:
+    """Show the matrix as a picture, the number of papers by label and state, and the papers as a table."""
+    names = {label.key: label.name for label in visit.workspace.codebook.labels}
+    with visit.workspace.store.read() as connection:
+        if not sees_results(visit, connection):
+            raise Refused("these codes are those of everybody, so they can be seen only after blinding is lifted", 403)
+        rows = read_matrix(connection, list(names))
+    start = min(whole_number(visit.query.get("after", "")) or 0, len(rows))
+    counts = [Counter(row.states[column] for row in rows) for column in range(len(names))]
+    return visit.page(
+        "matrix.html",
+        picture=draw_matrix(rows, list(names.values())) if rows else None,
+        states=STATES,
+        totals=[(name, [count[state] for state in STATES]) for name, count in zip(names.values(), counts, strict=True)],
+        names=list(names.values()),
+        rows=rows[start : start + _PAGE],
+        papers=len(rows),
+        start=start,
+        before=max(0, start - _PAGE),
+        after=start + _PAGE if start + _PAGE < len(rows) else 0,
+    )
+
+
+ROUTES = [route("/matrix", "matrix", matrix)]
