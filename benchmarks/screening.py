@@ -6,6 +6,7 @@ The order of mechtag that starts without known records, from a definition of rel
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import gzip
 import hashlib
@@ -56,7 +57,8 @@ DEFINITIONS = {
     "of controlled studies",
 }
 SEED = 2021
-WORK = ROOT / "data/work/benchmarks/screening"
+#: Folder of vectors and reading orders, which take long to compute.
+WORK = Path(os.environ.get("MECHTAG_BENCH_WORK", ROOT / "data/work/benchmarks")) / "screening"
 _ASREVIEW = "asreview==3.0.8"
 _TEXT = (ROOT / "benchmarks/screening.md").read_text(encoding="utf-8")
 # Records that each system reads between two rankings, which is the default of `mechtag simulate`. Ranking after each
@@ -167,12 +169,18 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {
 
 
 def _fingerprint(system: str) -> str:
-    """Return a hash of everything on which a reading order depends, so that outdated orders are not reused."""
+    """Return a hash of everything on which a reading order depends, so that outdated orders are not reused.
+
+    Comments and docstrings of the ranker do not count.
+    """
     if system == "ASReview 3":
         return f"{_ASREVIEW.replace('==', '-')}-{_BATCH}"
-    code = (ROOT / "pipeline/screening/search.py").read_bytes()
+    tree = ast.parse((ROOT / "pipeline/screening/search.py").read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
     start = "cold" if system == _COLD else "known"
-    return f"mechtag-{hashlib.sha256(code).hexdigest()[:12]}-{start}-{_BATCH}"
+    return f"mechtag-{hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]}-{start}-{_BATCH}"
 
 
 def order_of(system: str, name: str, run: int) -> Order:

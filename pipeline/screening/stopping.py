@@ -89,9 +89,13 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
     ``found`` of them has a probability above ``1 - confidence``. It is valid only if the size of the sample
     and the time of the look were fixed beforehand.
     """
-    possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
-    chance = hypergeom.cdf(sample.found, sample.population, possible, sample.drawn)
-    return int(possible[chance > (1 - confidence) * _TIE][-1])
+
+    def excluded(unread: int) -> bool:
+        chance = hypergeom.cdf(sample.found, sample.population, sample.found + unread, sample.drawn)
+        return bool(chance <= (1 - confidence) * _TIE)
+
+    # The probability falls as the number of relevant records grows, so bisection finds the largest number.
+    return sample.found + _first(excluded, sample.population - sample.drawn + 1) - 1
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
