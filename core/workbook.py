@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
@@ -25,9 +24,10 @@ _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
 MOST_ROWS = 1_048_576
 #: Name of the sheet in which mechtag explains a table that it wrote; it is not read.
 EXPLANATION = "About this workbook"
+# A SyntaxError is raised by both XML parsers that openpyxl may use, xml.etree and (if it is installed) lxml.
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
-    *(ParseError, zipfile.BadZipFile, zlib.error),
+    *(SyntaxError, zipfile.BadZipFile, zlib.error),
 )
 # Excel's escapes for control characters; with Windows line ends, each line ends in '_x000D_'.
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005F)_")
