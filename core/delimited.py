@@ -217,6 +217,6 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
     """Return whether a line inside an open quote is the start of a new row.
 
-    If it is, the quote was never closed. A line is the start of a row if it has as many cells as the header.
+    The line is the start of a row if it has as many cells as the header. In that case, the quote was never closed.
     """
     return width > 1 and len(cells_of(line, delimiter)) == width

@@ -328,7 +328,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 def _is_narrow(sample: bytes) -> bool:
     """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding.
 
-    UTF-16 without NULs, such as Japanese text, does not.
+    The bytes of UTF-16 text without NULs, such as Japanese text, do not look like such lines.
     """
     if len(sample) < _FEWEST_NARROW:
         return False

@@ -103,8 +103,8 @@ class DedupeSettings(Strict):
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
-        Number of records with which a record is compared: the next records, in sorted order, that share a key with
-        the record.
+        In the sorted list of the records that share a key, each record is compared with this many records before
+        and after it.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)

@@ -1,4 +1,4 @@
-"""Store the annotations that retraining adds as versions; all versions are kept, and at most one is in use.
+"""Store versions of the annotations that retraining adds; all versions are kept, and at most one is in use.
 
 The folder has one subfolder per version, which contains all codings added so far (``codings.jsonl``), their records
 (``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version that training

@@ -149,7 +149,7 @@ class Clusters:
         return self.find(right) in self._apart.get(self.find(left), ())
 
     def apart_from(self, cluster: int) -> frozenset[int]:
-        """Return the clusters that people have decided are not the same paper as the given cluster."""
+        """Return the clusters that, according to people's decisions, are not the same paper as the given cluster."""
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:

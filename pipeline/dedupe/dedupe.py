@@ -248,9 +248,9 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore the fields of an existing paper that an earlier run filled in from records that are missing now.
+    """Restore values of an existing paper that an earlier run copied from records that are missing now.
 
-    Fields from records that are now split off from the paper are not restored.
+    Values from records that are now split off from the paper are not restored.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}

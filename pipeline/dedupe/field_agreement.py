@@ -110,8 +110,8 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 def _slip(one: str, other: str) -> bool:
     """Return whether one word is a typing error for the other, such as 'toleance' or 'sutdy'.
 
-    A letter is missing or two letters are swapped, but the first letter is correct: 'typical' is not a typing error
-    for 'atypical'.
+    In a typing error, a letter is missing or two letters are swapped, but the first letter is correct. Therefore,
+    'typical' is not a typing error for 'atypical'.
     """
     if min(len(one), len(other)) < 5 or one[0] != other[0]:
         return False
@@ -229,7 +229,7 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts have similar beginnings, and are too long to be a stock phrase."""
+    """Return whether two abstracts begin similarly; short abstracts do not count, because they may be stock phrases."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
@@ -261,7 +261,7 @@ _OTHER_WORKS = frozenset(("preprint", "thesis", "dataset"))
 
 
 def other_works(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have different publication types and one is a preprint, thesis or data set."""
+    """Return whether two records have different publication types, one of which is a preprint, thesis or data set."""
     return left.kind != right.kind and not _OTHER_WORKS.isdisjoint((left.kind, right.kind))
 
 

@@ -27,7 +27,8 @@ def writing(
 ) -> Iterator[Add]:
     """Yield a function that adds one record to files of several formats; the records need not fit into memory.
 
-    The complete files are in place when the context ends. CSV and XLSX have the same rows, sorted once.
+    The complete files are in place when the context ends. CSV and XLSX files have the same rows,
+    which are sorted only once.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ _REFERS_BACK = re.compile(
 
 
 class Column(NamedTuple):
-    """A column of the table for reviewers that describes the paper or that reviewers fill in.
+    """A column of the table for reviewers, which either describes the paper or is filled in by reviewers.
 
     Attributes
     ----------

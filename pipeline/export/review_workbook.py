@@ -333,11 +333,11 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
     section(
         "Decisions of mechtag",
         ("Decision", "Meaning"),
-        ("yes", "The probability reaches the upper bound. At this bound, a yes is right often enough."),
+        ("yes", "The probability is at or above the upper bound, where a yes is right often enough to rely on."),
         (
             "no",
-            "The probability is below the lower bound, or the paper is clearly not relevant. At this bound, a no is "
-            "right often enough.",
+            "The probability is below the lower bound, where a no is right often enough to rely on, or the paper is "
+            "clearly not relevant.",
         ),
         (
             "needs review",

@@ -1,4 +1,4 @@
-"""Write ``tagged.ris``: the original records, with their tags as keywords and the evidence as notes."""
+"""Write ``tagged.ris``: the original records, with their labels as keywords and the evidence as notes."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Yield a function that adds a tagged record to a RIS file (UTF-8); records are in input order.
 
-    A record that was read from RIS keeps all its fields, and receives a DOI and an abstract from a
-    duplicate if it had none. Other records are written from the attributes of `Record`.
+    A record that was read from RIS keeps all its fields; if it has no DOI or no abstract of its own, the
+    one from a duplicate is added. Other records are written from the attributes of `Record`.
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
     ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
     that an earlier run added for the same labels. The labels are keys and names, relevance first.

@@ -119,8 +119,8 @@ class Reading:
     abstracts_cut
         Number of abstracts that end in mid-sentence; complete once all records have been read.
     paths
-        Files that are read: the sources and the files in folders among them, without those that an earlier run of
-        ``mechtag ingest`` wrote.
+        Files to read: the sources, with each folder replaced by the files in it, but without the files that an
+        earlier run of ``mechtag ingest`` wrote.
 
     Raises
     ------

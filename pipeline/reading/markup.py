@@ -49,9 +49,9 @@ def refuse_entities(source: Source) -> None:
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """Yield one entry per XML element with one of the given names; the children of the element become the fields.
 
-    A child that contains only text, with or without inline markup, becomes this text; if it also has attributes, it
-    becomes a mapping in which the text has the key ``#``. A child that contains other elements becomes a mapping from
-    their names to lists of values. Attributes are added to a mapping under their names, prefixed with ``@``.
+    A child that contains text becomes this text, including inline markup; if the child also has attributes, it becomes
+    a mapping in which the text has the key ``#``. A child that contains only elements becomes a mapping from their
+    names to lists of values. Attributes are added to a mapping under their names, prefixed with ``@``.
     """
     refuse_entities(source)
     tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?/?>")

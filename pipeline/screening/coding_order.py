@@ -50,6 +50,7 @@ class Papers:
         Probability that each paper has each label, given that the paper is relevant; 0 for a label that was not
         scored.
     coded : ndarray of bool, shape (n_papers,)
+        Whether each paper is coded.
     order : ndarray of int, shape (n_papers,)
         All rows in random order. The order must be the same in each call, so that the papers up to the last random
         choice are a random sample of the search.
@@ -132,4 +133,4 @@ def explain(choice: Choice, papers: Papers, examples: Array, names: Sequence[str
         return "drawn at random"
     known = counted(int(examples[choice.label]), "coded paper")
     chance = papers.relevance[choice.row] * papers.labels[choice.row, choice.label]
-    return f"few examples of {names[choice.label]} ({known}); probability here {chance:.2f}"
+    return f"few examples of {names[choice.label]} ({known}); probability for this paper: {chance:.2f}"

@@ -84,7 +84,8 @@ class Ranking:
     unread
         Rows of the records to read, in reading order.
     labels, scores
-        Decision on each record (1, 0, or NaN if not judged), and its score, higher for more likely relevant.
+        Decision on each record (1, 0, or NaN if not judged), and score of each record, which is higher for records
+        that are more likely relevant.
     verdict
         Verdict of the stopping rule; ``None`` until the rule has enough data.
     sampling

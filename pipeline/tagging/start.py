@@ -96,8 +96,8 @@ class Request:
     Attributes
     ----------
     sources
-        Search exports or folders of search exports, or one Parquet table of records, which is not
-        deduplicated and may have a URI.
+        Search exports or folders of search exports, or one Parquet table of records. A table may have a URI; its
+        records are not deduplicated.
     output
         Folder for the results; may be a URI if the source is a table.
     sentences
@@ -131,7 +131,7 @@ class Request:
 def check_folder(sources: Sequence[str], output: str, sentences: Path | None = None) -> None:
     """Raise `MechtagError` if a new run would overwrite one of its sources or a person's decisions.
 
-    The check is omitted if the folder contains an unfinished run, which passed it when it was started.
+    A folder that contains an unfinished run is not checked, because it was checked when the run was started.
     """
     folder = None if is_remote(output) else locate(output).local
     if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():

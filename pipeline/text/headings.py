@@ -159,7 +159,7 @@ def heading_name(printed: str) -> str:
     Parameters
     ----------
     printed
-        The heading as printed, such as ``METHODS:`` or ``Purpose –``, or ``""``.
+        The heading as printed, such as ``METHODS:`` or ``Purpose –``; may be ``""``.
     """
     return _name(printed.strip().strip("[]").rstrip(".:：-–— \t"))
 

@@ -90,7 +90,7 @@ def test_without_any_code(review: Path) -> None:
     rows = table(review / "next.csv")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert rows[0]["record_id"] == "doi:10.5555/0"
-    assert rows[0]["why"] == "few examples of Watering (0 coded papers); probability here 0.81"
+    assert rows[0]["why"] == "few examples of Watering (0 coded papers); probability for this paper: 0.81"
     assert rows[1]["record_id"] == "doi:10.5555/1"
     assert rows[4]["why"] == "drawn at random"
 

@@ -118,7 +118,10 @@ class LabelMap:
         return known
 
     def find(self, name: str | None) -> Meaning | None:
-        """Return the meaning of a label name, or ``None`` if it is unknown; the name ``None`` means relevance."""
+        """Return the meaning of a label name, or ``None`` if the name is unknown.
+
+        If ``name`` is ``None``, the meaning is relevance.
+        """
         if name is None:
             return Meaning(self.codebook.relevance.key)
         return self._known.get(_folded(name))

@@ -52,7 +52,8 @@ _END, _COMMENT = re.compile(r"^[ \t]*\}[ \t]*$", re.M), re.compile(r"^[ \t]*%.*$
 # Lines that databases and reference managers print above the first entry.
 _PREAMBLE = re.compile(r"\A\ufeff?\s*+(?:Scopus\s*+\Z|EXPORT DATE:)|\b(?:created|generated|exported|written)\b", re.I)
 _STARTLESS = (
-    "the line that starts the entry (@type{key,) is missing; check the type and that the fields belong together"
+    "the line that starts the entry (@type{key,) is missing; check the type of the entry, and whether its fields "
+    "belong together"
 )
 _DAMAGED = "a brace or comma is missing or superfluous, so the fields were separated at their names"
 # Special characters of LaTeX that databases export unescaped.

@@ -39,7 +39,7 @@ _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
 _MOST_BROKEN = 100
 # Other parsers, such as Pydantic's, read at most 200 levels.
 _DEEPEST = 190
-_TOO_DEEP = "nested too deeply"
+_TOO_DEEP = "it is nested too deeply"
 # Not strict, because programs leave line ends and tabs in strings unescaped.
 _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
@@ -64,7 +64,7 @@ def read(source: Source) -> Iterator[Entry]:
 def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list.
 
-    A broken object is assumed to end where the next object that has the same first key begins.
+    A broken object is assumed to end where the next object begins that has the same first key as the broken object.
     """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)

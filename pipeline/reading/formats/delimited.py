@@ -39,7 +39,7 @@ _JOINED = (
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
-    """Return the last line, the column names and the delimiter of a table's header.
+    """Return the index of the last line of a table's header, the column names and the delimiter.
 
     The delimiter is the one that yields the most known column names or, if tied, the most columns.
     """
@@ -71,7 +71,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per row of a table, or of several tables with different headers, without empty cells.
+    """Yield one entry per row, without empty cells; the file may contain several tables with different headers.
 
     Raises
     ------

@@ -149,8 +149,8 @@ def test_json_as_deep_as_python_reads_it_is_rejected(read: Reader, depth: int) -
     found = read(f'[{{"title": {deep}}}, {{"title": "Two", "author": {deep}}}, {{"title": "Three"}}]')
     assert [record.title for record in found.records] == ["Three"]
     assert [(number, reason) for number, _, reason in rejected(found)] == [
-        (1, "the record is not readable as JSON: nested too deeply"),
-        (2, "the record is not readable as JSON: nested too deeply"),
+        (1, "the record is not readable as JSON: it is nested too deeply"),
+        (2, "the record is not readable as JSON: it is nested too deeply"),
     ]
 
 

@@ -112,7 +112,7 @@ def test_the_random_order_depends_on_seed_and_ids_only() -> None:
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        ("label", "few examples of Trust (1 coded paper); probability here 0.45"),
+        ("label", "few examples of Trust (1 coded paper); probability for this paper: 0.45"),
         ("random", "drawn at random"),
     ],
 )
