@@ -65,7 +65,7 @@ def _by_relevance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
 
 
 def _by_doubt(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose by the expected number of errors if every label is decided by what is more probable."""
+    """Choose the papers with the most errors to expect if the more probable answer is taken for every label."""
     doubt = papers.relevance * np.minimum(papers.labels, 1 - papers.labels).sum(axis=1)
     return _highest(doubt, papers)
 
@@ -99,7 +99,7 @@ RULES: dict[str, Chooser] = {
 
 @dataclass(frozen=True)
 class Replay:
-    """What a replay of the coding measured after each batch; the first values are those before any coding.
+    """Measurements of a replay of the coding: the first before any coding, then one after each batch.
 
     Attributes
     ----------
@@ -108,9 +108,9 @@ class Replay:
     labels, relevance
         Macro average precision of the labels over the held-out relevant papers, and average precision of relevance.
     full
-        The same two figures of a model trained on all papers that could be coded.
+        The same two figures for a model trained on all papers that could be coded.
     covered
-        Number of papers after which every label has ``EXAMPLES`` examples; `MOST` or more if it has not.
+        Number of papers after which every label has ``EXAMPLES`` examples; `MOST` if a label never has as many.
     """
 
     papers: tuple[int, ...]
@@ -181,7 +181,7 @@ def replay(
     """Replay the coding of a review that starts without codes, batch by batch.
 
     Probabilities are calibrated on the scores that each coded paper had when it was chosen, before its codes were
-    known. Training uses cross-validation for this, which would take several times as long.
+    known. `mechtag train` calibrates by cross-validation instead, which would take several times as long.
     """
     pool = np.flatnonzero(~held)
     targets = corpus.document_targets

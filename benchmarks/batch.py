@@ -44,7 +44,7 @@ def _papers() -> list[tuple[str, str]]:
     """Return the titles and abstracts of the screening sets."""
     paths = sorted(_SCREENING.glob("*.csv.gz"))
     if not paths:
-        raise MechtagError(f"{_SCREENING}: no screening sets; MECHTAG_BENCH names the folder of the benchmark data")
+        raise MechtagError(f"{_SCREENING}: no screening sets; set MECHTAG_BENCH to the folder of the benchmark data")
     return [(row["title"], row["abstract"]) for path in paths for row in read_table(path)]
 
 
@@ -154,7 +154,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> dict[str, Any]:
-    """Tag with Ray, and compare the outputs with those of the local engine; if ``kill``, kill a worker meanwhile."""
+    """Tag with Ray, and compare the outputs with those of the local engine; ``kill`` kills a worker midway."""
     output = WORK / "ray"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -232,10 +232,11 @@ def _estimate(results: Sequence[dict[str, Any]], cores: int, price: float) -> It
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the measurements that have not been run yet, and publish the results."""
+    published = "results are published only with the default"
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, nargs="+", default=RECORDS, help="sizes; a trial is not published")
-    parser.add_argument("--kills", type=int, default=KILLS, help="runs to kill; a trial is not published")
-    parser.add_argument("--price", type=float, default=0.05, help="of a core-hour, in any currency")
+    parser.add_argument("--records", type=int, nargs="+", default=RECORDS, help="numbers of records; " + published)
+    parser.add_argument("--kills", type=int, default=KILLS, help="number of runs to kill; " + published)
+    parser.add_argument("--price", type=float, default=0.05, help="price of a core-hour, in any currency")
     parser.add_argument("--anew", action="store_true", help="repeat finished measurements")
     chosen = parser.parse_args(arguments)
     if chosen.anew:

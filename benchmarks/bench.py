@@ -103,7 +103,7 @@ def bench(
         If there are no records, or `benchmarks.peak` cannot measure this encoder or machine.
     """
     if not records:
-        raise MechtagError("the sources contain no records; name an export that has some")
+        raise MechtagError("the sources contain no records; pass an export that contains records")
     tagger = model.tagger
     list(split(islice(records, 20), sentences))  # libraries are loaded before the clock runs
     units: list[str] = []

@@ -36,7 +36,8 @@ def isotonic(scores: Array, targets: Array, asked: Array) -> Array:
 def venn_abers(scores: Array, targets: Array, asked: Array) -> Array:
     """Return probabilities for the scores ``asked`` from Venn-Abers prediction (Vovk and Petej 2014).
 
-    For each score, two isotonic regressions are fitted, in which the score is a no and a yes, and merged.
+    For each score, one isotonic regression is fitted with the score added as a no, and one with the score added as a
+    yes; the two probabilities of the score are merged into one.
     """
     merged = []
     for score in asked:

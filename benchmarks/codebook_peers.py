@@ -70,7 +70,7 @@ def whole_vector(corpus: Corpus, learned: Mask) -> Scores:
 
 
 def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], Any]) -> Scores:
-    """Fit one classifier for relevance and one per label; a label without both codes scores all papers alike."""
+    """Fit one classifier for relevance and one per label; the scores are 0 if the codes are all yes or all no."""
     scores = np.zeros(corpus.document_targets.shape)
     for column, codes in enumerate(corpus.document_targets.T):
         rows = learned & ~np.isnan(codes)
@@ -211,7 +211,7 @@ def _previous_tree() -> Path:
 
 
 def _cache(name: str, content: Any) -> Path:
-    """Return the path of the scores that a system computes from this content."""
+    """Return the path of the file that caches the scores that a system computes from ``content``."""
     return WORK / f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.npy"
 
 

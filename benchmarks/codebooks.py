@@ -1,4 +1,4 @@
-"""Measure how well papers are ranked for labels and relevance from no coded paper to all, with several codebooks.
+"""Measure the ranking of papers by label and relevance for several codebooks, trained on no paper up to all papers.
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
 and one plot per codebook in ``docs/benchmarks/codebooks/``. Vectors, and the scores of SetFit and of the earlier
@@ -88,7 +88,7 @@ def draw(relevant: Mask, size: int | None, seed: int) -> Draw:
 
 
 def all_draws(relevant: Mask) -> list[Draw]:
-    """Return the draws of all sizes that are smaller than the number of papers, and of all papers, for each seed."""
+    """Return, for each seed, a draw of each size for which there are enough papers, and a draw of all papers."""
     most = int((1 - HELD) * relevant.sum())
     return [draw(relevant, size, seed) for size in SIZES if size is None or size < most for seed in SEEDS]
 
@@ -115,8 +115,8 @@ class Encoded:
     Attributes
     ----------
     sets, corpora
-        The set and its corpus, with codes of whole papers only (``whole papers``) and, if there are codes of
-        sentences, with these too (``sentences``).
+        The set and its corpus. Under the key ``whole papers``, they contain only the codes of whole papers; under the
+        key ``sentences``, which exists only if sentences were coded, they also contain the codes of sentences.
     """
 
     transformer: TransformerEncoder
@@ -290,9 +290,9 @@ def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
 
 
 def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the set, size and system of each result below the better of definitions and TF-IDF.
+    """Return the set, size and system of each result that is below the better of definitions and TF-IDF.
 
-    A result is below if the whole interval of the difference is below zero.
+    Only results for which the whole interval of the difference is below zero are returned.
     """
     return [
         f"{found['dataset']}, {found['system']}"

@@ -63,13 +63,13 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Return the groups with errata, corrections and retractions separated from the papers to which they belong.
 
-    They are recognised by their titles.
+    Errata, corrections and retractions are recognised by their titles.
     """
     return [f"{group}, erratum" if NOTICE.match(title) else group for title, group in zip(titles, groups, strict=True)]
 
 
 def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
-    """Count, for each field, the copies with a fault in this field that were found, and all such copies.
+    """Count, for each field, how many copies with a fault in this field were found, and how many there are.
 
     Parameters
     ----------

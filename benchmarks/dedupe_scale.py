@@ -118,7 +118,11 @@ def main() -> None:
     """Measure all numbers of records, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=SIZES, help="numbers of records; a trial is not published"
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=SIZES,
+        help="numbers of records; results are published only with the default",
     )
     sizes = parser.parse_args().sizes
     results = []

@@ -53,9 +53,9 @@ _LONGEST_NAME, _PREAMBLE, _SHOWN = 60, 20, 150
 
 
 def count(data: bytes, form: str) -> int | None:
-    """Return the number of records in a file without any of mechtag's readers, or ``None`` if it cannot be told.
+    """Count the records in a file without using mechtag's readers; return ``None`` if they cannot be counted.
 
-    Lines and elements that start a record are counted in text, rows in tables, and objects in JSON.
+    In text, the lines or elements that start a record are counted; in tables, the rows; and in JSON, the objects.
 
     Parameters
     ----------
@@ -140,14 +140,14 @@ def _rows_of_workbook(data: bytes) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: why it was refused, or the counts of its records.
+    """The outcome of reading a file: the reason why it was refused, or the counts of its records.
 
     Attributes
     ----------
     found
         Number of records by the independent count; ``None`` if they cannot be counted.
     fault
-        What is wrong: a traceback, or counts that do not add up; ``""`` if nothing is.
+        The fault found: a traceback, or counts that do not add up; ``""`` if no fault was found.
     """
 
     path: Path
@@ -182,12 +182,15 @@ def read(path: Path) -> Outcome:
 
 
 def _without_start(ingested: Ingested) -> bool:
-    """Return whether notes state that the start of a record is missing, so that fewer starts are found."""
+    """Return whether notes state that the start of a record is missing, so that fewer starts than records are found."""
     return any(_NO_START.search(note.text) for note in ingested.notes)
 
 
 def unaccounted(ingested: Ingested) -> str:
-    """Return which records of which file are neither kept nor rejected exactly once; ``""`` if all are."""
+    """Check that each record is either kept or rejected, exactly once; return a description of the first fault.
+
+    The result is ``""`` if there is no fault.
+    """
     for source in ingested.sources:
         numbers = [record.source_index for record in ingested.records if record.source_file == source.file]
         numbers += [item.record or 0 for item in ingested.rejected if item.file == source.file]

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.mutations --count 10000 --seed 1`` prints each fault: an exception other than a message for
 users, a reading that takes more than five seconds, a record that is neither kept nor rejected, or content that is lost
-without a note. The exit status is 1 if there was one.
+without a note. The exit status is 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Base:
     Attributes
     ----------
     check
-        Function that reads a damaged copy and returns what is wrong with the reading, or ``""``.
+        Function that reads a damaged copy and returns the fault of the reading, or ``""`` if there is none.
     form, titles
-        Format of an export, and titles that are in its text once, as they are in its records.
+        Only for exports: the format, and titles that occur exactly once in the text, spelled as in the records.
     """
 
     name: str
@@ -397,7 +397,7 @@ def _ends(data: bytearray, rng: random.Random) -> None:
 
 
 def _encode(data: bytearray, rng: random.Random) -> None:
-    """Change the encoding of the file, or of the part behind a place in it."""
+    """Change the encoding of the file, or of the part after a random position in the file."""
     place = rng.choice((0, rng.randrange(len(data) + 1)))
     text = bytes(data[place:]).decode(rng.choice(("utf-8", "utf-8", "cp1252")), errors="replace")
     data[place:] = text.encode(rng.choice(_ENCODINGS), errors="replace")
@@ -415,7 +415,7 @@ DAMAGE: tuple[Damage, ...] = (
 
 
 def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) -> bytes:
-    """Return a file with one to four kinds of damage; the members of a zip file are damaged as often as the whole."""
+    """Return a copy of a file that is damaged one to four times; often, a zip file is damaged in one of its members."""
     if data.startswith(b"PK") and rng.random() < 0.7:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
@@ -433,7 +433,7 @@ def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) 
 
 
 def _odd_table(data: bytes, rng: random.Random) -> bytes:
-    """Return a Parquet table in which some columns have another type, or values that Python cannot hold."""
+    """Return a Parquet table in which some columns have an unexpected type, or values that Python cannot hold."""
     table = pq.read_table(io.BytesIO(data))
     for _ in range(rng.randrange(1, 4)):
         index = rng.randrange(table.num_columns)
@@ -479,7 +479,7 @@ _ADMITTED = re.compile(r"different format|may be two records|(?<!that were )not 
 
 
 def reading(path: Path, base: Base) -> str:
-    """Read a damaged file, write what was read, and return what is wrong, or ``""``."""
+    """Read a damaged export, write its records in all formats, and return the fault found, or ``""``."""
     try:
         found = ingest([path])
     except MechtagError:
@@ -499,7 +499,7 @@ def reading(path: Path, base: Base) -> str:
 
 
 def lost(path: Path, base: Base, found: Ingested) -> str:
-    """Return what is in a damaged file, but neither among its records nor noted."""
+    """Describe content of a damaged file that was lost without a note; return ``""`` if nothing was lost."""
     notes = [note.text for note in (*found.notes, *found.unread)]
     if path.read_bytes().startswith(_PACKED) or any(map(_ADMITTED.search, notes)):
         return ""
@@ -522,7 +522,7 @@ def lost(path: Path, base: Base, found: Ingested) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """What was wrong with the reading of a damaged file."""
+    """A fault in the reading of a damaged file."""
 
     number: int
     name: str
@@ -530,14 +530,14 @@ class Fault:
 
 
 def file_of(bases: Sequence[Base], seed: int, number: int) -> tuple[Base, bytes]:
-    """Return the valid file and the damaged one with this number."""
+    """Return the valid file from which the damaged file with this number is made, and the damaged file."""
     rng = random.Random(f"{seed} {number}")
     base = bases[number % len(bases)]
     return base, damaged(base.data, rng)
 
 
 def fault_of(base: Base, data: bytes, folder: Path) -> str:
-    """Read a damaged file and return what is wrong with the reading, or ``""``."""
+    """Read a damaged file and return the fault found, or ``""``."""
     path = folder / ("damaged" + Path(base.name).suffix)
     path.write_bytes(data)
     begun = time.process_time()
@@ -568,7 +568,7 @@ class _Worker:
         other.close()
 
     def fault(self, number: int) -> str:
-        """Read a damaged file; after a fault of the whole process, there is no further answer."""
+        """Read a damaged file and return the fault found, or ``""``; if the process fails, it must be replaced."""
         self._pipe.send(number)
         try:
             if self._pipe.poll(_PATIENCE):
@@ -585,7 +585,7 @@ class _Worker:
 
 
 def run(bases: Sequence[Base], seed: int, numbers: Sequence[int]) -> Iterator[Fault]:
-    """Read damaged files in a process of its own and yield the faults."""
+    """Read damaged files in a separate process and yield the faults."""
     worker = _Worker(bases, seed)
     try:
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Learn labels of documents by other methods than mechtag's: linear SVM on words, plain fine-tuning, and SetFit.
+"""Learn labels of documents with methods other than mechtag's: linear SVM on words, plain fine-tuning, and SetFit.
 
 Each method is trained on some documents, may choose thresholds on other documents, and decides on the rest.
 """

@@ -1,7 +1,8 @@
-"""Score papers with an earlier version of mechtag, in whose folder this script is run by `benchmarks.codebook_peers`.
+"""Score papers with an earlier version of mechtag; `benchmarks.codebook_peers` runs this script.
 
 ``python previous_peer.py FOLDER`` reads the papers, the codebook, the vectors and the draws that `codebook_peers` wrote
-to the folder, and writes ``scores.npy``. It uses the `mechtag` of the folder it is run in, not that of this file.
+to ``FOLDER``, and writes ``scores.npy`` there. The script imports `mechtag` from the working directory, which contains
+the earlier version.
 """
 
 from __future__ import annotations

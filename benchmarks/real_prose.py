@@ -39,9 +39,9 @@ _CHUNK, _SHOWN = 1000, 40
 
 
 def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
-    """Yield the name of each data set and its records with an abstract; an abstract that occurs again is skipped."""
+    """Yield the name of each data set and its records with an abstract; repeated abstracts are skipped."""
     if not bench.is_dir():
-        raise MechtagError(f"{bench}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
+        raise MechtagError(f"{bench}: no such folder; set MECHTAG_BENCH to the folder of the benchmark data")
     seen: set[str] = set()
     for name, texts in _texts(bench):
         records: list[Record] = []

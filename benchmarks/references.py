@@ -58,7 +58,7 @@ def files(folder: Path) -> list[Path]:
         If the folder is missing.
     """
     if not folder.is_dir():
-        raise MechtagError(f"{folder}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
+        raise MechtagError(f"{folder}: no such folder; set MECHTAG_BENCH to the folder of the benchmark data")
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _ABOUT)
 
 

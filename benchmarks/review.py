@@ -95,7 +95,7 @@ def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 
 
 class Coder:
-    """One person's browser, which loads what a script of the page would load."""
+    """One person's browser, which sends the requests that the script of the page would send."""
 
     def __init__(self, workspace: Workspace, address: str, account: int) -> None:
         with workspace.store.write() as connection:
@@ -140,7 +140,7 @@ def decide(coder: Coder, decisions: int) -> list[float]:
 
 @contextmanager
 def writing(workspace: Workspace, count: int) -> Iterator[None]:
-    """Compute without pause and write suggestions, as the worker does, until the block ends."""
+    """Compute and write suggestions without pause in this context, as the worker does."""
     command = [sys.executable, "-m", "benchmarks.review", "--write-suggestions", str(workspace.project.root)]
     process = subprocess.Popen([*command, "--records", str(count)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     time.sleep(3)
@@ -174,7 +174,7 @@ def write_suggestions(folder: Path, count: int) -> None:
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
-    """Return what is reported of some times, in milliseconds."""
+    """Return the percentiles of times that are reported, in milliseconds."""
     return {f"p{share} (ms)": 1000 * float(np.percentile(times, share)) for share in (50, 95, 99)}
 
 

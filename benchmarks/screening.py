@@ -79,7 +79,7 @@ def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
     """Return the titles, abstracts and labels of a review's records."""
     path = BENCH / "screening" / f"{name}.csv.gz"
     if not path.is_file():
-        raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
+        raise MechtagError(f"{path}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -203,7 +203,8 @@ def _figures(system: str, name: str, runs: int) -> list[Figures]:
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the mean over reviews.
 
-    Reviews are drawn, and runs in each review drawn; versions of one review are drawn together.
+    Reviews are resampled, and runs are resampled within each drawn review. Versions of the same review are drawn
+    together.
 
     Parameters
     ----------

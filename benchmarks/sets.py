@@ -61,7 +61,7 @@ def row(record: Record) -> dict[str, Any]:
 def read_table(path: Path) -> Rows:
     """Return the rows of a CSV file, which may be compressed; raise `MechtagError` if it is missing."""
     if not path.is_file():
-        raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
+        raise MechtagError(f"{path}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
     opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
     with opened as file:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.skipping [--before FOLDER]
 
-``FOLDER`` is a checkout of an earlier version with a model that this version trained (``make run``); the earlier
+``FOLDER`` is a checkout of an earlier version, with a model trained by that version (``make run``); the earlier
 version tags the same search. Each variant is run three times, in turn, as a user would run it; the median is reported.
 The irrelevant records are real abstracts from the screening benchmark, and the relevant records are invented abstracts
 in journal style.

@@ -34,9 +34,10 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Return labels in which just enough relevant records are moved to the end that the recall is missed without them.
+    """Move relevant records to the end of the labels: the fewest without which the recall is missed.
 
-    This is the hardest case for a stopping rule: fewer records would do no harm, and more would be detected earlier.
+    This is the hardest case for a stopping rule: without fewer records, the recall would still be reached, and more
+    records would be detected earlier.
     """
     relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
     total = int(labels.sum())

@@ -69,7 +69,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return all coders with the records that two or more people coded, or with all records if there are none."""
+        """Return all coders with the records that two or more people coded; if there are none, with all records."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -223,8 +223,8 @@ def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     coders
         Codes of all coders; the model's probabilities must come from models that were not trained on the records.
     least
-        Minimum number of records that any coder coded yes; the codes of rarer labels are not doubted, because the
-        model cannot have learned the label.
+        Minimum number of records that at least one coder coded yes. The codes of a label with fewer such records are
+        not doubted, because the model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)

@@ -141,8 +141,7 @@ def evaluate(
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"the file contains no predictions by the model: it contains those of {found}, but "
-            f"{' or '.join(PROTOCOLS)} is expected"
+            f"the predictions include no predictions of the model: found {found}, expected {' or '.join(PROTOCOLS)}"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -144,7 +144,9 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
             each = by_figure[figure]
             if each.difference is None or each.ci_low is None or each.ci_high is None:
                 why = UNDEFINED.get(figure, "all papers or none are relevant")
-                reasons.append(f"{name}, {figure}: not compared, because {why} (in the papers or in most resamples)")
+                reasons.append(
+                    f"{name}, {figure}: not compared: in these papers, or in most random samples of them, {why}"
+                )
                 continue
             passed.append(each.ci_low > -margin)
             reasons.append(

@@ -195,7 +195,7 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
 
 
 def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Compute metrics in resamples of the papers; each has shape (resamples,) or (resamples, labels).
+    """Compute metrics in resamples of the papers; each metric has shape (resamples,) or (resamples, labels).
 
     Parameters
     ----------

@@ -288,7 +288,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: StrPath | None = None) -> Self:
         """Load a trained model from a folder; by default, the project's model or the model that comes with mechtag.
 
-        If the settings of the project name a different encoder than that of the project's model, a warning is issued.
+        If the project's model was trained with an encoder other than the one that the project's settings name, a
+        warning is issued.
 
         Raises
         ------

@@ -189,7 +189,7 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     """
     root = Path(folder)
     if (root / PARAMS).exists():
-        raise MechtagError(f"{root / PARAMS} already exists, so this folder is a project; nothing was changed")
+        raise MechtagError(f"{root / PARAMS} already exists, so this folder is already a project; nothing was changed")
     source = Path(codebook) if codebook is not None else _SHIPPED_CODEBOOK
     load_codebook(source)
     for name in ("data/raw", "data/annotated", "models", "reports"):

@@ -45,12 +45,17 @@ def pack_tuned(arrays: Arrays) -> bytes:
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Return the weights that `pack_tuned` converted to bytes; ``place`` is the source of the bytes, for messages.
+    """Return the weights contained in the bytes of a safetensors file that `pack_tuned` created.
+
+    Parameters
+    ----------
+    place
+        Where the bytes come from; used in error messages.
 
     Raises
     ------
     MechtagError
-        If the bytes are not safetensors.
+        If the bytes are not a safetensors file, or a weight is not a finite number.
     """
     try:
         arrays: Arrays = load(data)
@@ -76,7 +81,8 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        If the model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
+        If a change belongs to a parameter that the model does not have, one of its two factors is missing, or its
+        shape differs from the shape of the parameter.
     """
     import torch
 
@@ -187,9 +193,9 @@ def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: s
 
 
 def downloaded_folder() -> Path:
-    """Return the folder in which 'mechtag encoder get accurate' keeps the encoder; it may not exist.
+    """Return the folder to which 'mechtag encoder get accurate' downloads the encoder, whether or not it exists yet.
 
-    It is in the user's cache folder, or in the folder named by the environment variable ``MECHTAG_CACHE``.
+    The folder is in the user's cache folder, or in the folder named by the environment variable ``MECHTAG_CACHE``.
     """
     from platformdirs import user_cache_path
 
@@ -304,7 +310,7 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a copy with changed weights; raise the same errors as `apply_tuned`."""
+        """Return a copy of the encoder with the changed weights applied. Raises the same errors as `apply_tuned`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
@@ -331,12 +337,12 @@ class TransformerEncoder:
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the hidden states of each text before the top layers of the model, in half precision.
+        """Return the hidden states of each text that the top layers of the model receive as input, in half precision.
 
         Parameters
         ----------
         layers
-            Number of top layers that the states have not passed through.
+            Number of top layers.
 
         Returns
         -------

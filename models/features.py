@@ -116,7 +116,9 @@ class Definitions:
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 
     def relevance_weights(self) -> tuple[Array, float]:
-        """Return weights for the vectors of whole texts, and an intercept: the log odds of relevance by definitions.
+        """Return the weights and intercept that turn the vector of a whole text into its log odds of relevance.
+
+        They are computed from the codebook's definitions alone.
 
         Returns
         -------
@@ -147,8 +149,8 @@ def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
 def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
     """Encode the definitions and ``include`` rules of the labels and of relevance.
 
-    ``exclude`` rules are not used: on the codebooks that have them, subtracting their similarity changed nothing or
-    worsened the ranking.
+    ``exclude`` rules are not used: on the codebooks that have such rules, subtracting the similarity to these rules
+    did not change the ranking or made it worse.
     """
     texts, owner = definition_texts(codebook)
     rule = (codebook.relevance.definition, *codebook.relevance.include)

@@ -104,7 +104,7 @@ class Model:
     choice
         The runtime of the tagger's encoder, and the reason for choosing it.
     reference
-        Function that returns the same encoder in torch, and loads it on the first call.
+        Function that returns the tagger's encoder in torch; the first call loads the encoder.
     """
 
     tagger: Tagger
@@ -173,9 +173,9 @@ def load_model(
     Raises
     ------
     MechtagError
-        If the folder does not contain a model, or the model has a different format version, was trained
-        for a different codebook, or was altered; the encoder or the changed weights are missing or have
-        a different hash; or the runtime is unknown or does not work on this machine.
+        If the folder does not contain a model; if the model has an unsupported format version, was trained
+        for a different codebook, or was altered; if the encoder or the changed weights are missing or have
+        an unexpected hash; or if the runtime is unknown or does not work on this machine.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -282,7 +282,7 @@ def swap_in(folder: Path) -> None:
 
 
 def new_folder(folder: Path) -> Path:
-    """Return the path at which a model folder is prepared that will replace ``folder``."""
+    """Return the path of the folder in which the replacement for a model folder is prepared."""
     return folder.with_name(f".{folder.name}.new")
 
 
@@ -296,7 +296,7 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete an interrupted replacement of a model folder; return whether there was such a replacement."""
+    """Complete the replacement of a model folder if it was interrupted; return whether it was."""
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.
@@ -313,7 +313,7 @@ def read_config(folder: str | Path) -> ModelConfig:
     except FileNotFoundError:
         if swap_interrupted(Path(folder)):
             raise MechtagError(
-                f"{folder}: mechtag was stopped while it replaced the model in this folder; run 'mechtag retrain "
+                f"{folder}: mechtag was stopped while it was replacing the model in this folder; run 'mechtag retrain "
                 "--history' to complete the replacement"
             ) from None
         raise MechtagError(
@@ -337,7 +337,7 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 
 def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
-    """Return the name of the encoder of the model in a folder.
+    """Return the name of the encoder that the model in a folder was trained with.
 
     If the name is a relative path, it is relative to the project that contains the model folder or, if no project
     contains the model folder, to the project that contains the working directory.
@@ -346,19 +346,19 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 
 
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
-    """Return a clause on how the encoder of a model differs from the encoder in the settings.
+    """Return a clause that says how the encoder of a model differs from the encoder in the settings.
 
-    If both encoders are on this machine, encoders with different names are compared by their weights.
+    If the names differ and both encoders are on this machine, their weights are compared.
 
     Parameters
     ----------
     folder
-        Folder of the model in the description.
+        Folder of the model, as the clause names it.
 
     Returns
     -------
     str
-        ``""`` if the encoder is the same.
+        ``""`` if the two encoders are the same.
     """
     named = settings.sha256.lower()
     if named == trained.sha256:

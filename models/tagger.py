@@ -60,9 +60,9 @@ class Units:
     lengths : ndarray, shape (n_documents,)
         Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content, that is, from a title, or neither methods nor from a note. In a document without
-        content, all parts that are not from notes count; if there are only notes, all parts count. A repeated part
-        counts once.
+        Whether a part is content, which means that it is scored. A title is content, and so is a sentence part that
+        is neither in a note nor about methods. If a document has no such parts, all parts outside notes are content;
+        if all parts are in notes, all are content. Of several equal parts, only the first is content.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part belongs to a note or is empty.
     reports : ndarray, shape (n_parts,)
@@ -83,7 +83,7 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Join the title and content of each document into one text; if only the title is content, include methods."""
+        """Return the title and other content of each document as one text; without other content, add the methods."""
         wholes = []
         end = 0
         for length in self.parts_of_documents:

@@ -31,7 +31,7 @@ def fit_calibration(
     The threshold for relevance keeps the proportion ``relevance_recall`` of the relevant records, or all of them if
     no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where irrelevant
     records count as negative. Labels with too few positives or negatives share one curve and one threshold, which
-    are fitted on all labels together. If no label was judged, the labels have the curve of `definitions_calibration`.
+    are fitted on all labels together. If no label was judged, the labels use the curve of `definitions_calibration`.
 
     `refer_band` sets the bounds between which a record needs review:
 

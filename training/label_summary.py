@@ -29,7 +29,8 @@ class LabelSummary:
         every other label.
     auc, definition_auc
         ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
-        ``None`` if no record is a yes or none is a no. Relevance is not compared with its definition.
+        ``None`` if no record is coded yes, or no record is coded no. For relevance, ``definition_auc`` is always
+        ``None``.
     chance_p, definition_p
         One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that the
         AUC is not above the AUC of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
@@ -57,14 +58,14 @@ class LabelSummary:
         found = []
         if self.chance_p is not None and self.chance_p > _LEVEL:
             found.append(
-                f"{self.key}: on records that the model had not seen, its ranking is not demonstrably better than "
-                f"chance (ROC AUC {self.auc:.2f}; chance is 0.50; p = {self.chance_p:.2f})"
+                f"{self.key}: on records that the model had not seen, the model's ranking is not demonstrably better "
+                f"than chance (ROC AUC {self.auc:.2f}; chance is 0.50; p = {self.chance_p:.2f})"
             )
         if self.definition_p is not None and self.definition_p > _LEVEL:
             found.append(
-                f"{self.key}: on records that the model had not seen, its ranking is not demonstrably better than "
-                f"ranking by similarity to the definition alone (ROC AUC {self.auc:.2f} and {self.definition_auc:.2f}; "
-                f"p = {self.definition_p:.2f})"
+                f"{self.key}: on records that the model had not seen, the model's ranking is not demonstrably better "
+                "than a ranking by similarity to the definition alone (ROC AUC of the model "
+                f"{self.auc:.2f}, of the definition {self.definition_auc:.2f}; p = {self.definition_p:.2f})"
             )
         return found
 
@@ -77,8 +78,9 @@ def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
     rows = [HEADER, *(summary.row() for summary in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return [
-        "Codes that the model was trained on. Labels are counted on relevant records. The ROC AUC is that of models "
-        "that had not seen the record: 0.50 is chance, 1.00 is perfect, and - means that it cannot be measured.",
+        "The table counts the codes that the model was trained on (for labels, those of relevant records). The ROC AUC "
+        "is measured with models that had not seen the records: 0.50 is chance, 1.00 is perfect, and - means that it "
+        "could not be measured.",
         *(
             "  ".join(
                 [row[0].ljust(widths[0]), *(cell.rjust(widths[place]) for place, cell in enumerate(row) if place)]
@@ -163,7 +165,7 @@ class _Ranking:
         return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
 
     def better_than(self, other: _Ranking) -> float:
-        """Return the one-sided p-value of a test for a higher AUC of this ranking than of ``other``, paired by record.
+        """Return the one-sided p-value of a test, paired by record, that this ranking has a higher AUC than ``other``.
 
         If the two rankings do not differ, the p-value is 0.5.
         """

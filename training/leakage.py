@@ -49,17 +49,17 @@ _SEED = 2021
 
 @dataclass(frozen=True)
 class Leak:
-    """A record that may be both a training and a test paper, or may report the same study as a paper of the other kind.
+    """A record whose paper, or whose study, may be in both the training data and the test data.
 
     Attributes
     ----------
     title
         Title of the record.
     reason
-        Paper that the record resembles, and the resemblance found.
+        Description of the resemblance, with the title of the paper that the record resembles.
     certain
-        Whether it is certain that both are the same paper, because of an identifier or the rules for duplicates. If it
-        is not certain, people may find that the papers are different.
+        Whether the record and that paper are certainly the same paper, according to an identifier or the rules for
+        duplicates. If not, a person may find that they are different papers.
     """
 
     record_id: str
@@ -164,7 +164,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        Words for a paper in ``against``, such as ``test paper``, for the reasons.
+        What the reasons call a paper in ``against``, such as ``test paper``.
 
     Returns
     -------
@@ -245,10 +245,12 @@ def likeness(first: Vectors, second: Vectors) -> float:
     cosine of these pairs, computed in both directions; the higher mean counts. If either text has fewer than three
     sentences, including the title, the likeness is 0.
 
-    Measured on the 15,438 pairs of a paper of the gold standard and a different paper of the gold standard, the coded
-    records or the search update: with all-MiniLM-L6-v2, half are below 0.38, 99.9% below 0.57, and two above 0.63; four
-    paraphrased synopses have a likeness of 0.64 to 0.73 to the original. With all-mpnet-base-v2, half are below 0.43,
-    99.9% below 0.65, 36 above 0.63 and three above 0.67; the paraphrased synopses have 0.61, 0.73, 0.76 and 0.77.
+    The likeness was measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the
+    other in the gold standard, the coded records or the search update. With all-MiniLM-L6-v2, the likeness is below
+    0.38 for half of the pairs, below 0.57 for 99.9%, and above 0.63 for two pairs; four paraphrased synopses have a
+    likeness of 0.64 to 0.73 to their originals. With all-mpnet-base-v2, the likeness is below 0.43 for half of the
+    pairs, below 0.65 for 99.9%, above 0.63 for 36 pairs and above 0.67 for three; the paraphrased synopses have
+    likenesses of 0.61, 0.73, 0.76 and 0.77 to their originals.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def log_run(
     metrics
         Out-of-fold metrics by name.
     losses
-        Losses on the held-out papers before fine-tuning and after each epoch.
+        Mean training loss of each epoch of fine-tuning; empty if the encoder was not fine-tuned.
 
     Returns
     -------

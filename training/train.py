@@ -182,11 +182,10 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Replace the model folder as a whole by a trained model.
+    """Write a trained model to a new folder, and replace the model folder with it.
 
-    The folder is thus never missing for long, and never contains files of two models.
-
-    A model card in the folder describes an earlier model and is deleted; 'mechtag methods' writes a new one.
+    The model folder is thus never missing for long, and never contains files of two models. A model card in the
+    replaced folder is deleted, because it describes the earlier model; 'mechtag methods' writes a new one.
 
     Raises
     ------
@@ -310,7 +309,7 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """Return the ROC AUC for relevance of papers, and the mean average precision of the labels for sentences."""
+    """Return the ROC AUC of relevance over papers, and the mean over labels of the average precision over sentences."""
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
     first = np.cumsum(corpus.n_parts) - corpus.n_parts

@@ -113,7 +113,7 @@ class Numbers:
         return Markup(" (between {} and {})").format(*ends)
 
     def figure(self, path: str) -> Markup:
-        """Format the metric at a path, with its interval and p-value on the lines below, or a plain number."""
+        """Format the number at a path; if it is a metric, add its interval and p-value on the lines below."""
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -227,7 +227,8 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     Raises
     ------
     MechtagError
-        If a file is invalid, there are no accuracy metrics, or the metrics or the batch belong to a different model.
+        If a file is invalid, the metrics file contains no accuracy metrics, or the metrics or the ``summary.json``
+        belong to a model other than the one in the model folder.
     """
     names = label_names(codebook)
     results = for_readers(Results.read(metrics), names)

@@ -92,7 +92,7 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions of a model that was not trained on these records. It counts as one more coder.",
+            help="Predictions of a model that was not trained on these records. The model counts as one more coder.",
             show_default=False,
         ),
     ] = None,

@@ -79,8 +79,8 @@ def codings(
 ) -> None:
     """Import codings from Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
-    The output has one row per record, coder and label. Use it to train a model or to compare coders. Files next to it
-    list problems: entries without a matching record in `unmatched.csv`, contradictory codes from one coder in
+    The output has one row per record, coder and label. Use it to train a model or to compare coders. Files in the same
+    folder list problems: entries without a matching record in `unmatched.csv`, contradictory codes from one coder in
     `conflicts.csv`, disagreements between coders in `disagreements.csv`, unreadable entries in `rejected.jsonl`,
     and coders' notes in `notes.csv`.
     docs/annotations.md explains what to export from each tool.

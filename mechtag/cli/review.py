@@ -71,7 +71,9 @@ def review(
     from mechtag.review.server import Team, serve
 
     if demo and host is not None:
-        raise typer.BadParameter("the example is for one person; omit --serve or --demo")
+        raise typer.BadParameter(
+            "--demo opens an example for one person, so it does not serve a team; omit --serve or --demo"
+        )
     if demo:
         folder = folder or FOLDER
         if not (folder / PARAMS).exists():

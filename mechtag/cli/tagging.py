@@ -48,8 +48,8 @@ def tag(
         typer.Option(
             "--top",
             min=1,
-            help="Tag only so many records from the top of --ranking. Records judged relevant come first; those judged "
-            "irrelevant are left out.",
+            help="Number of records to tag, from the top of --ranking. Records judged relevant come first; records "
+            "judged irrelevant are left out.",
         ),
     ] = None,
     runtime: Runtime = None,

@@ -85,7 +85,7 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     without = [name for name, number in zip(names, examples, strict=True) if not number]
     return [
         f"Coded so far: {counted(len(coded), 'paper')}, {len(known)} of them in this search of {len(records):,}",
-        *([f"No coded paper yet: {', '.join(without)}"] if without else []),
+        *([f"Labels without a coded paper: {', '.join(without)}"] if without else []),
         f"To code next: {counted(len(chosen), 'paper')} ({reasons['label']} for labels with few examples, "
         f"{reasons['random']} drawn at random)",
     ]

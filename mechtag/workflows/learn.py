@@ -92,7 +92,7 @@ def _sha256(path: Path) -> str:
 
 
 def learn(project: Project, independent: Set[str], champion: Path, reporter: Reporter = SILENT) -> Learned:
-    """Train a model on the codes that `write_codes` wrote, and use the model if it is not worse than the old one.
+    """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
     The two models are compared on papers that neither has learned from, by the rule of `mechtag retrain`. A model made
     from the definitions of the codebook alone is replaced even if there are too few papers, because training never does
@@ -102,8 +102,8 @@ def learn(project: Project, independent: Set[str], champion: Path, reporter: Rep
     Parameters
     ----------
     independent
-        Ids of the records whose codes were given before a suggestion was seen. The models are compared only on these
-        records.
+        Ids of the records that were coded before a suggestion for them was shown. The models are compared only on
+        these records.
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
 

@@ -72,8 +72,8 @@ def tag(
     sentences
         Table of the sentences of the records. By default, records are split into sentences here.
     first
-        Table in reading order, such as the one that `rank` writes, and number of records: only so many records from the
-        top of the table are tagged. Records judged relevant come first; those judged irrelevant are left out.
+        Table in reading order, such as the one that `rank` writes, and the number of records to tag from its top.
+        Records judged relevant come first; records judged irrelevant are left out.
     runtime, threads, score_all
         Values that override the settings of the project; see `TagSettings`.
     resume
@@ -157,14 +157,15 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
 
     if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
         raise MechtagError(
-            f"{ranking}: only one file of records on this machine can be tagged in the order of a table; use the file "
-            "that was ranked, and write to a folder on this machine"
+            f"{ranking}: to tag records in the order of a table, mechtag needs exactly one file of records, and both "
+            "this file and the output folder must be on this machine; pass the file that was ranked, and a local folder"
         )
     records = read_unique(Path(sources[0]), reporter.note)
     rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]
     if not rows:
         raise MechtagError(
-            f"{ranking}: all records in this table are judged irrelevant; use a table with unread records"
+            f"{ranking}: every record in this table is judged irrelevant, so there is nothing to tag; use a table with "
+            "unread records"
         )
     table = Path(output) / "selected.parquet"
     write_records(table, [records[row] for row in rows])

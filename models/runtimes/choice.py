@@ -160,9 +160,9 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder than ``runtime``, or ``None`` if none is needed.
+        """Return a function that loads a more precise encoder than that of ``runtime``, or ``None`` if none is needed.
 
-        See ``finer`` in `Tagger`.
+        The tagger needs such an encoder in addition to an ``int8`` encoder; see ``finer`` in `Tagger`.
         """
         return cache(self._finer) if runtime == "int8" else None
 

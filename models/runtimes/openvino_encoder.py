@@ -177,8 +177,8 @@ def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, in
 
     OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, each
     length is rounded up to one of `_LENGTHS` padded lengths between consecutive powers of two (80 padded lengths up
-    to 256 tokens). All batches of one padded length have the same number of rows, except that the number of rows
-    of the last batch is a power of two.
+    to 256 tokens). All batches of one padded length have the same number of rows, except the last batch of all, whose
+    number of rows is a power of two.
 
     Parameters
     ----------

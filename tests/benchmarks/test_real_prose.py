@@ -103,7 +103,7 @@ def test_each_abstract_is_read_once_and_none_without_one(tmp_path: Path) -> None
 
 
 def test_missing_data_are_told(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="nowhere: no such folder; MECHTAG_BENCH names the folder"):
+    with pytest.raises(MechtagError, match="nowhere: no such folder; set MECHTAG_BENCH to the folder"):
         list(read_sets(tmp_path / "nowhere"))
 
 

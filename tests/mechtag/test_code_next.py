@@ -85,7 +85,7 @@ def test_without_any_code(review: Path) -> None:
     status, output, message = call("next", review / "tagged", "-n", 5, "-o", review / "next.csv", "--project", review)
     assert status == 0, message
     assert "Coded so far: 0 papers, 0 of them in this search of 12" in output
-    assert "No coded paper yet: Watering, Pests" in output
+    assert "Labels without a coded paper: Watering, Pests" in output
     assert "To code next: 5 papers (4 for labels with few examples, 1 drawn at random)" in output
     rows = table(review / "next.csv")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
@@ -101,7 +101,7 @@ def test_codes_of_the_project_count(review: Path) -> None:
     status, output, message = call("next", review / "tagged", "-n", 50, "-o", review / "next.csv", "--project", review)
     assert status == 0, message
     assert "Coded so far: 2 papers, 1 of them in this search of 12" in output
-    assert "No coded paper yet: Pests" in output
+    assert "Labels without a coded paper: Pests" in output
     rows = table(review / "next.csv")
     assert len(rows) == COUNT - 1
     assert "doi:10.5555/1" not in [row["record_id"] for row in rows]

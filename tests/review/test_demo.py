@@ -25,5 +25,5 @@ def test_the_example_can_be_screened_at_once(tmp_path: Path) -> None:
     with review.store.read() as connection:
         states = connection.execute(select(schema.need.c.state).where(schema.need.c.record == 1)).scalars().all()
     assert "settled" in states
-    with pytest.raises(MechtagError, match="this folder is a project"):
+    with pytest.raises(MechtagError, match="this folder is already a project"):
         create_demo(tmp_path / "demo")

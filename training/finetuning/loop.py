@@ -123,9 +123,9 @@ def tune(
     Parameters
     ----------
     states
-        States of the encoder's layers below the top layers.
+        Hidden states that the encoder's top layers receive as input.
     on_progress
-        Called with the number of epochs finished since the last call, including skipped ones.
+        Called with the number of epochs finished since the last call, including epochs loaded from a checkpoint.
     """
     encoder = states.encoder
     circumstances = {

@@ -36,7 +36,7 @@ class TuningCorpus:
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         See `Corpus.whole_targets`.
     papers : list of ndarray
-        Items: all units of each paper.
+        One item per paper, with all units of the paper.
     """
 
     states: list[Tensor]

@@ -1,4 +1,4 @@
-"""Train low-rank changes of an encoder's top layers, from hidden states of the layers below that are computed once."""
+"""Train low-rank changes of an encoder's top layers, whose input, the hidden states, is computed once per text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.models.encoder import HIGH, LOW, Arrays, TransformerEncoder, Vector
 
 
 class States:
-    """Hidden states of texts before the top layers of an encoder; each text passes through the layers below once.
+    """Hidden states that the top layers of an encoder receive as input; they are computed once per text.
 
     The states are kept in memory in half precision, which takes 2 bytes per element and token: 0.8 kB per token for
     an encoder with 384 elements.
@@ -24,7 +24,7 @@ class States:
     Parameters
     ----------
     layers
-        Number of top layers; at most all layers of the encoder are used.
+        Number of top layers. If the encoder has fewer layers, all its layers are top layers.
     """
 
     def __init__(self, encoder: TransformerEncoder, layers: int) -> None:
@@ -108,7 +108,7 @@ class TopLayers:
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the factors of the changes by those that `arrays` returned."""
+        """Replace the factors of the changes with factors that `arrays` returned."""
         with torch.no_grad():
             for name, factor in self.trained.items():
                 factor.copy_(torch.from_numpy(arrays[name]))

@@ -268,5 +268,5 @@ def test_the_published_table_is_that_of_the_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="no such folder; MECHTAG_BENCH names the folder"):
+    with pytest.raises(MechtagError, match="no such folder; set MECHTAG_BENCH to the folder"):
         files(tmp_path / "references")
