@@ -43,6 +43,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "reconcile_list": _LEADS,
     "conflict": _LEADS,
     "settle": _LEADS,
+    "preview_codes": _OWNER,
+    "take_codes": _OWNER,
     "reopen": _LEADS,
     "comment": _LEADS,
     "team": _EVERYBODY,

@@ -95,6 +95,19 @@ class Stamp:
     based_on: int | None = None
 
 
+@dataclass(frozen=True)
+class Settlement:
+    """The final code that an adjudicator gives for one label of a record; see `Acts.settle`."""
+
+    record: int
+    stage: str
+    label: str
+    value: int
+    reason: str | None = None
+    sentences: tuple[int, ...] = ()
+    sight: int | None = None
+
+
 _Given = ParamSpec("_Given")
 
 
@@ -388,24 +401,53 @@ class Acts:
             If there is nothing to settle, because nobody has judged the record, or if the code, the reason or a
             sentence is not possible.
         """
+        decision = Settlement(record, stage, label, value, reason, tuple(sentences))
+        return [self._settled(connection, decision, {"why": why})]
+
+    def settle_together(self, stamp: Stamp, decisions: Sequence[Settlement], why: str) -> int:
+        """Settle several records for the same reason; all are undone and redone together.
+
+        Raises
+        ------
+        Refused
+            If there are no decisions or no reason, or if one of the decisions is refused by `settle`. In this case,
+            nothing is settled.
+        """
+        if not decisions:
+            raise Refused("no record was chosen, so there is nothing to settle")
+        if not why.strip():
+            raise Refused("enter a reason of one line; the reason is saved with each final code")
+        with self.store.write() as connection:
+            if sent := self._sent(connection, stamp):
+                return sent
+            acts = list[int]()
+            for decision in decisions:
+                draft = self._settled(connection, decision, {"why": why, "group": stamp.client_id})
+                name = f"{stamp.client_id}/{len(acts)}" if acts else stamp.client_id
+                acts.append(self._write(connection, Stamp(stamp.coder, name, decision.sight), [draft]))
+            return acts[0]
+
+    def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
+        """Return the event that settles a label of a record, after checking that this is possible."""
+        record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)
         if stage == "code":
             self._require_label(label)
         elif label != self.codebook.relevance.key:
             raise Refused(f"screening has only the label {self.codebook.relevance.key}")
-        if value not in (0, 1):
+        if decision.value not in (0, 1):
             raise Refused("an adjudicator settles a label with yes or no")
-        self._check_reason(connection, reason)
+        self._check_reason(connection, decision.reason)
         self._require_record(connection, record)
         head, _ = family_of(connection, record)
-        numbers = self._check_sentences(self._require_record(connection, head), sentences)
+        numbers = self._check_sentences(self._require_record(connection, head), decision.sentences)
         state = self._state(connection, head, stage)
         if state is None:
             raise Refused("this record is not included, so there is nothing to settle", 409)
         if state == "open":
             raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
-        content = {"v": value, "why": why, "reason": reason, "sentences": numbers}
-        return [Draft("settle", head, stage, label, content)]
+        content = {"v": decision.value, "reason": decision.reason, "sentences": numbers, **more}
+        return Draft("settle", head, stage, label, content)
 
     @_once
     def reopen(
@@ -663,9 +705,7 @@ class Acts:
                 raise Refused("there is nothing to undo", 409)
             if act.kind == "setting" and json.loads(act.value)["key"] == "unblinded":
                 raise Refused("the end of blinding cannot be undone; what people have seen cannot be hidden again", 409)
-            self._refuse_if_rested_on(connection, act, stamp.coder)
-            self._write(connection, stamp, [Draft("undo", undoes=act.seq)])
-            return act.seq, act.record
+            return self._reverse(connection, stamp, "undo", act)
 
     def redo(self, stamp: Stamp) -> tuple[int, int | None]:
         """Redo the action that the person undid last; see `undo`.
@@ -682,9 +722,20 @@ class Acts:
             act = self._last_undone(connection, stamp.coder)
             if act is None:
                 raise Refused("there is nothing to redo", 409)
-            self._refuse_if_rested_on(connection, act, stamp.coder)
-            self._write(connection, stamp, [Draft("redo", undoes=act.seq)])
-            return act.seq, act.record
+            return self._reverse(connection, stamp, "redo", act)
+
+    def _reverse(self, connection: Connection, stamp: Stamp, kind: str, act: Any) -> tuple[int, int | None]:
+        """Undo or redo an action, with the actions that were done together with it; return its number and record."""
+        table = schema.event
+        group = json.loads(act.value).get("group")
+        acts = [act]
+        if group is not None:
+            same = (table.c.coder == act.coder, func.json_extract(table.c.value, "$.group") == group)
+            acts = list(connection.execute(select(table).where(*same, table.c.kind == act.kind).order_by(table.c.seq)))
+        for each in acts:
+            self._refuse_if_rested_on(connection, each, stamp.coder)
+        self._write(connection, stamp, [Draft(kind, undoes=each.seq) for each in acts])
+        return acts[0].seq, acts[0].record
 
     @staticmethod
     def _last_done(connection: Connection, coder: int) -> Any:

@@ -22,6 +22,7 @@ from mechtag.review.pages import (
     screen,
     settings,
     sign_in,
+    take,
     team,
 )
 
@@ -32,6 +33,7 @@ _SCREENS = (
     screen,
     code,
     reconcile,
+    take,
     activity,
     learn,
     accuracy,

@@ -35,6 +35,8 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
     if row.kind in _ABOUT_DUPLICATES:
         follow(visit)
         return "/duplicates"
+    if row.kind in ("settle", "reopen"):
+        return f"/reconcile/{row.stage}/{record}"
     if row.kind == "edit_record":
         ask_to_tag(visit)
         return f"/records/{record}"

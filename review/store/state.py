@@ -186,7 +186,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                     # The person first committed the record with this label open.
                     code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
                 codes[stage, voter, row.label or ""] = _coded(code, row)
-                if stage == "screen" or imported or ((stage, voter) in committed and row.label not in new):
+                if stage == "screen" or imported or (stage, voter) in committed:
                     committed[stage, voter] = row.seq
                     _commit(codes, stage, voter, new)
                 found.skips.pop((row.record, stage, row.coder), None)

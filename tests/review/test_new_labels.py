@@ -134,6 +134,7 @@ def test_who_leaves_it_open_or_leaves_the_review_is_not_asked_again(review: Work
     review.acts.change_account(Stamp(1), bob, state="left")
     # Ann gave a code for the second paper, which Bob, who is gone, will never give: the adjudicator decides.
     assert "Coding conflicts (1)" in texts(owner.get("/reconcile"))
+    assert "still to be coded" not in owner.get("/codebook")
     review.acts.change_account(Stamp(1), bob, state="active")
     assert "Coding conflicts (0)" in texts(owner.get("/reconcile"))
     assert "2 papers that you coded" in texts(Browser(review, bob).get("/"))

@@ -1,0 +1,139 @@
+"""Settle several conflicts at once with the codes of one person, after a look at who said what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused, Settlement, utc_now
+from mechtag.review.sight import Vote, read_votes, show_to_adjudicator
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
+from mechtag.review.store.conflicts import LISTS, PAGE, Selection, count_selected, select_page
+from mechtag.review.store.records import Entry, read_entries
+from mechtag.review.visit import Visit, route
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record with the codes that people gave for one label.
+
+    Attributes
+    ----------
+    taken
+        The code to take, or ``None`` if the chosen person has not said yes or no.
+    """
+
+    entry: Entry
+    votes: tuple[Vote, ...]
+    taken: Vote | None
+
+
+def preview(visit: Visit) -> Response:
+    """Show who said what about the chosen records, before the codes of one person are taken."""
+    chosen, records = _chosen(visit)
+    stage, _ = LISTS[chosen.name]
+    with visit.workspace.store.write() as connection:
+        if visit.text("all"):
+            records = [record for record, _ in select_page(connection, chosen)]
+        rows = _rows(connection, visit, chosen, records)
+        for row in rows:
+            show_to_adjudicator(connection, row.entry, visit.person.id, stage, at=utc_now(), votes_shown=True)
+        names = names_of(connection)
+        if chosen.coder not in names:
+            raise Refused("there is no such person in this review", 404)
+        number = count_selected(connection, chosen)
+    if not rows:
+        raise Refused("no record was chosen in which this label is to be settled; tick records, or choose all", 422)
+    return visit.page(
+        "take.html",
+        chosen=chosen,
+        stage=stage,
+        rows=[row for row in rows if row.taken is not None],
+        left_out=[row for row in rows if row.taken is None],
+        taken_from=names[chosen.coder],
+        label=visit.workspace.codebook.names[chosen.label or visit.workspace.codebook.relevance.key],
+        number=number,
+        size=PAGE,
+    )
+
+
+def take(visit: Visit) -> Response:
+    """Settle the records of the preview with the codes of one person."""
+    chosen, records = _chosen(visit)
+    stage, _ = LISTS[chosen.name]
+    workspace = visit.workspace
+    label = chosen.label or workspace.codebook.relevance.key
+    with workspace.store.read() as connection:
+        rows = _rows(connection, visit, chosen, records)
+        sights = {row.entry.id: _sight(connection, row.entry.id, visit.person.id, stage) for row in rows}
+    decisions = [
+        Settlement(
+            row.entry.id,
+            stage,
+            label,
+            int(row.taken.value or 0),
+            reason=row.taken.reason,
+            sentences=row.taken.sentences if row.taken.value and row.taken.record == row.entry.id else (),
+            sight=sights[row.entry.id],
+        )
+        for row in rows
+        if row.taken is not None
+    ]
+    workspace.acts.settle_together(visit.stamp(), decisions, visit.text("why").strip())
+    return visit.go(f"/reconcile/{chosen.name}")
+
+
+def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
+    """Return the list that the form is about, with the person and the label, and the records that were ticked."""
+    name = str(visit.path["list"])
+    if name not in LISTS:
+        raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
+    coder = visit.number("coder")
+    if coder is None:
+        raise Refused("choose the person whose codes are taken")
+    label = visit.text("label") or None
+    if LISTS[name][0] == "screen":
+        label = None
+    elif label not in visit.workspace.codebook.keys:
+        raise Refused("choose the label to settle")
+    return Selection(name, label, coder), list(visit.numbers("record"))[:PAGE]
+
+
+def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
+    """Return those of the records that are still in the list, with the votes."""
+    stage, _ = LISTS[chosen.name]
+    label = chosen.label or visit.workspace.codebook.relevance.key
+    within = {record for record, _ in select_page(connection, chosen, limit=count_selected(connection, chosen))}
+    found = []
+    for entry in read_entries(connection, [record for record in records if record in within]):
+        votes = tuple(vote for vote in read_votes(connection, entry.id, stage) if vote.label == label)
+        own = [vote for vote in votes if vote.coder == chosen.coder]
+        clear = len({vote.value for vote in own}) == 1 and own[0].value is not None
+        # The sentences of a joined record are those of a different abstract.
+        own.sort(key=lambda vote: vote.record != entry.id)
+        found.append(Row(entry, votes, own[0] if clear else None))
+    return found
+
+
+def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
+    """Return the number of the row of table ``sight`` that says that a person saw who said what about a record."""
+    table = schema.sight
+    found = connection.execute(
+        select(table.c.id)
+        .where(table.c.record == record, table.c.coder == coder, table.c.stage == stage, table.c.others_shown == 1)
+        .order_by(table.c.id.desc())
+        .limit(1)
+    ).scalar()
+    if found is None:
+        raise Refused("look at who said what before you take the codes of one person", 409)
+    return int(found)
+
+
+ROUTES = [
+    route("/reconcile/{list}/preview", "preview_codes", preview, ("POST",)),
+    route("/reconcile/{list}/take", "take_codes", take, ("POST",)),
+]
