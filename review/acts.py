@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 import mechtag
 from mechtag.core.codebook import Codebook
@@ -118,7 +119,7 @@ def _once(
 
     @wraps(act)
     def write(acts: Acts, stamp: Stamp, /, *args: _Given.args, **named: _Given.kwargs) -> int:
-        with acts.store.write() as connection:
+        with acts._transaction() as connection:
             if sent := acts._sent(connection, stamp):
                 return sent
             return acts._write(connection, stamp, act(acts, connection, stamp, *args, **named))
@@ -137,11 +138,18 @@ class Acts:
         The codebook in use.
     now
         Function that returns the time.
+    within
+        Open transaction in which the actions are written; by default, each action is a transaction of its own.
     """
 
     store: Store
     codebook: Codebook
     now: Callable[[], str] = utc_now
+    within: Connection | None = None
+
+    def in_transaction(self, connection: Connection) -> Acts:
+        """Return the same actions, written in a transaction that the caller opened and commits."""
+        return replace(self, within=connection)
 
     # Screening and coding --------------------------------------------------------------------------------------------
 
@@ -697,7 +705,7 @@ class Acts:
         Refused
             If there is nothing to undo, or somebody else's later work depends on the action.
         """
-        with self.store.write() as connection:
+        with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
                 return known
             act = self._last_done(connection, stamp.coder)
@@ -716,7 +724,7 @@ class Acts:
             If the person's last action was not an undo or redo, or somebody else's later work on the record depends on
             it.
         """
-        with self.store.write() as connection:
+        with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
                 return known
             act = self._last_undone(connection, stamp.coder)
@@ -802,6 +810,14 @@ class Acts:
             )
 
     # Checks ----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self.within is not None:
+            yield self.within
+        else:
+            with self.store.write() as connection:
+                yield connection
 
     def _write(self, connection: Connection, stamp: Stamp, drafts: Sequence[Draft]) -> int:
         act = Act(
@@ -930,13 +946,23 @@ class Acts:
                 )
 
 
+def _last_judged() -> Select[int]:
+    table, act = schema.event, schema.event.alias()
+    judged = table.c.kind.in_(_JUDGING) & (table.c.stage == bindparam("stage"))
+    # An act that judges begins with an event that judges or answers a suggestion.
+    undid = exists().where(
+        act.c.seq == table.c.undoes, act.c.stage == bindparam("stage"), act.c.kind.in_((*_JUDGING, "answer"))
+    )
+    # The sum keeps SQLite from walking through all events of the person instead of those of the record.
+    coder = table.c.coder + 0 == bindparam("coder")
+    return select(func.max(table.c.seq)).where(table.c.record == bindparam("record"), coder, judged | undid)
+
+
+# Built once, because building the query takes longer than running it.
+_LAST_JUDGED = _last_judged()
+
+
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
     """Return the number of the last event in which a person judged a record or undid this; 0 if there is none."""
-    table, act = schema.event, schema.event.alias()
-    judged = table.c.kind.in_(_JUDGING) & (table.c.stage == stage)
-    # An act that judges begins with an event that judges or answers a suggestion.
-    undid = exists().where(act.c.seq == table.c.undoes, act.c.stage == stage, act.c.kind.in_((*_JUDGING, "answer")))
-    found = connection.execute(
-        select(func.max(table.c.seq)).where(table.c.record == record, table.c.coder == coder, judged | undid)
-    ).scalar_one()
+    found = connection.execute(_LAST_JUDGED, {"coder": coder, "record": record, "stage": stage}).scalar_one()
     return int(found or 0)

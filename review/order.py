@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     Select,
+    Text,
+    bindparam,
     delete,
     exists,
     func,
     insert,
-    literal,
     or_,
     select,
     update,
@@ -94,7 +96,6 @@ def next_record(
     coder: int,
     stage: str,
     *,
-    besides: Sequence[int] = (),
     clock: Callable[[], float] = time.time,
 ) -> int | None:
     """Lease and return the record that a person should read next, or ``None`` if none is available now.
@@ -102,11 +103,6 @@ def next_record(
     A record is available if it needs a further judgement, this person has not judged it, and fewer people have leased
     it than judgements are missing. Records that the person put aside come last, in the order in which they were put
     aside.
-
-    Parameters
-    ----------
-    besides
-        Records to skip, such as the record on the screen.
     """
     now = clock()
     connection.execute(delete(schema.lease).where(schema.lease.c.until < now))
@@ -121,12 +117,14 @@ def next_record(
     mine = (place.c.coder == coder) & (place.c.stage == stage)
     known = connection.execute(select(place.c.ranking, place.c.position).where(mine)).one_or_none()
     start = known.position if known is not None and known.ranking == ranking else 0
-    found = _walk(connection, coder, stage, ranking, start, besides, now)
+    wanted = read_plan(connection).coders(stage)
+    asked = {"coder": coder, "stage": stage, "ranking": ranking, "wanted": wanted, "now": now}
+    found = _walk(connection, asked, start)
     if found is None and start:
         # Records before the place may be free again: leases end, acts are undone, records are sent back.
-        found = _walk(connection, coder, stage, ranking, 0, besides, now)
+        found = _walk(connection, asked, 0)
     if found is None:
-        record = _put_aside(connection, coder, stage, ranking, besides, now)
+        record = connection.execute(_PUT_ASIDE, asked).scalar()
         if record is not None:
             renew_lease(connection, record, coder, stage, clock=clock)
         return record
@@ -157,44 +155,7 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
     connection.execute(delete(table).where(table.c.record == record, table.c.coder == coder, table.c.stage == stage))
 
 
-def _free(
-    connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
-) -> Select[tuple[int, int]]:
-    """Return a query for the records of a ranking that are free for a person, with their positions."""
-    queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
-    wanted = read_plan(connection).coders(stage)
-    gone = exists().where(schema.joined.c.record == queue.c.record)
-    # A reader who has judged the record counts among those that it has, and one who left will not read it.
-    readers = (
-        select(func.count())
-        .select_from(lease.join(account, account.c.id == lease.c.coder))
-        .where(
-            lease.c.record == queue.c.record,
-            lease.c.stage == stage,
-            lease.c.coder != coder,
-            lease.c.until >= now,
-            account.c.state == "active",
-            ~_has_judged(lease.c.coder, stage, lease.c.record),
-        )
-        .correlate(queue)
-        .scalar_subquery()
-    )
-    # At the second stage, a record without a row in ``need`` is not wanted.
-    return (
-        select(queue.c.record, queue.c.position)
-        .join(need, (need.c.record == queue.c.record) & (need.c.stage == stage))
-        .where(
-            queue.c.ranking == ranking,
-            queue.c.record.not_in(list(besides)),
-            need.c.state.in_(("open", "waiting")),
-            need.c.have + readers < wanted,
-            ~_has_judged(literal(coder), stage, queue.c.record),
-            ~gone,
-        )
-    )
-
-
-def _has_judged(coder: ColumnElement[int], stage: str, record: Column[int]) -> ColumnElement[bool]:
+def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Column[int]) -> ColumnElement[bool]:
     """Return the SQL condition that a person has judged a record, or a record that was joined to it."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
@@ -210,36 +171,71 @@ def _has_judged(coder: ColumnElement[int], stage: str, record: Column[int]) -> C
     return or_(itself, copy)
 
 
-def _walk(
-    connection: Connection, coder: int, stage: str, ranking: int, start: int, besides: Sequence[int], now: float
-) -> tuple[int, int] | None:
+def _free() -> Select[int, int]:
+    """Return a query for the records of a ranking that are free for a person, with their positions."""
+    queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
+    coder, stage = bindparam("coder", type_=Integer), bindparam("stage", type_=Text)
+    gone = exists().where(schema.joined.c.record == queue.c.record)
+    # A reader who has judged the record counts among those that it has, and one who left will not read it.
+    readers = (
+        select(func.count())
+        .select_from(lease.join(account, account.c.id == lease.c.coder))
+        .where(
+            lease.c.record == queue.c.record,
+            lease.c.stage == stage,
+            lease.c.coder != coder,
+            lease.c.until >= bindparam("now"),
+            account.c.state == "active",
+            ~_has_judged(lease.c.coder, stage, lease.c.record),
+        )
+        .correlate(queue)
+        .scalar_subquery()
+    )
+    # At the second stage, a record without a row in ``need`` is not wanted.
+    return (
+        select(queue.c.record, queue.c.position)
+        .join(need, (need.c.record == queue.c.record) & (need.c.stage == stage))
+        .where(
+            queue.c.ranking == bindparam("ranking"),
+            need.c.state.in_(("open", "waiting")),
+            need.c.have + readers < bindparam("wanted"),
+            ~_has_judged(coder, stage, queue.c.record),
+            ~gone,
+        )
+        .limit(1)
+    )
+
+
+# Queries are built once, because building them takes longer than running them.
+_SKIP = schema.skip
+_IS_PUT_ASIDE = exists().where(
+    _SKIP.c.record == schema.queue.c.record,
+    _SKIP.c.stage == bindparam("stage"),
+    _SKIP.c.coder == bindparam("coder"),
+)
+_NEXT = (
+    _free()
+    .where(~_IS_PUT_ASIDE, schema.queue.c.position.between(bindparam("start"), bindparam("end")))
+    .order_by(schema.queue.c.position)
+)
+_PUT_ASIDE = (
+    _free()
+    .join(_SKIP, _SKIP.c.record == schema.queue.c.record)
+    .where(_SKIP.c.stage == bindparam("stage"), _SKIP.c.coder == bindparam("coder"))
+    .order_by(_SKIP.c.event)
+)
+
+
+def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
     """Return the first record that is free for a person, at or after a position in a ranking, and its position."""
-    queue, skip = schema.queue, schema.skip
-    put_aside = exists().where(skip.c.record == queue.c.record, skip.c.stage == stage, skip.c.coder == coder)
-    free = _free(connection, coder, stage, ranking, besides, now).where(~put_aside)
-    last = connection.execute(select(func.max(queue.c.position)).where(queue.c.ranking == ranking)).scalar()
-    while last is not None and start <= last:
-        row = connection.execute(
-            free.where(queue.c.position >= start, queue.c.position < start + _WINDOW)
-            .order_by(queue.c.position)
-            .limit(1)
-        ).first()
+    queue = schema.queue
+    last = None
+    while last is None or start <= last:
+        row = connection.execute(_NEXT, {**values, "start": start, "end": start + _WINDOW - 1}).first()
         if row is not None:
             return int(row.record), int(row.position)
+        if last is None:
+            positions = select(func.max(queue.c.position)).where(queue.c.ranking == values["ranking"])
+            last = connection.execute(positions).scalar() or 0
         start += _WINDOW
     return None
-
-
-def _put_aside(
-    connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
-) -> int | None:
-    """Return the earliest record that a person put aside and that is free."""
-    skip = schema.skip
-    row = connection.execute(
-        _free(connection, coder, stage, ranking, besides, now)
-        .join(skip, skip.c.record == schema.queue.c.record)
-        .where(skip.c.stage == stage, skip.c.coder == coder)
-        .order_by(skip.c.event)
-        .limit(1)
-    ).first()
-    return None if row is None else int(row.record)

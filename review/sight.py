@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
@@ -107,6 +107,7 @@ def show(
     visible = mode == "assisted" or (mode == "after" and committed)
     known = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
     suggestions = {label: row for label, row in known.items() if label in labels}
+    before = _rows_before(connection, entry.id, coder, stage)
     votes = read_votes(connection, entry.id, stage) if plan.unblinded else ()
     others = tuple(vote for vote in votes if vote.coder != coder)
     shown = {label: (row.decision, row.probability, row.sentences) for label, row in suggestions.items()}
@@ -117,27 +118,28 @@ def show(
         "mode": mode,
         "model_id": model_id if suggestions else None,
         # What was seen once cannot be unseen: later codes count as given with the suggestion in view.
-        "suggestions_shown": int(bool(suggestions) or _has_seen(connection, entry.id, coder, stage, labels)),
+        "suggestions_shown": int(bool(suggestions) or _has_seen(before, labels)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
         "text_sha256": text_digest(entry),
         "suggested": json.dumps(shown) if shown else None,
     }
-    return Sight(_row_of(connection, values, at), mode, audited, suggestions, others)
+    if before and all(before[-1]._mapping[name] == value for name, value in values.items()):
+        number = int(before[-1].id)
+    else:
+        table = schema.sight
+        number = int(connection.execute(insert(table).values(**values, at=at).returning(table.c.id)).scalar_one())
+    return Sight(number, mode, audited, suggestions, others)
 
 
-def _row_of(connection: Connection, values: Mapping[str, object], at: str) -> int:
-    """Return the number of the person's last row for a record if it has the given values, or else of a new row."""
+def _rows_before(connection: Connection, record: int, coder: int, stage: str) -> Sequence[Any]:
+    """Return what a person has been shown of a record at a stage so far, in order."""
     table = schema.sight
-    last = connection.execute(
+    return connection.execute(
         select(table)
-        .where(table.c.record == values["record"], table.c.coder == values["coder"], table.c.stage == values["stage"])
-        .order_by(table.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is not None and all(last._mapping[name] == value for name, value in values.items()):
-        return int(last.id)
-    return int(connection.execute(insert(table).values(**values, at=at).returning(table.c.id)).scalar_one())
+        .where(table.c.record == record, table.c.coder == coder, table.c.stage == stage)
+        .order_by(table.c.id)
+    ).all()
 
 
 def show_to_adjudicator(
@@ -223,18 +225,10 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
     return committed is not None and not (stage == "code" and owed_labels(connection, coder, record))
 
 
-def _has_seen(connection: Connection, record: int, coder: int, stage: str, labels: Collection[str]) -> bool:
+def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
     """Return whether a person has ever been shown a suggestion for one of some labels of a record."""
-    table = schema.sight
-    shown = connection.execute(
-        select(table.c.suggested).where(
-            table.c.record == record,
-            table.c.coder == coder,
-            table.c.stage == stage,
-            table.c.suggested.is_not(None),
-        )
-    ).scalars()
-    return any(not json.loads(suggested).keys().isdisjoint(labels) for suggested in shown)
+    shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
+    return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
 
 def read_suggestions(connection: Connection, record: int, model_id: str) -> dict[str, Suggestion]:

@@ -50,16 +50,15 @@ class Visit:
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Return a rendered page with the header and footer of all pages."""
         with self.workspace.store.read() as connection:
-            key_set = read_fact(connection, key_set_of(self.person.id)) or "default"
-        shared = {
-            "person": self.person,
-            "name": self.workspace.name,
-            "here": self.request.url.path,
-            "working": now_working(self.workspace),
-            "keys": PageKeys(key_set),
-            # Under this name the browser keeps decisions that could not be sent.
-            "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
-        }
+            shared = {
+                "person": self.person,
+                "name": self.workspace.name_in(connection),
+                "here": self.request.url.path,
+                "working": now_working(connection),
+                "keys": PageKeys(read_fact(connection, key_set_of(self.person.id)) or "default"),
+                # Under this name the browser keeps decisions that could not be sent.
+                "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
+            }
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:

@@ -72,7 +72,11 @@ class Workspace:
     def name(self) -> str:
         """Return the name of the review: the chosen name, or else the name of the folder."""
         with self.store.read() as connection:
-            return str(read_fact(connection, "name") or self.project.root.resolve().name)
+            return self.name_in(connection)
+
+    def name_in(self, connection: Connection) -> str:
+        """Return `name`, read in a transaction that is already open."""
+        return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
     @property
     def seed(self) -> int:
@@ -148,16 +152,15 @@ WAITING = {
 }
 
 
-def now_working(workspace: Workspace) -> Working | None:
+def now_working(connection: Connection) -> Working | None:
     """Return the current job of the worker or else the next job, or ``None`` if no job is waiting."""
     table = schema.job
-    with workspace.store.read() as connection:
-        row = connection.execute(
-            select(table)
-            .where(table.c.state.in_(("running", "waiting")))
-            .order_by(table.c.state == "waiting", table.c.id)
-            .limit(1)
-        ).first()
+    row = connection.execute(
+        select(table)
+        .where(table.c.state.in_(("running", "waiting")))
+        .order_by(table.c.state == "waiting", table.c.id)
+        .limit(1)
+    ).first()
     return None if row is None else working(row)
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from mechtag.core.codebook import Label
 from mechtag.review import order
-from mechtag.review.acts import Outdated, Refused, Stamp, last_judged, utc_now
+from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
@@ -80,12 +80,16 @@ class Line:
 def code(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
-    return _show(visit, record, visit.query.get("label", ""), new=new)
+    with visit.workspace.store.write() as connection:
+        shown = _see(connection, visit, record, visit.query.get("label", ""), new=new)
+    return _page(visit, shown)
 
 
 def new_labels(visit: Visit) -> Response:
     """Show the next record that the person finished before a label was added to the codebook."""
-    return _show(visit, None, "", new=True)
+    with visit.workspace.store.write() as connection:
+        shown = _see(connection, visit, None, "", new=True)
+    return _page(visit, shown)
 
 
 def answer(visit: Visit) -> Response:
@@ -93,16 +97,16 @@ def answer(visit: Visit) -> Response:
     label, record = visit.text("label"), visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
 
-    def write(stamp: Stamp) -> None:
-        mine = _card(visit, record, label)
+    def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
+        mine = _card(connection, visit, record, label)
         given = visit.text("answer")
         if "answer" in visit.form and (mine.answer != given or "sentences_too" not in visit.form):
-            visit.workspace.acts.code(stamp, record, label, value, refer=refer)
+            acts.code(stamp, record, label, value, refer=refer)
             stamp = replace(stamp, client_id=str(uuid5(NAMESPACE_URL, stamp.client_id)), based_on=None)
         if "sentences_too" in visit.form:
             marked = visit.numbers("sentence")
             if marked != mine.sentences:
-                visit.workspace.acts.mark(stamp, record, label, marked, complete=mine.complete)
+                acts.mark(stamp, record, label, marked, complete=mine.complete)
 
     return _write(visit, write, f"{ANSWER_NAMES.get(visit.text('answer'), 'no answer')}")
 
@@ -112,12 +116,12 @@ def mark(visit: Visit) -> Response:
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     said = []
 
-    def write(stamp: Stamp) -> None:
+    def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
         if sentence is None:
             raise Refused("choose a sentence")
-        mine = _card(visit, record, label)
+        mine = _card(connection, visit, record, label)
         marked = set(mine.sentences) ^ {sentence}
-        visit.workspace.acts.mark(stamp, record, label, sorted(marked), complete=mine.complete)
+        acts.mark(stamp, record, label, sorted(marked), complete=mine.complete)
         said.append(f"sentence {sentence + 1} {'marked' if sentence in marked else 'not marked any more'}")
 
     return _write(visit, write, said)
@@ -127,20 +131,18 @@ def rest(visit: Visit) -> Response:
     """Save the answer no for the labels that the form lists."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
-    return _write(
-        visit, lambda stamp: visit.workspace.acts.rest_no(stamp, record, labels), "remaining labels answered no"
-    )
+    return _write(visit, lambda _, acts, stamp: acts.rest_no(stamp, record, labels), "remaining labels answered no")
 
 
 def suggestion(visit: Visit) -> Response:
     """Save the answer to a suggestion."""
     label, record = visit.text("label"), visit.number("record") or 0
 
-    def write(stamp: Stamp) -> None:
-        mine = _card(visit, record, label)
+    def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
+        mine = _card(connection, visit, record, label)
         taken = visit.numbers("sentence") if visit.text("answer") == "accept" else ()
         sentences = sorted({*mine.sentences, *taken})
-        visit.workspace.acts.answer(stamp, record, label, visit.text("answer"), sentences)
+        acts.answer(stamp, record, label, visit.text("answer"), sentences)
 
     return _write(visit, write, "answer to the suggestion saved")
 
@@ -148,25 +150,23 @@ def suggestion(visit: Visit) -> Response:
 def done(visit: Visit) -> Response:
     """Finish the record; then go to the next record or, in the mode ``after``, show the suggestions."""
     record = visit.number("record") or 0
-    with visit.workspace.store.read() as connection:
-        cards = _cards(connection, visit, record)
-    missing = [card for card in cards if not card.answer]
-    if missing and "open_labels" not in visit.form:
-        return visit.show_again(_show(visit, record, missing[0].label.key, missing=missing), f"/code?record={record}")
-    try:
-        every = visit.text("all_sentences") == "1"
-        visit.workspace.acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
-    except Outdated:
-        return _conflict(visit, record)
     with visit.workspace.store.write() as connection:
+        missing = [card for card in _cards(connection, visit, record) if not card.answer]
+        if missing and "open_labels" not in visit.form:
+            unfinished = _see(connection, visit, record, missing[0].label.key)
+            return visit.show_again(_page(visit, unfinished, missing=missing), f"/code?record={record}")
+        every = visit.text("all_sentences") == "1"
+        acts = visit.workspace.acts.in_transaction(connection)
+        try:
+            acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
+        except Outdated:
+            return _conflict(connection, visit, record)
         order.release(connection, record, visit.person.id, STAGE)
-    with visit.workspace.store.read() as connection:
-        shows = _shows_suggestions_after(connection, visit, record)
-    new = bool(visit.text("new"))
-    address = f"/code?record={record}{'&new=1' if new else ''}" if shows else _following(new)
-    if not visit.by_script:
-        return visit.go(address)
-    return visit.show_again(_show(visit, record if shows else None, "", "Coded", new=new), address)
+        again = _shows_suggestions_after(connection, visit, record)
+        new = bool(visit.text("new"))
+        address = f"/code?record={record}{'&new=1' if new else ''}" if again else _following(new)
+        shown = _see(connection, visit, record if again else None, "", new=new) if visit.by_script else None
+    return visit.go(address) if shown is None else visit.show_again(_page(visit, shown, "Coded"), address)
 
 
 def _following(new: bool) -> str:
@@ -177,36 +177,38 @@ def _following(new: bool) -> str:
 def skip(visit: Visit) -> Response:
     """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
-    visit.workspace.acts.skip(visit.stamp(), record, STAGE)
     with visit.workspace.store.write() as connection:
+        visit.workspace.acts.in_transaction(connection).skip(visit.stamp(), record, STAGE)
         order.release(connection, record, visit.person.id, STAGE)
-    new = bool(visit.text("new"))
-    if not visit.by_script:
+        new = bool(visit.text("new"))
+        shown = _see(connection, visit, None, "", new=new) if visit.by_script else None
+    if shown is None:
         return visit.go(_following(new))
-    return visit.show_again(_show(visit, None, "", "Put aside for later", new=new), _following(new))
+    return visit.show_again(_page(visit, shown, "Put aside for later"), _following(new))
 
 
-def _write(visit: Visit, write: Callable[[Stamp], object], said: str | Sequence[str]) -> Response:
+def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the content of a form, and show the record again; if the form is outdated, show both versions."""
     record, label = visit.number("record") or 0, visit.text("label")
-    try:
-        write(visit.stamp())
-    except Outdated:
-        return _conflict(visit, record)
+    with visit.workspace.store.write() as connection:
+        try:
+            write(connection, visit.workspace.acts.in_transaction(connection), visit.stamp())
+        except Outdated:
+            return _conflict(connection, visit, record)
+        shown = _see(connection, visit, record, label) if visit.by_script else None
     address = (
         f"/code?record={record}&label={label}" if label in visit.workspace.codebook.keys else f"/code?record={record}"
     )
-    if not visit.by_script:
+    if shown is None:
         return visit.go(f"{address}#label-{label}" if label else address)
     names = visit.workspace.codebook.names
     text = said if isinstance(said, str) else "; ".join(said)
-    return visit.show_again(_show(visit, record, label, f"{names[label]}: {text}" if label in names else text), address)
+    return visit.show_again(_page(visit, shown, f"{names[label]}: {text}" if label in names else text), address)
 
 
-def _conflict(visit: Visit, record: int) -> Response:
-    with visit.workspace.store.read() as connection:
-        cards = _cards(connection, visit, record)
-        based_on = last_judged(connection, visit.person.id, record, STAGE)
+def _conflict(connection: Connection, visit: Visit, record: int) -> Response:
+    cards = _cards(connection, visit, record)
+    based_on = last_judged(connection, visit.person.id, record, STAGE)
     saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
     name = mine.label.name if mine is not None else ""
@@ -245,9 +247,8 @@ def _letters(labels: Sequence[Label]) -> list[str]:
     return found
 
 
-def _card(visit: Visit, record: int, label: str) -> Card:
-    with visit.workspace.store.read() as connection:
-        cards = {card.label.key: card for card in _cards(connection, visit, record)}
+def _card(connection: Connection, visit: Visit, record: int, label: str) -> Card:
+    cards = {card.label.key: card for card in _cards(connection, visit, record)}
     if label not in cards:
         raise Refused(f"the codebook has no label '{label}'; load the page again")
     return cards[label]
@@ -285,8 +286,8 @@ def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
 def _replied(connection: Connection, record: int, coder: int) -> set[str]:
     """Return the labels for which a person has answered the suggestion."""
     table = schema.event
-    events = read_events(connection, table.c.record == record, table.c.coder == coder)
-    return {event.label or "" for event in alive(events) if event.kind == "answer"}
+    events = alive(read_events(connection, table.c.record == record))
+    return {event.label or "" for event in events if event.kind == "answer" and event.coder == coder}
 
 
 def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) -> bool:
@@ -296,58 +297,51 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
     return any(key in known for key in visit.workspace.codebook.keys)
 
 
-def _show(
-    visit: Visit,
-    number: int | None,
-    label: str,
-    said: str = "",
-    missing: Sequence[Card] = (),
-    *,
-    new: bool = False,
-) -> Response:
+def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
+    """Return the values that show a record or else the next record, and note that it is shown.
+
+    If there is no record, the key ``entry`` is missing.
+    """
     workspace, coder = visit.workspace, visit.person.id
-    with workspace.store.write() as connection:
-        if number is None and new:
-            number = next_owed(connection, coder)
-        if number is None:
-            number = order.next_record(connection, coder, STAGE)
-        entry = read_entry(connection, number) if number is not None else None
-        counts = {
-            "judged": count_judged(connection, coder, STAGE),
-            "left": count_waiting(connection, coder, STAGE),
-            "owed": count_owed(connection, coder),
-        }
-        if entry is None:
-            skipped = connection.execute(
-                select(schema.record.c.id, schema.record.c.title)
-                .join(schema.skip, schema.skip.c.record == schema.record.c.id)
-                .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
-            ).all()
-            return visit.page("code_done.html", said=said, skipped=skipped, **counts)
-        asks_new = bool(_asked_anew(connection, visit, entry.id))
-        cards = _cards(connection, visit, entry.id)
-        keys = [card.label.key for card in cards]
-        _require_wanted(connection, entry, cards)
-        sight = show(
-            connection,
-            entry,
-            coder,
-            STAGE,
-            labels=keys,
-            at=utc_now(),
-            model_id=read_fact(connection, "model_id"),
-            seed=workspace.seed,
-        )
-        committed = has_committed(connection, entry.id, coder, STAGE)
-        if not committed and not asks_new:
-            order.renew_lease(connection, entry.id, coder, STAGE)
-        replied = _replied(connection, entry.id, coder)
-        based_on = last_judged(connection, coder, entry.id, STAGE)
-        model = read_fact(connection, "model")
-        note = schema.note
-        notes = connection.execute(
-            select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
+    if number is None and new:
+        number = next_owed(connection, coder)
+    if number is None:
+        number = order.next_record(connection, coder, STAGE)
+    entry = read_entry(connection, number) if number is not None else None
+    counts = {
+        "judged": count_judged(connection, coder, STAGE),
+        "left": count_waiting(connection, coder, STAGE),
+        "owed": count_owed(connection, coder),
+    }
+    if entry is None:
+        skipped = connection.execute(
+            select(schema.record.c.id, schema.record.c.title)
+            .join(schema.skip, schema.skip.c.record == schema.record.c.id)
+            .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
         ).all()
+        return counts | {"skipped": skipped}
+    asks_new = bool(_asked_anew(connection, visit, entry.id))
+    cards = _cards(connection, visit, entry.id)
+    keys = [card.label.key for card in cards]
+    _require_wanted(connection, entry, cards)
+    sight = show(
+        connection,
+        entry,
+        coder,
+        STAGE,
+        labels=keys,
+        at=utc_now(),
+        model_id=read_fact(connection, "model_id"),
+        seed=workspace.seed,
+    )
+    committed = has_committed(connection, entry.id, coder, STAGE)
+    if not committed and not asks_new:
+        order.renew_lease(connection, entry.id, coder, STAGE)
+    replied = _replied(connection, entry.id, coder)
+    note = schema.note
+    notes = connection.execute(
+        select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
+    )
     cards = [
         replace(
             card,
@@ -358,26 +352,27 @@ def _show(
         for card in cards
     ]
     chosen = label if label in keys else next((card.label.key for card in cards if not card.answer), keys[0])
-    return visit.page(
-        "code.html",
-        entry=entry,
-        cards=cards,
-        lines=_lines(entry, cards),
-        chosen=chosen,
-        missing=missing,
-        open_cards=[card for card in cards if not card.answer],
-        sight=sight,
-        model=model,
-        committed=committed,
-        asks_new=asks_new,
-        new=new or asks_new,
-        following=_following(new),
-        based_on=based_on,
-        notes={audience: text for audience, text in notes},
-        answers=ANSWER_NAMES,
-        said=said,
-        **counts,
-    )
+    return counts | {
+        "entry": entry,
+        "cards": cards,
+        "lines": _lines(entry, cards),
+        "chosen": chosen,
+        "open_cards": [card for card in cards if not card.answer],
+        "sight": sight,
+        "model": read_fact(connection, "model"),
+        "committed": committed,
+        "asks_new": asks_new,
+        "new": new or asks_new,
+        "following": _following(new),
+        "based_on": last_judged(connection, coder, entry.id, STAGE),
+        "notes": {audience: text for audience, text in notes},
+    }
+
+
+def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence[Card] = ()) -> Response:
+    if "entry" not in shown:
+        return visit.page("code_done.html", said=said, **shown)
+    return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, **shown)
 
 
 def _require_wanted(connection: Connection, entry: Entry, cards: Sequence[Card]) -> None:

@@ -36,7 +36,9 @@ def jobs(visit: Visit) -> Response:
 
 def now(visit: Visit) -> Response:
     """Return the line in the header that says what the worker does."""
-    return HTMLResponse(render("working.html", working=now_working(visit.workspace)))
+    with visit.workspace.store.read() as connection:
+        current = now_working(connection)
+    return HTMLResponse(render("working.html", working=current))
 
 
 def progress(visit: Visit) -> Response:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review import order
-from mechtag.review.acts import Outdated, last_judged, utc_now
+from mechtag.review.acts import Acts, Outdated, last_judged, utc_now
 from mechtag.review.history import name_decision
 from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
@@ -30,34 +31,45 @@ _ANSWERS: dict[str, tuple[int | None, bool]] = {"include": (1, False), "exclude"
 
 def screen(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
-    return _show(visit, whole_number(visit.query.get("record", "")))
+    with visit.workspace.store.write() as connection:
+        shown = _see(connection, visit, whole_number(visit.query.get("record", "")))
+    return _page(visit, shown)
 
 
 def decide(visit: Visit) -> Response:
     """Save a decision, and show the next record."""
     record = visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
+
+    def write(acts: Acts) -> None:
+        acts.decide(visit.stamp(), record, value, refer=refer, reason=visit.text("reason") or None)
+
     try:
-        visit.workspace.acts.decide(visit.stamp(), record, value, refer=refer, reason=visit.text("reason") or None)
+        return _answer(visit, record, write, name_decision(value, refer).capitalize())
     except Outdated:
         return _conflict(visit, record)
-    _forget(visit, record)
-    return _answer(visit, name_decision(value, refer).capitalize())
 
 
 def skip(visit: Visit) -> Response:
     """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
-    visit.workspace.acts.skip(visit.stamp(), record, STAGE)
-    _forget(visit, record)
-    return _answer(visit, "Put aside for later")
+    return _answer(visit, record, lambda acts: acts.skip(visit.stamp(), record, STAGE), "Put aside for later")
 
 
-def _answer(visit: Visit, said: str) -> Response:
-    """Return the next record if a script sent the form (one request per decision), or else redirect to it."""
-    if not visit.by_script:
+def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
+    """Save what a person did with a record and, if a script sent the form, show the next record; else redirect to it.
+
+    All of this is one transaction, because each transaction waits for the disk.
+    """
+    with visit.workspace.store.write() as connection:
+        write(visit.workspace.acts.in_transaction(connection))
+        order.release(connection, record, visit.person.id, STAGE)
+        ask_if_due(connection, visit.person.id)
+        ask_if_included(connection, record, visit.person.id)
+        shown = _see(connection, visit, None) if visit.by_script else None
+    if shown is None:
         return visit.go("/screen")
-    response = _show(visit, None, said)
+    response = _page(visit, shown, said)
     response.headers["HX-Push-Url"] = "/screen"
     return response
 
@@ -81,71 +93,60 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
     ).one_or_none()
 
 
-def _forget(visit: Visit, record: int) -> None:
-    with visit.workspace.store.write() as connection:
-        order.release(connection, record, visit.person.id, STAGE)
-        ask_if_due(connection, visit.person.id)
-        ask_if_included(connection, record, visit.person.id)
+def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
+    """Return the values that show a record or else the next record, and note that it is shown.
 
-
-def _show(visit: Visit, number: int | None, said: str = "") -> Response:
+    If there is no record, the key ``entry`` is missing.
+    """
     workspace, coder = visit.workspace, visit.person.id
-    with workspace.store.write() as connection:
-        plan = read_plan(connection)
-        if number is None:
-            number = order.next_record(connection, coder, STAGE)
-        entry = read_entry(connection, number) if number is not None else None
-        counts = {"judged": count_judged(connection, coder, STAGE), "left": count_waiting(connection, coder, STAGE)}
-        ranking = connection.execute(
-            select(schema.ranking).where(schema.ranking.c.stage == STAGE, schema.ranking.c.active == 1)
-        ).one_or_none()
-        if entry is None:
-            skipped = connection.execute(
-                select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
-            ).scalars()
-            return visit.page(
-                "screen_done.html",
-                ranking=ranking,
-                skipped=list(skipped),
-                said=said,
-                stopped=is_stopped(connection),
-                **counts,
-            )
-        sight = show(
-            connection,
-            entry,
-            coder,
-            STAGE,
-            labels=(),  # the page shows no suggestion on relevance
-            at=utc_now(),
-            model_id=read_fact(connection, "model_id"),
-            seed=workspace.seed,
-            highlights=bool(plan.words_for or plan.words_against),
-        )
-        based_on = last_judged(connection, coder, entry.id, STAGE)
-        mine = _mine(connection, entry.id, coder)
-        notes = connection.execute(
-            select(schema.note.c.audience, schema.note.c.text).where(
-                schema.note.c.record == entry.id, schema.note.c.coder == coder
-            )
-        ).all()
-    marked = highlight(entry.title, plan.words_for, plan.words_against)
-    abstract = highlight(entry.abstract, plan.words_for, plan.words_against)
-    return visit.page(
-        "screen.html",
-        entry=entry,
-        title=marked,
-        abstract=abstract,
-        sight=sight,
-        based_on=based_on,
-        mine=mine,
-        plan=plan,
-        relevance=workspace.codebook.relevance,
-        ranking=ranking,
-        notes={audience: text for audience, text in notes},
-        said=said,
-        **counts,
+    plan = read_plan(connection)
+    if number is None:
+        number = order.next_record(connection, coder, STAGE)
+    entry = read_entry(connection, number) if number is not None else None
+    ranking = connection.execute(
+        select(schema.ranking).where(schema.ranking.c.stage == STAGE, schema.ranking.c.active == 1)
+    ).one_or_none()
+    found = {
+        "ranking": ranking,
+        "judged": count_judged(connection, coder, STAGE),
+        "left": count_waiting(connection, coder, STAGE),
+    }
+    if entry is None:
+        skipped = connection.execute(
+            select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
+        ).scalars()
+        return found | {"skipped": list(skipped), "stopped": is_stopped(connection)}
+    sight = show(
+        connection,
+        entry,
+        coder,
+        STAGE,
+        labels=(),  # the page shows no suggestion on relevance
+        at=utc_now(),
+        model_id=read_fact(connection, "model_id"),
+        seed=workspace.seed,
+        highlights=bool(plan.words_for or plan.words_against),
     )
+    notes = connection.execute(
+        select(schema.note.c.audience, schema.note.c.text).where(
+            schema.note.c.record == entry.id, schema.note.c.coder == coder
+        )
+    )
+    return found | {
+        "entry": entry,
+        "title": highlight(entry.title, plan.words_for, plan.words_against),
+        "abstract": highlight(entry.abstract, plan.words_for, plan.words_against),
+        "sight": sight,
+        "based_on": last_judged(connection, coder, entry.id, STAGE),
+        "mine": _mine(connection, entry.id, coder),
+        "plan": plan,
+        "relevance": workspace.codebook.relevance,
+        "notes": {audience: text for audience, text in notes},
+    }
+
+
+def _page(visit: Visit, shown: dict[str, Any], said: str = "") -> Response:
+    return visit.page("screen.html" if "entry" in shown else "screen_done.html", said=said, **shown)
 
 
 ROUTES = [

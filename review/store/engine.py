@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class Store:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = _engine(path)
+        self._turn = threading.RLock()
         try:
             with self.write() as connection:
                 _create(connection, path)
@@ -66,7 +68,8 @@ class Store:
 
         Only one such transaction is open at a time, so what the block reads does not change until the block ends.
         """
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        # Threads take turns here, because a writer that waits for SQLite looks again after ever longer pauses.
+        with self._turn, self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
     def backup(self, target: Path) -> None:

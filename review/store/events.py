@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, or_, select, update
 
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
@@ -63,49 +63,52 @@ def append(connection: Connection, act: Act) -> int:
     Returns
     -------
     int
-        ``seq`` of the first event. If an action with the same ``client_id`` was written before, nothing is written, and
-        ``seq`` of the first event of that action is returned.
+        ``seq`` of the first event.
+
+    Raises
+    ------
+    IntegrityError
+        If an action with the same ``client_id`` was written before; `mechtag.review.acts` looks for it first.
     """
     table = schema.event
-    known = connection.execute(
-        select(table.c.act).where(table.c.client_id == act.client_id, table.c.part == 0)
-    ).scalar_one_or_none()
-    if known is not None:
-        return int(known)
     seen = None
     if act.sight is not None:
         seen = connection.execute(select(schema.sight).where(schema.sight.c.id == act.sight)).one()
     first = 1 + (connection.execute(select(func.max(table.c.seq))).scalar_one() or 0)
     drafts = [_with_record(connection, draft) for draft in act.events]
-    for part, draft in enumerate(drafts):
-        connection.execute(
-            insert(table).values(
-                seq=first + part,
-                client_id=act.client_id,
-                part=part,
-                act=first,
-                at=act.at,
-                coder=act.coder,
-                kind=draft.kind,
-                record=draft.record,
-                stage=draft.stage,
-                label=draft.label,
-                value=json.dumps(draft.value, ensure_ascii=False, sort_keys=True),
-                undoes=draft.undoes,
-                sight=act.sight,
-                assisted=None if seen is None else seen.suggestions_shown,
-                seconds=act.seconds,
-                codebook=act.codebook,
-                app=act.app,
-            )
-        )
+    rows = [
+        {
+            "seq": first + part,
+            "client_id": act.client_id,
+            "part": part,
+            "act": first,
+            "at": act.at,
+            "coder": act.coder,
+            "kind": draft.kind,
+            "record": draft.record,
+            "stage": draft.stage,
+            "label": draft.label,
+            "value": json.dumps(draft.value, ensure_ascii=False, sort_keys=True),
+            "undoes": draft.undoes,
+            "sight": act.sight,
+            "assisted": None if seen is None else seen.suggestions_shown,
+            "seconds": act.seconds,
+            "codebook": act.codebook,
+            "app": act.app,
+        }
+        for part, draft in enumerate(drafts)
+    ]
+    connection.execute(insert(table), rows)
     _update_derived(connection, drafts)
     return first
 
 
+_REVERSING = schema.event.alias()
+
+
 def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
     """Return the SQL condition that an action, given by the column of its number, is undone."""
-    table = schema.event.alias()
+    table = _REVERSING
     last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
     return func.coalesce(last, "") == "undo"
 
@@ -123,7 +126,10 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
     table = schema.event
     undone = [draft.undoes for draft in drafts if draft.undoes is not None]
     kinds = {draft.kind for draft in drafts}
-    kinds |= set(connection.execute(select(table.c.kind).where(table.c.act.in_(undone))).scalars())
+    if undone:
+        # The events of an act share its ``client_id``, which has an index.
+        acts = select(table.c.client_id).where(table.c.seq.in_(undone))
+        kinds |= set(connection.execute(select(table.c.kind).where(table.c.client_id.in_(acts))).scalars())
     records = {draft.record for draft in drafts if draft.record is not None}
     if "setting" in kinds:
         before = read_plan(connection)
@@ -210,15 +216,21 @@ def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     return head, members
 
 
+_OWN = schema.joined.alias()
+_HEADS = select(_OWN.c.into).where(_OWN.c.record.in_(bindparam("records", expanding=True)))
+# Built once, because building the query takes longer than running it.
+_FAMILY_ROWS = (
+    select(schema.joined.c.record, schema.joined.c.into)
+    .where(or_(schema.joined.c.into.in_(bindparam("records", expanding=True)), schema.joined.c.into.in_(_HEADS)))
+    .order_by(schema.joined.c.record)
+)
+
+
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
     """Return the heads of the families of some records, each with the members of the family; see `family_of`."""
-    table = schema.joined
-    rows = connection.execute(select(table.c.record, table.c.into).where(table.c.record.in_(records)))
+    rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
-    rows = connection.execute(
-        select(table.c.record, table.c.into).where(table.c.into.in_(list(found))).order_by(table.c.record)
-    )
     for row in rows:
         found[row.into].append(row.record)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from mechtag.review.store import schema
 
@@ -27,25 +27,26 @@ def count_judged(connection: Connection, coder: int, stage: str) -> int:
     ).scalar_one()
 
 
-def count_waiting(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person can still judge at a stage."""
+def _judged_but_open() -> Select[int]:
     need, current = schema.need, schema.current
+    stage = bindparam("stage", type_=Text)
     # From the person's own records to their states, never over all records.
     judged = (
         select(current.c.record)
         .distinct()
-        .where(current.c.coder == coder, current.c.stage == stage, current.c.committed == 1)
+        .where(current.c.coder == bindparam("coder"), current.c.stage == stage, current.c.committed == 1)
     )
     mine = judged.subquery()
-    done = connection.execute(
-        select(func.count())
-        .select_from(mine)
-        .where(
-            select(need.c.state)
-            .where(need.c.record == mine.c.record, need.c.stage == stage)
-            .scalar_subquery()
-            .in_(("open", "waiting"))
-        )
-    ).scalar_one()
+    state = select(need.c.state).where(need.c.record == mine.c.record, need.c.stage == stage).scalar_subquery()
+    return select(func.count()).select_from(mine).where(state.in_(("open", "waiting")))
+
+
+# Built once, because building the query takes as long as running it.
+_JUDGED_BUT_OPEN = _judged_but_open()
+
+
+def count_waiting(connection: Connection, coder: int, stage: str) -> int:
+    """Return the number of records that a person can still judge at a stage."""
+    done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
     return states["open"] + states["waiting"] - done

@@ -23,10 +23,10 @@ def rank(acts: Acts, records: range, strategy: str = "random") -> Acts:
     return acts
 
 
-def ask(acts: Acts, coder: int, now: float = 0.0, besides: tuple[int, ...] = ()) -> int | None:
+def ask(acts: Acts, coder: int, now: float = 0.0) -> int | None:
     """Return the record that a person gets next."""
     with acts.store.write() as connection:
-        return next_record(connection, coder, "screen", besides=besides, clock=lambda: now)
+        return next_record(connection, coder, "screen", clock=lambda: now)
 
 
 def judge(acts: Acts, coder: int, record: int, value: int = 1, let_go: bool = True) -> None:
@@ -148,10 +148,6 @@ def test_an_undone_decision_comes_again(acts: Acts) -> None:
     for record in (2, 3, 4, 5, 6):
         judge(acts, ANN, record)
     assert ask(acts, ANN) == 1
-
-
-def test_records_on_the_screen_are_passed_over(acts: Acts) -> None:
-    assert ask(acts, ANN, besides=(1, 2)) == 3
 
 
 def test_a_person_who_judged_a_copy_has_judged_the_paper(acts: Acts) -> None:

@@ -1,0 +1,104 @@
+"""A decision, its job and the next record are written together, in one wait for the disk, or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, func, select
+
+from mechtag.review import order
+from mechtag.review.acts import Stamp
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, make_review
+
+OWEN = 1
+FORMS = (
+    ("/screen/decide", {"record": 1, "answer": "include"}),
+    ("/screen/skip", {"record": 1}),
+    ("/code/answer", {"record": 2, "label": "apple", "answer": "yes"}),
+    ("/code/done", {"record": 2, "open_labels": "1"}),
+    ("/code/skip", {"record": 2}),
+)
+
+
+@contextmanager
+def statements(review: Workspace) -> Iterator[list[str]]:
+    """Collect the statements that are run on the database, and the ends of transactions that write."""
+    found = list[str]()
+
+    def run(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.append(statement)
+
+    engine = review.store._engine
+    event.listen(engine, "before_cursor_execute", run)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", run)
+
+
+@pytest.mark.parametrize(("address", "fields"), FORMS)
+def test_a_form_and_the_next_page_are_one_transaction(tmp_path: Path, address: str, fields: dict[str, object]) -> None:
+    review = make_review(tmp_path, 4, coders_screen=1, coders_code=1)
+    review.acts.decide(Stamp(OWEN), 2, 1)
+    review.acts.code(Stamp(OWEN), 2, "pear", 0)
+    browser = Browser(review, OWEN)
+    browser.client.headers["HX-Request"] = "true"
+    with statements(review) as found:
+        assert browser.post(address, **fields).status_code == 200
+    assert found.count("BEGIN IMMEDIATE") == 1
+    # Building and running a statement takes about 0.1 ms.
+    assert len(found) < 65
+
+
+def test_without_the_next_record_a_decision_is_not_saved_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The browser keeps what was not confirmed and sends it again, so half of it must not be there."""
+    review = make_review(tmp_path, 3)
+    browser = Browser(review, OWEN)
+    browser.client.headers["HX-Request"] = "true"
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(order, "next_record", fail)
+        with pytest.raises(OSError, match="no space left"):
+            browser.post("/screen/decide", client_id="d1", record=1, answer="include")
+    with review.store.read() as connection:
+        assert count(connection, schema.current) == 0
+    browser.post("/screen/decide", client_id="d1", record=1, answer="include")
+    with review.store.read() as connection:
+        assert count(connection, schema.current) == 1
+
+
+def count(connection: Connection, table: Any) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def test_writers_of_one_process_take_turns(tmp_path: Path) -> None:
+    """A writer that waits begins as soon as the other has ended; SQLite alone would look again after up to 100 ms."""
+    review = make_review(tmp_path, 1)
+    entered, begun = threading.Event(), threading.Event()
+
+    def write() -> None:
+        entered.set()
+        with review.store.write():
+            begun.set()
+
+    with review.store.write():
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert entered.wait(10)
+        with statements(review) as found:
+            assert not begun.wait(0.05)
+        assert found == []  # the second writer has not asked SQLite
+    thread.join()
+    assert begun.is_set()
