@@ -145,8 +145,9 @@ _LONGEST_CITATION = 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
 # What a reviewer misses most if a column's name is not known, and how many unknown columns a note lists.
-_FEWEST_CELLS = 3
 _WANTED, _MOST_LISTED = ("abstract", "authors", "year"), 20
+# Filled cells of a row above the header: the fewest, and as many as only a row of a table has.
+_FEWEST_CELLS, _MANY_CELLS = 3, 5
 # The rank of a column that only its tag identifies, and the longest name in which a tag is looked for.
 _LAST, _LONGEST_TAGGED = 1000, 100
 # Fewest columns of a table of which some names may be unknown, and what such a name looks like.
@@ -342,9 +343,15 @@ def unread(names: Sequence[str]) -> str:
 
 
 def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
-    """Return a note if rows above the header have at least half as many cells as the header, otherwise ``""``."""
+    """Return a note if rows above the header look like rows of a table, otherwise ``""``.
+
+    Such a row has at least half as many filled cells as the header, or many of which none begins with a space, because
+    a delimiter before a space is more often a part of the text.
+    """
     wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
-    count = sum(sum(map(bool, row)) >= wide for row in rows)
+    count = sum(
+        sum(map(bool, row)) >= wide or sum(cell[:1] not in ("", " ") for cell in row) >= _MANY_CELLS for row in rows
+    )
     verb = "was" if count == 1 else "were"
     return f"{counted(count, 'row')} above the header {verb} not read; move the header to the top" if count else ""
 

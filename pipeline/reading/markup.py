@@ -59,23 +59,30 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     outside = ""
     for number, (line, text, fault) in enumerate(_cut(source.text, tag), start=1):
         start = source.text.index(text, end)
-        outside = outside or _title_in(source.text[end:start])
+        outside = outside or _outside(source.text[end:start], number == 1)
         end = start + len(text)
         yield Entry(number, line, [("xml", text)], fault=fault) if fault else _entry(number, line, text)
     before, after = source.text.partition("<")[0], source.text.rpartition(">")[2]
     if before.strip("\ufeff \n\t") or after.strip("\ufeff \n\t\x1a"):
         source.notes.append("the text before the first element or after the last one was not read")
-    if outside := outside or _title_in(source.text[end:]):
-        source.notes.append(f"a title outside of records was not read: {outside!r}; export the search results again")
+    if outside := outside or _outside(source.text[end:].removesuffix(after), end == 0):
+        source.notes.append(f"{outside}; export the search results again")
 
 
 _TITLE, _SHOWN = re.compile(r"<\w*title\b[^<>]*>\s*([^<>\s][^<>]*)", re.I), 60
+_MARKUP, _WORD = re.compile(r"<[^<>]*>"), re.compile(r"[^\W\d_]{3}")
 
 
-def _title_in(text: str) -> str:
-    """Return the first title in the text between two records, or ``""``."""
-    found = _TITLE.search(text)
-    return found[1].strip()[:_SHOWN] if found else ""
+def _outside(text: str, above: bool) -> str:
+    """Return a note on a title or other words in the text around records, or ``""``.
+
+    Above the first record, only titles are looked for, because databases print the search there.
+    """
+    if found := _TITLE.search(text):
+        return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"
+    lines = [] if above else _MARKUP.sub("\n", text).split("\n")
+    words = next((line.strip()[:_SHOWN] for line in lines if _WORD.search(line)), "")
+    return f"text outside of records was not read: {words!r}" if words else ""
 
 
 _NOT_CLOSED = "the element of the record is opened but never closed, so the record is truncated; export it again"

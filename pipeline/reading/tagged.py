@@ -43,9 +43,10 @@ class Entry(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-# Lines that databases print above and between records: numbers, rules, searches.
+# Lines that databases print above and between records: numbers, rules, searches. '1  - Trust' is a damaged tag.
 _ROUTINE = re.compile(
-    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+\S|(?:Provider|Database|Content|Search Strategy|Link to [^:\n]{1,60}):|Record #\d)",
+    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+(?!-\s)\S|Record #\d"
+    r"|(?:Provider|Database|Content|Search Strategy|Link to [^:\n]{1,60}):)",
     re.I,
 )
 

@@ -32,6 +32,7 @@ logging.getLogger("bibtexparser").propagate = False
 
 _ENTRY = re.compile(r"^[ \t\ufeff]*@[A-Za-z]+\s*+[{(]\s*+(?:[^\s,={}]*+\s*+,|[A-Za-z]++\s*+=)", re.M)
 _NO_KEY = re.compile(r"^([ \t]*@(?!string\b|comment\b|preamble\b)[A-Za-z]+\s*[{(])(?=\s*[A-Za-z]+\s*=)", re.M | re.I)
+_START = re.compile(r"\A\s*@\w+\s*[{(][^,\n]*,?")
 _BRACE = re.compile(r"(?<!\\)[{}]")
 # The start of a field in a damaged entry: a name on its own line, or a usual one anywhere. A value without braces
 # and quotes must follow the end of another, because 'number = 5' may also be part of a text.
@@ -131,7 +132,10 @@ def read(source: Source) -> Iterator[Entry]:
         rest, others = _startless(after, entry) if isinstance(after, model.ImplicitComment) else ([], [])
         following = "".join(text for _, text in rest)
         if damaged := _FIELD.search(following) or any(_swallows(field.value) for field in entry.fields):
-            found = _by_name((entry.raw or "") + following)
+            found = _by_name(text := (entry.raw or "") + following)
+            # A field whose name is damaged; a rejected entry keeps the text.
+            if lost := _START.sub("", text[: first.start()] if (first := _FIELD.search(text)) else text).strip():
+                found.insert(0, ("", lost))
         else:
             found = [(field.key, field.value) for field in entry.fields]
             _add(outside, rest)

@@ -30,6 +30,11 @@ _LONGEST_NAME, _LONGEST_HEADING = 60, 100
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
 # A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
 _GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S{0,40} {1,3}\S{1,40} {1,3}\S)")
+# A title with its field name, as in '"TITLE","Trust"', 'title = {Trust}', 'Title: Trust', or below the name, indented.
+_TITLE = re.compile(
+    r"^[\s\ufeff\"'<{]{0,20}(?:(?:article|document|primary)[ _])?title[\"' \t]{0,20}(?:[=:,;>\t]|\n[ \t]+)\W{0,20}\w",
+    re.I | re.M,
+)
 # A line of a record in a tagged format, of which several above a header are the rest of a record.
 _TAGGED = re.compile(r"\ufeff?(?:%[A-Z0-9] |(?:T[I12]|A[BUF1]|PY|Y1|YR|FAU|DP|J[FOT]|SO|DO|VL|N2)(?: {0,2}- | )\S)")
 _JOINED = (
@@ -84,13 +89,15 @@ def read(source: Source) -> Iterator[Entry]:
     # A quote that is never closed adds a line end to the last name.
     names_text = "".join(names).rstrip("\n") if start + 1 >= len(lines) else "".join(names)
     lines = lines[: start - names_text.count("\n")]
-    before = [cells_of(line, delimiter) for line in lines]
+    before = [_row_above(line, delimiter) for line in lines]
     source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
     outside = Outside(source)
     tagged = sum(_TAGGED.match(line) is not None for line in lines)
+    rest = "\n".join(lines)
+    titled = {rest.count("\n", 0, title.end()) + 1 for title in _TITLE.finditer(rest)}
     for number, text in enumerate(lines, start=1):
         # A row that is cut has an odd number of quotation marks.
-        if (tagged > 1 and _TAGGED.match(text)) or text.count('"') % 2:
+        if (tagged > 1 and _TAGGED.match(text)) or text.count('"') % 2 or number in titled:
             outside.add(number, text)
     outside.note()
     width = len(names)
@@ -134,6 +141,13 @@ def read(source: Source) -> Iterator[Entry]:
             yield overlong(number, line, delimiter.join(row))
         else:
             yield Entry(number, line, fields, fault, notes)
+
+
+def _row_above(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line above the header, which may be a row of a table with a different delimiter."""
+    # A delimiter before a space is more often a part of the text.
+    others = ([cell for cell in cells_of(line, each) if cell[:1] != " "] for each in DELIMITERS if each != delimiter)
+    return max(cells_of(line, delimiter), *others, key=lambda cells: sum(map(bool, cells)))
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -15,11 +15,13 @@ from typing import Any
 from mechtag.core.delimited import rows
 from mechtag.core.source import Source
 from mechtag.pipeline.reading import columns
-from mechtag.pipeline.reading.tagged import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format, Outside
 
 _TITLE = re.compile(r'^\ufeff?"?TITLE"?([,;\t])"?(?!"?AUTHOR NAMES)[^,;\t"\n]', re.M)
 _OTHER = re.compile(r'^"?(?:AUTHOR NAMES|SOURCE|SOURCE TITLE|PUBLICATION YEAR|ABSTRACT)"?[,;\t]', re.M)
 _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
+# The search strategy, up to an empty line, a rule or the first field of a record.
+_QUERY = re.compile(r'^\ufeff?"?SEARCH QUERY\b.*(?:\n(?!"?(?:TITLE|AUTHOR NAMES)"?[,;\t])[^\w\n]*\w.*)*', re.M)
 
 
 def recognise(source: Source) -> bool:
@@ -28,14 +30,21 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; skip the search strategy above the first title.
+    """Yield one entry per record; skip the search strategy above the first record.
 
     A new record starts where a field name recurs.
     """
     title = _TITLE.search(source.head)
     if title is None:
         return
-    above = source.head.count("\n", 0, title.start())
+    # The row with the first title may be damaged.
+    start = min(title.start(), *(found.start() for found in _OTHER.finditer(source.head)))
+    above = source.head.count("\n", 0, start)
+    outside = Outside(source)
+    before = _QUERY.sub(lambda query: "\n" * query[0].count("\n"), source.head[:start])
+    for place, text in enumerate(before.split("\n"), start=1):
+        outside.add(place, text)
+    outside.note()
     number, opened, fault = 0, 0, ""
     fields: list[tuple[str, Any]] = []
     known: set[str] = set()

@@ -12,7 +12,8 @@ from typing import Any
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
-_NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
+# The end of the line may be damaged.
+_NUMBER = re.compile(r"\ufeff?<\d+>\W*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
 # '... fractures.[Article]', '... care. [Review] [33 refs]'; a title entirely in brackets is a translation.
 _KINDS = re.compile(r"(?<=[.?!\]])\s{0,9}(?:\[[^\[\]]{1,40}\](?:\s{0,9}\.)?\s{0,9}){1,9}$")

@@ -13,7 +13,8 @@ from mechtag.core.source import Source
 from mechtag.pipeline.reading.formats import ovid
 from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
-_NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
+# The end of the line may be damaged or missing.
+_NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>(?:\W*$|(?=[A-Z][A-Z0-9]{1,2} {1,3}- ))")
 # Programs indent continuation lines by more than three spaces, so a tag has at most three in front of it.
 _TAG = re.compile(r"\ufeff?[ \t]{0,3}([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
 _START = re.compile(
@@ -37,8 +38,8 @@ def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
     outside = Outside(source)
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
-        found = _TAG.match(line)
-        numbered = not found and _NUMBER.fullmatch(line)
+        numbered = _NUMBER.match(line)
+        found = _TAG.match(line, numbered.end() if numbered else 0)
         if numbered or (found and found[1] == "VN" and draft and draft.tags()) or (found and draft is None):
             if draft:
                 yield draft

@@ -309,3 +309,91 @@ def test_a_type_after_the_first_tags_of_enw_does_not_join_two_records(tmp_path: 
     path.write_text("%A Oak, Ann\n%0 Journal Article\n%T One\n%0 Book\n%T Two\n")
     found = ingest([path])
     assert [(record.title, record.authors) for record in found.records] == [("One", ("Oak, Ann",)), ("Two", ())]
+
+
+@pytest.mark.parametrize(
+    ("above", "note"),
+    [
+        ("One;Oak;Text.;2001;x\nTwo;Elm;Text.;2002;x", "2 rows above the header were not read"),
+        ('"TITLE","A lost title"', "the first is line 1"),
+        ('  "title": "A lost title",', "the first is line 1"),
+        ("author = {Oak},\ntitle = {A lost title},", "the first is line 2"),
+        ("ef\n<title>A lost title</title>", "the first is line 2"),
+        ("Author\n  Oak\nTitle\n  A lost title", "the first is line 4"),
+        ("Document Title: A lost title", "the first is line 1"),
+        ("TITLE-ABS-KEY ( trust AND leadership, teams, wards, nurses )", ""),
+        ("Search: title and abstract, English, 2001, 2002, 2003", ""),
+        ('"SEARCH QUERY","trust:ti"', ""),
+    ],
+)
+def test_titles_and_rows_above_a_table_are_noted(tmp_path: Path, above: str, note: str) -> None:
+    path = tmp_path / "a.csv"
+    names = "\t".join(("title", "abstract", "year", "authors", *(f"x{number}" for number in range(20))))
+    path.write_text(f"{above}\n{names}\nThree\tText.\t2003\tOak" + "\t" * 20)
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Three"]
+    notes = [one.text for one in found.notes if "not read" in one.text]
+    assert (len(notes) == 1 and note in notes[0]) if note else not notes
+
+
+def test_the_first_record_of_embase_without_its_title_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    query = '"SEARCH QUERY","trust:ti\nAND leadership:ti"\n-----\n\n'
+    rows = '"TIT&LE","A lost title"\n"AUTHOR NAMES","Oak J."\n\n"TITLE","Two"\n"AUTHOR NAMES","Elm J."\n'
+    path.write_text(query + rows)
+    found = ingest([path])
+    assert [(record.title, record.authors) for record in found.records] == [("Two", ("Elm, J",))]
+    assert [(one.raw, one.line) for one in found.rejected] == [((("AUTHOR NAMES", "Oak J."),), 6)]
+    assert [note.text for note in found.notes] == [
+        '1 line outside of records was not read; the first is line 5: \'"TIT&LE","A lost title"\''
+    ]
+    path.write_text(query + rows.replace("&", ""))
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["A lost title", "Two"]
+    assert not found.notes
+
+
+def test_a_damaged_tag_outside_of_records_is_not_a_number_of_ovid(tmp_path: Path) -> None:
+    path = tmp_path / "a.ris"
+    path.write_text(f"{_RIS}1  - A lost title\n{_RIS}1. Trust in teams (12)\n{_RIS}")
+    assert [note.text for note in ingest([path]).notes] == [
+        "1 line outside of records was not read; the first is line 4: '1  - A lost title'"
+    ]
+
+
+@pytest.mark.parametrize("rest", ["ef_title>A lost title</brief_title>", "A lost title</T></Trial_>"])
+def test_text_after_the_records_of_xml_whose_element_is_damaged_is_noted(tmp_path: Path, rest: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f"{_XML}{rest}\n<!-- 12 -->\n{_XML}")
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two", "Two"]
+    assert [note.text for note in found.notes if "outside" in note.text] == [
+        f"text outside of records was not read: {rest.partition('<')[0]!r}; export the search results again"
+    ]
+    path.write_text(f"{_XML}<DeleteCitation><PMID>12</PMID></DeleteCitation>\n{_XML}")
+    assert not any("outside" in note.text for note in ingest([path]).notes)
+
+
+def test_damaged_line_ends_of_record_numbers_of_ovid(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("<1. >\nTI  - One\n<2. >VN  - Ovid Technologies\nTI  - Two\n<3. >\"'\nTI  - Three\n")
+    found = ingest([path])
+    assert [(record.title, record.raw[0][0]) for record in found.records] == [
+        ("One", "TI"),
+        ("Two", "VN"),
+        ("Three", "TI"),
+    ]
+    path.write_text("<1>\nTitle\n  One\n<2>''\nTitle\n  Two\n")
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["One", "Two"]
+    assert not found.notes
+
+
+def test_a_field_of_bibtex_whose_name_is_damaged_is_kept_in_the_rejected_entry(tmp_path: Path) -> None:
+    path = tmp_path / "a.bib"
+    path.write_text("@article{k1,\n  ti<a>tle = {A lost title}\n  author = {Oak, J.},\n  year = {2017}\n}\n")
+    (rejected,) = ingest([path]).rejected
+    assert ("", "ti<a>tle = {A lost title}") in rejected.raw
+    path.write_text("@article{k1,\n  title = {One}\n  author = {Oak, J.},\n  year = {2017}\n}\n")
+    (record,) = ingest([path]).records
+    assert [name for name, _ in record.raw] == ["ENTRYTYPE", "ID", "title", "author", "year"]
