@@ -94,7 +94,7 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     about = (path if path.is_dir() else path.parent) / ABOUT
     known: dict[str, About] = {}
     if about.is_file():
-        expected = "file descriptions must be a mapping of file name to {title: ..., texts: ...}"
+        expected = "file descriptions must be a mapping from file names to {title: ..., texts: ...}"
         known = read_yaml(about, _Abouts, missing="no such file; check the path", expected=expected, empty={}).root
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):

@@ -214,7 +214,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
     # Organisations, and groups at meetings, report under the same title every year.
     regular = max(len(left.authors), len(right.authors)) == 1 or left.supplement
     if found.years and regular and not (found.volume or found.page):
-        return "may be reports of two years"
+        return "may be reports on different years"
     column = left.stock or (left.recurring and max(len(left.authors), len(right.authors)) < 2)
     issue = found.issue and left.title.count(" ") > 1
     if column and not (found.volume and (found.page or issue)):

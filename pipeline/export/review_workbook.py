@@ -316,7 +316,7 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
         (
             "LABEL: probability",
             "Probability that a reviewer would find the paper relevant and code it with the label. "
-            f"For {relevance}: that a reviewer would find it relevant.",
+            f"For {relevance}, the probability that a reviewer would find the paper relevant.",
         ),
         ("LABEL: decision", "Suggestion of mechtag; see the decisions below."),
         (

@@ -58,7 +58,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
         if file not in files:
             raise MechtagError(
                 f"{place}: {file!r} is not listed in the summary, or a different line already uses it (files not used "
-                f"yet: {', '.join(files) or 'none'}). If you meant a number, write it without quotes or commas, such "
+                f"yet: {', '.join(files) or 'none'}). If you meant a count, write it without quotes or commas, such "
                 "as 5673"
             )
         total += files.pop(file)

@@ -97,9 +97,12 @@ def _summary(
 
 def cut_note(abstracts: int) -> str:
     """Return a message about abstracts that end in mid-sentence, or ``""`` if their number is 0."""
-    if abstracts == 1:
-        return "1 abstract ends in mid-sentence: the export truncated it"
-    return f"{abstracts} abstracts end in mid-sentence: the export truncated them" if abstracts else ""
+    if not abstracts:
+        return ""
+    one = abstracts == 1
+    found = "1 abstract ends" if one else f"{abstracts} abstracts end"
+    cause = "it is" if one else "they are"
+    return f"{found} in mid-sentence, because {cause} truncated in the export; if possible, export complete abstracts"
 
 
 class Reading:
@@ -325,7 +328,7 @@ def _fault(path: Path) -> str:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return (
-            f"this is a link to {path.readlink()}, which does not exist"
+            f"this is a link to {path.readlink()}, which does not exist; pass the file itself"
             if path.is_symlink()
             else "no such file or folder; check the path"
         )

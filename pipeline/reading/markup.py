@@ -135,7 +135,7 @@ def as_json(element: Element, depth: int = 1) -> Any:
         If elements are nested more deeply than JSON parsers accept.
     """
     if depth > _DEEPEST:
-        raise ParseError(f"elements are nested deeper than {_DEEPEST} levels")
+        raise ParseError(f"elements are nested more than {_DEEPEST} levels deep")
     children = [child for child in element if child.tag not in INLINE]
     mixed = any(part and not part.isspace() for part in (element.text, *(child.tail for child in element)))
     if mixed or not children:

@@ -243,9 +243,10 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     if gone or new or len(members) < len(sample):
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
-            f"the records have changed since the random sample was drawn: sampled records that are missing: {gone}; "
-            f"unread records that are new: {len(new)}{first}. This sample can no longer show when to "
-            "stop. Rank the original records, restore the removed decisions, or start again with a new output file (-o)"
+            "the records have changed since the random sample was drawn. Sampled records that are missing now: "
+            f"{gone}. Unread records that are not in the sample: {len(new)}{first}. This sample can no longer show "
+            "when to stop. Rank the original records, restore the removed decisions, or start again with a new output "
+            "file (-o)"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 

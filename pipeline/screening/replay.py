@@ -99,7 +99,7 @@ def describe_simulation(content: Mapping[str, Any]) -> list[str]:
         for key, name in {"loss": "loss", **shown}.items()
     ]
     lines += [
-        f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: reached in "
+        f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: target reached in "
         f"{found['reached']:.0%} of the replays, mean recall {found['recall']:.3f}, mean work saved "
         f"{found['work_saved']:.0%}"
         for rule, found in stopping.items()

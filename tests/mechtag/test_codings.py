@@ -41,7 +41,7 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
     assert {path.name for path in (folder / "out").iterdir()} == OUTPUTS
     # Of the matrix two papers with three labels each; of Rayyan three decisions and two labels, one of them doubled.
     assert "Entries: 6 read = 4 matched (1 by DOI, 1 by title, 2 by key) + 1 without codes + 1 unmatched" in output
-    assert "Codes: 14 read = 9 written + 2 repeated or joined + 0 contradicting + 3 of unmatched entries" in output
+    assert "Codes: 14 read = 9 written + 2 repeated or joined + 0 contradicting + 3 in unmatched entries" in output
     assert "unmatched.csv: 1 row to check" in told
     assert "note: matrix.csv: these columns were ignored: setting" in told
     with (folder / "out/codings.csv").open(encoding="utf-8-sig", newline="") as file:

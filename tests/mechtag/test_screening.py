@@ -176,7 +176,7 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     before = output.read_bytes()
     status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
     assert status == 1
-    assert "sampled records that are missing: 0; unread records that are new: 1 (the first is" in message
+    assert "missing now: 0. Unread records that are not in the sample: 1 (the first is" in message
     assert output.read_bytes() == before
 
 

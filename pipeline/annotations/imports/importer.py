@@ -463,7 +463,7 @@ def describe_import(imported: Imported) -> Iterator[str]:
     unticked = f" + {codes['unticked']} unticked, counted as no" if codes["unticked"] else ""
     yield (
         f"Codes: {codes['read']} read{unticked} = {codes['written']} written + {codes['doubled']} repeated or joined + "
-        f"{codes['contradicting']} contradicting + {codes['unmatched']} of unmatched entries + "
+        f"{codes['contradicting']} contradicting + {codes['unmatched']} in unmatched entries + "
         f"{codes['passed over']} ignored"
     )
     values = [coding.value for coding in imported.codings]
@@ -474,7 +474,7 @@ def describe_import(imported: Imported) -> Iterator[str]:
     if imported.never_no:
         yield (
             f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' may refuse these "
-            "labels, because a model cannot learn when to answer no if it sees only yes. If the coders went through "
+            "labels, because a model needs both yes and no codes to learn a label. If the coders went through "
             "all labels, run this command again with --unticked no"
         )
     if imported.disagreements:

@@ -183,7 +183,7 @@ def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Pa
         in rayyan
     )
     (tmp_path / "bob.jsonl").write_text('{"text": "x", "label": ["trust"], "key": "lind-2020"}\n', encoding="utf-8")
-    assert "coder is 'bob', but --coder records" in "\n".join(import_from(tmp_path / "bob.jsonl", coder="us").notes)
+    assert "coder is 'bob', but the codes are" in "\n".join(import_from(tmp_path / "bob.jsonl", coder="us").notes)
 
 
 def test_labels_that_are_never_coded_no_are_noted(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert len((tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert list(describe_import(imported))[1:4] == [
         "Entries: 6 read = 4 matched (4 by key) + 0 without codes + 1 unmatched + 1 rejected",
-        "Codes: 5 read = 2 written + 0 repeated or joined + 2 contradicting + 1 of unmatched entries + 0 ignored",
+        "Codes: 5 read = 2 written + 0 repeated or joined + 2 contradicting + 1 in unmatched entries + 0 ignored",
         "Written: 1 yes + 1 no + 0 not judged",
     ]
 

@@ -288,7 +288,7 @@ def test_deep_xml_is_rejected(tmp_path: Path, read: Reader) -> None:
     found = read(f"<records>{deep}</records>")
     assert only(found).title == "40"
     assert [item.reason for item in found.rejected] == [
-        "the record is not readable as XML: elements are nested deeper than 50 levels"
+        "the record is not readable as XML: elements are nested more than 50 levels deep"
     ] * 2
     write_records(tmp_path / "records.parquet", found.records)
     assert read_records(tmp_path / "records.parquet") == list(found.records)

@@ -403,7 +403,7 @@ def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
     words = ("tag", tmp_path / "raw.parquet", "--project", table[1].parent)
     status, _, said = call(*words, "-o", tmp_path / "out")
     assert status == 0, said
-    assert "note: 1 abstract ends in mid-sentence: the export truncated it" in said
+    assert "note: 1 abstract ends in mid-sentence, because it is truncated in the export" in said
     kept = read_records(tmp_path / "out/records.parquet")
     assert [record.abstract for record in kept] == [tidy, "", "Managers agreed on the", ""]
     assert (kept[0].title, kept[0].keywords) == ("Joint care", ("trust", "power"))

@@ -335,6 +335,6 @@ def test_ingest_says_how_many_abstracts_were_cut_off(tmp_path: Path) -> None:
     )
     status, _, said = call("ingest", export, "-o", tmp_path / "records.parquet")
     assert status == 0
-    assert "note: 2 abstracts end in mid-sentence: the export truncated them" in said
+    assert "note: 2 abstracts end in mid-sentence, because they are truncated in the export" in said
     assert [is_cut(found.abstract) for found in read_records(tmp_path / "records.parquet")] == [True, False, True]
     assert '"abstracts_cut": 2' in (tmp_path / "ingest.json").read_text(encoding="utf-8")

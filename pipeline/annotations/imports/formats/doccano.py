@@ -35,8 +35,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     member = "" if content.stem.lower() in _NOBODY else content.stem
     if member and asked.coder:
         content.notes.append(
-            f"the file name suggests that the coder is {member!r}, but --coder records the codes as those of "
-            f"{asked.coder!r}"
+            f"the file name suggests that the coder is {member!r}, but the codes are recorded as those of "
+            f"{asked.coder!r}, as specified with --coder; omit --coder if the file name is right"
         )
         member = ""
     elif member:
