@@ -345,8 +345,8 @@ def unread(names: Sequence[str]) -> str:
 def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
     """Return a note if rows above the header look like rows of a table, otherwise ``""``.
 
-    Such a row has at least half as many filled cells as the header, or many of which none begins with a space, because
-    a delimiter before a space is more often a part of the text.
+    Such a row has at least half as many filled cells as the header, or many filled cells that do not begin with a
+    space. Cells that begin with a space do not count, because the delimiter before a space is often a part of the text.
     """
     wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
     count = sum(
