@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from mechtag.review.acts import ROLES, Refused, utc_now
+from mechtag.review.acts import CODING_ROLES, ROLES, Refused, utc_now
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 
 _EVERYBODY = frozenset(ROLES)
-_CODERS = frozenset(("owner", "adjudicator", "coder"))
+_CODERS = frozenset(CODING_ROLES)
 _LEADS = frozenset(("owner", "adjudicator"))
 _OWNER = frozenset(("owner",))
 #: Roles that may call each route, by the name of the route. A route without an entry cannot be added.
@@ -80,6 +80,9 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "flow": _LEADS,
     "enter_flow": _LEADS,
     "flow_file": _LEADS,
+    "exercise": _EVERYBODY,
+    "start_exercise": _OWNER,
+    "end_exercise": _OWNER,
     "matrix": _EVERYBODY,
     "accuracy": _EVERYBODY,
     "compute_accuracy": _LEADS,

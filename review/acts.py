@@ -24,12 +24,16 @@ from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_undone, read_plan
+from mechtag.review.store.exercises import END as EXERCISE_END
+from mechtag.review.store.exercises import START as EXERCISE
+from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.records import Entry, read_entry
 
-#: Roles, from most to fewest rights.
+#: Roles, from most to fewest rights, and those among them whose people screen and code.
 ROLES = ("owner", "adjudicator", "coder", "observer")
+CODING_ROLES = ("owner", "adjudicator", "coder")
 # What an undone or redone act must not be: these have effects outside the database, or their own way back.
 _NOT_UNDONE = frozenset(
     (
@@ -44,6 +48,7 @@ _NOT_UNDONE = frozenset(
         "export",
         "sign_in",
         "sample_drawn",
+        "exercise_end",
     )
 )
 # Kinds on which the state of a record rests.
@@ -449,6 +454,11 @@ class Acts:
         self._require_record(connection, record)
         head, _ = family_of(connection, record)
         numbers = self._check_sentences(self._require_record(connection, head), decision.sentences)
+        exercise = running_exercise(connection, stage)
+        if exercise is not None and head in exercise.records:
+            raise Refused(
+                "this record belongs to the calibration exercise; end the exercise before you settle the record", 409
+            )
         state = self._state(connection, head, stage)
         if state is None:
             raise Refused("this record is not included, so there is nothing to settle", 409)
@@ -662,6 +672,76 @@ class Acts:
             raise Refused("a review needs an owner; make somebody else an owner first", 409)
         changes = {name: value for name, value in (("role", role), ("state", state)) if value is not None}
         return [Draft("team", value={"account": account, **changes})]
+
+    @_once
+    def start_exercise(
+        self, connection: Connection, stamp: Stamp, stage: str, records: Sequence[int], coders: Sequence[int]
+    ) -> list[Draft]:
+        """Start a calibration exercise, in which several people judge the same records before the real work.
+
+        Parameters
+        ----------
+        records
+            Numbers of the records, in random order; nobody has judged them at this stage.
+        coders
+            Numbers of the accounts of the people who judge all these records.
+
+        Raises
+        ------
+        Refused
+            If an exercise is running, blinding is lifted, or there are fewer than two records or two people.
+        """
+        self._require_stage(stage)
+        if running_exercise(connection) is not None:
+            raise Refused("an exercise is running already; end it before you start the next one", 409)
+        if read_plan(connection).unblinded:
+            raise Refused("blinding has ended, so people can no longer judge the records independently", 409)
+        people = sorted(set(coders))
+        table = schema.account
+        active = set(
+            connection.execute(
+                select(table.c.id).where(table.c.state == "active", table.c.role.in_(CODING_ROLES))
+            ).scalars()
+        )
+        if len(people) < 2 or not active.issuperset(people):
+            raise Refused("choose at least two people who code in this review")
+        if len(records) < 2:
+            raise Refused("an exercise needs at least two records that nobody has judged yet")
+        names = [self._require_record(connection, record).record_id for record in records]
+        return [Draft(EXERCISE, value={"stage": stage, "records": names, "coders": people})]
+
+    @_once
+    def end_exercise(self, connection: Connection, stamp: Stamp, *, keep: bool) -> list[Draft]:
+        """End the calibration exercise.
+
+        Parameters
+        ----------
+        keep
+            Whether the codes count like any others. If not, they become drafts of their coders, and the records return
+            to the queue.
+
+        Raises
+        ------
+        Refused
+            If no exercise is running.
+        """
+        exercise = running_exercise(connection)
+        if exercise is None:
+            raise Refused("no exercise is running", 409)
+        drafts = [Draft(EXERCISE_END, value={"exercise": exercise.id, "kept": keep})]
+        if not keep:
+            table = schema.current
+            judged = connection.execute(
+                select(table.c.record, table.c.coder)
+                .where(table.c.stage == exercise.stage, table.c.record.in_(exercise.records), table.c.committed == 1)
+                .distinct()
+                .order_by(table.c.record, table.c.coder)
+            )
+            drafts += [
+                Draft("reopen", row.record, exercise.stage, None, {"coder": row.coder, "message": "", "exercise": True})
+                for row in judged
+            ]
+        return drafts
 
     @_once
     def stop_screening(

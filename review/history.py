@@ -143,6 +143,12 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return "put the record aside"
         case "settle":
             return f"settled {label} as {name_answer(value['v'])}" + (f": {value['why']}" if value.get("why") else "")
+        case "reopen" if value.get("exercise"):
+            return f"set aside what {people.get(value['coder'], 'a coder')} said in the calibration exercise"
+        case "exercise":
+            return f"started a calibration exercise with {len(value['records'])} records"
+        case "exercise_end":
+            return f"ended the calibration exercise and {'kept the codes' if value['kept'] else 'set the codes aside'}"
         case "reopen":
             message = f": {value['message']}" if value.get("message") else ""
             return f"sent the record back to {people.get(value['coder'], 'a coder')}{message}"

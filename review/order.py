@@ -24,6 +24,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -32,6 +33,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
+from mechtag.review.store.exercises import Exercise, running_exercise
 
 #: Number of records whose order is shuffled together.
 BLOCK = 10
@@ -100,7 +102,8 @@ def next_record(
 ) -> int | None:
     """Lease and return the record that a person should read next, or ``None`` if none is available now.
 
-    A record is available if it needs a further judgement, this person has not judged it, and fewer people have leased
+    The records of a running calibration exercise come first for its coders, each of whom judges all of them. Any other
+    record is available if it needs a further judgement, this person has not judged it, and fewer people have leased
     it than judgements are missing. Records that the person put aside come last, in the order in which they were put
     aside.
     """
@@ -108,6 +111,12 @@ def next_record(
     connection.execute(delete(schema.lease).where(schema.lease.c.until < now))
     if stage == "screen" and is_stopped(connection):
         return None
+    exercise = running_exercise(connection, stage)
+    if exercise is not None:
+        record = _of_exercise(connection, coder, exercise)
+        if record is not None:
+            renew_lease(connection, record, coder, stage, clock=clock)
+            return record
     ranking = connection.execute(
         select(schema.ranking.c.id).where(schema.ranking.c.stage == stage, schema.ranking.c.active == 1)
     ).scalar()
@@ -118,7 +127,16 @@ def next_record(
     known = connection.execute(select(place.c.ranking, place.c.position).where(mine)).one_or_none()
     start = known.position if known is not None and known.ranking == ranking else 0
     wanted = read_plan(connection).coders(stage)
-    asked = {"coder": coder, "stage": stage, "ranking": ranking, "wanted": wanted, "now": now}
+    # Records of an exercise are for its coders alone.
+    besides = [] if exercise is None else list(exercise.records)
+    asked = {
+        "coder": coder,
+        "stage": stage,
+        "ranking": ranking,
+        "wanted": wanted,
+        "now": now,
+        "besides": besides,
+    }
     found = _walk(connection, asked, start)
     if found is None and start:
         # Records before the place may be free again: leases end, acts are undone, records are sent back.
@@ -137,6 +155,24 @@ def next_record(
     )
     renew_lease(connection, record, coder, stage, clock=clock)
     return record
+
+
+def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int | None:
+    """Return the first record of an exercise that a person still has to judge, records that were put aside last."""
+    if coder not in exercise.coders:
+        return None
+    record, skip = schema.record, schema.skip
+    skipped = exists().where(skip.c.record == record.c.id, skip.c.stage == exercise.stage, skip.c.coder == coder)
+    rows = connection.execute(
+        select(record.c.id, skipped).where(
+            record.c.id.in_(exercise.records),
+            record.c.id.not_in(select(schema.joined.c.record)),
+            ~_has_judged(literal(coder), literal(exercise.stage), record.c.id),
+        )
+    )
+    put_aside = {number: bool(aside) for number, aside in rows}
+    left = [number for number in exercise.records if number in put_aside]
+    return min(left, key=lambda number: put_aside[number], default=None)
 
 
 def renew_lease(
@@ -197,6 +233,7 @@ def _free() -> Select[int, int]:
         .join(need, (need.c.record == queue.c.record) & (need.c.stage == stage))
         .where(
             queue.c.ranking == bindparam("ranking"),
+            queue.c.record.not_in(bindparam("besides", expanding=True)),
             need.c.state.in_(("open", "waiting")),
             need.c.have + readers < bindparam("wanted"),
             ~_has_judged(coder, stage, queue.c.record),

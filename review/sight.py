@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert, select
 from mechtag.review.plan import Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
+from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.records import Entry
 
@@ -57,7 +58,8 @@ class Sight:
     id
         Number of the row of table ``sight``; the form sends this number back with the person's action.
     mode
-        The mode for this record: the mode of the plan, or ``blind`` for an audited record.
+        The mode for this record: the mode of the plan, or ``blind`` for an audited record and for a record of a running
+        calibration exercise.
     audited
         Whether the record is shown without suggestions, to estimate the effect of suggestions.
     suggestions
@@ -102,7 +104,8 @@ def show(
     committed = has_committed(connection, entry.id, coder, stage)
     mode = plan.mode(stage)
     audited = mode == "assisted" and is_audited(entry.record_id, plan, seed)
-    if audited and not committed:
+    exercise = running_exercise(connection, stage)
+    if (audited and not committed) or (exercise is not None and entry.id in exercise.records):
         mode = "blind"
     visible = mode == "assisted" or (mode == "after" and committed)
     known = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}

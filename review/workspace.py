@@ -146,6 +146,7 @@ WAITING = {
     "tag": "Waiting to compute suggestions",
     "export": "Waiting to export",
     "learn": "Waiting to train",
+    "calibrate": "Waiting to compare the codes of the exercise",
     "curve": "Waiting to compute the learning curve",
     "roll_back": "Waiting to take the earlier model",
     "accuracy": "Waiting to measure the accuracy",

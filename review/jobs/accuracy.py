@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from mechtag.core.records import Coding
 from mechtag.review.codings import coders_codings, independent_codings, unassisted
@@ -13,6 +13,8 @@ from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.timeline import read_timeline
 from mechtag.review.store import schema
+from mechtag.review.store.exercises import read_exercises
+from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import Workspace, read_fact
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     progress.start(1, "Counting codes")
     keys = workspace.codebook.all_keys
     with workspace.store.read() as connection:
-        first = [row for row in coders_codings(connection, first=True) if row.label in keys]
+        exercises = _of_exercises(connection)
+        first = [
+            row
+            for row in coders_codings(connection, first=True)
+            if row.label in keys and (row.record_id, row.label == keys[0]) not in exercises
+        ]
         final = [row for row in independent_codings(connection) if row.label in keys]
         current = schema.current
         counted = connection.execute(
@@ -48,6 +55,17 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         "model_described": model,
         "codes": {"independent": seen.get(0, 0), "assisted": seen.get(1, 0), "unknown": seen.get(None, 0)},
     }
+
+
+def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
+    """Return the id of each record of a calibration exercise, with whether the exercise was at screening.
+
+    Agreement in an exercise is a figure of its own, because its coders have not yet agreed on the definitions.
+    """
+    exercises = read_exercises(connection)
+    entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
+    names = {entry.id: entry.record_id for entry in entries}
+    return {(names[number], one.stage == "screen") for one in exercises for number in one.records}
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:

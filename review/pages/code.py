@@ -19,6 +19,7 @@ from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
+from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import Entry, read_entry
@@ -292,6 +293,9 @@ def _replied(connection: Connection, record: int, coder: int) -> set[str]:
 
 def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) -> bool:
     model_id = read_fact(connection, "model_id")
+    exercise = running_exercise(connection, STAGE)
+    if exercise is not None and record in exercise.records:
+        return False
     after = read_plan(connection).mode(STAGE) == "after"
     known = read_suggestions(connection, record, model_id) if after and model_id else {}
     return any(key in known for key in visit.workspace.codebook.keys)

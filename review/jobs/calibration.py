@@ -1,0 +1,98 @@
+"""Compute the agreement in a calibration exercise, and list what its coders should discuss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding
+from mechtag.review.history import name_answer, name_decision
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store import schema
+from mechtag.review.store.exercises import Exercise, read_exercises
+from mechtag.review.workspace import Workspace
+
+KIND = "calibrate"
+
+
+def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compute the results of one exercise.
+
+    Returns
+    -------
+    dict
+        ``records`` (number of records that all coders judged), ``agreement`` (see
+        `mechtag.evaluation.coders.agreement_section`; ``None`` without such records) and ``discuss``: the labels on
+        which the coders differ, with the answer of each coder, those with the most disagreement first.
+    """
+    import numpy as np
+
+    from mechtag.evaluation.coders import agreement_section, coders_of
+    from mechtag.evaluation.resampling import draw_resamples
+
+    progress.start(1, "Comparing the codes of the exercise")
+    with workspace.store.read() as connection:
+        exercise = next((one for one in read_exercises(connection) if one.id == arguments["exercise"]), None)
+        if exercise is None:
+            raise MechtagError("this exercise does not exist; somebody has undone its start")
+        rows = _codes(connection, exercise)
+    settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
+    keys = (relevance,) if exercise.stage == "screen" else workspace.codebook.keys
+    rows = [row for row in rows if row.label in keys]
+    done = [{row.record for row in rows if row.coder == coder} for coder in exercise.coders]
+    complete = set.intersection(*done)
+    rows = [row for row in rows if row.record in complete]
+    if not rows:
+        return {"records": 0, "agreement": None, "discuss": []}
+    codings = [
+        Coding(record_id=row.record_id, coder=row.name, label=row.label, value=row.first_value, basis="abstract")
+        for row in rows
+    ]
+    coders = coders_of(codings, keys, "the calibration exercise")
+    draws = draw_resamples(len(coders.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    return {
+        "records": len(complete),
+        "agreement": agreement_section(coders, relevance, draws, settings.evaluate.min_positives),
+        "discuss": _differences(rows, exercise, keys),
+    }
+
+
+def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
+    """Return the codes of the coders of an exercise as they were first committed, which later work does not change."""
+    current, account, record = schema.current, schema.account, schema.record
+    return list(
+        connection.execute(
+            select(current, account.c.name, record.c.record_id, record.c.title)
+            .join(account, account.c.id == current.c.coder)
+            .join(record, record.c.id == current.c.record)
+            .where(
+                current.c.stage == exercise.stage,
+                current.c.record.in_(exercise.records),
+                current.c.coder.in_(exercise.coders),
+                current.c.first_refer.is_not(None),
+            )
+            .order_by(account.c.name, current.c.record, current.c.label)
+        )
+    )
+
+
+def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the labels on which coders differ, ordered by how evenly they are split, with the answers in words."""
+    name = name_decision if exercise.stage == "screen" else name_answer
+    titles = {row.record: row.title for row in rows}
+    people = sorted({row.name for row in rows})
+    answers: dict[tuple[int, str], dict[str, str]] = {}
+    for row in rows:
+        given = answers.setdefault((row.record, row.label), dict.fromkeys(people, name(None)))
+        given[row.name] = name(row.first_value, row.first_refer)
+    found = []
+    for (record, label), given in answers.items():
+        said = list(given.values())
+        largest = max(said.count(answer) for answer in said)
+        if largest < len(said):
+            place = (largest, exercise.records.index(record), keys.index(label))
+            found.append((place, {"record": record, "title": titles[record], "label": label, "answers": given}))
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]

@@ -1,0 +1,131 @@
+"""Show the page *Calibration exercise*: start an exercise, follow its progress, end it, and discuss its results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, select
+from starlette.responses import Response
+
+from mechtag.review import order
+from mechtag.review.acts import CODING_ROLES, Refused
+from mechtag.review.charts import draw_agreement
+from mechtag.review.jobs.calibration import KIND
+from mechtag.review.pages.accuracy import COEFFICIENTS, OF_ALL
+from mechtag.review.pages.records import sees_results
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
+from mechtag.review.store.exercises import (
+    Exercise,
+    count_done,
+    read_exercises,
+    records_to_draw,
+    running_exercise,
+)
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
+
+#: Number of records that the form proposes, and the largest number.
+USUAL, LARGEST = 20, 200
+
+
+def exercise(visit: Visit) -> Response:
+    """Show the running exercise, the form for a new one, and the results of those that ended."""
+    return _show(visit)
+
+
+def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    names = visit.workspace.codebook.names
+    table = schema.account
+    with visit.workspace.store.read() as connection:
+        exercises = read_exercises(connection)
+        running = next((one for one in exercises if one.state == "running"), None)
+        people = names_of(connection)
+        done = count_done(connection, running) if running is not None else {}
+        coders = connection.execute(
+            select(table.c.id, table.c.name)
+            .where(table.c.state == "active", table.c.role.in_(CODING_ROLES))
+            .order_by(table.c.name)
+        ).all()
+        open_records = {stage: len(records_to_draw(connection, stage)) for stage in ("screen", "code")}
+        ended = [
+            _result(connection, one, names)
+            for one in exercises
+            if one is not running and (visit.person.id in one.coders or sees_results(visit, connection))
+        ]
+    chosen = visit.numbers("coder") if visit.form else tuple(row.id for row in coders)
+    return visit.page(
+        "exercise.html",
+        status=status,
+        fault=fault,
+        running=running,
+        progress=[(people[coder], number) for coder, number in done.items()],
+        missing=sum(len(running.records) - number for number in done.values()) if running is not None else 0,
+        mine=running is not None and visit.person.id in running.coders,
+        people=people,
+        coders=[(row.id, row.name, row.id in chosen) for row in coders],
+        open_records=open_records,
+        usual=visit.text("number") or str(USUAL),
+        stage=visit.text("stage") or "screen",
+        largest=LARGEST,
+        ended=ended,
+        names=names,
+        coefficients=COEFFICIENTS,
+        of_all=OF_ALL,
+    )
+
+
+def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
+    """Return an exercise with its results, which are missing until the worker has computed them."""
+    job = schema.job
+    row = connection.execute(
+        select(job)
+        .where(job.c.kind == KIND, job.c.arguments == json.dumps({"exercise": one.id}))
+        .order_by(job.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    found = json.loads(row.result) if row is not None and row.state == "done" else None
+    picture = draw_agreement(found["agreement"], names) if found is not None and found["agreement"] else None
+    return {"exercise": one, "job": row, "found": found, "picture": picture}
+
+
+def start(visit: Visit) -> Response:
+    """Draw the records and start an exercise."""
+    stage, number = visit.text("stage"), visit.number("number") or 0
+    try:
+        if not 2 <= number <= LARGEST:
+            raise Refused(f"choose from 2 to {LARGEST} records")
+        with visit.workspace.store.read() as connection:
+            known = records_to_draw(connection, stage)
+            before = len(read_exercises(connection))
+        if len(known) < number:
+            what = "records" if stage == "screen" else "included records"
+            raise Refused(f"nobody has judged {len(known)} {what} yet, so no more can be drawn; choose a lower number")
+        # Each exercise of a review draws anew, but with the same seed always the same records.
+        drawn = order.random_order(known, visit.workspace.seed + before)[:number]
+        visit.workspace.acts.start_exercise(visit.stamp(), stage, drawn, visit.numbers("coder"))
+    except Refused as error:
+        return _show(visit, str(error), error.status)
+    return visit.go("/exercise")
+
+
+def end(visit: Visit) -> Response:
+    """End the exercise, and add a job that computes its results."""
+    with visit.workspace.store.read() as connection:
+        running = running_exercise(connection)
+    choice = visit.text("codes")
+    if choice not in ("keep", "set aside"):
+        raise Refused("choose whether the codes are kept or set aside")
+    visit.workspace.acts.end_exercise(visit.stamp(), keep=choice == "keep")
+    if running is not None:
+        with visit.workspace.store.write() as connection:
+            add_job(connection, KIND, visit.person.id, exercise=running.id)
+    return visit.go("/exercise")
+
+
+ROUTES = [
+    route("/exercise", "exercise", exercise),
+    route("/exercise", "start_exercise", start, ("POST",)),
+    route("/exercise/end", "end_exercise", end, ("POST",)),
+]

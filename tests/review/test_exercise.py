@@ -1,0 +1,223 @@
+"""A calibration exercise: everybody judges the same records blind, and the results say what to discuss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import cohen_kappa_score
+from sqlalchemy import insert, select
+
+from mechtag.review import order
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.jobs import accuracy, calibration
+from mechtag.review.jobs.worker import do_next
+from mechtag.review.sight import show
+from mechtag.review.store import schema
+from mechtag.review.store.exercises import read_exercises, running_exercise
+from mechtag.review.store.queue import count_states
+from mechtag.review.store.records import read_entry
+from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_site import NOW, Browser, add_person, look, make_review, papers, texts
+from tests.support.reviews import check_replay
+
+OWNER, ANN, BOB, CAY = 1, 2, 3, 4
+RECORDS = 30
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    review = make_review(tmp_path, papers(RECORDS))
+    for name in ("Ann", "Bob", "Cay"):
+        add_person(review, name, "coder")
+    return review
+
+
+def start(review: Workspace, number: int = 6, stage: str = "screen", coders: tuple[int, ...] = (ANN, BOB, CAY)) -> str:
+    """Start an exercise by the page, and return what the page says."""
+    browser = Browser(review, OWNER)
+    data = {"csrf": browser.csrf, "client_id": f"start-{stage}-{number}", "stage": stage, "number": str(number)}
+    answer = browser.client.post("/exercise", data={**data, "coder": [str(coder) for coder in coders]})
+    return texts(answer.text)
+
+
+def end(review: Workspace, choice: str) -> None:
+    assert Browser(review, OWNER).post("/exercise/end", codes=choice).status_code == 200
+    while do_next(review, {calibration.KIND: calibration.run, accuracy.KIND: accuracy.run}):
+        pass
+
+
+def drawn(review: Workspace) -> tuple[int, ...]:
+    with review.store.read() as connection:
+        return read_exercises(connection)[0].records
+
+
+def following(review: Workspace, coder: int, stage: str = "screen") -> int | None:
+    with review.store.write() as connection:
+        return order.next_record(connection, coder, stage)
+
+
+def screen(review: Workspace, coder: int, answers: dict[int, int | None]) -> None:
+    for record, value in answers.items():
+        review.acts.decide(look(review, coder, record, "screen"), record, value, refer=value is None)
+
+
+def test_each_coder_gets_all_records_first_and_nobody_else_any(review: Workspace) -> None:
+    page = start(review)
+    assert "Running: Screening, 6 records" in page
+    records = drawn(review)
+    assert len(set(records)) == 6
+    for coder in (ANN, BOB, CAY):
+        seen = []
+        while (record := following(review, coder)) in records:
+            assert record is not None
+            seen.append(record)
+            screen(review, coder, {record: coder % 2})
+        assert tuple(seen) == records
+    assert "Ann 6 0" in texts(Browser(review, OWNER).get("/exercise"))
+
+
+def test_the_records_are_for_the_coders_of_the_exercise_alone(review: Workspace) -> None:
+    start(review, RECORDS - 1)
+    (other,) = set(range(1, RECORDS + 1)).difference(drawn(review))
+    assert following(review, OWNER) == other
+    screen(review, OWNER, {other: 1})
+    assert following(review, OWNER) is None
+    assert following(review, ANN) == drawn(review)[0]
+
+
+def test_a_record_that_was_put_aside_comes_last(review: Workspace) -> None:
+    start(review)
+    first, *others = drawn(review)
+    review.acts.skip(Stamp(ANN), first, "screen")
+    screen(review, ANN, dict.fromkeys(others[:-1], 1))
+    assert following(review, ANN) == others[-1]
+    screen(review, ANN, {others[-1]: 1})
+    assert following(review, ANN) == first
+
+
+def test_nobody_sees_a_suggestion_during_the_exercise(review: Workspace) -> None:
+    review.acts.change_plan(Stamp(OWNER), "mode_code", "assisted")
+    review.acts.change_plan(Stamp(OWNER), "coders_screen", 1)
+    screen(review, OWNER, dict.fromkeys(range(1, 7), 1))
+    with review.store.write() as connection:
+        write_fact(connection, "model_id", "m")
+        row = {"model_id": "m", "label": "apple", "probability": 0.9, "decision": "yes", "sentences": "[]"}
+        connection.execute(insert(schema.suggestion), [{**row, "record": record} for record in range(1, 7)])
+    start(review, 4, "code")
+    record = drawn(review)[0]
+    for _ in range(2):
+        with review.store.write() as connection:
+            entry = read_entry(connection, record)
+            assert entry is not None
+            sight = show(connection, entry, ANN, "code", labels=("apple",), at=NOW, model_id="m")
+        assert (sight.mode, sight.suggestions) == ("blind", {})
+        review.acts.code(Stamp(ANN, sight=sight.id), record, "apple", 1)
+        review.acts.commit(Stamp(ANN, sight=sight.id), record, open_labels=True)
+    assert "mechtag says" not in Browser(review, ANN).get(f"/code?record={record}")
+    end(review, "keep")
+    with review.store.write() as connection:
+        after = show(connection, entry, ANN, "code", labels=("apple",), at=NOW, model_id="m")
+    assert (after.mode, list(after.suggestions)) == ("assisted", ["apple"])
+
+
+def running(review: Workspace) -> object:
+    with review.store.read() as connection:
+        return running_exercise(connection)
+
+
+def test_nothing_is_settled_while_the_exercise_runs(review: Workspace) -> None:
+    start(review)
+    record = drawn(review)[0]
+    screen(review, ANN, {record: 1})
+    screen(review, BOB, {record: 0})
+    with pytest.raises(Refused, match="end the exercise before you settle the record"):
+        review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
+    end(review, "keep")
+    review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
+
+
+def test_results_are_those_of_the_first_codes_of_records_that_all_judged(review: Workspace) -> None:
+    start(review, 12, coders=(ANN, BOB))
+    records = drawn(review)
+    ann = {record: int(place < 6) for place, record in enumerate(records)}
+    bob = {record: int(place < 8) for place, record in enumerate(records)} | {records[11]: None}
+    screen(review, ANN, ann)
+    screen(review, BOB, {record: bob[record] for record in records if record != records[0]})
+    screen(review, BOB, {records[1]: 0})
+    assert "To discuss" not in texts(Browser(review, ANN).get("/exercise"))
+    assert "1 judgement is missing" in texts(Browser(review, OWNER).get("/exercise"))
+    end(review, "keep")
+    page = texts(Browser(review, ANN).get("/exercise"))
+    judged = records[1:11]
+    kappa = cohen_kappa_score([ann[record] for record in judged], [bob[record] for record in judged])
+    assert "About fruit 5 0 2 3 0.80 (0." in page
+    assert f"{kappa:.2f} (" in page
+    assert "11 records were judged by everybody" in page
+    assert "Apple" not in page
+    assert "To discuss: 3 differences" in page
+    for record, said in ((records[6], "excluded included"), (records[11], "excluded referred")):
+        assert f"Paper {record} About fruit {said}" in page
+    assert f"Paper {records[1]} " not in page
+    # What is changed later does not change the results, and one who was not in the exercise does not see them.
+    screen(review, BOB, {records[6]: 0})
+    assert texts(Browser(review, ANN).get("/exercise")) == page
+    assert "To discuss" not in texts(Browser(review, CAY).get("/exercise"))
+
+
+def test_kept_codes_count_but_not_in_the_agreement_of_the_real_work(review: Workspace) -> None:
+    start(review, 6, coders=(ANN, BOB))
+    records = drawn(review)
+    others = [record for record in range(1, RECORDS + 1) if record not in records][:8]
+    for coder in (ANN, BOB):
+        screen(review, coder, dict.fromkeys(records, coder % 2))
+        screen(review, coder, dict.fromkeys(others, 1))
+    end(review, "keep")
+    with review.store.read() as connection:
+        states = count_states(connection, "screen")
+    assert (states["conflict"], states["settled"]) == (6, 8)
+    browser = Browser(review, OWNER)
+    browser.post("/accuracy")
+    do_next(review, {accuracy.KIND: accuracy.run})
+    people = browser.client.get("/accuracy.json").json()["people"]
+    (pair,) = people["pairs"]
+    assert (people["records"], pair["labels"]["edible"]["both_yes"], pair["labels"]["edible"]["n"]) == (8, 8, 8)
+
+
+def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(review: Workspace) -> None:
+    start(review, 6, coders=(ANN, BOB))
+    records = drawn(review)
+    for coder in (ANN, BOB):
+        screen(review, coder, dict.fromkeys(records, 1))
+    end(review, "set aside")
+    with review.store.read() as connection:
+        states = count_states(connection, "screen")
+        kept = connection.execute(select(schema.event.c.seq).where(schema.event.c.kind == "code")).all()
+    assert (states["open"], states["settled"], len(kept)) == (RECORDS, 0, 12)
+    assert "Everybody gave the same codes" in texts(Browser(review, ANN).get("/exercise"))
+    check_replay(review.store)
+    screen(review, ANN, {records[0]: 0})
+    with review.store.read() as connection:
+        assert count_states(connection, "screen")["waiting"] == 1
+    assert "set aside what Ann said in the calibration exercise" in texts(Browser(review, OWNER).get("/activity"))
+    # The next exercise draws in a different order.
+    known = [record for record in range(1, RECORDS + 1) if record != records[0]]
+    start(review, 5, coders=(ANN, BOB))
+    assert drawn(review) == tuple(order.random_order(known, review.seed + 1)[:5])
+
+
+def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> None:
+    assert "Choose at least two people who code" in start(review, coders=(ANN,))
+    assert "Nobody has judged 0 included records yet" in start(review, 5, "code")
+    assert "Choose from 2 to 200 records" in start(review, 1)
+    assert running(review) is None
+    start(review)
+    with pytest.raises(Refused, match="running already"):
+        review.acts.start_exercise(Stamp(OWNER), "screen", [1, 2], [ANN, BOB])
+    coder = Browser(review, ANN)
+    assert coder.post("/exercise", stage="screen", number="5").status_code == 403
+    assert coder.post("/exercise/end", codes="keep").status_code == 403
+    assert Browser(review, OWNER).post("/exercise/end").status_code == 422
+    end(review, "keep")
+    review.acts.change_plan(Stamp(OWNER), "unblinded", True)
+    assert "Blinding has ended" in start(review, 4)
