@@ -191,7 +191,7 @@ def rank(
 
 
 def judge_course(
-    labels: Array, order: Index, sampled: Index | None, target: Target, seed: int
+    labels: Array, order: Index, sampled: Index | None, target: Target, seed: int, *, earlier: int = 0
 ) -> tuple[Index | None, StoppingVerdict | None]:
     """Draw the random sample if it is due, and apply the stopping rule.
 
@@ -205,6 +205,9 @@ def judge_course(
         Rows of the records in the sample, in the order of the sample; ``None`` if no sample has been drawn yet.
     seed
         Seed of the sample.
+    earlier
+        Number of records at the start of ``order`` that were read before records were added to the review. They do not
+        show that relevant records have become rare among the records that are unread now.
 
     Returns
     -------
@@ -217,7 +220,7 @@ def judge_course(
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":
         return sampled, judge_ranked(read, len(labels), recall=target.recall, confidence=target.confidence)
-    if sampled is None and sample_due(read, len(labels)) is not None:
+    if sampled is None and sample_due(read[earlier:], len(labels)) is not None:
         sampled = np.random.default_rng(seed).permutation(np.flatnonzero(np.isnan(labels)))
     return sampled, None if sampled is None else _sample_verdict(labels, sampled, target)
 

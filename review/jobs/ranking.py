@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from mechtag.core.records import Record
 from mechtag.review import order
@@ -16,7 +16,6 @@ from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
-from mechtag.review.store.queue import count_states
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 
 if TYPE_CHECKING:
@@ -28,6 +27,11 @@ if TYPE_CHECKING:
 KIND = FIRST
 #: Fact that holds what the stopping rule says, and the numbers of the records in the random sample.
 FACT = "stopping"
+#: Fact that holds the number of the last event that the latest ranking and the stopping rule have considered.
+SEEN = "ranked"
+# Kinds of events after which the order or the result of the stopping rule can differ.
+_SCREENING = ("code", "settle", "reopen")
+_ANY_STAGE = ("undo", "redo", "join", "split")
 
 
 @dataclass
@@ -51,13 +55,16 @@ class Ranking:
             labels = _labels(connection, self._numbers, relevance)
             needed = _needed(connection)
             sampled, stopping = self._judge(connection, workspace, plan, relevance)
-            before = read_fact(connection, FACT) or {}
-        if sampled is not None and stopping["sample"] != before.get("sample"):
+            known = read_fact(connection, FACT) or {}
+            seen = connection.execute(select(func.max(schema.event.c.seq))).scalar_one() or 0
+            before = _sampling_order(connection)
+        if sampled is not None and not set(sampled) <= set(known.get("sample", ())):
             _log_sample(workspace, stopping, progress.job)
         judged = int((~np.isnan(labels)).sum())
         if sampled is not None and not stopping["stop"]:
-            strategy, ranked = "sample", [self._numbers[row] for row in sampled]
-            ranked += sorted(set(self._numbers).difference(ranked))
+            # Records that are open again although they are not in the sample come first.
+            ranked = [*sorted(needed.difference(sampled)), *sampled]
+            strategy, ranked = "sample", [*ranked, *sorted(set(self._numbers).difference(ranked))]
         elif plan.mode("screen") == "off":
             strategy, ranked = "random", order.random_order(self._numbers, workspace.seed)
         else:
@@ -66,7 +73,9 @@ class Ranking:
             strategy, ranked = "relevance", [self._numbers[row] for row in np.lexsort((-scores, last))]
         with workspace.store.write() as connection:
             write_fact(connection, FACT, stopping)
-            for stage in STAGES:
+            write_fact(connection, SEEN, seen)
+            # The sample is judged after each decision, which rarely changes the order.
+            for stage in STAGES if strategy != "sample" or ranked != before else ():
                 order.add_ranking(
                     connection,
                     stage,
@@ -82,43 +91,56 @@ class Ranking:
     def _judge(
         self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str
     ) -> tuple[list[int] | None, dict[str, Any]]:
-        """Return the rows of the random sample (``None`` before it is drawn) and the result of the stopping rule.
+        """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
-        Only final decisions count, in the order in which they became final. If records have been added since the sample
-        was drawn, a new sample is drawn from all unread records when the stopping rule next calls for one.
+        Only final decisions count, in the order in which they became final. A record that was joined to another is not
+        a record of its own, neither in the sample nor elsewhere. A record whose decision is no longer final, although
+        it was final when the sample was drawn, must be decided again before screening may stop; the sample stays the
+        same, because each further sample would be a further chance to stop too early. Only if records have been
+        imported since the sample was drawn is a new sample drawn, from all unread records, once relevant records have
+        become rare again.
         """
         import numpy as np
 
         from mechtag.pipeline.screening.ranking import Target, judge_course
 
         final = schema.final
-        rows = {number: row for row, number in enumerate(self._numbers)}
+        joined = set(connection.execute(select(schema.joined.c.record)).scalars())
+        numbers = [number for number in self._numbers if number not in joined]
+        rows = {number: row for row, number in enumerate(numbers)}
         decided = connection.execute(
-            select(final.c.record, final.c.value)
+            select(final.c.record, final.c.value, final.c.event)
             .where(final.c.stage == "screen", final.c.label == relevance)
             .order_by(final.c.event)
         ).all()
         labels = np.full(len(rows), np.nan)
-        for number, value in decided:
-            labels[rows[number]] = value
-        read = np.array([rows[number] for number, _ in decided], dtype=np.int64)
-        known = (read_fact(connection, FACT) or {}).get("sample")
-        sample = None
-        if known is not None and all(number in rows for number in known):
-            drawn = np.array([rows[number] for number in known], dtype=np.int64)
-            if not np.isnan(np.delete(labels, drawn)).any():
-                sample = drawn
+        for row in decided:
+            labels[rows[row.record]] = row.value
+        read = np.array([rows[row.record] for row in decided], dtype=np.int64)
+        imported = connection.execute(select(func.max(schema.event.c.seq)).where(schema.event.c.kind == "import"))
+        last_import = imported.scalar_one() or 0
+        earlier = sum(row.event < last_import for row in decided)
+        known = read_fact(connection, FACT) or {}
+        unread = {numbers[row] for row in np.flatnonzero(np.isnan(labels))}
+        sample = [number for number in known.get("sample", ()) if number not in joined]
+        again = unread.difference(sample)
+        kept = bool(sample) and all(number in rows for number in sample)
+        kept = kept and all(number <= known.get("last_record", 0) for number in again)
         target = Target(rule=plan.rule, recall=plan.recall, confidence=plan.confidence)
-        sampled, verdict = judge_course(labels, read, sample, target, workspace.seed)
+        drawn = np.array([rows[number] for number in sample], dtype=np.int64) if kept else None
+        sampled, verdict = judge_course(labels, read, drawn, target, workspace.seed, earlier=earlier)
         content: dict[str, Any] = {"read": len(read), "relevant": int(np.nansum(labels)), "stop": False}
         if verdict is not None:
             content |= asdict(verdict)
         if sampled is None:
             return None, content
         gaps = np.flatnonzero(np.isnan(labels[sampled]))
-        content["sample"] = [self._numbers[row] for row in sampled]
+        content["sample"] = [numbers[row] for row in sampled]
         content["read_of_sample"] = int(gaps[0]) if len(gaps) else len(sampled)
-        return [int(row) for row in sampled], content
+        content["last_record"] = known["last_record"] if kept else max(numbers, default=0)
+        content["open_again"] = len(again) if kept else 0
+        content["stop"] = content["stop"] and not content["open_again"]
+        return content["sample"], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
         """Encode the texts of the records, unless the texts have not changed since the last run."""
@@ -182,15 +204,37 @@ def _needed(connection: Connection) -> set[int]:
     return set(rows.scalars())
 
 
+def _sampling_order(connection: Connection) -> list[int] | None:
+    """Return the order of screening while the random sample is being read, and ``None`` otherwise."""
+    queue, ranking = schema.queue, schema.ranking
+    active = connection.execute(
+        select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")
+    ).scalar()
+    if active is None:
+        return None
+    rows = connection.execute(select(queue.c.record).where(queue.c.ranking == active).order_by(queue.c.position))
+    return list(rows.scalars())
+
+
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """Add a job that ranks the records if enough records have been decided since the last ranking."""
-    table = schema.ranking
-    learned = connection.execute(
-        select(table.c.learned_from).where(table.c.stage == "screen", table.c.active == 1)
+    """Add a job that ranks the records if enough has been decided since the last ranking.
+
+    While the random sample is being read, the stopping rule is applied after each decision.
+    """
+    table, event = schema.ranking, schema.event
+    strategy = connection.execute(
+        select(table.c.strategy).where(table.c.stage == "screen", table.c.active == 1)
     ).scalar_one_or_none()
-    if learned is None:
+    if strategy is None:
         return
-    states = count_states(connection, "screen")
-    judged = sum(states.values()) - states["open"]
-    if judged - learned >= read_plan(connection).rerank_after:
+    enough = 1 if strategy == "sample" else read_plan(connection).rerank_after
+    since = connection.execute(
+        select(event.c.seq)
+        .where(
+            event.c.seq > (read_fact(connection, SEEN) or 0),
+            or_(event.c.kind.in_(_ANY_STAGE), event.c.kind.in_(_SCREENING) & (event.c.stage == "screen")),
+        )
+        .limit(enough)
+    ).all()
+    if len(since) == enough:
         add_job(connection, KIND, coder)

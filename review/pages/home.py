@@ -23,7 +23,7 @@ def home(visit: Visit) -> Response:
         stages = {stage: count_states(connection, stage) for stage in STAGES}
         mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
         owed = count_owed(connection, visit.person.id)
-        stopping = {"stop": False} | (read_fact(connection, FACT) or {})
+        stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
     return visit.page(
         "home.html", records=records, stages=stages, mine=mine, owed=owed, stopping=stopping, plan=plan, stopped=stopped

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, utc_now
+from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
@@ -174,10 +175,10 @@ def settle(visit: Visit) -> Response:
         reason=visit.text("reason") or None,
         sentences=visit.numbers("sentence") if answer == "yes" else (),
     )
-    if stage == "screen":
-        with workspace.store.write() as connection:
+    with workspace.store.write() as connection:
+        if stage == "screen":
+            ask_if_due(connection, visit.person.id)
             ask_if_included(connection, number, visit.person.id)
-    with workspace.store.read() as connection:
         more = open_labels(connection, number, stage)
         first = select_page(connection, chosen, limit=1)
     if more:

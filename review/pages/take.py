@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Settlement, utc_now
+from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.sight import Vote, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
@@ -84,6 +85,9 @@ def take(visit: Visit) -> Response:
         if row.taken is not None
     ]
     workspace.acts.settle_together(visit.stamp(), decisions, visit.text("why").strip())
+    if stage == "screen":
+        with workspace.store.write() as connection:
+            ask_if_due(connection, visit.person.id)
     return visit.go(f"/reconcile/{chosen.name}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mechtag.pipeline.screening.search import Search
 from mechtag.review.acts import Stamp
@@ -14,6 +14,7 @@ from mechtag.review.jobs import ranking as job
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped
+from mechtag.review.store.records import add_records
 from mechtag.review.workspace import Workspace, add_job, read_fact
 from tests.support.review_site import Browser, add_person, make_review, papers, texts
 
@@ -25,7 +26,8 @@ class Ranking(job.Ranking):
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
         if self._search is None:
-            self._numbers = list(range(1, 161))
+            with workspace.store.read() as connection:
+                self._numbers = sorted(connection.execute(select(schema.record.c.id)).scalars())
             vectors = np.eye(len(self._numbers), dtype=np.float32)
             self._search = Search([], [f"word{number}" for number in self._numbers], vectors, vectors[0])
 
@@ -105,11 +107,73 @@ def test_the_owner_stops_and_goes_on(review: Workspace) -> None:
         assert not is_stopped(connection)
 
 
-def test_new_records_void_a_sample(review: Workspace) -> None:
+def test_a_decision_that_is_open_again_holds_the_sample_up(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    read(review, ann, bob, records=range(1, 106))
+    sample = order_again(review)["sample"]
+    assert isinstance(sample, list)
+    review.acts.undo(Stamp(bob))
+    for record in sample[:45]:
+        for coder in (ann, bob):
+            review.acts.decide(Stamp(coder), record, 0)
+    found = order_again(review)
+    assert (found["sample"], found["open_again"], found["stop"]) == (sample, 1, False)
+    assert "are open again: 1" in texts(Browser(review, 1).get("/"))
+    assert "Paper 105" in texts(Browser(review, bob).get("/screen"))
+    review.acts.decide(Stamp(bob), 105, 0)
+    found = order_again(review)
+    assert (found["sample"], found["open_again"], found["stop"]) == (sample, 0, True)
+
+
+def test_imported_records_void_a_sample_and_are_read_by_rank_first(review: Workspace) -> None:
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
     read(review, ann, bob, records=range(1, 106))
     assert "sample" in order_again(review)
-    review.acts.undo(Stamp(bob))
-    found = order_again(review)
-    assert found["read"] == 104
-    assert "sample" not in found
+    with review.store.write() as connection:
+        add_records(connection, papers(265)[160:], (), 2, {})
+    review.acts.log(Stamp(1), "import", {"wave": 2})
+    assert "sample" not in order_again(review)
+    read(review, ann, bob, records=range(106, 206))
+    found = order_again(review)["sample"]
+    assert isinstance(found, list)
+    assert sorted(found) == list(range(206, 266))
+
+
+def test_a_duplicate_is_not_in_the_sample(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    read(review, ann, bob, records=range(1, 106))
+    review.acts.join(Stamp(1), 160, 1)
+    sample = order_again(review)["sample"]
+    assert isinstance(sample, list)
+    assert sorted(sample) == list(range(106, 160))
+    review.acts.join(Stamp(1), sample[0], sample[1])
+    assert order_again(review)["sample"] == sample[1:]
+
+
+def test_each_vote_counts_for_the_next_ranking_and_each_act_for_the_sample(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    lead = add_person(review, "Lea", "adjudicator")
+    read(review, ann, records=range(1, 161))
+    order_again(review)
+    page = Browser(review, bob)
+    read(review, bob, records=range(1, 100))
+    page.post("/screen/skip", record=150)
+    assert waiting(review) == 0
+    page.post("/screen/decide", record=100, answer="exclude")
+    assert waiting(review) == 1
+    read(review, bob, records=range(101, 106))
+    sample = order_again(review)["sample"]
+    assert isinstance(sample, list)
+    page.post("/screen/decide", record=sample[0], answer="include")
+    assert waiting(review) == 1
+    order_again(review)
+    Browser(review, lead).post(f"/reconcile/screen/{sample[0]}/settle", label="edible", answer="no")
+    assert waiting(review) == 1
+
+
+def waiting(review: Workspace) -> int:
+    """Return the number of rankings that wait for the worker."""
+    table = schema.job
+    with review.store.read() as connection:
+        query = select(table.c.id).where(table.c.kind == job.KIND, table.c.state == "waiting")
+        return len(connection.execute(query).all())
