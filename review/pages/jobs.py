@@ -21,6 +21,8 @@ NAMES = {
     "tag": "Compute suggestions",
     "export": "Export",
     "learn": "Train",
+    "calibrate": "Compare the codes of an exercise",
+    "curve": "Compute the learning curve",
     "roll_back": "Take the earlier model",
     "accuracy": "Measure the accuracy",
 }
