@@ -46,6 +46,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "preview_codes": _OWNER,
     "take_codes": _OWNER,
     "reopen": _LEADS,
+    "unblind": _LEADS,
     "comment": _LEADS,
     "team": _EVERYBODY,
     "invite": _OWNER,

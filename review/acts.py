@@ -23,7 +23,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_undone, read_plan
+from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_unblinded, is_undone, read_plan
 from mechtag.review.store.exercises import END as EXERCISE_END
 from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
@@ -49,6 +49,7 @@ _NOT_UNDONE = frozenset(
         "sign_in",
         "sample_drawn",
         "exercise_end",
+        "unblind",
     )
 )
 # Kinds on which the state of a record rests.
@@ -492,6 +493,24 @@ class Acts:
             )
         content = {"coder": coder, "message": message}
         return [Draft("reopen", record, stage, None, content)]
+
+    @_once
+    def unblind(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
+        """Show everyone's codes of a settled record to everyone. This cannot be undone.
+
+        Raises
+        ------
+        Refused
+            If the record is not settled at this stage, or its codes are shown already.
+        """
+        self._require_record(connection, record)
+        self._require_stage(stage)
+        head, members = family_of(connection, record)
+        if self._state(connection, head, stage) != "settled":
+            raise Refused("this record is not settled yet; its codes can be shown once every label is settled", 409)
+        if read_plan(connection).unblinded or is_unblinded(connection, head, stage):
+            raise Refused("everyone sees the codes of this record already", 409)
+        return [Draft("unblind", member, stage) for member in members]
 
     @_once
     def comment(self, connection: Connection, stamp: Stamp, record: int, text: str) -> list[Draft]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
 from mechtag.core.codebook import Codebook
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
+from mechtag.review.store.events import read_plan
 
 # Events that are about a person's own work, which a blinded coder sees only of oneself.
 _JUDGING = frozenset(
@@ -57,7 +58,8 @@ def sentences_about(
     viewer
         Number of the account of the reader. Notes that others wrote for themselves are left out.
     blinded
-        Whether the judgements of others are also left out.
+        Whether the judgements of others are also left out. Judgements of records that the reader can still judge are
+        always left out, until blinding is lifted.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -108,8 +110,8 @@ def _happenings(
     )
     private = (table.c.kind == "note") & (func.json_extract(table.c.value, "$.for") == "me")
     query = query.where((table.c.coder == viewer) | ~private)
-    if blinded:
-        query = query.where((table.c.coder == viewer) | table.c.kind.not_in(_JUDGING))
+    if not read_plan(connection).unblinded:
+        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(_JUDGING), _is_visible(viewer, blinded)))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
     undone = set[int]()
     reversing = connection.execute(
@@ -122,6 +124,40 @@ def _happenings(
         Happening(row.seq, row.at, row.who, _sentence(row, codebook.names, names), row.record, row.act in undone)
         for row in rows
     ]
+
+
+def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
+    """Return the SQL condition that a person may see a judgement of somebody else.
+
+    Who can still judge a record, does not see before that what others said about it, whatever the person's role.
+    """
+    table, other = schema.event, schema.event.alias()
+    shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
+    if blinded:
+        return shown
+    need, current, joined = schema.need, schema.current, schema.joined
+    into = select(joined.c.into).where(joined.c.record == table.c.record).correlate(table).scalar_subquery()
+    judged = (
+        exists()
+        .where(
+            current.c.record.in_((table.c.record, need.c.record)),
+            current.c.stage == need.c.stage,
+            current.c.coder == viewer,
+            current.c.committed == 1,
+        )
+        .correlate(table, need)
+    )
+    to_judge = (
+        exists()
+        .where(
+            need.c.record == func.coalesce(into, table.c.record),
+            or_(table.c.stage.is_(None), need.c.stage == table.c.stage),
+            need.c.state.in_(("open", "waiting")),
+            ~judged,
+        )
+        .correlate(table)
+    )
+    return shown | ~to_judge
 
 
 def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) -> str:
@@ -152,6 +188,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "reopen":
             message = f": {value['message']}" if value.get("message") else ""
             return f"sent the record back to {people.get(value['coder'], 'a coder')}{message}"
+        case "unblind":
+            return f"showed everyone's codes of the record at {'screening' if row.stage == 'screen' else 'coding'}"
         case "note":
             return f"wrote a note: {value['text']}" if value["text"] else "removed a note"
         case "comment":

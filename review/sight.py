@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select
 
 from mechtag.review.plan import Mode, Plan
 from mechtag.review.store import schema
-from mechtag.review.store.events import family_of, read_plan
+from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.records import Entry
@@ -111,7 +111,8 @@ def show(
     known = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
     suggestions = {label: row for label, row in known.items() if label in labels}
     before = _rows_before(connection, entry.id, coder, stage)
-    votes = read_votes(connection, entry.id, stage) if plan.unblinded else ()
+    is_open = plan.unblinded or is_unblinded(connection, entry.id, stage)
+    votes = read_votes(connection, entry.id, stage) if is_open else ()
     others = tuple(vote for vote in votes if vote.coder != coder)
     shown = {label: (row.decision, row.probability, row.sentences) for label, row in suggestions.items()}
     values = {
@@ -173,6 +174,15 @@ def show_to_adjudicator(
     }
     number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
     return Sight(number, "reconcile", others=read_votes(connection, entry.id, stage) if votes_shown else ())
+
+
+def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
+    """Return whether a person can still judge a record at a stage, and must not see what others said before that."""
+    head, members = family_of(connection, record)
+    need = schema.need
+    state = connection.execute(select(need.c.state).where(need.c.record == head, need.c.stage == stage)).scalar()
+    judged = any(has_committed(connection, member, coder, stage) for member in members)
+    return state in ("open", "waiting") and not judged
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

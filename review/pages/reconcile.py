@@ -13,7 +13,7 @@ from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
-from mechtag.review.sight import show_to_adjudicator
+from mechtag.review.sight import is_to_judge, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import (
@@ -26,7 +26,7 @@ from mechtag.review.store.conflicts import (
     open_labels,
     select_page,
 )
-from mechtag.review.store.events import alive_comments, family_of, read_plan
+from mechtag.review.store.events import alive_comments, family_of, is_unblinded, read_plan
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.visit import Visit, route
 
@@ -102,10 +102,12 @@ def conflict(visit: Visit) -> Response:
         entry = read_entry(connection, number)
         if entry is None:
             raise Refused(f"there is no record {number} in this review", 404)
-        votes_shown = "votes" in visit.query
+        to_judge = is_to_judge(connection, number, stage, visit.person.id)
+        votes_shown = "votes" in visit.query and not to_judge
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
         context = _around(connection, number, stage)
         plan = read_plan(connection)
+        shown_to_all = plan.unblinded or is_unblinded(connection, number, stage)
         before, after = neighbours(connection, chosen, number)
     return visit.page(
         "conflict.html",
@@ -115,6 +117,8 @@ def conflict(visit: Visit) -> Response:
         votes_shown=votes_shown,
         labels=(codebook.relevance,) if stage == "screen" else codebook.labels,
         plan=plan,
+        shown_to_all=shown_to_all,
+        to_judge=to_judge,
         here_address=f"/reconcile/{stage}/{number}",
         query=_query(chosen),
         list_title=_TITLES[chosen.name],
@@ -140,12 +144,16 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
         .order_by(note.c.event)
     ).all()
     names = names_of(connection)
+    state = connection.execute(
+        select(schema.need.c.state).where(schema.need.c.record == head, schema.need.c.stage == stage)
+    ).scalar()
     comments = [
         {"name": names[row.coder], "at": row.at, "text": row.value["text"]}
         for row in alive_comments(connection, record)
     ]
     return {
         "open_labels": open_labels(connection, record, stage),
+        "is_settled": state == "settled",
         "finals": {row.label: row for row in finals},
         "coders": {number: name for number, name in names.items() if number in coders},
         "notes": [{"name": names[row.coder], "text": row.text} for row in notes],
@@ -204,6 +212,13 @@ def reopen(visit: Visit) -> Response:
     return visit.go(f"/reconcile/{_came_from(visit, stage).name}")
 
 
+def unblind(visit: Visit) -> Response:
+    """Show everyone's codes of a settled record to everyone."""
+    stage, number = str(visit.path["stage"]), int(visit.path["record"])
+    visit.workspace.acts.unblind(visit.stamp(), number, stage)
+    return visit.go(_again(visit, stage, number))
+
+
 def comment(visit: Visit) -> Response:
     """Add a comment to the discussion of a record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
@@ -217,5 +232,6 @@ ROUTES = [
     route("/reconcile/{stage}/{record:int}", "conflict", conflict),
     route("/reconcile/{stage}/{record:int}/settle", "settle", settle, ("POST",)),
     route("/reconcile/{stage}/{record:int}/reopen", "reopen", reopen, ("POST",)),
+    route("/reconcile/{stage}/{record:int}/unblind", "unblind", unblind, ("POST",)),
     route("/reconcile/{stage}/{record:int}/comment", "comment", comment, ("POST",)),
 ]

@@ -168,6 +168,13 @@ def is_stopped(connection: Connection) -> bool:
     return bool(last) and last[-1].kind == "stop"
 
 
+def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
+    """Return whether everyone may see everyone's codes of a record at a stage; see `Acts.unblind`."""
+    table = schema.event
+    shown = (table.c.record == record, table.c.kind == "unblind", table.c.stage == stage)
+    return connection.execute(select(table.c.seq).where(*shown)).first() is not None
+
+
 def read_events(connection: Connection, *where: Any) -> list[Event]:
     """Return the events that meet SQL conditions, in order."""
     table, seen = schema.event, schema.sight

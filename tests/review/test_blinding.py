@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from starlette.routing import Route
 
 from mechtag.review.acts import Stamp
@@ -149,3 +149,47 @@ def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
     review.acts.mark(Stamp(ANN), 1, "apple", [0])
     review.acts.commit(Stamp(ANN), 1, open_labels=True)
     assert found(walk(browser), *SHOWN_SUGGESTIONS)
+
+
+def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(review: Workspace) -> None:
+    """Owen has screened record 1 and not record 2, and has coded neither."""
+    review.acts.comment(Stamp(BEN), 2, "canary-comment")
+    owner = Browser(review, OWEN)
+    hidden = ("Ben excluded", f"excluded ({REASON})", "canary-comment", "Ben coded", "Ben marked", "Ben finished")
+    pages = walk(owner)
+    assert found(pages, *hidden) == []
+    assert "Ben included" in pages["/activity"]
+    for address in ("/reconcile/screen/2?votes=1", "/reconcile/code/1?votes=1"):
+        page = owner.get(address)
+        assert "what others said is not shown" in page
+        assert found({address: page}, *hidden, "A Ben", ">Ben</option>") == []
+    assert found({"": owner.get("/activity.csv")}, "canary-comment", "excluded", "coded", "marked", "finished") == []
+    review.acts.decide(Stamp(OWEN), 2, 0)
+    assert "Ben excluded (canary-reason)" in owner.get("/records/2")
+
+
+def test_a_settled_record_is_unblinded_for_its_stage_alone(review: Workspace) -> None:
+    ann, owner = Browser(review, ANN), Browser(review, OWEN)
+    early = owner.post("/reconcile/code/1/unblind")
+    assert (early.status_code, "not settled yet" in early.text) == (409, True)
+    assert "Unblind this record" in owner.get("/reconcile/screen/1")
+    assert "Ben included" not in ann.get("/records/1")
+    owner.post("/reconcile/screen/1/unblind")
+    page = ann.get("/records/1")
+    assert "Ben included" in page
+    assert found({"": page}, "Ben coded", "Ben finished", NOTE_FOR_ADJUDICATOR) == []
+    assert "Ben excluded" not in ann.get("/records/2")
+    assert "everyone&#39;s codes of the record at screening" in ann.get("/activity")
+    assert owner.post("/reconcile/screen/1/unblind").status_code == 409
+    # Undo passes over it, to what Owen did before.
+    assert "Ben has worked on this record since" in owner.post("/undo").text
+    assert "Ben included" in ann.get("/records/1")
+    # What Ann says now about the record is not independent.
+    sight = re.findall(r'name="sight" value="(\d+)"', ann.get("/screen?record=1"))[0]
+    review.acts.decide(Stamp(ANN, sight=int(sight)), 1, 1)
+    with review.store.read() as connection:
+        table = schema.current
+        shown = connection.execute(
+            select(table.c.others_shown).where(table.c.coder == ANN, table.c.stage == "screen")
+        ).scalar_one()
+    assert shown == 1

@@ -157,6 +157,7 @@ def test_what_the_worker_and_the_server_did_is_told_in_words(review: Workspace) 
 
 
 def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser) -> None:
+    review.acts.decide(Stamp(1), 1, 1)
     ann.post("/screen/decide", record=1, answer="include")
     ann.post("/undo")
     page = texts(Browser(review, 1).get("/activity"))

@@ -25,8 +25,10 @@ def review(tmp_path: Path) -> Workspace:
     for record in (1, 2, 3):
         for coder in (ann, bob):
             if coder == bob or record < 3:
-                review.acts.mark(Stamp(coder), record, "apple", [1]) if coder == ann else None
+                review.acts.mark(Stamp(coder), record, "apple", [1] if coder == ann else [])
                 review.acts.code(Stamp(coder), record, "apple", int(coder == ann))
+            else:
+                review.acts.mark(Stamp(coder), record, "apple", [], complete=True)
             review.acts.code(Stamp(coder), record, "pear", 0)
             review.acts.commit(Stamp(coder), record, open_labels=True)
     return review
