@@ -475,7 +475,7 @@ def _odd_column(rows: int, rng: random.Random) -> Any:
 # What is wrong with the reading of a damaged file
 
 # Notes and reasons that state that content was lost, or that one record may be two.
-_ADMITTED = re.compile(r"different format|may be two records|(?<!that were )not read")
+_ADMITTED = re.compile(r"different format|(?:may be|consists of) two records|(?<!that were )not read")
 
 
 def reading(path: Path, base: Base) -> str:

@@ -107,26 +107,28 @@ def read_items(source: Source) -> Iterator[Entry]:
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """Return the values in a JSON object that are replaced by later values of the same fields, and a note on them.
 
-    A JSON object with two titles may be two records between which some text is missing. An object in which neither
-    the title nor the abstract occurs twice is not examined.
+    Values in nested objects are returned without a name. A JSON object with two titles may be two records between which
+    some text is missing. An object in which neither the title nor the abstract occurs twice is not examined.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()
-    pairs: list[tuple[str, Any]] = []
+    nested: list[tuple[str, Any]] = []
+    own: list[tuple[str, Any]] = []
 
     def collect(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal pairs
-        pairs = found  # The outermost object is the last.
-        return dict(found)
+        nonlocal own
+        nested.extend(own)
+        last = dict(found)
+        own = [(name, value) for name, value in found if last[name] != value]  # The outermost object is the last.
+        return last
 
     try:
-        last = json.JSONDecoder(object_pairs_hook=collect, strict=False).raw_decode(text.lstrip())[0]
-        again = [(name, value) for name, value in pairs if last[name] != value]
-        json.dumps(again, ensure_ascii=False, allow_nan=False).encode()
+        json.JSONDecoder(object_pairs_hook=collect, strict=False).raw_decode(text.lstrip())
+        json.dumps([nested, own], ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):  # numbers and surrogates that no other format can hold
-        again = []
-    names = ", ".join(dict.fromkeys(name for name, _ in again))
-    return again, (_REPEATED.format(names),) if again else ()
+        return [], ()
+    names = ", ".join(dict.fromkeys(name for name, _ in (*nested, *own)))
+    return [*(("", value) for _, value in nested), *own], (_REPEATED.format(names),) if names else ()
 
 
 def _document_end(text: str, place: int, depth: int) -> int:

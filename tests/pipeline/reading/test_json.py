@@ -174,6 +174,18 @@ def test_two_records_in_one_object_are_noted(read: Reader, text: str) -> None:
     assert not any("two records" in note for note in notes(found))
 
 
+@pytest.mark.parametrize("text", ["[{}]", "{}\n"])
+def test_a_title_that_was_moved_into_another_object_is_kept(read: Reader, text: str) -> None:
+    found = read(
+        text.format('{"doi": "10.5555/1", "journal": {"title": "A lost title", "title": "Care"}, "title": "One"}')
+    )
+    assert (only(found).title, only(found).raw[0]) == ("One", ("", "A lost title"))
+    assert [note for note in notes(found) if "two records" in note] == [
+        "these fields occur more than once with different values, and the last value was used: title; check whether "
+        "the entry consists of two records"
+    ]
+
+
 def test_jsonl_with_commas_between_the_objects(read: Reader) -> None:
     found = read('{"title": "One"},\n{"title": "Two"},\n{"title": "Three"}\n')
     assert [record.title for record in found.records] == ["One", "Two", "Three"]
