@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -50,6 +50,7 @@ _NOT_UNDONE = frozenset(
         "sample_drawn",
         "exercise_end",
         "unblind",
+        "codings",
     )
 )
 # Kinds on which the state of a record rests.
@@ -785,6 +786,62 @@ class Acts:
         return [Draft("resume")]
 
     @_once
+    def import_codes(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        codes: Sequence[Mapping[str, Any]],
+        more: Mapping[str, Any],
+    ) -> list[Draft]:
+        """Add codes of one person for one record that were given outside the review page; they count as finished.
+
+        Parameters
+        ----------
+        codes
+            ``label``, ``value`` (1 or 0), ``sentences`` and ``date`` of each code.
+        more
+            Further content of the events: ``group``, under which they can be found, and ``by``, who imported them.
+
+        Raises
+        ------
+        Refused
+            If an adjudicator has settled the record, or the person has already judged one of the labels.
+        """
+        entry = self._require_record(connection, record)
+        table = schema.current
+        drafts = list[Draft]()
+        for code in codes:
+            label, relevance = code["label"], self.codebook.relevance.key
+            stage = "screen" if label == relevance else "code"
+            if stage == "code":
+                self._require_label(label)
+            self._check_answer(code["value"], refer=False)
+            self._check(connection, stamp, record, stage)
+            known = connection.execute(
+                select(table.c.record).where(
+                    table.c.record == record,
+                    table.c.stage == stage,
+                    table.c.coder == stamp.coder,
+                    table.c.label == label,
+                )
+            ).first()
+            if known is not None:
+                raise Refused("this person has already judged the record in this review", 409)
+            content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **more}
+            drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
+            if code["value"] == 1 and stage == "code" and code["sentences"]:
+                numbers = self._check_sentences(entry, code["sentences"])
+                marked = {"sentences": numbers, "complete": False, "how": "imported"}
+                drafts.append(Draft("evidence", record, stage, label, marked))
+        return drafts
+
+    @_once
+    def undo_import(self, connection: Connection, stamp: Stamp, acts: Sequence[int]) -> list[Draft]:
+        """Undo acts of `import_codes`, which may be those of other people."""
+        return [Draft("undo", undoes=act) for act in acts]
+
+    @_once
     def log(self, connection: Connection, stamp: Stamp, kind: str, content: dict[str, Any]) -> list[Draft]:
         """Record an event that concerns the whole review, such as an import or a training run."""
         return [Draft(kind, value=content)]
@@ -850,7 +907,14 @@ class Acts:
         table = schema.event
         return connection.execute(
             select(table)
-            .where(table.c.coder == coder, table.c.part == 0, table.c.kind.not_in(_NOT_UNDONE), ~is_undone(table.c.act))
+            .where(
+                table.c.coder == coder,
+                table.c.part == 0,
+                table.c.kind.not_in(_NOT_UNDONE),
+                # Imported codes are taken out on the page on which they were imported.
+                func.coalesce(func.json_extract(table.c.value, "$.how"), "") != "imported",
+                ~is_undone(table.c.act),
+            )
             .order_by(table.c.seq.desc())
             .limit(1)
         ).one_or_none()

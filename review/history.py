@@ -173,6 +173,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"
+        case "codings":
+            return f"imported {value['codes']} codes that were given outside this page"
         case "commit":
             return "finished coding"
         case "skip":
@@ -257,6 +259,8 @@ def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
         text = name_decision(value["v"], value.get("refer")) + (f" ({value['reason']})" if value.get("reason") else "")
     else:
         text = f"coded {label}: {name_answer(value['v'], value.get('refer'))}"
+    if value.get("how") == "imported":
+        return f"{text}; imported" + (f", given on {value['date']}" if value.get("date") else "")
     if row.suggestions_shown is None:
         return text
     return text + (

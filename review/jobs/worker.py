@@ -20,7 +20,7 @@ from sqlalchemy import case, select, update
 from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
 from mechtag.review.acts import utc_now
-from mechtag.review.jobs import accuracy, calibration, curve, exporting, learning, ranking, tagging
+from mechtag.review.jobs import accuracy, calibration, codings, curve, exporting, learning, ranking, tagging
 from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.store import schema
@@ -42,6 +42,7 @@ def jobs() -> dict[str, Job]:
         accuracy.KIND: accuracy.run,
         calibration.KIND: calibration.run,
         curve.KIND: curve.run,
+        **codings.JOBS,
         learning.KIND: learning.run,
         learning.ROLL_BACK: learning.roll_back,
         **JOBS,

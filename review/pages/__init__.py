@@ -8,6 +8,7 @@ from mechtag.review.pages import (
     around,
     code,
     codebook,
+    codings,
     duplicates,
     exercise,
     exports,
@@ -30,6 +31,7 @@ from mechtag.review.pages import (
 _SCREENS = (
     home,
     importing,
+    codings,
     duplicates,
     screen,
     code,

@@ -25,6 +25,9 @@ NAMES = {
     "curve": "Compute the learning curve",
     "roll_back": "Take the earlier model",
     "accuracy": "Measure the accuracy",
+    "read_codings": "Read codes from elsewhere",
+    "add_codings": "Add codes from elsewhere",
+    "remove_codings": "Take imported codes out",
 }
 
 

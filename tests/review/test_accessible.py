@@ -78,6 +78,7 @@ PAGES: Mapping[str, str] = {
     "activity": "/activity",
     "learn": "/learn",
     "accuracy": "/accuracy",
+    "import codes": "/codings",
     "exercise": "/exercise",
     "matrix": "/matrix",
     "flow": "/flow",

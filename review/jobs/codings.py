@@ -1,0 +1,265 @@
+"""Import codes that people gave outside the review page: read a file, add its codes, or take them out again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, select
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.records import Coding
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.jobs import ranking, tagging
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.tables import JOINED, as_read_in, in_review
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
+from mechtag.review.store.events import is_undone
+from mechtag.review.store.records import Entry, read_entries
+from mechtag.review.workspace import Workspace, add_job
+
+if TYPE_CHECKING:
+    from mechtag.pipeline.annotations.imports.importer import Imported
+
+READ, ADD, REMOVE = "read_codings", "add_codings", "remove_codings"
+#: Most entries of each list that the page shows.
+SHOWN = 200
+# Records whose codes are written in one transaction, so that a decision never waits long.
+_RECORDS = 25
+
+
+def folder_of(workspace: Workspace, token: str) -> Path:
+    """Return the folder with the uploaded files of one import, and with the codes that were read from them."""
+    return workspace.folder / "uploads" / f"codings-{token}"
+
+
+def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read uploaded files and match their codes to the records and labels of the review; nothing is added yet.
+
+    Returns
+    -------
+    dict
+        ``codes`` (number of codes that can be added), ``coders`` (number of codes by name of the coder), ``labels``
+        (number of codes by label), ``left_out`` (what cannot be added, as place and reason), ``counts`` (of entries, by
+        outcome) and ``notes``.
+    """
+    from mechtag.pipeline.annotations.imports.importer import read_codings_from
+    from mechtag.pipeline.annotations.imports.label_names import MapFile
+
+    progress.start(1, "Reading the codes")
+    batch = schema.batch
+    with workspace.store.read() as connection:
+        numbers = connection.execute(select(batch.c.id).where(batch.c.result != "{}").order_by(batch.c.id)).scalars()
+        records = in_review(connection, as_read_in(workspace, list(numbers)), schema.record.c.id.not_in(JOINED))
+    if not records:
+        raise MechtagError("this review has no records yet; import the records before their codes")
+    folder = folder_of(workspace, arguments["token"])
+    try:
+        imported = read_codings_from(
+            sorted((folder / "files").iterdir()),
+            records,
+            workspace.codebook,
+            workspace.project.settings.dedupe,
+            coder=arguments["coder"],
+            basis=arguments["basis"],
+            unticked=arguments["unticked"],
+            mapped=MapFile(labels=arguments["labels"]),
+        )
+    except MechtagError as error:
+        raise MechtagError(_for_the_page(str(error), folder)) from None
+    kept = [row for row in imported.codings if row.value is not None and row.basis == "abstract"]
+    write_json(folder / "codes.json", {"codes": [row.model_dump(mode="json") for row in kept]})
+    left_out = list(_left_out(imported))
+    return {
+        "codes": len(kept),
+        "records": len({row.record_id for row in kept}),
+        "coders": dict(Counter(row.coder for row in kept)),
+        "labels": dict(Counter(row.label for row in kept)),
+        "left_out": left_out[:SHOWN],
+        "all_left_out": len(left_out),
+        "counts": dict(imported.entries),
+        "formats": [form for _, form in imported.files],
+        "notes": [note.replace(str(folder / "files"), "") for note in imported.notes if not note.startswith("--")],
+    }
+
+
+def _for_the_page(message: str, folder: Path) -> str:
+    """Return an error message of the reader without advice on the command line and without the folder of the server."""
+    text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
+    return (
+        f"{text}\nEnter under “Names of labels” what each of these names means, and read the file again"
+        if found
+        else text
+    )
+
+
+def _left_out(imported: Imported) -> Iterator[tuple[str, str]]:
+    """Yield the place and the reason of each entry, or of each code, that cannot be added."""
+    for fault in imported.rejected:
+        yield f"{fault.file}: entry {fault.record}", fault.reason
+    for row in imported.unmatched:
+        name = row.item.paper.title or next(iter(row.item.paper.names), "") or row.item.paper.doi or "no title"
+        several = "several records fit" if row.found.several else "no record of this review fits"
+        near = "; ".join(record.title for record in row.found.candidates[:3])
+        yield f"{row.place}: {name[:200]}", several + (f" (most similar: {near})" if near else "")
+    for conflict in imported.conflicts:
+        places = ", ".join(dict.fromkeys(each.place for each in conflict.rows))
+        labels = ", ".join(dict.fromkeys(each.label for each in conflict.rows))
+        yield f"{places}: {labels}", f"the codes of {conflict.rows[0].coder} are {conflict.kind}"
+    for coding in imported.codings:
+        place = f"{coding.record_id}: {coding.label}, {coding.coder}"
+        if coding.value is None:
+            yield place, "not judged, so there is nothing to add"
+        elif coding.basis != "abstract":
+            yield place, "given from the full text; the codes of this review are given from titles and abstracts"
+
+
+def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Add the codes that were read, as codes of the chosen people.
+
+    Parameters
+    ----------
+    arguments
+        ``of``: number of the job that read the codes; ``token``: see `folder_of`; ``people``: number of the account for
+        each name of a coder, or ``None`` for a new account, whose person cannot sign in; ``coder``: number of the
+        account of the person who imports the codes.
+
+    Returns
+    -------
+    dict
+        ``added`` (number of codes) and ``left_out`` (what was not added, as place and reason).
+    """
+    content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
+    codings = [Coding.model_validate(row) for row in content["codes"]]
+    accounts = _accounts(workspace, arguments["people"])
+    with workspace.store.read() as connection:
+        table = schema.record
+        found = connection.execute(select(table.c.record_id, table.c.id).where(table.c.id.not_in(JOINED)))
+        numbers = {name: number for name, number in found}
+        entries = read_entries(connection, sorted({numbers.get(row.record_id or "", 0) for row in codings}))
+    by_number = {entry.id: entry for entry in entries}
+    groups: dict[tuple[int, int, bool], list[Coding]] = {}
+    relevance = workspace.codebook.relevance.key
+    left_out = list[tuple[str, str]]()
+    for row in codings:
+        number = numbers.get(row.record_id or "")
+        if number is None:
+            left_out.append((f"{row.record_id}: {row.label}, {row.coder}", "the record is no longer in the review"))
+        else:
+            groups.setdefault((number, accounts[row.coder], row.label == relevance), []).append(row)
+    progress.start(len(groups), "Adding the codes")
+    added, rows = 0, list(groups.items())
+    for start in range(0, len(rows), _RECORDS):
+        part = rows[start : start + _RECORDS]
+        with workspace.store.write() as connection:
+            acts = workspace.acts.in_transaction(connection)
+            for place, ((number, coder, _), own) in enumerate(part, start=start):
+                stamp = Stamp(coder, client_id=f"codings-job-{progress.job}/{place}")
+                more = {"group": group_of(arguments["of"]), "by": arguments["coder"]}
+                codes = [_code(row, by_number[number]) for row in own]
+                try:
+                    acts.import_codes(stamp, number, codes, more)
+                    added += len(own)
+                except Refused as error:
+                    left_out += [(f"{row.record_id}: {row.label}, {row.coder}", str(error)) for row in own]
+        progress.advance(len(part))
+    with workspace.store.write() as connection:
+        for kind in (ranking.KIND, tagging.KIND):
+            add_job(connection, kind, None)
+    stamp = Stamp(arguments["coder"], client_id=f"codings-job-{progress.job}")
+    workspace.acts.log(stamp, "codings", {"codes": added, "people": len(accounts)})
+    return {"added": added, "left_out": left_out[:SHOWN], "all_left_out": len(left_out)}
+
+
+def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
+    """Return the account of each coder; people who are not in the review yet get one with which they cannot sign in."""
+    accounts = {}
+    with workspace.store.write() as connection:
+        for name, account in people.items():
+            if account is None:
+                account = connection.execute(
+                    select(schema.account.c.id).where(func.lower(schema.account.c.name) == name.lower())
+                ).scalar()
+            if account is None:
+                account = add_account(connection, name, "coder")
+                stamp = Stamp(account)
+                workspace.acts.in_transaction(connection).change_account(stamp, account, state="left")
+            accounts[name] = account
+    return accounts
+
+
+def _code(row: Coding, entry: Entry) -> dict[str, Any]:
+    """Return a code as `Acts.import_codes` takes it, with the sentences of the abstract that the evidence quotes."""
+    evidence = " ".join((row.evidence or "").split())
+    texts = [" ".join(entry.sentence(number).split()) for number in range(len(entry.sentences))]
+    quoted = [number for number, text in enumerate(texts) if text and text in evidence]
+    return {"label": row.label, "value": row.value, "sentences": quoted, "date": row.date}
+
+
+def group_of(job: int) -> str:
+    """Return the name of the codes that were read by a job, under which they can be taken out together."""
+    return f"codings-{job}"
+
+
+def acts_of(connection: Connection, job: int) -> list[Any]:
+    """Return the acts that added the codes which a job read, unless they are undone."""
+    table = schema.event
+    same = func.json_extract(table.c.value, "$.group") == group_of(job)
+    return list(
+        connection.execute(
+            select(table.c.act, table.c.record)
+            .where(table.c.kind == "code", table.c.part == 0, same, ~is_undone(table.c.act))
+            .order_by(table.c.act)
+        )
+    )
+
+
+def refuse_removal(connection: Connection, job: int) -> None:
+    """Refuse to take imported codes out if somebody has settled their records or sent them back since.
+
+    Raises
+    ------
+    Refused
+        With status 409.
+    """
+    table = schema.event
+    rows = acts_of(connection, job)
+    if not rows:
+        raise Refused("these codes are not in the review, or no longer", 409)
+    later = connection.execute(
+        select(func.count(func.distinct(table.c.record))).where(
+            table.c.kind.in_(("settle", "reopen")),
+            table.c.record.in_({row.record for row in rows}),
+            table.c.seq > rows[0].act,
+            ~is_undone(table.c.act),
+        )
+    ).scalar_one()
+    if later:
+        raise Refused(
+            f"{later} of these records have been settled or sent back since, on the basis of the imported codes; undo "
+            "that first",
+            409,
+        )
+
+
+def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Undo the import of the codes that a job read."""
+    with workspace.store.read() as connection:
+        refuse_removal(connection, arguments["of"])
+        acts: Sequence[int] = [row.act for row in acts_of(connection, arguments["of"])]
+    progress.start(len(acts), "Taking the codes out")
+    for start in range(0, len(acts), _RECORDS):
+        part = acts[start : start + _RECORDS]
+        stamp = Stamp(arguments["coder"], client_id=f"codings-job-{progress.job}/{part[0]}")
+        workspace.acts.undo_import(stamp, part)
+        progress.advance(len(part))
+    with workspace.store.write() as connection:
+        add_job(connection, ranking.KIND, None)
+    return {"removed": len(acts)}
+
+
+JOBS = {READ: read, ADD: add, REMOVE: remove}

@@ -1,0 +1,206 @@
+"""Show the page *Import codes*, on which people add codes that were given outside the review page."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.imports import LARGEST_FILE, clean_name
+from mechtag.review.jobs.codings import ADD, READ, REMOVE, SHOWN, folder_of, refuse_removal
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import clean_name as clean_person
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job, working
+
+_CHUNK = 1 << 20
+_BASES = ("abstract", "full-text")
+_NEW = "new"
+
+
+def overview(visit: Visit) -> Response:
+    """Show the form for uploading files with codes, and the imports so far."""
+    return _overview(visit)
+
+
+def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    job = schema.job
+    with visit.workspace.store.read() as connection:
+        rows = connection.execute(select(job).where(job.c.kind == READ).order_by(job.c.id.desc())).all()
+        imports = [_import(connection, row) for row in rows]
+    given = {name: visit.text(name) for name in ("coder", "basis", "unticked", "labels")}
+    return visit.page("codings.html", imports=imports, fault=fault, status=status, given=given, token="")
+
+
+def _import(connection: Connection, row: Any) -> dict[str, Any]:
+    """Return an import: its answers, what was read, what was added, and its state."""
+    job = schema.job
+    of = func.json_extract(job.c.arguments, "$.of") == row.id
+    later = connection.execute(select(job).where(job.c.kind.in_((ADD, REMOVE)), of).order_by(job.c.id)).all()
+    last = later[-1] if later else row
+    added = next((each for each in reversed(later) if each.kind == ADD and each.state == "done"), None)
+    return {
+        "id": row.id,
+        "at": row.asked,
+        "arguments": json.loads(row.arguments),
+        "found": json.loads(row.result),
+        "added": json.loads(added.result) if added is not None else {},
+        "last": last,
+        "is_removed": last.kind == REMOVE and last.state == "done",
+        "is_added": added is not None and not (last.kind == REMOVE and last.state == "done"),
+    }
+
+
+def _read(connection: Connection, number: int) -> dict[str, Any]:
+    job = schema.job
+    row = connection.execute(select(job).where(job.c.kind == READ, job.c.id == number)).one_or_none()
+    if row is None:
+        raise Refused("this import does not exist", 404)
+    return _import(connection, row)
+
+
+def upload(visit: Visit) -> Response:
+    """Save the uploaded files, or take those of an earlier attempt, and add a job that reads them."""
+    try:
+        answers = _answers(visit)
+        token = visit.text("token")
+        if not token:
+            token = _save(visit)
+        elif not (token.isalnum() and folder_of(visit.workspace, token).is_dir()):
+            raise Refused("the files of this import are no longer here; choose them again")
+    except Refused as error:
+        return _overview(visit, str(error), error.status)
+    with visit.workspace.store.write() as connection:
+        number = add_job(connection, READ, visit.person.id, token=token, **answers)
+    return visit.go(f"/codings/{number}")
+
+
+def _answers(visit: Visit) -> dict[str, Any]:
+    """Return what the form says about the files: coder, basis, meaning of unticked labels, and names of labels."""
+    basis = visit.text("basis")
+    if basis not in _BASES:
+        raise Refused("say whether the codes were given from abstracts or from full texts")
+    if not visit.text("coder").strip():
+        raise Refused("enter who gave the codes; the name is used where the file does not say so")
+    unticked = visit.text("unticked") or None
+    if unticked not in (None, "no", "not-judged"):
+        raise Refused("this form is incomplete; load the page again")
+    keys = visit.workspace.codebook.all_keys
+    labels: dict[str, str | None] = {}
+    for line in visit.text("labels").splitlines():
+        if not line.strip():
+            continue
+        name, sign, key = (part.strip() for part in line.rpartition("="))
+        if not sign or not name or (key and key.removeprefix("not ") not in keys):
+            raise Refused(
+                f"'{line.strip()}' is not a name in the file, an equals sign and a key of the codebook; the keys are "
+                f"{', '.join(keys)}"
+            )
+        labels[name] = key or None
+    return {"coder": clean_person(visit.text("coder")), "basis": basis, "unticked": unticked, "labels": labels}
+
+
+def _save(visit: Visit) -> str:
+    """Save the uploaded files, and return the token of their folder."""
+    sent = [file for file in visit.form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+    if not sent:
+        raise Refused("no file was chosen; choose one or more files with codes")
+    token = secrets.token_hex(8)
+    folder = folder_of(visit.workspace, token) / "files"
+    folder.mkdir(parents=True)
+    try:
+        for number, file in enumerate(sent):
+            size = 0
+            name = clean_name(file.filename or "")
+            place = folder / (name if not (folder / name).exists() else f"{number}-{name}")
+            with place.open("wb") as target:
+                while chunk := file.file.read(_CHUNK):
+                    size += len(chunk)
+                    if size > LARGEST_FILE:
+                        raise Refused(f"{name} is too large; the limit is {LARGEST_FILE >> 20} MB per file", 413)
+                    target.write(chunk)
+    except Refused:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        raise
+    return token
+
+
+def one(visit: Visit) -> Response:
+    """Show one import: the progress, what was read and from whom, or what was added."""
+    return _one(visit)
+
+
+def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    number, table = int(visit.path["job"]), schema.account
+    with visit.workspace.store.read() as connection:
+        this = _read(connection, number)
+        accounts = connection.execute(select(table.c.id, table.c.name).order_by(table.c.name)).all()
+    people = {}
+    for place, name in enumerate(this["found"].get("coders", ())):
+        same = next((str(row.id) for row in accounts if row.name.casefold() == name.casefold()), _NEW)
+        people[name] = visit.text(f"person-{place}") or same
+    last, arguments = this["last"], this["arguments"]
+    labels = "\n".join(f"{name} = {key or ''}" for name, key in arguments["labels"].items())
+    return visit.page(
+        "codings_one.html",
+        status=status,
+        fault=fault,
+        this=this,
+        job=working(last) if last.state in ("waiting", "running") else None,
+        people=people,
+        accounts=[(str(row.id), row.name) for row in accounts],
+        names=visit.workspace.codebook.names,
+        shown=SHOWN,
+        token=arguments["token"],
+        given={**arguments, "unticked": arguments["unticked"] or "", "labels": labels},
+    )
+
+
+def act(visit: Visit) -> Response:
+    """Add the codes that were read, or take them out again."""
+    number, wanted = int(visit.path["job"]), visit.text("act")
+    try:
+        with visit.workspace.store.write() as connection:
+            this = _read(connection, number)
+            if this["last"].state in ("waiting", "running"):
+                return visit.go(f"/codings/{number}")  # It was asked for already.
+            asked = {"of": number, "coder": visit.person.id}
+            if wanted == "undo":
+                refuse_removal(connection, number)
+                add_job(connection, REMOVE, visit.person.id, **asked)
+            elif wanted == "add" and not this["is_added"]:
+                people = _people(visit, connection, list(this["found"].get("coders", ())))
+                add_job(connection, ADD, visit.person.id, **asked, token=this["arguments"]["token"], people=people)
+            else:
+                raise Refused("this import has changed in the meantime; load the page again", 409)
+    except Refused as error:
+        if error.status == 404:
+            raise
+        return _one(visit, str(error), error.status)
+    return visit.go(f"/codings/{number}")
+
+
+def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
+    """Return the account that was chosen for each coder in the files; ``None`` for a person outside the review."""
+    known = {str(number) for number in connection.execute(select(schema.account.c.id)).scalars()}
+    chosen = [visit.text(f"person-{place}") for place in range(len(names))]
+    if not names or not known.issuperset(set(chosen) - {_NEW}):
+        raise Refused("choose whose codes these are")
+    accounts = [int(text) for text in chosen if text != _NEW]
+    if len(set(accounts)) < len(accounts):
+        raise Refused("two coders in the file cannot be the same person; correct the file, or choose different people")
+    return {name: None if text == _NEW else int(text) for name, text in zip(names, chosen, strict=True)}
+
+
+ROUTES = [
+    route("/codings", "codings", overview),
+    route("/codings", "codings_upload", upload, ("POST",)),
+    route("/codings/{job:int}", "codings_one", one),
+    route("/codings/{job:int}", "codings_act", act, ("POST",)),
+]

@@ -1,0 +1,222 @@
+"""Codes from elsewhere become codes of their people; what does not fit is listed, and all can be undone together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook
+from sqlalchemy import select
+
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.codings import coders_codings
+from mechtag.review.jobs.codings import JOBS
+from mechtag.review.jobs.worker import do_next
+from mechtag.review.store import schema
+from mechtag.review.store.queue import count_states
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, look, make_review, texts
+from tests.support.reviews import check_replay
+
+OWNER, ANN = 1, 2
+HEADER = ("record_id", "coder", "label", "value", "basis", "date", "evidence")
+ROWS = (
+    ("doi:10.1/1", "Ann", "edible", "1", "abstract", "2026-03-01", ""),
+    ("doi:10.1/2", "Ann", "edible", "0", "abstract", "", ""),
+    ("doi:10.1/1", "Zoe", "edible", "1", "", "", ""),
+    ("doi:10.1/1", "Zoe", "apple", "1", "", "", "Pears were pressed."),
+    ("doi:10.1/1", "Zoe", "pear", "0", "", "", ""),
+    ("doi:10.1/3", "Zoe", "apple", "", "", "", ""),
+    ("doi:10.1/3", "Zoe", "pear", "1", "full-text", "", ""),
+    ("doi:10.1/99", "Zoe", "pear", "1", "", "", ""),
+    ("doi:10.1/3", "Zoe", "apple", "perhaps", "", "", ""),
+)
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    review = make_review(tmp_path)
+    add_person(review, "Ann", "coder")
+    return review
+
+
+def table(rows: tuple[tuple[str, ...], ...] = ROWS) -> bytes:
+    target = io.StringIO(newline="")
+    csv.writer(target).writerows([HEADER, *rows])
+    return target.getvalue().encode()
+
+
+def work(review: Workspace) -> None:
+    nothing = dict.fromkeys(("rank", "tag"), lambda *_: {})
+    while do_next(review, {**JOBS, **nothing}):
+        pass
+
+
+def upload(review: Workspace, content: bytes, name: str = "codes.csv", **fields: str) -> tuple[Browser, str]:
+    """Upload a file by the page, let the worker read it, and return the address of the import."""
+    browser = Browser(review, OWNER)
+    data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
+    answer = browser.client.post("/codings", data={**data, **fields}, files=[("files", (name, content))])
+    work(review)
+    return browser, str(answer.url.path)
+
+
+def add(review: Workspace, content: bytes = b"", **people: str) -> tuple[Browser, str]:
+    browser, address = upload(review, content or table())
+    chosen = {"person-0": str(ANN), "person-1": "new"} | {name.replace("_", "-"): text for name, text in people.items()}
+    browser.post(address, act="add", **chosen)
+    work(review)
+    return browser, address
+
+
+def codes(review: Workspace) -> set[tuple[str | None, str, str, int | None]]:
+    with review.store.read() as connection:
+        return {(row.record_id, row.coder, row.label, row.value) for row in coders_codings(connection)}
+
+
+def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace) -> None:
+    browser, address = upload(review, table())
+    page = texts(browser.get(address))
+    assert "Read: 5 codes for 2 records" in page
+    assert "9 entries read = 7 matched to a record + 1 without a record + 0 without codes + 1 not readable" in page
+    assert "Ann, 2 codes" in page
+    assert "Zoe, 3 codes" in page
+    assert "not judged, so there is nothing to add" in page
+    assert "given from the full text; the codes of this review are given from titles and abstracts" in page
+    assert "codes.csv: entry 8: doi:10.1/99 no record of this review fits" in page
+    assert "perhaps" in page
+    assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
+    assert codes(review) == set()
+
+
+def test_codes_become_codes_of_their_people(review: Workspace) -> None:
+    browser, address = add(review)
+    assert "Added: 5 codes" in texts(browser.get(address))
+    assert codes(review) == {
+        ("doi:10.1/1", "Ann", "edible", 1),
+        ("doi:10.1/2", "Ann", "edible", 0),
+        ("doi:10.1/1", "Zoe", "edible", 1),
+        ("doi:10.1/1", "Zoe", "apple", 1),
+        ("doi:10.1/1", "Zoe", "pear", 0),
+    }
+    with review.store.read() as connection:
+        account, current = schema.account, schema.current
+        zoe = connection.execute(select(account).where(account.c.name == "Zoe")).one()
+        apple = connection.execute(select(current).where(current.c.label == "apple")).one()
+        states = count_states(connection, "screen")
+    assert (zoe.role, zoe.state, zoe.password) == ("coder", "left", None)
+    # Nobody knows what they saw; the quoted sentence is marked.
+    assert (apple.assisted, apple.first_assisted, apple.sentences) == (None, None, "[1]")
+    # One has two judgements that agree, the other waits for a second person.
+    assert (states["settled"], states["waiting"], states["open"]) == (1, 1, 2)
+    assert "included; imported, given on 2026-03-01" in texts(browser.get("/records/1"))
+    assert "imported 5 codes that were given outside this page" in texts(browser.get("/activity"))
+    check_replay(review.store)
+
+
+def test_an_import_is_undone_as_a_whole_and_can_be_added_again(review: Workspace) -> None:
+    browser, address = add(review)
+    review.acts.decide(look(review, ANN, 3, "screen"), 3, 1)
+    browser.post(address, act="undo")
+    work(review)
+    assert "The import was undone" in texts(browser.get(address))
+    assert codes(review) == {("doi:10.1/3", "Ann", "edible", 1)}
+    check_replay(review.store)
+    browser.post(address, act="add", **{"person-0": str(ANN), "person-1": "new"})
+    work(review)
+    assert len(codes(review)) == 6
+
+
+def test_the_undo_of_a_person_does_not_touch_imported_codes(review: Workspace) -> None:
+    review.acts.decide(look(review, ANN, 3, "screen"), 3, 1)
+    add(review)
+    review.acts.undo(Stamp(ANN))
+    assert len(codes(review)) == 5
+    with pytest.raises(Refused, match="nothing to undo"):
+        review.acts.undo(Stamp(ANN))
+
+
+def test_an_import_on_which_a_settled_record_rests_stays(review: Workspace) -> None:
+    browser, address = add(review)
+    review.acts.decide(look(review, OWNER, 2, "screen"), 2, 1)
+    review.acts.settle(Stamp(OWNER), 2, "screen", "edible", 1)
+    answer = browser.post(address, act="undo")
+    assert answer.status_code == 409
+    assert "1 of these records have been settled or sent back since" in texts(answer.text)
+    assert len(codes(review)) == 6
+
+
+def test_codes_that_are_there_already_are_left_out(review: Workspace) -> None:
+    review.acts.decide(look(review, ANN, 1, "screen"), 1, 0)
+    for coder in (OWNER, ANN):
+        review.acts.decide(look(review, coder, 2, "screen"), 2, coder % 2)
+    review.acts.settle(Stamp(OWNER), 2, "screen", "edible", 1)
+    browser, address = add(review)
+    page = texts(browser.get(address))
+    assert "Added: 3 codes" in page
+    assert "doi:10.1/1: edible, Ann this person has already judged the record in this review" in page
+    assert "doi:10.1/2: edible, Ann an adjudicator has settled this record" in page
+    assert ("doi:10.1/1", "Ann", "edible", 0) in codes(review)
+
+
+def test_a_decision_at_screening_does_not_keep_out_the_codes_of_the_record(review: Workspace) -> None:
+    review.acts.decide(look(review, ANN, 1, "screen"), 1, 0)
+    rows = [("doi:10.1/1", "Ann", label, "1", "", "", "") for label in ("edible", "apple")]
+    add(review, table(tuple(rows)))
+    assert codes(review) == {("doi:10.1/1", "Ann", "edible", 0), ("doi:10.1/1", "Ann", "apple", 1)}
+
+
+def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
+    book = Workbook()
+    assert book.active is not None
+    for row in (("record_id", "Apple", "Birnen"), ("doi:10.1/1", 1, None), ("doi:10.1/2", 0, 1)):
+        book.active.append(row)
+    target = io.BytesIO()
+    book.save(target)
+    browser, address = upload(review, target.getvalue(), "matrix.xlsx", unticked="no")
+    page = browser.get(address)
+    assert "The files could not be read" in page
+    assert "--map" not in page
+    assert "data/review" not in page
+    assert "Birnen" in page
+    # The answers are kept, and the file need not be chosen again.
+    token = page.split('name="token" value="')[1].split('"')[0]
+    fields = {"token": token, "coder": "Zoe", "basis": "abstract", "unticked": "no", "labels": "Birnen = pear"}
+    assert browser.post("/codings", **{**fields, "token": f"{token}/files"}).status_code == 422
+    again = browser.post("/codings", **fields)
+    work(review)
+    assert "Read: 4 codes for 2 records" in texts(browser.get(str(again.url.path)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"coder": " "}, "Enter who gave the codes"),
+        ({"basis": ""}, "Say whether the codes were given from abstracts or from full texts"),
+        ({"labels": "Apfel"}, "&#39;Apfel&#39; is not a name in the file, an equals sign and a key"),
+        ({"token": "../../secret"}, "The files of this import are no longer here"),
+    ],
+)
+def test_an_incomplete_form_says_what_is_missing(review: Workspace, fields: dict[str, str], message: str) -> None:
+    browser = Browser(review, OWNER)
+    data = {"csrf": browser.csrf, "client_id": "x", "coder": "Zoe", "basis": "abstract", **fields}
+    answer = browser.client.post("/codings", data=data, files=[("files", ("codes.csv", table()))])
+    assert answer.status_code == 422
+    assert message in answer.text
+
+
+def test_only_those_who_lead_import_codes(review: Workspace) -> None:
+    coder = Browser(review, ANN)
+    assert coder.client.get("/codings").status_code == 403
+    browser, address = upload(review, table())
+    assert coder.post(address, act="add").status_code == 403
+    both = {"person-0": str(ANN), "person-1": str(ANN)}
+    assert (
+        "two coders in the file cannot be the same person"
+        in texts(browser.post(address, act="add", **both).text).lower()
+    )
+    assert browser.post(address, act="add").status_code == 422
+    assert browser.client.get("/codings/999").status_code == 404
