@@ -107,16 +107,21 @@ class Coder:
         self.client = httpx.Client(base_url=address, cookies={cookie: token}, timeout=60)
         self.page = self.client.get("/screen").text
 
-    def decide(self) -> float:
+    @property
+    def record(self) -> int:
+        """Return the number of the record on the page."""
+        return int(self._field("record"))
+
+    def decide(self, answer: str = "exclude") -> float:
         """Decide on the record of the page; return the seconds until the next record has arrived."""
         fields = {name: self._field(name) for name in ("csrf", "record", "sight", "based_on")}
-        data = {**fields, "client_id": str(uuid.uuid4()), "seconds": "3", "answer": "exclude"}
+        data = {**fields, "client_id": str(uuid.uuid4()), "seconds": "3", "answer": answer}
         headers = {"HX-Request": "true", "Origin": str(self.client.base_url).rstrip("/")}
         begun = time.perf_counter()
-        answer = self.client.post("/screen/decide", data=data, headers=headers)
+        response = self.client.post("/screen/decide", data=data, headers=headers)
         taken = time.perf_counter() - begun
-        answer.raise_for_status()
-        self.page = answer.text
+        response.raise_for_status()
+        self.page = response.text
         return taken
 
     def _field(self, name: str) -> str:
