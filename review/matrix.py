@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from mechtag.review.store import schema
+from mechtag.review.store.exercises import running_exercise
 
 #: States of a label of a paper, and what they are called.
 STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs review", "open": "open"}
@@ -25,6 +26,8 @@ class MatrixRow:
 
 def read_matrix(connection: Connection, labels: Sequence[str]) -> list[MatrixRow]:
     """Return the papers that at least one person has coded; papers with the same labels are next to each other.
+
+    Papers of a running calibration exercise are left out, because its coders must not see each other's codes.
 
     Parameters
     ----------
@@ -43,8 +46,12 @@ def read_matrix(connection: Connection, labels: Sequence[str]) -> list[MatrixRow
         .join(record, record.c.id == need.c.record)
         .where(need.c.stage == "code", need.c.state != "open")
     )
+    exercise = running_exercise(connection, "code")
+    hidden = exercise.records if exercise is not None else ()
     rows = []
     for paper in papers:
+        if paper.record in hidden:
+            continue
         unsettled = set(json.loads(paper.labels))
         states = [
             paper.state

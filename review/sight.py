@@ -177,12 +177,17 @@ def show_to_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage, and must not see what others said before that."""
+    """Return whether a person can still judge a record at a stage, and must not see what others said before that.
+
+    The coders of a running calibration exercise all judge its records, whatever others have said.
+    """
     head, members = family_of(connection, record)
     need = schema.need
     state = connection.execute(select(need.c.state).where(need.c.record == head, need.c.stage == stage)).scalar()
     judged = any(has_committed(connection, member, coder, stage) for member in members)
-    return state in ("open", "waiting") and not judged
+    exercise = running_exercise(connection, stage)
+    takes_part = exercise is not None and coder in exercise.coders and head in exercise.records
+    return (takes_part or state in ("open", "waiting")) and not judged
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

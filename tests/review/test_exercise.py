@@ -12,7 +12,7 @@ from mechtag.review import order
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs import accuracy, calibration
 from mechtag.review.jobs.worker import do_next
-from mechtag.review.sight import show
+from mechtag.review.sight import is_to_judge, show
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import read_exercises, running_exercise
 from mechtag.review.store.queue import count_states
@@ -114,6 +114,8 @@ def test_nobody_sees_a_suggestion_during_the_exercise(review: Workspace) -> None
         assert (sight.mode, sight.suggestions) == ("blind", {})
         review.acts.code(Stamp(ANN, sight=sight.id), record, "apple", 1)
         review.acts.commit(Stamp(ANN, sight=sight.id), record, open_labels=True)
+    matrix = Browser(review, OWNER).get("/matrix")
+    assert "No paper has been coded yet" in matrix
     assert "mechtag says" not in Browser(review, ANN).get(f"/code?record={record}")
     end(review, "keep")
     with review.store.write() as connection:
@@ -124,6 +126,17 @@ def test_nobody_sees_a_suggestion_during_the_exercise(review: Workspace) -> None
 def running(review: Workspace) -> object:
     with review.store.read() as connection:
         return running_exercise(connection)
+
+
+def test_leads_who_take_part_are_blind_until_they_have_judged(review: Workspace) -> None:
+    start(review, coders=(OWNER, ANN, BOB))
+    record = drawn(review)[0]
+    screen(review, ANN, {record: 1})
+    screen(review, BOB, {record: 0})
+    with review.store.read() as connection:
+        assert is_to_judge(connection, record, "screen", OWNER)
+        assert not is_to_judge(connection, record, "screen", ANN)
+        assert not is_to_judge(connection, record, "screen", CAY)
 
 
 def test_nothing_is_settled_while_the_exercise_runs(review: Workspace) -> None:
