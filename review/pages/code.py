@@ -23,6 +23,7 @@ from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import Entry, read_entry
+from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
@@ -356,7 +357,9 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         for card in cards
     ]
     chosen = label if label in keys else next((card.label.key for card in cards if not card.answer), keys[0])
+    begun = any(card.answer for card in cards) and not committed
     return counts | {
+        "came_back": [row for row in sent_back(connection, coder, entry.id) if row.stage == STAGE] if begun else [],
         "entry": entry,
         "cards": cards,
         "lines": _lines(entry, cards),

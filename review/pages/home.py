@@ -12,6 +12,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.new_labels import count_owed
 from mechtag.review.store.queue import count_states, count_waiting
+from mechtag.review.store.sent_back import sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
@@ -23,10 +24,19 @@ def home(visit: Visit) -> Response:
         stages = {stage: count_states(connection, stage) for stage in STAGES}
         mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
         owed = count_owed(connection, visit.person.id)
+        back = sent_back(connection, visit.person.id)
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
     return visit.page(
-        "home.html", records=records, stages=stages, mine=mine, owed=owed, stopping=stopping, plan=plan, stopped=stopped
+        "home.html",
+        records=records,
+        stages=stages,
+        mine=mine,
+        owed=owed,
+        back=back,
+        stopping=stopping,
+        plan=plan,
+        stopped=stopped,
     )
 
 

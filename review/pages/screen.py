@@ -21,6 +21,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import read_entry
+from mechtag.review.store.sent_back import SentBack, sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
@@ -132,17 +133,23 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
             schema.note.c.record == entry.id, schema.note.c.coder == coder
         )
     )
+    mine = _mine(connection, entry.id, coder)
     return found | {
         "entry": entry,
         "title": highlight(entry.title, plan.words_for, plan.words_against),
         "abstract": highlight(entry.abstract, plan.words_for, plan.words_against),
         "sight": sight,
         "based_on": last_judged(connection, coder, entry.id, STAGE),
-        "mine": _mine(connection, entry.id, coder),
+        "mine": mine,
+        "came_back": [] if mine is None or mine.committed else _sent_back(connection, coder, entry.id),
         "plan": plan,
         "relevance": workspace.codebook.relevance,
         "notes": {audience: text for audience, text in notes},
     }
+
+
+def _sent_back(connection: Connection, coder: int, record: int) -> list[SentBack]:
+    return [row for row in sent_back(connection, coder, record) if row.stage == STAGE]
 
 
 def _page(visit: Visit, shown: dict[str, Any], said: str = "") -> Response:

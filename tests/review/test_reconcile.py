@@ -235,3 +235,45 @@ def test_a_record_excluded_after_coding_began_is_neither_coded_nor_reconciled(
         review.acts.decide(Stamp(coder), 1, 1)
     assert "1 record to code" in texts(other.get("/"))
     assert "Paper 1" in texts(other.get("/code"))
+
+
+def test_the_coder_reads_why_a_record_came_back(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    for coder, value in ((ann, 1), (bob, 0)):
+        review.acts.decide(Stamp(coder), 1, value)
+    lead.post("/reconcile/screen/1/reopen", coder=ann, message="Look at the <population>.")
+    browser = Browser(review, ann)
+    assert "Lea: Look at the <population>." in texts(browser.get("/"))
+    assert "Lea sent this record back to you" in texts(browser.get("/screen?record=1"))
+    assert "Look at the &lt;population&gt;." in browser.get("/screen?record=1")
+    for other in (Browser(review, bob), lead):
+        assert "Sent back to you" not in other.get("/")
+        assert "sent this record back" not in other.get("/screen?record=1")
+    review.acts.decide(Stamp(ann), 1, 0)
+    assert "Sent back to you" not in browser.get("/")
+    assert "sent this record back" not in browser.get("/screen?record=1")
+
+
+def test_coded_records_come_back_with_the_last_message(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    for message in ("First", "Second"):
+        for label in ("apple", "pear"):
+            review.acts.code(Stamp(ann), 1, label, 1)
+        review.acts.commit(Stamp(ann), 1)
+        lead.post("/reconcile/code/1/reopen", coder=ann, message=message)
+    browser = Browser(review, ann)
+    page = texts(browser.get("/"))
+    assert ("Lea: Second" in page, "First" in page) == (True, False)
+    assert "Second" in browser.get("/code?record=1")
+    review.acts.code(Stamp(bob), 1, "apple", 1)
+    assert "Sent back to you" not in Browser(review, bob).get("/")
+    for _ in range(2):
+        lead.post("/undo")
+        review.acts.undo(Stamp(ann))
+    assert "Sent back to you" not in browser.get("/")
+
+
+def test_coders_are_offered_no_page_that_they_cannot_open(review: Workspace, ann: int, lead: Browser) -> None:
+    for browser in (Browser(review, ann), lead, Browser(review, 1)):
+        # The accuracy and the table of labels say that they are hidden while coders are blind.
+        links = set(re.findall(r'<a href="(/[a-z]+)"', browser.get("/"))) - {"/accuracy", "/matrix"}
+        assert {address: browser.client.get(address).status_code for address in links} == dict.fromkeys(links, 200)
+    assert 'href="/reconcile"' not in Browser(review, ann).get("/")

@@ -1,0 +1,70 @@
+"""Find the records that an adjudicator or the owner sent back to a coder, with what they wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, func, or_, select
+
+from mechtag.review.store import schema
+from mechtag.review.store.events import is_undone
+
+
+@dataclass(frozen=True)
+class SentBack:
+    """A record that was sent back to a coder, who has not finished it again."""
+
+    record: int
+    title: str
+    stage: str
+    by: str
+    message: str
+    at: str
+
+
+def sent_back(connection: Connection, coder: int, record: int | None = None) -> list[SentBack]:
+    """Return the records that were sent back to a person and are not finished again, those sent first at the top.
+
+    Parameters
+    ----------
+    record
+        If set, only this record is looked up.
+    """
+    event, account, paper = schema.event, schema.account, schema.record
+    draft, done, joined = schema.current, schema.current.alias(), schema.joined
+    copies = select(joined.c.record).where(joined.c.into == event.c.record)
+    finished = exists().where(
+        done.c.record == draft.c.record,
+        done.c.stage == draft.c.stage,
+        done.c.coder == coder,
+        done.c.committed == 1,
+    )
+    query = (
+        select(event.c.value, event.c.at, event.c.stage, account.c.name, paper.c.id, paper.c.title)
+        .join(account, account.c.id == event.c.coder)
+        .join(
+            draft,
+            or_(draft.c.record == event.c.record, draft.c.record.in_(copies))
+            & (draft.c.stage == event.c.stage)
+            & (draft.c.coder == coder),
+        )
+        .join(paper, paper.c.id == draft.c.record)
+        .where(
+            event.c.kind == "reopen",
+            func.json_extract(event.c.value, "$.coder") == coder,
+            ~is_undone(event.c.act),
+            ~finished,
+        )
+        .order_by(event.c.seq)
+    )
+    if record is not None:
+        query = query.where(draft.c.record == record)
+    # Of several messages about a record, the last counts; a record has a row for each label.
+    found = {
+        (row.id, row.stage): SentBack(
+            row.id, row.title, row.stage, row.name, json.loads(row.value).get("message", ""), row.at
+        )
+        for row in connection.execute(query)
+    }
+    return list(found.values())
