@@ -265,9 +265,17 @@ def test_coded_records_come_back_with_the_last_message(review: Workspace, ann: i
     assert "Second" in browser.get("/code?record=1")
     review.acts.code(Stamp(bob), 1, "apple", 1)
     assert "Sent back to you" not in Browser(review, bob).get("/")
-    for _ in range(2):
-        lead.post("/undo")
-        review.acts.undo(Stamp(ann))
+
+
+def test_a_record_that_was_sent_back_by_mistake_did_not_come_back(review: Workspace, ann: int, lead: Browser) -> None:
+    for label in ("apple", "pear"):
+        review.acts.code(Stamp(ann), 1, label, 1)
+    review.acts.commit(Stamp(ann), 1)
+    lead.post("/reconcile/code/1/reopen", coder=ann, message="Look again.")
+    browser = Browser(review, ann)
+    assert "Sent back to you" in browser.get("/")
+    lead.post("/undo")
+    review.acts.undo(Stamp(ann))  # her record is a draft again, but not because of the message
     assert "Sent back to you" not in browser.get("/")
 
 
