@@ -11,7 +11,10 @@ from starlette.responses import JSONResponse, Response
 from mechtag.review import charts
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.accuracy import KIND
+from mechtag.review.methods import methods_text
 from mechtag.review.pages.records import sees_results
+from mechtag.review.store.events import read_plan
+from mechtag.review.store.exercises import read_exercises
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job, last_job
 
@@ -43,6 +46,7 @@ def accuracy(visit: Visit) -> Response:
                 "these figures show how others decided, so they can be seen only after blinding is lifted", 403
             )
         done, last = last_job(connection, KIND, done=True), last_job(connection, KIND)
+        plan, exercises = read_plan(connection), read_exercises(connection)
     found = json.loads(done.result) if done is not None else None
     names = visit.workspace.codebook.names
     return visit.page(
@@ -50,6 +54,7 @@ def accuracy(visit: Visit) -> Response:
         job=last,
         made=done.ended if done is not None else "",
         found=found,
+        text=methods_text(found, plan, visit.workspace.codebook, exercises) if found is not None else "",
         pictures=_draw(found, names) if found is not None else {},
         names=names,
         coefficients=COEFFICIENTS,
