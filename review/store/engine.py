@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from mechtag.core.errors import MechtagError
@@ -124,7 +124,10 @@ def _create(connection: Connection, path: Path) -> None:
         )
     if not found and connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
         raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
-    for table in reversed(schema.DERIVED) if found else ():
+    known = inspect(connection).get_table_names() if found else ()
+    for table in reversed(schema.DERIVED):
+        if table.name not in known:
+            continue  # The earlier format had no such table.
         # Rows are deleted first, so that the triggers on the table count them out.
         connection.execute(table.delete())
         table.drop(connection)
