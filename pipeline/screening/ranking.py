@@ -207,7 +207,7 @@ def judge_course(
         Seed of the sample.
     earlier
         Number of records at the start of ``order`` that were read before records were added to the review. They do not
-        show that relevant records have become rare among the records that are unread now.
+        show how many of the records that are unread now are relevant.
 
     Returns
     -------
@@ -219,7 +219,14 @@ def judge_course(
     """
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":
-        return sampled, judge_ranked(read, len(labels), recall=target.recall, confidence=target.confidence)
+        verdict = judge_ranked(
+            read[earlier:],
+            len(labels) - earlier,
+            recall=target.recall,
+            confidence=target.confidence,
+            found_before=int(read[:earlier].sum()),
+        )
+        return sampled, verdict
     if sampled is None and sample_due(read[earlier:], len(labels)) is not None:
         sampled = np.random.default_rng(seed).permutation(np.flatnonzero(np.isnan(labels)))
     return sampled, None if sampled is None else _sample_verdict(labels, sampled, target)

@@ -185,7 +185,9 @@ def judge_sample(
     return _verdict(missed, found, sample.population - sample.drawn, recall)
 
 
-def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confidence: float) -> StoppingVerdict:
+def judge_ranked(
+    labels: NDArray[np.int64], total: int, *, recall: float, confidence: float, found_before: int = 0
+) -> StoppingVerdict:
     """Return a verdict on stopping from ranked reading only, assuming that the ranking is not worse than chance.
 
     This is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4.
@@ -200,6 +202,9 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
         Label of each record read, 1 (relevant) or 0 (irrelevant), in reading order.
     total
         Number of records of the review.
+    found_before
+        Number of relevant records found before records were added to the review. Records read before that are not a
+        sample of the records that are unread now, so they must be left out of ``labels`` and ``total``.
 
     Raises
     ------
@@ -213,7 +218,7 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
         read = np.concatenate((labels, np.zeros(more, dtype=np.int64)))
         return _first(lambda least: ranked_p(read, total, least + 1) <= 1 - confidence, unread - more)
 
-    return _verdict(missed, int(labels.sum()), unread, recall)
+    return _verdict(missed, found_before + int(labels.sum()), unread, recall)
 
 
 def too_many(found: int, recall: float) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from mechtag.core.errors import MechtagError
+from mechtag.pipeline.screening.ranking import Target, judge_course
 from mechtag.pipeline.screening.simulation import stop_by_rank, stop_by_sample
 from mechtag.pipeline.screening.stopping import (
     Sample,
@@ -244,3 +245,12 @@ def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:
 def test_a_review_too_small_for_a_sample_is_read_to_its_end() -> None:
     stopped = stop_by_sample(np.array([1, 0, 1, 0]), np.random.default_rng(0), recall=0.95, confidence=0.95)
     assert (stopped.read, stopped.recall, stopped.work_saved) == (4, 1, 0)
+
+
+@pytest.mark.parametrize(("earlier", "stops"), [(0, True), (500, False), (450, False)])
+def test_records_read_before_an_import_say_nothing_about_what_is_unread_now(earlier: int, stops: bool) -> None:
+    labels = np.concatenate((np.ones(10), np.zeros(490), np.full(23, np.nan)))
+    _, verdict = judge_course(labels, np.arange(500), None, Target(rule="ranked"), 0, earlier=earlier)
+    assert verdict is not None
+    assert verdict.stop == stops
+    assert verdict.recall_at_least == pytest.approx(10 / (10 + verdict.missed_at_most))
