@@ -29,7 +29,7 @@ _BLOCK = 4_000_000
 _PROPORTIONS = frozenset(
     "hamming_loss referred subset_accuracy yes_right no_right yes_found kept lost hard_yes easy_yes precision recall"
     " specificity precision_at_1 agreement changed"
-    " agreement_without agreement_with yes_without yes_with".split()
+    " agreement_without agreement_with yes_without yes_with shared".split()
 )
 
 # Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.

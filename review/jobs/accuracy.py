@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mechtag.core.records import Prediction
 
 KIND = "accuracy"
+#: Names of the results; see `run`.
+RESULTS = frozenset(("people", "people_any", "evidence", "model", "progress", "effect", "model_described", "codes"))
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -49,6 +52,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     return {
         "people": _people(workspace, independent),
         "people_any": _people(workspace, first) if len(independent) < len(first) else None,
+        "evidence": _evidence(workspace, independent),
         "model": _model(workspace, final, predictions),
         "progress": progress_so_far,
         "effect": effects(workspace, predictions),
@@ -84,6 +88,41 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
     both = coders.only(several)
     draws = draw_resamples(len(both.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
     return agreement_section(both, keys[0], draws, settings.evaluate.min_positives)
+
+
+def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
+    """Return the agreement of people on the sentences that support a yes; ``None`` if no two people marked sentences.
+
+    Only yes answers for which both people marked sentences are compared. Codes that were changed after a suggestion was
+    seen are left out, because the marks of the first code are no longer known.
+    """
+    import numpy as np
+
+    from mechtag.evaluation.resampling import draw_resamples
+    from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
+
+    settings, keys = workspace.project.settings, workspace.codebook.keys
+    with workspace.store.read() as connection:
+        now = [row for row in unassisted(coders_codings(connection)) if row.value == 1 and row.sentences]
+        names = {row.record_id or "" for row in now}
+        table = schema.record
+        rows = connection.execute(select(table.c.record_id, table.c.sentences).where(table.c.record_id.in_(names)))
+        lengths = {row.record_id: len(json.loads(row.sentences)) for row in rows}
+    given = {(row.record_id, row.coder, row.label) for row in codings if row.value == 1}
+    by_place: dict[tuple[str, str], list[set[int]]] = {}
+    for row in now:
+        if (row.record_id, row.coder, row.label) in given and row.label in keys:
+            by_place.setdefault((row.record_id or "", row.label), []).append(set(row.sentences or ()))
+    shared = {place: marks for place, marks in by_place.items() if len(marks) > 1}
+    if not shared:
+        return None
+    records = list(dict.fromkeys(record for record, _ in shared))
+    marks = [
+        Marks(records.index(record), keys.index(label), tuple(found), lengths[record])
+        for (record, label), found in shared.items()
+    ]
+    draws = draw_resamples(len(records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    return evidence_agreement(marks, keys, draws, settings.evaluate.min_positives)
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from mechtag.review import charts
 from mechtag.review.acts import Refused
-from mechtag.review.jobs.accuracy import KIND
+from mechtag.review.jobs.accuracy import KIND, RESULTS
 from mechtag.review.methods import methods_text
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store.events import read_plan
@@ -47,7 +47,9 @@ def accuracy(visit: Visit) -> Response:
             )
         done, last = last_job(connection, KIND, done=True), last_job(connection, KIND)
         plan, exercises = read_plan(connection), read_exercises(connection)
-    found = json.loads(done.result) if done is not None else None
+    found = json.loads(done.result) if done is not None else {}
+    if not found.keys() >= RESULTS:
+        done = found = None  # An earlier version of mechtag computed other figures.
     names = visit.workspace.codebook.names
     return visit.page(
         "accuracy.html",

@@ -13,9 +13,12 @@ import krippendorff
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
+from sqlalchemy import update
 
 from mechtag.review.acts import Stamp
+from mechtag.review.jobs.accuracy import RESULTS
 from mechtag.review.jobs.worker import do_next, jobs
+from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
 
@@ -118,8 +121,44 @@ def test_a_review_without_codes_says_what_is_missing(tmp_path: Path) -> None:
     assert browser.client.get("/accuracy.json").status_code == 404
     compute(review, browser)
     page = texts(browser.get("/accuracy"))
+    assert set(json.loads(browser.get("/accuracy.json"))) == RESULTS
     assert "No record has been judged by two people before they saw a suggestion" in page
     assert (
         "The model in use has not been trained yet on papers whose codes were given before a suggestion was seen"
         in page
     )
+
+
+def test_the_page_compares_marked_sentences(tmp_path: Path) -> None:
+    review = make_review(tmp_path, 8)
+    for name in ("Ann", "Bob"):
+        coder = add_person(review, name, "coder")
+        for record in range(1, 9):
+            sight = look(review, coder, record).sight
+            review.acts.code(Stamp(coder, sight=sight), record, "apple", int(record < 8 or name == "Ann"))
+            marked = [0] if name == "Ann" or record < 5 else [2]
+            review.acts.mark(Stamp(coder, sight=sight), record, "apple", marked)
+            review.acts.code(Stamp(coder, sight=sight), record, "pear", 1)
+            review.acts.mark(Stamp(coder, sight=sight), record, "pear", [], complete=True)
+            review.acts.commit(Stamp(coder, sight=sight), record)
+    browser = Browser(review, 1)
+    found = compute(review, browser)["evidence"]
+    assert isinstance(found, dict)
+    # Seven times both say yes; four times both mark the first sentence. Nobody marks a sentence for pears.
+    assert found["labels"]["apple"]["n"] == 7
+    assert found["labels"]["apple"]["shared"]["value"] == pytest.approx(4 / 7, abs=1e-6)
+    assert list(found["labels"]) == ["apple"]
+    page = texts(browser.get("/accuracy"))
+    assert "Do people mark the same sentences?" in page
+    assert "Apple 7 0.57 (" in page
+
+
+def test_results_of_an_earlier_version_are_not_shown(tmp_path: Path) -> None:
+    review = make_review(tmp_path)
+    browser = Browser(review, 1)
+    compute(review, browser)
+    with review.store.write() as connection:
+        connection.execute(update(schema.job).where(schema.job.c.kind == "accuracy").values(result='{"people": null}'))
+    page = texts(browser.get("/accuracy"))
+    assert "Between people" not in page
+    assert "Compute" in page
