@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import func, select
 from starlette.responses import Response
 
@@ -11,7 +13,7 @@ from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.new_labels import count_owed
-from mechtag.review.store.queue import count_states, count_waiting
+from mechtag.review.store.queue import count_states, count_waiting, count_work
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
@@ -25,6 +27,8 @@ def home(visit: Visit) -> Response:
         mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
         owed = count_owed(connection, visit.person.id)
         back = sent_back(connection, visit.person.id)
+        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+        work = count_work(connection, midnight.isoformat(timespec="milliseconds"))
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
     return visit.page(
@@ -34,6 +38,7 @@ def home(visit: Visit) -> Response:
         mine=mine,
         owed=owed,
         back=back,
+        work=work,
         stopping=stopping,
         plan=plan,
         stopped=stopped,

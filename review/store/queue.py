@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from mechtag.review.store import schema
+from mechtag.review.store.events import is_undone
 
 #: States of a record at a stage; see `mechtag.review.store.state.Need`.
 STATES = ("open", "waiting", "conflict", "referred", "settled")
@@ -50,3 +53,44 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
     done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
     return states["open"] + states["waiting"] - done
+
+
+@dataclass(frozen=True)
+class Work:
+    """The number of records that a person has judged at a stage, in all and since midnight."""
+
+    name: str
+    stage: str
+    records: int
+    today: int
+
+
+def count_work(connection: Connection, midnight: str) -> list[Work]:
+    """Return how many records each person has judged at each stage, sorted by name; without people who were withdrawn.
+
+    Parameters
+    ----------
+    midnight
+        Beginning of the day, in UTC as in the log.
+    """
+    current, account, event = schema.current, schema.account, schema.event
+    rows = connection.execute(
+        select(
+            account.c.name, account.c.id, current.c.stage, func.count(func.distinct(current.c.record)).label("number")
+        )
+        .join(account, account.c.id == current.c.coder)
+        .where(current.c.committed == 1, account.c.state != "withdrawn")
+        .group_by(account.c.id, current.c.stage)
+        .order_by(account.c.name, current.c.stage.desc())
+    ).all()
+    # Events are in order of time, so only those of today are read.
+    before = select(event.c.seq).where(event.c.at < midnight).order_by(event.c.seq.desc()).limit(1)
+    last = connection.execute(before).scalar() or 0
+    finishing = ((event.c.stage == "screen") & (event.c.kind == "code")) | (event.c.kind == "commit")
+    done = connection.execute(
+        select(event.c.coder, event.c.stage, func.count(func.distinct(event.c.record)))
+        .where(event.c.seq > last, finishing, ~is_undone(event.c.act))
+        .group_by(event.c.coder, event.c.stage)
+    )
+    today = {(coder, stage): number for coder, stage, number in done}
+    return [Work(row.name, row.stage, row.number, today.get((row.id, row.stage), 0)) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import derive_everything
 from mechtag.review.store.queue import STATES, count_states, count_waiting
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import add_person, make_review
+from tests.support.review_site import Browser, add_person, make_review, texts
 
 
 def counted(review: Workspace, people: list[int]) -> None:
@@ -51,3 +52,29 @@ def test_counts_follow_every_act(tmp_path: Path) -> None:
     with review.store.write() as connection:
         derive_everything(connection)
     counted(review, [ann, bob])
+
+
+def test_the_project_page_counts_what_each_person_did_today_and_in_all(tmp_path: Path) -> None:
+    review = make_review(tmp_path, 6)
+    ann = add_person(review, "Ann", "coder")
+    earlier = replace(review.acts, now=lambda: "2026-11-01T10:00:00.000+00:00")
+    for record in (1, 2):
+        earlier.decide(Stamp(ann), record, 1)
+    for record in (2, 3, 4):
+        review.acts.decide(Stamp(ann), record, 0)
+    review.acts.undo(Stamp(ann))
+    for label in ("apple", "pear"):
+        review.acts.code(Stamp(ann), 5, label, 1)
+    review.acts.commit(Stamp(ann), 5)
+    page = texts(Browser(review, ann).get("/"))
+    assert "Ann Screening 2 3 Ann Coding 1 1" in page
+
+
+def test_the_next_step_is_one_that_has_records(tmp_path: Path) -> None:
+    review = make_review(tmp_path, 1, coders_screen=1)
+    owner = Browser(review, 1)
+    assert '<a class="button main" href="/screen">' in owner.get("/")
+    review.acts.decide(Stamp(1), 1, 1)
+    assert '<a class="button main" href="/code">' in owner.get("/")
+    review.acts.decide(Stamp(1), 1, None, refer=True)
+    assert '<a class="button main" href="/reconcile">' in owner.get("/")
