@@ -27,6 +27,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "screen": _CODERS,
     "screen_decide": _CODERS,
     "screen_skip": _CODERS,
+    "screen_words": _CODERS,
     "code": _CODERS,
     "code_new": _CODERS,
     "code_answer": _CODERS,

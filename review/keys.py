@@ -38,6 +38,7 @@ TABLE = (
     Key("include", ("1",), "Include the record", ("screen",)),
     Key("exclude", ("2",), "Exclude the record", ("screen",)),
     Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
+    Key("words", ("w",), "Mark the words of the plan, or stop marking them", ("screen",)),
     Key("yes", ("1",), "Yes for the chosen label", ("code",)),
     Key("no", ("2",), "No for the chosen label", ("code",)),
     Key("needs_review", ("3",), "Needs review for the chosen label", ("code",)),

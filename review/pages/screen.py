@@ -23,7 +23,7 @@ from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import read_entry
 from mechtag.review.store.sent_back import SentBack, sent_back
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import read_fact
+from mechtag.review.workspace import read_fact, write_fact
 
 STAGE = "screen"
 # What the buttons send: value, and whether the record is referred.
@@ -55,6 +55,18 @@ def skip(visit: Visit) -> Response:
     """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
     return _answer(visit, record, lambda acts: acts.skip(visit.stamp(), record, STAGE), "Put aside for later")
+
+
+def words(visit: Visit) -> Response:
+    """Mark the words of the plan in titles and abstracts, or stop marking them; the choice stays for this person."""
+    with visit.workspace.store.write() as connection:
+        write_fact(connection, _without_words(visit.person.id), visit.text("words") == "off")
+    return visit.go(f"/screen?record={visit.number('record') or 0}")
+
+
+def _without_words(account: int) -> str:
+    """Return the key under which table ``fact`` stores that a person does not want words to be marked."""
+    return f"no words for {account}"
 
 
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
@@ -117,6 +129,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
             select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
         ).scalars()
         return found | {"skipped": list(skipped), "stopped": is_stopped(connection)}
+    words = bool(plan.words_for or plan.words_against) and not read_fact(connection, _without_words(coder))
     sight = show(
         connection,
         entry,
@@ -126,7 +139,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         at=utc_now(),
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
-        highlights=bool(plan.words_for or plan.words_against),
+        highlights=words,
     )
     notes = connection.execute(
         select(schema.note.c.audience, schema.note.c.text).where(
@@ -136,8 +149,9 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
     mine = _mine(connection, entry.id, coder)
     return found | {
         "entry": entry,
-        "title": highlight(entry.title, plan.words_for, plan.words_against),
-        "abstract": highlight(entry.abstract, plan.words_for, plan.words_against),
+        "title": highlight(entry.title, plan.words_for, plan.words_against) if words else entry.title,
+        "abstract": highlight(entry.abstract, plan.words_for, plan.words_against) if words else entry.abstract,
+        "words": words,
         "sight": sight,
         "based_on": last_judged(connection, coder, entry.id, STAGE),
         "mine": mine,
@@ -159,5 +173,6 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "") -> Response:
 ROUTES = [
     route("/screen", "screen", screen),
     route("/screen/decide", "screen_decide", decide, ("POST",)),
+    route("/screen/words", "screen_words", words, ("POST",)),
     route("/screen/skip", "screen_skip", skip, ("POST",)),
 ]

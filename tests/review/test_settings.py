@@ -96,3 +96,19 @@ def test_suggestions_are_computed_for_records_that_a_change_of_plan_includes(rev
     Browser(review, 1).post("/settings", group="People", coders_screen="1", coders_code="2")
     with review.store.read() as connection:
         assert connection.execute(select(schema.job.c.kind)).scalars().all() == ["tag"]
+
+
+def test_each_person_chooses_whether_words_are_marked_and_the_choice_is_noted(review: Workspace) -> None:
+    ann, bob = (Browser(review, add_person(review, name, "coder")) for name in ("Ann", "Bob"))
+    assert "Stop marking words" not in ann.get("/screen?record=1")
+    review.acts.change_plan(Stamp(1), "words_for", ["apple*"])
+    assert '<mark class="for">Apples</mark>' in ann.get("/screen?record=1")
+    page = ann.post("/screen/words", record=1, words="off").text
+    assert ("Mark words" in page, ">Apples</mark>" in page) == (True, False)
+    assert ">Apples</mark>" not in ann.get("/screen?record=2")
+    assert ">Apples</mark>" in bob.get("/screen?record=2")
+    with review.store.read() as connection:
+        sight = schema.sight
+        noted = connection.execute(select(sight.c.coder, sight.c.record, sight.c.highlights).order_by(sight.c.id)).all()
+    assert list(map(tuple, noted)) == [(2, 1, 0), (2, 1, 1), (2, 1, 0), (2, 2, 0), (3, 2, 1)]
+    assert ">Apples</mark>" in ann.post("/screen/words", record=1, words="on").text
