@@ -194,7 +194,7 @@ def screen(who: Reviewer, person: str, *, mistake: bool = False) -> None:
 def reconcile(who: Reviewer) -> None:
     """Settle the conflict at screening without seeing who said what."""
     assert "Screening conflicts (1)" in who.open("/reconcile")
-    who.page.click(f"text={DISPUTED}")
+    who.page.click(f".records a:has-text('{DISPUTED}')")
     who.page.locator(".chip", has_text="Blind").wait_for()
     assert "Bob" not in who.text()
     who.press("1", until="h1:has-text('Screening conflicts')")
