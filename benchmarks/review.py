@@ -212,6 +212,8 @@ def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, 
             rows.append((name, percentiles(taken)))
         memory = process.memory_info().rss / 2**20
     rows.append(("web process", {"memory (MB)": memory, "start to first page (s)": start}))
+    # What else ran on the machine, for the machine is not always quiet.
+    rows.append(("machine", {"load average, 15 minutes": os.getloadavg()[2]}))
     return [result(data, system, metric, value) for system, found in rows for metric, value in found.items()]
 
 

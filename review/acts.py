@@ -23,7 +23,17 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_unblinded, is_undone, read_plan
+from mechtag.review.store.events import (
+    Act,
+    Draft,
+    any_stale,
+    append,
+    family_of,
+    is_stopped,
+    is_unblinded,
+    is_undone,
+    read_plan,
+)
 from mechtag.review.store.exercises import END as EXERCISE_END
 from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
@@ -155,7 +165,11 @@ class Acts:
     within: Connection | None = None
 
     def in_transaction(self, connection: Connection) -> Acts:
-        """Return the same actions, written in a transaction that the caller opened and commits."""
+        """Return the same actions, written in a transaction that the caller opened and commits.
+
+        After an action that changes the state of many records, such as `change_plan`, the caller must also call
+        `Store.catch_up`.
+        """
         return replace(self, within=connection)
 
     # Screening and coding --------------------------------------------------------------------------------------------
@@ -981,6 +995,9 @@ class Acts:
         else:
             with self.store.write() as connection:
                 yield connection
+                stale = any_stale(connection)
+            if stale:
+                self.store.catch_up()
 
     def _write(self, connection: Connection, stamp: Stamp, drafts: Sequence[Draft]) -> int:
         act = Act(

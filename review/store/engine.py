@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from mechtag.core.errors import MechtagError
 from mechtag.review.store import schema
-from mechtag.review.store.events import derive_everything
+from mechtag.review.store.events import derive_everything, derive_stale
 
 #: Longest wait for another writer, in milliseconds.
 PATIENCE_MS = 5000
+# Time between two parts of a long change, in seconds, so that others can write.
+_PAUSE = 0.005
 
 
 class Store:
@@ -46,6 +49,7 @@ class Store:
             with self.write() as connection:
                 _create(connection, path)
                 found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+            self.catch_up()
             if found != "ok":
                 raise _damaged(path, found)
         except OperationalError as error:
@@ -71,6 +75,14 @@ class Store:
         # Threads take turns here, because a writer that waits for SQLite looks again after ever longer pauses.
         with self._turn, self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
+
+    def catch_up(self) -> None:
+        """Compute the derived rows of all stale records in short transactions; see `mechtag.review.store.events`."""
+        more = True
+        while more:
+            with self.write() as connection:
+                more = derive_stale(connection)
+            time.sleep(_PAUSE if more else 0)
 
     def backup(self, target: Path) -> None:
         """Copy the database to a new file, even while the database is in use."""

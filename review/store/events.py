@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, or_, select, update
 
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
@@ -15,6 +15,8 @@ from mechtag.review.store.state import Code, Event, Final, Need, Rules, State, a
 
 # Number of records whose state is computed at a time.
 _CHUNK = 500
+# Number of stale records whose state is computed in one transaction, during which nobody else can write.
+_PART = 50
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Act:
 
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
+
+    If the action changes the state of many records, these records are added to table ``stale``; see `derive_stale`.
 
     Returns
     -------
@@ -132,15 +136,11 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         kinds |= set(connection.execute(select(table.c.kind).where(table.c.client_id.in_(acts))).scalars())
     records = {draft.record for draft in drafts if draft.record is not None}
     if "setting" in kinds:
-        before = read_plan(connection)
+        before = read_plan(connection).wanted
         _derive_settings(connection)
-        after = read_plan(connection)
-        changed = dict(after.wanted.items() - before.wanted.items())
-        for stage, wanted in changed.items():
-            need = schema.need
-            connection.execute(update(need).where(need.c.stage == stage, need.c.have == 0).values(wanted=wanted))
-        if changed:
-            records |= _records_with_events(connection, table.c.kind.in_(("code", "commit", "settle")))
+        for stage, wanted in read_plan(connection).wanted.items():
+            if wanted != before[stage]:
+                _mark_stale(connection, _judged_by(stage, *sorted((wanted, before[stage]))))
     if kinds & {"join", "split"}:
         records |= _heads(connection, records)
         _derive_joins(connection)
@@ -150,9 +150,9 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         before_change = _states(connection)
         _derive_accounts(connection)
         changed_people = [coder for coder, state in _states(connection).items() if state != before_change[coder]]
-        records |= _records_with_events(connection, table.c.coder.in_(changed_people))
+        _mark_stale(connection, _with_events(table.c.coder.in_(changed_people)))
     if any(draft.value.get("removed") or draft.value.get("added") for draft in drafts if draft.kind == "codebook"):
-        records |= _records_with_events(connection, table.c.stage == "code")
+        _mark_stale(connection, _with_events(table.c.stage == "code"))
     derive_records(connection, records)
 
 
@@ -243,10 +243,42 @@ def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[
     return found
 
 
-def _records_with_events(connection: Connection, *where: ColumnElement[bool]) -> set[int]:
+def _with_events(*where: ColumnElement[bool]) -> Select[int]:
     table = schema.event
-    found = connection.execute(select(table.c.record).where(table.c.record.is_not(None), *where).distinct())
-    return set(found.scalars())
+    return select(table.c.record).where(table.c.record.is_not(None), *where).distinct()
+
+
+def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
+    """Return a query for the records that at least some number of people, and less than another, have judged."""
+    current, need, joined = schema.current, schema.need, schema.joined
+    head = func.coalesce(joined.c.into, current.c.record)
+    have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
+    # Codes of a record that is not to be coded any more have no row in ``need``.
+    return (
+        select(current.c.record)
+        .outerjoin(joined, joined.c.record == current.c.record)
+        .where(current.c.stage == stage, func.coalesce(have, least).between(least, less_than - 1))
+        .distinct()
+    )
+
+
+def _mark_stale(connection: Connection, records: Select[int]) -> None:
+    connection.execute(insert(schema.stale).prefix_with("OR IGNORE").from_select(["record"], records))
+
+
+def derive_stale(connection: Connection) -> bool:
+    """Compute the derived rows of some of the records in table ``stale``; return whether there are more of them."""
+    table = schema.stale
+    records = connection.execute(select(table.c.record).limit(_PART)).scalars().all()
+    if records:
+        derive_records(connection, records)
+        connection.execute(delete(table).where(table.c.record.in_(records)))
+    return any_stale(connection)
+
+
+def any_stale(connection: Connection) -> bool:
+    """Return whether there are records whose derived rows have yet to be computed again."""
+    return connection.execute(select(schema.stale.c.record).limit(1)).first() is not None
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
@@ -291,7 +323,7 @@ def _read_rules(connection: Connection) -> Rules:
 
 def derive_everything(connection: Connection) -> None:
     """Empty the derived tables, and compute their rows again from the log."""
-    for table in schema.DERIVED:
+    for table in (*schema.DERIVED, schema.stale):
         connection.execute(delete(table))
     _derive_settings(connection)
     _derive_accounts(connection)

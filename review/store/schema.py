@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
 #: again from the log when a database of an earlier version is opened.
-VERSION = 4
+VERSION = 5
 
 metadata = MetaData()
 
@@ -252,7 +252,6 @@ need = _table(
     "need",
     Column("record", ForeignKey("record.id"), nullable=False),
     Column("stage", Text, nullable=False),
-    Column("wanted", Integer, nullable=False),
     Column("have", Integer, nullable=False),
     Column("state", Text, nullable=False),  # open, waiting, conflict, referred or settled
     Column("labels", Text, nullable=False),  # labels that an adjudicator has to settle (JSON)
@@ -271,6 +270,9 @@ owed = _table(
     PrimaryKeyConstraint("coder", "record", "label"),
     Index("owed_of_record", "record"),
 )
+
+# Records whose derived rows have yet to be computed again, after a change of the plan, of a person or of the codebook.
+stale = _table("stale", Column("record", ForeignKey("record.id"), nullable=False), PrimaryKeyConstraint("record"))
 
 # Number of records by stage and state, so that no page counts all records. Triggers on ``need`` keep it.
 tally = _table(

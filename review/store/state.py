@@ -88,7 +88,6 @@ class Need:
 
     record: int
     stage: str
-    wanted: int
     have: int
     state: str
     # Labels that an adjudicator has to settle, in alphabetical order.
@@ -309,8 +308,7 @@ def _resolve(
             finals.append(_agreed(head, stage, label, list(given.values())))
     # A person who judged two records before they were joined is one person.
     have = len({coder for _, coder in voters})
-    wanted = rules.wanted[stage]
-    enough = have >= wanted or (bool(settled) and not open_labels)
+    enough = have >= rules.wanted[stage] or (bool(settled) and not open_labels)
     if not voters and not settled:
         state = "open"
     elif referred:
@@ -323,7 +321,7 @@ def _resolve(
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
     if stage == "code" and not _is_to_be_coded(found, begun=bool(voters or settled)):
         return
-    found.needs.append(Need(head, stage, wanted, have, state, tuple(sorted(open_labels)), last))
+    found.needs.append(Need(head, stage, have, state, tuple(sorted(open_labels)), last))
     found.owed |= {
         (*voter, label)
         for voter, new in new_labels.items()

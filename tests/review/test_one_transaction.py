@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from sqlalchemy import Connection, event, func, select
 
 from mechtag.review import order
 from mechtag.review.acts import Stamp
-from mechtag.review.store import schema
+from mechtag.review.store import engine, events, schema
+from mechtag.review.store.engine import Store
+from mechtag.review.store.queue import STATES, count_states
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import Browser, make_review
+from tests.support.review_site import Browser, add_person, make_review
+from tests.support.reviews import check_replay
 
 OWEN = 1
 FORMS = (
@@ -35,12 +38,12 @@ def statements(review: Workspace) -> Iterator[list[str]]:
     def run(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         found.append(statement)
 
-    engine = review.store._engine
-    event.listen(engine, "before_cursor_execute", run)
+    listened = review.store._engine
+    event.listen(listened, "before_cursor_execute", run)
     try:
         yield found
     finally:
-        event.remove(engine, "before_cursor_execute", run)
+        event.remove(listened, "before_cursor_execute", run)
 
 
 @pytest.mark.parametrize(("address", "fields"), FORMS)
@@ -102,3 +105,47 @@ def test_writers_of_one_process_take_turns(tmp_path: Path) -> None:
         assert found == []  # the second writer has not asked SQLite
     thread.join()
     assert begun.is_set()
+
+
+def test_a_change_of_the_plan_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others can write between the parts; a process that dies between them leaves the rest to the next one."""
+    monkeypatch.setattr(events, "_PART", 2)
+    review = make_review(tmp_path, 7, coders_screen=1)
+    for record in range(1, 7):
+        review.acts.decide(Stamp(OWEN), record, 1)
+    between = list[int]()
+
+    def pause(_: float) -> None:
+        if len(between) == 1:
+            raise KeyboardInterrupt  # the process ends after the second part
+        with review.store.read() as connection:
+            between.append(count_states(connection, "screen")["waiting"])
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(engine.time, "sleep", pause)
+        with pytest.raises(KeyboardInterrupt):
+            review.acts.change_plan(Stamp(OWEN), "coders_screen", 2)
+    assert between == [2]
+    with review.store.read() as connection:
+        assert count_states(connection, "screen") == {**dict.fromkeys(STATES, 0), "open": 1, "waiting": 4, "settled": 2}
+    check_replay(Store(review.store.path))
+    with review.store.read() as connection:
+        assert count_states(connection, "screen") == {**dict.fromkeys(STATES, 0), "open": 1, "waiting": 6}
+
+
+def test_a_change_of_the_plan_leaves_alone_what_it_cannot_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = make_review(tmp_path, 4)
+    ann = add_person(review, "Ann", "coder")
+    for record in (1, 2):
+        review.acts.decide(Stamp(OWEN), record, 1)
+    review.acts.decide(Stamp(ann), 2, 1)
+    computed = list[int]()
+
+    def derive(connection: Connection, records: Sequence[int]) -> None:
+        computed.extend(records)
+
+    monkeypatch.setattr(events, "derive_records", derive)
+    review.acts.change_plan(Stamp(OWEN), "coders_screen", 1)
+    assert computed == [1]  # judged by one person; record 2 was judged by two, and the others by nobody

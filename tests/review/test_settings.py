@@ -86,9 +86,9 @@ def test_two_coders_wanted_reopens_what_one_had_settled(tmp_path: Path) -> None:
     with review.store.read() as connection:
         table = schema.need
         found = connection.execute(
-            select(table.c.state, table.c.wanted).where(table.c.record == 1, table.c.stage == "screen")
+            select(table.c.state, table.c.have).where(table.c.record == 1, table.c.stage == "screen")
         ).one()
-    assert tuple(found) == ("waiting", 2)
+    assert tuple(found) == ("waiting", 1)
 
 
 def test_suggestions_are_computed_for_records_that_a_change_of_plan_includes(review: Workspace) -> None:

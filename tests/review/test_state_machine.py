@@ -70,10 +70,11 @@ class World:
     votes: dict[tuple[int, str, int], Vote] = field(default_factory=dict)
     settled: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
     final: dict[tuple[int, str, str], tuple[int | None, str]] = field(default_factory=dict)
-    need: dict[tuple[int, str], tuple[int, int, str, list[str]]] = field(default_factory=dict)
+    need: dict[tuple[int, str], tuple[int, str, list[str]]] = field(default_factory=dict)
     notes: dict[tuple[int, int, str], str] = field(default_factory=dict)
     tags: set[tuple[int, str]] = field(default_factory=set)
     skips: set[tuple[int, str, int]] = field(default_factory=set)
+    apart: list[set[int]] = field(default_factory=list)
     plan: dict[str, int] = field(default_factory=lambda: {"screen": 2, "code": 2})
     people: dict[int, str] = field(default_factory=lambda: dict.fromkeys((ANN, BOB, CAT), "active"))
 
@@ -81,7 +82,7 @@ class World:
         return [other for other, head in self.head.items() if head == self.head[record]]
 
     def state(self, record: int, stage: str) -> str | None:
-        _, _, state, _ = self.need.get((self.head[record], stage), (0, 0, None, []))
+        _, state, _ = self.need.get((self.head[record], stage), (0, None, []))
         return state
 
     def vote(self, record: int, stage: str, coder: int) -> Vote:
@@ -119,6 +120,8 @@ def world_after(everything: list[Done]) -> World:
                 world.notes[spot] = act.what["text"]
         elif act.kind == "tag":
             (world.tags.add if act.what["on"] else world.tags.discard)((act.record or 0, act.what["tag"]))
+        elif act.kind == "split":
+            world.apart.append({act.record or 0, act.what["from"]})
         elif act.kind == "skip":
             world.skips.add((act.record or 0, act.stage or "", act.coder))
         elif act.kind in JUDGING:
@@ -198,7 +201,7 @@ def resolve(world: World, head: int, stage: str) -> None:
     else:
         state = "settled" if done else "waiting"
     if asked:
-        world.need[head, stage] = wanted, have, state, sorted(differs | refers)
+        world.need[head, stage] = have, state, sorted(differs | refers)
     for label, value in settled.items():
         world.final[head, stage, label] = value, "adjudicated"
     for label, agreement in agreed.items():
@@ -338,11 +341,14 @@ class ReviewMachine(RuleBasedStateMachine):
     def join(self, coder: int, record: int, other: int) -> None:
         head = self.world.head
         act = Done(coder, "join", head[record], None, {"into": head[other]})
-        self.send(act, self.acts.join, head[record] != head[other], record, other)
+        families = self.world.family(record), self.world.family(other)
+        apart = any({one, two} in self.world.apart for one in families[0] for two in families[1])
+        self.send(act, self.acts.join, head[record] != head[other] and not apart, record, other)
 
     @rule(coder=coders, record=records)
     def split(self, coder: int, record: int) -> None:
-        self.send(Done(coder, "split", record), self.acts.split, self.world.head[record] != record, record)
+        head = self.world.head[record]
+        self.send(Done(coder, "split", record, None, {"from": head}), self.acts.split, head != record, record)
 
     @rule(stage=stages, wanted=st.integers(1, 2))
     def change_plan(self, stage: str, wanted: int) -> None:
@@ -446,7 +452,7 @@ def compare(connection: Connection, world: World) -> None:
         return list(connection.execute(select(table)))
 
     need, final, current = rows(schema.need), rows(schema.final), rows(schema.current)
-    states = {(row.record, row.stage): (row.wanted, row.have, row.state, json.loads(row.labels)) for row in need}
+    states = {(row.record, row.stage): (row.have, row.state, json.loads(row.labels)) for row in need}
     assert states == world.need
     assert {(row.record, row.stage, row.label): (row.value, row.how) for row in final} == world.final
     codes = {

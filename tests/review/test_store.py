@@ -82,6 +82,7 @@ def test_an_earlier_format_gets_its_derived_tables_again(acts: Acts) -> None:
     with sqlite3.connect(acts.store.path) as connection:
         connection.execute("ALTER TABLE need DROP COLUMN labels")
         connection.execute("DROP TABLE owed")
+        connection.execute("DROP TABLE stale")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     store = Store(acts.store.path)
