@@ -12,6 +12,7 @@ from mechtag.review.jobs.ranking import FACT
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
+from mechtag.review.store.exercises import count_left
 from mechtag.review.store.new_labels import count_owed
 from mechtag.review.store.queue import count_states, count_waiting, count_work
 from mechtag.review.store.sent_back import sent_back
@@ -29,6 +30,7 @@ def home(visit: Visit) -> Response:
         back = sent_back(connection, visit.person.id)
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         work = count_work(connection, midnight.isoformat(timespec="milliseconds"))
+        exercise_left = count_left(connection, visit.person.id)
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
     return visit.page(
@@ -39,6 +41,7 @@ def home(visit: Visit) -> Response:
         owed=owed,
         back=back,
         work=work,
+        exercise_left=exercise_left,
         stopping=stopping,
         plan=plan,
         stopped=stopped,

@@ -86,6 +86,14 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
     return dict.fromkeys(exercise.coders, 0) | {coder: number for coder, number in rows}
 
 
+def count_left(connection: Connection, coder: int) -> int:
+    """Return the number of records that a person still has to judge in the exercise that is running."""
+    exercise = running_exercise(connection)
+    if exercise is None or coder not in exercise.coders:
+        return 0
+    return len(exercise.records) - count_done(connection, exercise)[coder]
+
+
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
     """Return the records that nobody has judged at a stage, from which an exercise can be drawn."""
     need, joined = schema.need, schema.joined

@@ -53,6 +53,8 @@ def sent_back(connection: Connection, coder: int, record: int | None = None) -> 
         .where(
             event.c.kind == "reopen",
             func.json_extract(event.c.value, "$.coder") == coder,
+            # Codes of a calibration exercise that were set aside were not sent back for a reason.
+            func.json_extract(event.c.value, "$.exercise").is_(None),
             ~is_undone(event.c.act),
             ~finished,
         )

@@ -65,6 +65,8 @@ def screen(review: Workspace, coder: int, answers: dict[int, int | None]) -> Non
 def test_each_coder_gets_all_records_first_and_nobody_else_any(review: Workspace) -> None:
     page = start(review)
     assert "Running: Screening, 6 records" in page
+    assert "6 records of the calibration exercise" in texts(Browser(review, ANN).get("/"))
+    assert "of the calibration exercise" not in texts(Browser(review, OWNER).get("/"))
     records = drawn(review)
     assert len(set(records)) == 6
     for coder in (ANN, BOB, CAY):
@@ -74,6 +76,7 @@ def test_each_coder_gets_all_records_first_and_nobody_else_any(review: Workspace
             seen.append(record)
             screen(review, coder, {record: coder % 2})
         assert tuple(seen) == records
+    assert "of the calibration exercise" not in texts(Browser(review, ANN).get("/"))
     assert "Ann 6 0" in texts(Browser(review, OWNER).get("/exercise"))
 
 
@@ -209,6 +212,8 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
     assert (states["open"], states["settled"], len(kept)) == (RECORDS, 0, 12)
     assert "Everybody gave the same codes" in texts(Browser(review, ANN).get("/exercise"))
     check_replay(review.store)
+    assert "Sent back to you" not in texts(Browser(review, ANN).get("/"))
+    assert "sent back" not in texts(Browser(review, ANN).get(f"/screen?record={records[0]}")).lower()
     screen(review, ANN, {records[0]: 0})
     with review.store.read() as connection:
         assert count_states(connection, "screen")["waiting"] == 1
