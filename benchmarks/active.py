@@ -265,7 +265,7 @@ def outcome(rows: Sequence[dict[str, Any]]) -> str:
         if (gap := found.get((dataset, rule, f"{TO_GOAL}, against random order"))) and (gap["ci_high"] or 0) < 0
     ]
     told.append(
-        f"Rules that reach {GOAL:.0%} with fewer papers than random order beyond noise: {', '.join(sooner) or 'none'}."
+        f"Rules that reach {GOAL:.0%} with significantly fewer papers than random order: {', '.join(sooner) or 'none'}."
     )
     return " ".join(told)
 

@@ -73,7 +73,7 @@ class Draw:
 
 
 def draw(relevant: Mask, size: int | None, seed: int) -> Draw:
-    """Draw ``size`` relevant papers to learn from and as many irrelevant papers, or all that are not held out.
+    """Draw ``size`` relevant and ``size`` irrelevant papers to learn from; with ``None``, all that are not held out.
 
     The held-out papers do not depend on the size, and a smaller draw with the same seed is part of a larger one.
     """

@@ -177,7 +177,7 @@ def read(path: Path) -> Outcome:
     total = len(ingested.records) + len(ingested.rejected)
     fault = unaccounted(ingested)
     if not fault and found is not None and found != total and not (found < total and _without_start(ingested)):
-        fault = f"{found} records were counted, {total} were read"
+        fault = f"{found} records were counted, but {total} were read"
     return Outcome(path, found, total, len(ingested.rejected), notes, seconds, fault=fault)
 
 

@@ -509,7 +509,7 @@ def lost(path: Path, base: Base, found: Ingested) -> str:
     if base.form in STARTS and {source.format for source in found.sources} == {base.form}:
         starts = len(STARTS[base.form].findall(text))
         if starts > len(entries):
-            return f"{starts} records start in the file, {len(entries)} were read"
+            return f"{starts} records start in the file, but {len(entries)} were read"
     here = [title for title in base.titles if title in text]
     raw = "\n".join(entries)
     if gone := [title for title in here if title not in raw and json.dumps(title)[1:-1] not in raw]:

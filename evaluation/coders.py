@@ -167,12 +167,12 @@ CONTRADICTED = "the model confidently contradicts"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Return how confident the model is that each code is wrong; 0 for codes that are not likely to be wrong.
+    """Return how confident the model is that each code is wrong; 0 for codes that are not doubted.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted if
-    the out-of-fold probability of the opposite code is at least the mean of this probability over the items
-    that have the opposite code. The threshold thus adapts to the model: a model that is generally under- or
-    overconfident does not doubt more codes for that reason.
+    Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a "no" is doubted if its
+    out-of-fold probability of yes is at least the mean probability of yes of the items coded "yes". A "yes" is
+    doubted likewise, by the probability of no. The threshold thus adapts to the model: a model that is generally
+    under- or overconfident does not doubt more codes for that reason.
 
     Parameters
     ----------

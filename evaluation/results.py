@@ -38,7 +38,7 @@ class Words:
     column
         Column heading for the metric.
     narrow, full
-        Names for narrow tables, and for places with more room; by default, both are the same as ``column``.
+        Name for narrow tables, and name for places with more room; by default, both are the same as ``column``.
     """
 
     column: str

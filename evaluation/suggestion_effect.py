@@ -27,7 +27,7 @@ class ComparedCodes:
     record, label
         Index of the record, and index of the label.
     code
-        1 (yes), 0 (no) or another number (needs review), which never agrees with a suggestion.
+        1 (yes), 0 (no) or, for needs review, a different number, which never agrees with a suggestion.
     suggested
         Decision of the model: 1 or 0.
     seen
@@ -42,7 +42,7 @@ class ComparedCodes:
 
 
 def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compare codes given with a suggestion in view to codes given without, per label and over all labels.
+    """Compare codes that people gave after seeing a suggestion with codes given without one, per label and in total.
 
     Parameters
     ----------

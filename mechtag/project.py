@@ -118,7 +118,7 @@ class Project:
 
     @property
     def checkpoints(self) -> Path:
-        """Return the folder of checkpoints, from which interrupted fine-tuning resumes; it may be deleted anytime."""
+        """Return the folder of checkpoints, from which interrupted fine-tuning resumes; users may delete the folder."""
         return self.root / "data/work/checkpoints"
 
     @property

@@ -167,7 +167,7 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace the label key at the start of the description of a fault by the display name of the label."""
+    """Replace the label key at the start of the description of a fault with the display name of the label."""
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))

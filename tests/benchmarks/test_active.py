@@ -80,5 +80,5 @@ def test_the_outcome_names_only_rules_beyond_noise() -> None:
         row("uncertain labels", f"{active.TO_GOAL}, against random order", -5.0, -1.0),
     ]
     rows += [{**one, "dataset": active.CODED} for one in rows[:3]]
-    assert outcome(rows).endswith("beyond noise: uncertain labels (Hallmarks of Cancer).")
+    assert outcome(rows).endswith("than random order: uncertain labels (Hallmarks of Cancer).")
     assert "after 30 papers" in outcome(rows)

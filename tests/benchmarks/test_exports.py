@@ -67,7 +67,7 @@ def test_status_of_the_command(
     with monkeypatch.context() as patch:
         patch.setattr(exports, "count", lambda data, form: 3)
         assert run(tmp_path, monkeypatch) == 1
-        assert "3 records were counted, 2 were read" in capsys.readouterr().out
+        assert "3 records were counted, but 2 were read" in capsys.readouterr().out
 
     def fail(sources: object) -> None:
         raise ValueError("broken")

@@ -62,7 +62,7 @@ def _found(kept: list[str], counts: int, notes: tuple[str, ...] = ()) -> Ingeste
     ("found", "message"),
     [
         (_found(["The first title", "The second title"], 2), ""),
-        (_found(["The first title"], 1), "2 records start in the file, 1 were read"),
+        (_found(["The first title"], 1), "2 records start in the file, but 1 were read"),
         (_found(["The first title"], 1, ("the second record was not read",)), ""),
         (_found(["The first title"], 1, ("columns that were not read: x",)), "2 records start in the file"),
         (_found(["The first title", "Another title"], 2), "lost ['The second title']"),

@@ -68,7 +68,7 @@ def train_challenger(
     Raises
     ------
     MechtagError
-        For the same reasons as in `train.train`.
+        Under the same conditions as in `train.train`.
     """
     key = _key(settings, codebook, version)
     finished = folder / _FINISHED

@@ -44,7 +44,7 @@ class Change:
         scores, calibration and probability of relevance take the place of the old model's. The last probability is thus
         the new model's.
     cause
-        One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
+        One of `STEPS`; or `BOUNDS`, if the old bounds would yield the old decision even for the new probability.
     why
         Sentence that explains the change.
     """
@@ -196,7 +196,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step that changed the logarithm of the probability most."""
+    """Return the step that moved the logarithm of the probability most in the direction of the overall change."""
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -219,13 +219,13 @@ def _explain(
     step = STEPS.index(cause)
     moved = f"{chances[step]:.2f} to {chances[step + 1]:.2f}"
     if cause == "relevance":
-        return f"the probability of relevance changed, which moves the probability from {moved}"
+        return f"the probability of relevance changed, which changes the probability of the label from {moved}"
     if cause == "calibration":
-        return f"the same sentence scores now yield a different probability, which moves from {moved}"
+        return f"the same scores now yield a probability of {chances[step + 1]:.2f} instead of {chances[step]:.2f}"
     if _column(before.tagger, key) == 0:
-        return f"its text as a whole is scored differently, which moves the probability from {moved}"
+        return f"the text as a whole is scored differently, which changes the probability from {moved}"
     sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
-    return f"its sentences are scored differently, which moves the probability from {moved}: {sentence}"
+    return f"the sentences are scored differently, which changes the probability from {moved}: {sentence}"
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
@@ -250,8 +250,8 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
     )
     named = f" ({', '.join(strongest[:_WORDS_SHOWN])})" if strongest else ""
     return (
-        f'mainly "{parts[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
-        f"its similarity to the definition {definitions:+.2f}"
+        f'mainly "{parts[row]}", whose score changed by {words:+.2f} for its words{named}, {meaning:+.2f} for its '
+        f"meaning and {definitions:+.2f} for its similarity to the definition"
     )
 
 
@@ -287,14 +287,17 @@ class _Neighbours:
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
-                return f"the record itself was newly coded: {key} {names[self._code(row, key)]}"
+                return f"the record itself was newly coded for {key}: {names[self._code(row, key)]}"
         agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
         if not agreeing:
             return ""
         cosines = self._wholes[agreeing] @ whole
         best = int(cosines.argmax())
         title = self._learnt[agreeing[best]].record.title
-        return f"nearest new record coded {key} {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"
+        return (
+            f"among the new records coded {names[int(up)]} for {key}, the most similar is: {title} "
+            f"(cosine {cosines[best]:.2f})"
+        )
 
 
 _HEADER = (
@@ -335,7 +338,7 @@ def write_change_log(folder: Path, changes: Sequence[Change], records: int, cham
         "# Change log",
         "",
         f"Model {champion} (before) and model {challenger} (after) tagged the same {records} records. "
-        f"{len(changes)} decisions on {touched} of them differ.",
+        f"{len(changes)} decisions on {touched} of these records differ.",
         "",
     ]
     turns = Counter((change.label, change.old, change.new) for change in changes)

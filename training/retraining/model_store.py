@@ -193,7 +193,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` by a copy of ``source``; if this fails, leave ``folder`` as it was, or restore it."""
+    """Replace ``folder`` with a copy of ``source``; if this fails, keep or restore the old content of ``folder``."""
     shutil.rmtree(new_folder(folder), ignore_errors=True)
     shutil.copytree(source, new_folder(folder))
     swap_in(folder)
