@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -27,8 +28,9 @@ from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.workspace import Workspace
 
-# Time between two looks at the database, in seconds.
+# Time between two looks at the database, and between two looks at the parent process, in seconds.
 _PAUSE = 0.2
+_LOOK = 1.0
 
 Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 
@@ -50,7 +52,7 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Run jobs until the parent process ends.
+    """Run jobs until the parent process ends; a job that is running then is interrupted.
 
     Parameters
     ----------
@@ -61,6 +63,7 @@ def work(root: Path, parent: int) -> None:
     """
     with suppress(AttributeError, OSError):
         os.nice(10)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     workspace = Workspace.open(open_project(root))
     table = schema.job
     with workspace.store.write() as connection:
@@ -69,6 +72,13 @@ def work(root: Path, parent: int) -> None:
     while os.getppid() == parent:
         if not do_next(workspace, known):
             time.sleep(_PAUSE)
+
+
+def end_with(parent: int) -> None:
+    """End this process, even in the middle of a job, once the parent process has ended."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:

@@ -1,10 +1,13 @@
 """A process that writes decisions is killed at random moments; what it confirmed is there, once."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,29 @@ def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) ->
         check_replay(store)
         store.close()
     assert len(confirmed) > KILLS
+
+
+# Starts a process that waits for the end of this one.
+PARENT = """
+import os, subprocess, sys
+CHILD = '''
+import os, sys
+from mechtag.review.jobs.worker import end_with
+print(os.getpid(), flush=True)
+end_with(int(sys.argv[1]))
+'''
+subprocess.run([sys.executable, "-c", CHILD, str(os.getpid())])
+"""
+
+
+def test_the_worker_ends_when_the_server_is_killed_in_the_middle_of_a_job() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    try:
+        # The output ends with the last process that can write to it.
+        parent.communicate(timeout=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
