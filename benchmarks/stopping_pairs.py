@@ -164,9 +164,7 @@ class Play:
         turn = (number // len(REVIEWS) + number) % 8
         self.later = {1: "while the sample is read", 5: "after the first stop"}.get(turn, "")
         self.workspace = create_review(folder, self.name)
-        cache = self.workspace.folder / "cache/vectors.npz"
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(WORK / f"{self.name}.vectors.npz", cache)
+        keep_vectors(self.workspace, self.name)
         self.log = Log()
         self.joined = set[int]()
         self.slips: list[list[int]] = [[], []]
@@ -370,6 +368,13 @@ def create_review(folder: Path, name: str) -> Workspace:
     label = {"key": "any", "name": "Any", "definition": "Any paper."}
     book.write_text(yaml.safe_dump({"name": "simulated", "relevance": relevance, "labels": [label]}), encoding="utf-8")
     return Workspace.open(create_project(folder / "review", book))
+
+
+def keep_vectors(workspace: Workspace, name: str) -> None:
+    """Copy the vectors that `benchmarks.screening.search` computed to where the worker of the page looks for them."""
+    cache = workspace.folder / "cache/vectors.npz"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(WORK / f"{name}.vectors.npz", cache)
 
 
 def simulate(number: int, kept: Path) -> dict[str, Any]:
