@@ -17,13 +17,14 @@ from mechtag.review.sight import is_to_judge, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import (
+    DIFFERING,
     LISTS,
     PAGE,
     Selection,
     count_lists,
     count_selected,
+    labels_to_settle,
     neighbours,
-    open_labels,
     select_page,
 )
 from mechtag.review.store.events import alive_comments, family_of, is_unblinded, read_plan
@@ -35,9 +36,11 @@ _TITLES = {
     "coding": "Coding conflicts",
     "referred-screening": "Referred at screening",
     "referred-coding": "Referred at coding",
+    "reasons": "Differ in reasons",
+    "evidence": "Differ in evidence",
     "settled": "Settled",
 }
-_STAGE_OF = {name: stage for name, (stage, _) in LISTS.items()}
+_STAGE_OF = {name: stage for name, (stage, _) in LISTS.items()} | dict(DIFFERING)
 
 
 def reconcile(visit: Visit) -> Response:
@@ -60,6 +63,7 @@ def reconcile(visit: Visit) -> Response:
         chosen=chosen,
         stage=_STAGE_OF.get(name, ""),
         counts=counts,
+        may_take=visit.person.may("take_codes") and name in LISTS,
         entries=[
             (entry, f"/reconcile/{at}/{entry.id}?{_query(chosen)}")
             for entry, (_, at) in zip(entries, page, strict=True)
@@ -105,7 +109,7 @@ def conflict(visit: Visit) -> Response:
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
         votes_shown = "votes" in visit.query and not to_judge
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
-        context = _around(connection, number, stage)
+        context = _around(connection, chosen, number, stage)
         plan = read_plan(connection)
         shown_to_all = plan.unblinded or is_unblinded(connection, number, stage)
         before, after = neighbours(connection, chosen, number)
@@ -129,7 +133,7 @@ def conflict(visit: Visit) -> Response:
     )
 
 
-def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
+def _around(connection: Connection, chosen: Selection, record: int, stage: str) -> dict[str, Any]:
     """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies."""
     final, current, note = schema.final, schema.current, schema.note
     head, members = family_of(connection, record)
@@ -152,7 +156,7 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
         for row in alive_comments(connection, record)
     ]
     return {
-        "open_labels": open_labels(connection, record, stage),
+        "open_labels": labels_to_settle(connection, chosen, record, stage),
         "is_settled": state == "settled",
         "finals": {row.label: row for row in finals},
         "coders": {number: name for number, name in names.items() if number in coders},
@@ -187,7 +191,7 @@ def settle(visit: Visit) -> Response:
         if stage == "screen":
             ask_if_due(connection, visit.person.id)
             ask_if_included(connection, number, visit.person.id)
-        more = open_labels(connection, number, stage)
+        more = labels_to_settle(connection, chosen, number, stage)
         first = select_page(connection, chosen, limit=1)
     if more:
         return visit.go(_again(visit, stage, number))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Subquery, exists, func, select
+from sqlalchemy import Connection, Select, Subquery, exists, func, or_, select
 
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
@@ -18,13 +19,16 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "referred-screening": ("screen", "referred"),
     "referred-coding": ("code", "referred"),
 }
+#: Lists of records that are settled, because everybody gave the same code, but for a different reason, or with
+#: sentences that have none in common; with the stage.
+DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code"}
 #: Records on a page of a list.
 PAGE = 50
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
     """Return the number of records in each list of `LISTS`, and in the list ``settled``, by the name of the list."""
-    return {name: count_selected(connection, Selection(name)) for name in (*LISTS, "settled")}
+    return {name: count_selected(connection, Selection(name)) for name in (*LISTS, *DIFFERING, "settled")}
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Selection:
     Attributes
     ----------
     name
-        A key of `LISTS`, or ``settled``.
+        A key of `LISTS` or `DIFFERING`, or ``settled``.
     label
-        If set, only records in which an adjudicator has to settle this label are selected.
+        If set, only records that are in the list because of this label are selected.
     coder
         If set, only records that this person has judged, or a copy of which, are selected.
     """
@@ -88,6 +92,15 @@ def _rows(chosen: Selection) -> Subquery:
         last = (-func.max(final.c.event)).label("place")
         settled = select(final.c.record, final.c.stage, last).where(final.c.how == "adjudicated")
         return settled.group_by(final.c.record, final.c.stage).subquery()
+    if chosen.name in DIFFERING:
+        differing = _differing(DIFFERING[chosen.name])
+        if chosen.label is not None:
+            differing = differing.where(final.c.label == chosen.label)
+        if chosen.coder is not None:
+            differing = differing.where(or_(_ONE.c.coder == chosen.coder, _OTHER.c.coder == chosen.coder))
+        found = differing.subquery()
+        place = func.max(found.c.event).label("place")
+        return select(found.c.record, found.c.stage, place).group_by(found.c.record, found.c.stage).subquery()
     stage, state = LISTS[chosen.name]
     query = select(need.c.record, need.c.stage, need.c.event.label("place"))
     query = query.where(need.c.stage == stage, need.c.state == state)
@@ -105,6 +118,42 @@ def _rows(chosen: Selection) -> Subquery:
             )
         )
     return query.subquery()
+
+
+_ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
+
+
+def _differing(stage: str) -> Select[Any]:
+    """Return a query for the codes on which two people agree, but not on the reason or the sentences."""
+    final = schema.final
+    query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
+        final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage == "code")
+    )
+    for vote in (_ONE, _OTHER):
+        query = query.join(
+            vote,
+            (vote.c.record == final.c.record)
+            & (vote.c.stage == stage)
+            & (vote.c.label == final.c.label)
+            & (vote.c.committed == 1),
+        )
+    query = query.where(_ONE.c.coder < _OTHER.c.coder)
+    if stage == "screen":
+        return query.where(_ONE.c.reason != _OTHER.c.reason)
+    mine = func.json_each(_ONE.c.sentences).table_valued("value", name="mine")
+    theirs = func.json_each(_OTHER.c.sentences).table_valued("value", name="theirs")
+    common = select(mine.c.value).where(mine.c.value == theirs.c.value).exists()
+    return query.where(_ONE.c.sentences != "[]", _OTHER.c.sentences != "[]", ~common)
+
+
+def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
+    """Return the open labels of a record and, in a list of `DIFFERING`, the labels for which the record is in it."""
+    found = open_labels(connection, record, stage)
+    if DIFFERING.get(chosen.name) == stage:
+        head, _ = family_of(connection, record)
+        rows = connection.execute(_differing(stage).where(schema.final.c.record == head))
+        found = sorted({*found, *(row.label for row in rows)})
+    return found
 
 
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:

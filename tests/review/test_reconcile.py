@@ -285,3 +285,34 @@ def test_coders_are_offered_no_page_that_they_cannot_open(review: Workspace, ann
         links = set(re.findall(r'<a href="(/[a-z]+)"', browser.get("/"))) - {"/accuracy", "/matrix"}
         assert {address: browser.client.get(address).status_code for address in links} == dict.fromkeys(links, 200)
     assert 'href="/reconcile"' not in Browser(review, ann).get("/")
+
+
+def test_agreed_codes_with_different_evidence_or_reasons_are_listed(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Topic", "Year"])
+    for record, sentences in ((1, ([0], [1])), (2, ([0], [0, 1])), (3, ([0], []))):
+        for coder, marked in zip((ann, bob), sentences, strict=True):
+            review.acts.code(Stamp(coder), record, "apple", 1)
+            review.acts.mark(Stamp(coder), record, "apple", marked)
+            review.acts.code(Stamp(coder), record, "pear", 0)
+            review.acts.commit(Stamp(coder), record)
+    for coder, reason in ((ann, "Topic"), (bob, "Year")):
+        review.acts.decide(Stamp(coder), 4, 0, reason=reason)
+    page = texts(lead.get("/reconcile/evidence"))
+    assert "Differ in reasons (1)" in page
+    assert "Differ in evidence (1)" in page
+    assert ("Paper 1 " in page, "Paper 2 " in page, "Paper 3 " in page) == (True, False, False)
+    assert "Paper 1 " in texts(lead.get(f"/reconcile/evidence?label=apple&coder={bob}"))
+    assert "Paper 1 " not in texts(lead.get("/reconcile/evidence?label=pear"))
+    assert 'name="label" value="apple"' in lead.get("/reconcile/code/1?list=evidence")
+    assert 'name="label" value="apple"' not in lead.get("/reconcile/code/1")
+    lead.post("/reconcile/code/1/settle?list=evidence", label="apple", answer="yes", why="Better.", sentence=["1"])
+    lead.post("/reconcile/screen/4/settle?list=reasons", label="edible", answer="no", reason="Year")
+    page = texts(lead.get("/reconcile/reasons"))
+    assert ("Differ in reasons (0)" in page, "Differ in evidence (0)" in page) == (True, True)
+    assert final(review, 1)["code", "apple"] == (1, "adjudicated")
+    with review.store.read() as connection:
+        table = schema.final
+        reason = connection.execute(select(table.c.reason).where(table.c.record == 4)).scalar_one()
+    assert reason == "Year"
