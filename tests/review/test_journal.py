@@ -18,6 +18,7 @@ from mechtag.review.sight import show
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account
 from mechtag.review.store.engine import Store
+from mechtag.review.store.exercises import read_exercises
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import NOW, make_review, papers
@@ -42,6 +43,14 @@ def review(tmp_path: Path) -> Workspace:
     acts.edit_record(Stamp(1), 3, "title", "Corrected")
     acts.change_plan(Stamp(1), "coders_screen", 1)
     acts.change_account(Stamp(1), ann, role="adjudicator")
+    acts.start_exercise(Stamp(1), "screen", [1, 3], [1, ann])
+    acts.decide(Stamp(ann), 1, 0)
+    acts.end_exercise(Stamp(1), keep=False)
+    with review.store.write() as connection:
+        bob = add_account(connection, "Bob", "coder")
+    pear = {"label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
+    imported = [acts.import_codes(Stamp(bob), record, [pear], {"group": "codings-7", "by": 1}) for record in (1, 3)]
+    acts.undo_import(Stamp(1), imported[1:])
     return review
 
 
@@ -64,8 +73,11 @@ def test_a_database_made_from_the_log_equals_the_first(review: Workspace, tmp_pa
     rebuild(tmp_path / "new.sqlite3", rows, records, split(records, SentenceSettings()))
     new = Store(tmp_path / "new.sqlite3")
     assert derived(new) == derived(review.store)
+    with new.read() as connection, review.store.read() as old:
+        assert read_exercises(connection) == read_exercises(old)
+        assert [one.state for one in read_exercises(old)] == ["set aside"]
     with new.read() as connection:
-        assert connection.execute(select(schema.account.c.password)).scalars().all() == [None, None]
+        assert connection.execute(select(schema.account.c.password)).scalars().all() == [None] * 3
         assert len(connection.execute(select(schema.sight)).all()) == 1
 
 
