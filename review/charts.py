@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening, text_width
 from mechtag.evaluation.report.chart_data import Charts, learning_charts, reliability_charts
-from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, swatches
+from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, share_axis, swatches
 from mechtag.review.matrix import STATES, MatrixRow
 
 #: Coefficients of any number of coders in the chart of agreement.
@@ -205,6 +205,42 @@ def _cells(state: str, places: Iterable[int], y: int) -> str:
     across, down, rest, look = _SHAPES[state]
     path = "".join(f"M{place * _CELL + across},{y + down}{rest}" for place in places)
     return element("path", {"d": path, **look, "stroke-width": 2}) if path else ""
+
+
+def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
+    """Draw the agreement of people by week, one line per stage, or return ``None`` if no stage has two weeks.
+
+    Parameters
+    ----------
+    weeks
+        Result of `mechtag.review.jobs.drift.weekly_agreement`.
+    """
+    stages = {stage: found for stage, found in weeks.items() if len(found) > 1}
+    if not stages:
+        return None
+    days = sorted({date.fromisoformat(each["week"]) for found in stages.values() for each in found})
+    lines, table = [], []
+    for stage, found in stages.items():
+        points, bars = [], []
+        for each in found:
+            day, figure = date.fromisoformat(each["week"]), each["agreement"]
+            value, low, high = figure["value"], figure["ci_low"], figure["ci_high"]
+            points.append((float((day - days[0]).days), value))
+            bars.append((value, value) if low is None else (low, high))
+            interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
+            table.append([_STAGES[stage], _day(day), f"{each['records']:,}", f"{value:.2f}{interval}"])
+        lines.append(ChartLine(_STAGES[stage], points, bars))
+    chart = draw_chart(
+        lines,
+        replace(_dates(days[0], days[-1]), name="week that begins on"),
+        share_axis("percent agreement"),
+        _DATES,
+        title="Agreement between people, by week",
+        description="The numbers are in the table below the chart.",
+    )
+    legend = list(zip(swatches(lines), [line.name for line in lines], strict=True))
+    header = ["stage", "week from", "records", "agreement"]
+    return _picture(Charts(legend=legend, panels=[("", chart)], header=header, rows=table))
 
 
 def _day(day: date) -> str:

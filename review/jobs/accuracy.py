@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.records import Coding
 from mechtag.review.codings import coders_codings, independent_codings, unassisted
+from mechtag.review.jobs.drift import weekly_agreement
 from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.timeline import read_timeline
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 KIND = "accuracy"
 #: Names of the results; see `run`.
-RESULTS = frozenset(("people", "people_any", "evidence", "model", "progress", "effect", "model_described", "codes"))
+RESULTS = frozenset(
+    ("people", "people_any", "weeks", "evidence", "model", "progress", "effect", "model_described", "codes")
+)
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     return {
         "people": _people(workspace, independent),
         "people_any": _people(workspace, first) if len(independent) < len(first) else None,
+        "weeks": weekly_agreement(workspace, independent),
         "evidence": _evidence(workspace, independent),
         "model": _model(workspace, final, predictions),
         "progress": progress_so_far,

@@ -27,8 +27,12 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
     return {stage: _timeline(connection, stage) for stage in STAGES}
 
 
-def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
-    current, account, need, event = schema.current, schema.account, schema.need, schema.event
+def read_finished(connection: Connection, stage: str) -> list[Any]:
+    """Return when each person first finished each record at a stage: ``record_id``, ``name`` of the person, and ``at``.
+
+    Only judgements that still count are returned.
+    """
+    current, account, event, record = schema.current, schema.account, schema.event, schema.record
     judged = (
         select(current.c.record, current.c.coder)
         .where(current.c.stage == stage, current.c.committed == 1)
@@ -37,29 +41,37 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
     )
     # A record is coded once its coder finishes it; decisions at screening, and imported codes, have no event for this.
     finished = func.min(case((event.c.kind == "commit", event.c.at)))
-    rows = connection.execute(
-        select(account.c.name, func.coalesce(finished, func.min(event.c.at)).label("at"))
-        .select_from(judged)
-        .join(account, account.c.id == judged.c.coder)
-        .join(event, (event.c.record == judged.c.record) & (event.c.coder == judged.c.coder))
-        .where(event.c.stage == stage, event.c.kind.in_(("code", "commit")), account.c.state != "withdrawn")
-        .group_by(judged.c.record, judged.c.coder)
-    ).all()
+    return list(
+        connection.execute(
+            select(record.c.record_id, account.c.name, func.coalesce(finished, func.min(event.c.at)).label("at"))
+            .select_from(judged)
+            .join(record, record.c.id == judged.c.record)
+            .join(account, account.c.id == judged.c.coder)
+            .join(event, (event.c.record == judged.c.record) & (event.c.coder == judged.c.coder))
+            .where(event.c.stage == stage, event.c.kind.in_(("code", "commit")), account.c.state != "withdrawn")
+            .group_by(judged.c.record, judged.c.coder)
+        )
+    )
+
+
+def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
+    need, event = schema.need, schema.event
     settled = connection.execute(
         select(event.c.at)
         .join(need, need.c.event == event.c.seq)
         .where(need.c.stage == stage, need.c.state == "settled")
     ).scalars()
     by_person: dict[str, list[str]] = {}
-    for row in rows:
-        by_person.setdefault(row.name, []).append(_day(row.at))
-    ended = [_day(at) for at in settled]
+    for row in read_finished(connection, stage):
+        by_person.setdefault(row.name, []).append(day_of(row.at))
+    ended = [day_of(at) for at in settled]
     days = sorted({*ended, *(day for own in by_person.values() for day in own)})
     people = {name: _until(days, own) for name, own in sorted(by_person.items())}
     return {"days": days, "people": people, "settled": _until(days, ended)}
 
 
-def _day(moment: str) -> str:
+def day_of(moment: str) -> str:
+    """Return the day of a time of the log in the time zone of this computer, as an ISO date."""
     return datetime.fromisoformat(moment).astimezone().date().isoformat()
 
 

@@ -68,6 +68,7 @@ def accuracy(visit: Visit) -> Response:
 def _draw(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, charts.Picture | None]:
     return {
         "people": charts.draw_agreement(found["people"], names) if found["people"] else None,
+        "weeks": charts.draw_weeks(found["weeks"]),
         "reliability": charts.draw_reliability(found["model"]["reliability"]) if found["model"] else None,
         "progress": charts.draw_progress(found["progress"]),
     }

@@ -1,0 +1,76 @@
+"""Compute how the agreement between people changes from week to week."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mechtag.core.records import Coding
+from mechtag.review.jobs.timeline import day_of, read_finished
+from mechtag.review.plan import STAGES
+from mechtag.review.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mechtag.core.arrays import Array
+
+#: Fewest records of a week for which the agreement is computed.
+LEAST = 5
+
+
+def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, list[dict[str, Any]]]:
+    """Return the percent agreement of people by week and stage, with intervals.
+
+    Parameters
+    ----------
+    codings
+        Codes as they were first given.
+
+    Returns
+    -------
+    dict
+        Keyed by stage: ``week`` (its Monday as an ISO date), ``records`` and ``agreement``, for each week with at least
+        `LEAST` records. A record counts in the week in which the second person finished it.
+    """
+    import numpy as np
+
+    from mechtag.evaluation.agreement import tallies
+    from mechtag.evaluation.coders import coders_of
+    from mechtag.evaluation.resampling import bootstrap, draw_resamples
+
+    settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
+    found: dict[str, list[dict[str, Any]]] = {}
+    for stage in STAGES:
+        keys = (relevance,) if stage == "screen" else workspace.codebook.keys
+        rows = [row for row in codings if row.label in keys and (row.value is not None or row.refer)]
+        coders = coders_of(rows, keys, "the codes of this review")
+        with workspace.store.read() as connection:
+            ends: dict[str, list[str]] = {}
+            for row in read_finished(connection, stage):
+                if row.name in coders.names:
+                    ends.setdefault(row.record_id, []).append(row.at)
+        # Items that fewer than two people judged have no agreement.
+        terms = tallies(coders.codes)[2:4].sum(axis=2)
+        places: dict[str, list[int]] = {}
+        for place, record in enumerate(coders.records):
+            if terms[0, place] and len(ends.get(record, ())) > 1:
+                day = date.fromisoformat(day_of(sorted(ends[record])[1]))
+                places.setdefault((day - timedelta(day.weekday())).isoformat(), []).append(place)
+        found[stage] = []
+        for week, own in sorted(places.items()):
+            if len(own) < LEAST:
+                continue
+            draws = draw_resamples(len(own), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+            (figure,) = bootstrap(partial(_agreement, terms[:, own]), draws)["agreement"]
+            values = {"value": figure.value, "ci_low": figure.ci_low, "ci_high": figure.ci_high}
+            found[stage].append({"week": week, "records": len(own), "agreement": values})
+    return found
+
+
+def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
+    """Return the percent agreement in resamples, from the numbers of shared items and of agreeing pairs by record."""
+    from mechtag.evaluation.agreement import ratio
+
+    shared, agreeing = terms
+    return {"agreement": ratio(drawn @ agreeing, drawn @ shared)}
