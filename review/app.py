@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -55,7 +56,8 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
     return Starlette(
         routes=[Route("/static/{digest}/{name:path}", _static), *routes],
         middleware=[Middleware(_Guard, hosts=hosts, scheme="https" if secure else "http")],
-        exception_handlers={Refused: _refused, MechtagError: _refused, HTTPException: _http_error, 500: _failed},
+        exception_handlers={Refused: _refused, MechtagError: _refused, HTTPException: _http_error}
+        | {OperationalError: _not_written, 500: _failed},
     )
 
 
@@ -108,6 +110,28 @@ def _http_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     titles = {404: "Page not found", 405: "This address does not take a form"}
     return _error_page(status, titles.get(status, "This was not possible"), "Go back, or start from the project page.")
+
+
+# Why SQLite could not write, by the name of its error, and what to do.
+_NOT_WRITTEN = {
+    "SQLITE_FULL": "the disk of the computer that runs mechtag is full. Free some space there",
+    "SQLITE_BUSY": "a different program keeps the database locked. Close programs that read or copy the folder of the "
+    "review",
+    "SQLITE_READONLY": "mechtag may not write to the folder of the review. Allow it to write to this folder",
+}
+
+
+def _not_written(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OperationalError)
+    name = str(getattr(error.orig, "sqlite_errorname", ""))
+    known = next((text for prefix, text in _NOT_WRITTEN.items() if name.startswith(prefix)), None)
+    why = known or f"the database could not be written ({name or error.orig}). Check the disk that holds the review"
+    return _error_page(
+        507 if name == "SQLITE_FULL" else 503,
+        "Not saved",
+        f"This was not saved, because {why}, then send the form again. Decisions that you make meanwhile wait in this "
+        "browser until they can be saved. What was saved before is not affected.",
+    )
 
 
 def _failed(_: Request, error: Exception) -> Response:

@@ -49,9 +49,9 @@ class Store:
             with self.write() as connection:
                 _create(connection, path)
                 found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
-            self.catch_up()
             if found != "ok":
                 raise _damaged(path, found)
+            self.catch_up()
         except OperationalError as error:
             raise MechtagError(
                 f"{path}: the database cannot be opened ({error.orig}); check that the folder is writable and that "
