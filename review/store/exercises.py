@@ -45,6 +45,8 @@ class Exercise:
 def read_exercises(connection: Connection) -> list[Exercise]:
     """Return all exercises of the review, the latest first."""
     rows = project_events(connection, START, END)
+    if not rows:
+        return []  # This is asked for each record that is shown.
     names = {name for row in rows if row.kind == START for name in row.value["records"]}
     table = schema.record
     found = connection.execute(select(table.c.record_id, table.c.id).where(table.c.record_id.in_(names)))
