@@ -316,3 +316,19 @@ def test_agreed_codes_with_different_evidence_or_reasons_are_listed(
         table = schema.final
         reason = connection.execute(select(table.c.reason).where(table.c.record == 4)).scalar_one()
     assert reason == "Year"
+
+
+def test_a_coder_writes_to_the_adjudicator_the_team_or_nobody(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    browser = Browser(review, ann)
+    for audience in ("adjudicator", "team", "me"):
+        browser.post("/note", record=1, audience=audience, text=f"For {audience}.", back="/screen?record=1")
+    page = browser.get("/screen?record=1")
+    for audience in ("adjudicator", "team", "me"):
+        assert re.search(rf'<textarea id="note-{audience}"[^>]*>For {audience}\.</textarea>', page)
+    for coder, value in ((ann, 1), (bob, 0)):
+        review.acts.decide(Stamp(coder), 1, value)
+    shown = texts(lead.get("/reconcile/screen/1"))
+    assert ("For adjudicator." in shown, "For team." in shown, "For me." in shown) == (True, True, False)
+    assert "For adjudicator." not in texts(Browser(review, bob).get("/screen?record=1"))
