@@ -56,6 +56,8 @@ TABLE = (
     Key("done", ("ctrl+enter",), "Finish the record and go on", ("code",)),
     Key("settle_yes", ("1",), "Settle the first open label: include, or yes", ("reconcile",)),
     Key("settle_no", ("2",), "Settle the first open label: exclude, or no", ("reconcile",)),
+    Key("take_a", ("a",), "Settle the first open label with the code of A", ("reconcile",)),
+    Key("take_b", ("x",), "Settle the first open label with the code of B", ("reconcile",)),
     Key("conflict_after", ("j",), "Go to the next record of the list", ("reconcile",)),
     Key("conflict_before", ("k",), "Go to the record before in the list", ("reconcile",)),
     Key("votes", ("v",), "Show who said what", ("reconcile",)),

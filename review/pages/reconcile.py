@@ -13,7 +13,7 @@ from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.jobs.tagging import ask_if_included
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
-from mechtag.review.sight import is_to_judge, show_to_adjudicator
+from mechtag.review.sight import Vote, is_to_judge, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import (
@@ -168,7 +168,13 @@ def _around(connection: Connection, chosen: Selection, record: int, stage: str) 
 def settle(visit: Visit) -> Response:
     """Record the final code of one label, and continue with the next label or record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
-    answer, why = visit.text("answer"), visit.text("why").strip()
+    answer, why, label = visit.text("answer"), visit.text("why").strip(), visit.text("label")
+    reason, sentences = visit.text("reason") or None, visit.numbers("sentence")
+    if visit.text("take"):
+        vote, reasons = _vote(visit, number, stage, label)
+        answer, reason = ("yes" if vote.value else "no"), vote.reason if vote.reason in reasons else None
+        # The sentences of a joined record are those of a different abstract.
+        sentences = vote.sentences if vote.record == number else ()
     if answer not in ("yes", "no"):
         raise Refused("choose yes or no")
     if stage == "code" and not why:
@@ -181,11 +187,11 @@ def settle(visit: Visit) -> Response:
         visit.stamp(),
         number,
         stage,
-        visit.text("label"),
+        label,
         int(answer == "yes"),
         why=why,
-        reason=visit.text("reason") or None,
-        sentences=visit.numbers("sentence") if answer == "yes" else (),
+        reason=reason,
+        sentences=sentences if answer == "yes" else (),
     )
     with workspace.store.write() as connection:
         if stage == "screen":
@@ -198,6 +204,18 @@ def settle(visit: Visit) -> Response:
     if chosen.name != "settled" and (following or first):
         return visit.go(f"/reconcile/{stage}/{following or first[0][0]}?{_query(chosen)}")
     return visit.go(f"/reconcile/{chosen.name}")
+
+
+def _vote(visit: Visit, record: int, stage: str, label: str) -> tuple[Vote, tuple[str, ...]]:
+    """Return the yes or no that the adjudicator takes, having seen who said what, and the reasons in the plan."""
+    with visit.workspace.store.read() as connection:
+        shown = bool(visit.text("votes")) and not is_to_judge(connection, record, stage, visit.person.id)
+        votes = read_votes(connection, record, stage) if shown else ()
+        reasons = read_plan(connection).exclusion_reasons
+    for vote in votes:
+        if (vote.letter, vote.label) == (visit.text("take"), label) and vote.value is not None:
+            return vote, reasons
+    raise Refused("show who said what, and choose a coder who said yes or no", 409)
 
 
 def _again(visit: Visit, stage: str, record: int) -> str:

@@ -14,6 +14,7 @@ from mechtag.review.sight import Vote, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import LISTS, PAGE, Selection, count_selected, select_page
+from mechtag.review.store.events import read_plan
 from mechtag.review.store.records import Entry, read_entries
 from mechtag.review.visit import Visit, route
 
@@ -70,6 +71,7 @@ def take(visit: Visit) -> Response:
     label = chosen.label or workspace.codebook.relevance.key
     with workspace.store.read() as connection:
         rows = _rows(connection, visit, chosen, records)
+        reasons = read_plan(connection).exclusion_reasons
         sights = {row.entry.id: _sight(connection, row.entry.id, visit.person.id, stage) for row in rows}
     decisions = [
         Settlement(
@@ -77,7 +79,8 @@ def take(visit: Visit) -> Response:
             stage,
             label,
             int(row.taken.value or 0),
-            reason=row.taken.reason,
+            # A reason that is no longer in the plan cannot become final.
+            reason=row.taken.reason if row.taken.reason in reasons else None,
             sentences=row.taken.sentences if row.taken.value and row.taken.record == row.entry.id else (),
             sight=sights[row.entry.id],
         )

@@ -326,9 +326,33 @@ def test_a_coder_writes_to_the_adjudicator_the_team_or_nobody(
         browser.post("/note", record=1, audience=audience, text=f"For {audience}.", back="/screen?record=1")
     page = browser.get("/screen?record=1")
     for audience in ("adjudicator", "team", "me"):
+        assert f'name="audience" value="{audience}"' in page
         assert re.search(rf'<textarea id="note-{audience}"[^>]*>For {audience}\.</textarea>', page)
     for coder, value in ((ann, 1), (bob, 0)):
         review.acts.decide(Stamp(coder), 1, value)
     shown = texts(lead.get("/reconcile/screen/1"))
     assert ("For adjudicator." in shown, "For team." in shown, "For me." in shown) == (True, True, False)
     assert "For adjudicator." not in texts(Browser(review, bob).get("/screen?record=1"))
+
+
+def test_with_the_votes_in_view_one_of_them_is_taken_with_its_sentences(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    for coder, marked in ((ann, [0, 2]), (bob, [])):
+        review.acts.code(Stamp(coder), 1, "apple", int(coder == ann))
+        review.acts.mark(Stamp(coder), 1, "apple", marked)
+        review.acts.code(Stamp(coder), 1, "pear", 0)
+        review.acts.commit(Stamp(coder), 1)
+    assert 'name="take"' not in lead.get("/reconcile/code/1")
+    page = texts(lead.get("/reconcile/code/1?votes=1"))
+    assert "Take A's code and sentences A Take B's code X" in page
+    fields = {"label": "apple", "why": "Ann is right."}
+    for wrong in ({"take": "A"}, {"take": "C", "votes": 1}):
+        answer = lead.post("/reconcile/code/1/settle", **fields, **wrong)
+        assert (answer.status_code, "show who said what" in answer.text.casefold()) == (409, True)
+    lead.post("/reconcile/code/1/settle", take="A", votes=1, **fields)
+    assert final(review, 1)["code", "apple"] == (1, "adjudicated")
+    with review.store.read() as connection:
+        table = schema.final
+        marked = connection.execute(select(table.c.sentences).where(table.c.label == "apple")).scalar_one()
+    assert marked == "[0, 2]"

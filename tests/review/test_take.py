@@ -95,6 +95,7 @@ def test_screening_conflicts_take_the_reason_too(review: Workspace) -> None:
     review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Topic"])
     review.acts.decide(Stamp(2), 4, 0, reason="Topic")
     review.acts.decide(Stamp(3), 4, 1)
+    review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Topic", "Year"])
     owner = Browser(review, 1)
     page = owner.post("/reconcile/screening/preview", coder=2, record=["4"]).text
     assert "Ann: exclude; Bob: include" in texts(page)
@@ -110,3 +111,18 @@ def test_only_owners_take_codes(review: Workspace) -> None:
     lead = Browser(review, add_person(review, "Lea", "adjudicator"))
     assert "Settle several records" not in lead.get(LIST)
     assert lead.post(f"{LIST}/preview", all=1, coder=2, label="apple").status_code == 403
+
+
+def test_a_reason_that_left_the_plan_is_left_out(review: Workspace) -> None:
+    review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Topic"])
+    for record in (4, 3):
+        review.acts.decide(Stamp(2), record, 0, reason="Topic")
+        review.acts.decide(Stamp(3), record, 1)
+    review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Year"])
+    owner = Browser(review, 1)
+    owner.post("/reconcile/screening/preview", coder=2, record=["4"])
+    owner.post("/reconcile/screening/take", coder=2, record=["4"], why="Right.")
+    owner.post("/reconcile/screen/3/settle", label="edible", take="A", votes=1)
+    with review.store.read() as connection:
+        rows = connection.execute(select(schema.final).where(schema.final.c.stage == "screen")).all()
+    assert {row.record: (row.value, row.reason) for row in rows} == {3: (0, None), 4: (0, None)}
