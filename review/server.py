@@ -167,6 +167,31 @@ def serve(
                     path.rmdir()
 
 
+def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
+    """Compute all states of a review again from its log of events, while the page is closed.
+
+    Raises
+    ------
+    MechtagError
+        If the folder contains no review, or the page is open.
+    """
+    project, folder = open_project(root), root / FOLDER
+    if not folder.is_dir():
+        raise MechtagError(f"{root}: nobody has opened the review page of this project yet, so there is no log")
+    try:
+        with FileLock(folder / "running.lock", blocking=False):
+            workspace = Workspace.open(project)
+            back_up(workspace)
+            wrong = workspace.store.rebuild()
+            workspace.store.close()
+    except Timeout:
+        raise MechtagError(f"{root}: the review page is open; close it, then run the command again") from None
+    if wrong:
+        say(f"{root}: computed all states again from the log; these tables were wrong: {', '.join(wrong)}")
+    else:
+        say(f"{root}: computed all states again from the log; all of them were right")
+
+
 def _missing(folder: Path) -> list[Path]:
     """Return the folders on a path that do not exist, the innermost folder first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]

@@ -56,6 +56,10 @@ def review(
     owner_link: Annotated[
         bool, typer.Option("--new-owner-link", help="Print a link with which an owner who is locked out can join.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Compute the state of all records again from the log of events, and exit."),
+    ] = False,
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.
 
@@ -69,6 +73,7 @@ def review(
     from mechtag.core.settings import PARAMS
     from mechtag.review.demo import FOLDER, create_demo
     from mechtag.review.server import Team, serve
+    from mechtag.review.server import rebuild as rebuild_review
 
     if demo and host is not None:
         raise typer.BadParameter(
@@ -83,6 +88,9 @@ def review(
         project = open_project(None)
         project.require_own()
         folder = project.root
+    if rebuild:
+        rebuild_review(folder, say)
+        return
     team = None
     if host is not None:
         team = Team(host, tuple(names or ()), certificate, private_key, proxy, insecure, owner_link)

@@ -84,6 +84,23 @@ class Store:
                 more = derive_stale(connection)
             time.sleep(_PAUSE if more else 0)
 
+    def rebuild(self) -> list[str]:
+        """Compute all derived tables again from the log, and return the names of the tables whose rows were wrong."""
+        wrong = []
+        with self.write() as connection:
+            for table in (*schema.DERIVED, schema.tally):
+                connection.exec_driver_sql(f'CREATE TEMP TABLE "before_{table.name}" AS SELECT * FROM "{table.name}"')
+            derive_everything(connection)
+            for table in (*schema.DERIVED, schema.tally):
+                one, other = f'SELECT * FROM "before_{table.name}"', f'SELECT * FROM "{table.name}"'
+                if table is schema.tally:  # states without records may be missing
+                    one, other = f"{one} WHERE number", f"{other} WHERE number"
+                query = f"SELECT 1 WHERE EXISTS ({one} EXCEPT {other}) OR EXISTS ({other} EXCEPT {one})"
+                if connection.exec_driver_sql(query).first() is not None:
+                    wrong.append(table.name)
+                connection.exec_driver_sql(f'DROP TABLE "before_{table.name}"')
+        return wrong
+
     def backup(self, target: Path) -> None:
         """Copy the database to a new file, even while the database is in use."""
         source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)

@@ -323,7 +323,8 @@ def _read_rules(connection: Connection) -> Rules:
 
 def derive_everything(connection: Connection) -> None:
     """Empty the derived tables, and compute their rows again from the log."""
-    for table in (*schema.DERIVED, schema.stale):
+    # ``tally`` counts the rows of ``need``, so it is emptied after them.
+    for table in (*schema.DERIVED, schema.stale, schema.tally):
         connection.execute(delete(table))
     _derive_settings(connection)
     _derive_accounts(connection)

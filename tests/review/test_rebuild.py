@@ -1,0 +1,64 @@
+"""Derived tables that a fault or a hand has changed are right again after they are computed from the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from sqlalchemy import delete, update
+
+from mechtag.core.errors import MechtagError
+from mechtag.review.acts import Stamp
+from mechtag.review.server import rebuild
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+from mechtag.review.store.queue import count_states
+from mechtag.review.workspace import Workspace
+from tests.support.command import call
+from tests.support.review_site import add_person, make_review
+from tests.support.reviews import derived
+
+OWEN = 1
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    review = make_review(tmp_path, 5)
+    ann = add_person(review, "Ann", "coder")
+    for record, value in ((1, 1), (2, 0), (3, 1)):
+        review.acts.decide(Stamp(OWEN), record, value)
+        review.acts.decide(Stamp(ann), record, 1)
+    review.acts.mark(Stamp(ann), 1, "apple", [0])
+    review.acts.note(Stamp(ann), 1, "A note")
+    review.acts.join(Stamp(OWEN), 5, 4)
+    return review
+
+
+def state(store: Store) -> tuple[object, ...]:
+    with store.read() as connection:
+        return derived(connection), count_states(connection, "screen"), count_states(connection, "code")
+
+
+def test_damaged_tables_are_computed_again(review: Workspace) -> None:
+    before = state(review.store)
+    with review.store.write() as connection:
+        connection.execute(delete(schema.current).where(schema.current.c.record == 1))
+        connection.execute(update(schema.need).where(schema.need.c.record == 2).values(state="settled"))
+        connection.execute(update(schema.tally).values(number=7))
+        connection.execute(delete(schema.joined))
+    assert state(review.store) != before
+    review.store.close()
+    status, *said = call("review", review.project.root, "--rebuild")
+    assert status == 0
+    assert "these tables were wrong: current, need, joined, tally" in " ".join(" ".join(said).split())
+    store = Store(review.store.path)
+    assert state(store) == before
+    assert store.rebuild() == []
+    assert state(store) == before
+    store.close()
+
+
+def test_a_review_that_is_open_is_left_alone(review: Workspace) -> None:
+    with FileLock(review.folder / "running.lock"), pytest.raises(MechtagError, match="the review page is open; close"):
+        rebuild(review.project.root)
