@@ -72,7 +72,7 @@ def first_words() -> list[dict[str, Any]]:
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
     everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)
-    fitted = list(fit_folds(corpus, ground.frozen, fold, everything, settings, seed))
+    fitted = fit_folds(corpus, ground.frozen, fold, everything, settings, seed)
     found = score_folds(corpus, fold, fitted).documents
     calibration = calibrate(corpus, found, everything, settings)
     starts = [beginning(text, GLANCE_WORDS) for text in corpus.whole_texts]

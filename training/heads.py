@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,22 +86,56 @@ def held_out_scores(
 
 def fit_folds(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
-) -> Iterator[tuple[Encoded, Heads]]:
-    """Yield, for each fold in order, the encoder and heads fitted on the documents of the other folds.
+) -> list[tuple[Encoded, Heads]]:
+    """Return, for each fold in order, the encoder and heads fitted on the documents of the other folds; see `aligned`.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
         Documents that may be trained on.
     """
-    for held_out in range(settings.folds):
-        learned = documents & (fold != held_out)
-        encoded = trainer.encode(corpus, learned, seed)
-        yield encoded, fit_heads(encoded.corpus, learned, settings)
+    learned = [documents & (fold != held_out) for held_out in range(settings.folds)]
+    encoded = [trainer.encode(corpus, rows, seed) for rows in learned]
+    heads = [fit_heads(each.corpus, rows, settings) for each, rows in zip(encoded, learned, strict=True)]
+    return list(zip(encoded, aligned([each.corpus for each in encoded], heads, learned), strict=True))
+
+
+def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
+    """Shift the intercepts of the labels in the heads of all folds so that scores from different folds can be compared.
+
+    After the shift, the mean score of the documents that a fold learned from is the same for all folds. Otherwise, a
+    fold that holds out documents with a label would score them too low, because its intercept reflects how common the
+    label is among the other documents. With a few records, this alone would reverse the ranking. Relevance needs no
+    shift, because the same proportion of each fold is relevant.
+
+    Parameters
+    ----------
+    corpora
+        Documents encoded by the encoder of each fold.
+    learned
+        For each fold, whether its heads were fitted on each document.
+    """
+    means = [_mean_scores(*each) for each in zip(corpora, heads, learned, strict=True)]
+    shifts = np.nan_to_num(np.mean(means, axis=0) - means)
+    return [replace(each, intercept=each.intercept + shift) for each, shift in zip(heads, shifts, strict=True)]
+
+
+def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
+    """Return the mean score for each label of the selected documents that were judged for it; NaN if none was."""
+    if not documents.any():
+        return np.full(corpus.document_targets.shape[1] - 1, np.nan)
+    rows = corpus.texts_of(documents, exemplars=False)
+    scores = np.full(corpus.unit_targets.shape, -np.inf)
+    scores[rows] = score_texts(corpus, heads, rows)
+    pooled = corpus.score_documents(np.zeros(corpus.n_documents), scores)[:, 1:]
+    judged = documents[:, None] & ~np.isnan(corpus.document_targets[:, 1:]) & np.isfinite(pooled)
+    with np.errstate(invalid="ignore"):
+        means: Array = np.where(judged, pooled, 0.0).sum(axis=0) / judged.sum(axis=0)
+    return means
 
 
 def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
-    """Score the documents of each fold with the encoder and heads that `fit_folds` yielded for this fold."""
+    """Score the documents of each fold with the encoder and heads that `fit_folds` returned for this fold."""
     scores = np.full(corpus.unit_targets.shape, np.nan)
     relevance = np.full(corpus.n_documents, np.nan)
     for held_out, (encoded, heads) in enumerate(fitted):

@@ -64,7 +64,7 @@ def fold_taggers(
     fold = assign_folds(relevant, chosen.folds, settings.seed, added, corpus.source, corpus.hard)
     everything = np.ones(len(coded), dtype=bool)
     trainer = make_trainer(encoder, codebook, definitions, chosen, work=work)
-    fitted = list(fit_folds(corpus, trainer, fold, everything, chosen, settings.seed))
+    fitted = fit_folds(corpus, trainer, fold, everything, chosen, settings.seed)
     scores = score_folds(corpus, fold, fitted).documents
     for (encoded, heads), (rows, _, calibration) in zip(
         fitted, cross_calibrate(corpus, scores, fold, chosen), strict=True

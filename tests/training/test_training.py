@@ -27,7 +27,7 @@ from mechtag.training.calibration import (
 )
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
 from mechtag.training.finetuning.trainers import FrozenTrainer
-from mechtag.training.heads import assign_folds, fit, fit_heads, freedom, score_texts, score_wholes
+from mechtag.training.heads import aligned, assign_folds, fit, fit_heads, freedom, score_texts, score_wholes
 from mechtag.training.multiple_instance import Bags, fit_units
 from tests.support.toy import WordEncoder, fruit_documents, relevance_by_definitions
 
@@ -161,7 +161,9 @@ def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> Non
 def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
     fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     held_out = fitted.fold == 2
-    heads = fit_heads(fruit_corpus, ~held_out, SETTINGS)
+    learned = [fitted.fold != number for number in range(SETTINGS.folds)]
+    unshifted = [fit_heads(fruit_corpus, documents, SETTINGS) for documents in learned]
+    heads = aligned([fruit_corpus] * SETTINGS.folds, unshifted, learned)[2]
     rows = np.isin(fruit_corpus.document, np.flatnonzero(held_out))
     found = score_texts(fruit_corpus, heads, rows)
     # In these papers each text is a unit, and all of them count.
