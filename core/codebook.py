@@ -203,7 +203,8 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
             return None
         if _expanded(node, {}) > _MOST_NODES:
             raise ValueError(
-                f"the YAML aliases expand to more than {_MOST_NODES:,} values; replace the aliases by their values"
+                f"it has more than {_MOST_NODES:,} values after its aliases are expanded; shorten the file, or use "
+                "fewer aliases"
             )
         return reader.construct_document(node)
     finally:

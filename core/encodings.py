@@ -154,8 +154,9 @@ def _eight_bit(line: int, sample: bytes, multibyte: int, rest: Iterable[bytes]) 
     if len(windows) >= _FEWEST_ODD and len(mac) * _TIMES <= len(windows):
         return Encoding(
             *("mac_roman", "strict", 0),
-            f"the file is not UTF-8 and was read as MacRoman, because in Windows-1252 {len(windows)} words would have "
-            "capitals or symbols in the middle; if names look wrong, export the file again as UTF-8",
+            "the file is not UTF-8 and was read as MacRoman, because reading it as Windows-1252 would put capitals or "
+            f"symbols inside words in at least {len(windows):,} places; if names look wrong, export the file again as "
+            "UTF-8",
         )
     return Encoding("cp1252", "replace", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
 

@@ -52,7 +52,8 @@ def _refuse_bombs(source: Source) -> None:
             if part.file_size > _LARGEST or (part.file_size > _LARGE and ratio > _RATIO):
                 raise MechtagError(
                     f"{source.path}: {part.filename} would unpack to {part.file_size / 1e6:,.0f} MB, "
-                    f"{ratio:,.0f} times its size, so for safety the workbook was not read; save the table as CSV"
+                    f"{ratio:,.0f} times its compressed size, so for safety the workbook was not read; save the table "
+                    "as CSV"
                 )
 
 

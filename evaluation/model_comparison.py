@@ -78,7 +78,7 @@ def compare_systems(
     Raises
     ------
     MechtagError
-        If a prediction is missing, or the settings name an unknown metric.
+        If a prediction is missing, or the settings name a metric that is unknown or for which lower is better.
     """
     ids = [record.record.record_id for record in coded]
     relevant = np.array([[float(record.relevant)] for record in coded])

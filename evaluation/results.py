@@ -288,7 +288,7 @@ class SentenceLabel(Block):
 
 
 class Sentences(Block):
-    """Metrics of the sentences in the coded records."""
+    """Metrics of the ranking of sentences in the coded records, over all labels and for each label."""
 
     sentences: int
     pooled: SentenceFigures
@@ -553,7 +553,11 @@ class GoldStandard(Block):
 
 
 class Resampling(Block):
-    """Numbers of resamples, and minimum number of papers with a label that is required for its metrics."""
+    """Settings of the resampling.
+
+    ``bootstrap`` is the number of resamples for each interval, ``permutations`` the number for each p-value. The
+    metrics of a label are computed only if at least ``min_positives`` papers have the label.
+    """
 
     bootstrap: int
     permutations: int

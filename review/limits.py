@@ -31,7 +31,7 @@ class Limit:
         Raises
         ------
         Refused
-            If there were too many tries, with status 429 and the time to wait.
+            If there were too many tries. The error has status 429, and its message says how long to wait.
         """
         now = self.clock()
         with self._lock:

@@ -73,7 +73,7 @@ def when(moment: str) -> str:
 
 
 def reference_type(kind: str) -> str:
-    """Return the type of a reference in words, if it is a common type of RIS; else as it is."""
+    """Return the type of a reference in words if it is a common RIS type; otherwise, return it unchanged."""
     return _RIS_TYPES.get(kind.upper(), kind)
 
 

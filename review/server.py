@@ -69,7 +69,7 @@ class Team:
 
     @property
     def secure(self) -> bool:
-        """Return whether browsers reach the page by HTTPS."""
+        """Return whether browsers reach the page over HTTPS."""
         return self.certificate is not None or self.proxy is not None
 
     def check(self) -> None:

@@ -228,7 +228,10 @@ def text_digest(entry: Entry) -> str:
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
-    """Return whether a record is in the blind audit sample; this depends only on the id of the record and the seed."""
+    """Return whether a record is in the blind audit sample.
+
+    The answer depends only on the id of the record, the seed, and the size of the sample in the plan.
+    """
     return random.Random(f"audit/{seed}/{record_id}").random() < plan.audit_share
 
 

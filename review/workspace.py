@@ -138,7 +138,7 @@ class Working:
 
 #: What is shown of a job that has not begun, by its kind.
 WAITING = {
-    "rank": "Waiting to order the records",
+    "rank": "Waiting to compute the reading order",
     "read": "Waiting to read the files",
     "add": "Waiting to add the records",
     "remove": "Waiting to take the records out",
@@ -151,7 +151,7 @@ WAITING = {
     "remove_codings": "Waiting to take the codes out",
     "calibrate": "Waiting to compare the codes of the exercise",
     "curve": "Waiting to compute the learning curve",
-    "roll_back": "Waiting to take the earlier model",
+    "roll_back": "Waiting to restore the previous model",
     "accuracy": "Waiting to measure the accuracy",
 }
 

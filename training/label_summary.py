@@ -78,9 +78,9 @@ def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
     rows = [HEADER, *(summary.row() for summary in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return [
-        "The table counts the codes that the model was trained on (for labels, those of relevant records). The ROC AUC "
-        "is measured with models that had not seen the records: 0.50 is chance, 1.00 is perfect, and - means that it "
-        "could not be measured.",
+        "The table counts the codes that the model was trained on; for a label, only the codes of relevant records "
+        "count. The ROC AUC is measured with models that had not seen the records: 0.50 is chance, 1.00 is perfect, "
+        "and - means that it could not be measured.",
         *(
             "  ".join(
                 [row[0].ljust(widths[0]), *(cell.rjust(widths[place]) for place, cell in enumerate(row) if place)]

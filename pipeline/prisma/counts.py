@@ -223,7 +223,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_elsewhere(path: str | Path) -> Elsewhere:
-    """Read a YAML file of counts that a user wrote.
+    """Read the YAML file in which a user wrote the counts that mechtag cannot know; see `Elsewhere`.
 
     Raises
     ------

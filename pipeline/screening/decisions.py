@@ -138,7 +138,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     ------
     MechtagError
         If the file is missing, empty or in a different format; a column is missing; a decision has an unknown
-        value; there are contradictory decisions on a record; or there is no decision at all.
+        value; there are contradictory decisions on a record; or no row is about relevance.
     """
     path = Path(path)
     values: dict[str, Value] = {}

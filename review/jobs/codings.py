@@ -103,7 +103,7 @@ def _left_out(imported: Imported) -> Iterator[tuple[str, str]]:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:
         name = row.item.paper.title or next(iter(row.item.paper.names), "") or row.item.paper.doi or "no title"
-        several = "several records fit" if row.found.several else "no record of this review fits"
+        several = "several records match this paper" if row.found.several else "no record matches this paper"
         near = "; ".join(record.title for record in row.found.candidates[:3])
         yield f"{row.place}: {name[:200]}", several + (f" (most similar: {near})" if near else "")
     for conflict in imported.conflicts:

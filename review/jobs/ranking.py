@@ -157,7 +157,7 @@ class Ranking:
         records = [Record(record_id=row.record_id, title=row.title, abstract=row.abstract) for row in rows]
         self._search = None
         if records:
-            progress.start(len(records), "Ordering the records")
+            progress.start(len(records), "Computing the reading order")
             definition = workspace.codebook.relevance.definition
             cache = workspace.folder / "cache/vectors.npz"
             self._search = load_search(records, definition, workspace.project.settings.encoder, cache, progress.advance)

@@ -70,7 +70,7 @@ class Member:
 
 
 def duplicates(visit: Visit) -> Response:
-    """Show the first pair on which nobody has decided yet, or the next such pair after a given pair."""
+    """Show the first pair on which nobody has decided yet, except pairs that the person has put off."""
     after = visit.query.get("after", "")
     with visit.workspace.store.read() as connection:
         rows = connection.execute(undecided()).all()

@@ -13,7 +13,7 @@ from mechtag.review.workspace import now_working, working
 _SHOWN = 20
 #: Name of each kind of job.
 NAMES = {
-    "rank": "Order the records",
+    "rank": "Compute the reading order",
     "read": "Read files",
     "add": "Add records",
     "remove": "Take records out",
@@ -23,10 +23,10 @@ NAMES = {
     "learn": "Train",
     "calibrate": "Compare the codes of an exercise",
     "curve": "Compute the learning curve",
-    "roll_back": "Take the earlier model",
+    "roll_back": "Restore the previous model",
     "accuracy": "Measure the accuracy",
-    "read_codings": "Read codes from elsewhere",
-    "add_codings": "Add codes from elsewhere",
+    "read_codings": "Read files with codes",
+    "add_codings": "Add imported codes",
     "remove_codings": "Take imported codes out",
 }
 

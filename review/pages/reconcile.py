@@ -95,7 +95,10 @@ def _came_from(visit: Visit, stage: str) -> Selection:
 
 
 def conflict(visit: Visit) -> Response:
-    """Show one record to settle; the codes of each coder are shown on request."""
+    """Show one record to settle.
+
+    On request, the page also shows who gave which codes, unless this person can still judge the record as a coder.
+    """
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     if stage not in STAGES:
         raise Refused("there is no such stage", 404)

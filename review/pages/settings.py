@@ -66,7 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "unblinded",
                 "Lift blinding",
-                "Everyone sees everyone's codes. Codes that are given afterwards do not count as independent, and "
+                "Everyone then sees everyone's codes. Codes given from then on do not count as independent, and "
                 "blinding cannot be restored.",
                 _YES_NO,
             ),

@@ -86,7 +86,7 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert "Zoe, 3 codes" in page
     assert "not judged, so there is nothing to add" in page
     assert "given from the full text; the codes of this review are given from titles and abstracts" in page
-    assert "codes.csv: entry 8: doi:10.1/99 no record of this review fits" in page
+    assert "codes.csv: entry 8: doi:10.1/99 no record matches this paper" in page
     assert "perhaps" in page
     assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
     assert codes(review) == set()

@@ -104,7 +104,7 @@ class TopLayers:
         return pool_tokens(self.model(inputs_embeds=hidden, attention_mask=mask).last_hidden_state, mask)
 
     def arrays(self) -> Arrays:
-        """Return the factors of the changes in half precision, as they are stored."""
+        """Return the factors of the low-rank changes, in the half precision in which they are stored."""
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:

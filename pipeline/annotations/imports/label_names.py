@@ -77,7 +77,7 @@ def read_map(path: str | Path) -> MapFile:
         path,
         MapFile,
         missing="no such map file",
-        expected="a map file must be a mapping with the keys labels, coders and papers",
+        expected="a map file must be a mapping with any of the keys labels, coders and papers",
         empty={},
     )
 

@@ -57,7 +57,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a record (such as %A) to attributes."""
+    """Map the tags of a record (such as %A) to attributes of `records.Record`."""
     values = by_tag(fields)
     return {
         "title": first(values, "%T"),

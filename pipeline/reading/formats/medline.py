@@ -74,7 +74,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a MEDLINE record to attributes; prefer full names of authors to initials."""
+    """Map the tags of a MEDLINE record to attributes of `records.Record`; prefer full names of authors to initials."""
     values = by_tag(fields)
     titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
     # The DOI at the end of the source line is ignored, because it may belong to a comment on the article.

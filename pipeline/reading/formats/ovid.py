@@ -74,7 +74,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the fields of an Ovid record to attributes."""
+    """Map the fields of an Ovid record to attributes of `records.Record`."""
     values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
     title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
     source = first(values, "source") or ""

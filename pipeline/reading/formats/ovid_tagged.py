@@ -56,7 +56,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of an Ovid record to attributes; prefer full names of authors to initials."""
+    """Map the tags of an Ovid record to attributes of `records.Record`; prefer full names of authors to initials."""
     values = by_tag(fields)
     source = " ".join((first(values, "SO", "BT") or "").split())
     place = ovid.SOURCE.match(source)

@@ -58,7 +58,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a RefWorks record to attributes."""
+    """Map the tags of a RefWorks record to attributes of `records.Record`."""
     values = by_tag(fields)
     source = " ".join([*values.get("DB", ()), *values.get("DS", ()), *values.get("SF", ())]).lower()
     links = [value for tag in ("LK", "UL") for value in values.get(tag, ())]

@@ -149,7 +149,10 @@ def _titled(draft: Draft) -> bool:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a RIS record to attributes; if several tags contain one attribute, use the most specific tag."""
+    """Map the tags of a RIS record to attributes of `records.Record`.
+
+    If several tags contain the same attribute, the most specific tag is used.
+    """
     fields = [(LONG_TAGS.get(tag, tag), value) for tag, value in fields]
     values = by_tag(fields)
     title = first(values, "TI", "T1", "CT")

@@ -58,7 +58,10 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a Web of Science record to attributes; prefer full names of authors to initials."""
+    """Map the tags of a Web of Science record to attributes of `records.Record`.
+
+    Full names of authors are preferred to initials.
+    """
     values = by_tag(fields)
     medline = _MEDLINE.match(first(values, "UT") or "")
     return {

@@ -20,7 +20,7 @@ TOLD = {
     "utf-16-le": "the file has no byte order mark and was read as UTF-16-LE, because every other byte is NUL",
     "utf-16-be": "the file has no byte order mark and was read as UTF-16-BE, because every other byte is NUL",
     "cp1252": "were read as Windows-1252",
-    "mac_roman": "the file is not UTF-8 and was read as MacRoman, because in Windows-1252",
+    "mac_roman": "the file is not UTF-8 and was read as MacRoman, because reading it as Windows-1252 would put",
 }
 
 
