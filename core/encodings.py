@@ -84,7 +84,10 @@ def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
     feed = iter(chunks)
     bad = _first_bad_line(feed)
     # A part of a file that was joined from several may be UTF-8.
-    return _eight_bit(*bad, islice(feed, _MOST_EXAMINED)) if bad else Encoding("utf-8")
+    if bad:
+        return _eight_bit(*bad, islice(feed, _MOST_EXAMINED))
+    # If UTF-16 follows, the part before it may end within a character.
+    return Encoding("utf-8", "mechtag-cp1252")
 
 
 _AS_CP1252 = "invalid bytes were read as Windows-1252"

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.source import Source
 from mechtag.pipeline.reading.ingest import Ingested, ingest
 from mechtag.pipeline.text.cleaning import MENDED
 
@@ -232,3 +233,9 @@ def test_a_superfluous_byte_damages_one_line_and_is_noted(
     (note,) = (note.text for note in found.notes if "superfluous" in note.text)
     name = encoding.upper()
     assert note == (f"in or before line 3, a byte of the {name} text is missing or superfluous; check the record there")
+
+
+def test_text_in_utf16_after_a_part_of_a_character_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.ris"
+    path.write_bytes(b"\xd9" + "\xa3. \nTY  - JOUR\n".encode("utf-16-le"))  # valid UTF-8 with NULs
+    assert Source(path).text.endswith("JOUR\n")
