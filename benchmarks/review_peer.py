@@ -198,8 +198,8 @@ class ASReview:
         form = {"status": "review", "trigger_model": "1"}
         self.client.put(f"/api/projects/{self.project}/review", data=form).raise_for_status()
         _wait(self.first)
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        # Asked to end by SIGTERM, the server has been seen to stay without its child process.
+        _kill(process)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server of the project."""
