@@ -313,7 +313,13 @@ def main() -> None:
         results += [result(f"{RECORDS:,} records", system.name, metric, value) for metric, value in found.items()]
     if not chosen.no_publish:
         versions = ("starlette", "uvicorn", f"asreview {version}")
-        publish("review_peer", f"{COMMAND} PYTHON", results, _TEXT, versions=versions)
+        publish(
+            "review_peer",
+            f"{COMMAND} PYTHON --decisions {chosen.decisions} --kills {chosen.kills}",
+            results,
+            _TEXT,
+            versions=versions,
+        )
 
 
 if __name__ == "__main__":
