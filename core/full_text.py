@@ -1,0 +1,110 @@
+"""Define the full text of a paper: its text, and the sections and pages that tile it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mechtag.core.records import Row
+
+#: Kind of a section. ``back`` is for notes such as acknowledgements and funding, ``other`` for what no kind fits.
+Kind = Literal[
+    "title",
+    "abstract",
+    "introduction",
+    "methods",
+    "results",
+    "discussion",
+    "conclusion",
+    "other",
+    "back",
+    "references",
+    "table",
+    "caption",
+]
+#: Format of the file that a full text was read from.
+Format = Literal["pdf", "jats", "tei", "docx", "html", "epub", "txt"]
+
+
+class Section(Row):
+    """A section of a full text: ``text[start:end]`` begins with the title of the section, if it has one.
+
+    A section ends where the next begins, so a section with subsections contains only what precedes the first
+    subsection. ``level`` is 1 for main sections.
+    """
+
+    kind: Kind
+    title: str
+    level: int
+    start: int
+    end: int
+
+
+class Page(Row):
+    """A page of a full text: ``text[start:end]`` begins on the page. ``number`` counts from 1; ``label`` is printed."""
+
+    number: int
+    label: str
+    start: int
+    end: int
+
+
+class Quality(Row):
+    """What a person needs to know to judge whether a full text was read well.
+
+    Attributes
+    ----------
+    pages, chars
+        Number of pages (0 if the format has none), and number of characters of the text.
+    scanned_pages, ocr_pages
+        Number of pages without text, and number of pages whose text comes from optical character recognition.
+    references_cut
+        Whether a list of references was found and separated from the text.
+    headings
+        Number of headings that were found.
+    letters_share
+        Proportion of letters among all characters but spaces.
+    """
+
+    pages: int
+    chars: int
+    scanned_pages: int
+    ocr_pages: int
+    references_cut: bool
+    headings: int
+    letters_share: float
+
+
+class FullText(Row):
+    r"""The full text of one paper.
+
+    Paragraphs are separated by one ``\n`` and sections by ``\n\n``. The text contains no other control characters and
+    no soft hyphens, and is in Unicode normalisation form C.
+
+    Attributes
+    ----------
+    record_id
+        Identifier of the record to which the file was attached; empty before.
+    sections, pages
+        Sections and pages in the order of the text. Both tile the text: the first starts at 0, each other where the one
+        before it ends, and the last ends at the end of the text. ``pages`` is empty if the format has no pages.
+    source_file, sha256
+        Name and SHA-256 of the file.
+    reader
+        Name and version of the program that read the file.
+    licence
+        Licence as named in the file, if any.
+    warnings
+        What may be wrong with the text, in sentences.
+    """
+
+    record_id: str
+    text: str
+    sections: tuple[Section, ...]
+    pages: tuple[Page, ...]
+    source_file: str
+    format: Format
+    sha256: str
+    reader: str
+    licence: str | None = None
+    quality: Quality
+    warnings: tuple[str, ...] = ()

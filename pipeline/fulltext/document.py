@@ -1,0 +1,168 @@
+"""Build a full text from the blocks that the reader of a format found: paragraphs and headings in order."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mechtag.core.full_text import Kind, Page, Section
+from mechtag.pipeline.fulltext.sections import kind_of
+
+# Control and format characters other than the line ends, which `assemble` writes; soft hyphens are among them.
+_REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\uffff]")
+_SPACE = re.compile(r"\s+")
+# Letters of formulae in a font of their own, and ligatures: they stand for plain letters.
+_STYLED = re.compile("[\U0001d400-\U0001d7ff\ufb00-\ufb06]+")
+
+
+class Block(NamedTuple):
+    """A paragraph or a heading.
+
+    Attributes
+    ----------
+    text
+        The text. Space in it is collapsed when the full text is built.
+    heading
+        Level of a heading, from 1; 0 for a paragraph.
+    kind
+        Kind of the section that the block belongs to, if the format states it; else, the heading above decides.
+    page
+        Number of the page on which the block starts, from 1; ``None`` if the format has no pages.
+    breaks
+        Offsets in ``text`` at which a further page begins, with the number of this page.
+    """
+
+    text: str
+    heading: int = 0
+    kind: Kind | None = None
+    page: int | None = None
+    breaks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the reader of a format found in a file.
+
+    Attributes
+    ----------
+    blocks
+        Headings and paragraphs in reading order.
+    title, doi, pmid, pmcid
+        Identification of the paper as the file states it; a PDF states only a text in which they may occur.
+    first_page
+        Text of the first page, in which the title and the DOI of a PDF are searched.
+    licence
+        Licence as the file names it.
+    page_labels
+        Printed label of each page, if the format has pages.
+    scanned_pages, ocr_pages
+        Number of pages without text, and number of pages that were recognised optically.
+    warnings
+        What may be wrong with the text, in sentences.
+    """
+
+    blocks: Sequence[Block]
+    title: str = ""
+    doi: str | None = None
+    pmid: str | None = None
+    pmcid: str | None = None
+    first_page: str = ""
+    licence: str | None = None
+    page_labels: Sequence[str] = ()
+    scanned_pages: int = 0
+    ocr_pages: int = 0
+    warnings: Sequence[str] = field(default=())
+
+
+class Assembled(NamedTuple):
+    """A text with the sections and pages that tile it."""
+
+    text: str
+    sections: tuple[Section, ...]
+    pages: tuple[Page, ...]
+
+
+def clean(text: str) -> str:
+    """Return a text of a block as it is stored: composed characters, single spaces, no control characters."""
+    text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _SPACE.sub(" ", text))
+    return _SPACE.sub(" ", _REMOVED.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assembled:
+    """Join blocks to a text, and return it with its sections and pages.
+
+    A heading begins a section, and so does a block whose stated kind differs from that of the block before it. The
+    kind of a section follows from its title or, if the title says nothing, from the section above it.
+    """
+    parts = list[str]()
+    sections = list[Section]()
+    starts = list[tuple[int, int]]()  # offset and number of each page on which something begins
+    above = list[tuple[int, Kind]]()  # level and kind of the sections that contain the current one
+    length = 0
+    stated: Kind | None = None
+    for block in blocks:
+        pieces, offsets = _pieces(block)
+        text = "".join(pieces)
+        if not text:
+            continue
+        begins = bool(block.heading) or block.kind != stated or not sections
+        if parts:
+            separator = "\n\n" if begins else "\n"
+            parts.append(separator)
+            length += len(separator)
+        if begins:
+            level = block.heading or (above[-1][0] if above else 1)
+            while block.heading and above and above[-1][0] >= level:
+                above.pop()
+            inherited: Kind = above[-1][1] if above else "other"
+            kind = block.kind or (kind_of(text) if block.heading else None) or inherited
+            if block.heading:
+                above.append((level, kind))
+            title = text if block.heading else ""
+            sections.append(Section(kind=kind, title=title, level=level, start=length, end=length))
+        stated = None if block.heading else block.kind
+        starts += [(length + offset, page) for offset, page in offsets]
+        parts.append(text)
+        length += len(text)
+    whole = "".join(parts)
+    ends = [section.start for section in sections[1:]] + [length]
+    tiled = (section.model_copy(update={"end": end}) for section, end in zip(sections, ends, strict=True))
+    return Assembled(whole, tuple(tiled), _pages(starts, page_labels, length))
+
+
+def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
+    """Return the cleaned text of a block cut at its page breaks, and where in the text each page begins."""
+    if block.page is None:
+        return [clean(block.text)], []
+    bounds = [(0, block.page), *block.breaks, (len(block.text), 0)]
+    pieces, offsets, length = list[str](), list[tuple[int, int]](), 0
+    for (start, page), (end, _) in zip(bounds, bounds[1:], strict=False):
+        raw = block.text[start:end]
+        text = clean(raw)
+        if length and text and (raw[:1].isspace() or block.text[start - 1].isspace()):
+            text = f" {text}"
+        offsets.append((length, page))
+        pieces.append(text)
+        length += len(text)
+    return pieces, offsets
+
+
+def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
+    """Return the pages; a page on which nothing begins is empty and lies where the next page starts."""
+    first = dict[int, int]()
+    for offset, number in starts:
+        first.setdefault(number, offset)
+    bounds, offset = [length], length
+    for number in range(len(labels), 0, -1):
+        offset = min(first.get(number, offset), offset)
+        bounds.append(offset)
+    bounds.reverse()
+    if labels:
+        bounds[0] = 0
+    return tuple(
+        Page(number=number, label=label, start=bounds[number - 1], end=bounds[number])
+        for number, label in enumerate(labels, start=1)
+    )

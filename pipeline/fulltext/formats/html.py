@@ -1,0 +1,159 @@
+"""Read the web page of an article, and EPUB books, which are packages of such pages."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from html.parser import HTMLParser
+from posixpath import dirname, join, normpath
+from urllib.parse import unquote
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.full_text import Kind
+from mechtag.core.records import normalise_doi, normalise_pmid
+from mechtag.pipeline.fulltext.document import Block, Draft
+from mechtag.pipeline.fulltext.sections import kind_of
+from mechtag.pipeline.fulltext.xml import every, parse
+
+_HEADING = re.compile(r"h([1-6])$")
+# Elements with text that is not of the article.
+_SKIPPED = frozenset(
+    "script style noscript template nav footer aside form button select option svg math iframe object head title".split()
+)
+_BLOCKS = frozenset(
+    "p li dd dt blockquote div section article main td th caption figcaption pre br tr table ul ol dl".split()
+)
+_KINDS: dict[str, Kind] = {"td": "table", "th": "table", "caption": "caption", "figcaption": "caption"}
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_TITLES = ("citation_title", "dc.title", "og:title")
+_DOIS = ("citation_doi", "dc.identifier", "prism.doi")
+_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", re.I)
+#: Most bytes that a package may unfold to.
+MOST_BYTES = 500_000_000
+
+
+def read(data: bytes, name: str) -> Draft:
+    """Read a web page.
+
+    Raises
+    ------
+    MechtagError
+        If the page has no paragraphs of text.
+    """
+    page = _Page()
+    page.feed(_decoded(data))
+    page.close()
+    blocks = page.blocks()
+    if sum(len(block.text) for block in blocks if not block.heading) < 500:
+        raise MechtagError(f"{name} is a web page without the text of an article; save the page of the full text")
+    title = next((page.meta[key] for key in _TITLES if page.meta.get(key)), "") or page.title
+    doi = next((found for key in _DOIS if (found := normalise_doi(page.meta.get(key)))), None)
+    return Draft(
+        blocks=blocks, title=" ".join(title.split()), doi=doi, pmid=normalise_pmid(page.meta.get("citation_pmid"))
+    )
+
+
+def read_epub(data: bytes, name: str) -> Draft:
+    """Read an EPUB package: its pages in the order of its spine.
+
+    Raises
+    ------
+    MechtagError
+        If the package is damaged or has no text.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            if sum(item.file_size for item in package.infolist()) > MOST_BYTES:
+                raise MechtagError(f"{name} unfolds to more than {MOST_BYTES // 1_000_000} MB; it is not read")
+            container = parse(package.read("META-INF/container.xml"), name)
+            path = next(every(container, "rootfile")).get("full-path")
+            content = parse(package.read(path), name)
+            files = {item.get("id"): item.get("href") for item in every(content, "item")}
+            order = [files[item.get("idref")] for item in every(content, "itemref") if item.get("idref") in files]
+            pages = [package.read(normpath(join(dirname(path), unquote(href)))) for href in order]
+            titles = [element.text or "" for element in every(content, "title")]
+            identifiers = [element.text or "" for element in every(content, "identifier")]
+    except (zipfile.BadZipFile, KeyError, StopIteration, NotImplementedError, RuntimeError):
+        raise MechtagError(
+            f"{name} cannot be read as an EPUB book, because it is damaged; get the file again"
+        ) from None
+    blocks = list[Block]()
+    for content in pages:
+        page = _Page()
+        page.feed(_decoded(content))
+        page.close()
+        blocks += page.blocks()
+    if not any(block.text for block in blocks if not block.heading):
+        raise MechtagError(f"{name} has no text")
+    doi = next((found for each in identifiers if (found := normalise_doi(each))), None)
+    return Draft(blocks=blocks, title=titles[0] if titles else "", doi=doi)
+
+
+def _decoded(data: bytes) -> str:
+    declared = _CHARSET.search(data[:4096])
+    names = ["utf-8-sig", *([declared[1].decode("ascii")] if declared else []), "cp1252"]
+    for encoding in names:
+        try:
+            return data.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return data.decode("latin-1")
+
+
+class _Page(HTMLParser):
+    """Collects the headings and paragraphs of a page, preferring what is inside its article or main element."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.meta = dict[str, str]()
+        self.title = ""
+        self._found = list[tuple[bool, Block]]()  # whether inside the main part, and the block
+        self._open = list[str]()
+        self._text = list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "meta":
+            key = (values.get("name") or values.get("property") or "").casefold()
+            self.meta.setdefault(key, values.get("content") or "")
+        if tag in _BLOCKS or _HEADING.match(tag):
+            self._finish()
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _BLOCKS or _HEADING.match(tag):
+            self._finish()
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if "title" in self._open and not self.title:
+            self.title = data.strip()
+        if _SKIPPED.isdisjoint(self._open):
+            self._text.append(data)
+
+    def close(self) -> None:
+        super().close()
+        self._finish()
+
+    def _finish(self) -> None:
+        text = " ".join("".join(self._text).split())
+        self._text.clear()
+        if not text:
+            return
+        heading = next((int(found[1]) for tag in reversed(self._open) if (found := _HEADING.match(tag))), 0)
+        kind = next((_KINDS[tag] for tag in reversed(self._open) if tag in _KINDS), None)
+        is_main = "article" in self._open or "main" in self._open
+        self._found.append((is_main, Block(text, heading, None if heading else kind)))
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks of the main part of the page; of the whole page, if it does not mark its main part."""
+        main = [block for is_main, block in self._found if is_main]
+        found = main if sum(len(block.text) for block in main) > 500 else [block for _, block in self._found]
+        lowest = min((block.heading for block in found if block.heading and kind_of(block.text)), default=1)
+        return [
+            block._replace(heading=max(1, block.heading - lowest + 1)) if block.heading else block for block in found
+        ]

@@ -1,0 +1,164 @@
+"""Read the JATS XML in which publishers and PubMed Central keep articles (https://jats.nlm.nih.gov)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.full_text import Kind
+from mechtag.core.records import normalise_doi, normalise_pmid
+from mechtag.pipeline.fulltext.document import Block, Draft
+from mechtag.pipeline.fulltext.sections import kind_of
+from mechtag.pipeline.fulltext.xml import children, every, first, local, parse, text_of
+
+# Elements whose text is not part of the sentences around them.
+_LEFT_OUT = frozenset(
+    "table-wrap table-wrap-group fig fig-group disp-formula inline-formula tex-math supplementary-material fn "
+    "media graphic inline-graphic alternatives object-id".split()
+)
+# Abstracts that repeat the abstract in other ways.
+_OTHER_ABSTRACTS = frozenset(("graphical", "teaser", "toc", "video", "web-summary", "key-points", "short"))
+_TYPES: dict[str, Kind] = {
+    "intro": "introduction",
+    "background": "introduction",
+    "methods": "methods",
+    "materials": "methods",
+    "subjects": "methods",
+    "results": "results",
+    "discussion": "discussion",
+    "conclusions": "conclusion",
+    "supplementary-material": "back",
+}
+
+
+def read(data: bytes, name: str) -> Draft:
+    """Read an article in JATS XML.
+
+    Raises
+    ------
+    MechtagError
+        If the file is not well-formed, or holds no text of an article: some downloads consist of the front matter.
+    """
+    root = parse(data, name)
+    article = root if local(root) == "article" else first(every(root, "article"))
+    if article is None:
+        raise MechtagError(f"{name} is XML, but not an article in JATS; download the XML from the publisher or PMC")
+    front = first(children(article, "front"))
+    body = first(children(article, "body"))
+    if body is None or not any(local(element) == "p" for element in body.iter()):
+        raise MechtagError(f"{name} has no text besides the front matter; download the full text")
+    title = text_of(first(every(front, "article-title")) if front is not None else None, frozenset(("xref", "fn")))
+    blocks = list[Block]()
+    if title.strip():
+        blocks.append(Block(title, 1, "title"))
+    if front is not None:
+        blocks += _abstract(front)
+    blocks += _content(body, 1)
+    back = first(children(article, "back"))
+    if back is not None:
+        blocks += _back(back)
+    return Draft(blocks=blocks, title=" ".join(title.split()), licence=_licence(front), **_identifiers(front))
+
+
+def _identifiers(front: Any) -> dict[str, str | None]:
+    found = dict[str, str]()
+    meta = first(children(front, "article-meta")) if front is not None else None
+    for identifier in children(meta, "article-id") if meta is not None else ():
+        found.setdefault(identifier.get("pub-id-type", ""), text_of(identifier).strip())
+    pmc = found.get("pmc") or found.get("pmcid") or ""
+    return {
+        "doi": normalise_doi(found.get("doi")),
+        "pmid": normalise_pmid(found.get("pmid")),
+        "pmcid": f"PMC{pmc.upper().removeprefix('PMC')}" if pmc else None,
+    }
+
+
+def _licence(front: Any) -> str | None:
+    licence = first(every(front, "license")) if front is not None else None
+    if licence is None:
+        return None
+    address = next((value for key, value in licence.attrib.items() if key.endswith("href")), "")
+    return address or " ".join(text_of(licence).split()) or None
+
+
+def _abstract(front: Any) -> Iterator[Block]:
+    abstracts = [each for each in every(front, "abstract") if each.get("abstract-type") not in _OTHER_ABSTRACTS]
+    plain = first(each for each in abstracts if not each.get("abstract-type"))
+    abstract = plain if plain is not None else first(abstracts)
+    if abstract is None:
+        return
+    yield Block("Abstract", 1, "abstract")
+    for block in _content(abstract, 2):
+        yield block._replace(kind="abstract") if block.heading else block
+
+
+def _content(parent: Any, level: int) -> Iterator[Block]:
+    """Yield the blocks of a body or section: its paragraphs, lists, captions and subsections."""
+    for child in parent:
+        match local(child):
+            case "sec":
+                yield from _section(child, level)
+            case "p":
+                yield from _paragraph(child)
+            case (
+                "list"
+                | "def-list"
+                | "disp-quote"
+                | "boxed-text"
+                | "statement"
+                | "speech"
+                | "list-item"
+                | "def-item"
+                | "def"
+            ):
+                yield from _content(child, level)
+            case "table-wrap" | "fig" | "fig-group" | "table-wrap-group":
+                yield from _captions(child)
+
+
+def _section(section: Any, level: int) -> Iterator[Block]:
+    title = " ".join(text_of(first(children(section, "title"))).split())
+    label = " ".join(text_of(first(children(section, "label"))).split())
+    whole = f"{label} {title}".strip() if label not in title else title
+    stated = _TYPES.get((section.get("sec-type") or "").split("|")[0].casefold())
+    if whole:
+        yield Block(whole, level, kind_of(title) or stated)
+    yield from _content(section, level + 1)
+
+
+def _paragraph(paragraph: Any) -> Iterator[Block]:
+    """Yield a paragraph; lists and floats within it follow as blocks of their own."""
+    inner = _LEFT_OUT | {"list", "def-list", "disp-quote", "boxed-text"}
+    yield Block(text_of(paragraph, inner))
+    for child in paragraph:
+        if local(child) in ("list", "def-list", "disp-quote", "boxed-text"):
+            yield from _content(child, 1)
+        elif local(child) in ("table-wrap", "fig", "fig-group"):
+            yield from _captions(child)
+
+
+def _captions(element: Any) -> Iterator[Block]:
+    for caption in every(element, "caption"):
+        label = text_of(first(children(caption.getparent(), "label")))
+        yield Block(f"{label} {' '.join(text_of(part) for part in caption)}", kind="caption")
+
+
+def _back(back: Any) -> Iterator[Block]:
+    for child in back:
+        match local(child):
+            case "ref-list":
+                yield Block(text_of(first(children(child, "title"))) or "References", 1, "references")
+                for reference in every(child, "ref"):
+                    yield Block(" ".join(text_of(part) for part in reference if local(part) != "label"))
+            case "ack" | "notes" | "sec" | "app" | "glossary" | "bio":
+                heading = text_of(first(children(child, "title"))) or _NAMES.get(local(child), "")
+                if heading:
+                    yield Block(heading, 1, "back")
+                for block in _content(child, 2):
+                    yield block._replace(kind="back") if block.heading else block
+            case "app-group":
+                yield from _back(child)
+
+
+_NAMES = {"ack": "Acknowledgements", "app": "Appendix", "glossary": "Abbreviations", "notes": "Notes"}

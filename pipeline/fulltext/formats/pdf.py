@@ -1,0 +1,141 @@
+"""Read the lines of a PDF with pdfium, and leave it to `layout` to make paragraphs of them."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from math import hypot
+from typing import Any
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.document import Draft
+from mechtag.pipeline.fulltext.layout import Line, to_blocks
+
+#: Largest number of pages that is read.
+MOST_PAGES = 3000
+# A page with fewer characters has no text to speak of; it is a scan, a figure or blank.
+_FEW_CHARACTERS = 50
+_LONGEST_NAME = 200
+# Six letters in front of the name of a font of which the file holds only the letters that it uses.
+_SUBSET = re.compile(r"^[A-Z]{6}\+")
+# Letters of a line whose height and font are looked at.
+_SAMPLES = 5
+_LINE_ENDS = re.compile(r"(\r\n|\r|\n)")
+
+
+def read(data: bytes, name: str) -> Draft:
+    """Read a PDF.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the file, for messages.
+
+    Raises
+    ------
+    MechtagError
+        If the file is protected by a password, is damaged, has more than `MOST_PAGES` pages, or has text on fewer
+        than half of its pages, as scans do.
+    """
+    document = _open(data, name)
+    try:
+        count = len(document)
+        if count > MOST_PAGES:
+            raise MechtagError(f"{name} has {count:,} pages, and at most {MOST_PAGES:,} can be read; split the file")
+        pages = [_lines(document, number) for number in range(count)]
+        labels = [_label(document, number) for number in range(count)]
+    finally:
+        document.close()
+    scanned = sum(sum(len(line.text) for line in lines) < _FEW_CHARACTERS for lines in pages)
+    if not count or scanned > count / 2:
+        raise MechtagError(
+            f"{name} is a scan without text ({scanned} of {count} pages have none); "
+            f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'"
+        )
+    warnings = [f"{scanned} of {count} pages have no text."] if scanned else []
+    return Draft(
+        blocks=to_blocks(pages),
+        first_page="\n".join(line.text for line in pages[0])
+        or "\n".join(line.text for line in pages[min(1, count - 1)]),
+        page_labels=labels,
+        scanned_pages=scanned,
+        warnings=warnings,
+    )
+
+
+def _open(data: bytes, name: str) -> Any:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).casefold():
+            raise MechtagError(f"{name} is protected by a password; open it and save it without one") from None
+        raise MechtagError(f"{name} cannot be read as a PDF, because it is damaged or cut off; get it again") from None
+
+
+def _label(document: Any, number: int) -> str:
+    return str(document.get_page_label(number) or number + 1)
+
+
+def _lines(document: Any, number: int) -> list[Line]:
+    """Return the lines of a page, each with the bounds of its first and last printed characters."""
+    try:
+        page = document[number]
+    except pypdfium2.PdfiumError:
+        return []
+    try:
+        text_page = page.get_textpage()
+        try:
+            text = str(text_page.get_text_range(errors="ignore"))
+            return _cut(text_page, text, number + 1)
+        finally:
+            text_page.close()
+    finally:
+        page.close()
+
+
+def _cut(text_page: Any, text: str, page: int) -> list[Line]:
+    """Cut the text of a page into lines, and measure where each begins and ends and how it is set."""
+    lines, index = list[Line](), 0
+    for raw in _LINE_ENDS.split(text):
+        stripped = raw.strip()
+        if stripped:
+            first = index + len(raw) - len(raw.lstrip())
+            start, end = _box(text_page, first), _box(text_page, index + len(raw.rstrip()) - 1)
+            letters = [place for place, char in enumerate(stripped) if char.isalnum()] or [0]
+            # A few letters over the line, because a word in italics or a superscript is set otherwise than the line.
+            chosen = sorted({letters[len(letters) * part // _SAMPLES] for part in range(_SAMPLES)})
+            sizes = sorted(_size(text_page, first + place) for place in chosen)
+            fonts = [_font(text_page, first + place) for place in chosen]
+            lines.append(
+                Line(stripped, page, start.left, end.right, start.bottom, sizes[len(sizes) // 2], tuple(fonts))
+            )
+        index += len(raw) if raw.isascii() else len(raw.encode("utf-16-le", "surrogatepass")) // 2
+    return lines
+
+
+def _box(text_page: Any, index: int) -> Any:
+    """Return the box of a character, which is as high as its font, by its index in the text of the page."""
+    box = pdfium.FS_RECTF()
+    pdfium.FPDFText_GetLooseCharBox(text_page, pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index), box)
+    return box
+
+
+def _size(text_page: Any, index: int) -> float:
+    """Return the size of a character in points, by its index in the text of the page."""
+    char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
+    matrix = pdfium.FS_MATRIX()
+    size = float(pdfium.FPDFText_GetFontSize(text_page, char))
+    return size * hypot(matrix.c, matrix.d) if pdfium.FPDFText_GetMatrix(text_page, char, matrix) else size
+
+
+def _font(text_page: Any, index: int) -> str:
+    """Return the name of the font of a character, by its index in the text of the page."""
+    char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
+    name = ctypes.create_string_buffer(_LONGEST_NAME)
+    length = pdfium.FPDFText_GetFontInfo(text_page, char, name, _LONGEST_NAME, None)
+    return _SUBSET.sub("", name.value.decode("utf-8", "replace")) if length else ""

@@ -1,0 +1,65 @@
+"""Read plain text, such as the output of a program for optical character recognition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from statistics import median
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.document import Block, Draft
+from mechtag.pipeline.fulltext.sections import kind_of, without_number
+
+_BLANK = re.compile(r"\n[^\S\n]*\n\s*|\f")
+_MOST_WORDS = 12
+_FIRST_PAGE = 4000
+# Lines that are at most so long have been wrapped.
+_WRAPPED = 100
+
+
+def read(data: bytes, name: str) -> Draft:
+    """Read a plain text: paragraphs are separated by blank lines or, if there are none, by line ends.
+
+    Raises
+    ------
+    MechtagError
+        If the file has no text, or holds bytes that no text has.
+    """
+    text = _decoded(data, name)
+    if not text.strip():
+        raise MechtagError(f"{name} is empty")
+    lines = [line for line in text.splitlines() if line.strip()]
+    wrapped = median(map(len, lines)) <= _WRAPPED and len(_BLANK.findall(text)) > 2
+    parts = _BLANK.split(text) if wrapped else lines
+    return Draft(blocks=list(_blocks(parts)), title=lines[0].strip(), first_page=text[:_FIRST_PAGE])
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise MechtagError(f"{name} is not a text, a PDF or another format that can be read")
+    for encoding in ("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1").replace("\r\n", "\n")
+
+
+def _blocks(parts: list[str]) -> Iterator[Block]:
+    for part in parts:
+        head, _, rest = part.strip().partition("\n")
+        if _is_heading(head, alone=not rest):
+            yield Block(head, 1)
+            part = rest
+        # Words that a line end divides; a text has no other place in which a compound could be seen.
+        joined = re.sub(r"(?<=[^\W\d_])-\n\s*(?=[a-z])", "", part)
+        if joined.strip():
+            yield Block(" ".join(joined.split()))
+
+
+def _is_heading(line: str, *, alone: bool) -> bool:
+    words = line.split()
+    if not words or len(words) > _MOST_WORDS or line[-1] in ".,;?!":
+        return False
+    numbered = without_number(line) != line.strip() and without_number(line)[:1].isupper()
+    return kind_of(line) is not None or (alone and (numbered or (line.isupper() and len(line) > 3)))

@@ -1,0 +1,62 @@
+"""Parse XML of publishers and programs without loading or expanding anything that the file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lxml import etree
+
+from mechtag.core.errors import MechtagError
+
+
+def parse(data: bytes, name: str) -> Any:
+    """Return the root element of an XML document.
+
+    Entities are not resolved, no document type definition is loaded, nothing is fetched, and the size of a text node
+    is limited, so that a hostile file cannot read other files or fill the memory.
+
+    Raises
+    ------
+    MechtagError
+        If the file is not well-formed.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise MechtagError(f"{name} cannot be read as XML ({error.msg}); get the file again") from None
+
+
+def local(element: Any) -> str:
+    """Return the name of an element without its namespace; ``""`` for anything that is not an element."""
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def children(element: Any, *names: str) -> Iterator[Any]:
+    """Yield the children of an element that have one of the names."""
+    return (child for child in element if local(child) in names)
+
+
+def every(element: Any, *names: str) -> Iterator[Any]:
+    """Yield all elements below an element that have one of the names, in the order of the document."""
+    return (found for found in element.iter() if local(found) in names)
+
+
+def first(elements: Iterable[Any]) -> Any:
+    """Return the first of the elements, or ``None``."""
+    return next(iter(elements), None)
+
+
+def text_of(element: Any, leave_out: frozenset[str] = frozenset()) -> str:
+    """Return the text of an element and all elements in it, except those with a name in ``leave_out``."""
+    if element is None:
+        return ""
+    parts = [element.text or ""]
+    for child in element:
+        if local(child) and local(child) not in leave_out:
+            parts.append(text_of(child, leave_out))
+        parts.append(child.tail or "")
+    return "".join(parts)
