@@ -1,4 +1,4 @@
-"""Read and write Parquet tables of records, sentences and predictions, in batches."""
+"""Read and write Parquet tables of records, sentences, predictions and full texts, in batches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from pydantic import BaseModel, ValidationError
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
+from mechtag.core.full_text import FullText
 from mechtag.core.records import Prediction, Record, Sentence
 
 # What reading raises for damaged files, and for values that Python cannot hold, such as dates after the year 9999.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 # Number of rows read or written at a time.
 BATCH = 2_000
+# The same for full texts, which are a hundred times as long as other rows.
+_FEW = 50
 _STRINGS = pa.list_(pa.string())
 
 # ``raw`` holds values of any shape, so it is stored as JSON text.
@@ -86,20 +89,66 @@ PREDICTIONS = pa.schema(
         ("model_id", pa.string()),
     ]
 )
+FULL_TEXTS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("text", pa.string()),
+        (
+            "sections",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("kind", pa.string()),
+                        ("title", pa.string()),
+                        ("level", pa.int32()),
+                        ("start", pa.int32()),
+                        ("end", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+        (
+            "pages",
+            pa.list_(
+                pa.struct([("number", pa.int32()), ("label", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
+            ),
+        ),
+        ("source_file", pa.string()),
+        ("format", pa.string()),
+        ("sha256", pa.string()),
+        ("reader", pa.string()),
+        ("licence", pa.string()),
+        (
+            "quality",
+            pa.struct(
+                [
+                    ("pages", pa.int32()),
+                    ("chars", pa.int32()),
+                    ("scanned_pages", pa.int32()),
+                    ("ocr_pages", pa.int32()),
+                    ("references_cut", pa.bool_()),
+                    ("headings", pa.int32()),
+                    ("letters_share", pa.float64()),
+                ]
+            ),
+        ),
+        ("warnings", _STRINGS),
+    ]
+)
 
 RowT = TypeVar("RowT", bound=BaseModel)
 
 
-def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, size: int = BATCH) -> None:
     with replacing(path) as part, part.open("wb") as file:
-        write_rows(file, rows, schema)
+        write_rows(file, rows, schema, size)
 
 
-def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows to a Parquet table in batches, so that a large table is never in memory as a whole."""
+def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, size: int = BATCH) -> None:
+    """Write rows to a Parquet table in batches of ``size``, so that a large table is never in memory as a whole."""
     rows = iter(rows)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        while batch := list(islice(rows, BATCH)):
+        while batch := list(islice(rows, size)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
@@ -133,10 +182,10 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
     return file
 
 
-def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
+def _read(path: StrPath, schema: pa.Schema, what: str, size: int = BATCH) -> Iterator[dict[str, Any]]:
     with open_table(path, path, schema, what) as file:
         with _reading(path):
-            for batch in file.iter_batches(BATCH, columns=schema.names):
+            for batch in file.iter_batches(size, columns=schema.names):
                 yield from batch.to_pylist()
 
 
@@ -253,6 +302,16 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> No
 def read_predictions(path: str | Path) -> list[Prediction]:
     """Read a table written by `write_predictions`; raise the same errors as `read_records`."""
     return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))
+
+
+def write_full_texts(path: str | Path, full_texts: Iterable[FullText]) -> None:
+    """Write full texts as parquet, one row per paper; only a few of them are in memory at the same time."""
+    _write(path, (full_text.model_dump() for full_text in full_texts), FULL_TEXTS, _FEW)
+
+
+def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
+    """Read a table of full texts in batches and yield each full text; raise the same errors as `read_records`."""
+    return parse_rows(path, _read(path, FULL_TEXTS, "full texts", _FEW), FullText)
 
 
 class RecordTable:
