@@ -1,0 +1,250 @@
+"""Read the full text of a paper from a file in any supported format."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+import mechtag
+from mechtag.core.errors import MechtagError
+from mechtag.core.full_text import Format, FullText, Quality
+from mechtag.core.records import Row
+from mechtag.core.source import readable
+from mechtag.pipeline.fulltext.document import Draft, assemble, clean
+
+#: Maximum size in bytes of a file.
+LARGEST = 200_000_000
+# A text of more characters is not a paper; the longest books have four million.
+_LONGEST_TEXT = 20_000_000
+# Number of characters of the beginning of a text in which title and identifiers are searched.
+_BEGINNING = 20_000
+_HEAD = 4096
+# A full text with fewer characters, or with a smaller proportion of letters, was probably not read well.
+_SHORT_TEXT, _FEW_LETTERS = 2_000, 0.6
+# Tags at the start of a file; the first that is neither a declaration nor a comment is the root element.
+_PROLOG = re.compile(r"[\s\ufeff]*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^<>\[]*(?:\[[^\]]*\]\s*)?>\s*)*", re.I | re.S)
+_ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
+_HTML = re.compile(r"<!doctype\s+html|<(?:html|head|body)\b", re.I)
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Binary formats that are recognised only to name them, with what to do.
+_FOREIGN = {
+    b"\xd0\xcf\x11\xe0": "is a document of an old version of Word; open it and save it as DOCX or PDF",
+    b"{\\rtf": "is an RTF document; open it and save it as DOCX or PDF",
+    b"\x1f\x8b": "is compressed; unpack it first",
+    b"\x89PNG": "is a picture; save the paper as PDF",
+    b"\xff\xd8\xff": "is a picture; save the paper as PDF",
+}
+
+
+class _Reader(NamedTuple):
+    """The module in `formats` that reads a format, and the package that it uses."""
+
+    module: str
+    package: str = ""
+
+
+_READERS: dict[Format, _Reader] = {
+    "pdf": _Reader("pdf", "pypdfium2"),
+    "jats": _Reader("jats", "lxml"),
+    "tei": _Reader("tei", "lxml"),
+    "docx": _Reader("docx", "python-docx"),
+    "html": _Reader("html"),
+    "epub": _Reader("html"),
+    "txt": _Reader("plain"),
+}
+
+
+class _FormatModule(Protocol):
+    def read(self, data: bytes, name: str) -> Draft: ...
+
+
+class ReadFile(Row):
+    """What was read from a file: a full text without a record, and what the file says about the paper's identity.
+
+    Attributes
+    ----------
+    title, doi, pmid, pmcid
+        Title and identifiers as the file states them; empty or ``None`` if its format has no fields for them.
+    beginning
+        Text of the first page or, if the format has no pages, the first characters of the text.
+    """
+
+    full_text: FullText
+    title: str = ""
+    doi: str | None = None
+    pmid: str | None = None
+    pmcid: str | None = None
+    beginning: str = ""
+
+
+def find_format(data: bytes, name: str) -> Format:
+    """Return the format of a file, judging by its content.
+
+    Raises
+    ------
+    MechtagError
+        If the format is unknown; the message begins with ``name``.
+    """
+    if not data.strip():
+        raise MechtagError(f"{name} is empty; download or save it again")
+    head = data[:_HEAD]
+    if b"%PDF-" in head[:1024]:
+        return "pdf"
+    if head.startswith(b"PK\x03\x04"):
+        return _find_packed(data, name)
+    if foreign := next((reason for start, reason in _FOREIGN.items() if head.startswith(start)), ""):
+        raise MechtagError(f"{name} {foreign}")
+    encoding = next((known for mark, known in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "latin-1")
+    text = head.decode(encoding, errors="replace")
+    if "\0" in text:
+        raise MechtagError(
+            f"{name} is in an unknown binary format (it starts with {head[:8]!r}); mechtag reads PDF, JATS and TEI "
+            "XML, DOCX, HTML, EPUB and plain text"
+        )
+    start = cast("re.Match[str]", _PROLOG.match(text)).end()
+    root = _ROOT.match(text, start)
+    tag = root[1].lower() if root else ""
+    if tag == "article":
+        return "jats"
+    if tag in ("tei", "teicorpus"):
+        return "tei"
+    if tag in ("html", "head", "body") or _HTML.search(text[:start]):
+        return "html"
+    if text.lstrip(" \t\r\n\ufeff").startswith("<?xml"):
+        raise MechtagError(
+            f"{name} is an XML file, but its root element is <{root[1] if root else ''}>; mechtag reads JATS "
+            "(<article>) and TEI (<TEI>). Download the article itself, or save it as PDF"
+        )
+    return "txt"
+
+
+def _find_packed(data: bytes, name: str) -> Format:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = set(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        raise MechtagError(f"{name} is cut off or damaged; download it again") from None
+    if "word/document.xml" in members:
+        return "docx"
+    # The first member of an EPUB is stored without compression and says that the file is one.
+    if b"application/epub+zip" in data[:100]:
+        return "epub"
+    raise MechtagError(f"{name} is a zip file, but neither a DOCX document nor an EPUB book; unpack it first")
+
+
+def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lambda _: None) -> ReadFile:
+    """Read a file of any supported format.
+
+    A file from elsewhere should be read by `isolated.IsolatedReader` instead, because a damaged file can crash the
+    libraries that read it.
+
+    Parameters
+    ----------
+    path, name
+        Path of the file, and the name by which the result and messages call the file.
+    on_pages
+        Called with the number of pages before a PDF is read; not called if the PDF cannot be opened.
+
+    Raises
+    ------
+    MechtagError
+        If the file cannot be read; the message is a sentence that begins with the name.
+    """
+    with readable(path):
+        data = path.read_bytes()
+    form = find_format(data, name)
+    if form == "pdf" and (pages := _count_pages(data)) is not None:
+        on_pages(pages)
+    reader = _READERS[form]
+    module = cast(_FormatModule, import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}"))
+    return assemble_file(module.read(data, name), form, name, hashlib.sha256(data).hexdigest())
+
+
+def _count_pages(data: bytes) -> int | None:
+    """Return the number of pages of a PDF, or ``None`` if it cannot be opened."""
+    import pypdfium2
+
+    try:
+        with pypdfium2.PdfDocument(data) as document:
+            return len(document)
+    except pypdfium2.PdfiumError:
+        return None
+
+
+def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:
+    """Build a full text from what the reader of a format found; raise the same errors as `read_full_text`."""
+    if not any(clean(block.text) for block in draft.blocks):
+        raise MechtagError(f"{name} contains no text; download it again, or save it in a different format")
+    draft = replace(
+        draft,
+        blocks=[block._replace(text=_storable(block.text)) for block in draft.blocks],
+        page_labels=[_storable(label) for label in draft.page_labels],
+    )
+    text, sections, pages = assemble(draft.blocks, draft.page_labels)
+    if len(text) > _LONGEST_TEXT:
+        raise MechtagError(
+            f"{name} contains {len(text):,} characters of text, but a paper may have at most {_LONGEST_TEXT:,}; save "
+            "the paper alone"
+        )
+    letters = sum(map(str.isalpha, text)) / (len(text) - text.count(" ") - text.count("\n"))
+    quality = Quality(
+        pages=len(pages),
+        chars=len(text),
+        scanned_pages=draft.scanned_pages,
+        ocr_pages=draft.ocr_pages,
+        references_cut=any(section.kind == "references" for section in sections),
+        headings=sum(bool(section.title) for section in sections),
+        letters_share=round(letters, 4),
+    )
+    full_text = FullText(
+        record_id="",
+        text=text,
+        sections=sections,
+        pages=pages,
+        source_file=name,
+        format=form,
+        sha256=sha256,
+        reader=_reader_name(_READERS[form].package),
+        licence=_storable(draft.licence) if draft.licence else None,
+        quality=quality,
+        warnings=(*map(_storable, draft.warnings), *_warnings(quality)),
+    )
+    return ReadFile(
+        full_text=full_text,
+        title=_storable(draft.title),
+        doi=draft.doi and _storable(draft.doi),
+        pmid=draft.pmid and _storable(draft.pmid),
+        pmcid=draft.pmcid and _storable(draft.pmcid),
+        beginning=_storable((draft.first_page or text)[:_BEGINNING]),
+    )
+
+
+def _storable(text: str) -> str:
+    """Replace halves of surrogate pairs, which damaged files contain and which no file can store."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _warnings(quality: Quality) -> list[str]:
+    found = []
+    if quality.chars < _SHORT_TEXT:
+        found.append(f"The text has only {quality.chars:,} characters, so it may not be the whole paper.")
+    if quality.letters_share < _FEW_LETTERS:
+        found.append(f"Only {quality.letters_share:.0%} of the characters are letters, so the text may be garbled.")
+    return found
+
+
+def _reader_name(package: str) -> str:
+    own = f"mechtag {mechtag.__version__}"
+    try:
+        return f"{own}, {package} {version(package)}" if package else own
+    except PackageNotFoundError:  # the package is installed in a way that pip does not know
+        return f"{own}, {package}"
