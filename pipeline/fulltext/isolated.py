@@ -1,0 +1,283 @@
+"""Read full texts in a separate process, so that a damaged or hostile file cannot stop or exhaust the program.
+
+The process reads one file after the other. It is killed if a file takes too long, and is started again after each
+failure. Requests and answers are lines of JSON on its standard input and output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple
+
+from pydantic import ValidationError
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Rejected
+from mechtag.core.source import readable
+from mechtag.pipeline.fulltext.reading import LARGEST, ReadFile, read_full_text
+
+# Maximum length of an answer; a text of 20 million characters has at most 12 characters of JSON for each.
+_LONGEST_ANSWER = 300_000_000
+_MODULE = "mechtag.pipeline.fulltext.isolated"
+
+
+class Limits(NamedTuple):
+    """What reading one file may take.
+
+    Attributes
+    ----------
+    seconds, seconds_per_page
+        Maximum time in seconds: a fixed part, and a part for each page of a PDF.
+    memory
+        Maximum address space of the process in bytes, where the operating system can limit it.
+    pages
+        Maximum number of pages of a PDF.
+    """
+
+    seconds: float = 30
+    seconds_per_page: float = 0.5
+    memory: int = 1 << 30
+    pages: int = 3_000
+
+
+class IsolatedReader:
+    """Reads full texts in a separate process; must be used as a context manager, which ends the process."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 (immutable)
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> IsolatedReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def read(self, path: Path, name: str) -> ReadFile | Rejected:
+        """Read a file, or return why it cannot be read.
+
+        Parameters
+        ----------
+        path, name
+            Path of the file, and the name by which the result calls the file.
+
+        Raises
+        ------
+        MechtagError
+            If the process cannot be started.
+        """
+        process = self._running()
+        try:
+            return self._read(process, path, name)
+        except _Failure as failure:
+            self._stop()
+            return Rejected(file=name, reason=f"{name} {failure}")
+        except MechtagError as error:
+            return Rejected(file=name, reason=str(error))
+
+    def _read(self, process: subprocess.Popen[bytes], path: Path, name: str) -> ReadFile:
+        with readable(path):
+            size = path.stat().st_size
+        if size > LARGEST:
+            raise MechtagError(
+                f"{name} has {size / 1e6:,.0f} MB, but a full text may have at most {LARGEST // 1_000_000} MB; save "
+                "the paper alone, without supplements"
+            )
+        with _Deadline(process, self._limits.seconds) as deadline:
+            with contextlib.suppress(OSError):  # the answer is then missing
+                _send(process.stdin, {"path": os.path.abspath(path), "name": name})
+            answer = self._answer(process, deadline)
+            if "pages" in answer:
+                deadline.extend(self._limits.seconds_per_page * answer["pages"])
+                answer = self._answer(process, deadline)
+        if deadline.passed:  # just after the answer
+            self._stop()
+        if "fault" in answer:
+            raise MechtagError(str(answer["fault"]))
+        try:
+            return ReadFile.model_validate(answer["read"])
+        except (KeyError, ValidationError):
+            raise _Failure(_CRASHED) from None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process and self._process.poll() is None:
+            return self._process
+        self._stop()
+        self._process = subprocess.Popen(
+            # -P: a module in the current folder must not take the place of an installed one.
+            [sys.executable, "-P", "-m", _MODULE, json.dumps(self._limits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Libraries for numbers reserve address space for each thread.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+        )
+        if _receive(self._process.stdout) != {"ready": True}:
+            self._stop()
+            raise MechtagError(
+                f"the process that reads full texts could not be started; run '{sys.executable} -m {_MODULE}' to see "
+                "the reason"
+            )
+        return self._process
+
+    def _answer(self, process: subprocess.Popen[bytes], deadline: _Deadline) -> dict[str, Any]:
+        answer = _receive(process.stdout)
+        if answer is not None:
+            return answer
+        if deadline.passed:
+            raise _Failure(
+                f"was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
+                "different format"
+            )
+        process.kill()
+        if process.wait() == _NO_MEMORY:
+            raise _Failure(
+                f"needs more than {self._limits.memory >> 20:,} MB of memory; print it to a new PDF, or save it in a "
+                "different format"
+            )
+        raise _Failure(_CRASHED)
+
+    def _stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):  # a request that was not sent
+                    if stream:
+                        stream.close()
+            self._process = None
+
+
+class _Failure(Exception):
+    """The process ended without an answer; the message continues a sentence that begins with the name of the file."""
+
+
+_CRASHED = "crashes the program that reads it; it may be damaged. Download it again, or print it to a new PDF"
+# Exit status of a process that ran out of memory.
+_NO_MEMORY = 77
+
+
+class _Deadline:
+    """Kills a process if a block takes too long."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self.passed = False
+        self.seconds = 0.0
+        self._process = process
+        self._timer: threading.Timer | None = None
+        self._first = seconds
+
+    def __enter__(self) -> _Deadline:
+        self.extend(self._first)
+        return self
+
+    def extend(self, seconds: float) -> None:
+        """Let the process run for ``seconds`` from now, in addition to what it was allowed before."""
+        if self._timer:
+            self._timer.cancel()
+        self.seconds += seconds
+        self._timer = threading.Timer(self.seconds, self._kill)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _kill(self) -> None:
+        self.passed = True
+        self._process.kill()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+
+def _send(stream: IO[bytes] | None, message: dict[str, Any]) -> None:
+    assert stream
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
+    """Return the next message, or ``None`` if there is none or it is not a message."""
+    assert stream
+    line = stream.readline(_LONGEST_ANSWER)
+    try:
+        message = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _limit(memory: int) -> None:
+    """Limit the memory of this process, and prevent it from writing its memory to disk when it crashes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for what, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(ValueError, OSError):  # a lower limit is already set, or the system has none
+            resource.setrlimit(what, (limit, limit))
+
+
+def _requests() -> queue.Queue[dict[str, Any]]:
+    """Return a queue of the requests; the process ends when there are no more, even while it reads a file."""
+    found = queue.Queue[dict[str, Any]]()
+
+    def work() -> None:
+        for line in sys.stdin.buffer:
+            found.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=work, daemon=True).start()
+    return found
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    limits = Limits(*json.loads(sys.argv[1])) if len(sys.argv) > 1 else Limits()
+    # A library that prints must not disturb the answers.
+    with os.fdopen(os.dup(1), "wb") as answers, open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started this process ends it
+        _limit(limits.memory)
+        requests = _requests()
+        _send(answers, {"ready": True})
+        while True:
+            request = requests.get()
+            try:
+                _send(answers, _reply(Path(request["path"]), request["name"], limits, answers))
+            except MemoryError:
+                os._exit(_NO_MEMORY)
+
+
+def _reply(path: Path, name: str, limits: Limits, answers: IO[bytes]) -> dict[str, Any]:
+    def start(pages: int) -> None:
+        if pages > limits.pages:
+            raise MechtagError(
+                f"{name} has {pages:,} pages, but a full text may have at most {limits.pages:,}; save the paper alone"
+            )
+        _send(answers, {"pages": pages})
+
+    try:
+        return {"read": read_full_text(path, name, start).model_dump()}
+    except MechtagError as error:
+        return {"fault": str(error)}
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library raises
+        return {"fault": f"{name} could not be read ({type(error).__name__}: {error}); it may be damaged"}
+
+
+if __name__ == "__main__":
+    main()
