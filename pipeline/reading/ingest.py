@@ -151,7 +151,7 @@ class Reading:
             raise MechtagError(f"{own[0]}: {_OWN}; pass the search exports themselves instead")
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
             raise MechtagError(f"{twice[0]}: the file is listed more than once among the sources; list each file once")
-        self._names = dict(zip(paths, map(printable_name, _names(paths)), strict=True))
+        self._names = dict(zip(paths, map(printable_name, distinct_names(paths)), strict=True))
         self.size = sum(path.stat().st_size for path in paths)
 
     @property
@@ -341,7 +341,7 @@ def _fault(path: Path) -> str:
     return "this is a pipe, socket or device; save its content to a file and pass the file"
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def distinct_names(paths: Sequence[Path]) -> list[str]:
     """Return the names of files, preceded by as many folders as are needed to distinguish equal names."""
     names = [path.name for path in paths]
     depth = 1
