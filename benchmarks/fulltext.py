@@ -5,69 +5,218 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import resource
+import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lxml import etree
+import pypdfium2
 
+from benchmarks.publish import publish, result
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.document import assemble
+from mechtag.pipeline.fulltext.formats import jats, pdf
+from mechtag.pipeline.fulltext.sections import without_number
+from mechtag.pipeline.fulltext.xml import every, local, parse, text_of
+
+COMMAND = "python -m benchmarks.fulltext FOLDER"
+# What interrupts the sentences of a paragraph: it is compared with neither side.
 _NOT_TEXT = frozenset(
-    "table-wrap fig disp-formula inline-formula supplementary-material fn boxed-text table-wrap-group fig-group tex-math".split()
+    "table-wrap fig disp-formula inline-formula supplementary-material fn boxed-text table-wrap-group fig-group "
+    "tex-math".split()
 )
-_FEWEST_WORDS = 8
+_FEWEST_WORDS, _FEWEST_SENTENCES, _SHORT_TITLE = 8, 15, 30
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
+_TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 
-def name_of(element: Any) -> str:
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+@dataclass(frozen=True)
+class Truth:
+    """What the XML of a paper says: its sentences, the titles of cited articles, and the titles of its sections."""
+
+    sentences: tuple[str, ...]
+    cited: tuple[str, ...]
+    headings: tuple[str, ...]
 
 
-def text_of(element: Any) -> str:
-    """Return the text of an element without tables, figures and formulae."""
-    parts = [element.text or ""]
-    for child in element:
-        if name_of(child) and name_of(child) not in _NOT_TEXT:
-            parts.append(text_of(child))
-        parts.append(child.tail or "")
-    return "".join(parts)
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found: the text without references, the headings (or lines), and the number of pages."""
+
+    text: str
+    headings: frozenset[str]
+    pages: int
 
 
-def truth(path: Path) -> tuple[list[str], list[str], list[str]]:
-    """Return sentences of the body, titles of cited articles, and titles of sections."""
-    tree = etree.parse(
-        str(path), etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    )
-    sentences = list[str]()
-    for body in (e for e in tree.iter() if name_of(e) == "body"):
-        for paragraph in (e for e in body.iter() if name_of(e) == "p"):
-            if any(name_of(a) in _NOT_TEXT for a in paragraph.iterancestors()):
+@dataclass
+class Score:
+    """Counts over all papers."""
+
+    sentences: int = 0
+    words: int = 0
+    letters: int = 0
+    cited: int = 0
+    left: int = 0
+    titles: int = 0
+    headings: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    failed: list[str] = field(default_factory=list)
+
+
+def read_truth(path: Path) -> Truth:
+    """Return what the JATS XML of a paper says."""
+    root = parse(path.read_bytes(), path.name)
+    sentences, headings = list[str](), list[str]()
+    for body in every(root, "body"):
+        for paragraph in every(body, "p"):
+            if any(local(above) in _NOT_TEXT for above in paragraph.iterancestors()):
                 continue
-            for sentence in _SENTENCE_END.split(" ".join(text_of(paragraph).split())):
-                if len(sentence.split()) >= _FEWEST_WORDS and not re.search("[=±<>]", sentence):
-                    sentences.append(sentence)
-    refs = [
-        " ".join(text_of(e).split())
-        for ref in tree.iter()
-        if name_of(ref) == "ref"
-        for e in ref.iter()
-        if name_of(e) == "article-title"
-    ]
-    heads = [
-        " ".join(text_of(e).split())
-        for b in tree.iter()
-        if name_of(b) == "body"
-        for e in b.iter()
-        if name_of(e) == "title" and name_of(e.getparent()) == "sec"
-    ]
-    return sentences, [r for r in refs if len(r) > 30], [h for h in heads if h]
+            whole = " ".join(text_of(paragraph, _NOT_TEXT).split())
+            sentences += [
+                each
+                for each in _SENTENCE_END.split(whole)
+                if len(each.split()) >= _FEWEST_WORDS and not re.search("[=±<>]", each)
+            ]
+        headings += [text_of(each, _NOT_TEXT) for each in every(body, "title") if local(each.getparent()) == "sec"]
+    cited = [text_of(each) for reference in every(root, "ref") for each in every(reference, "article-title")]
+    return Truth(
+        tuple(sentences),
+        tuple(each for each in cited if len(each) > _SHORT_TITLE),
+        tuple(each for each in headings if each.strip()),
+    )
 
 
 def words(text: str) -> str:
+    """Return the words of a text in lower case, with one space before and after each."""
     return " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
 
 
 def letters(text: str) -> str:
+    """Return the letters of a text in lower case, without anything between them."""
     return "".join(char for char in text.casefold() if char.isalpha())
+
+
+def _ours(read: Callable[[bytes, str], Any], path: Path) -> Reading:
+    draft = read(path.read_bytes(), path.name)
+    text, sections, _ = assemble(draft.blocks, draft.page_labels)
+    scored = "\n".join(text[each.start : each.end] for each in sections if each.kind != "references")
+    titles = {letters(without_number(each.title)) for each in sections} | {letters(each.title) for each in sections}
+    return Reading(scored, frozenset(titles), len(draft.page_labels))
+
+
+def _lines(text: str, pages: int) -> Reading:
+    return Reading(text, frozenset(letters(line) for line in text.splitlines()), pages)
+
+
+def _pdfium(path: Path) -> Reading:
+    document = pypdfium2.PdfDocument(path)
+    pages = [page.get_textpage().get_text_range() for page in document]
+    document.close()
+    return _lines("\n".join(pages), len(pages))
+
+
+def _pypdf(path: Path) -> Reading:
+    import pypdf
+
+    pages = [page.extract_text() for page in pypdf.PdfReader(path).pages]
+    return _lines("\n".join(pages), len(pages))
+
+
+def _pdftotext(path: Path) -> Reading:
+    done = subprocess.run(["pdftotext", str(path), "-"], capture_output=True, check=True)
+    text = done.stdout.decode("utf-8", "replace")
+    return _lines(text.replace("\f", "\n"), text.count("\f"))
+
+
+def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
+    """Yield the readers that this machine has: name, suffix of the files that they read, and function."""
+    yield "mechtag", ".pdf", lambda path: _ours(pdf.read, path)
+    yield "mechtag, from JATS", ".xml", lambda path: _ours(jats.read, path)
+    yield "pypdfium2", ".pdf", _pdfium
+    try:
+        import pypdf  # noqa: F401
+
+        yield "pypdf", ".pdf", _pypdf
+    except ImportError:
+        print("pypdf is not installed, so it is left out", file=sys.stderr)  # noqa: T201
+    if shutil.which("pdftotext"):
+        yield "pdftotext", ".pdf", _pdftotext
+
+
+def score(papers: Sequence[Path], suffix: str, read: Callable[[Path], Reading]) -> Score:
+    """Compare what a reader finds in the files of papers with their XML."""
+    total = Score()
+    for paper in papers:
+        truth = read_truth(paper.with_suffix(".xml"))
+        start = time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        try:
+            found = read(paper.with_suffix(suffix))
+        except (MechtagError, pypdfium2.PdfiumError, subprocess.CalledProcessError, ValueError) as error:
+            total.failed.append(f"{paper.name}: {error}")
+            found = Reading("", frozenset(), 0)
+        total.seconds += time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start
+        by_word, by_letter = words(found.text), letters(found.text)
+        total.pages += found.pages
+        total.sentences += len(truth.sentences)
+        total.words += sum(words(each) in by_word for each in truth.sentences)
+        total.letters += sum(letters(each) in by_letter for each in truth.sentences)
+        total.cited += len(truth.cited)
+        total.left += sum(letters(each) in by_letter for each in truth.cited)
+        total.titles += len(truth.headings)
+        total.headings += sum(letters(each) in found.headings for each in truth.headings)
+    return total
+
+
+def papers_in(folder: Path) -> list[Path]:
+    """Return the PDFs of a folder that have an XML with enough sentences to compare."""
+    found = sorted(path for path in folder.glob("*.pdf") if path.with_suffix(".xml").exists())
+    return [path for path in found if len(read_truth(path.with_suffix(".xml")).sentences) >= _FEWEST_SENTENCES]
+
+
+def rows_of(dataset: str, system: str, total: Score) -> list[dict[str, Any]]:
+    """Return the results of one reader."""
+    rows = [
+        result(dataset, system, "whole, words", total.words / max(1, total.sentences)),
+        result(dataset, system, "whole, letters", total.letters / max(1, total.sentences)),
+        result(dataset, system, "references left", total.left / max(1, total.cited)),
+        result(dataset, system, "headings", total.headings / max(1, total.titles)),
+    ]
+    if total.pages:
+        rows.append(result(dataset, system, "CPU ms per page", 1000 * total.seconds / total.pages))
+    return rows
+
+
+def main() -> None:
+    """Read all pairs of a folder with all readers, and print or publish the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--name", default="articles", help="name of the corpus in the table")
+    parser.add_argument("--publish", metavar="UNSEEN", help="publish, with this text on papers that were not seen")
+    arguments = parser.parse_args()
+    papers = papers_in(arguments.folder)
+    if not papers:
+        sys.exit(f"{arguments.folder} has no pair of a PDF and an XML with the same name")
+    rows, sentences = list[dict[str, Any]](), 0
+    for system, suffix, read in readers():
+        total = score(papers, suffix, read)
+        sentences = total.sentences
+        rows += rows_of(arguments.name, system, total)
+        for row in rows[-5:]:
+            print(row["system"], row["metric"], round(row["value"], 4))  # noqa: T201
+        for fault in total.failed:
+            print("  failed:", fault)  # noqa: T201
+    if arguments.publish:
+        text = _TEXT.format(pairs=len(papers), sentences=sentences, unseen=arguments.publish)
+        publish("fulltext", COMMAND, rows, text, versions=("pypdfium2", "lxml"))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from mechtag.core.full_text import Kind, Page, Section
@@ -139,7 +140,7 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
         return [clean(block.text)], []
     bounds = [(0, block.page), *block.breaks, (len(block.text), 0)]
     pieces, offsets, length = list[str](), list[tuple[int, int]](), 0
-    for (start, page), (end, _) in zip(bounds, bounds[1:], strict=False):
+    for (start, page), (end, _) in pairwise(bounds):
         raw = block.text[start:end]
         text = clean(raw)
         if length and text and (raw[:1].isspace() or block.text[start - 1].isspace()):

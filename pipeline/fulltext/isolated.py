@@ -20,6 +20,7 @@ from typing import IO, Any, NamedTuple
 
 from pydantic import ValidationError
 
+import mechtag
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Rejected
 from mechtag.core.source import readable
@@ -27,7 +28,10 @@ from mechtag.pipeline.fulltext.reading import LARGEST, ReadFile, read_full_text
 
 # Maximum length of an answer; a text of 20 million characters has at most 12 characters of JSON for each.
 _LONGEST_ANSWER = 300_000_000
-_MODULE = "mechtag.pipeline.fulltext.isolated"
+# What the process runs. It imports this copy of mechtag, whose folder is the first argument, wherever it was started.
+_FIND = "import sys; sys.path.insert(0, sys.argv.pop(1)); import mechtag; del sys.path[0]"
+_FOLDER = str(Path(mechtag.__file__).absolute().parents[1])
+_PROGRAM = "from mechtag.pipeline.fulltext.isolated import main; main()"
 
 
 class Limits(NamedTuple):
@@ -39,14 +43,11 @@ class Limits(NamedTuple):
         Maximum time in seconds: a fixed part, and a part for each page of a PDF.
     memory
         Maximum address space of the process in bytes, where the operating system can limit it.
-    pages
-        Maximum number of pages of a PDF.
     """
 
     seconds: float = 30
     seconds_per_page: float = 0.5
     memory: int = 1 << 30
-    pages: int = 3_000
 
 
 class IsolatedReader:
@@ -116,18 +117,18 @@ class IsolatedReader:
         self._stop()
         self._process = subprocess.Popen(
             # -P: a module in the current folder must not take the place of an installed one.
-            [sys.executable, "-P", "-m", _MODULE, json.dumps(self._limits)],
+            [sys.executable, "-P", "-c", f"{_FIND}\n{_PROGRAM}", _FOLDER, json.dumps(self._limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Libraries for numbers reserve address space for each thread.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
         if _receive(self._process.stdout) != {"ready": True}:
             self._stop()
             raise MechtagError(
-                f"the process that reads full texts could not be started; run '{sys.executable} -m {_MODULE}' to see "
-                "the reason"
+                "the process that reads full texts could not be started; run "
+                f"'{sys.executable} -m {__spec__.name}' to see the reason"
             )
         return self._process
 
@@ -256,21 +257,14 @@ def main() -> None:
         while True:
             request = requests.get()
             try:
-                _send(answers, _reply(Path(request["path"]), request["name"], limits, answers))
+                _send(answers, _reply(Path(request["path"]), request["name"], answers))
             except MemoryError:
                 os._exit(_NO_MEMORY)
 
 
-def _reply(path: Path, name: str, limits: Limits, answers: IO[bytes]) -> dict[str, Any]:
-    def start(pages: int) -> None:
-        if pages > limits.pages:
-            raise MechtagError(
-                f"{name} has {pages:,} pages, but a full text may have at most {limits.pages:,}; save the paper alone"
-            )
-        _send(answers, {"pages": pages})
-
+def _reply(path: Path, name: str, answers: IO[bytes]) -> dict[str, Any]:
     try:
-        return {"read": read_full_text(path, name, start).model_dump()}
+        return {"read": read_full_text(path, name, lambda pages: _send(answers, {"pages": pages})).model_dump()}
     except MechtagError as error:
         return {"fault": str(error)}
     except MemoryError:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import mechtag
 from mechtag.core.errors import MechtagError
@@ -46,10 +46,11 @@ _FOREIGN = {
 
 
 class _Reader(NamedTuple):
-    """The module in `formats` that reads a format, and the package that it uses."""
+    """Where a format is read: a module in `formats`, its function, and the package that it uses."""
 
     module: str
     package: str = ""
+    function: str = "read"
 
 
 _READERS: dict[Format, _Reader] = {
@@ -58,13 +59,9 @@ _READERS: dict[Format, _Reader] = {
     "tei": _Reader("tei", "lxml"),
     "docx": _Reader("docx", "python-docx"),
     "html": _Reader("html"),
-    "epub": _Reader("html"),
+    "epub": _Reader("html", "lxml", "read_epub"),
     "txt": _Reader("plain"),
 }
-
-
-class _FormatModule(Protocol):
-    def read(self, data: bytes, name: str) -> Draft: ...
 
 
 class ReadFile(Row):
@@ -165,8 +162,10 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
     if form == "pdf" and (pages := _count_pages(data)) is not None:
         on_pages(pages)
     reader = _READERS[form]
-    module = cast(_FormatModule, import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}"))
-    return assemble_file(module.read(data, name), form, name, hashlib.sha256(data).hexdigest())
+    # Only what is needed, because each format has a library of its own.
+    module = import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}")
+    draft: Draft = getattr(module, reader.function)(data, name)
+    return assemble_file(draft, form, name, hashlib.sha256(data).hexdigest())
 
 
 def _count_pages(data: bytes) -> int | None:

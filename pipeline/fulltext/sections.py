@@ -10,60 +10,83 @@ from mechtag.pipeline.text.sections import is_note
 
 # Number in front of a title: "2.", "3.1", "IV.", "A.", "Section 4:".
 _NUMBER = re.compile(
-    r"^(?:(?:section|chapter|part)\s+)?(?:\d{1,2}(?:\.\d{1,2})*|[ivx]{1,4}(?=[.):\s])|[a-h](?=[.)]))[.):]*\s+", re.I
-)
-# Phrases by kind. A title is of the first kind of which it contains a phrase at its start; see `kind_of`.
-_PHRASES: tuple[tuple[Kind, str], ...] = (
-    (
-        "references",
-        r"references?(?: cited| list| and notes)?|bibliography|literature cited|works cited|cited literature|sources",
-    ),
-    ("abstract", r"abstract|summary|structured abstract|executive summary|synopsis"),
-    (
-        "back",
-        r"acknowledge?ments?|appendi(?:x|ces)\b.*|abbreviations?(?: used)?|glossary|author(?:s)? (?:contributions?|details|information|note)s?.*"
-        r"|about the authors?|contributors?(?: statement)?|contributions|disclaimers?|disclosures?(?: statement)?|funding.*|financial.*"
-        r"|supplementa(?:ry|l) (?:materials?|data|information|files?|content)|supporting information|additional (?:files?|information|materials?)"
-        r"|electronic supplementary material|data (?:availability|accessibility|sharing).*|availability of .*|competing (?:financial )?interests?|conflicts? of interests?.*"
-        r"|declarations?(?: of .*)?|ethic(?:s|al)(?: approval| statement| considerations?| committee)?.*|consent (?:for publication|to participate)"
-        r"|pre publication history|publisher s note|open access|reviewers?|endnotes?|footnotes?|notes|correspondence|orcid.*|how to cite.*|copyright.*|article information|provenance.*|transparency.*|rights and permissions|keywords?|key words",
-    ),
-    (
-        "methods",
-        r"(?:\w+ )?methods?|methodolog(?:y|ies|ical .*)|materials?(?: and .*)?|patients?(?: and .*)|subjects and .*|participants(?: and .*)?|experimental(?: .*)?"
-        r"|study (?:design|setting|population|area|site|sample|selection|participants)s?.*|research (?:design|methods?|methodology|setting|approach)|design(?: and .*)?|settings?(?: and .*)?|samples?|sampling.*|data (?:collection|analysis|extraction|sources?|synthesis).*|statistical (?:analys[ie]s|methods?)|statistics|search strategy.*|eligibility criteria|inclusion .*criteria.*|procedures?|measures?|measurements?|instruments?|quality assessment|analysis|data analyses",
-    ),
-    ("results", r"(?:\w+ )?(?:results?|findings)(?: .*)?"),
-    (
-        "discussion",
-        r"discussions?(?: .*)?|general discussion|(?:study |strengths and )?limitations?(?: .*)?|strengths?(?: .*)?|(?:policy |practice |research |theoretical |managerial |practical )?implications?(?: .*)?|interpretation|comparison with .*|lessons learne[dt]",
-    ),
-    (
-        "conclusion",
-        r"(?:\w+ )?conclusions?(?: .*)?|concluding (?:remarks|comments|thoughts)|recommendations?|summary and .*|future (?:research|work|directions)|take home messages?|final remarks",
-    ),
-    (
-        "introduction",
-        r"introduction(?: .*)?|background(?: .*)?|(?:study )?(?:aims?|objectives?|purpose|rationale)(?: .*)?|(?:literature|theoretical) (?:review|background|framework)|conceptual framework|context|theory|research questions?|hypothes[ie]s.*|review of (?:the )?literature|related work|preface|problem statement",
-    ),
+    r"^(?:(?:section|chapter|part)\s+)?"
+    r"(?:\d{1,2}(?:\.\d{1,2})*|[ivx]{1,4}(?=[.):\s])|[a-h](?=[.)]))[.):]*\s+",
+    re.IGNORECASE,
 )
 # Longer titles say what a section is about, not which part of the paper it is.
 _MOST_WORDS = 7
-_KINDS = tuple((kind, re.compile(phrases)) for kind, phrases in _PHRASES)
+_ANY = r"(?: .*)?"
+# Titles by kind, in lower case and without punctuation; the first kind that fits is taken.
+_TITLES: dict[Kind, tuple[str, ...]] = {
+    "references": (
+        r"references?(?: cited| list| and notes)?",
+        r"(?:literature|works) cited|cited literature|bibliography|sources",
+    ),
+    "abstract": (r"(?:structured )?abstract|(?:executive )?summary|synopsis",),
+    "back": (
+        r"acknowledge?ments?|append(?:ix|ices)" + _ANY,
+        r"abbreviations?(?: used)?|glossary|key ?words?|endnotes?|footnotes?|notes|correspondence|open access",
+        r"authors? (?:contributions?|details|information|notes?)" + _ANY,
+        r"about the authors?|contributors?(?: statement)?|contributions|reviewers?|provenance" + _ANY,
+        r"(?:disclaimers?|disclosures?|funding|financial|transparency|copyright|orcid|how to cite)" + _ANY,
+        r"supplement(?:ary|al) (?:materials?|data|information|files?|content)|electronic supplementary material",
+        r"supporting information|additional (?:files?|information|materials?)|article information",
+        r"data (?:availability|accessibility|sharing)" + _ANY,
+        r"availability of" + _ANY,
+        r"(?:competing|conflicts? of|declarations? of)(?: financial)? interests?" + _ANY,
+        r"declarations?|(?:ethic|ethics|ethical)(?: approval| statement| considerations?| committee)" + _ANY,
+        r"consent (?:for publication|to participate)|pre publication history|publisher s note|rights and permissions",
+    ),
+    "methods": (
+        r"(?:\w+ )?methods?|methodolog(?:y|ies)|methodological" + _ANY,
+        r"materials?|(?:materials?|patients?|subjects|participants|experimental) (?:and|section|procedures?|design)"
+        + _ANY,
+        r"participants|experimental|study (?:design|settings?|populations?|areas?|sites?|samples?|selection)" + _ANY,
+        r"research (?:design|methods?|methodology|setting|approach)|designs?|settings?|(?:design|setting|sample) and"
+        + _ANY,
+        r"samples?|sampling(?: strategy| procedure)?|data (?:collection|analys[ie]s|extraction|sources?|synthesis)"
+        + _ANY,
+        r"statistical (?:analys[ie]s|methods?)|statistics|search strateg(?:y|ies)" + _ANY,
+        r"(?:eligibility|inclusion)(?: and exclusion)? criteria|procedures?|measures?|measurements?|instruments?",
+        r"quality (?:assessment|appraisal)|analys[ie]s",
+    ),
+    "results": (r"(?:\w+ )?(?:results?|findings)" + _ANY,),
+    "discussion": (
+        r"(?:general )?discussions?" + _ANY,
+        r"(?:study |strengths and )?limitations?" + _ANY,
+        r"strengths?(?: and limitations)?|interpretation|comparison with" + _ANY,
+        r"(?:policy |practice |research |theoretical |managerial |practical )?implications?" + _ANY,
+        r"lessons learne[dt]",
+    ),
+    "conclusion": (
+        r"(?:\w+ )?conclusions?" + _ANY,
+        r"concluding (?:remarks|comments|thoughts)|final remarks|recommendations?|take home messages?",
+        r"summary and" + _ANY,
+        r"future (?:research|work|directions)",
+    ),
+    "introduction": (
+        r"(?:introduction|background)" + _ANY,
+        r"(?:study |research )?(?:aims?|objectives?|purposes?|rationale|questions?)(?: of the study)?",
+        r"(?:literature|theoretical|conceptual) (?:review|background|framework)|review of (?:the )?literature",
+        r"related work|context|theory|hypothes[ie]s|preface|problem statement",
+    ),
+}
+_KINDS = tuple((kind, re.compile("|".join(titles))) for kind, titles in _TITLES.items())
 
 
 def kind_of(title: str) -> Kind | None:
     """Return the kind of section that a title announces, or ``None`` if the title says nothing about it.
 
     Numbers, case and punctuation do not matter. A title that announces two kinds, such as 'Results and discussion', is
-    of the first.
+    of the first kind that it names.
     """
     bare = without_number(title)
     plain = normalise_title(bare)
     if len(plain.split()) > _MOST_WORDS:
         return None
-    for kind, phrases in _KINDS:
-        if phrases.fullmatch(plain):
+    for kind, titles in _KINDS:
+        if titles.fullmatch(plain):
             return kind
     return "back" if is_note(bare) else None
 

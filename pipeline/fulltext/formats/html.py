@@ -19,7 +19,7 @@ from mechtag.pipeline.fulltext.xml import every, parse
 _HEADING = re.compile(r"h([1-6])$")
 # Elements with text that is not of the article.
 _SKIPPED = frozenset(
-    "script style noscript template nav footer aside form button select option svg math iframe object head title".split()
+    "script style noscript template nav footer aside form button select option svg math iframe object head".split()
 )
 _BLOCKS = frozenset(
     "p li dd dt blockquote div section article main td th caption figcaption pre br tr table ul ol dl".split()

@@ -58,20 +58,19 @@ def read(data: bytes, name: str) -> Draft:
     back = first(children(article, "back"))
     if back is not None:
         blocks += _back(back)
-    return Draft(blocks=blocks, title=" ".join(title.split()), licence=_licence(front), **_identifiers(front))
+    doi, pmid, pmcid = _identifiers(front)
+    return Draft(blocks=blocks, title=" ".join(title.split()), doi=doi, pmid=pmid, pmcid=pmcid, licence=_licence(front))
 
 
-def _identifiers(front: Any) -> dict[str, str | None]:
-    found = dict[str, str]()
+def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
+    """Return DOI, PubMed identifier and identifier in PubMed Central."""
     meta = first(children(front, "article-meta")) if front is not None else None
+    found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():
         found.setdefault(identifier.get("pub-id-type", ""), text_of(identifier).strip())
     pmc = found.get("pmc") or found.get("pmcid") or ""
-    return {
-        "doi": normalise_doi(found.get("doi")),
-        "pmid": normalise_pmid(found.get("pmid")),
-        "pmcid": f"PMC{pmc.upper().removeprefix('PMC')}" if pmc else None,
-    }
+    pmcid = f"PMC{pmc.upper().removeprefix('PMC')}" if pmc else None
+    return normalise_doi(found.get("doi")), normalise_pmid(found.get("pmid")), pmcid
 
 
 def _licence(front: Any) -> str | None:

@@ -12,7 +12,8 @@ import pypdfium2.raw as pdfium
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import Draft
-from mechtag.pipeline.fulltext.layout import Line, to_blocks
+from mechtag.pipeline.fulltext.layout import to_blocks
+from mechtag.pipeline.fulltext.lines import Line
 
 #: Largest number of pages that is read.
 MOST_PAGES = 3000

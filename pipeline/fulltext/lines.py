@@ -1,0 +1,142 @@
+"""Clean the printed lines of a document: running heads, parts of rows, ligatures, and words that line ends divide."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """A printed line, or a part of it: its text, the number of its page from 1, and its place in points.
+
+    ``left`` and ``right`` are the edges of the first and last characters, ``bottom`` is the lower edge, which grows
+    upwards, ``height`` is the height of the font, and ``fonts`` has the names of the fonts of a few letters, in order.
+    """
+
+    text: str
+    page: int
+    left: float
+    right: float
+    bottom: float
+    height: float
+    fonts: tuple[str, ...] = ("",)
+
+    @property
+    def font(self) -> str:
+        """The font of most of the line."""
+        return max(self.fonts, key=self.fonts.count)
+
+
+# pdfium writes one of these characters for the hyphen of a word that a line end divides, and joins its parts.
+_DIVIDED = re.compile(r"([^\W_]+(?:-[^\W_]+)*)\s*[\x02\ufffe\u00ad]\s*([^\W_]+)")
+_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+# Beginnings of compounds that keep their hyphen.
+_PREFIXES = frozenset(
+    "all co cross ex face half high inter long low mid multi near non off on one out part pre post pro quasi re self "
+    "semi short single so socio sub top two three user well whole wide".split()
+)
+# Some fonts name the ligature of T and h wrongly, so that 'The' is read as '*e', '+e' or '3e'.
+_LIGATURE = re.compile(r"(?<![^\s(“])([^\w\s(\[“\"'‘’.,-]|\d)(?=(?:e|is|ese|ey|us|ere|erefore|rough|ree|ose)\b)")
+_FEWEST_LIGATURES = 5
+# A number and its unit, between which the file has a space so narrow that pdfium drops it.
+_UNIT = re.compile(
+    r"(?<![\w.])(\d+(?:[.,]\d+)?)(?=(?:days?|weeks?|months?|years?|hours?|hrs?|mins?|minutes?|seconds?|sec|mg|kg|ml|mL|"
+    r"[μµ][lLgm]|mm|cm|nm|km|rpm|participants|patients)\b)"
+)
+_DIGITS = re.compile(r"\d+")
+# Number of lines at each edge of a page that may be running heads.
+_EDGE = 4
+_PAGE_NUMBERS = ("#", "# of #", "page #", "page # of #")
+
+
+def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """Return the lines of each page without running heads, page numbers and marks that are repeated on most pages."""
+    fewest = max(2, min(3, len(pages) // 2))
+    heads, marks = Counter[str](), Counter[tuple[str, int]]()
+    for lines in pages:
+        heads.update({_pattern(line) for line in _edges(lines)})
+        marks.update({(_pattern(line), round(line.bottom)) for line in lines})
+    repeated = {pattern for pattern, count in heads.items() if count >= fewest}
+    everywhere = {mark for mark, count in marks.items() if count > max(2, len(pages) / 2)}
+    kept = list[list[Line]]()
+    for lines in pages:
+        edges = {id(line) for line in _edges(lines) if _pattern(line) in repeated or _pattern(line) in _PAGE_NUMBERS}
+        body = (line for line in lines if id(line) not in edges)
+        kept.append([line for line in body if (_pattern(line), round(line.bottom)) not in everywhere])
+    return kept
+
+
+def _edges(lines: Sequence[Line]) -> list[Line]:
+    """Return the highest and the lowest lines of a page, and those that the file has first and last."""
+    by_height = sorted(lines, key=lambda line: line.bottom)
+    return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]
+
+
+def _pattern(line: Line) -> str:
+    return _DIGITS.sub("#", " ".join(line.text.casefold().split()))
+
+
+def joined_rows(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield printed rows: parts of a row, which a superscript separates, are joined."""
+    row: Line | None = None
+    for line in lines:
+        if row is not None and _same_row(row, line):
+            glued = line.text[:1] in ",.;:)]%" or line.left - row.right < 0.12 * row.height
+            text = row.text + ("" if glued else " ") + line.text
+            higher = row if row.height >= line.height else line
+            row = row._replace(
+                text=text, right=line.right, height=higher.height, fonts=row.fonts + line.fonts, bottom=higher.bottom
+            )
+            continue
+        if row is not None:
+            yield row
+        row = line
+    if row is not None:
+        yield row
+
+
+def _same_row(row: Line, line: Line) -> bool:
+    height = max(row.height, line.height, 1)
+    near = -0.3 * height <= line.left - row.right <= 2.5 * height
+    level = abs(row.bottom - line.bottom) < 0.5 * height
+    return near and level
+
+
+def with_ligatures(rows: list[Line]) -> list[Line]:
+    """Return rows in which the ligature of T and h, if the document's font names it wrongly, is written out."""
+    found = Counter(sign for row in rows for sign in _LIGATURE.findall(row.text))
+    signs = [sign for sign, count in found.items() if count >= _FEWEST_LIGATURES]
+    if not signs:
+        return rows
+    wrong = re.compile(rf"(?<![^\s(“])(?:{'|'.join(map(re.escape, signs))})(?=[a-z])")
+    return [row._replace(text=wrong.sub("Th", row.text)) for row in rows]
+
+
+def vocabulary(rows: Iterable[Line]) -> Counter[str]:
+    """Return how often the document has each word, with and without hyphens, except words divided by a line end."""
+    found = Counter[str]()
+    for row in rows:
+        text = _DIVIDED.sub(" ", row.text.casefold())
+        found.update(_WORD.findall(text.rstrip("-")))
+    return found
+
+
+def mend(text: str, words: Counter[str]) -> str:
+    """Join the words that a line end divides, with or without their hyphen, as the rest of the document writes them."""
+    text = _UNIT.sub(r"\1 ", text)
+    while (mended := _DIVIDED.sub(lambda match: _whole(match[1], match[2], words), text)) != text:
+        text = mended
+    return text
+
+
+def _whole(left: str, right: str, words: Counter[str]) -> str:
+    together, hyphened = left + right, f"{left}-{right}"
+    counts = words[together.casefold()], words[hyphened.casefold()]
+    if counts[0] != counts[1]:
+        return together if counts[0] > counts[1] else hyphened
+    last = left.rpartition("-")[2].casefold()
+    are_words = words[right.casefold()] > 0 and (last in _PREFIXES or (words[last] > 1 and len(last) > 3 < len(right)))
+    keeps = right[0].isupper() or right[0].isdigit() or left[-1].isdigit() or are_words
+    return hyphened if keeps or (left[-2:].isupper() and len(left) > 1) else together

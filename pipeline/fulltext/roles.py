@@ -1,0 +1,239 @@
+"""Tell headings, captions, tables and asides from the running text of a document, by how its rows are set."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Literal, NamedTuple
+
+from mechtag.pipeline.fulltext.lines import Line
+from mechtag.pipeline.fulltext.sections import kind_of, without_number
+
+#: Role of a row. An aside is set smaller or larger than the text: a note, an affiliation, an abstract in small print.
+Role = Literal["text", "heading", "caption", "table", "aside"]
+
+_SENTENCE_END = re.compile(r"[.?!:;…][\"'”’)\]\d,–-]*$")
+_CAPTION = re.compile(
+    r"(?:supplementary |extended data |appendix )?"
+    r"(fig(?:ure)?s?\.?|table|box|scheme|plate|chart|exhibit)\s*(?:[a-z]?\d+|[ivx]+)\b[.:|]?",
+    re.IGNORECASE,
+)
+# A heading, with or without a number, that ends in a full stop before the text of its section.
+_RUN_IN = re.compile(r"((?:\d{1,2}\.)+(?:\d{1,2})?\.?\s+)?([A-Z][^.:?!]{3,110})[.:]\s+(?=[A-Z])")
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|we|be|been|can|may|will)\b", re.IGNORECASE)
+_BOLD = re.compile(r"bold|black|heavy|demi|semib|[-.,]b(?:i|d)?$|medium", re.IGNORECASE)
+_LONG_WORD = re.compile(r"[^\W\d_]{4}")
+_MOST_WORDS = 14
+# Letters that differ less in height, as a proportion, are of the same size.
+_SAME_SIZE = 0.06
+# A heading without any other sign is at least so much higher than the text.
+_HIGHER = 1.08
+
+
+class Style(NamedTuple):
+    """How the running text of a document is set: height and font of its letters, and distance between its lines."""
+
+    height: float
+    font: str
+    leading: float
+
+    @classmethod
+    def of(cls, rows: Sequence[Line]) -> Style:
+        """Return the style of most of the rows, of which there is at least one."""
+        heights, fonts = Counter[float](), Counter[str]()
+        for row in rows:
+            heights[round(row.height, 1)] += len(row.text)
+        height = heights.most_common(1)[0][0]
+        steps = list[float]()
+        for above, below in pairwise(rows):
+            if abs(below.height - height) <= _SAME_SIZE * height:
+                fonts[below.font] += len(below.text)
+                if above.page == below.page and 0 < above.bottom - below.bottom < 3 * height:
+                    steps.append(above.bottom - below.bottom)
+        return cls(height, fonts.most_common(1)[0][0] if fonts else "", median(steps) if steps else 1.2 * height)
+
+    def is_text(self, row: Line) -> bool:
+        """Return whether the letters of a row are as high as those of the running text."""
+        return abs(row.height - self.height) <= _SAME_SIZE * self.height
+
+    def is_bold(self, font: str) -> bool:
+        """Return whether a font is bold, in a document whose text is not."""
+        return bool(_BOLD.search(font)) and not _BOLD.search(self.font)
+
+
+class _Place(NamedTuple):
+    """A row among its neighbours.
+
+    ``heading`` is the row before if that is a heading, and ``right`` is the right edge of the column.
+    """
+
+    row: Line
+    before: Line | None
+    after: Line | None
+    heading: Line | None
+    right: float
+
+
+def ends_sentence(text: str) -> bool:
+    """Return whether a text ends with a sentence, perhaps followed by quotes, brackets or numbers of references."""
+    return bool(_SENTENCE_END.search(text))
+
+
+def same_size(one: Line, other: Line) -> bool:
+    """Return whether two rows have letters of the same height."""
+    return abs(one.height - other.height) <= _SAME_SIZE * max(one.height, other.height)
+
+
+def same_look(above: Line, row: Line) -> bool:
+    """Return whether a row is set like the row above it, and close to it."""
+    is_close = above.page == row.page and 0 < above.bottom - row.bottom < 1.7 * row.height
+    return is_close and abs(above.height - row.height) < 0.3 and above.font == row.font
+
+
+def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]]:
+    """Yield each row with its role; a row that begins with a heading and goes on with text is cut in two."""
+    rights = _right_edges(rows)
+    caption: Line | None = None  # first row of the caption or table that goes on
+    is_table = in_references = False
+    heading: Line | None = None
+    for number, row in enumerate(rows):
+        before = rows[number - 1] if number else None
+        after = rows[number + 1] if number + 1 < len(rows) else None
+        place = _Place(row, before, after, heading, rights[number])
+        heading = None
+        found = _CAPTION.match(row.text)
+        if found and _begins(row, before, style) and not _is_mention(row, found, style):
+            caption, is_table = row, found[1].casefold().startswith("table")
+            yield "caption", row
+        elif caption is not None and before is not None and _goes_on(row, before, caption, style, is_table=is_table):
+            yield "table" if is_table else "caption", row
+        elif not in_references and _begins(row, before, style) and (parts := split_run_in(row, style)):
+            caption = None
+            yield "heading", parts[0]
+            yield "text", parts[1]
+        elif _is_heading(place, style, in_references=in_references):
+            caption, heading = None, row
+            kind = kind_of(row.text)
+            in_references = kind == "references" or (in_references and kind is None)
+            yield "heading", row
+        else:
+            caption = None
+            yield "text" if in_references or style.is_text(row) else "aside", row
+
+
+def _right_edges(rows: Sequence[Line]) -> list[float]:
+    """Return the right edge of the column of each row: the upper quartile of rows of its page that begin near it."""
+    by_page = defaultdict[int, list[Line]](list)
+    for row in rows:
+        by_page[row.page].append(row)
+    found = list[float]()
+    for row in rows:
+        reach = 3 * max(row.height, 1)
+        edges = sorted(other.right for other in by_page[row.page] if abs(other.left - row.left) < reach)
+        found.append(max(edges[len(edges) * 3 // 4], row.right))
+    return found
+
+
+def _begins(row: Line, before: Line | None, style: Style) -> bool:
+    """Return whether a row may begin something new: it follows a gap, another size, or the end of a sentence."""
+    if before is None or before.page != row.page:
+        return True
+    step = before.bottom - row.bottom
+    return not 0 < step < 1.25 * style.leading or not style.is_text(row) or ends_sentence(before.text)
+
+
+def _is_mention(row: Line, found: re.Match[str], style: Style) -> bool:
+    """Return whether a row that begins with 'Table 2' is a sentence of the text: 'Table 2 shows that'."""
+    rest = row.text[found.end() :].strip()
+    return style.is_text(row) and rest[:1].islower()
+
+
+def _goes_on(row: Line, before: Line, first: Line, style: Style, *, is_table: bool) -> bool:
+    """Return whether a row continues the caption or table that begins with the row ``first``."""
+    if is_table:
+        return row.page == first.page and not _is_prose(row, style)
+    step = before.bottom - row.bottom
+    is_close = row.page == before.page and -0.5 * row.height < step < 1.45 * max(style.leading, 1.2 * row.height)
+    return same_size(row, first) and is_close and abs(row.left - before.left) < 12 * row.height
+
+
+def _is_prose(row: Line, style: Style) -> bool:
+    """Return whether a row looks like a line of running text, not like a row of a table."""
+    letters = sum(char.isalpha() for char in row.text)
+    return style.is_text(row) and len(row.text.split()) >= 6 and letters > 0.7 * len(row.text.replace(" ", ""))
+
+
+def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
+    """Return whether a row is a heading, by what it says and by how it is set apart from the text around it."""
+    row, before, after = place.row, place.before, place.after
+    text, words = row.text, row.text.split()
+    kind, bare = kind_of(text), without_number(text)
+    letters = sum(char.isalpha() for char in text)
+    if len(words) > _MOST_WORDS or letters < 0.6 * len(text.replace(" ", "")) or not _LONG_WORD.search(text):
+        return False
+    if text[-1] in ",;-&" or (text[-1] == "." and kind is None) or not (bare[:1].isupper() or bare != text):
+        return False
+    if after is not None and _continues(row, after):
+        return False
+    is_first = before is None or before.page != row.page or before.bottom <= row.bottom
+    has_space = is_first or (before is not None and before.bottom - row.bottom > 1.2 * style.leading)
+    is_uniform = len(set(row.fonts)) == 1
+    is_bold = is_uniform and style.is_bold(row.font)
+    stands_out = row.height >= _HIGHER * style.height or is_bold
+    has_own_font = is_uniform and row.font != style.font
+    in_capitals = text.isupper() and letters > 3
+    is_numbered = bare != text and bare[:1].isupper()
+    is_short = row.right < place.right - 2 * row.height
+    if in_references:
+        return kind not in (None, "references") and len(words) < 6 and (stands_out or has_own_font or in_capitals)
+    if kind is not None:
+        if stands_out or has_own_font or in_capitals:
+            return True
+        if is_short and has_space and (is_numbered or len(words) < 5):
+            return True
+    if place.heading is not None and same_look(place.heading, row) and (stands_out or has_own_font):
+        return True
+    if row.height < (0.8 if is_bold and has_space else 0.92) * style.height:
+        return False
+    is_set_apart = (
+        is_first
+        or before is None
+        or ends_sentence(before.text)
+        or before.height != row.height
+        or before.fonts != row.fonts
+    )
+    if not is_set_apart:
+        return False
+    if stands_out or (in_capitals and len(words) > 1):
+        return True
+    text_differs = after is None or after.font != row.font
+    return is_short and ((has_own_font and text_differs) or (has_space and is_numbered and len(words) > 1))
+
+
+def _continues(row: Line, after: Line) -> bool:
+    """Return whether the next row goes on with the sentence of a row, so that the row is not a heading."""
+    adjoins = after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
+    is_alike = after.font == row.font and abs(after.height - row.height) < 0.3
+    return adjoins and is_alike and after.text[:1].islower() and not _BOLD.search(row.font)
+
+
+def split_run_in(row: Line, style: Style) -> tuple[Line, Line] | None:
+    """Cut a row that begins with a heading: '2.1. Search strategy. We searched' becomes a heading and text.
+
+    Returns
+    -------
+    tuple of Line or None
+        ``None`` if the row does not begin with a heading: without a number, a heading must be bold, or in another font
+        than the text that follows.
+    """
+    found = _RUN_IN.match(row.text)
+    if found is None or len(found[2].split()) > _MOST_WORDS or _VERB.search(found[2]):
+        return None
+    lead, rest = row.fonts[0], row.fonts[-1]
+    if not found[1] and not style.is_bold(lead) and (lead == style.font or rest != style.font):
+        return None
+    head = row._replace(text=row.text[: found.end()].rstrip(" ."), fonts=(lead,))
+    return head, row._replace(text=row.text[found.end() :].strip(), fonts=(rest,))
