@@ -1,0 +1,288 @@
+"""Find the record of a paper by what its full text says: DOI, PubMed id, PMC id and title on the first page."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rapidfuzz import fuzz
+
+from mechtag.core.records import Record, normalise_doi, normalise_pmid, normalise_title
+from mechtag.pipeline.fulltext.reading import ReadFile
+from mechtag.pipeline.fulltext.sections import kind_of
+
+# Similarity (0 to 100) of a title and the text in which it was found. Unrelated texts reach 50, because letters of a
+# title occur in any text in nearly the same order.
+_FOUND, _UNRELATED = 92.0, 50.0
+#: Likeness from which a title counts as found.
+TITLED = (_FOUND - _UNRELATED) / (100 - _UNRELATED)
+#: Likeness below which an identifier on the first page may be that of a cited paper.
+UNLIKE = 0.5
+# A shorter title occurs in other papers too.
+_SHORTEST_TITLE = 30
+_SEARCHED = 4_000
+# Characters among which the authors are, whose names decide between equal titles.
+_FRONT = 1_500
+_DOI_START = re.compile(r"10\.\d{4,9}/", re.I)
+_LONGEST_DOI = 200
+_MARKED_PMID = re.compile(r"\b(?:PMID|PubMed ?ID)\s*:?\s*(\d{4,9})\b", re.I)
+_PMCID = re.compile(r"\bPMC\d{4,9}\b")
+_LONGEST_HEADING = 40
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
+# Hyphens that are printed, and marks that pdfium writes for a hyphen at the end of a line.
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d\x02\ufffe"), "-")
+# Letters in front of the title, or behind it, of a paper about the paper with this title.
+_NOTICES = (
+    *("correctionto", "correction", "corrigendumto", "corrigendum", "erratumto", "erratum", "retractionof"),
+    *("retractionnote", "retractionnoteto", "retraction", "expressionofconcern", "commenton", "commentaryon"),
+    *("responseto", "replyto", "authorreply", "authorsreply", "commentson", "aresponseto"),
+)
+_PROTOCOL, _BEHIND = "protocol", 50
+
+
+class Match(NamedTuple):
+    """The record to which a file was found to belong, and how.
+
+    Attributes
+    ----------
+    record
+        The record; ``None`` if no record was found. If ``doubt`` is not empty, a person has to confirm it.
+    by
+        What the record was found by.
+    likeness
+        Likeness of the record's title and the beginning of the file: 1 if the title occurs there, 0 if the two are not
+        more alike than unrelated texts; ``None`` if there is no record, or it has no title.
+    doubt
+        Reason why the file was not attached, as a sentence; empty if it was.
+    candidates
+        The records that come into question, if there are several.
+    """
+
+    record: Record | None
+    by: str = ""
+    likeness: float | None = None
+    doubt: str = ""
+    candidates: tuple[Record, ...] = ()
+
+
+class Beginning:
+    """The beginning of a full text, prepared to be searched for titles and identifiers.
+
+    The list of references is left out, because it contains titles and identifiers of other papers.
+    """
+
+    def __init__(self, read: ReadFile) -> None:
+        self.text = "\n".join((read.title, _before_references(read.beginning))).translate(_HYPHENS)
+        self.letters = letters_of(self.text)[:_SEARCHED]
+        self.pmids = [read.pmid] if read.pmid else [found for found in _MARKED_PMID.findall(self.text)]
+        self.pmcids = [read.pmcid.upper()] if read.pmcid else _PMCID.findall(self.text)
+        # The DOI that a file states is in front of all others.
+        stated = [(0, (read.doi,))] if read.doi else []
+        self.dois = [*stated, *_dois(self.text)]
+
+    def letters_before(self, place: int) -> int:
+        """Return how many letters precede a place in the text."""
+        return len(letters_of(self.text[:place]))
+
+    def similarity(self, title: str, cutoff: float = 0) -> float:
+        """Return the similarity (0 to 100) of the letters of a title and the most similar part of the beginning."""
+        if title in self.letters:
+            return 100.0
+        # The beginning of an empty or very short text would be similar to a part of any title.
+        scorer = fuzz.partial_ratio if len(self.letters) > len(title) else fuzz.ratio
+        return scorer(title, self.letters, score_cutoff=cutoff)
+
+    def place(self, title: str) -> tuple[int, int] | None:
+        """Return where the letters of a title begin and end among all letters, or ``None`` if they are not found."""
+        if not title:
+            return None
+        if (start := self.letters.find(title)) >= 0:
+            return start, start + len(title)
+        found = fuzz.partial_ratio_alignment(title, self.letters, score_cutoff=_FOUND)
+        return (found.dest_start, found.dest_end) if found and len(self.letters) > len(title) else None
+
+
+class Identifier:
+    """Finds the records of full texts.
+
+    Parameters
+    ----------
+    records
+        Records without duplicates.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = {record.record_id: record for record in records}
+        self._letters = {record.record_id: letters_of(_MARKUP.sub("", record.title)) for record in records}
+        self._dois = {record.doi: record for record in records if record.doi}
+        self._pmids = {record.pmid: record for record in records if record.pmid}
+        self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
+
+    def likeness(self, record: Record, beginning: Beginning) -> float | None:
+        """Return how alike the title of a record and the beginning of a file are; see `Match`."""
+        title = self._letters[record.record_id]
+        return _scaled(beginning.similarity(title)) if title else None
+
+    def find(self, beginning: Beginning, name: str) -> Match:
+        """Find the record of a file by its beginning. The name of the file decides only between equal titles."""
+        return self.by_identifier(beginning) or self._by_title(beginning, name)
+
+    def by_identifier(self, beginning: Beginning) -> Match | None:
+        """Find the record whose DOI, PMC id or PubMed id is in the beginning, or return ``None``."""
+        dois = [(place, record) for place, forms in beginning.dois if (record := self._with_doi(forms))]
+        pmcids = [(0, self._pmcids[pmcid]) for pmcid in beginning.pmcids if pmcid in self._pmcids]
+        pmids = [(0, self._pmids[pmid]) for pmid in map(normalise_pmid, beginning.pmids) if pmid in self._pmids]
+        for by, found in (("DOI", dois), ("PMC id", pmcids), ("PubMed id", pmids)):
+            if found:
+                return self._checked(self._first(found, beginning), by, beginning)
+        return None
+
+    def _with_doi(self, forms: Sequence[str]) -> Record | None:
+        known = [form for form in forms if form in self._dois]
+        return self._dois[max(known, key=len)] if known else None
+
+    def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
+        """Return the first record, or the only one whose title is in the beginning too."""
+        records = list({record.record_id: record for _, record in found}.values())
+        titled = [record for record in records if beginning.place(self._letters[record.record_id])]
+        return titled[0] if len(titled) == 1 else records[0]
+
+    def _checked(self, record: Record, by: str, beginning: Beginning) -> Match:
+        likeness = self.likeness(record, beginning)
+        if likeness is not None and likeness < UNLIKE:
+            doubt = (
+                f"The beginning of the file contains the {by} of the record, but not its title, so the paper may only "
+                "cite the record."
+            )
+        else:
+            doubt = self._doubt(record, beginning)
+        return Match(record, by, likeness, doubt)
+
+    def _doubt(self, record: Record, beginning: Beginning) -> str:
+        """Return why a file whose beginning contains a record's title or DOI may be a different paper, or ``""``."""
+        title = self._letters[record.record_id]
+        place = beginning.place(title)
+        foreign = self._foreign_doi(record, beginning)
+        if foreign and not (place and place[0] < beginning.letters_before(foreign[0])):
+            return f"The file begins with a different DOI, {foreign[1]}, so the paper may only cite the record."
+        if place:
+            before, behind = beginning.letters[: place[0]], beginning.letters[place[1] : place[1] + _BEHIND]
+            notice = next((notice for notice in _NOTICES if before.endswith(notice)), "")
+            if notice or (_PROTOCOL in behind and _PROTOCOL not in title):
+                return (
+                    "The words next to the title suggest that the paper is about the record's paper, such as a "
+                    "correction, reply or protocol."
+                )
+        return ""
+
+    def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
+        """Return place and text of the first DOI if it is not the record's; ``None`` if the record has no DOI."""
+        if not record.doi or not beginning.dois:
+            return None
+        place, forms = beginning.dois[0]
+        # A longer DOI is that of a part of the paper; a shorter one is cut off at the end of a line.
+        own = any(form.startswith(record.doi) or record.doi.startswith(form) for form in forms)
+        return None if own else (place, forms[0])
+
+    def _by_title(self, beginning: Beginning, name: str) -> Match:
+        scores = {
+            record_id: score
+            for record_id, title in self._letters.items()
+            if len(title) >= _SHORTEST_TITLE and (score := beginning.similarity(title, _FOUND)) >= _FOUND
+        }
+        whole = [self._letters[record_id] for record_id, score in scores.items() if score == 100]
+        # The title of a paper with a subtitle contains the title without it.
+        found = [
+            self._records[record_id]
+            for record_id in scores
+            if not any(self._letters[record_id] != title and self._letters[record_id] in title for title in whole)
+        ]
+        by = "title"
+        if len(found) > 1:
+            front, stem = words_of(beginning.text[:_FRONT]), words_of(re.sub(r"[_.]", " ", name))
+            if described := _described(found, front, years=False):
+                found, by = [described], "title and author"
+            elif described := _described(found, stem, years=True):
+                found, by = [described], "title and file name"
+        if len(found) == 1:
+            return Match(found[0], by, _scaled(scores[found[0].record_id]), self._doubt(found[0], beginning))
+        if found:
+            return Match(
+                None,
+                by,
+                max(map(_scaled, scores.values())),
+                f"The titles of {len(found)} records are in the beginning of the file.",
+                tuple(found),
+            )
+        return Match(
+            None, doubt="The beginning of the file contains neither an identifier nor the title of any record."
+        )
+
+
+def letters_of(text: str) -> str:
+    """Return the letters of a text in lower case without accents; ligatures are separated."""
+    return "".join(filter(str.isalpha, unicodedata.normalize("NFKD", text).casefold()))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case without accents."""
+    return normalise_title(text).split()
+
+
+def pmcids_of(record: Record) -> list[str]:
+    """Return the PMC ids in the fields of a record, which have an own field in some formats only."""
+    return [found[0] for value in _strings(record.raw) if (found := _PMCID.fullmatch(value.strip()))]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def _scaled(similarity: float) -> float:
+    return round(max(0.0, (similarity - _UNRELATED) / (100 - _UNRELATED)), 2)
+
+
+def _before_references(text: str) -> str:
+    """Return a text up to the heading of its list of references."""
+    place = 0
+    for line in text.splitlines(keepends=True):
+        if len(line) <= _LONGEST_HEADING and kind_of(line.strip()) == "references":
+            return text[:place]
+        place += len(line)
+    return text
+
+
+def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the place of each DOI in a text and its possible forms, the most likely one first.
+
+    A DOI may be broken at the end of a line, and may be followed by other characters without a space.
+    """
+    for found in _DOI_START.finditer(text):
+        words = text[found.start() : found.start() + _LONGEST_DOI].split(maxsplit=2)[:2]
+        written = [words[0], "".join(words)]
+        if words[0].endswith("-"):
+            written.append("".join((words[0][:-1], *words[1:])))
+        forms = list(filter(None, map(normalise_doi, written)))
+        forms += [form[: end.start()] for form in forms for end in reversed(list(re.finditer(r"[^a-z0-9]", form)))]
+        # A prefix of a registrant is not a DOI.
+        yield found.start(), tuple(dict.fromkeys(form for form in forms if "/" in form))
+
+
+def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
+    """Return the one record whose first author and, if ``years`` is set, year are among words, but not the others'."""
+    ranked: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        family = words_of(record.authors[0].split(",")[0]) if record.authors else []
+        named = bool(family) and all(word in words for word in family)
+        ranked[named + (years and str(record.year) in words)].append(record)
+    best = max(ranked)
+    return ranked[best][0] if best and len(ranked[best]) == 1 else None
