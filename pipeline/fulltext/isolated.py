@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -88,8 +89,11 @@ class IsolatedReader:
             return Rejected(file=name, reason=str(error))
 
     def _read(self, process: subprocess.Popen[bytes], path: Path, name: str) -> ReadFile:
-        with readable(path):
-            size = path.stat().st_size
+        with readable(Path(name)):
+            found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise MechtagError(f"{name} is a folder, pipe, socket or device; save its content to a file")
+        size = found.st_size
         if size > LARGEST:
             raise MechtagError(
                 f"{name} has {size / 1e6:,.0f} MB, but a full text may have at most {LARGEST // 1_000_000} MB; save "

@@ -1,0 +1,86 @@
+"""Write the tables that say what became of each file of full text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv, write_jsonl
+from mechtag.core.records import Record
+from mechtag.core.tables import read_table
+from mechtag.pipeline.fulltext.attaching import Attached, Row
+
+_ATTACHED = (
+    *("file", "record_id", "title", "status", "by", "likeness"),
+    *("format", "pages", "characters", "used_instead", "warnings"),
+)
+_UNMATCHED = ("file", "record_id", "suggested", "suggested_title", "by", "likeness", "reason", "begins")
+
+
+class Paths(NamedTuple):
+    """Paths of the files that attaching writes."""
+
+    full_texts: Path
+    attached: Path
+    unmatched: Path
+    rejected: Path
+
+
+def output_paths(output: Path) -> Paths:
+    """Return the paths of all results for an output, which is a folder or the Parquet table of full texts."""
+    table = output if output.suffix.lower() == ".parquet" else output / "fulltexts.parquet"
+    return Paths(table, *(table.with_name(name) for name in ("attached.csv", "unmatched.csv", "rejected.jsonl")))
+
+
+def refuse_filled(path: Path) -> None:
+    """Raise an error if a person entered records in an earlier ``unmatched.csv``, which would be overwritten.
+
+    Raises
+    ------
+    MechtagError
+        If the column ``record_id`` of the table is filled in anywhere, or the table cannot be read.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    table = read_table(path, "a table of unmatched files", needed=())
+    if filled := sum(bool(row.cells.get("record_id")) for row in table.rows):
+        raise MechtagError(
+            f"overwriting {path} would delete the records that you entered in {filled} of its rows; rename the file, "
+            "for example to map.csv, and pass it with --map"
+        )
+
+
+def write_tables(paths: Paths, result: Attached) -> None:
+    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``."""
+    rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
+    write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)
+    write_csv(paths.unmatched, _UNMATCHED, map(_unmatched, (*result.uncertain, *_unknown(result))), bom=True)
+    write_jsonl(paths.rejected, result.rejected)
+
+
+def _unknown(result: Attached) -> Iterable[Row]:
+    return (row for row in result.unmatched if row not in result.uncertain)
+
+
+def _id(record: Record | None) -> str:
+    return record.record_id if record else ""
+
+
+def _attached(row: Row) -> list[Any]:
+    match = row.match
+    status = "duplicate" if row.used else "attached"
+    return [
+        *(row.file, _id(match.record), match.record.title if match.record else "", status, match.by, match.likeness),
+        *(row.format, row.pages or None, row.chars, row.used, " ".join(row.warnings)),
+    ]
+
+
+def _unmatched(row: Row) -> list[Any]:
+    match = row.match
+    suggested = (match.record,) if match.record else match.candidates
+    return [
+        *(row.file, "", "; ".join(map(_id, suggested)), "; ".join(record.title for record in suggested)),
+        *(match.by, match.likeness, match.doubt, row.begins),
+    ]

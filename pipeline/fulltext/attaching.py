@@ -1,0 +1,319 @@
+"""Attach files of full texts to records: find the record of each file, and choose one file for each record."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
+from mechtag.core.full_text import Format, FullText
+from mechtag.core.parquet import iterate_full_texts, write_full_texts
+from mechtag.core.printable import printable_name
+from mechtag.core.records import Record, Rejected
+from mechtag.core.tables import TableRow, read_table
+from mechtag.core.temporary import temporary_folder
+from mechtag.pipeline.annotations.record_finder import Finder, cited_in
+from mechtag.pipeline.fulltext.identity import TITLED, Beginning, Identifier, Match
+from mechtag.pipeline.fulltext.reading import ReadFile
+from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths
+from mechtag.pipeline.reading.ingest import distinct_names
+
+# Endings of the files in a folder that are read; other files are read only if they begin like a PDF.
+_ENDINGS = frozenset(
+    (".pdf", ".xml", ".nxml", ".tei", ".docx", ".doc", ".rtf", ".html", ".htm", ".xhtml", ".epub", ".txt")
+)
+# The best source of a text first.
+_FORMATS: tuple[Format, ...] = ("jats", "tei", "pdf", "epub", "html", "docx", "txt")
+_SHOWN = 150
+_FILE, _RECORD = "file", "record_id"
+
+
+class FileFound(NamedTuple):
+    """A file to read: its path, and the name by which tables and messages call it."""
+
+    path: Path
+    name: str
+
+
+class FilesFound(NamedTuple):
+    """The files to read, and the numbers of other files by their endings."""
+
+    files: tuple[FileFound, ...]
+    ignored: Mapping[str, int]
+
+
+def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesFound:
+    """Return the files among ``sources`` and in folders among them, including folders in folders.
+
+    Hidden files, the ``excluded`` files, and files in folders that are not full texts by their endings are left out.
+    Links to folders are not followed.
+
+    Raises
+    ------
+    MechtagError
+        If a source does not exist, or there are no files.
+    """
+    left_out = {path.resolve() for path in excluded}
+    found: dict[Path, Path] = {}
+    ignored = Counter[str]()
+    for source in sources:
+        if not os.path.lexists(source):
+            raise MechtagError(f"{source}: no such file or folder; check the path")
+        for path in _within(source) if source.is_dir() else [source]:
+            real = _resolved(path)
+            if real in left_out or real in found:
+                continue
+            if path == source or path.suffix.lower() in _ENDINGS or _is_pdf(path):
+                found[real] = path
+            else:
+                ignored[path.suffix.lower() or "without an ending"] += 1
+    if not found:
+        raise MechtagError(
+            f"{', '.join(map(str, sources))}: no full texts found; expected files in PDF, JATS or TEI XML, DOCX, HTML, "
+            "EPUB or plain text"
+        )
+    paths = list(found.values())
+    names = map(printable_name, distinct_names(paths))
+    return FilesFound(tuple(map(FileFound, paths, names)), dict(ignored.most_common()))
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return path.absolute()
+
+
+def _is_pdf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(5) == b"%PDF-"
+    except OSError:
+        return False
+
+
+def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound]) -> dict[str, Record]:
+    """Read a table in which a person assigned files to records, and return the record of each file by its name.
+
+    Rows without a record are skipped, as are rows on files that are not among ``files``.
+
+    Raises
+    ------
+    MechtagError
+        If the table has no columns ``file`` and ``record_id``, or a row names an unknown record, a name that several
+        files have, or a file that a different row assigns to a different record.
+    """
+    table = read_table(path, f"a table with the columns {_FILE} and {_RECORD}", needed=())
+    if missing := [name for name in (_FILE, _RECORD) if name not in table.names]:
+        raise MechtagError(f"{path}: the column {missing[0]!r} is missing; the table needs {_FILE!r} and {_RECORD!r}")
+    finder = Finder(records)
+    assigned: dict[str, Record] = {}
+    for row in table.rows:
+        if not (row.cells[_FILE] and row.cells[_RECORD]):
+            continue
+        for name in _files_named(row, files):
+            cited = TableRow(row.number, row.place, {_RECORD: row.cells[_RECORD]})
+            record = finder.find(cited_in(cited)).record
+            if not record:
+                raise MechtagError(
+                    f"{row.place}: there is no record {row.cells[_RECORD]!r}; enter a record_id of the records"
+                )
+            if assigned.setdefault(name, record) != record:
+                raise MechtagError(
+                    f"{row.place}: a different row assigns the file {name} to {assigned[name].record_id}; delete one "
+                    "of the rows"
+                )
+    return assigned
+
+
+def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
+    """Return the name of the file that a row names, or no name if there is no such file."""
+    value = row.cells[_FILE]
+    exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]
+    if exact:
+        return exact
+    named = [file.name for file in files if printable_name(file.path.name) == value]
+    if len(named) > 1:
+        raise MechtagError(
+            f"{row.place}: {len(named)} files are named {value} ({', '.join(named)}); enter one of these names"
+        )
+    return named
+
+
+class Row(NamedTuple):
+    """A file that was read, for the tables of results.
+
+    Attributes
+    ----------
+    match
+        The record of the file, or why it was not attached.
+    begins
+        First words of the file.
+    used
+        Name of the file that was attached to the record instead of this one, or ``""``.
+    """
+
+    file: str
+    match: Match
+    format: Format
+    pages: int
+    chars: int
+    warnings: tuple[str, ...]
+    begins: str
+    used: str = ""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The result of attaching files to records: every file is in one of the four lists.
+
+    Attributes
+    ----------
+    attached
+        Files that were attached, each to a different record.
+    duplicates
+        Further files of the records in ``attached``.
+    unmatched
+        Files without a record, and files whose record a person has to confirm.
+    rejected
+        Files that cannot be read.
+
+    Raises
+    ------
+    RuntimeError
+        If the numbers of files in the lists do not add up to ``files``.
+    """
+
+    files: int
+    attached: tuple[Row, ...]
+    duplicates: tuple[Row, ...]
+    unmatched: tuple[Row, ...]
+    rejected: tuple[Rejected, ...]
+
+    def __post_init__(self) -> None:
+        listed = len(self.attached) + len(self.duplicates) + len(self.unmatched) + len(self.rejected)
+        if listed != self.files:
+            raise RuntimeError(f"{self.files} files were read, but {listed} are listed")
+
+    @property
+    def uncertain(self) -> tuple[Row, ...]:
+        """Return the unmatched files for which there are records that a person can confirm."""
+        return tuple(row for row in self.unmatched if row.match.record or row.match.candidates)
+
+
+class Matcher:
+    """Finds the record of each file.
+
+    Parameters
+    ----------
+    records
+        Records without duplicates.
+    files
+        All files.
+    assigned
+        Records that a person assigned to files, by name of the file.
+    """
+
+    def __init__(self, records: Sequence[Record], files: Sequence[FileFound], assigned: Mapping[str, Record]) -> None:
+        self._records = {record.record_id: record for record in records}
+        self._assigned = assigned
+        self._recorded = RecordedPaths(records, [file.path for file in files])
+        self._identifier = Identifier(records)
+
+    def find(self, file: FileFound, read: ReadFile) -> Match:
+        """Find the record of a file by the person's table, the paths in the records, or the content of the file."""
+        beginning = Beginning(read)
+        if record := self._assigned.get(file.name):
+            return Match(record, "map", self._identifier.likeness(record, beginning))
+        if record_id := self._recorded.find(file.path):
+            record = self._records[record_id]
+            other = self._identifier.by_identifier(beginning)
+            contradicts = other and not other.doubt and other.record and other.record.record_id != record_id
+            doubt = (
+                f"The record names this file, but the file contains the {other.by} and the title of a different "
+                f"record, {other.record.record_id}."
+                if other and other.record and contradicts
+                else ""
+            )
+            return Match(record, "path", self._identifier.likeness(record, beginning), doubt)
+        return self._identifier.find(beginning, file.path.stem)
+
+
+def attach(
+    files: Sequence[FileFound],
+    matcher: Matcher,
+    read: Callable[[Path, str], ReadFile | Rejected],
+    output: Path,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Attached:
+    """Read files, write the full texts of the records to which they belong, and return what became of each file.
+
+    If several files belong to one record, a file in which the title was found is preferred, then JATS to TEI to PDF to
+    other formats, then the longer text. Only a few full texts are in memory at the same time.
+
+    Parameters
+    ----------
+    read
+        Function that reads a file, given its path and its name; see `isolated.IsolatedReader.read`.
+    output
+        Parquet table of full texts to write.
+    on_progress
+        Called with the number of files read since the last call.
+    """
+    rows: list[Row] = []
+    rejected: list[Rejected] = []
+
+    def matched() -> Iterator[FullText]:
+        for file in files:
+            found = read(file.path, file.name)
+            on_progress(1)
+            if isinstance(found, Rejected):
+                rejected.append(found)
+                continue
+            match, text = matcher.find(file, found), found.full_text
+            begins = " ".join(text.text[: 2 * _SHOWN].split())[:_SHOWN]
+            rows.append(Row(file.name, match, text.format, len(text.pages), len(text.text), text.warnings, begins))
+            if match.record and not match.doubt:
+                yield text.model_copy(update={"record_id": match.record.record_id})
+
+    with temporary_folder(output.parent) as folder:
+        write_full_texts(folder / "matched.parquet", matched())
+        sure = [row for row in rows if row.match.record and not row.match.doubt]
+        best = _best(sure)
+        texts = zip(sure, iterate_full_texts(folder / "matched.parquet"), strict=True)
+        write_full_texts(output, (text for row, text in texts if row is best[text.record_id]))
+    used = [(row, best[row.match.record.record_id]) for row in sure if row.match.record]
+    return Attached(
+        files=len(files),
+        attached=tuple(row for row, other in used if row is other),
+        duplicates=tuple(row._replace(used=other.file) for row, other in used if row is not other),
+        unmatched=tuple(row for row in rows if not row.match.record or row.match.doubt),
+        rejected=tuple(rejected),
+    )
+
+
+def _best(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return the best file of each record by record id."""
+
+    def rank(row: Row) -> tuple[bool, int, int]:
+        return (row.match.likeness or 0) >= TITLED, -_FORMATS.index(row.format), row.chars
+
+    best: dict[str, Row] = {}
+    for row in rows:
+        if row.match.record:
+            record_id = row.match.record.record_id
+            best[record_id] = max((best.get(record_id, row), row), key=rank)
+    return best
