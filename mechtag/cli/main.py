@@ -13,7 +13,7 @@ from mechtag.cli.annotations import codings, next_papers
 from mechtag.cli.encoders import encoder
 from mechtag.cli.options import Commands, printable_warnings, say
 from mechtag.cli.project import init, status
-from mechtag.cli.records import dedupe, ingest, prisma, sentences
+from mechtag.cli.records import attach, dedupe, ingest, prisma, sentences
 from mechtag.cli.retraining import retrain
 from mechtag.cli.review import review
 from mechtag.cli.screening import rank, simulate
@@ -22,7 +22,7 @@ from mechtag.cli.training import baselines, curve, train, variations
 
 # In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
-    *(init, status, review, tag, ingest, dedupe, sentences, export, rank, simulate, prisma),
+    *(init, status, review, tag, ingest, dedupe, attach, sentences, export, rank, simulate, prisma),
     *(next_papers, codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
 )
 

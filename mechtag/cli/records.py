@@ -1,4 +1,4 @@
-"""Commands that read search exports, remove duplicates, split sentences and draw the PRISMA diagram."""
+"""Commands that read search exports and full texts, remove duplicates, split sentences and draw the PRISMA diagram."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, Sources, open_project, progress, say, show
+from mechtag.cli.options import ProjectFolder, Sources, Terminal, open_project, progress, say, show
 from mechtag.core.words import counted
 
 
@@ -130,6 +130,40 @@ def sentences(
     found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
     say(f"{output}: {counted(len(found), 'sentence')} written")
+
+
+def attach(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SRC...", help="Files of full texts, or folders of such files.", show_default=False),
+    ],
+    records: Annotated[
+        Path, typer.Option("--records", help="Records without duplicates, as a parquet table or a search export.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder to write to, or the parquet table of full texts to write.")
+    ],
+    map_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            help="Table with the columns file and record_id, such as an unmatched.csv with your entries.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Read full texts (PDF, JATS or TEI XML, DOCX, HTML, EPUB, text), and attach each to its record.
+
+    A file belongs to the record that you assign to it with `--map`, whose fields name the file, or whose DOI, PMC id,
+    PubMed id or title is on the first page. Files that belong to no record with certainty are in unmatched.csv, and
+    files that cannot be read in rejected.jsonl, each with the reason.
+
+    Example: `mechtag attach pdfs/ --records unique.parquet -o fulltexts/`
+    """
+    from mechtag.workflows.attach import attach as attach_files
+
+    for message in attach_files(sources, records, output, map_file, reporter=Terminal()):
+        say(message)
 
 
 def prisma(

@@ -1,0 +1,83 @@
+"""Attach full texts to records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mechtag.core.outputs import check_outputs
+from mechtag.core.words import counted
+from mechtag.pipeline.fulltext.attached_tables import output_paths, refuse_filled, write_tables
+from mechtag.pipeline.fulltext.attaching import Attached, Matcher, find_files, read_map
+from mechtag.pipeline.fulltext.attaching import attach as attach_files
+from mechtag.pipeline.fulltext.isolated import IsolatedReader
+from mechtag.pipeline.reading.ingest import read_unique
+from mechtag.workflows.reporter import SILENT, Reporter
+
+_SHOWN = 5
+
+
+def attach(
+    sources: Sequence[Path],
+    source: Path,
+    output: Path,
+    map_file: Path | None = None,
+    *,
+    reporter: Reporter = SILENT,
+) -> list[str]:
+    """Read full texts, find the record of each, and write them to a table.
+
+    Parameters
+    ----------
+    sources
+        Files of full texts, and folders of such files.
+    source
+        Records without duplicates, as a parquet table or a search export.
+    output
+        Folder to write to, or the parquet table of full texts to write.
+    map_file
+        Table in which a person assigned files to records.
+
+    Returns
+    -------
+    list of str
+        Sentences with the numbers of files, and what to do about those that were not attached.
+    """
+    paths = output_paths(output)
+    given = [path for path in (source, map_file) if path]
+    check_outputs(paths, (*given, *(path for path in sources if not path.is_dir())))
+    refuse_filled(paths.unmatched)
+    records = read_unique(source, reporter.note)
+    found = find_files(sources, (*given, *paths))
+    if found.ignored:
+        kinds = ", ".join(f"{count} {ending}" for ending, count in found.ignored.items())
+        reporter.note(f"note: files in the folders that are not full texts were not read: {kinds}")
+    assigned = read_map(map_file, records, found.files) if map_file else {}
+    matcher = Matcher(records, found.files, assigned)
+    with IsolatedReader() as reader, reporter.progress("reading full texts", len(found.files)) as advance:
+        result = attach_files(found.files, matcher, reader.read, paths.full_texts, advance)
+    write_tables(paths, result)
+    return list(_describe(result, len(records), *paths))
+
+
+def _describe(
+    result: Attached, records: int, full_texts: Path, attached: Path, unmatched: Path, rejected: Path
+) -> list[str]:
+    said = [
+        f"{full_texts}: {len(result.attached)} of {counted(records, 'record')} have a full text",
+        f"{counted(result.files, 'file')} read: {len(result.attached)} attached, {len(result.duplicates)} duplicates "
+        f"of an attached file, {len(result.unmatched)} unmatched, {len(result.rejected)} rejected",
+    ]
+    if warned := sum(bool(row.warnings) for row in result.attached):
+        said.append(f"{attached}: {counted(warned, 'full text')} may not have been read well; see the column warnings")
+    if result.unmatched:
+        uncertain = f", {len(result.uncertain)} of them with a suggestion" if result.uncertain else ""
+        said.append(
+            f"{unmatched}: {counted(len(result.unmatched), 'file')} unmatched{uncertain}; enter the record_id of each "
+            "file that belongs to a record, save the table as map.csv, and run the command again with --map map.csv"
+        )
+    if result.rejected:
+        said += [f"rejected: {one.reason}" for one in result.rejected[:_SHOWN]]
+        if len(result.rejected) > _SHOWN:
+            said.append(f"and {len(result.rejected) - _SHOWN} more, which are listed in {rejected}")
+    return said

@@ -1,0 +1,182 @@
+"""The command 'attach', with PDFs that a reviewer could have downloaded."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mechtag.core.parquet import iterate_full_texts, write_records
+from mechtag.core.records import Record, make_record_id
+from tests.support.command import call
+from tests.support.pdfs import BODY, write_paper
+
+SETTINGS = ("primary care", "district nursing", "stroke rehabilitation", "mental health", "palliative care")
+THEMES = (
+    "How leaders build trust across the teams of",
+    "Shared decisions about budgets in networks for",
+    "What managers do when partners disagree in",
+    "Holding the middle between two organisations of",
+)
+TITLES = [f"{theme} {setting}" for theme in THEMES for setting in SETTINGS]
+TWICE = 4  # the number of the record that has the title of the record before it
+
+
+def record(number: int, title: str) -> Record:
+    # Every third record has no DOI.
+    doi = f"10.5555/lead.{number}" if number % 3 or number == TWICE else None
+    authors = (f"Family{number}, Ann",)
+    record_id = make_record_id(doi=doi, pmid=None, title=title, year=2000 + number, authors=authors)
+    return Record(record_id=record_id, title=title, authors=authors, year=2000 + number, doi=doi)
+
+
+RECORDS = [record(number, TITLES[number - (number == TWICE)]) for number in range(20)]
+
+
+def paper(folder: Path, name: str, one: Record) -> Path:
+    family = one.authors[0].split(",")[0]
+    return write_paper(
+        folder / name,
+        one.title,
+        f"Ann {family}, University of Somewhere",
+        f"Received 1 May {one.year}",
+        *([f"https://doi.org/{one.doi}"] if one.doi else []),
+        # A different paper of the review is cited.
+        references=[f"Ann X. {RECORDS[1].title}. 2001. doi:{RECORDS[1].doi}"],
+    )
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    write_records(tmp_path / "records.parquet", RECORDS)
+    return tmp_path / "records.parquet"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run(*words: object) -> str:
+    status, _, message = call("attach", *words)
+    assert status == 0, message
+    return message
+
+
+def test_renamed_files_are_attached_to_their_records(tmp_path: Path, records: Path) -> None:
+    names = [f"download ({number}).pdf" for number in range(20)]
+    random.Random(7).shuffle(names)
+    for name, one in zip(names, RECORDS, strict=True):
+        paper(tmp_path / "pdfs", name, one)
+    write_paper(tmp_path / "pdfs/foreign.pdf", "Sediment transport in alpine rivers after floods", "10.5555/other")
+    message = run(tmp_path / "pdfs", "--records", records, "-o", tmp_path / "out")
+    rows = {row["file"]: row for row in table(tmp_path / "out/attached.csv")}
+    [foreign] = table(tmp_path / "out/unmatched.csv")
+    assert {row["record_id"]: row["file"] for row in rows.values()} == {
+        one.record_id: name for name, one in zip(names, RECORDS, strict=True)
+    }
+    assert Counter(row["by"] for row in rows.values()) == {"DOI": 13, "title": 6, "title and author": 1}
+    assert {row["likeness"] for row in rows.values()} == {"1.0"}
+    assert foreign["file"] == "foreign.pdf"
+    assert foreign["suggested"] == ""
+    assert foreign["reason"].startswith("The beginning of the file contains neither an identifier nor the title")
+    assert "21 files read: 20 attached, 0 duplicates of an attached file, 1 unmatched, 0 rejected" in message
+    texts = {text.record_id: text for text in iterate_full_texts(tmp_path / "out/fulltexts.parquet")}
+    assert texts.keys() == {one.record_id for one in RECORDS}
+    for one in RECORDS:
+        text = texts[one.record_id]
+        assert one.title in " ".join(text.text.split())
+        assert BODY.strip() in " ".join(text.text.split())
+        assert {"methods", "results", "references"} <= {section.kind for section in text.sections}
+
+
+def test_a_person_decides_on_uncertain_files(tmp_path: Path) -> None:
+    one, two = (Record(record_id=f"text:{year}", title=TITLES[0], authors=("Lee, A",), year=year) for year in (1, 2))
+    write_records(tmp_path / "records.parquet", [one, two])
+    write_paper(tmp_path / "pdfs/a.pdf", TITLES[0], "A. Lee")
+    out = ("--records", tmp_path / "records.parquet", "-o", tmp_path / "out")
+    message = run(tmp_path / "pdfs", *out)
+    assert "0 of 2 records have a full text" in message
+    assert "1 file unmatched, 1 of them with a suggestion; enter the record_id of each file" in message
+    [row] = table(tmp_path / "out/unmatched.csv")
+    assert (row["suggested"], row["by"], row["likeness"]) == ("text:1; text:2", "title", "1.0")
+    assert row["reason"] == "The titles of 2 records are in the beginning of the file."
+    filled = (tmp_path / "out/unmatched.csv").read_text(encoding="utf-8").replace("a.pdf,", "a.pdf,text:2", 1)
+    (tmp_path / "out/unmatched.csv").write_text(filled, encoding="utf-8")
+    status, _, message = call("attach", tmp_path / "pdfs", *out)
+    assert status == 1
+    assert "would delete the records that you entered in 1 of its rows; rename the file" in message
+    (tmp_path / "out/unmatched.csv").rename(tmp_path / "map.csv")
+    message = run(tmp_path / "pdfs", *out, "--map", tmp_path / "map.csv")
+    assert "1 file read: 1 attached, 0 duplicates of an attached file, 0 unmatched, 0 rejected" in message
+    [row] = table(tmp_path / "out/attached.csv")
+    assert (row["file"], row["record_id"], row["status"], row["by"]) == ("a.pdf", "text:2", "attached", "map")
+
+
+def test_hostile_files_are_listed_and_harm_nothing(tmp_path: Path, records: Path) -> None:
+    folder = tmp_path / "pdfs"
+    paper(folder / "folder.pdf", "=cmd|' \n.pdf", RECORDS[1])
+    paper(folder, "copy.pdf", RECORDS[1])
+    (folder / "empty.pdf").touch()
+    (folder / "damaged.pdf").write_bytes((folder / "copy.pdf").read_bytes()[:900])
+    (folder / "loop.pdf").symlink_to("loop.pdf")
+    (folder / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "link.pdf").symlink_to("copy.pdf")
+    (folder / "page.htm").write_bytes(b"<html><title>Log in</title>")
+    os.mkfifo(folder / "pipe.pdf")
+    (folder / ".hidden.pdf").write_bytes(b"x")
+    (folder / "notes.md").write_bytes(b"x")
+    message = run(folder, "--records", records, "-o", tmp_path / "out" / "texts.parquet")
+    assert "note: files in the folders that are not full texts were not read: 1 .md" in message
+    assert "7 files read: 1 attached, 1 duplicates of an attached file, 0 unmatched, 5 rejected" in message
+    first, second = table(tmp_path / "out/attached.csv")
+    assert {first["file"], second["file"]} == {"'=cmd|' \\n.pdf", "copy.pdf"}
+    assert (first["status"], first["used_instead"]) == ("attached", "")
+    assert (second["status"], second["used_instead"]) == ("duplicate", first["file"].removeprefix("'"))
+    lines = (tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    reasons = {row["file"]: row["reason"] for row in map(json.loads, lines)}
+    assert reasons.keys() == {"empty.pdf", "damaged.pdf", "loop.pdf", "page.htm", "pipe.pdf"}
+    assert reasons["empty.pdf"].startswith("empty.pdf is empty")
+    assert reasons["loop.pdf"].startswith("loop.pdf: the file cannot be read: Too many levels of symbolic links")
+    assert reasons["pipe.pdf"].startswith("pipe.pdf is a folder, pipe, socket or device")
+    [text] = iterate_full_texts(tmp_path / "out/texts.parquet")
+    assert text.record_id == RECORDS[1].record_id
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.pdf"], "gone.pdf: no such file or folder; check the path"),
+        (["empty"], "empty: no full texts found; expected files in PDF"),
+        (["empty", "--map", "no_columns.csv"], "no full texts found"),
+        (["a.pdf", "--map", "no_columns.csv"], "the column 'record_id' is missing"),
+        (["a.pdf", "--map", "unknown.csv"], "unknown.csv: line 2: there is no record 'doi:10.1/gone'"),
+        (["both", "--map", "name.csv"], "2 files are named a.pdf"),
+        (["a.pdf", "--map", "two.csv"], "two.csv: line 3: a different row assigns the file a.pdf"),
+    ],
+)
+def test_faults_of_the_call_are_explained(
+    tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    paper(tmp_path, "a.pdf", RECORDS[1])
+    for name in ("both/x/a.pdf", "both/y/a.pdf"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_bytes(Path("a.pdf").read_bytes())
+    for name, lines in {
+        "no_columns": ["file", "a.pdf"],
+        "unknown": ["file,record_id", "a.pdf,doi:10.1/gone"],
+        "name": ["file,record_id", f"a.pdf,{RECORDS[1].record_id}"],
+        "two": ["file,record_id", f"a.pdf,{RECORDS[1].record_id}", f"a.pdf,{RECORDS[2].record_id}"],
+    }.items():
+        Path(f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+    status, _, found = call("attach", *words, "--records", records, "-o", "out")
+    assert status == 1
+    assert message in found
+    assert not Path("out").exists()
