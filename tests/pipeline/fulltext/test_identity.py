@@ -1,0 +1,176 @@
+"""A file is attached by its identifiers or its title, unless its first page shows that it may be a different paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mechtag.core.full_text import FullText, Quality
+from mechtag.core.records import Record
+from mechtag.pipeline.fulltext.identity import Beginning, Identifier, Match, pmcids_of
+from mechtag.pipeline.fulltext.reading import ReadFile
+
+QUALITY = Quality(pages=1, chars=1, scanned_pages=0, ocr_pages=0, references_cut=False, headings=0, letters_share=1.0)
+TEXT = FullText(
+    record_id="", text="x", sections=(), pages=(), source_file="", format="pdf", sha256="", reader="", quality=QUALITY
+)
+TITLE = "How leaders build trust across the teams of primary care"
+OTHER = "What managers do when partners disagree about budgets"
+FILLER = (
+    "We interviewed forty managers of networks in three regions and analysed what they said about money, time and "
+    "the people with whom they worked. Most of them had changed employers at least once. "
+) * 12
+
+
+def record(name: str, title: str = TITLE, **fields: Any) -> Record:
+    return Record(record_id=name, title=title, **fields)
+
+
+TRUST = record("trust", doi="10.5555/lead-2020.17", pmid="31234567", raw=(("C2", "PMC7654321"),))
+BUDGETS = record("budgets", OTHER, doi="10.5555/lead.2")
+
+
+def find(page: str, *records: Record, name: str = "download", **stated: str) -> Match:
+    found = Identifier(records or (TRUST, BUDGETS))
+    return found.find(Beginning(ReadFile(full_text=TEXT, beginning=page, **stated)), name)
+
+
+def sure(match: Match) -> tuple[str, str]:
+    assert match.record
+    assert not match.doubt
+    return match.record.record_id, match.by
+
+
+@pytest.mark.parametrize(
+    "doi",
+    [
+        "https://doi.org/10.5555/lead-2020.17",
+        "doi:10.5555/LEAD-2020.17.",
+        "10.5555/lead-\n2020.17 Research article",
+        "10.5555/\nlead-2020.17",
+        "10.5555/lead\x022020.17",
+        "10.5555/lead\u20102020.17",
+        "10.5555/lead-20-\n20.17",
+        "10.5555/lead-2020.17:research",
+        "10.5555/lead-2020.17/full",
+        "[10.5555/lead-2020.17]",
+    ],
+)
+def test_a_doi_is_found_however_it_is_printed(doi: str) -> None:
+    assert sure(find(f"{doi}\n{TITLE}\n{FILLER}")) == ("trust", "DOI")
+
+
+def test_a_doi_that_only_begins_like_that_of_a_record_is_not_its() -> None:
+    assert find(f"10.5555/lead-2020.178\n{FILLER}").record is None
+    assert find(f"10.5555/\n{FILLER}").record is None
+
+
+def test_other_identifiers_are_found() -> None:
+    assert sure(find(f"PMID: 31234567\n{TITLE}\n{FILLER}")) == ("trust", "PubMed id")
+    assert sure(find(f"PMC7654321\n{TITLE}\n{FILLER}")) == ("trust", "PMC id")
+    assert sure(find(FILLER, title=TITLE, pmid="31234567")) == ("trust", "PubMed id")
+    assert sure(find(FILLER, title=TITLE, pmcid="PMC7654321")) == ("trust", "PMC id")
+    assert sure(find(FILLER, title=TITLE, doi="10.5555/lead-2020.17")) == ("trust", "DOI")
+    # A number without a mark is not a PubMed id.
+    assert find(f"31234567\n{FILLER}").record is None
+
+
+def test_pmc_ids_are_found_in_nested_fields() -> None:
+    nested = {"ArticleIdList": [{"ArticleId": [{"@IdType": "pmc", "#": "PMC1234567"}]}]}
+    assert pmcids_of(record("x", raw=(("PubmedData", nested), ("AB", "See PMC7777777 for more.")))) == ["PMC1234567"]
+
+
+def test_the_doi_of_a_cited_paper_needs_a_person() -> None:
+    match = find(f"Sediment transport\nCorrespondence on doi:10.5555/lead-2020.17\n{FILLER}")
+    assert (match.record, match.by) == (TRUST, "DOI")
+    assert match.likeness is not None
+    assert match.likeness < 0.5
+    assert match.doubt.endswith("but not its title, so the paper may only cite the record.")
+
+
+def test_the_first_doi_of_a_record_wins_unless_a_title_decides() -> None:
+    dois = "10.5555/lead.2 10.5555/lead-2020.17"
+    assert sure(find(f"{TITLE}\n{FILLER} {dois}")) == ("trust", "DOI")
+    assert sure(find(f"{dois}\n{OTHER}\n{TITLE}\n{FILLER}")) == ("budgets", "DOI")
+
+
+def test_a_different_doi_in_front_of_title_and_doi_needs_a_person() -> None:
+    cited = f"10.9999/own\nSediment transport\nSee {TITLE}, 10.5555/lead-2020.17\n{FILLER}"
+    assert find(cited).doubt == (
+        "The file begins with a different DOI, 10.9999/own, so the paper may only cite the record."
+    )
+    assert find(f"10.9999/own\nSediment transport\nSee {TITLE}\n{FILLER}").doubt
+    assert find(FILLER, title=TITLE, doi="10.9999/own").doubt
+    # The DOI of a data set behind the title, a supplement of the paper, and a record without a DOI.
+    assert sure(find(f"{TITLE}\nData: 10.9999/data\n{FILLER}")) == ("trust", "title")
+    assert sure(find(f"10.5555/lead-2020.17.s001\n{TITLE}\n{FILLER}")) == ("trust", "DOI")
+    assert sure(find(f"10.9999/own\n{TITLE}\n{FILLER}", record("bare"))) == ("bare", "title")
+
+
+def test_identifiers_and_titles_in_the_list_of_references_are_ignored() -> None:
+    references = f"Sediment transport\n{FILLER[:300]}\nReferences\n1. Lee A. {TITLE}. 10.5555/lead-2020.17"
+    assert find(references).record is None
+    assert find(references.replace("References\n", "")).record
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        TITLE.upper(),
+        TITLE.replace("build", "bu\ufb01ld").replace("\ufb01", "i"),
+        TITLE.replace("trust", "trust1,2").replace("teams", "te-\nams"),
+        TITLE.replace("a", "\u00e1"),
+        TITLE.replace("build", "buld"),
+    ],
+)
+def test_a_title_is_found_however_it_is_set(title: str) -> None:
+    match = find(f"Journal of Care 12 (3)\n{title}\nA. Lee\n{FILLER}")
+    assert sure(match) == ("trust", "title")
+    assert match.likeness is not None
+    assert match.likeness >= 0.84
+
+
+def test_short_titles_and_short_texts_prove_nothing() -> None:
+    short = record("short", "On trust in primary care")
+    assert find(f"{short.title}\n{FILLER}", short).record is None
+    assert find("trust", TRUST).record is None
+    assert find("10.5555/lead-2020.17", TRUST).doubt
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"Correction to: {TITLE}\n",
+        f"Erratum\n{TITLE}\n",
+        f"Comment on '{TITLE}'\n",
+        f"10.5555/lead-2020.17\nRetraction Note: {TITLE}\n",
+        f"{TITLE}: a study protocol\n",
+        f"{TITLE}: protocol for a systematic review\n",
+    ],
+)
+def test_a_paper_about_the_paper_needs_a_person(page: str) -> None:
+    match = find(page + FILLER)
+    assert match.record == TRUST
+    assert match.doubt.startswith("The words next to the title suggest that the paper is about the record's paper")
+
+
+def test_a_protocol_is_found_for_its_own_record() -> None:
+    protocol = record("protocol", f"{TITLE}: a study protocol")
+    assert sure(find(f"{protocol.title}\n{FILLER}", protocol)) == ("protocol", "title")
+    # The longer of two titles that are both in the file.
+    assert sure(find(f"{protocol.title}\n{FILLER}", TRUST, protocol)) == ("protocol", "title")
+
+
+def test_equal_titles_are_told_apart_by_author_then_file_name() -> None:
+    lee = record("lee", authors=("Lee, Ann",), year=2019)
+    ito = record("ito", authors=("Ito, Ben",), year=2021)
+    page = f"{TITLE}\n{FILLER}"
+    assert sure(find(f"{TITLE}\nBen Ito\n{FILLER}", lee, ito)) == ("ito", "title and author")
+    assert sure(find(page, lee, ito, name="lee_trust")) == ("lee", "title and file name")
+    assert sure(find(page, lee, ito, name="Trust.2021")) == ("ito", "title and file name")
+    match = find(page, lee, ito, name="ito 2019")
+    assert (match.record, match.candidates) == (None, (lee, ito))
+    assert match.doubt == "The titles of 2 records are in the beginning of the file."
+    # The name of a file is not enough without the title.
+    assert find(FILLER, lee, ito, name="lee 2019").record is None
