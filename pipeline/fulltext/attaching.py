@@ -60,7 +60,7 @@ def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesF
     """
     left_out = {path.resolve() for path in excluded}
     found: dict[Path, Path] = {}
-    ignored = Counter[str]()
+    ignored: dict[Path, str] = {}
     for source in sources:
         if not os.path.lexists(source):
             raise MechtagError(f"{source}: no such file or folder; check the path")
@@ -71,7 +71,7 @@ def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesF
             if path == source or path.suffix.lower() in _ENDINGS or _is_pdf(path):
                 found[real] = path
             else:
-                ignored[path.suffix.lower() or "without an ending"] += 1
+                ignored[real] = path.suffix.lower() or "without an ending"
     if not found:
         raise MechtagError(
             f"{', '.join(map(str, sources))}: no full texts found; expected files in PDF, JATS or TEI XML, DOCX, HTML, "
@@ -79,7 +79,8 @@ def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesF
         )
     paths = list(found.values())
     names = map(printable_name, distinct_names(paths))
-    return FilesFound(tuple(map(FileFound, paths, names)), dict(ignored.most_common()))
+    kinds = Counter(ending for real, ending in ignored.items() if real not in found)
+    return FilesFound(tuple(map(FileFound, paths, names)), dict(kinds.most_common()))
 
 
 def _within(folder: Path) -> Iterator[Path]:
