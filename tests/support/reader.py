@@ -14,6 +14,7 @@ import yaml
 
 from mechtag.core.parquet import write_records
 from mechtag.pipeline.reading.ingest import ingest
+from tests.support.pdfs import write_paper
 
 LABELS = ("trust", "funding")
 CODEBOOK = {
@@ -152,6 +153,9 @@ def reader_files(folder: Path) -> None:
     records = ingest([folder / "my_export.ris"]).records
     write_records(folder / "unique.parquet", records)
     write_records(folder / "records.parquet", records)
+    for number, one in enumerate(records[:3]):
+        write_paper(folder / f"pdfs/{number}.pdf", one.title)
+    table(folder / "map.csv", ["file", "record_id"], [("0.pdf", records[0].record_id)])
     by_title = {one.title: one for one in papers(24, 1)}
     gold = [
         (one.record_id, *(int(name in (by_title[one.title].labels or ())) for name in LABELS)) for one in records[:12]
