@@ -1,6 +1,6 @@
 """Compare readers of PDFs by how many sentences of the publisher's XML they keep whole.
 
-``python -m benchmarks.fulltext FOLDER`` reads pairs of files ``NAME.pdf`` and ``NAME.xml`` (JATS) of the same paper.
+``python -m benchmarks.fulltext FOLDER...`` reads pairs of files ``NAME.pdf`` and ``NAME.xml`` (JATS) of the same paper.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mechtag.pipeline.fulltext.formats import jats, pdf
 from mechtag.pipeline.fulltext.sections import without_number
 from mechtag.pipeline.fulltext.xml import every, local, parse, text_of
 
-COMMAND = "python -m benchmarks.fulltext FOLDER"
+COMMAND = "python -m benchmarks.fulltext --publish FOLDER..."
 # What interrupts the sentences of a paragraph: it is compared with neither side.
 _NOT_TEXT = frozenset(
     "table-wrap fig disp-formula inline-formula supplementary-material fn boxed-text table-wrap-group fig-group "
@@ -195,27 +195,39 @@ def rows_of(dataset: str, system: str, total: Score) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Read all pairs of a folder with all readers, and print or publish the figures."""
+    """Read all pairs of each folder with all readers, and print or publish the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--name", default="articles", help="name of the corpus in the table")
-    parser.add_argument("--publish", metavar="UNSEEN", help="publish, with this text on papers that were not seen")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of pairs; the name of a folder names its corpus")
+    parser.add_argument("--publish", action="store_true", help="write the figures to docs/benchmarks")
     arguments = parser.parse_args()
-    papers = papers_in(arguments.folder)
-    if not papers:
-        sys.exit(f"{arguments.folder} has no pair of a PDF and an XML with the same name")
-    rows, sentences = list[dict[str, Any]](), 0
-    for system, suffix, read in readers():
-        total = score(papers, suffix, read)
-        sentences = total.sentences
-        rows += rows_of(arguments.name, system, total)
-        for row in rows[-5:]:
-            print(row["system"], row["metric"], round(row["value"], 4))  # noqa: T201
-        for fault in total.failed:
-            print("  failed:", fault)  # noqa: T201
+    rows, sentences, pairs = list[dict[str, Any]](), 0, 0
+    for folder in arguments.folders:
+        papers = papers_in(folder)
+        if not papers:
+            sys.exit(f"{folder} has no pair of a PDF and an XML with the same name")
+        pairs += len(papers)
+        for system, suffix, read in readers():
+            total = score(papers, suffix, read)
+            found = rows_of(folder.name, system, total)
+            rows += found
+            print(system, *(f"{row['metric']} {row['value']:.3f}" for row in found), sep=", ")  # noqa: T201
+            for fault in total.failed:
+                print("  failed:", fault)  # noqa: T201
+        sentences += total.sentences
     if arguments.publish:
-        text = _TEXT.format(pairs=len(papers), sentences=sentences, unseen=arguments.publish)
-        publish("fulltext", COMMAND, rows, text, versions=("pypdfium2", "lxml"))
+        text = _TEXT.format(pairs=pairs, sentences=sentences)
+        publish(
+            "fulltext",
+            COMMAND,
+            rows,
+            text,
+            versions=("pypdfium2", "pypdf", "lxml", f"pdftotext {_pdftotext_version()}"),
+        )
+
+
+def _pdftotext_version() -> str:
+    done = subprocess.run(["pdftotext", "-v"], capture_output=True, check=True)
+    return done.stderr.decode().split()[2]
 
 
 if __name__ == "__main__":

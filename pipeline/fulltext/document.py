@@ -15,6 +15,7 @@ from mechtag.pipeline.fulltext.sections import kind_of
 # Control and format characters other than the line ends, which `assemble` writes; soft hyphens are among them.
 _REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\uffff]")
 _SPACE = re.compile(r"\s+")
+_ACCENTS = "".join(map(chr, range(0x0300, 0x0370)))
 # Letters of formulae in a font of their own, and ligatures: they stand for plain letters.
 _STYLED = re.compile("[\U0001d400-\U0001d7ff\ufb00-\ufb06]+")
 
@@ -89,7 +90,7 @@ class Assembled(NamedTuple):
 def clean(text: str) -> str:
     """Return a text of a block as it is stored: composed characters, single spaces, no control characters."""
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _SPACE.sub(" ", text))
-    return _SPACE.sub(" ", _REMOVED.sub("", unicodedata.normalize("NFC", text))).strip()
+    return unicodedata.normalize("NFC", _SPACE.sub(" ", _REMOVED.sub("", text)).strip())
 
 
 def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assembled:
@@ -129,7 +130,7 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
         parts.append(text)
         length += len(text)
     whole = "".join(parts)
-    ends = [section.start for section in sections[1:]] + [length]
+    ends = [*(section.start for section in sections), length][1:]
     tiled = (section.model_copy(update={"end": end}) for section, end in zip(sections, ends, strict=True))
     return Assembled(whole, tuple(tiled), _pages(starts, page_labels, length))
 
@@ -142,9 +143,11 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
     pieces, offsets, length = list[str](), list[tuple[int, int]](), 0
     for (start, page), (end, _) in pairwise(bounds):
         raw = block.text[start:end]
-        text = clean(raw)
+        # No page begins with an accent for the last letter of the page before it.
+        text = clean(raw).lstrip(_ACCENTS) if length else clean(raw)
         if length and text and (raw[:1].isspace() or block.text[start - 1].isspace()):
-            text = f" {text}"
+            pieces.append(" ")
+            length += 1
         offsets.append((length, page))
         pieces.append(text)
         length += len(text)

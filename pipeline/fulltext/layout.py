@@ -46,7 +46,7 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
     flow = _Flow(style, vocabulary(rows))
     roles = list(classified(rows, style))
     for number, (role, row) in enumerate(roles):
-        if role == "heading" and flow.is_unfinished and _interrupts(roles[number + 1 :]):
+        if role == "heading" and flow.is_unfinished and _interrupts(roles[number + 1 : number + _LONGEST_BOX]):
             role = "aside"
         flow.add(role, row)
     return flow.finish()
@@ -60,7 +60,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
     """Return whether the text after a heading goes on with the sentence before it, so that the heading is of a box."""
-    text = next((row.text for role, row in following[:_LONGEST_BOX] if role == "text"), "")
+    text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
 
 
@@ -79,7 +79,7 @@ class _Paragraph:
         return cls(row, row.text, row.page)
 
     def add(self, row: Line) -> None:
-        is_divided = _HYPHEN_AT_END.search(self.text) and row.text[:1].islower()
+        is_divided = _HYPHEN_AT_END.search(self.text[-2:]) and row.text[:1].islower()
         self.text = f"{self.text[:-1]}\x02" if is_divided else f"{self.text} "
         if row.page != self.last.page:
             self.breaks.append((len(self.text), row.page))
@@ -203,4 +203,6 @@ def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
     """Return the level of a heading by its number or, without one, by its look; ``looks`` are of the first level."""
     if numbered := _NUMBERED.match(title):
         return 1 + numbered[1].count(".")
-    return 1 if not looks or _look(row) in looks else 2
+    if not looks or _look(row) in looks or row.height > max(height for _, height, _ in looks):
+        return 1
+    return 2

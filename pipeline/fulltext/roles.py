@@ -16,6 +16,8 @@ from mechtag.pipeline.fulltext.sections import kind_of, without_number
 Role = Literal["text", "heading", "caption", "table", "aside"]
 
 _SENTENCE_END = re.compile(r"[.?!:;…][\"'”’)\]\d,–-]*$")
+# Characters at the end of a text in which its last full stop is searched, before numbers of references.
+_LONGEST_END = 40
 _CAPTION = re.compile(
     r"(?:supplementary |extended data |appendix )?"
     r"(fig(?:ure)?s?\.?|table|box|scheme|plate|chart|exhibit)\s*(?:[a-z]?\d+|[ivx]+)\b[.:|]?",
@@ -79,7 +81,7 @@ class _Place(NamedTuple):
 
 def ends_sentence(text: str) -> bool:
     """Return whether a text ends with a sentence, perhaps followed by quotes, brackets or numbers of references."""
-    return bool(_SENTENCE_END.search(text))
+    return bool(_SENTENCE_END.search(text[-_LONGEST_END:]))
 
 
 def same_size(one: Line, other: Line) -> bool:
@@ -103,14 +105,15 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
         before = rows[number - 1] if number else None
         after = rows[number + 1] if number + 1 < len(rows) else None
         place = _Place(row, before, after, heading, rights[number])
+        begins = heading is not None or _begins(row, before, style)
         heading = None
         found = _CAPTION.match(row.text)
-        if found and _begins(row, before, style) and not _is_mention(row, found, style):
+        if found and begins and not _is_mention(row, found, style):
             caption, is_table = row, found[1].casefold().startswith("table")
             yield "caption", row
         elif caption is not None and before is not None and _goes_on(row, before, caption, style, is_table=is_table):
             yield "table" if is_table else "caption", row
-        elif not in_references and _begins(row, before, style) and (parts := split_run_in(row, style)):
+        elif not in_references and begins and (parts := split_run_in(row, style)):
             caption = None
             yield "heading", parts[0]
             yield "text", parts[1]

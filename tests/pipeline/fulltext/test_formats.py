@@ -1,0 +1,206 @@
+"""Full texts of publishers and word processors are read with their sections; what is no text of an article is not."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import docx
+import pytest
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.document import Draft, assemble
+from mechtag.pipeline.fulltext.formats import docx as word
+from mechtag.pipeline.fulltext.formats import html, jats, plain, tei
+
+JATS = """<?xml version="1.0"?>
+<article xmlns:xlink="http://www.w3.org/1999/xlink">
+<front><article-meta>
+<article-id pub-id-type="doi">10.1234/Orchard.1</article-id><article-id pub-id-type="pmid">123</article-id>
+<article-id pub-id-type="pmc">456</article-id>
+<title-group><article-title>Leaders of <italic>orchards</italic><xref>*</xref></article-title></title-group>
+<permissions><license xlink:href="https://creativecommons.org/licenses/by/4.0/"><p>Open.</p></license></permissions>
+<abstract abstract-type="graphical"><p>A picture.</p></abstract>
+<abstract><sec><title>Aim</title><p>We asked who leads.</p></sec></abstract>
+</article-meta></front>
+<body>
+<sec sec-type="intro"><title>Why ask</title><p>Leaders differ<xref ref-type="bibr">1</xref>.</p></sec>
+<sec><label>2</label><title>Methods</title>
+  <p>We asked <fig><label>Fig 1</label><caption><p>An orchard.</p></caption></fig>forty people.</p>
+  <sec><title>Places</title><list><list-item><p>North</p></list-item><list-item><p>South</p></list-item></list></sec>
+</sec>
+<sec><title>Findings</title><p>They listened.</p>
+  <table-wrap><label>Table 1</label><caption><title>People</title></caption>
+  <table><tr><td>10</td></tr></table></table-wrap></sec>
+</body>
+<back><ack><p>We thank all.</p></ack>
+<ref-list><title>References</title><ref><label>1</label>
+<mixed-citation>Ash A. Who leads?</mixed-citation></ref></ref-list></back>
+</article>"""
+
+TEI = """<TEI xmlns="http://www.tei-c.org/ns/1.0"><teiHeader><fileDesc>
+<titleStmt><title>Leaders of orchards</title></titleStmt>
+<sourceDesc><biblStruct><idno type="DOI">10.1234/orchard.1</idno></biblStruct></sourceDesc></fileDesc>
+<profileDesc><abstract><div><p>We asked who leads.</p></div></abstract></profileDesc></teiHeader>
+<text><body>
+<div><head n="1">Introduction</head><p coords="1,5,5,9,9;1,5,20,9,9">Leaders differ <ref>[1]</ref>.</p></div>
+<div><head n="2.1" coords="2,5,5,9,9">Places</head><p><s coords="2,5,9,9,9">Two places.</s></p>
+<figure type="table"><head>Table 1</head><figDesc>People</figDesc>
+<table><row><cell>10</cell><cell>12</cell></row></table></figure>
+</div></body>
+<back><div type="acknowledgement"><div><head>Thanks</head><p>We thank all.</p></div></div>
+<div type="references"><listBibl>
+<biblStruct><note type="raw_reference">Ash A. Who leads?</note></biblStruct></listBibl></div>
+</back></text></TEI>"""
+
+
+def found(draft: Draft) -> list[tuple[str, str, int, str]]:
+    """Return kind, title, level and text of each section."""
+    text, sections, _ = assemble(draft.blocks, draft.page_labels)
+    return [(each.kind, each.title, each.level, text[each.start : each.end].strip()) for each in sections]
+
+
+def test_jats() -> None:
+    draft = jats.read(JATS.encode(), "a.xml")
+    assert (draft.title, draft.doi, draft.pmid, draft.pmcid) == (
+        "Leaders of orchards",
+        "10.1234/orchard.1",
+        "123",
+        "PMC456",
+    )
+    assert draft.licence == "https://creativecommons.org/licenses/by/4.0/"
+    assert found(draft) == [
+        ("title", "Leaders of orchards", 1, "Leaders of orchards"),
+        ("abstract", "Abstract", 1, "Abstract"),
+        ("abstract", "Aim", 2, "Aim\nWe asked who leads."),
+        ("introduction", "Why ask", 1, "Why ask\nLeaders differ1."),
+        ("methods", "2 Methods", 1, "2 Methods\nWe asked forty people."),
+        ("caption", "", 1, "Fig 1 An orchard."),
+        ("methods", "Places", 2, "Places\nNorth\nSouth"),
+        ("results", "Findings", 1, "Findings\nThey listened."),
+        ("caption", "", 1, "Table 1 People"),
+        ("back", "Acknowledgements", 1, "Acknowledgements\nWe thank all."),
+        ("references", "References", 1, "References\nAsh A. Who leads?"),
+    ]
+
+
+def test_tei_with_pages() -> None:
+    draft = tei.read(TEI.encode(), "a.xml")
+    assert (draft.title, draft.doi) == ("Leaders of orchards", "10.1234/orchard.1")
+    assert found(draft) == [
+        ("title", "Leaders of orchards", 1, "Leaders of orchards"),
+        ("abstract", "Abstract", 1, "Abstract\nWe asked who leads."),
+        ("introduction", "1 Introduction", 1, "1 Introduction\nLeaders differ [1]."),
+        ("introduction", "2.1 Places", 2, "2.1 Places\nTwo places."),
+        ("caption", "", 2, "Table 1 People"),
+        ("table", "", 2, "10 12"),
+        ("back", "Thanks", 1, "Thanks\nWe thank all."),
+        ("references", "References", 1, "References\nAsh A. Who leads?"),
+    ]
+    text, _, pages = assemble(draft.blocks, draft.page_labels)
+    assert [text[page.start : page.end].split("\n")[0] for page in pages] == ["Leaders of orchards", "2.1 Places"]
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "message"),
+    [
+        (jats.read, "<article><front/></article>", r"a has no text besides the front matter; download the full text"),
+        (jats.read, "<article><body><p>Cut", r"a cannot be read as XML \(.*\); get the file again"),
+        (jats.read, "<records/>", r"a is XML, but not an article in JATS"),
+        (tei.read, "<TEI><text><body/></text></TEI>", r"a is not an article in TEI XML, or has no text"),
+        (html.read, "<html><p>Log in to read.</p></html>", r"a is a web page without the text of an article"),
+        (html.read_epub, "PK\x03\x04", r"a cannot be read as an EPUB book, because it is damaged"),
+        (word.read, "PK\x03\x04", r"a cannot be read as a Word document; open it in Word and save it again"),
+        (plain.read, " \n", r"a is empty"),
+        (plain.read, "a\0b", r"a is not a text, a PDF or another format that can be read"),
+    ],
+)
+def test_what_is_no_full_text_is_refused_with_what_to_do(read: object, data: str, message: str) -> None:
+    with pytest.raises(MechtagError, match=message):
+        read(data.encode(), "a")  # type: ignore[operator]
+
+
+def test_entities_of_xml_are_not_resolved() -> None:
+    hostile = '<!DOCTYPE article [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + JATS.split("?>", 1)[1].replace(
+        "They listened.", "They listened &x;."
+    )
+    assert "root:" not in str(found(jats.read(hostile.encode(), "a.xml")))
+    bomb = '<!DOCTYPE a [<!ENTITY a "' + "x" * 1000 + '"><!ENTITY b "' + "&a;" * 1000 + '"><!ENTITY c "' + "&b;" * 1000
+    with pytest.raises(MechtagError, match=r"a\.xml (cannot be read as XML|is XML, but not|has no text)"):
+        jats.read((bomb + '">]><article><body><p>&c;</p></body></article>').encode(), "a.xml")
+
+
+def test_word() -> None:
+    document = docx.Document()
+    document.add_heading("Leaders of orchards", 0)
+    document.add_heading("Methods", 1)
+    document.add_paragraph("We asked forty people.")
+    document.add_heading("Places", 2)
+    document.add_paragraph("Two places.")
+    table = document.add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "North", "10"
+    data = io.BytesIO()
+    document.save(data)
+    assert found(word.read(data.getvalue(), "a.docx")) == [
+        ("title", "Leaders of orchards", 1, "Leaders of orchards"),
+        ("methods", "Methods", 1, "Methods\nWe asked forty people."),
+        ("methods", "Places", 2, "Places\nTwo places."),
+        ("table", "", 2, "North 10"),
+    ]
+
+
+PAGE = """<html><head><title>Orchards</title><meta name="citation_title" content="Leaders of orchards">
+<meta name="citation_doi" content="10.1234/orchard.1"><script>var a = "<p>no</p>";</script></head>
+<body><nav><p>Menu</p></nav><article><h1>Leaders of orchards</h1><h2>2. Methods</h2><p>We asked <b>forty</b>
+people&nbsp;&amp; more. {more}</p><h3>Places</h3><ul><li>North</li><li>South</li></ul>
+<table><tr><td>North</td><td>10</td></tr></table></article><footer><p>Imprint</p></footer></body></html>"""
+
+
+def test_a_web_page() -> None:
+    draft = html.read(PAGE.format(more="They answered. " * 40).encode(), "a.html")
+    assert (draft.title, draft.doi) == ("Leaders of orchards", "10.1234/orchard.1")
+    sections = found(draft)
+    assert [section[:3] for section in sections] == [
+        ("other", "Leaders of orchards", 1),
+        ("methods", "2. Methods", 1),
+        ("methods", "Places", 2),
+        ("table", "", 2),
+    ]
+    assert sections[1][3].startswith("2. Methods\nWe asked forty people & more. They answered.")
+    assert sections[2][3] == "Places\nNorth\nSouth"
+
+
+def test_an_epub_is_read_in_the_order_of_its_spine() -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as package:
+        package.writestr("mimetype", "application/epub+zip")
+        package.writestr(
+            "META-INF/container.xml", '<container><rootfiles><rootfile full-path="OPS/a.opf"/></rootfiles></container>'
+        )
+        package.writestr(
+            "OPS/a.opf",
+            "<package><metadata><title>Leaders of orchards</title><identifier>doi:10.1234/orchard.1</identifier>"
+            '</metadata><manifest><item id="b" href="second%20one.xhtml"/><item id="a" href="first.xhtml"/></manifest>'
+            '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+        )
+        package.writestr("OPS/first.xhtml", "<html><body><h1>Introduction</h1><p>Leaders differ.</p></body></html>")
+        package.writestr("OPS/second one.xhtml", "<html><body><h1>Results</h1><p>They listened.</p></body></html>")
+    draft = html.read_epub(data.getvalue(), "a.epub")
+    assert (draft.title, draft.doi) == ("Leaders of orchards", "10.1234/orchard.1")
+    assert found(draft) == [
+        ("introduction", "Introduction", 1, "Introduction\nLeaders differ."),
+        ("results", "Results", 1, "Results\nThey listened."),
+    ]
+
+
+def test_plain_text_with_wrapped_lines_and_headings() -> None:
+    text = (
+        "Leaders of orchards\n\nMETHODS\nWe asked forty peo-\nple in two\nplaces.\n\nThey answered.\n\n"
+        "3. What they said\n\nThey listened.\n"
+    )
+    for data in (text.encode(), text.encode("utf-16"), text.replace("\n", "\r\n").encode("cp1252")):
+        assert found(plain.read(data, "a.txt")) == [
+            ("other", "", 1, "Leaders of orchards"),
+            ("methods", "METHODS", 1, "METHODS\nWe asked forty people in two places.\nThey answered."),
+            ("other", "3. What they said", 1, "3. What they said\nThey listened."),
+        ]

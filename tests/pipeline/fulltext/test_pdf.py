@@ -1,0 +1,161 @@
+"""Articles are read from PDFs as their authors wrote them, not as they were printed."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import pytest
+from fpdf import FPDF
+from PIL import Image
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.document import Assembled, assemble
+from mechtag.pipeline.fulltext.formats.pdf import read
+from tests.support.journal import Journal, pages
+
+
+def article() -> Journal:
+    """Two columns on two pages, with all that lies between a sentence and its reader."""
+    made = Journal(lowest=210)
+    made.lines("Leaders of orchards: a study", style="B", size=16)
+    made.lines("Ann Ash and Bob Birch", size=9)
+    made.heading("Abstract")
+    made.lines("Orchards need leaders. We asked who leads.")
+    made.heading("1. Introduction")
+    made.lines(
+        "Leaders share their work with the har-",
+        "vesters. Some leaders of well-kept or-",
+        "chards share little. Orchards differ, and",
+    )
+    made.next_column()
+    made.lines("the decision-makers know it.")
+    made.heading("2. Methods")
+    made.heading("2.1 Interviews", level=2)
+    made.lines("We asked forty people in four orchards and wrote", "down what they said. Decision-makers were asked")
+    made.lines("Table 1. People by orchard", size=8, gap=14)
+    made.lines("North 10 12", "South 11 7", size=8)
+    made.next_column()
+    made.lines("on two days. Harvesters were asked on one.")
+    made.heading("3. Results")
+    made.lines("Leaders who listened kept their harvesters.", "Their orchards were harvested in time.")
+    made.heading("References")
+    made.lines("1. Ash A. Who leads an orchard? Fruit 2010.", "2. Birch B. Who follows? Fruit 2011.")
+    return made
+
+
+def assembled(data: bytes) -> Assembled:
+    draft = read(data, "a.pdf")
+    return assemble(draft.blocks, draft.page_labels)
+
+
+def test_an_article_is_read_section_by_section() -> None:
+    text, sections, page_list = assembled(article().data())
+    found = [(section.kind, section.title, section.level, text[section.start : section.end]) for section in sections]
+    assert found == [
+        ("other", "Leaders of orchards: a study", 1, "Leaders of orchards: a study\nAnn Ash and Bob Birch\n\n"),
+        ("abstract", "Abstract", 1, "Abstract\nOrchards need leaders. We asked who leads.\n\n"),
+        (
+            "introduction",
+            "1. Introduction",
+            1,
+            "1. Introduction\nLeaders share their work with the harvesters. Some leaders of well-kept orchards share "
+            "little. Orchards differ, and the decision-makers know it.\n\n",
+        ),
+        ("methods", "2. Methods", 1, "2. Methods\n\n"),
+        (
+            "methods",
+            "2.1 Interviews",
+            2,
+            "2.1 Interviews\nWe asked forty people in four orchards and wrote down what they said. Decision-makers "
+            "were asked on two days. Harvesters were asked on one.\n\n",
+        ),
+        ("caption", "", 2, "Table 1. People by orchard\n\n"),
+        ("table", "", 2, "North 10 12 South 11 7\n\n"),
+        (
+            "results",
+            "3. Results",
+            1,
+            "3. Results\nLeaders who listened kept their harvesters. Their orchards were harvested in time.\n\n",
+        ),
+        (
+            "references",
+            "References",
+            1,
+            "References\n1. Ash A. Who leads an orchard? Fruit 2010. 2. Birch B. Who follows? Fruit 2011.",
+        ),
+    ]
+    assert [page.number for page in page_list] == [1, 2]
+    assert text[page_list[1].start :].startswith("on two days.")
+
+
+def test_a_password_a_scan_and_a_damaged_file_are_refused_with_what_to_do() -> None:
+    made = FPDF()
+    made.set_encryption(owner_password="owner", user_password="user")
+    made.add_page()
+    with pytest.raises(MechtagError, match=r"a\.pdf is protected by a password; open it and save it without one"):
+        read(bytes(made.output()), "a.pdf")
+    picture = io.BytesIO()
+    Image.new("L", (60, 80), 128).save(picture, "PNG")
+    made = FPDF()
+    for _ in range(2):
+        made.add_page()
+        made.image(picture, w=100)
+    with pytest.raises(MechtagError, match=r"a\.pdf is a scan without text \(2 of 2 pages have none\); .*ocrmypdf"):
+        read(bytes(made.output()), "a.pdf")
+    data = article().data()
+    for damaged in (data[: len(data) // 3], b"%PDF-1.4\n", b""):
+        with pytest.raises(MechtagError, match=r"a\.pdf cannot be read as a PDF, because it is damaged or cut off"):
+            read(damaged, "a.pdf")
+
+
+def test_a_file_that_only_forbids_copying_is_read() -> None:
+    made = FPDF()
+    made.set_encryption(owner_password="owner")
+    made.add_page()
+    made.set_font("Times", size=10)
+    made.multi_cell(0, 12, "The orchard stood open to all who wished to pick the apples that nobody else wanted.")
+    assert "open to all" in assembled(bytes(made.output())).text
+
+
+def test_pages_without_text_among_others_are_counted() -> None:
+    draft = read(pages(["Orchards need leaders. " * 20, "", "Harvesters follow leaders. " * 20]), "a.pdf")
+    assert draft.scanned_pages == 1
+    assert draft.warnings == ["1 of 3 pages have no text."]
+    assert [page.number for page in assemble(draft.blocks, draft.page_labels).pages] == [1, 2, 3]
+
+
+def test_memory_does_not_grow_with_the_number_of_pages() -> None:
+    data = pages([f"Orchard {number} was harvested in time. " * 30 for number in range(500)])
+    tracemalloc.start()
+    try:
+        draft = read(data, "a.pdf")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(draft.page_labels) == 500
+    assert peak < 100_000_000
+
+
+def test_a_box_and_a_footnote_do_not_interrupt_a_sentence() -> None:
+    made = Journal(columns=1)
+    made.heading("Introduction")
+    made.lines(*["Orchards are led by those who know the trees and the people who pick the apples there."] * 12)
+    made.lines("Leaders who listen to their harvesters keep them, and those")
+    made.lines("Correspondence: ann@example.org", size=7, gap=200)
+    made.next_column()
+    made.lines(
+        "who do not listen lose them.", *["Nobody knows why this has been so in all the years that we know of."] * 9
+    )
+    assert "keep them, and those who do not listen lose them." in assembled(made.data()).text
+
+
+def test_a_heading_in_the_line_of_its_text_is_told_from_it() -> None:
+    made = Journal(columns=1)
+    made.heading("2. Methods")
+    made.lines(
+        "2.1. Search Strategy. We searched four databases of orchards for all that was", "written about leaders."
+    )
+    made.lines("2.2. Data. Nothing was left out.", gap=6)
+    titles = [(section.title, section.kind) for section in assembled(made.data()).sections if section.title]
+    assert titles == [("2. Methods", "methods"), ("2.1. Search Strategy", "methods"), ("2.2. Data", "methods")]
