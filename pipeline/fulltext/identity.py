@@ -170,7 +170,7 @@ class Identifier:
             return f"The file begins with a different DOI, {foreign[1]}, so the paper may only cite the record."
         if place:
             before, behind = beginning.letters[: place[0]], beginning.letters[place[1] : place[1] + _BEHIND]
-            notice = next((notice for notice in _NOTICES if before.endswith(notice)), "")
+            notice = before.endswith(_NOTICES) and not title.startswith(_NOTICES)
             if notice or (_PROTOCOL in behind and _PROTOCOL not in title):
                 return (
                     "The words next to the title suggest that the paper is about the record's paper, such as a "

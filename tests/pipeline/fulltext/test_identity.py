@@ -162,6 +162,11 @@ def test_a_protocol_is_found_for_its_own_record() -> None:
     assert sure(find(f"{protocol.title}\n{FILLER}", TRUST, protocol)) == ("protocol", "title")
 
 
+def test_a_correction_is_found_for_its_own_record() -> None:
+    corrigendum = record("corrigendum", f"Corrigendum to '{TITLE}'")
+    assert sure(find(f"Corrigendum\n{corrigendum.title}\n{FILLER}", corrigendum)) == ("corrigendum", "title")
+
+
 def test_equal_titles_are_told_apart_by_author_then_file_name() -> None:
     lee = record("lee", authors=("Lee, Ann",), year=2019)
     ito = record("ito", authors=("Ito, Ben",), year=2021)
