@@ -183,8 +183,8 @@ class Identifier:
         if not record.doi or not beginning.dois:
             return None
         place, forms = beginning.dois[0]
-        # A longer DOI is that of a part of the paper; a shorter one is cut off at the end of a line.
-        own = any(form.startswith(record.doi) or record.doi.startswith(form) for form in forms)
+        # A shorter DOI is cut off at the end of a line.
+        own = record.doi in forms or record.doi.startswith(forms[0])
         return None if own else (place, forms[0])
 
     def _by_title(self, beginning: Beginning, name: str) -> Match:
@@ -264,7 +264,8 @@ def _before_references(text: str) -> str:
 def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the place of each DOI in a text and its possible forms, the most likely one first.
 
-    A DOI may be broken at the end of a line, and may be followed by other characters without a space.
+    A DOI may be broken at the end of a line, and may be followed by other characters without a space, such as those of
+    a supplement of the paper.
     """
     for found in _DOI_START.finditer(text):
         words = text[found.start() : found.start() + _LONGEST_DOI].split(maxsplit=2)[:2]
@@ -274,7 +275,8 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         forms = list(filter(None, map(normalise_doi, written)))
         forms += [form[: end.start()] for form in forms for end in reversed(list(re.finditer(r"[^a-z0-9]", form)))]
         # A prefix of a registrant is not a DOI.
-        yield found.start(), tuple(dict.fromkeys(form for form in forms if "/" in form))
+        if whole := tuple(dict.fromkeys(form for form in forms if "/" in form)):
+            yield found.start(), whole
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:

@@ -85,7 +85,7 @@ def test_a_file_that_is_lost_stops_the_run(tmp_path: Path) -> None:
         ({"a.xml": ("tei", TITLE), "b.pdf": ("pdf", TITLE * 3)}, "a.xml"),
         ({"a.xml": ("tei", TITLE), "b.xml": ("jats", TITLE)}, "b.xml"),
         ({"a.html": ("html", TITLE * 3), "b.pdf": ("pdf", TITLE)}, "b.pdf"),
-        ({"a.pdf": ("pdf", f"{TITLE} longer"), "b.pdf": ("pdf", TITLE)}, "a.pdf"),
+        ({"a.pdf": ("pdf", TITLE), "b.pdf": ("pdf", f"{TITLE} longer")}, "b.pdf"),
         # The record names both files, but the title is only in one.
         ({"storage/AB/paper.pdf": ("pdf", "Supplement " * 30), "b.pdf": ("pdf", TITLE)}, "b.pdf"),
         # Equal in everything: the first.

@@ -64,6 +64,7 @@ def test_a_doi_is_found_however_it_is_printed(doi: str) -> None:
 def test_a_doi_that_only_begins_like_that_of_a_record_is_not_its() -> None:
     assert find(f"10.5555/lead-2020.178\n{FILLER}").record is None
     assert find(f"10.5555/\n{FILLER}").record is None
+    assert find(f"{FILLER} 10.5555/").record is None
 
 
 def test_other_identifiers_are_found() -> None:
@@ -106,6 +107,9 @@ def test_a_different_doi_in_front_of_title_and_doi_needs_a_person() -> None:
     assert sure(find(f"{TITLE}\nData: 10.9999/data\n{FILLER}")) == ("trust", "title")
     assert sure(find(f"10.5555/lead-2020.17.s001\n{TITLE}\n{FILLER}")) == ("trust", "DOI")
     assert sure(find(f"10.9999/own\n{TITLE}\n{FILLER}", record("bare"))) == ("bare", "title")
+    # A DOI that is broken by other text is not a different one, but that of a paper in the same journal is.
+    assert sure(find(f"10.5555/lead-\n12 Care 2020.17\n{TITLE}\n{FILLER}")) == ("trust", "title")
+    assert find(f"10.5555/lead-2021.9\nSediment transport\nSee {TITLE}\n{FILLER}").doubt
 
 
 def test_identifiers_and_titles_in_the_list_of_references_are_ignored() -> None:
@@ -129,6 +133,11 @@ def test_a_title_is_found_however_it_is_set(title: str) -> None:
     assert sure(match) == ("trust", "title")
     assert match.likeness is not None
     assert match.likeness >= 0.84
+
+
+def test_a_similar_title_is_a_different_one() -> None:
+    match = find(f"How leaders lose trust across the teams of acute care\n{FILLER}")
+    assert match.record is None
 
 
 def test_short_titles_and_short_texts_prove_nothing() -> None:
@@ -158,6 +167,8 @@ def test_a_paper_about_the_paper_needs_a_person(page: str) -> None:
 def test_a_protocol_is_found_for_its_own_record() -> None:
     protocol = record("protocol", f"{TITLE}: a study protocol")
     assert sure(find(f"{protocol.title}\n{FILLER}", protocol)) == ("protocol", "title")
+    named = record("named", f"Protocol of a study: {TITLE[0].lower()}{TITLE[1:]}")
+    assert sure(find(f"{named.title}\nThis protocol describes a study.\n{FILLER}", named)) == ("named", "title")
     # The longer of two titles that are both in the file.
     assert sure(find(f"{protocol.title}\n{FILLER}", TRUST, protocol)) == ("protocol", "title")
 

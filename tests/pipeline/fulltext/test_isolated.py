@@ -109,14 +109,29 @@ def test_a_file_that_takes_too_long_is_rejected(hostile: Path) -> None:
         assert reason(answer(reader, hostile, "hang")).startswith("paper.txt was not read within 0 seconds")
 
 
-def test_a_pdf_has_more_time_the_more_pages_it_has(hostile: Path) -> None:
+def test_a_pdf_has_more_time_the_more_pages_it_has(
+    reader: IsolatedReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extended: list[float] = []
+    extend = isolated._Deadline.extend
+    monkeypatch.setattr(
+        isolated._Deadline, "extend", lambda self, seconds: (extended.append(seconds), extend(self, seconds))
+    )
     document = fpdf.FPDF()
     for _ in range(4):
         document.add_page()
-    path = hostile / "paper.pdf"
-    path.write_bytes(bytes(document.output()) + b"hang")
-    with IsolatedReader(Limits(seconds=0.6, seconds_per_page=0.1)) as reader:
-        assert "was not read within 1 seconds" in reason(reader.read(path, "paper.txt"))
+    (tmp_path / "paper.pdf").write_bytes(bytes(document.output()))
+    assert process(reader.read(tmp_path / "paper.pdf", "paper.txt"))
+    assert extended == [30, 4 * 0.5]
+
+
+def test_time_for_pages_is_added(hostile: Path) -> None:
+    with IsolatedReader() as reader:
+        process(answer(reader, hostile, "good"))
+        assert reader._process
+        with isolated._Deadline(reader._process, 30) as deadline:
+            deadline.extend(2)
+            assert deadline.seconds == 32
 
 
 def test_a_process_that_ended_between_two_files_is_started_again(reader: IsolatedReader, tmp_path: Path) -> None:

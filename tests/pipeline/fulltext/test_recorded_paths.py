@@ -45,6 +45,7 @@ SMITH = ("files", "12", "smith 2020.pdf")
         ("l.ris", ris("UR  - file:///files/12/Smith%202020.pdf"), [SMITH]),
         ("l.ris", ris("UR  - file://localhost/files/12/Smith%202020.pdf", "L3  - 10.1000/x"), [SMITH]),
         ("l.ris", ris("UR  - https://example.org/Smith.pdf", "L1  - figure.png"), []),
+        ("l.ris", ris("UR  - example.org/Smith.pdf"), []),
         ("l.bib", bib("Full Text:files/12/Smith 2020.pdf:application/pdf;Page:files/1/a.html:text/html"),
          [SMITH, ("files", "1", "a.html")]),
         ("l.bib", bib(":C\\:\\\\files\\\\12\\\\Smith 2020.pdf:PDF"), [SMITH]),
