@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
 from mechtag.core.full_text import FullText
-from mechtag.core.records import Prediction, Record, Sentence
+from mechtag.core.records import Basis, Prediction, Record, Sentence
 
 # What reading raises for damaged files, and for values that Python cannot hold, such as dates after the year 9999.
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
@@ -63,32 +63,36 @@ SENTENCES = pa.schema(
         ("text", pa.string()),
     ]
 )
-PREDICTIONS = pa.schema(
-    [
-        ("record_id", pa.string()),
-        ("label", pa.string()),
-        ("score", pa.float64()),
-        ("probability", pa.float64()),
-        ("given_relevant", pa.float64()),
-        ("threshold", pa.float64()),
-        ("decision", pa.string()),
-        (
-            "evidence",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("sentence", pa.int32()),
-                        ("start", pa.int32()),
-                        ("end", pa.int32()),
-                        ("text", pa.string()),
-                        ("score", pa.float64()),
-                    ]
-                )
-            ),
-        ),
-        ("model_id", pa.string()),
-    ]
-)
+_EVIDENCE = [
+    ("sentence", pa.int32()),
+    ("start", pa.int32()),
+    ("end", pa.int32()),
+    ("text", pa.string()),
+    ("score", pa.float64()),
+]
+
+
+def _predictions(evidence: list[tuple[str, pa.DataType]], *more: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(
+        [
+            ("record_id", pa.string()),
+            ("label", pa.string()),
+            ("score", pa.float64()),
+            ("probability", pa.float64()),
+            ("given_relevant", pa.float64()),
+            ("threshold", pa.float64()),
+            ("decision", pa.string()),
+            ("evidence", pa.list_(pa.struct(evidence))),
+            ("model_id", pa.string()),
+            *more,
+        ]
+    )
+
+
+PREDICTIONS = _predictions(_EVIDENCE)
+# Columns that only runs with full texts write; without them, a prediction is based on the abstract.
+_OF_FULL_TEXTS = [("basis", pa.string()), ("page", pa.string()), ("section", pa.string())]
+PREDICTIONS_BY_BASIS = _predictions([*_EVIDENCE, *_OF_FULL_TEXTS], _OF_FULL_TEXTS[0])
 FULL_TEXTS = pa.schema(
     [
         ("record_id", pa.string()),
@@ -182,10 +186,13 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
     return file
 
 
-def _read(path: StrPath, schema: pa.Schema, what: str, size: int = BATCH) -> Iterator[dict[str, Any]]:
+def _read(
+    path: StrPath, schema: pa.Schema, what: str, size: int = BATCH, optional: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     with open_table(path, path, schema, what) as file:
+        columns = [*schema.names, *(name for name in optional if name in file.schema_arrow.names)]
         with _reading(path):
-            for batch in file.iter_batches(size, columns=schema.names):
+            for batch in file.iter_batches(size, columns=columns):
                 yield from batch.to_pylist()
 
 
@@ -295,13 +302,25 @@ def iterate_sentences(path: str | Path) -> Iterator[Sentence]:
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as parquet, one row per record and label."""
-    _write(path, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
+    """Write predictions as parquet, one row per record, label and basis."""
+    by_basis = any(prediction.basis == "full-text" for prediction in predictions)
+    _write(path, (prediction.model_dump() for prediction in predictions), _prediction_schema(by_basis))
 
 
-def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read a table written by `write_predictions`; raise the same errors as `read_records`."""
-    return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))
+def _prediction_schema(by_basis: bool) -> pa.Schema:
+    return PREDICTIONS_BY_BASIS if by_basis else PREDICTIONS
+
+
+def read_predictions(path: str | Path, basis: Basis | None = None) -> list[Prediction]:
+    """Read a table written by `write_predictions`; raise the same errors as `read_records`.
+
+    Parameters
+    ----------
+    basis
+        Basis of the predictions to return; by default, all are returned.
+    """
+    rows = _read(path, PREDICTIONS, "predictions", optional=["basis"])
+    return [row for row in parse_rows(path, rows, Prediction) if basis in (None, row.basis)]
 
 
 def write_full_texts(path: str | Path, full_texts: Iterable[FullText]) -> None:
@@ -312,6 +331,56 @@ def write_full_texts(path: str | Path, full_texts: Iterable[FullText]) -> None:
 def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
     """Read a table of full texts in batches and yield each full text; raise the same errors as `read_records`."""
     return parse_rows(path, _read(path, FULL_TEXTS, "full texts", _FEW), FullText)
+
+
+class FullTextTable:
+    """A table of full texts, from which those of single records are read.
+
+    Parameters
+    ----------
+    source, name
+        Path or open file, and name of the table shown in error messages.
+
+    Raises
+    ------
+    MechtagError
+        If the table has a fault or contains two full texts of one record; see `read_records`. Faults in other
+        columns than ``record_id`` are found only when the full texts are read.
+    """
+
+    def __init__(self, source: Any, name: StrPath) -> None:
+        self._file, self._name = open_table(source, name, FULL_TEXTS, "full texts"), name
+        self._groups: dict[str, int] = {}
+        for group in range(self._file.metadata.num_row_groups):
+            with _reading(name):
+                ids = self._file.read_row_group(group, columns=["record_id"]).column(0).to_pylist()
+            for record_id in ids:
+                if record_id in self._groups:
+                    raise MechtagError(
+                        f"{name}: record {record_id} has more than one full text; attach one file per record"
+                    )
+                self._groups[record_id] = group
+
+    def __enter__(self) -> FullTextTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, record_ids: Iterable[str]) -> dict[str, FullText]:
+        """Return the full texts of those of the given records that have one, keyed by record id."""
+        wanted = {record_id for record_id in record_ids if record_id in self._groups}
+        found: dict[str, FullText] = {}
+        for group in sorted({self._groups[record_id] for record_id in wanted}):
+            with _reading(self._name):
+                rows = self._file.read_row_group(group, columns=FULL_TEXTS.names).to_pylist()
+            own = (row for row in rows if row["record_id"] in wanted)
+            found |= {full_text.record_id: full_text for full_text in parse_rows(self._name, own, FullText)}
+        return found
 
 
 class RecordTable:
@@ -376,24 +445,34 @@ class RecordTable:
             yield from self._rows(batch)
 
 
-def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
-    """Return predictions as the bytes of the parquet table that `write_predictions` would write."""
+def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = False) -> bytes:
+    """Return predictions as the bytes of a parquet table; see `write_predictions`.
+
+    Parameters
+    ----------
+    by_basis
+        Whether the table has the columns for predictions based on full texts.
+    """
     buffer = io.BytesIO()
-    write_rows(buffer, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
+    write_rows(buffer, (prediction.model_dump() for prediction in predictions), _prediction_schema(by_basis))
     return buffer.getvalue()
 
 
 @contextmanager
-def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Yield a function that appends a packed table of predictions to ``path`` and returns the table's predictions."""
+def joining_predictions(path: str | Path, *, by_basis: bool = False) -> Iterator[Callable[[bytes], list[Prediction]]]:
+    """Yield a function that appends a packed table of predictions to ``path`` and returns the table's predictions.
+
+    All tables are packed with the same value of ``by_basis``; see `pack_predictions`.
+    """
+    schema = _prediction_schema(by_basis)
     with (
         replacing(path) as part,
         part.open("wb") as file,
-        pq.ParquetWriter(file, PREDICTIONS, compression="zstd") as writer,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
 
         def add(data: bytes) -> list[Prediction]:
-            table = pq.read_table(io.BytesIO(data), schema=PREDICTIONS)
+            table = pq.read_table(io.BytesIO(data), schema=schema)
             for batch in table.to_batches(BATCH):
                 writer.write_batch(batch)
             return list(parse_rows(path, table.to_pylist(), Prediction))

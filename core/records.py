@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
@@ -24,6 +26,9 @@ ROLES = ("background", "methods", "results")
 
 
 Decision = Literal["yes", "no", "refer"]
+
+#: What a prediction or a coding is based on.
+Basis = Literal["abstract", "full-text"]
 
 # A DOI, without any resolver or prefix before it; see https://www.doi.org/doi_handbook, section 2.2.
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.IGNORECASE)
@@ -229,13 +234,31 @@ class Sentence(Row):
 
 
 class Evidence(Row):
-    """A sentence that supports a label: its offsets into the abstract and its score for the label."""
+    """A sentence that supports a label.
+
+    Attributes
+    ----------
+    sentence
+        Number of the sentence, from 0, in the abstract or among the scored sentences of the full text.
+    start, end
+        Offsets of the sentence into the text that ``basis`` names.
+    score
+        Score of the sentence for the label.
+    basis
+        Whether the sentence is from the abstract of the record or from the full text.
+    page, section
+        Printed label or number of the page on which the sentence begins, and title of its section; ``None`` for
+        abstracts and if the full text has no pages or titles.
+    """
 
     sentence: int
     start: int
     end: int
     text: str
     score: float
+    basis: Basis = "abstract"
+    page: str | None = None
+    section: str | None = None
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -264,6 +287,9 @@ class Prediction(Row):
         Lowest probability at which the label is suggested.
     decision
         ``yes``, ``no``, or, if the probability is too close to the threshold, ``refer`` (needs review).
+    basis
+        Whether the labels were searched for in the abstract or in the full text. Relevance is always judged by the
+        title and abstract.
     """
 
     record_id: str
@@ -275,6 +301,21 @@ class Prediction(Row):
     decision: Decision
     evidence: tuple[Evidence, ...] = ()
     model_id: str
+    basis: Basis = "abstract"
+
+
+def decisive(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield the predictions that count: those by the full text for records that have them, else those by the abstract.
+
+    Parameters
+    ----------
+    predictions
+        Predictions of one or more records; those of a record are consecutive.
+    """
+    for _, group in groupby(predictions, key=lambda row: row.record_id):
+        rows = list(group)
+        basis = "full-text" if any(row.basis == "full-text" for row in rows) else "abstract"
+        yield from (row for row in rows if row.basis == basis)
 
 
 def _false_if_empty(value: Any) -> Any:
@@ -315,7 +356,7 @@ class Coding(Row):
     coder: str
     label: str
     value: Literal[0, 1] | None
-    basis: Literal["full-text", "abstract"]
+    basis: Basis
     evidence: str | None = None
     date: str | None = None
     codebook_version: str | None = None

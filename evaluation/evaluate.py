@@ -92,7 +92,7 @@ def evaluate_files(
         (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations),
     )
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
-    systems = {PROTOCOLS[0]: read_predictions(predictions)}
+    systems = {PROTOCOLS[0]: read_predictions(predictions, "abstract")}
     made_by = {row.model_id for row in systems[PROTOCOLS[0]]}
     checked = check(standard, made_by) if check else NOT_CHECKED
     others = _read_folder(baselines, "baselines") if baselines else {}
@@ -161,7 +161,7 @@ def agreement_of_files(
     rows = read_codings(codings, all_keys, Finder(read_records(records) if records else (), settings.dedupe))
     coders = coders_of(rows, all_keys, str(codings))
     if predictions:
-        coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
+        coders = with_model(coders, System(str(predictions), read_predictions(predictions, "abstract")))
     if len(coders.names) < 2:
         raise MechtagError(
             f"{codings}: the only coder is {coders.names[0]}; agreement requires two coders. Add the codes of a second "

@@ -11,7 +11,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import read_predictions, read_records
-from mechtag.core.records import Prediction, Record
+from mechtag.core.records import Prediction, Record, decisive
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -55,7 +55,7 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     check_outputs([output], (predictions_file, records_file))
     records = read_records(records_file)
     predictions: dict[str, dict[str, Prediction]] = defaultdict(dict)
-    for prediction in read_predictions(predictions_file):
+    for prediction in decisive(read_predictions(predictions_file)):
         predictions[prediction.record_id][prediction.label] = prediction
     found = {record.record_id: predictions[record.record_id] for record in records}
     missing = [key for key in codebook.all_keys if any(key not in own for own in found.values())]
