@@ -33,8 +33,11 @@ from mechtag.models.features import Definitions, Words, definition_texts
 from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
 from mechtag.models.scoring import Calibration, RelevanceHead
 from mechtag.models.tagger import Heads, Tagger
+from mechtag.models.windows import WindowCalibration
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
+# Models of format 5 cannot tag full texts, and are otherwise the same.
+_READABLE = (5, FORMAT_VERSION)
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # The weights that fine-tuning changed in the encoder; empty if the encoder is unchanged.
@@ -45,6 +48,8 @@ EXPORTS = "runtimes"
 PAPERS = "papers.safetensors"
 # The id of the MLflow run that trained the model.
 RUN_FILE = "mlflow_run.json"
+# Arrays of the calibration of texts in several windows, which a model for abstracts alone lacks.
+_OF_WINDOWS = ("correction", "low", "high")
 # Far more than the terms of any model take, in bytes.
 _MOST_TEXT = 100_000_000
 
@@ -75,6 +80,8 @@ class ModelConfig(BaseModel):
         Hash of the weights and the rest of the configuration; models with the same id return the same predictions.
     settings, data, versions
         Training settings, SHA-256 of each input file, and library versions.
+    window
+        Number of sentences in a window of a full text; ``None`` if the model cannot tag full texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +95,7 @@ class ModelConfig(BaseModel):
     settings: dict[str, Any]
     data: dict[str, str]
     versions: dict[str, str]
+    window: int | None = None
 
     @property
     def from_definitions(self) -> bool:
@@ -137,13 +145,16 @@ def pack(tagger: Tagger) -> bytes:
         "calibration.low": tagger.calibration.low,
         "calibration.high": tagger.calibration.high,
     }
+    if tagger.long:
+        arrays |= {f"windows.{name}": getattr(tagger.long, name) for name in _OF_WINDOWS}
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
     """Return the configuration with the id computed from its content and the weights."""
-    text = config.model_dump_json(exclude={"model_id"})
+    # A model without windows has the id that it had before there were windows.
+    text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
     prefix = DEFINITIONS_ALONE if config.from_definitions else ""
     return config.model_copy(update={"model_id": prefix + hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
 
@@ -208,8 +219,8 @@ def load_model(
     _check_values(folder, arrays)
 
     def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
-        _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
-        return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
+        _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size, has_windows=bool(config.window))
+        return replace(_tagger(config, arrays, encoder), finer=finer)
 
     definitions, _ = definition_texts(config.codebook)
     terms = _terms(arrays)
@@ -235,9 +246,9 @@ def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
     return tuple(filter(None, text.decode().split("\n")))
 
 
-def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encoder) -> Tagger:
+def _tagger(config: ModelConfig, arrays: dict[str, NDArray[Any]], encoder: Encoder) -> Tagger:
     return Tagger(
-        codebook=codebook,
+        codebook=config.codebook,
         encoder=encoder,
         definitions=Definitions(
             arrays["definitions.centre"], arrays["definitions.labels"], arrays["definitions.relevance"]
@@ -263,6 +274,9 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
             low=arrays["calibration.low"],
             high=arrays["calibration.high"],
         ),
+        long=WindowCalibration(config.window, **{name: arrays[f"windows.{name}"] for name in _OF_WINDOWS})
+        if config.window
+        else None,
     )
 
 
@@ -325,10 +339,11 @@ def read_config(folder: str | Path) -> ModelConfig:
             "trained the model"
         ) from None
     version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in _READABLE:
         raise MechtagError(
-            f"{path}: model format {version!r} is not supported, because this version of mechtag reads only format "
-            f"{FORMAT_VERSION}; train again, or use the version of mechtag that created the model"
+            f"{path}: model format {version!r} is not supported, because this version of mechtag reads only the "
+            f"formats {' and '.join(map(str, _READABLE))}; train again, or use the version of mechtag that "
+            "created the model"
         )
     try:
         return ModelConfig.model_validate(data)
@@ -398,7 +413,7 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Raise `MechtagError` if an array contains values other than finite numbers, or the terms are not text."""
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.
-        check = np.isnan if name in ("calibration.low", "calibration.high") else lambda values: ~np.isfinite(values)
+        check = np.isnan if name.endswith((".low", ".high")) else lambda values: ~np.isfinite(values)
         if array.dtype.kind not in "iuf" or check(array).any():
             raise MechtagError(
                 f"{folder / WEIGHTS}: '{name}' contains values that are not finite numbers, so the file is damaged; "
@@ -416,7 +431,7 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         )
 
 
-def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:
+def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int, *, has_windows: bool) -> None:
     def length(name: str) -> int:
         return arrays[name].shape[0] if name in arrays and arrays[name].ndim else 0
 
@@ -438,6 +453,9 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, si
         "words.idf": (terms,),
         **{f"calibration.{name}": (1 + labels,) for name in ("slope", "intercept", "threshold", "low", "high")},
     }
+    if has_windows:
+        powers = length("windows.low")
+        expected |= {"windows.correction": (labels,), "windows.low": (powers, labels), "windows.high": (powers, labels)}
     for name, shape in expected.items():
         found = arrays[name].shape if name in arrays else None
         if found != shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from mechtag.models.features import Definitions, Words
 from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool_scores, probabilities
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.text import beginning, clauses, normalise
+from mechtag.models.windows import WindowCalibration
 
 # If the labels of irrelevant records are not scored, the first words of most texts suffice: the rest of a text is not
 # encoded if its first words have a probability of relevance below this fraction of the lower bound of relevance.
@@ -227,11 +228,51 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class LongDocument:
+    """A paper whose full text is input to the tagger.
+
+    Attributes
+    ----------
+    abstract
+        Title and abstract, by which relevance is judged. They are also the first window.
+    windows
+        Title and sentences of each further window; see `windows.windows`.
+    """
+
+    abstract: Document
+    windows: tuple[Document, ...]
+
+
+@dataclass(frozen=True)
+class ScoredLong:
+    """The tagger's output for the full text of a paper.
+
+    Attributes
+    ----------
+    abstract
+        Output for the title and abstract alone.
+    whole
+        Output for the full text; its ``unit_scores`` are those of the abstract.
+    windows : tuple of ndarray
+        Scores of the units of each window after the abstract; see `Scored`. Empty if the sentences were not scored.
+    window_scores : ndarray, shape (1 + n_windows, n_labels)
+        Pooled scores of the abstract and of the windows.
+    """
+
+    abstract: Scored
+    whole: Scored
+    windows: tuple[Array, ...]
+    window_scores: Array
+
+
+@dataclass(frozen=True)
 class Tagger:
     """A complete model that tags documents.
 
     Attributes
     ----------
+    long
+        How the calibration depends on the number of windows; ``None`` if the model cannot tag full texts.
     finer
         Function that returns a more precise encoder, if ``encoder`` is fast but imprecise; otherwise ``None``.
         Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,
@@ -248,6 +289,7 @@ class Tagger:
     calibration: Calibration
     finer: Callable[[], Encoder] | None = None
     score_all: bool = True
+    long: WindowCalibration | None = None
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         """Tag documents: score their sentences, pool and calibrate the scores, and decide.
@@ -269,6 +311,67 @@ class Tagger:
             for row, one in zip(close, again.tag([documents[row] for row in close]), strict=True):
                 scored[row] = one
         return scored
+
+    def tag_long(self, papers: Sequence[LongDocument]) -> list[ScoredLong]:
+        """Tag full texts: relevance by title and abstract, and labels by the window with the highest score.
+
+        Sentences that occur in several windows are scored once. Pass some dozens of papers per call.
+
+        Returns
+        -------
+        list of ScoredLong
+            Results in the order of ``papers``.
+        """
+        abstracts = self.tag([paper.abstract for paper in papers])
+        found = self._tag_long(papers, abstracts)
+        if self.finer is None:
+            return found
+        close = [row for row, one in enumerate(found) if self._of(one).is_close(one.whole.probabilities)]
+        if close:
+            again = replace(self, encoder=self.finer(), finer=None)
+            for row, one in zip(close, again.tag_long([papers[row] for row in close]), strict=True):
+                found[row] = one
+        return found
+
+    def _of(self, scored: ScoredLong) -> Calibration:
+        assert self.long is not None, "the caller checks whether the model can tag full texts"
+        return self.long.of(self.calibration, len(scored.window_scores))
+
+    def _tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored]) -> list[ScoredLong]:
+        read = [len(abstract.unit_scores) > 0 for abstract in abstracts]
+        documents = [window for paper, reads in zip(papers, read, strict=True) if reads for window in paper.windows]
+        by_window = iter(self._scored_windows(documents))
+        found = []
+        for paper, abstract, reads in zip(papers, abstracts, read, strict=True):
+            own = [next(by_window) for _ in paper.windows] if reads else []
+            one = ScoredLong(
+                abstract=abstract,
+                whole=abstract,
+                windows=tuple(unit_scores for unit_scores, _ in own),
+                window_scores=np.vstack([abstract.scores[1:], *(of_window for _, of_window in own)]),
+            )
+            found.append(replace(one, whole=self._whole(one)))
+        return found
+
+    def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
+        """Yield the scores of the units of each window, and its pooled scores for the labels."""
+        if documents:
+            units = units_of(documents)
+            scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))
+            pooled = pool_scores(scores[:, 1:], units.lengths)
+            yield from zip(np.split(scores, np.cumsum(units.lengths)[:-1]), pooled, strict=True)
+
+    def _whole(self, scored: ScoredLong) -> Scored:
+        calibration = self._of(scored)
+        scores = np.append(scored.abstract.scores[0], scored.window_scores.max(axis=0))
+        chances, given = probabilities(scores[None], calibration.slope, calibration.intercept)
+        return replace(
+            scored.abstract,
+            scores=scores,
+            probabilities=chances[0],
+            given_relevant=given[0],
+            decisions=calibration.decide(chances[0]),
+        )
 
     def _tag(self, documents: Sequence[Document]) -> list[Scored]:
         if not documents:

@@ -56,7 +56,7 @@ def fit_calibration(
     n_columns = targets.shape[1]
     slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
     judged = ~np.isnan(targets)
-    enough = [_enough(targets[judged[:, column], column], settings.min_positives) for column in range(n_columns)]
+    enough = [has_both_kinds(targets[judged[:, column], column], settings.min_positives) for column in range(n_columns)]
     shared = _DEFINITIONS_CURVE
     if judged[:, 1:].any():
         shared = fit_curve(scores[:, 1:][judged[:, 1:]], targets[:, 1:][judged[:, 1:]])
@@ -201,7 +201,8 @@ def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
     return float((lowest + below.max()) / 2) if len(below) else float(lowest)
 
 
-def _enough(targets: Array, min_positives: int) -> bool:
+def has_both_kinds(targets: Array, min_positives: int) -> bool:
+    """Return whether there are enough positives and negatives for a label to have a curve of its own."""
     return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
 
 

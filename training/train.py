@@ -43,6 +43,7 @@ from mechtag.training.finetuning.trainers import FrozenTrainer, Progress, Traine
 from mechtag.training.heads import Fitted, cross_calibrate, fit
 from mechtag.training.label_summary import LabelSummary, refuse_without_negatives, summarise_labels
 from mechtag.training.leakage import KnownPapers, describe_papers
+from mechtag.training.long_texts import learn_windows
 
 CARD = "README.md"
 # Written instead of minus infinity, the score of a sentence without content; other sentences score higher.
@@ -138,7 +139,8 @@ def _trained(
 ) -> Trained:
     fitted = fit(corpus, trainer, settings.train, settings.seed, added=sum(record.added for record in coded))
     encoded = fitted.encoded
-    tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
+    windows = learn_windows(corpus, fitted.held_out, fitted.fold, fitted.calibration, settings.train, settings.seed)
+    tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration, long=windows)
     config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned), data)
     return Trained(
         tagger=tagger,
@@ -242,6 +244,7 @@ def _config(
         settings=settings.train.model_dump(mode="json"),
         data=data,
         versions={library: installed(library) for library in ("mechtag", *LIBRARIES)},
+        window=tagger.long.size if tagger.long else None,
     )
     return with_model_id(config, pack(tagger))
 

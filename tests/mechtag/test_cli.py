@@ -248,7 +248,7 @@ def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("config.json", lambda text: text.replace('"format_version": 5', '"format_version": 9'), "model format 9"),
+        ("config.json", lambda text: text.replace('"format_version": 6', '"format_version": 9'), "model format 9"),
         (
             "config.json",
             lambda text: text.replace('"decided_precision": 0.85', '"decided_precision": 0.7'),

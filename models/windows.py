@@ -1,0 +1,76 @@
+"""Divide long texts into windows that look like abstracts, and calibrate the scores of texts in several windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.models.scoring import Calibration
+
+
+def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
+    """Yield the windows of consecutive sentences into which runs of sentences are divided.
+
+    Within a run, a window begins at every half window, so that each sentence is in one or two windows of its own run.
+    A run that is not longer than a window is one window.
+
+    Parameters
+    ----------
+    lengths
+        Number of sentences in each run.
+    size
+        Number of sentences in a window; the last window of a run may have fewer.
+
+    Yields
+    ------
+    range
+        Numbers of the sentences of a window; the sentences of all runs are numbered together, from 0.
+    """
+    step = (size + 1) // 2
+    first = 0
+    for length in lengths:
+        end = first + length
+        for start in range(first, end, step):
+            yield range(start, min(start + size, end))
+            if start + size >= end:
+                break
+        first = end
+
+
+@dataclass(frozen=True)
+class WindowCalibration:
+    """How the calibration of a text changes with the number of its windows; learned out of fold on long texts.
+
+    The score of a label in a long text is the highest score of a window. The more windows, the higher the score by
+    chance, so each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
+
+    Attributes
+    ----------
+    size
+        Number of sentences in a window: the median number of sentences of the training abstracts.
+    correction : ndarray, shape (n_labels,)
+        Change of the intercept of each label per doubling of the number of windows; at most 0.
+    low, high : ndarray, shape (n_powers, n_labels)
+        Bounds of the range that needs review, for texts of 2, 4, 8, ... windows; the last bounds also apply to longer
+        texts.
+    """
+
+    size: int
+    correction: Array
+    low: Array
+    high: Array
+
+    def of(self, calibration: Calibration, count: int) -> Calibration:
+        """Return the calibration of a text of ``count`` windows; a single window has the calibration of abstracts."""
+        power = min(round(np.log2(count)), len(self.low))
+        if count == 1 or not power:
+            return calibration
+        return replace(
+            calibration,
+            intercept=calibration.intercept + np.append(0.0, self.correction * np.log2(count)),
+            low=np.append(calibration.low[0], self.low[power - 1]),
+            high=np.append(calibration.high[0], self.high[power - 1]),
+        )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mechtag.core.settings import TrainSettings
+from mechtag.models.windows import windows
+from mechtag.training.dataset import Corpus
+from mechtag.training.finetuning.trainers import FrozenTrainer
+from mechtag.training.heads import Fitted, fit
+from mechtag.training.long_texts import FILLINGS, ON_TOPIC, LongTexts, learn_windows, make_long_texts, median_length
+
+SETTINGS = TrainSettings(folds=2)
+
+
+@pytest.fixture(scope="module")
+def fitted(fruit_corpus: Corpus, frozen: FrozenTrainer) -> Fitted:
+    return fit(fruit_corpus, frozen, SETTINGS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def long_texts(fruit_corpus: Corpus, fitted: Fitted) -> LongTexts:
+    found = make_long_texts(fruit_corpus, fitted.held_out, fitted.fold, seed=1)
+    assert found is not None
+    return found
+
+
+def test_a_window_has_the_median_number_of_sentences(fruit_corpus: Corpus) -> None:
+    # A quarter of the papers have two sentences, half have three, and a quarter have four.
+    assert median_length(fruit_corpus) == 3
+
+
+def test_long_texts_are_never_scored_lower_than_their_abstracts(long_texts: LongTexts) -> None:
+    for filling in FILLINGS:
+        for sentences in (1, 30, 90):
+            scores, count = long_texts.scores(filling, sentences)
+            assert (scores >= long_texts.abstracts).all()
+            assert count == 1 + len(list(windows([sentences], 3)))
+
+
+def test_the_correction_is_learned_and_never_positive(fruit_corpus: Corpus, fitted: Fitted) -> None:
+    found = learn_windows(fruit_corpus, fitted.held_out, fitted.fold, fitted.calibration, SETTINGS, seed=1)
+    assert found is not None
+    assert found.size == 3
+    assert (found.correction <= 0).all()
+    assert (found.low <= fitted.calibration.threshold[1:]).all()
+    assert (found.high >= fitted.calibration.threshold[1:]).all()
+    # No paper has plum, so its correction is that of all labels together.
+    assert found.correction[2] > -1
+
+
+def test_without_coded_sentences_nothing_is_learned(fruit_corpus: Corpus, fitted: Fitted) -> None:
+    uncoded = replace(fruit_corpus, unit_targets=np.full(fruit_corpus.unit_targets.shape, np.nan))
+    assert learn_windows(uncoded, fitted.held_out, fitted.fold, fitted.calibration, SETTINGS, seed=1) is None
+
+
+def test_length_alone_is_no_reason_for_a_yes(fruit_corpus: Corpus, fitted: Fitted, long_texts: LongTexts) -> None:
+    calibration = fitted.calibration
+    learned = learn_windows(fruit_corpus, fitted.held_out, fitted.fold, calibration, SETTINGS, seed=1)
+    assert learned is not None
+    codes = fruit_corpus.document_targets[long_texts.papers, 1:3]
+    relevance = calibration.relevance(fitted.held_out.documents[long_texts.papers, 0])
+
+    def decided(scores: np.ndarray, count: int) -> np.ndarray:
+        own = learned.of(calibration, count)
+        given = 1 / (1 + np.exp(-(scores * own.slope[1:] + own.intercept[1:])))
+        chances = np.hstack([relevance[:, None], relevance[:, None] * given])
+        return np.array([own.decide(row) for row in chances])[:, 1:3]
+
+    before = decided(long_texts.abstracts, 1)
+    was_yes = (before == "yes") & (codes == 1)
+    assert was_yes.sum() > 5
+    for sentences, least in ((30, 0.9), (90, 0.65)):
+        for filling in FILLINGS:
+            kept = decided(*long_texts.scores(filling, sentences))[was_yes]
+            assert np.isin(kept, ("yes", "refer")).mean() >= least
+        alone = decided(*long_texts.scores(ON_TOPIC, sentences, alone=True))
+        assert (alone == "yes").mean() <= 0.05

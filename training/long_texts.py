@@ -1,0 +1,211 @@
+"""Learn out of fold how scores and bounds change with the number of windows of a text.
+
+There are no coded full texts, so long texts are made up: the abstract of a coded record, with windows of sentences of
+other papers that carry no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.settings import TrainSettings
+from mechtag.models.scoring import SHARPNESS, Calibration, pool_scores
+from mechtag.models.windows import WindowCalibration, windows
+from mechtag.training.calibration import has_both_kinds, refer_band
+from mechtag.training.dataset import NO_DOCUMENT, Corpus
+from mechtag.training.heads import HeldOut
+
+# Long texts are made up with 2, 4, 8, ... windows, the abstract included.
+POWERS = 6
+# Lowest correction that is searched, in log odds per doubling of the number of windows.
+_LOWEST = -3.0
+# What fills the windows: sentences of relevant papers that carry no label, and sentences of irrelevant papers.
+ON_TOPIC, OFF_TOPIC = "on topic", "off topic"
+FILLINGS = (ON_TOPIC, OFF_TOPIC)
+
+
+@dataclass(frozen=True)
+class LongTexts:
+    """Out-of-fold scores of made-up long texts, one for each relevant paper and kind of filling.
+
+    The sentences of other papers that fill the windows are from the same fold as the paper, so that the model that
+    scores them has seen neither.
+
+    Attributes
+    ----------
+    size
+        Number of sentences in a window.
+    papers : ndarray of int, shape (n_papers,)
+        Rows of the relevant papers in the corpus.
+    abstracts : ndarray, shape (n_papers, n_labels)
+        Scores of the abstracts.
+    filled
+        For each kind of filling, scores of windows of filling below the title of the paper, shape (n_papers,
+        n_windows, n_labels).
+    filling
+        The same without a title, for texts of filling only.
+    """
+
+    size: int
+    papers: Index
+    abstracts: Array
+    filled: dict[str, Array] = field(default_factory=dict)
+    filling: dict[str, Array] = field(default_factory=dict)
+
+    def scores(self, filling: str, sentences: int, *, alone: bool = False) -> tuple[Array, int]:
+        """Return the scores of the texts, shape (n_papers, n_labels), and their number of windows.
+
+        Parameters
+        ----------
+        sentences
+            Number of sentences of filling.
+        alone
+            Whether the texts contain only filling, without the title and abstract of the paper.
+        """
+        count = sum(1 for _ in windows([sentences], self.size))
+        found = self.filling if alone else self.filled
+        highest: Array = found[filling][:, :count].max(axis=1)
+        return (highest, count) if alone else (np.maximum(highest, self.abstracts), 1 + count)
+
+
+def median_length(corpus: Corpus) -> int:
+    """Return the median number of sentences of the documents, without their titles; at least 1."""
+    document, _ = _units(corpus)
+    return max(1, int(np.median(np.bincount(document[document != NO_DOCUMENT]))) - 1)
+
+
+def _units(corpus: Corpus) -> tuple[Index, Array]:
+    """Return the document of each unit, and the codes of each unit, shape (n_units, n_labels)."""
+    first = np.cumsum(corpus.n_parts) - corpus.n_parts
+    return corpus.document[first], corpus.unit_targets[first, 1:]
+
+
+def make_long_texts(
+    corpus: Corpus, held_out: HeldOut, fold: Index, seed: int, sharpness: float = SHARPNESS
+) -> LongTexts | None:
+    """Make up long texts from the out-of-fold scores of sentences, which are pooled with a given sharpness.
+
+    Returns
+    -------
+    LongTexts or None
+        ``None`` if there are no sentences to fill windows with: people must have coded sentences, not only papers.
+    """
+    document, codes = _units(corpus)
+    title = np.diff(document, prepend=NO_DOCUMENT) != 0
+    relevant = corpus.document_targets[:, 0] == 1
+    # A label of a sentence with several parts is unknown (NaN) for the parts, so their sentences never fill a window.
+    kinds = {
+        ON_TOPIC: (document != NO_DOCUMENT) & ~title & (codes == 0).all(axis=1) & relevant[document],
+        OFF_TOPIC: (document != NO_DOCUMENT) & ~title & ~relevant[document],
+    }
+    scores, papers = held_out.units[:, 1:], np.flatnonzero(relevant)
+    size = median_length(corpus)
+    step = (size + 1) // 2
+    found = LongTexts(size, papers, held_out.documents[papers, 1:])
+    rng = np.random.default_rng(seed)
+    for filling, usable in kinds.items():
+        filled, alone = [], []
+        for paper in papers:
+            own = np.flatnonzero(usable & (fold[document] == fold[paper]) & (document != paper))
+            if not len(own):
+                return None
+            # Sentences of a paper stay together, as in a real text; short supplies are repeated.
+            order = {each: place for place, each in enumerate(rng.permutation(np.unique(document[own])))}
+            own = own[np.argsort([order[each] for each in document[own]], kind="stable")]
+            rows = np.resize(own, size + step * (2**POWERS - 2))
+            parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], size)]
+            name = scores[title & (document == paper)]
+            lengths = [len(part) for part in parts]
+            alone.append(pool_scores(np.vstack(parts), lengths, sharpness))
+            titled = np.vstack([unit for part in parts for unit in (name, part)])
+            filled.append(pool_scores(titled, [1 + length for length in lengths], sharpness))
+        found.filled[filling], found.filling[filling] = np.stack(filled), np.stack(alone)
+    return found
+
+
+def fit_windows(
+    corpus: Corpus,
+    held_out: HeldOut,
+    fitted: Calibration,
+    long_texts: LongTexts,
+    documents: Mask,
+    settings: TrainSettings,
+) -> WindowCalibration:
+    """Fit the correction for the number of windows, and the bounds of texts in several windows.
+
+    Slope and intercept remain those of abstracts. Half of the texts are filled on topic and half off topic. Labels with
+    too few positives or negatives share one correction, which is fitted on all labels together.
+
+    Parameters
+    ----------
+    fitted
+        Calibration of abstracts.
+    documents : ndarray of bool, shape (n_documents,)
+        Documents to fit on.
+    """
+    chosen = documents[long_texts.papers]
+    codes = corpus.document_targets[long_texts.papers[chosen], 1:]
+    texts = [[texts[chosen] for texts in _of_power(long_texts, power)] for power in range(1, POWERS + 1)]
+    margins = np.stack([np.stack(of_power) for of_power in texts]) * fitted.slope[1:] + fitted.intercept[1:]
+    correction = np.full(codes.shape[1], _correction(margins, codes))
+    for label in range(codes.shape[1]):
+        if has_both_kinds(codes[:, label], settings.min_positives):
+            correction[label] = _correction(margins[..., [label]], codes[:, [label]])
+    relevance = fitted.relevance(held_out.documents[long_texts.papers[chosen], 0])
+    judged = ~np.isnan(codes)
+    bounds = []
+    for power, of_power in enumerate(texts, start=1):
+        chances = [
+            relevance[:, None] * expit(one * fitted.slope[1:] + fitted.intercept[1:] + power * correction)
+            for one in of_power
+        ]
+        cells = np.concatenate([one[judged] for one in chances])
+        bounds.append(refer_band(cells, np.tile(codes[judged], len(chances)), settings.decided_precision))
+    low, high = (np.repeat(np.array(bound)[:, None], codes.shape[1], axis=1) for bound in zip(*bounds, strict=True))
+    threshold = fitted.threshold[1:]
+    return WindowCalibration(long_texts.size, correction, np.minimum(low, threshold), np.maximum(high, threshold))
+
+
+def _of_power(long_texts: LongTexts, power: int) -> Iterator[Array]:
+    """Yield the scores of the texts of ``2 ** power`` windows, for each kind of filling."""
+    for filled in long_texts.filled.values():
+        yield np.maximum(filled[:, : 2**power - 1].max(axis=1), long_texts.abstracts)
+
+
+def _correction(margins: Array, codes: Array) -> float:
+    """Return the correction with the highest likelihood; 0 if nobody has judged the labels.
+
+    Parameters
+    ----------
+    margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
+        Log odds without correction.
+    codes : ndarray, shape (n_papers, n_labels)
+    """
+    judged = ~np.isnan(codes)
+    if not judged.any():
+        return 0.0
+    signs, powers = 2 * codes[judged] - 1, np.arange(1, POWERS + 1)[:, None, None]
+
+    def loss(correction: float) -> float:
+        return float(np.logaddexp(0, -signs * (margins[..., judged] + correction * powers)).sum())
+
+    return float(minimize_scalar(loss, bounds=(_LOWEST, 0.0), method="bounded").x)
+
+
+def learn_windows(
+    corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
+) -> WindowCalibration | None:
+    """Return how calibration changes with the number of windows, or ``None`` if too few sentences are coded."""
+    if not (corpus.document_targets[:, 0] == 1).any():
+        return None
+    long_texts = make_long_texts(corpus, held_out, fold, seed)
+    if long_texts is None:
+        return None
+    everything = np.ones(corpus.n_documents, dtype=bool)
+    return fit_windows(corpus, held_out, fitted, long_texts, everything, settings)
