@@ -244,6 +244,10 @@ class TrainSettings(Strict):
         return added
 
 
+#: Kinds of sections of full texts that can be scored; see `core.full_text`.
+ScoredKind = Literal["introduction", "methods", "results", "discussion", "conclusion", "other"]
+
+
 class TagSettings(Strict):
     """Settings for tagging.
 
@@ -251,6 +255,11 @@ class TagSettings(Strict):
     ----------
     evidence_sentences
         Maximum number of evidence sentences to return per label.
+    full_text_evidence_sentences
+        The same for full texts.
+    sections
+        Kinds of sections of full texts that are scored; see `core.full_text`. References, notes, tables and captions
+        are never scored.
     runtime
         Runtime of the encoder: ``torch`` (the reference), ``fp32``, ``bf16`` or ``int8`` (OpenVINO in this
         precision), or ``auto`` (the fastest runtime on this machine that agrees with the reference).
@@ -264,6 +273,8 @@ class TagSettings(Strict):
     """
 
     evidence_sentences: int = Field(default=2, ge=1, le=LARGEST)
+    full_text_evidence_sentences: int = Field(default=5, ge=1, le=LARGEST)
+    sections: tuple[ScoredKind, ...] = Field(default=("results", "discussion", "conclusion", "other"), min_length=1)
     score_all: bool = False
     runtime: RuntimeName = "torch"
     threads: int = Field(default=0, ge=0, le=LARGEST)

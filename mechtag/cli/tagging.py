@@ -18,6 +18,13 @@ class Engine(StrEnum):
     ray = "ray"
 
 
+class Basis(StrEnum):
+    """Values of ``--basis``: what labels are searched for in."""
+
+    abstract = "abstract"
+    full_text = "full-text"
+
+
 def tag(
     sources: Annotated[
         list[str],
@@ -36,6 +43,17 @@ def tag(
         typer.Option(
             "--sentences", help="Table of sentences written by 'sentences'; allowed only if SRC is one parquet table."
         ),
+    ] = None,
+    full_texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--full-texts",
+            help="Table of full texts written by 'attach'. They are tagged in addition to the abstracts.",
+        ),
+    ] = None,
+    basis: Annotated[
+        Basis | None,
+        typer.Option("--basis", help="'abstract' ignores --full-texts.", show_default=False),
     ] = None,
     ranking: Annotated[
         Path | None,
@@ -80,6 +98,8 @@ def tag(
 
     Example: `mechtag tag search_update.ris -o out/`
     """
+    if basis is Basis.full_text and full_texts is None:
+        raise typer.BadParameter("--basis full-text needs --full-texts")
     if (ranking is None) != (top is None):
         raise typer.BadParameter("--top and --ranking must be used together")
     from mechtag.workflows.define import usable_model
@@ -92,6 +112,7 @@ def tag(
         output,
         model=model or usable_model(opened, terminal),
         sentences=sentence_table,
+        full_texts=None if basis is Basis.abstract else full_texts,
         first=(ranking, top) if ranking and top else None,
         runtime=runtime.value if runtime else None,
         threads=threads,

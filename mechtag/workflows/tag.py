@@ -50,6 +50,7 @@ def tag(
     *,
     model: Path | None = None,
     sentences: Path | None = None,
+    full_texts: Path | None = None,
     first: tuple[Path, int] | None = None,
     runtime: RuntimeName | None = None,
     threads: int | None = None,
@@ -71,6 +72,9 @@ def tag(
         Model folder; by default, the model folder of the project.
     sentences
         Table of the sentences of the records. By default, records are split into sentences here.
+    full_texts
+        Table of full texts that `attach` writes. Records that have a full text are tagged by their abstract and by
+        their full text.
     first
         Table in reading order, such as the one that `rank` writes, and the number of records to tag from its top.
         Records judged relevant come first; records judged irrelevant are left out.
@@ -107,14 +111,17 @@ def tag(
             run = stack.enter_context(prefetch("splits sentences", prepare, settings.sentences))
         from mechtag.models.model_folder import encoder_difference, load_model
         from mechtag.pipeline.reading.ingest import cut_note
+        from mechtag.pipeline.tagging.full_texts import check_full_texts
         from mechtag.pipeline.tagging.run import finish, run_local
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
 
         read = [*sources, *([str(first[0])] if first else [])]
-        check_folder(read, output, sentences)
+        check_folder(read, output, sentences, full_texts)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )
+        if full_texts:
+            check_full_texts(full_texts, loaded.tagger, model)
         chosen = loaded.choice.runtime
         if difference := encoder_difference(loaded.config.encoder, settings.encoder, model):
             reporter.note(
@@ -125,7 +132,7 @@ def tag(
             reporter.note(f"runtime {loaded.choice.reason}")
         if first:
             sources = [_top(project, sources, output, *first, reporter)]
-        request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)
+        request = Request(sources, output, settings, loaded.config, sentences, full_texts, runtime=chosen)
         job = stack.enter_context(opened(request, resume=resume))
         inputs = job.inputs
         for note in (*inputs.notes, *inputs.unread, *filter(None, [cut_note(inputs.abstracts_cut)])):

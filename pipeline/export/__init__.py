@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Prediction, Record
+from mechtag.core.records import Prediction, Record, decisive
 from mechtag.pipeline.export import csv_table, review_workbook, ris
-from mechtag.pipeline.export.review_rows import ranking
+from mechtag.pipeline.export.review_rows import header, ranking
 from mechtag.pipeline.export.review_workbook import LabelGuide
 
 #: Function that adds a record and its predictions (by label) to the output.
@@ -23,7 +23,11 @@ NAMES = {"csv": "tagged.csv", "ris": "tagged.ris", "xlsx": "review.xlsx"}
 
 @contextmanager
 def writing(
-    paths: Mapping[str, Path], labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide]
+    paths: Mapping[str, Path],
+    labels: Sequence[tuple[str, str]],
+    guide: Mapping[str, LabelGuide],
+    *,
+    by_basis: bool = False,
 ) -> Iterator[Add]:
     """Yield a function that adds one record to files of several formats; the records need not fit into memory.
 
@@ -38,6 +42,8 @@ def writing(
         Key and name of every label, relevance first.
     guide
         Information on each label that the workbook explains, keyed by label.
+    by_basis
+        Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -45,7 +51,7 @@ def writing(
             adds.append(stack.enter_context(ris.writing(labels, path)))
         tables = [paths[form] for form in ("csv", "xlsx") if form in paths]
         if tables:
-            add_row, ranked = stack.enter_context(ranking(labels, tables[0].parent))
+            add_row, ranked = stack.enter_context(ranking(labels, tables[0].parent, by_basis))
             adds.append(add_row)
 
         def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
@@ -54,9 +60,9 @@ def writing(
 
         yield add
         if path := paths.get("csv"):
-            csv_table.write(path, labels, ranked())
+            csv_table.write(path, header(labels, by_basis), ranked())
         if path := paths.get("xlsx"):
-            review_workbook.write(path, labels, ranked(), guide)
+            review_workbook.write(path, labels, ranked(), guide, by_basis)
 
 
 def export(
@@ -76,8 +82,8 @@ def export(
     records
         Records without duplicates.
     predictions
-        At most one prediction per record and label. If a record has no prediction for a label, the
-        corresponding cells are empty.
+        At most one prediction per record, label and basis; predictions by the full text take precedence. If a record
+        has no prediction for a label, the corresponding cells are empty.
     labels
         Key and name of every label in codebook order, relevance first.
     guide
@@ -98,7 +104,9 @@ def export(
         )
     keys = {key for key, _ in labels}
     by_record: dict[str, dict[str, Prediction]] = {record_id: {} for record_id in known}
-    for prediction in predictions:
+    rows = list(predictions)
+    by_basis = any(row.basis == "full-text" for row in rows)
+    for prediction in decisive(rows):
         place = f"prediction of {prediction.label!r} for record {prediction.record_id}"
         if prediction.label not in keys:
             raise MechtagError(
@@ -114,6 +122,6 @@ def export(
                 f"{place}: this prediction appears more than once; use the predictions of a single model"
             )
         by_record[prediction.record_id][prediction.label] = prediction
-    with writing({to: Path(path)}, labels, guide or {}) as add:
+    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis) as add:
         for record in records:
             add(record, by_record[record.record_id])

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mechtag.core.files import write_csv
-from mechtag.pipeline.export.review_rows import header
 from mechtag.pipeline.export.sorting import Row
 
 
-def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row]) -> None:
-    """Write the rows that `review_rows.ranking` yields as a CSV table (UTF-8 with byte order mark)."""
-    write_csv(path, header(labels), rows, bom=True)
+def write(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write the rows that `review_rows.ranking` yields, under their header, as a CSV table with byte order mark."""
+    write_csv(path, names, rows, bom=True)

@@ -82,6 +82,16 @@ LAST = (
 )
 
 
+#: Column of tables that contain decisions based on full texts, before those of the labels.
+BASIS = Column(
+    "basis",
+    11,
+    "What the labels were searched for in: abstract or full-text. Relevance is judged by title and abstract.",
+)
+#: End of the names of columns for the pages of the evidence, in the order of the evidence.
+PAGES = ": pages"
+
+
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return a mapping from each label to the prefix of its column names; all prefixes are different."""
     shown = [excel_cell(name)[:_NAME] for _, name in labels]
@@ -92,18 +102,22 @@ def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
     }
 
 
-def header(labels: Sequence[tuple[str, str]]) -> list[str]:
+def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[str]:
     """Return the names of all columns of the table for reviewers.
 
     The first label must be relevance, which has no column to fill in because reviewers code it in ``decision``.
+    If ``by_basis`` is set, the table has the column ``basis`` and, for each label, a column for the pages of the
+    evidence.
     """
     names = column_names(labels)
-    own = [
-        f"{names[key]}{part}"
-        for place, (key, _) in enumerate(labels)
-        for part in (": probability", ": decision", ": evidence", OWN_CODE)[: 4 if place else 3]
+    parts = (": probability", ": decision", ": evidence", *([PAGES] if by_basis else []), OWN_CODE)
+    own = [f"{names[key]}{part}" for place, (key, _) in enumerate(labels) for part in parts[: None if place else -1]]
+    return [
+        *(column.name for column in FIRST),
+        *([BASIS.name] if by_basis else []),
+        *own,
+        *(column.name for column in LAST),
     ]
-    return [*(column.name for column in FIRST), *own, *(column.name for column in LAST)]
 
 
 def excel_cell(text: str) -> str:
@@ -128,7 +142,7 @@ def _quote(record: Record, prediction: Prediction) -> str:
 
 
 def _before(record: Record, evidence: Evidence) -> str:
-    if not _REFERS_BACK.match(evidence.text):
+    if evidence.basis == "full-text" or not _REFERS_BACK.match(evidence.text):
         return ""
     earlier = [one for one in split([record], SentenceSettings()) if one.end <= evidence.start]
     return f"[{earlier[-1].text}] " if earlier else ""
@@ -140,8 +154,19 @@ def _abstract_note(abstract: str) -> str:
     return "cut off" if is_cut(abstract) else ""
 
 
+def _pages(prediction: Prediction | None) -> str:
+    """Return the pages of the evidence, in the order of `_quote` and without repetitions."""
+    if prediction is None or prediction.decision == "no":
+        return ""
+    strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
+    return ", ".join(dict.fromkeys(evidence.page for evidence in strongest if evidence.page))
+
+
 def cells_of(
-    record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]
+    record: Record,
+    predictions: Mapping[str, Prediction],
+    labels: Sequence[tuple[str, str]],
+    by_basis: bool = False,
 ) -> Iterator[str | float | None]:
     """Yield the cells of a record's row except the rank, in the order of `header`."""
     yield None
@@ -153,6 +178,8 @@ def cells_of(
     yield None
     yield excel_cell(record.journal or "")
     yield excel_cell(record.source_file)
+    if by_basis:
+        yield next((prediction.basis for prediction in predictions.values()), "")
     for place, (key, _) in enumerate(labels):
         prediction = predictions.get(key)
         if prediction is None:
@@ -161,6 +188,8 @@ def cells_of(
             yield None if prediction.probability is None else round(prediction.probability, 4)
             yield NOT_SCORED if prediction.score is None else prediction.decision
             yield _quote(record, prediction)
+        if by_basis:
+            yield _pages(prediction)
         if place:
             yield None
     yield excel_cell(record.doi or "")
@@ -171,7 +200,7 @@ def cells_of(
 
 @contextmanager
 def ranking(
-    labels: Sequence[tuple[str, str]], folder: Path
+    labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
     """Yield a function that adds a record, and a function that then yields the rows of all records in reading order.
 
@@ -185,7 +214,7 @@ def ranking(
             prediction = predictions.get(relevance)
             probability = prediction.probability if prediction else None
             order = 1.0 if probability is None else -probability
-            sorter.add([order, record.record_id, list(cells_of(record, predictions, labels))])
+            sorter.add([order, record.record_id, list(cells_of(record, predictions, labels, by_basis))])
 
         def ranked() -> Iterator[list[Any]]:
             return ([rank, *cells] for rank, (_, _, cells) in enumerate(sorter.sorted(), start=1))

@@ -20,7 +20,7 @@ from mechtag.core.files import neutralise, replacing
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.core.temporary import temporary_folder
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
-from mechtag.pipeline.export.review_rows import FIRST, LAST, NOT_SCORED, column_names, header
+from mechtag.pipeline.export.review_rows import BASIS, FIRST, LAST, NOT_SCORED, PAGES, column_names, header
 from mechtag.pipeline.export.sorting import Row
 
 _REVIEW = "Review"
@@ -32,7 +32,7 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 _WORDS = {"refer": "needs review"}
 _CHOICES = ("yes", "no", "maybe")
-_WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, OWN_CODE: 16}
+_WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, PAGES: 10, OWN_CODE: 16}
 # Characters per unit of width, which is that of a digit.
 _PER_WIDTH = 1.1
 # Height of a line, and of the highest row that Excel allows, in points.
@@ -72,7 +72,13 @@ def too_long(records: int) -> str:
     )
 
 
-def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], guide: Mapping[str, LabelGuide]) -> None:
+def write(
+    path: Path,
+    labels: Sequence[tuple[str, str]],
+    rows: Iterable[Row],
+    guide: Mapping[str, LabelGuide],
+    by_basis: bool = False,
+) -> None:
     """Write tagged records as a workbook, which has a sheet for reviewing and a sheet with explanations.
 
     Parameters
@@ -81,10 +87,12 @@ def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], gu
         Key and name of each label, and the rows that `review_rows.ranking` yields.
     guide
         Definition and bounds of each label, by key.
+    by_basis
+        Whether the rows contain the basis of the decisions and the pages of the evidence.
     """
     with _workbook(path, "Papers to review") as (book, folder):
-        left = _review(_sheet(book, _REVIEW, folder), header(labels), rows)
-        _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left)
+        left = _review(_sheet(book, _REVIEW, folder), header(labels, by_basis), rows)
+        _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left, by_basis)
 
 
 def write_table(path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -218,7 +226,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
     from openpyxl.worksheet.filters import AutoFilter
     from openpyxl.worksheet.table import Table, TableColumn, TableStyleInfo
 
-    widths = {column.name: column.width for column in (*FIRST, *LAST)}
+    widths = {column.name: column.width for column in (*FIRST, BASIS, *LAST)}
     widths |= {name: width for name in names for part, width in _WIDTHS.items() if name.endswith(part)}
     letters = {name: get_column_letter(place) for place, name in enumerate(names, start=1)}
     for name, letter in letters.items():
@@ -272,7 +280,9 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
     return left
 
 
-def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int) -> None:
+def _explanation(
+    sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
+) -> None:
     """Write the sheet that explains the columns, the decisions and the bounds."""
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
@@ -312,7 +322,7 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
     section(
         "Columns",
         ("Column", "Meaning"),
-        *((column.name, column.meaning) for column in FIRST),
+        *((column.name, column.meaning) for column in (*FIRST, *([BASIS] if by_basis else []))),
         (
             "LABEL: probability",
             "Probability that a reviewer would find the paper relevant and code it with the label. "
@@ -328,6 +338,8 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
             f"LABEL{OWN_CODE}",
             "Your code: yes, no or maybe. Neither an empty cell nor 'maybe' counts as no.",
         ),
+        *([(f"LABEL{PAGES}", "Pages of the full text on which the evidence begins.")] if by_basis else []),
+        (f"LABEL{OWN_CODE}", "Your code for the label: yes, no or maybe. Empty and maybe are not a no."),
         *((column.name, column.meaning) for column in LAST),
     )
     section(

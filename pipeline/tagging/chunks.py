@@ -18,7 +18,7 @@ from mechtag.core.codebook import Strict, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import json_bytes
 from mechtag.core.parquet import pack_predictions
-from mechtag.core.records import Prediction
+from mechtag.core.records import Prediction, decisive
 from mechtag.pipeline.tagging.storage import StoragePath
 
 FORMAT_VERSION = 2
@@ -108,6 +108,9 @@ class Chunk(Strict):
         Number of records by label and decision; ``not_scored`` counts the records decided ``no`` without scoring.
     unlike
         Number of records that may be relevant but are unlike the training texts.
+    full_texts
+        For each record whose full text was tagged, notes on what was unusual about it; ``None`` if only abstracts were
+        tagged.
     """
 
     part: int
@@ -117,6 +120,7 @@ class Chunk(Strict):
     sha256: str
     decisions: dict[str, dict[str, int]]
     unlike: int
+    full_texts: dict[str, list[str]] | None = None
 
 
 class ChunkStore:
@@ -173,19 +177,36 @@ class ChunkStore:
             with suppress(OSError):  # missing, or not empty
                 self.folder.local.rmdir()
 
-    def write(self, manifest: RunManifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Chunk:
-        """Write the predictions of a finished chunk and return its description; for ``unlike``, see `Chunk`."""
+    def write(
+        self,
+        manifest: RunManifest,
+        number: int,
+        predictions: Iterable[Prediction],
+        unlike: int,
+        full_texts: dict[str, list[str]] | None = None,
+    ) -> Chunk:
+        """Write the predictions of a finished chunk and return its description.
+
+        For ``unlike`` and ``full_texts``, see `Chunk`.
+        """
         rows = list(predictions)
-        data = pack_predictions(rows)
+        data = pack_predictions(rows, by_basis=full_texts is not None)
         decisions: dict[str, Counter[str]] = {}
-        for row in rows:
+        for row in decisive(rows):
             decisions.setdefault(row.label, Counter())[row.decision] += 1
             if row.score is None:
                 decisions[row.label]["not_scored"] += 1
         start, stop = manifest.bounds(number)
         sha256 = hashlib.sha256(data).hexdigest()
         chunk = Chunk(
-            part=number, start=start, stop=stop, rows=len(rows), sha256=sha256, decisions=decisions, unlike=unlike
+            part=number,
+            start=start,
+            stop=stop,
+            rows=len(rows),
+            sha256=sha256,
+            decisions=decisions,
+            unlike=unlike,
+            full_texts=full_texts,
         )
         self._table(number).write(data)
         self._note(number).write(json_bytes(chunk.model_dump(mode="json")))

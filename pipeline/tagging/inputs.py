@@ -151,15 +151,14 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
     return locate(tables[0]) if tables else None
 
 
-def fingerprints(sources: Sequence[str], table: StoragePath | None, sentences: Path | None) -> dict[str, str]:
-    """Return a fingerprint of each source's content, keyed by the name of the source.
+def fingerprints(sources: Sequence[str], table: StoragePath | None, *others: Path | None) -> dict[str, str]:
+    """Return a fingerprint of the content of each source and of each table in ``others``, keyed by its name.
 
     See `StoragePath.fingerprint`.
     """
-    if table:
-        found = {table.name: table.fingerprint()}
-        return found | ({str(sentences): locate(sentences).sha256()} if sentences else {})
-    return {str(path): locate(path).sha256() for source in sources for path in _files(Path(source))}
+    files = [] if table else [path for source in sources for path in _files(Path(source))]
+    found = {table.name: table.fingerprint()} if table else {}
+    return found | {str(path): locate(path).sha256() for path in [*files, *filter(None, others)]}
 
 
 def _files(source: Path) -> Iterable[Path]:

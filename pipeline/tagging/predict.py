@@ -139,15 +139,11 @@ def _rows(
             given_relevant=float(scored.given_relevant[column - 1]) if column else None,
             threshold=float(tagger.calibration.threshold[column]),
             decision=scored.decisions[column],
-            evidence=tuple(
-                Evidence(
-                    sentence=sentences[row].sentence,
-                    start=sentences[row].start,
-                    end=sentences[row].end,
-                    text=sentences[row].text,
-                    score=float(scores[row]),
-                )
-                for row in strongest
-            ),
+            evidence=tuple(evidence_of(sentences[row], float(scores[row])) for row in strongest),
             model_id=model_id,
         )
+
+
+def evidence_of(sentence: Sentence, score: float) -> Evidence:
+    """Return a sentence of an abstract as evidence for a label, with its score for the label."""
+    return Evidence(sentence=sentence.sentence, start=sentence.start, end=sentence.end, text=sentence.text, score=score)

@@ -77,7 +77,7 @@ class Worker:
                 "tag.chunk_records, and continue with --resume"
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
-        return self._scorer.write(given, *self._scorer.score(given))
+        return self._scorer.write(given, self._scorer.score(given))
 
 
 def run_ray(

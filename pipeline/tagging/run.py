@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.files import json_bytes, write_json
-from mechtag.core.parquet import RecordTable, joining_predictions
-from mechtag.core.records import Prediction, Sentence
+from mechtag.core.parquet import FullTextTable, RecordTable, joining_predictions
+from mechtag.core.records import Prediction, Sentence, decisive
 from mechtag.core.settings import Settings
 from mechtag.models.model_folder import Model
 from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
 from mechtag.pipeline.export import NAMES, review_workbook, writing
 from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
+from mechtag.pipeline.tagging.full_texts import TaggedFullText, full_text_rows, tag_full_texts
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
 from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, ChunkInput, Job, read_chunks
 
 Progress = Callable[[int], None]
+
+
+class ScoredChunk(NamedTuple):
+    """The sentences and scores of each record in a chunk.
+
+    ``full_texts`` are the results for full texts by record id; ``None`` if only abstracts are tagged.
+    """
+
+    sentences: list[tuple[Sentence, ...]]
+    abstracts: list[Scored]
+    full_texts: dict[str, TaggedFullText] | None = None
 
 
 class ChunkScorer:
@@ -31,17 +43,35 @@ class ChunkScorer:
     def __init__(self, job: Job, model: Model, settings: Settings) -> None:
         self._job, self._model, self._settings = job, model, settings
 
-    def score(self, given: ChunkInput) -> tuple[list[tuple[Sentence, ...]], list[Scored]]:
-        """Return the sentences and the scores of each record in a chunk."""
-        pairs = documents_of(given.records, given.sentences)
-        return [own for _, own in pairs], self._model.tagger.tag([document for document, _ in pairs])
+    def score(self, given: ChunkInput) -> ScoredChunk:
+        """Score the records in a chunk, and their full texts."""
+        pairs, tagger = documents_of(given.records, given.sentences), self._model.tagger
+        sentences = [own for _, own in pairs]
+        scored = tagger.tag([document for document, _ in pairs])
+        if not self._job.full_texts:
+            return ScoredChunk(sentences, scored)
+        with FullTextTable(self._job.full_texts.open(), str(self._job.full_texts)) as table:
+            full_texts = table.read(record.record_id for record in given.records)
+        tagged = tag_full_texts(tagger, given.records, sentences, full_texts, self._settings)
+        return ScoredChunk(sentences, scored, tagged)
 
-    def write(self, given: ChunkInput, sentences: Sequence[tuple[Sentence, ...]], scored: Sequence[Scored]) -> Chunk:
+    def write(self, given: ChunkInput, scored: ScoredChunk) -> Chunk:
         """Write the output of `score` as a finished chunk, and return the description of the chunk."""
-        model_id, limit = self._model.config.model_id, self._settings.tag.evidence_sentences
-        predictions = prediction_rows(self._model.tagger, model_id, given.records, sentences, scored, limit)
-        unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored)
-        return self._job.chunks.write(self._job.manifest, given.number, predictions, unlike)
+        unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored.abstracts)
+        full_texts = None
+        if scored.full_texts is not None:
+            full_texts = {record_id: tagged.notes for record_id, tagged in scored.full_texts.items()}
+        rows = self._rows(given, scored)
+        return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
+
+    def _rows(self, given: ChunkInput, scored: ScoredChunk) -> Iterator[Prediction]:
+        """Yield the predictions for each record by its abstract, and then by its full text if it has one."""
+        tagger, model_id, settings = self._model.tagger, self._model.config.model_id, self._settings.tag
+        full_texts = scored.full_texts or {}
+        for record, own, one in zip(given.records, scored.sentences, scored.abstracts, strict=True):
+            yield from prediction_rows(tagger, model_id, [record], [own], [one], settings.evidence_sentences)
+            if tagged := full_texts.get(record.record_id):
+                yield from full_text_rows(tagger, model_id, record, tagged, settings.full_text_evidence_sentences)
 
 
 def run_local(
@@ -78,7 +108,7 @@ def run_local(
             for given in stream:
                 scored = scorer.score(given)
                 note(writing)
-                writing = writer.submit(scorer.write, given, *scored)
+                writing = writer.submit(scorer.write, given, scored)
         finally:
             note(writing)
 
@@ -101,19 +131,24 @@ def finish(
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)
     summary = job.inputs.summary(job.manifest.identity.model_id, codebook, total_decisions(chunks), unlike)
+    if job.full_texts:
+        full_texts = {record_id: notes for chunk in chunks for record_id, notes in (chunk.full_texts or {}).items()}
+        summary["full_texts"] = full_texts
+        summary["notes"] += _notes_on_full_texts(full_texts, job.manifest.records)
     if folder := job.output.local:
         if note := review_workbook.too_long(job.manifest.records):
             summary["notes"].append(note)
         labels = [(entry.key, entry.name) for entry in codebook.entries]
         with ExitStack() as stack:
             table = stack.enter_context(RecordTable(job.records.open(), str(job.records)))
-            join = stack.enter_context(joining_predictions(folder / PREDICTIONS))
+            by_basis = job.full_texts is not None
+            join = stack.enter_context(joining_predictions(folder / PREDICTIONS, by_basis=by_basis))
             bounds = list(zip(calibration.low.tolist(), calibration.high.tolist(), strict=True))
             guide = review_workbook.guide_to(codebook, bounds)
             paths = {form: folder / name for form, name in NAMES.items()}
-            add = stack.enter_context(writing(paths, labels, guide))
+            add = stack.enter_context(writing(paths, labels, guide, by_basis=by_basis))
             for chunk in chunks:
-                predictions = _by_record(join(job.chunks.read(chunk)))
+                predictions = _by_record(decisive(join(job.chunks.read(chunk))))
                 for record in table.read(chunk.start, chunk.stop):
                     add(record, predictions[record.record_id])
                 on_progress(chunk.stop - chunk.start)
@@ -124,6 +159,15 @@ def finish(
     return summary
 
 
-def _by_record(predictions: Sequence[Prediction]) -> Mapping[str, Mapping[str, Prediction]]:
+def _notes_on_full_texts(full_texts: Mapping[str, Sequence[str]], records: int) -> Iterator[str]:
+    yield (
+        f"{len(full_texts)} of {records} records were tagged by their full text as well. Relevance was judged by title "
+        "and abstract"
+    )
+    if unusual := sum(map(bool, full_texts.values())):
+        yield f"{unusual} full texts were tagged in an unusual way; see 'full_texts' in {SUMMARY}"
+
+
+def _by_record(predictions: Iterable[Prediction]) -> Mapping[str, Mapping[str, Prediction]]:
     groups = groupby(predictions, key=lambda prediction: prediction.record_id)
     return {record_id: {row.label: row for row in group} for record_id, group in groups}

@@ -60,6 +60,8 @@ class Job:
         Table of the records to tag.
     sentences
         Table of precomputed sentences, or ``None``.
+    full_texts
+        Table of full texts, or ``None`` if only abstracts are tagged.
     output
         Folder for the results.
     finished
@@ -72,6 +74,7 @@ class Job:
     chunks: ChunkStore
     manifest: RunManifest
     finished: dict[int, Chunk]
+    full_texts: StoragePath | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -102,6 +105,8 @@ class Request:
         Folder for the results; may be a URI if the source is a table.
     sentences
         Table of precomputed sentences, or ``None``.
+    full_texts
+        Table of full texts, or ``None``.
     runtime
         Runtime of the encoder, which is recorded because scores differ slightly between runtimes.
     """
@@ -111,14 +116,15 @@ class Request:
     settings: Settings
     model: ModelConfig
     sentences: Path | None = None
+    full_texts: Path | None = None
     runtime: str = "torch"
 
     def identity(self, table: StoragePath | None) -> Identity:
         """Return the sources, model, codebook and settings that the predictions of this run depend on."""
         blocks = ("sentences", "tag") if table else ("dedupe", "sentences", "tag")
-        values = {block: getattr(self.settings, block).model_dump() for block in blocks}
+        values = {block: getattr(self.settings, block).model_dump(mode="json") for block in blocks}
         return Identity(
-            input=fingerprints(self.sources, table, self.sentences),
+            input=fingerprints(self.sources, table, self.sentences, self.full_texts),
             model_id=self.model.model_id,
             codebook=self.model.codebook_sha256,
             settings={
@@ -128,15 +134,15 @@ class Request:
         )
 
 
-def check_folder(sources: Sequence[str], output: str, sentences: Path | None = None) -> None:
-    """Raise `MechtagError` if a new run would overwrite one of its sources or a person's decisions.
+def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
+    """Raise `MechtagError` if a new run would overwrite one of its sources or tables, or a person's decisions.
 
     A folder that contains an unfinished run is not checked, because it was checked when the run was started.
     """
     folder = None if is_remote(output) else locate(output).local
     if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
         read = (locate(source).local for source in sources if not is_remote(source))
-        check_outputs((*input_files(folder), *(folder / name for name in _RESULTS)), (*read, sentences))
+        check_outputs((*input_files(folder), *(folder / name for name in _RESULTS)), (*read, *tables))
 
 
 @contextmanager
@@ -172,7 +178,8 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
         try:
             manifest = _resume(request, table, chunks, resume) or _begin(request, table, chunks, output)
             records = table if table and not output.local else output / RECORDS
-            yield Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest))
+            full_texts = locate(request.full_texts) if request.full_texts else None
+            yield Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest), full_texts)
         except KeyboardInterrupt:
             raise MechtagError(f"the run was stopped. {_state(chunks)}") from None
         except OSError as error:

@@ -8,9 +8,9 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -202,10 +202,10 @@ def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
     """Have the writing of a part fail."""
     really = ChunkStore.write
 
-    def write(parts: ChunkStore, manifest: RunManifest, number: int, rows: Iterable[Prediction], unlike: int) -> Chunk:
+    def write(parts: ChunkStore, manifest: RunManifest, number: int, *given: Any) -> Chunk:
         if number == part:
             raise error
-        return really(parts, manifest, number, rows, unlike)
+        return really(parts, manifest, number, *given)
 
     patch.setattr(ChunkStore, "write", write)
 

@@ -1,0 +1,276 @@
+"""Tag full texts: choose the sections to score, divide them into windows, and find evidence with its page."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.full_text import FullText, Kind, Section
+from mechtag.core.parquet import FullTextTable
+from mechtag.core.records import Evidence, Prediction, Record, Sentence
+from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.models.tagger import LongDocument, ScoredLong, Tagger
+from mechtag.models.windows import windows
+from mechtag.pipeline.tagging.predict import document_of, evidence_of
+from mechtag.pipeline.text.sentences import split
+
+# Number of full texts that are tagged together.
+BATCH = 50
+# Kinds of sections that show that the headings of a paper were recognised.
+_RECOGNISED = frozenset(("introduction", "methods", "results", "discussion", "conclusion"))
+# Kinds that are left out if no section was recognised; the references and everything after them are left out, too.
+_NEVER = frozenset(("title", "abstract", "back", "table", "caption"))
+# Tables and captions, which may be printed between two paragraphs of a section.
+_BETWEEN = frozenset(("table", "caption"))
+# Evidence is taken from so many windows, and so many sentences from each.
+_WINDOWS, _PER_WINDOW = 3, 2
+
+# What relevance was judged by, in addition to the title, if a record has no abstract.
+_ABSTRACT, _OPENING = "abstract in the full text", "first sentences of the full text"
+
+
+class Divided(NamedTuple):
+    """A full text, divided into the windows to score.
+
+    Attributes
+    ----------
+    sentences
+        Sentences of the scored sections; their offsets refer to the full text.
+    windows
+        Numbers of the sentences of each window.
+    opening
+        Sentences that replace the abstract of a record without abstract: those of the abstract in the full text, or
+        the first sentences of its introduction.
+    judged
+        Description of ``opening``.
+    recognised
+        Whether any section was recognised by its heading.
+    """
+
+    full_text: FullText
+    sentences: tuple[Sentence, ...]
+    windows: tuple[range, ...]
+    opening: tuple[Sentence, ...]
+    judged: str
+    recognised: bool
+
+
+@dataclass(frozen=True)
+class TaggedFullText:
+    """A divided full text, the sentences that relevance was judged by, and the scores of both.
+
+    Attributes
+    ----------
+    first
+        Sentences of the abstract of the record or, if the record has no abstract, ``divided.opening``.
+    has_abstract
+        Whether the record has an abstract.
+    """
+
+    divided: Divided
+    first: tuple[Sentence, ...]
+    has_abstract: bool
+    scored: ScoredLong
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what is unusual about the way in which the paper was tagged."""
+        found = (
+            [] if self.divided.recognised else ["no section was recognised, so all text before the references counts"]
+        )
+        if not self.has_abstract:
+            found.append(f"the record has no abstract, so relevance was judged by the {self.divided.judged}")
+        return found
+
+
+def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
+    """Raise `MechtagError` if a table of full texts is not readable, or the model in a folder cannot tag full texts."""
+    if tagger.long is None:
+        raise MechtagError(
+            f"{model}: this model cannot tag full texts, because it was trained by an earlier version of mechtag or "
+            "without coded sentences; train again with 'mechtag train', or omit --full-texts"
+        )
+    FullTextTable(path, path).close()
+
+
+def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
+    """Return the sections to score, with neighbouring sections of one kind in one list, and whether any was recognised.
+
+    If no section was recognised by its heading, everything before the references is scored.
+    """
+    sections: Sequence[Section] = full_text.sections
+    recognised = any(section.kind in _RECOGNISED for section in sections)
+    if not recognised:
+        sections = list(takewhile(lambda section: section.kind != "references", sections))
+        kinds = {section.kind for section in sections} - _NEVER
+    runs: list[list[Section]] = []
+    before = None
+    for section in sections:
+        if section.kind in _BETWEEN:
+            continue
+        if section.kind in kinds:
+            if section.kind != before:
+                runs.append([])
+            runs[-1].append(section)
+        before = section.kind
+    return runs, recognised
+
+
+def _body(full_text: FullText, section: Section) -> tuple[int, str]:
+    """Return the offset and the text of a section without its title."""
+    start = section.start
+    if section.title and full_text.text.startswith(section.title, start):
+        start += len(section.title)
+    return start, full_text.text[start : section.end]
+
+
+def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceSettings) -> list[Sentence]:
+    """Return the sentences of some sections, with offsets into the full text."""
+    bodies = [_body(full_text, section) for section in sections]
+    records = [Record(record_id=str(place), title="", abstract=body) for place, (_, body) in enumerate(bodies)]
+    return [
+        sentence.model_copy(
+            update={
+                "record_id": full_text.record_id,
+                "start": sentence.start + bodies[int(sentence.record_id)][0],
+                "end": sentence.end + bodies[int(sentence.record_id)][0],
+            }
+        )
+        for sentence in split(records, settings)
+    ]
+
+
+def divide(full_text: FullText, size: int, kinds: Collection[str], settings: SentenceSettings) -> Divided:
+    """Divide the sections of some kinds into windows of ``size`` sentences; see `windows.windows`."""
+    runs, recognised = runs_of(full_text, kinds)
+    by_run = [_split(full_text, run, settings) for run in runs]
+    sentences = tuple(sentence for run in by_run for sentence in run)
+    opening, judged = _of_kind(full_text, "abstract", settings), _ABSTRACT
+    if not opening:
+        opening = (_of_kind(full_text, "introduction", settings) or list(sentences))[:size]
+        judged = _OPENING
+    return Divided(
+        full_text=full_text,
+        sentences=_numbered(sentences),
+        windows=tuple(windows([len(run) for run in by_run], size)),
+        opening=_numbered(opening),
+        judged=judged,
+        recognised=recognised,
+    )
+
+
+def _of_kind(full_text: FullText, kind: Kind, settings: SentenceSettings) -> list[Sentence]:
+    return _split(full_text, [section for section in full_text.sections if section.kind == kind], settings)
+
+
+def _numbered(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    return tuple(one.model_copy(update={"sentence": number}) for number, one in enumerate(sentences))
+
+
+def tag_full_texts(
+    tagger: Tagger,
+    records: Sequence[Record],
+    sentences: Sequence[tuple[Sentence, ...]],
+    full_texts: Mapping[str, FullText],
+    settings: Settings,
+) -> dict[str, TaggedFullText]:
+    """Tag the full texts of records, and return the results by record id; other records are left out.
+
+    Parameters
+    ----------
+    sentences
+        Sentences of the abstract of each record.
+    full_texts
+        Full texts by record id.
+    """
+    assert tagger.long is not None, "see `check_full_texts`"
+    found: dict[str, TaggedFullText] = {}
+    pairs = [pair for pair in zip(records, sentences, strict=True) if pair[0].record_id in full_texts]
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        texts = [
+            divide(full_texts[record.record_id], tagger.long.size, settings.tag.sections, settings.sentences)
+            for record, _ in batch
+        ]
+        firsts = [own or divided.opening for (_, own), divided in zip(batch, texts, strict=True)]
+        documents = [
+            LongDocument(
+                document_of(record.title, first),
+                tuple(document_of(record.title, [divided.sentences[row] for row in one]) for one in divided.windows),
+            )
+            for (record, _), first, divided in zip(batch, firsts, texts, strict=True)
+        ]
+        scored = tagger.tag_long(documents)
+        for (record, own), divided, first, one in zip(batch, texts, firsts, scored, strict=True):
+            found[record.record_id] = TaggedFullText(divided, first, bool(own), one)
+    return found
+
+
+def full_text_rows(
+    tagger: Tagger, model_id: str, record: Record, tagged: TaggedFullText, evidence_sentences: int
+) -> Iterator[Prediction]:
+    """Yield one prediction per label of a record, based on its full text; relevance comes first."""
+    whole = tagged.scored.whole
+    for column, label in enumerate(tagger.codebook.all_keys):
+        yield Prediction(
+            record_id=record.record_id,
+            label=label,
+            score=float(whole.scores[column]),
+            probability=float(whole.probabilities[column]),
+            given_relevant=float(whole.given_relevant[column - 1]) if column else None,
+            threshold=float(tagger.calibration.threshold[column]),
+            decision=whole.decisions[column],
+            evidence=tuple(_evidence(tagged, column, evidence_sentences)),
+            model_id=model_id,
+            basis="full-text",
+        )
+
+
+def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
+    """Return the sentences with the highest scores in the best windows, the highest first.
+
+    Evidence of relevance is from the sentences that relevance was judged by.
+    """
+    scored, divided = tagged.scored, tagged.divided
+    best = [0]
+    if column:
+        best = np.argsort(-scored.window_scores[:, column - 1], kind="stable")[:_WINDOWS].tolist()
+    found: dict[tuple[bool, int], Evidence] = {}
+    for window in best:
+        of_abstract = window == 0
+        scores = (scored.abstract.unit_scores if of_abstract else scored.windows[window - 1])[1:, column]
+        own = tagged.first if of_abstract else [divided.sentences[row] for row in divided.windows[window - 1]]
+        taken = 0
+        for row in _ranked(scores):
+            place = (of_abstract and tagged.has_abstract, own[row].start)
+            if taken < _PER_WINDOW and place not in found:
+                found[place] = _cited(tagged, own[row], float(scores[row]), of_abstract)
+                taken += 1
+    return sorted(found.values(), key=lambda one: -one.score)[:limit]
+
+
+def _ranked(scores: Array) -> list[int]:
+    """Return the numbers of the scored sentences, the highest score first."""
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return [row for row in order if np.isfinite(scores[row])]
+
+
+def _cited(tagged: TaggedFullText, sentence: Sentence, score: float, of_abstract: bool) -> Evidence:
+    evidence = evidence_of(sentence, score)
+    if of_abstract and tagged.has_abstract:
+        return evidence
+    full_text = tagged.divided.full_text
+    section = full_text.sections[bisect_right([one.start for one in full_text.sections], sentence.start) - 1]
+    page = None
+    if full_text.pages:
+        here = full_text.pages[bisect_right([one.start for one in full_text.pages], sentence.start) - 1]
+        page = here.label or str(here.number)
+    return evidence.model_copy(update={"basis": "full-text", "page": page, "section": section.title or None})

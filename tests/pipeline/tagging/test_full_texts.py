@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.full_text import FullText, Page, Quality, Section
+from mechtag.core.parquet import (
+    FullTextTable,
+    read_predictions,
+    write_full_texts,
+    write_predictions,
+    write_records,
+)
+from mechtag.core.records import Evidence, Prediction, Record, decisive
+from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.models.model_folder import Model
+from mechtag.models.scoring import RelevanceHead
+from mechtag.models.windows import WindowCalibration
+from mechtag.pipeline.tagging.full_texts import divide, runs_of
+from mechtag.pipeline.tagging.run import finish, run_local
+from mechtag.pipeline.tagging.start import Request, opened
+from tests.support.batches import papers, project, toy_model
+
+QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut=True, headings=3, letters_share=0.9)
+PLANTED = "Apple orchard cider with apple."
+SENTENCES = SentenceSettings()
+
+
+def full_text(record_id: str, *sections: tuple[str, str, str], pages: bool = True) -> FullText:
+    """Return a full text of sections (kind, title, body), each on a page of its own."""
+    text, found = "", []
+    for number, (kind, title, body) in enumerate(sections):
+        start, text = len(text), text + f"{title}\n{body}" + "\n\n" * (number + 1 < len(sections))
+        found.append(Section(kind=kind, title=title, level=1, start=start, end=len(text)))
+    numbered = [
+        Page(number=number, label=str(number + 100), start=one.start, end=one.end)
+        for number, one in enumerate(found, start=1)
+    ]
+    return FullText(
+        record_id=record_id,
+        text=text,
+        sections=tuple(found),
+        pages=tuple(numbered) if pages else (),
+        source_file="a.pdf",
+        format="pdf",
+        sha256="0",
+        reader="toy",
+        quality=QUALITY,
+    )
+
+
+def body(*sentences: str, padding: int = 12) -> str:
+    return " ".join([*sentences, *_padding(padding)])
+
+
+def _padding(count: int) -> list[str]:
+    return [f"The people of garden number {number} led the year." for number in range(count)]
+
+
+def model_of(folder: Path) -> Model:
+    """Return a toy model that scores labels by their definitions, and finds everything relevant."""
+    model = toy_model(codebook=load_codebook(folder / "codebook.yaml"))
+    tagger = model.tagger
+    head: RelevanceHead = replace(tagger.heads.relevance, weights=0 * tagger.heads.relevance.weights, intercept=9.0)
+    heads = replace(tagger.heads, relevance=head, weights=tagger.definitions.label_weights())
+    long = WindowCalibration(4, np.full(2, -0.1), np.full((6, 2), 0.2), np.full((6, 2), 0.8))
+    return replace(model, tagger=replace(tagger, heads=heads, long=long))
+
+
+SECTIONS = [
+    ("title", "A study", ""),
+    ("abstract", "Abstract", "Pear perry in the abstract."),
+    ("introduction", "Introduction", body("Apple orchard cider in the introduction.")),
+    ("methods", "Methods", body("Apple orchard cider in the methods.")),
+    ("table", "Table 1", "Apple orchard cider in a table."),
+    ("caption", "Figure 1", "Apple orchard cider in a caption."),
+    ("results", "Results", body(PLANTED)),
+    ("references", "References", "Apple orchard cider in the references."),
+]
+
+
+def run(folder: Path, records: list[Record], texts: list[FullText] | None, name: str = "out") -> Path:
+    write_records(folder / "records.parquet", records)
+    table = None
+    if texts is not None:
+        table = folder / "fulltexts.parquet"
+        write_full_texts(table, texts)
+    model = model_of(folder)
+    output = folder / name
+    request = Request([str(folder / "records.parquet")], str(output), Settings(), model.config, full_texts=table)
+    with opened(request) as job:
+        run_local(job, model, Settings())
+        finish(job, model.tagger.codebook, model.tagger.calibration)
+    return output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    project(tmp_path, 1)
+    return tmp_path
+
+
+@pytest.fixture
+def tagged(folder: Path) -> tuple[Path, list[Record], FullText]:
+    records = papers(7)
+    own = full_text(records[1].record_id, *SECTIONS)
+    return run(folder, records, [own, full_text("unknown", *SECTIONS)]), records, own
+
+
+def test_a_sentence_in_the_results_is_quoted_with_its_page(tagged: tuple[Path, list[Record], FullText]) -> None:
+    output, records, own = tagged
+    rows = read_predictions(output / "predictions.parquet")
+    (apple,) = (row for row in rows if row.label == "apple" and row.basis == "full-text")
+    assert apple.record_id == records[1].record_id
+    best = apple.evidence[0]
+    assert (best.text, best.basis, best.page, best.section) == (PLANTED, "full-text", "107", "Results")
+    assert own.text[best.start : best.end] == PLANTED
+    for one in apple.evidence:
+        assert own.text[one.start : one.end] == one.text or one.basis == "abstract"
+        assert one.text not in ("A study", records[1].title)
+    assert [one.score for one in apple.evidence] == sorted((one.score for one in apple.evidence), reverse=True)
+
+
+def test_both_bases_are_written_for_records_with_full_texts(tagged: tuple[Path, list[Record], FullText]) -> None:
+    output, records, _ = tagged
+    rows = read_predictions(output / "predictions.parquet")
+    keys = [(row.record_id, row.label, row.basis) for row in rows]
+    assert len(set(keys)) == len(keys) == 3 * (len(records) + 1)
+    assert {row.record_id for row in rows if row.basis == "full-text"} == {records[1].record_id}
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["full_texts"] == {records[1].record_id: []}
+    assert sum(summary["decisions"]["apple"].values()) - summary["decisions"]["apple"]["not_scored"] == len(records)
+
+
+def test_predictions_by_the_abstract_are_the_same_with_and_without_full_texts(
+    folder: Path, tagged: tuple[Path, list[Record], FullText]
+) -> None:
+    output, records, _ = tagged
+    alone = run(folder, records, None, "alone")
+    assert read_predictions(output / "predictions.parquet", "abstract") == read_predictions(
+        alone / "predictions.parquet"
+    )
+
+
+def test_tables_for_reviewers_show_the_full_text_with_pages(tagged: tuple[Path, list[Record], FullText]) -> None:
+    output, records, _ = tagged
+    for name in ("tagged.csv", "review.xlsx"):
+        rows = {row["record_id"]: row for row in _rows(output / name)}
+        own, other = rows[records[1].record_id], rows[records[0].record_id]
+        assert (own["basis"], other["basis"]) == ("full-text", "abstract")
+        assert own["Apple: pages"].split(", ")[0] == "107"
+        assert PLANTED in own["Apple: evidence"]
+        assert not other["Apple: pages"]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if path.suffix == ".csv":
+        import csv
+
+        return list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    from openpyxl import load_workbook
+
+    names, *rows = load_workbook(path)["Review"].iter_rows(values_only=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def test_tables_of_abstracts_have_no_columns_for_full_texts(folder: Path) -> None:
+    output = run(folder, papers(3), None)
+    assert not {"basis", "Apple: pages"} & set(_rows(output / "tagged.csv")[0])
+
+
+def test_a_record_without_abstract_is_judged_by_the_abstract_in_the_file(folder: Path) -> None:
+    records = [one.model_copy(update={"abstract": ""}) for one in papers(2)]
+    texts = [full_text(records[0].record_id, *SECTIONS), full_text(records[1].record_id, *SECTIONS[2:])]
+    output = run(folder, records, texts)
+    summary = json.loads((output / "summary.json").read_text())["full_texts"]
+    assert summary == {
+        records[0].record_id: ["the record has no abstract, so relevance was judged by the abstract in the full text"],
+        records[1].record_id: [
+            "the record has no abstract, so relevance was judged by the first sentences of the full text"
+        ],
+    }
+    rows = read_predictions(output / "predictions.parquet", "full-text")
+    (pear,) = (row for row in rows if row.label == "pear" and row.record_id == records[0].record_id)
+    assert (pear.evidence[0].text, pear.evidence[0].page) == ("Pear perry in the abstract.", "102")
+
+
+def test_sections_are_chosen_and_windows_do_not_cross_them() -> None:
+    own = full_text("a", *SECTIONS[:7], ("discussion", "Discussion", body()), SECTIONS[7])
+    divided = divide(own, 4, Settings().tag.sections, SENTENCES)
+    titles = [_title(own, one.start) for one in divided.sentences]
+    assert set(titles) == {"Results", "Discussion"}
+    for window in divided.windows:
+        assert len({titles[row] for row in window}) == 1
+    for one in divided.sentences:
+        assert own.text[one.start : one.end] == one.text
+    assert divided.recognised
+
+
+def _title(own: FullText, start: int) -> str:
+    return next(section.title for section in own.sections if section.start <= start < section.end)
+
+
+def test_a_table_between_two_paragraphs_does_not_divide_a_section() -> None:
+    own = full_text("a", ("results", "Results", "One."), ("table", "Table 1", "2 3."), ("results", "More", "Two."))
+    runs, _ = runs_of(own, ["results"])
+    assert [[one.title for one in run] for run in runs] == [["Results", "More"]]
+
+
+def test_without_headings_everything_before_the_references_is_scored(folder: Path) -> None:
+    own = full_text(
+        "a", ("other", "", "First text here."), ("references", "References", "Not this."), ("other", "", "Nor this.")
+    )
+    divided = divide(own, 4, ["results"], SENTENCES)
+    assert [one.text for one in divided.sentences] == ["First text here."]
+    assert not divided.recognised
+    (record, *_) = papers(1)
+    output = run(folder, [record], [own.model_copy(update={"record_id": record.record_id})])
+    summary = json.loads((output / "summary.json").read_text())["full_texts"]
+    assert summary == {record.record_id: ["no section was recognised, so all text before the references counts"]}
+
+
+def test_predictions_written_without_basis_are_based_on_abstracts(tmp_path: Path) -> None:
+    row = Prediction(
+        record_id="a",
+        label="apple",
+        score=1.0,
+        decision="yes",
+        evidence=(Evidence(sentence=0, start=0, end=1, text="a", score=1.0),),
+        model_id="m",
+    )
+    write_predictions(tmp_path / "old.parquet", [row])
+    assert read_predictions(tmp_path / "old.parquet") == [row]
+    full = row.model_copy(
+        update={
+            "basis": "full-text",
+            "evidence": (row.evidence[0].model_copy(update={"basis": "full-text", "page": "7", "section": "Results"}),),
+        }
+    )
+    write_predictions(tmp_path / "new.parquet", [row, full])
+    assert read_predictions(tmp_path / "new.parquet") == [row, full]
+    assert list(decisive([row, full])) == [full]
+    assert list(decisive([row])) == [row]
+
+
+def test_two_full_texts_of_a_record_are_refused(tmp_path: Path) -> None:
+    write_full_texts(tmp_path / "f.parquet", [full_text("a", *SECTIONS)] * 2)
+    with pytest.raises(MechtagError, match="record a has more than one full text"):
+        FullTextTable(tmp_path / "f.parquet", "f.parquet")
