@@ -1,0 +1,239 @@
+"""Measure how the length of a text changes its labels, on long texts made up from the coded records.
+
+The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
+of ``docs/benchmarks.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from benchmarks.publish import publish, result
+from benchmarks.variants import load_ground
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.settings import TrainSettings
+from mechtag.models.scoring import Calibration, pool_scores
+from mechtag.models.windows import WindowCalibration
+from mechtag.training.calibration import fit_curve
+from mechtag.training.dataset import NO_DOCUMENT, Corpus
+from mechtag.training.heads import HeldOut, calibrate, fit_folds, score_folds
+from mechtag.training.long_texts import FILLINGS, LongTexts, fit_windows, make_long_texts
+
+LENGTHS = (30, 100, 300)
+SHIPPED, UNCORRECTED, BEST_SENTENCE = "corrected windows (shipped)", "windows", "p-value of the best sentence"
+# Pooling with this sharpness is the maximum.
+_MAXIMUM = 1000.0
+TEXT = """## Labels in long texts
+
+There are no coded full texts, so long texts are made up: the title and abstract of a relevant coded record, and 30, 100
+or 300 sentences of other papers that carry no label. *on topic* are uncoded sentences of other relevant records, *off
+topic* are sentences of irrelevant records. All scores are by models that saw neither the record nor the sentences;
+curves, corrections and bounds are from the other folds. A label of the record is thus said once in the text, by its
+abstract; in a real full text it is mostly said several times.
+
+*still yes*: labels of the record that have at least the threshold in the abstract, and have it in the long text.
+*false yes*: label cells at or above the threshold in texts of filling alone. *decided*: the same with the bounds that
+users see, where *yes* means from the upper bound and *no* below the lower bound. *within AUC*: mean over papers of the
+probability that a label of the paper ranks above another label. *ECE*: calibration error in ten bins.
+"""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Probabilities of the labels of each paper, and what they are compared with.
+
+    Attributes
+    ----------
+    chances : ndarray, shape (n_papers, n_labels)
+    threshold, low, high : ndarray, shape (n_papers, n_labels)
+    """
+
+    chances: Array
+    threshold: Array
+    low: Array
+    high: Array
+
+
+class Windows:
+    """Probabilities from windows; the calibration of each fold is fitted on the other folds."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        held_out: HeldOut,
+        fold: Index,
+        long_texts: LongTexts,
+        settings: TrainSettings,
+        corrected: bool,
+    ) -> None:
+        self._texts, self._held_out = long_texts, held_out
+        self._fold = fold[long_texts.papers]
+        self._fitted: list[tuple[Calibration, WindowCalibration | None]] = []
+        for number in range(settings.folds):
+            others = fold != number
+            fitted = calibrate(corpus, held_out.documents, others, settings)
+            long = fit_windows(corpus, held_out, fitted, long_texts, others, settings) if corrected else None
+            self._fitted.append((fitted, long))
+
+    def curves(self, scores: Array, count: int) -> Curves:
+        """Return the probabilities of texts of ``count`` windows."""
+        relevance = self._held_out.documents[self._texts.papers, 0]
+        found = Curves(*(np.zeros(scores.shape) for _ in range(4)))
+        for number, (fitted, long) in enumerate(self._fitted):
+            own = self._fold == number
+            calibration = long.of(fitted, count) if long else fitted
+            given = expit(scores[own] * calibration.slope[1:] + calibration.intercept[1:])
+            found.chances[own] = calibration.relevance(relevance[own])[:, None] * given
+            for name in ("threshold", "low", "high"):
+                getattr(found, name)[own] = getattr(calibration, name)[1:]
+        return found
+
+    def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
+        """Return the probabilities of long texts; see `LongTexts.scores`."""
+        if not sentences:
+            return self.curves(self._texts.abstracts, 1)
+        return self.curves(*self._texts.scores(filling, sentences, alone=alone))
+
+
+class BestSentence(Windows):
+    """Probabilities from the p-value of the sentence with the highest score, under a null of uncoded sentences."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        held_out: HeldOut,
+        fold: Index,
+        settings: TrainSettings,
+        seed: int,
+    ) -> None:
+        first = np.cumsum(corpus.n_parts) - corpus.n_parts
+        document, codes = corpus.document[first], corpus.unit_targets[first, 1:]
+        units = held_out.units[document != NO_DOCUMENT]
+        lengths = np.bincount(document[document != NO_DOCUMENT])
+        highest = pool_scores(units[:, 1:], lengths, _MAXIMUM)
+        best = replace(held_out, documents=np.hstack([held_out.documents[:, :1], highest]))
+        long_texts = make_long_texts(corpus, best, fold, seed, _MAXIMUM)
+        assert long_texts is not None
+        super().__init__(corpus, held_out, fold, long_texts, settings, corrected=False)
+        relevant = corpus.document_targets[:, 0] == 1
+        null = (document != NO_DOCUMENT) & (codes == 0).all(axis=1) & relevant[document]
+        null &= np.isfinite(held_out.units[:, 1])
+        self._lengths = lengths[long_texts.papers]
+        self._null = [
+            np.sort(held_out.units[null & (fold[document] != number), 1:], axis=0) for number in range(settings.folds)
+        ]
+        self._codes = corpus.document_targets[long_texts.papers, 1:]
+        self._lines = [list(self._fit(number)) for number in range(settings.folds)]
+
+    def _fit(self, number: int) -> Iterator[tuple[float, float]]:
+        rows = self._fold != number
+        cases = [(FILLINGS[0], 0), *((filling, length) for filling in FILLINGS for length in LENGTHS)]
+        found = np.stack([self._evidence(number, *case)[rows] for case in cases])
+        for label in range(found.shape[2]):
+            judged = ~np.isnan(self._codes[rows, label])
+            codes = np.tile(self._codes[rows, label][judged], len(cases))
+            yield fit_curve(found[:, judged, label].ravel(), codes)
+
+    def _evidence(self, number: int, filling: str, sentences: int, alone: bool = False) -> Array:
+        """Return minus the logarithm of the p-value of each text, corrected for its number of sentences."""
+        scores = self._texts.abstracts
+        if sentences:
+            scores, _ = self._texts.scores(filling, sentences, alone=alone)
+        null = self._null[number]
+        above = np.stack(
+            [len(null) - np.searchsorted(null[:, label], scores[:, label]) for label in range(scores.shape[1])], axis=1
+        )
+        tried = (sentences + (0 if alone else self._lengths))[:, None] if not alone else sentences
+        return -np.log(-np.expm1(tried * np.log1p(-(1 + above) / (2 + len(null)))))
+
+    def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
+        """Return the probabilities of long texts; see `LongTexts.scores`."""
+        found = super().of(filling, sentences, alone=alone)
+        relevance = self._held_out.documents[self._texts.papers, 0]
+        for number, lines in enumerate(self._lines):
+            own = self._fold == number
+            slope, intercept = np.array(lines).T
+            given = expit(self._evidence(number, filling, sentences, alone)[own] * slope + intercept)
+            found.chances[own] = self._fitted[number][0].relevance(relevance[own])[:, None] * given
+        return found
+
+
+def within(chances: Array, codes: Array) -> float:
+    """Return the mean over papers of the AUC of their labels."""
+    areas = []
+    for row, own in zip(chances, codes, strict=True):
+        yes, no = row[own == 1], row[own == 0]
+        if len(yes) and len(no):
+            gaps = yes[:, None] - no
+            areas.append(((gaps > 0) + (gaps == 0) / 2).mean())
+    return float(np.mean(areas))
+
+
+def calibration_error(chances: Array, codes: Array) -> float:
+    """Return the expected calibration error in ten bins."""
+    judged = ~np.isnan(codes)
+    found, truth = chances[judged], codes[judged]
+    bins = np.minimum((found * 10).astype(int), 9)
+    return float(sum(abs((found - truth)[bins == each].sum()) for each in range(10)) / len(found))
+
+
+def measure(corpus: Corpus, held_out: HeldOut, fold: Index, settings: TrainSettings, seed: int) -> list[dict[str, Any]]:
+    """Measure all systems on texts of all lengths."""
+    long_texts = make_long_texts(corpus, held_out, fold, seed)
+    assert long_texts is not None
+    systems: dict[str, Windows] = {
+        SHIPPED: Windows(corpus, held_out, fold, long_texts, settings, corrected=True),
+        UNCORRECTED: Windows(corpus, held_out, fold, long_texts, settings, corrected=False),
+        BEST_SENTENCE: BestSentence(corpus, held_out, fold, settings, seed),
+    }
+    codes = corpus.document_targets[long_texts.papers, 1:]
+    results = []
+    for name, system in systems.items():
+        before = system.of(FILLINGS[0], 0)
+        for filling in FILLINGS:
+            for sentences in (0, *LENGTHS):
+                if not sentences and filling != FILLINGS[0]:
+                    continue
+                data = f"{sentences} sentences {filling}" if sentences else "abstracts"
+                found = system.of(filling, sentences)
+                alone = system.of(filling, sentences, alone=True) if sentences else None
+                for metric, value in _metrics(found, before, alone, codes, decides=name == SHIPPED):
+                    results.append(result(data, name, metric, value))
+    return results
+
+
+def _metrics(
+    found: Curves, before: Curves, alone: Curves | None, codes: Array, decides: bool
+) -> Iterator[tuple[str, float]]:
+    was_yes: Mask = (before.chances >= before.threshold) & (codes == 1)
+    yield "within AUC", within(found.chances, codes)
+    yield "ECE", calibration_error(found.chances, codes)
+    yield "still yes", float((found.chances >= found.threshold)[was_yes].mean())
+    if alone:
+        yield "false yes", float((alone.chances >= alone.threshold).mean())
+    if not decides:
+        return
+    decided = (before.chances >= before.high) & (codes == 1)
+    yield "decided: still yes", float((found.chances >= found.high)[decided].mean())
+    yield "decided: yes or needs review", float((found.chances >= found.low)[decided].mean())
+    if alone:
+        yield "decided: false yes", float((alone.chances >= alone.high).mean())
+
+
+def main() -> None:
+    """Measure all systems, and publish the results."""
+    ground = load_ground()
+    corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
+    everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)
+    held_out = score_folds(corpus, fold, fit_folds(corpus, ground.frozen, fold, everything, settings, seed))
+    results = measure(corpus, held_out, fold, settings, seed)
+    publish("windows", "python -m benchmarks.windows", results, TEXT, versions=("scikit-learn", "torch"))
+
+
+if __name__ == "__main__":
+    main()
