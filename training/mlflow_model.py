@@ -162,7 +162,9 @@ def _row(record_id: str | None, abstract: str, predictions: Sequence[Prediction]
     for prediction in predictions:
         row[f"{prediction.label}_probability"] = prediction.probability
         row[f"{prediction.label}_decision"] = prediction.decision
-        row[f"{prediction.label}_evidence"] = [sentence.model_dump() for sentence in prediction.evidence]
+        row[f"{prediction.label}_evidence"] = [
+            sentence.model_dump(exclude_defaults=True) for sentence in prediction.evidence
+        ]
     return row
 
 

@@ -114,7 +114,9 @@ class MechtagComponent:
                 "probability": row.probability,
                 "threshold": row.threshold,
                 "decision": row.decision,
-                "evidence": tuple(sentence.model_dump() for sentence in row.evidence[: self._limit]),
+                "evidence": tuple(
+                    sentence.model_dump(exclude_defaults=True) for sentence in row.evidence[: self._limit]
+                ),
             }
             for row in predictions
         }
