@@ -334,12 +334,11 @@ def _explanation(
             "Sentences that support the label most, the strongest first; only where the decision is yes or "
             "needs review. A sentence in square brackets is the preceding sentence, for context.",
         ),
+        *([(f"LABEL{PAGES}", "Pages of the full text on which the evidence begins.")] if by_basis else []),
         (
             f"LABEL{OWN_CODE}",
             "Your code: yes, no or maybe. Neither an empty cell nor 'maybe' counts as no.",
         ),
-        *([(f"LABEL{PAGES}", "Pages of the full text on which the evidence begins.")] if by_basis else []),
-        (f"LABEL{OWN_CODE}", "Your code for the label: yes, no or maybe. Empty and maybe are not a no."),
         *((column.name, column.meaning) for column in LAST),
     )
     section(
