@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 
 # pdfium writes one of these characters for the hyphen of a word that a line end divides, and joins its parts.
-_DIVIDED = re.compile(r"([^\W_]+(?:-[^\W_]+)*)\s*[\x02\ufffe\u00ad]\s*([^\W_]+)")
+_DIVIDED = re.compile(r"(?<![^\W_])(?<![^\W_]-)([^\W_]++(?:-[^\W_]++)*+)\s*+[\x02\ufffe\u00ad]\s*+([^\W_]++)")
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 # Beginnings of compounds that keep their hyphen.
 _PREFIXES = frozenset(

@@ -30,7 +30,11 @@ _HEAD = 4096
 # A full text with fewer characters, or with a smaller proportion of letters, was probably not read well.
 _SHORT_TEXT, _FEW_LETTERS = 2_000, 0.6
 # Tags at the start of a file; the first that is neither a declaration nor a comment is the root element.
-_PROLOG = re.compile(r"[\s\ufeff]*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^<>\[]*(?:\[[^\]]*\]\s*)?>\s*)*", re.I | re.S)
+_PROLOG = re.compile(
+    r"[\s\ufeff]*+(?:(?:<\?(?:[^?]|\?(?!>))*+\?>|<!--(?:[^-]|-(?!->))*+-->"
+    r"|<!DOCTYPE[^<>\[]*+(?:\[[^\]]*+\]\s*+)?>)\s*+)*+",
+    re.I,
+)
 _ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
 _HTML = re.compile(r"<!doctype\s+html|<(?:html|head|body)\b", re.I)
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}

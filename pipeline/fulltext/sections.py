@@ -39,7 +39,7 @@ _TITLES: dict[Kind, tuple[str, ...]] = {
         r"consent (?:for publication|to participate)|pre publication history|publisher s note|rights and permissions",
     ),
     "methods": (
-        r"(?:\w+ )?methods?|methodolog(?:y|ies)|methodological" + _ANY,
+        r"(?:\w{1,30} )?methods?|methodolog(?:y|ies)|methodological" + _ANY,
         r"materials?|(?:materials?|patients?|subjects|participants|experimental) (?:and|section|procedures?|design)"
         + _ANY,
         r"participants|experimental|study (?:design|settings?|populations?|areas?|sites?|samples?|selection)" + _ANY,
@@ -51,7 +51,7 @@ _TITLES: dict[Kind, tuple[str, ...]] = {
         r"(?:eligibility|inclusion)(?: and exclusion)? criteria|procedures?|measures?|measurements?|instruments?",
         r"quality (?:assessment|appraisal)|analys[ie]s",
     ),
-    "results": (r"(?:\w+ )?(?:results?|findings)" + _ANY,),
+    "results": (r"(?:\w{1,30} )?(?:results?|findings)" + _ANY,),
     "discussion": (
         r"(?:general )?discussions?" + _ANY,
         r"(?:study |strengths and )?limitations?" + _ANY,
@@ -60,7 +60,7 @@ _TITLES: dict[Kind, tuple[str, ...]] = {
         r"lessons learne[dt]",
     ),
     "conclusion": (
-        r"(?:\w+ )?conclusions?" + _ANY,
+        r"(?:\w{1,30} )?conclusions?" + _ANY,
         r"concluding (?:remarks|comments|thoughts)|final remarks|recommendations?|take home messages?",
         r"summary and" + _ANY,
         r"future (?:research|work|directions)",
