@@ -142,7 +142,7 @@ def code(reader: Reader) -> None:
     page.locator(f"#{first} .evidence").wait_for()
     page.evaluate("scrollTo(0, 0)")
     reader.look("code")
-    reader.press("Shift+N", until="#rest[open]")
+    reader.press("Shift+N", until="#rest button:focus")
     reader.look()
     with page.expect_response(lambda answer: answer.request.method == "POST"):
         page.keyboard.press("Enter")

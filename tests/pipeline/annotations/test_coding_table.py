@@ -82,7 +82,7 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
         ),
         ([",,ann,trust,1,abstract,,,"], "line 2: nothing identifies the record; fill in one of record_id, key"),
         ([",p9,ann,trust,1,abstract,,,"], "the identifier 'p9' belongs to none of the 4 records"),
-        ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
+        ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'abstract' or 'full-text'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
         ([",p0,ann,trust,1"], "line 2: the row has 5 cells, but the header has 9"),
         ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, but the header has 9"),

@@ -92,7 +92,7 @@ def test_answers_are_those_of_mechtag_tag(model: Path, nlp: Language) -> None:
             assert doc.cats[label] == found["probability"] == pytest.approx(row.probability, abs=1e-5)
             assert (found["score"], found["threshold"]) == pytest.approx((row.score, row.threshold), abs=1e-5)
             assert [{**sentence, "score": 0} for sentence in found["evidence"]] == [
-                {**sentence.model_dump(), "score": 0} for sentence in row.evidence
+                {**sentence.model_dump(exclude={"basis", "page", "section"}), "score": 0} for sentence in row.evidence
             ]
             wanted += [(label, sentence.text) for sentence in row.evidence if row.decision != "no"]
         # Tokens of the English pipeline need not end where sentences do.
