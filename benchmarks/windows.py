@@ -22,7 +22,7 @@ from mechtag.models.windows import WindowCalibration
 from mechtag.training.calibration import fit_curve
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
 from mechtag.training.heads import HeldOut, calibrate, fit_folds, score_folds
-from mechtag.training.long_texts import FILLINGS, LongTexts, fit_windows, make_long_texts
+from mechtag.training.long_texts import FILLINGS, LongTexts, fit_windows, make_long_texts, unit_codes
 
 LENGTHS = (30, 100, 300)
 SHIPPED, UNCORRECTED, BEST_SENTENCE = "corrected windows (shipped)", "windows", "p-value of the best sentence"
@@ -111,8 +111,7 @@ class BestSentence(Windows):
         settings: TrainSettings,
         seed: int,
     ) -> None:
-        first = np.cumsum(corpus.n_parts) - corpus.n_parts
-        document, codes = corpus.document[first], corpus.unit_targets[first, 1:]
+        document, codes = unit_codes(corpus)
         units = held_out.units[document != NO_DOCUMENT]
         lengths = np.bincount(document[document != NO_DOCUMENT])
         highest = pool_scores(units[:, 1:], lengths, _MAXIMUM)

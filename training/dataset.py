@@ -116,6 +116,12 @@ class Corpus:
         """Return the number of texts of each document."""
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
+    @property
+    def first_parts(self) -> Index:
+        """Return the row of the first part of each unit, whose document and codes are those of the unit."""
+        first: Index = np.cumsum(self.n_parts) - self.n_parts
+        return first
+
     def rows_by_document(self) -> list[Index]:
         """Return, for each document, an array of the rows of its texts."""
         ends = np.cumsum(self.lengths)

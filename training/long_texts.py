@@ -76,13 +76,13 @@ class LongTexts:
 
 def median_length(corpus: Corpus) -> int:
     """Return the median number of sentences of the documents, without their titles; at least 1."""
-    document, _ = _units(corpus)
+    document, _ = unit_codes(corpus)
     return max(1, int(np.median(np.bincount(document[document != NO_DOCUMENT]))) - 1)
 
 
-def _units(corpus: Corpus) -> tuple[Index, Array]:
+def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
     """Return the document of each unit, and the codes of each unit, shape (n_units, n_labels)."""
-    first = np.cumsum(corpus.n_parts) - corpus.n_parts
+    first = corpus.first_parts
     return corpus.document[first], corpus.unit_targets[first, 1:]
 
 
@@ -96,7 +96,7 @@ def make_long_texts(
     LongTexts or None
         ``None`` if there are no sentences to fill windows with: people must have coded sentences, not only papers.
     """
-    document, codes = _units(corpus)
+    document, codes = unit_codes(corpus)
     title = np.diff(document, prepend=NO_DOCUMENT) != 0
     relevant = corpus.document_targets[:, 0] == 1
     # A label of a sentence with several parts is unknown (NaN) for the parts, so their sentences never fill a window.

@@ -315,7 +315,7 @@ def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, fl
     """Return the ROC AUC of relevance over papers, and the mean over labels of the average precision over sentences."""
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
-    first = np.cumsum(corpus.n_parts) - corpus.n_parts
+    first = corpus.first_parts
     targets, own = corpus.unit_targets[first], corpus.document[first] != NO_DOCUMENT
     precisions = []
     for column in range(1, len(codebook.all_keys)):

@@ -141,7 +141,7 @@ def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the name of the file that a row names, or no name if there is no such file."""
+    """Return the names of the files that a row refers to; empty if none of ``files`` has the name in the row."""
     value = row.cells[_FILE]
     exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]
     if exact:
@@ -242,13 +242,12 @@ class Matcher:
         if record_id := self._recorded.find(file.path):
             record = self._records[record_id]
             other = self._identifier.by_identifier(beginning)
-            contradicts = other and not other.doubt and other.record and other.record.record_id != record_id
-            doubt = (
-                f"The record names this file, but the file contains the {other.by} and the title of a different "
-                f"record, {other.record.record_id}."
-                if other and other.record and contradicts
-                else ""
-            )
+            doubt = ""
+            if other and other.record and not other.doubt and other.record.record_id != record_id:
+                doubt = (
+                    f"The record names this file, but the file contains the {other.by} and the title of a different "
+                    f"record, {other.record.record_id}."
+                )
             return Match(record, "path", self._identifier.likeness(record, beginning), doubt)
         return self._identifier.find(beginning, file.path.stem)
 

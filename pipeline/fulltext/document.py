@@ -12,6 +12,8 @@ from typing import NamedTuple
 from mechtag.core.full_text import Kind, Page, Section
 from mechtag.pipeline.fulltext.sections import kind_of
 
+#: Largest number of pages of a file that is read.
+MOST_PAGES = 3_000
 # Control and format characters other than the line ends, which `assemble` writes; soft hyphens are among them.
 _REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\uffff]")
 _SPACE = re.compile(r"\s+")

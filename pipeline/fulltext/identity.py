@@ -77,7 +77,7 @@ class Beginning:
     def __init__(self, read: ReadFile) -> None:
         self.text = "\n".join((read.title, _before_references(read.beginning))).translate(_HYPHENS)
         self.letters = letters_of(self.text)[:_SEARCHED]
-        self.pmids = [read.pmid] if read.pmid else [found for found in _MARKED_PMID.findall(self.text)]
+        self.pmids = [read.pmid] if read.pmid else _MARKED_PMID.findall(self.text)
         self.pmcids = [read.pmcid.upper()] if read.pmcid else _PMCID.findall(self.text)
         # The DOI that a file states is in front of all others.
         stated = [(0, (read.doi,))] if read.doi else []

@@ -25,12 +25,11 @@ import mechtag
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Rejected
 from mechtag.core.source import readable
+from mechtag.pipeline.fulltext.document import MOST_PAGES
 from mechtag.pipeline.fulltext.reading import LARGEST, ReadFile, read_full_text
 
 # Maximum length of an answer; a text of 20 million characters has at most 12 characters of JSON for each.
 _LONGEST_ANSWER = 300_000_000
-# Number of pages for which there is additional time; a PDF with more is not read.
-_MOST_PAGES = 3_000
 # What the process runs. It imports this copy of mechtag, whose folder is the first argument, wherever it was started.
 _FIND = "import sys; sys.path.insert(0, sys.argv.pop(1)); import mechtag; del sys.path[0]"
 _FOLDER = str(Path(mechtag.__file__).absolute().parents[1])
@@ -106,7 +105,7 @@ class IsolatedReader:
                 _send(process.stdin, {"path": os.path.abspath(path), "name": name})
             answer = self._answer(process, deadline)
             if isinstance(pages := answer.get("pages"), int):
-                deadline.extend(self._limits.seconds_per_page * min(pages, _MOST_PAGES))
+                deadline.extend(self._limits.seconds_per_page * min(pages, MOST_PAGES))
                 answer = self._answer(process, deadline)
         if deadline.passed:  # just after the answer
             self._stop()

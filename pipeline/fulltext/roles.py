@@ -44,7 +44,7 @@ class Style(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Line]) -> Style:
-        """Return the style of most of the rows, of which there is at least one."""
+        """Return the style in which most of the text is set; ``rows`` must not be empty."""
         heights, fonts = Counter[float](), Counter[str]()
         for row in rows:
             heights[round(row.height, 1)] += len(row.text)

@@ -7,20 +7,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
-from mechtag.core.full_text import FullText, Kind, Section
+from mechtag.core.full_text import FullText, Kind, Page, Section
 from mechtag.core.parquet import FullTextTable
 from mechtag.core.records import Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.models.tagger import LongDocument, ScoredLong, Tagger
 from mechtag.models.windows import windows
-from mechtag.pipeline.tagging.predict import document_of, evidence_of
+from mechtag.pipeline.tagging.predict import document_of, evidence_of, prediction_of
 from mechtag.pipeline.text.sentences import split
+
+TileT = TypeVar("TileT", Section, Page)
 
 # Number of full texts that are tagged together.
 BATCH = 50
@@ -218,20 +220,9 @@ def full_text_rows(
     tagger: Tagger, model_id: str, record: Record, tagged: TaggedFullText, evidence_sentences: int
 ) -> Iterator[Prediction]:
     """Yield one prediction per label of a record, based on its full text; relevance comes first."""
-    whole = tagged.scored.whole
-    for column, label in enumerate(tagger.codebook.all_keys):
-        yield Prediction(
-            record_id=record.record_id,
-            label=label,
-            score=float(whole.scores[column]),
-            probability=float(whole.probabilities[column]),
-            given_relevant=float(whole.given_relevant[column - 1]) if column else None,
-            threshold=float(tagger.calibration.threshold[column]),
-            decision=whole.decisions[column],
-            evidence=tuple(_evidence(tagged, column, evidence_sentences)),
-            model_id=model_id,
-            basis="full-text",
-        )
+    for column in range(len(tagger.codebook.all_keys)):
+        evidence = _evidence(tagged, column, evidence_sentences)
+        yield prediction_of(tagger, model_id, record, tagged.scored.whole, column, evidence, "full-text")
 
 
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
@@ -268,9 +259,12 @@ def _cited(tagged: TaggedFullText, sentence: Sentence, score: float, of_abstract
     if of_abstract and tagged.has_abstract:
         return evidence
     full_text = tagged.divided.full_text
-    section = full_text.sections[bisect_right([one.start for one in full_text.sections], sentence.start) - 1]
-    page = None
-    if full_text.pages:
-        here = full_text.pages[bisect_right([one.start for one in full_text.pages], sentence.start) - 1]
-        page = here.label or str(here.number)
-    return evidence.model_copy(update={"basis": "full-text", "page": page, "section": section.title or None})
+    section = _at(full_text.sections, sentence.start)
+    page = _at(full_text.pages, sentence.start) if full_text.pages else None
+    named = {"page": page and (page.label or str(page.number)), "section": section.title or None}
+    return evidence.model_copy(update={"basis": "full-text", **named})
+
+
+def _at(tiles: Sequence[TileT], place: int) -> TileT:
+    """Return the section or page that contains a place in the text."""
+    return tiles[bisect_right(tiles, place, key=lambda tile: tile.start) - 1]

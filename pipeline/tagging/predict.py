@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from mechtag.core.records import Evidence, Prediction, Record, Sentence
+from mechtag.core.records import Basis, Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.tagger import Document, Scored, Tagger
 from mechtag.pipeline.text.cleaning import clean_record
@@ -124,24 +124,39 @@ def _printed_elsewhere(section: str) -> float:
 def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
 ) -> Iterator[Prediction]:
-    for column, label in enumerate(tagger.codebook.all_keys):
+    for column in range(len(tagger.codebook.all_keys)):
         # Skip the first row, the title, which is never evidence because offsets refer to the abstract.
         scores = scored.unit_scores[1:, column]
         # Methods and notes have no score; if the sentences of a record were not scored, none of them has a score.
         content = [row for row, score in enumerate(scores) if np.isfinite(score)]
         shown = {row: scores[row] - _printed_elsewhere(sentences[row].section) for row in content}
         strongest = sorted(content, key=lambda row: (-shown[row], row))[:limit]
-        yield Prediction(
-            record_id=record.record_id,
-            label=label,
-            score=float(scored.scores[column]),
-            probability=float(scored.probabilities[column]),
-            given_relevant=float(scored.given_relevant[column - 1]) if column else None,
-            threshold=float(tagger.calibration.threshold[column]),
-            decision=scored.decisions[column],
-            evidence=tuple(evidence_of(sentences[row], float(scores[row])) for row in strongest),
-            model_id=model_id,
-        )
+        evidence = [evidence_of(sentences[row], float(scores[row])) for row in strongest]
+        yield prediction_of(tagger, model_id, record, scored, column, evidence)
+
+
+def prediction_of(
+    tagger: Tagger,
+    model_id: str,
+    record: Record,
+    scored: Scored,
+    column: int,
+    evidence: Iterable[Evidence],
+    basis: Basis = "abstract",
+) -> Prediction:
+    """Return the prediction for the label in a column of the scores; column 0 is relevance."""
+    return Prediction(
+        record_id=record.record_id,
+        label=tagger.codebook.all_keys[column],
+        score=float(scored.scores[column]),
+        probability=float(scored.probabilities[column]),
+        given_relevant=float(scored.given_relevant[column - 1]) if column else None,
+        threshold=float(tagger.calibration.threshold[column]),
+        decision=scored.decisions[column],
+        evidence=tuple(evidence),
+        model_id=model_id,
+        basis=basis,
+    )
 
 
 def evidence_of(sentence: Sentence, score: float) -> Evidence:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import Block, Draft
-from mechtag.pipeline.fulltext.formats.html import MOST_BYTES
+from mechtag.pipeline.fulltext.files import open_package
 
 # Identifiers of the built-in styles, which are in English in every language of Word.
 _HEADING = re.compile(r"heading\s?([1-9])$", re.I)
@@ -28,9 +28,7 @@ def read(data: bytes, name: str) -> Draft:
     from docx.opc.exceptions import PackageNotFoundError
 
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as package:
-            if sum(item.file_size for item in package.infolist()) > MOST_BYTES:
-                raise MechtagError(f"{name} unfolds to more than {MOST_BYTES // 1_000_000} MB; it is not read")
+        open_package(data, name).close()
         document = docx.Document(io.BytesIO(data))
         blocks = list(_blocks(document))
     except MechtagError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 from html.parser import HTMLParser
@@ -13,6 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.full_text import Kind
 from mechtag.core.records import normalise_doi, normalise_pmid
 from mechtag.pipeline.fulltext.document import Block, Draft
+from mechtag.pipeline.fulltext.files import decoded, open_package
 from mechtag.pipeline.fulltext.sections import kind_of
 from mechtag.pipeline.fulltext.xml import every, parse
 
@@ -29,8 +29,6 @@ _VOID = frozenset("area base br col embed hr img input link meta param source tr
 _TITLES = ("citation_title", "dc.title", "og:title")
 _DOIS = ("citation_doi", "dc.identifier", "prism.doi")
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", re.I)
-#: Most bytes that a package may unfold to.
-MOST_BYTES = 500_000_000
 
 
 def read(data: bytes, name: str) -> Draft:
@@ -63,9 +61,7 @@ def read_epub(data: bytes, name: str) -> Draft:
         If the package is damaged or has no text.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as package:
-            if sum(item.file_size for item in package.infolist()) > MOST_BYTES:
-                raise MechtagError(f"{name} unfolds to more than {MOST_BYTES // 1_000_000} MB; it is not read")
+        with open_package(data, name) as package:
             container = parse(package.read("META-INF/container.xml"), name)
             path = next(every(container, "rootfile")).get("full-path")
             content = parse(package.read(path), name)
@@ -92,13 +88,7 @@ def read_epub(data: bytes, name: str) -> Draft:
 
 def _decoded(data: bytes) -> str:
     declared = _CHARSET.search(data[:4096])
-    names = ["utf-8-sig", *([declared[1].decode("ascii")] if declared else []), "cp1252"]
-    for encoding in names:
-        try:
-            return data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-    return data.decode("latin-1")
+    return decoded(data, "utf-8-sig", *([declared[1].decode("ascii")] if declared else []))
 
 
 class _Page(HTMLParser):

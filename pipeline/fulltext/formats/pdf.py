@@ -11,12 +11,10 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.fulltext.document import Draft
+from mechtag.pipeline.fulltext.document import MOST_PAGES, Draft
 from mechtag.pipeline.fulltext.layout import to_blocks
 from mechtag.pipeline.fulltext.lines import Line
 
-#: Largest number of pages that is read.
-MOST_PAGES = 3000
 # A page with fewer characters has no text to speak of; it is a scan, a figure or blank.
 _FEW_CHARACTERS = 50
 _LONGEST_NAME = 200

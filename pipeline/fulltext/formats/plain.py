@@ -8,6 +8,7 @@ from statistics import median
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import Block, Draft
+from mechtag.pipeline.fulltext.files import decoded
 from mechtag.pipeline.fulltext.sections import kind_of, without_number
 
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*|\f")
@@ -35,14 +36,11 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def _decoded(data: bytes, name: str) -> str:
-    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in data and not is_wide:
         raise MechtagError(f"{name} is not a text, a PDF or another format that can be read")
-    for encoding in ("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1").replace("\r\n", "\n")
+    text = decoded(data, "utf-16" if is_wide else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _blocks(parts: list[str]) -> Iterator[Block]:
