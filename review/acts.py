@@ -446,7 +446,7 @@ class Acts:
             raise Refused("no record was chosen, so there is nothing to settle")
         if not why.strip():
             raise Refused("enter a reason of one line; the reason is saved with each final code")
-        with self.store.write() as connection:
+        with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
                 return sent
             acts = list[int]()
@@ -1114,8 +1114,7 @@ class Acts:
         settled = connection.execute(
             select(table.c.record).where(table.c.record == head, table.c.stage == stage, table.c.how == "adjudicated")
         ).first()
-        is_new = labels and owed_labels(connection, stamp.coder, record).issuperset(labels)
-        if settled is not None and not is_new:
+        if settled is not None and not (labels and owed_labels(connection, stamp.coder, record).issuperset(labels)):
             raise Refused("an adjudicator has settled this record; ask the adjudicator to send it back to you", 409)
         if stamp.based_on is not None:
             last = last_judged(connection, stamp.coder, record, stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class Ranking:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
         Only final decisions count, in the order in which they became final. A record that was joined to another is not
-        a record of its own, neither in the sample nor elsewhere. A record whose decision is no longer final, although
+        a separate record, in the sample or elsewhere. A record whose decision is no longer final, although
         it was final when the sample was drawn, must be decided again before screening may stop; the sample stays the
         same, because each further sample would be a further chance to stop too early. Only if records have been
         imported since the sample was drawn is a new sample drawn, from all unread records, once relevant records have
@@ -214,6 +215,13 @@ def _sampling_order(connection: Connection) -> list[int] | None:
         return None
     rows = connection.execute(select(queue.c.record).where(queue.c.ranking == active).order_by(queue.c.position))
     return list(rows.scalars())
+
+
+def ask_after_decisions(connection: Connection, coder: int, records: Iterable[int]) -> None:
+    """Add the jobs that decisions on some records at screening make necessary: a ranking, and suggestions."""
+    ask_if_due(connection, coder)
+    for record in records:
+        tagging.ask_if_included(connection, record, coder)
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, utc_now
-from mechtag.review.jobs.ranking import ask_if_due
-from mechtag.review.jobs.tagging import ask_if_included
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import Vote, is_to_judge, read_votes, show_to_adjudicator
@@ -184,28 +183,27 @@ def settle(visit: Visit) -> Response:
         raise Refused("enter a reason of one line; the reason is saved with the final code")
     workspace = visit.workspace
     chosen = _came_from(visit, stage)
-    with workspace.store.read() as connection:
-        _, following = neighbours(connection, chosen, number)
-    workspace.acts.settle(
-        visit.stamp(),
-        number,
-        stage,
-        label,
-        int(answer == "yes"),
-        why=why,
-        reason=reason,
-        sentences=sentences if answer == "yes" else (),
-    )
     with workspace.store.write() as connection:
+        _, following = neighbours(connection, chosen, number)
+        workspace.acts.in_transaction(connection).settle(
+            visit.stamp(),
+            number,
+            stage,
+            label,
+            int(answer == "yes"),
+            why=why,
+            reason=reason,
+            sentences=sentences if answer == "yes" else (),
+        )
         if stage == "screen":
-            ask_if_due(connection, visit.person.id)
-            ask_if_included(connection, number, visit.person.id)
+            ask_after_decisions(connection, visit.person.id, [number])
         more = labels_to_settle(connection, chosen, number, stage)
-        first = select_page(connection, chosen, limit=1)
+        if not (more or following):
+            following = next((record for record, _ in select_page(connection, chosen, limit=1)), None)
     if more:
         return visit.go(_again(visit, stage, number))
-    if chosen.name != "settled" and (following or first):
-        return visit.go(f"/reconcile/{stage}/{following or first[0][0]}?{_query(chosen)}")
+    if chosen.name != "settled" and following:
+        return visit.go(f"/reconcile/{stage}/{following}?{_query(chosen)}")
     return visit.go(f"/reconcile/{chosen.name}")
 
 

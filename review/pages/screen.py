@@ -11,8 +11,7 @@ from starlette.responses import Response
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, last_judged, utc_now
 from mechtag.review.history import name_decision
-from mechtag.review.jobs.ranking import ask_if_due
-from mechtag.review.jobs.tagging import ask_if_included
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.render import highlight
@@ -77,8 +76,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
     with visit.workspace.store.write() as connection:
         write(visit.workspace.acts.in_transaction(connection))
         order.release(connection, record, visit.person.id, STAGE)
-        ask_if_due(connection, visit.person.id)
-        ask_if_included(connection, record, visit.person.id)
+        ask_after_decisions(connection, visit.person.id, [record])
         shown = _see(connection, visit, None) if visit.by_script else None
     if shown is None:
         return visit.go("/screen")

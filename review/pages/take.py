@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Settlement, utc_now
-from mechtag.review.jobs.ranking import ask_if_due
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.sight import Vote, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
-from mechtag.review.store.conflicts import LISTS, PAGE, Selection, count_selected, select_page
+from mechtag.review.store.conflicts import LISTS, PAGE, Selection, count_selected, select_page, those_selected
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.records import Entry, read_entries
 from mechtag.review.visit import Visit, route
@@ -90,7 +90,7 @@ def take(visit: Visit) -> Response:
     workspace.acts.settle_together(visit.stamp(), decisions, visit.text("why").strip())
     if stage == "screen":
         with workspace.store.write() as connection:
-            ask_if_due(connection, visit.person.id)
+            ask_after_decisions(connection, visit.person.id, [decision.record for decision in decisions])
     return visit.go(f"/reconcile/{chosen.name}")
 
 
@@ -114,7 +114,7 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
     """Return those of the records that are still in the list, with the votes."""
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key
-    within = {record for record, _ in select_page(connection, chosen, limit=count_selected(connection, chosen))}
+    within = those_selected(connection, chosen, records)
     found = []
     for entry in read_entries(connection, [record for record in records if record in within]):
         votes = tuple(vote for vote in read_votes(connection, entry.id, stage) if vote.label == label)

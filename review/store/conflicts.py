@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,12 @@ def select_page(
         select(rows.c.record, rows.c.stage).order_by(rows.c.place, rows.c.record).offset(start).limit(limit)
     )
     return [(record, stage) for record, stage in found]
+
+
+def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
+    """Return those of some records that are in a list and pass its filters."""
+    rows = _rows(chosen)
+    return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int) -> tuple[int | None, int | None]:

@@ -126,3 +126,13 @@ def test_a_reason_that_left_the_plan_is_left_out(review: Workspace) -> None:
     with review.store.read() as connection:
         rows = connection.execute(select(schema.final).where(schema.final.c.stage == "screen")).all()
     assert {row.record: (row.value, row.reason) for row in rows} == {3: (0, None), 4: (0, None)}
+
+
+def test_records_that_are_included_together_get_suggestions(review: Workspace) -> None:
+    review.acts.decide(Stamp(2), 4, 1)
+    review.acts.decide(Stamp(3), 4, 0)
+    owner = Browser(review, 1)
+    owner.post("/reconcile/screening/preview", coder=2, record=["4"])
+    owner.post("/reconcile/screening/take", coder=2, record=["4"], why="Right.")
+    with review.store.read() as connection:
+        assert "tag" in connection.execute(select(schema.job.c.kind)).scalars().all()
