@@ -7,7 +7,8 @@ import json
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -103,7 +104,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
         values = {"at": utc_now(), "coder": coder, "state": "discarded"}
         batch = int(connection.execute(insert(schema.batch).values(values).returning(schema.batch.c.id)).scalar_one())
     folder = folder_of(workspace, batch)
-    try:
+    with saving(folder):
         taken, left_out = _save(workspace, files, folder / "files")
         if not taken:
             raise Refused(f"nothing to read: {'; '.join(left_out)}", 409)
@@ -113,13 +114,6 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
             change = {"state": "reading", "found": found}
             connection.execute(update(schema.batch).where(schema.batch.c.id == batch).values(change))
             add_job(connection, READ, coder, batch=batch)
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise Refused(
-                f"the files could not be saved: {error.strerror}; free some space and try again", 507
-            ) from None
-        raise
     return batch
 
 
@@ -134,28 +128,54 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
     taken, left_out, total = list[dict[str, Any]](), list[str](), 0
     for file in files:
         name = clean_name(file.name)
-        place = folder / _free(name, names)
-        digest, size = hashlib.sha256(), 0
-        with place.open("wb") as target:
-            while chunk := file.content.read(_CHUNK):
-                size += len(chunk)
-                total += len(chunk)
-                if size > LARGEST_FILE or total > LARGEST_BATCH:
-                    raise Refused(
-                        f"{name} is too large; the limit is {LARGEST_FILE >> 20} MB per file and "
-                        f"{LARGEST_BATCH >> 30} GB for all files; split the export, and import the parts one by one",
-                        413,
-                    )
-                digest.update(chunk)
-                target.write(chunk)
-        if (before := known.get(digest.hexdigest())) is not None:
+        place = folder / free_name(name, names)
+        size, sha256 = save_file(file, place, LARGEST_BATCH - total)
+        total += size
+        if (before := known.get(sha256)) is not None:
             place.unlink()
             left_out.append(f"{name} was {before}")
             continue
-        known[digest.hexdigest()] = "sent twice"
+        known[sha256] = "sent twice"
         names.add(place.name.casefold())
-        taken.append({"name": place.name, "size": size, "sha256": digest.hexdigest()})
+        taken.append({"name": place.name, "size": size, "sha256": sha256})
     return taken, left_out
+
+
+def save_file(file: File, place: Path, room: int) -> tuple[int, str]:
+    """Save an uploaded file, and return its size and its hash.
+
+    Raises
+    ------
+    Refused
+        If the file has more than `LARGEST_FILE` or ``room`` bytes.
+    """
+    digest, size = hashlib.sha256(), 0
+    with place.open("wb") as target:
+        while chunk := file.content.read(_CHUNK):
+            size += len(chunk)
+            if size > min(LARGEST_FILE, room):
+                raise Refused(
+                    f"{clean_name(file.name)} is too large; the limit is {LARGEST_FILE >> 20} MB per file and "
+                    f"{LARGEST_BATCH >> 30} GB for all files; split the export, and import the parts one by one",
+                    413,
+                )
+            digest.update(chunk)
+            target.write(chunk)
+    return size, digest.hexdigest()
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Delete a folder of uploaded files if saving them fails, and refuse the request if the disk is full."""
+    try:
+        yield
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Refused(
+                f"the files could not be saved: {error.strerror}; free some space and try again", 507
+            ) from None
+        raise
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
@@ -172,7 +192,7 @@ def _known_files(connection: Connection) -> dict[str, str]:
     }
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
     """Return a file name that is not taken yet, with a number before the extension if necessary."""
     stem, dot, ending = name.rpartition(".")
     stem, ending = (stem, dot + ending) if stem else (name, "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.imports import LARGEST_BATCH
+from mechtag.review.imports import LARGEST_BATCH, File
 from mechtag.review.keys import PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
@@ -46,6 +46,11 @@ class Visit:
     form: FormData
     by_script: bool
     request: Request
+
+    def files(self, name: str) -> list[File]:
+        """Return the uploaded files in a field of the form."""
+        sent = (file for file in self.form.getlist(name) if isinstance(file, UploadFile))
+        return [File(file.filename, file.file) for file in sent if file.filename]
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Return a rendered page with the header and footer of all pages."""

@@ -17,7 +17,7 @@ from mechtag.review.jobs import ranking, tagging
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import JOINED, as_read_in, in_review
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import add_account
+from mechtag.review.store.accounts import add_account, find_account
 from mechtag.review.store.events import is_undone
 from mechtag.review.store.records import Entry, read_entries
 from mechtag.review.workspace import Workspace, add_job
@@ -181,9 +181,8 @@ def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[st
     with workspace.store.write() as connection:
         for name, account in people.items():
             if account is None:
-                account = connection.execute(
-                    select(schema.account.c.id).where(func.lower(schema.account.c.name) == name.lower())
-                ).scalar()
+                known = find_account(connection, name)
+                account = None if known is None else known.id
             if account is None:
                 account = add_account(connection, name, "coder")
                 stamp = Stamp(account)

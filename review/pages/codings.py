@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 from typing import Any
 
 from sqlalchemy import Connection, func, select
-from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
-from mechtag.review.imports import LARGEST_FILE, clean_name
+from mechtag.review.imports import LARGEST_FILE, clean_name, free_name, save_file, saving
 from mechtag.review.jobs.codings import ADD, READ, REMOVE, SHOWN, folder_of, refuse_removal
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import clean_name as clean_person
+from mechtag.review.store.accounts import names_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job, working
 
-_CHUNK = 1 << 20
 _BASES = ("abstract", "full-text")
 _NEW = "new"
 
@@ -45,6 +43,7 @@ def _import(connection: Connection, row: Any) -> dict[str, Any]:
     later = connection.execute(select(job).where(job.c.kind.in_((ADD, REMOVE)), of).order_by(job.c.id)).all()
     last = later[-1] if later else row
     added = next((each for each in reversed(later) if each.kind == ADD and each.state == "done"), None)
+    is_removed = last.kind == REMOVE and last.state == "done"
     return {
         "id": row.id,
         "at": row.asked,
@@ -52,8 +51,8 @@ def _import(connection: Connection, row: Any) -> dict[str, Any]:
         "found": json.loads(row.result),
         "added": json.loads(added.result) if added is not None else {},
         "last": last,
-        "is_removed": last.kind == REMOVE and last.state == "done",
-        "is_added": added is not None and not (last.kind == REMOVE and last.state == "done"),
+        "is_removed": is_removed,
+        "is_added": added is not None and not is_removed,
     }
 
 
@@ -108,26 +107,18 @@ def _answers(visit: Visit) -> dict[str, Any]:
 
 def _save(visit: Visit) -> str:
     """Save the uploaded files, and return the token of their folder."""
-    sent = [file for file in visit.form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+    sent = visit.files("files")
     if not sent:
         raise Refused("no file was chosen; choose one or more files with codes")
     token = secrets.token_hex(8)
-    folder = folder_of(visit.workspace, token) / "files"
-    folder.mkdir(parents=True)
-    try:
-        for number, file in enumerate(sent):
-            size = 0
-            name = clean_name(file.filename or "")
-            place = folder / (name if not (folder / name).exists() else f"{number}-{name}")
-            with place.open("wb") as target:
-                while chunk := file.file.read(_CHUNK):
-                    size += len(chunk)
-                    if size > LARGEST_FILE:
-                        raise Refused(f"{name} is too large; the limit is {LARGEST_FILE >> 20} MB per file", 413)
-                    target.write(chunk)
-    except Refused:
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        raise
+    folder = folder_of(visit.workspace, token)
+    names = set[str]()
+    with saving(folder):
+        (folder / "files").mkdir(parents=True)
+        for file in sent:
+            place = folder / "files" / free_name(clean_name(file.name), names)
+            names.add(place.name.casefold())
+            save_file(file, place, LARGEST_FILE)
     return token
 
 
@@ -137,13 +128,13 @@ def one(visit: Visit) -> Response:
 
 
 def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    number, table = int(visit.path["job"]), schema.account
+    number = int(visit.path["job"])
     with visit.workspace.store.read() as connection:
         this = _read(connection, number)
-        accounts = connection.execute(select(table.c.id, table.c.name).order_by(table.c.name)).all()
+        accounts = names_of(connection)
     people = {}
     for place, name in enumerate(this["found"].get("coders", ())):
-        same = next((str(row.id) for row in accounts if row.name.casefold() == name.casefold()), _NEW)
+        same = next((str(account) for account, own in accounts.items() if own.casefold() == name.casefold()), _NEW)
         people[name] = visit.text(f"person-{place}") or same
     last, arguments = this["last"], this["arguments"]
     labels = "\n".join(f"{name} = {key or ''}" for name, key in arguments["labels"].items())
@@ -154,7 +145,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         this=this,
         job=working(last) if last.state in ("waiting", "running") else None,
         people=people,
-        accounts=[(str(row.id), row.name) for row in accounts],
+        accounts=[(str(account), own) for account, own in accounts.items()],
         names=visit.workspace.codebook.names,
         shown=SHOWN,
         token=arguments["token"],
@@ -188,7 +179,7 @@ def act(visit: Visit) -> Response:
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
     """Return the account that was chosen for each coder in the files; ``None`` for a person outside the review."""
-    known = {str(number) for number in connection.execute(select(schema.account.c.id)).scalars()}
+    known = set(map(str, names_of(connection)))
     chosen = [visit.text(f"person-{place}") for place in range(len(names))]
     if not names or not known.issuperset(set(chosen) - {_NEW}):
         raise Refused("choose whose codes these are")

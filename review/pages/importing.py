@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from mechtag.review import imports
 from mechtag.review.acts import Refused
-from mechtag.review.imports import File
 from mechtag.review.store.families import count_papers
 from mechtag.review.store.queue import count_states
 from mechtag.review.visit import Visit, route
@@ -37,9 +35,8 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 def upload(visit: Visit) -> Response:
     """Save the uploaded files, and add a job that reads them."""
-    sent = [file for file in visit.form.getlist("files") if isinstance(file, UploadFile) and file.filename]
     try:
-        number = imports.take_files(visit.workspace, visit.person.id, [File(f.filename or "", f.file) for f in sent])
+        number = imports.take_files(visit.workspace, visit.person.id, visit.files("files"))
     except Refused as error:
         return _overview(visit, str(error), error.status)
     return visit.go(f"/import/{number}")

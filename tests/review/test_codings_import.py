@@ -1,4 +1,4 @@
-"""Codes from elsewhere become codes of their people; what does not fit is listed, and all can be undone together."""
+"""Imported codes become codes of their people; what does not fit is listed, and all can be undone together."""
 
 from __future__ import annotations
 
@@ -220,3 +220,35 @@ def test_only_those_who_lead_import_codes(review: Workspace) -> None:
     )
     assert browser.post(address, act="add").status_code == 422
     assert browser.client.get("/codings/999").status_code == 404
+
+
+def test_files_with_one_name_are_all_kept(review: Workspace) -> None:
+    browser = Browser(review, OWNER)
+    data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
+    sent = [("files", (name, table((row,)))) for name, row in zip(("a.csv", "2-a.csv", "a.csv"), ROWS, strict=False)]
+    browser.client.post("/codings", data=data, files=sent)
+    kept = [path.read_bytes() for path in (review.folder / "uploads").rglob("files/*")]
+    assert sorted(kept) == sorted(content for _, (_, content) in sent)
+
+
+def test_a_full_disk_leaves_nothing_behind(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mechtag.review.pages.codings.save_file", full)
+    browser = Browser(review, OWNER)
+    data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
+    answer = browser.client.post("/codings", data=data, files=[("files", ("codes.csv", table()))])
+    assert answer.status_code == 507
+    assert "free some space" in answer.text
+    assert not list((review.folder / "uploads").glob("codings-*"))
+
+
+def test_a_person_is_found_whatever_the_case_of_the_name(review: Workspace) -> None:
+    number = add_person(review, "Älva", "coder")
+    rows = (("doi:10.1/1", "älva", "edible", "1", "abstract", "", ""),)
+    browser, address = upload(review, table(rows))
+    browser.post(address, act="add", **{"person-0": "new"})
+    work(review)
+    with review.store.read() as connection:
+        assert set(connection.execute(select(schema.current.c.coder)).scalars()) == {number}
