@@ -177,7 +177,9 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
     """
     project, folder = open_project(root), root / FOLDER
     if not folder.is_dir():
-        raise MechtagError(f"{root}: nobody has opened the review page of this project yet, so there is no log")
+        raise MechtagError(
+            f"{root}: the review page of this project has never been opened, so there is no log to rebuild from"
+        )
     try:
         with FileLock(folder / "running.lock", blocking=False):
             workspace = Workspace.open(project)
