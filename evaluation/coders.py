@@ -16,7 +16,7 @@ from mechtag.core.records import Coding
 from mechtag.evaluation.agreement import many_coders, tallies, two_coders
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
-from mechtag.evaluation.sections import remarks, rounded
+from mechtag.evaluation.sections import intervals, remarks, rounded
 
 # Name of the model among the coders.
 MODEL = "mechtag"
@@ -399,8 +399,4 @@ def _or_too_few(figures: dict[str, Estimate], positives: float, least: int) -> d
 
 
 def _laid_out(figures: Mapping[str, Estimate], explained: bool = False) -> dict[str, Any]:
-    parts = {
-        name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
-        for name, found in figures.items()
-    }
-    return {**parts, **({} if explained else remarks(figures))}
+    return {**intervals(figures), **({} if explained else remarks(figures))}

@@ -135,17 +135,18 @@ def rounded(number: float | None) -> float | None:
     return None if number is None or np.isnan(number) else round(number, _DECIMALS)
 
 
-def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Convert estimates to the format of the metrics file: value, interval and p-value of each."""
+def intervals(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Convert estimates to the format of the metrics file: value and interval of each."""
     return {
-        name: {
-            "value": rounded(found.value),
-            "ci_low": rounded(found.ci_low),
-            "ci_high": rounded(found.ci_high),
-            "p_value": rounded(found.p_value),
-        }
+        name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
         for name, found in figures.items()
     }
+
+
+def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Convert estimates to the format of the metrics file: value, interval and p-value of each."""
+    own = intervals(figures)
+    return {name: own[name] | {"p_value": rounded(found.p_value)} for name, found in figures.items()}
 
 
 def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from mechtag.core.arrays import Array
 from mechtag.evaluation.agreement import alpha_from_coincidences, ratio, tallies
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
-from mechtag.evaluation.sections import rounded
+from mechtag.evaluation.sections import intervals
 
 
 class Marks(NamedTuple):
@@ -80,7 +80,4 @@ def _figures(sums: Array) -> dict[str, Array]:
 def _described(figures: dict[str, Estimate], number: int, least: int) -> dict[str, Any]:
     if number < least:
         return {"n": number, "note": f"too few: {number} answers; metrics need {least}"}
-    return {"n": number} | {
-        name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
-        for name, found in figures.items()
-    }
+    return {"n": number} | intervals(figures)

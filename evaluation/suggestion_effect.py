@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechtag.core.arrays import Array
 from mechtag.evaluation.agreement import ratio
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
-from mechtag.evaluation.sections import rounded
+from mechtag.evaluation.sections import intervals
 
 #: Names of the two groups of codes: given without a suggestion in view, and with a suggestion in view.
 GROUPS = ("without", "with")
@@ -89,7 +89,4 @@ def _described(figures: dict[str, Estimate], numbers: Array, least: int) -> dict
     if numbers.min() < least:
         counts = f"{int(numbers[0])} codes without a suggestion and {int(numbers[1])} with one"
         return section | {"note": f"too few: {counts}; a comparison needs {least} of each"}
-    return section | {
-        name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
-        for name, found in figures.items()
-    }
+    return section | intervals(figures)

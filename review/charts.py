@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening, text_width
 from mechtag.evaluation.report.chart_data import Charts, learning_charts, reliability_charts
-from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, share_axis, swatches
+from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, legend_of, share_axis
 from mechtag.review.matrix import STATES, MatrixRow
 
 #: Coefficients of any number of coders in the chart of agreement.
@@ -78,8 +78,7 @@ def draw_agreement(section: Mapping[str, Any], names: Mapping[str, str]) -> Pict
         title="Agreement between people, by label",
         description=f"{'; '.join(values)}. The intervals are in the table below the chart.",
     )
-    lines = [ChartLine(name, ()) for name in _COEFFICIENTS.values()]
-    legend = list(zip(swatches(lines), _COEFFICIENTS.values(), strict=True))
+    legend = legend_of([ChartLine(name, ()) for name in _COEFFICIENTS.values()])
     return _picture(Charts(legend=legend, panels=[("", chart)]))
 
 
@@ -146,7 +145,7 @@ def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
             [_STAGES[stage], _day(day), *(f"{counts[row]:,}" for counts in numbers.values())]
             for row, day in enumerate(days)
         ]
-    samples = list(zip(swatches(legend), [line.name for line in legend], strict=True))
+    samples = legend_of(legend)
     header = ["stage", "day", *people, _SETTLED]
     return _picture(Charts(legend=samples, panels=panels, header=header, rows=table))
 
@@ -238,7 +237,7 @@ def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | No
         title="Agreement between people, by week",
         description="The numbers are in the table below the chart.",
     )
-    legend = list(zip(swatches(lines), [line.name for line in lines], strict=True))
+    legend = legend_of(lines)
     header = ["stage", "week from", "records", "agreement"]
     return _picture(Charts(legend=legend, panels=[("", chart)], header=header, rows=table))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from sqlalchemy import Connection, select
@@ -65,10 +65,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
             current.c.at,
         ).where(current.c.committed == 1)
     )
-    joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
-    given: dict[tuple[int, str, str], list[Any]] = {}
-    for vote in votes:
-        given.setdefault((joined.get(vote.record, vote.record), vote.stage, vote.label), []).append(vote)
+    given = _by_place(connection, votes)
     entries = _entries(connection, {row.record for row in rows})
     found = []
     for row in rows:
@@ -152,10 +149,7 @@ def independent_codings(connection: Connection) -> list[Coding]:
         .join(account, account.c.id == current.c.coder)
         .where(current.c.committed == 1, account.c.state != "withdrawn")
     )
-    joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
-    given: dict[tuple[int, str, str], list[Any]] = {}
-    for vote in votes:
-        given.setdefault((joined.get(vote.record, vote.record), vote.stage, vote.label), []).append(vote)
+    given = _by_place(connection, votes)
     rows = connection.execute(
         select(final, schema.record.c.record_id)
         .join(schema.record, schema.record.c.id == final.c.record)
@@ -173,3 +167,12 @@ def independent_codings(connection: Connection) -> list[Coding]:
             value = values.pop()
             found.append(Coding(record_id=row.record_id, coder=FINAL, label=row.label, value=value, basis="abstract"))
     return found
+
+
+def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
+    """Return the codes of people by record, stage and label; those of a joined record are codes of its paper."""
+    joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
+    given: dict[tuple[int, str, str], list[Any]] = {}
+    for vote in votes:
+        given.setdefault((joined.get(vote.record, vote.record), vote.stage, vote.label), []).append(vote)
+    return given

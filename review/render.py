@@ -56,6 +56,7 @@ def _environment() -> Environment:
         "when": when,
         "plural": plural,
         "reference_type": reference_type,
+        "sentence": as_sentence,
         "count": lambda number: f"{number:,}",
     }
     return environment

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from mechtag.core.tables import read_table
-from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, ChartLine, Frame, Points, draw_chart, share_axis, swatches
+from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, ChartLine, Frame, Points, draw_chart, legend_of, share_axis
 from mechtag.evaluation.results import LearningStep, Results, words_of
 
 Row = Mapping[str, str]
@@ -172,7 +172,7 @@ def _by_label(
     legend = [ChartLine(protocols[name], [(0, 0)], markers=False) for name in known]
     legend.append(_CHANCE)
     return Charts(
-        legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
+        legend=legend_of(legend),
         panels=panels,
         header=["label", "protocol", area, f"corners of the curve ({x[1].split(':')[0]}, {y[1].split(':')[0]})"],
         rows=table,
@@ -208,7 +208,7 @@ def _pooled(
     chart = draw_chart([*reference, *lines], share_axis(x[1]), scale, frame, title=title, description=_describe(lines))
     legend = [*lines, *(ChartLine("perfect", line.points, markers=False, reference=True) for line in reference)]
     return Charts(
-        legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
+        legend=legend_of(legend),
         panels=[("", chart)],
         header=["protocol", x[1], y[1], "judgements"],
         rows=[
@@ -241,7 +241,7 @@ def learning_charts(rows: Sequence[Row], frame: Frame = PANEL) -> Charts:
     )
     cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
     return Charts(
-        legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
+        legend=legend_of(lines),
         panels=[("", chart)],
         header=["training papers", *_FIGURES.values()],
         rows=cells,

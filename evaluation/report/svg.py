@@ -69,7 +69,7 @@ class Frame:
 
 #: Frame of a single chart that has the names of its lines next to the lines.
 WIDE = Frame(1000, 460, 70, 30, 430, 60)
-#: Frame of one of several charts that share a legend; see `swatches`.
+#: Frame of one of several charts that share a legend; see `legend_of`.
 PANEL = Frame(350, 300, 72, 12, 14, 52)
 
 
@@ -120,14 +120,7 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
         )
 
     caption = Caption("chart", title, description)
-    attributes = {
-        "class": "chart",
-        "viewBox": f"0 0 {frame.width} {frame.height}",
-        "role": "img",
-        "aria-labelledby": caption.ids,
-        "font-family": FONT_FAMILY,
-        "font-size": 14,
-    }
+    attributes = _attributes(caption, frame.width, frame.height)
     size = {"width": frame.width, "height": frame.height}
     parts = [element("rect", {"class": "paper", **size, "fill": "#ffffff"})]
     for value, text in y.marks:
@@ -192,14 +185,7 @@ def dot_chart(
         return _DOTS_MARGIN + inner * (value - x.low) / (x.high - x.low)
 
     caption = Caption("dots", title, description)
-    attributes = {
-        "class": "chart",
-        "viewBox": f"0 0 {_DOTS_WIDTH} {height}",
-        "role": "img",
-        "aria-labelledby": caption.ids,
-        "font-family": FONT_FAMILY,
-        "font-size": 14,
-    }
+    attributes = _attributes(caption, _DOTS_WIDTH, height)
     parts = [element("rect", {"class": "paper", "width": _DOTS_WIDTH, "height": height, "fill": "#ffffff"})]
     for value, text in x.marks:
         place = f"{across(value):.1f}"
@@ -220,11 +206,23 @@ def dot_chart(
     return drawing(attributes, caption, parts)
 
 
-def swatches(lines: Sequence[ChartLine]) -> list[str]:
-    """Return a small SVG drawing of each line for a legend; screen readers skip the drawings."""
+def _attributes(caption: Caption, width: float, height: float) -> dict[str, str | float]:
+    """Return the attributes of a chart of a given size."""
+    return {
+        "class": "chart",
+        "viewBox": f"0 0 {width} {height}",
+        "role": "img",
+        "aria-labelledby": caption.ids,
+        "font-family": FONT_FAMILY,
+        "font-size": 14,
+    }
+
+
+def legend_of(lines: Sequence[ChartLine]) -> list[tuple[str, str]]:
+    """Return a small SVG drawing and the name of each line; screen readers skip the drawings."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
-        "".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"])
+        ("".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"]), line.name)
         for line, style in zip(lines, _styles(lines), strict=True)
     ]
 

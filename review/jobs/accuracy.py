@@ -120,9 +120,9 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
     shared = {place: marks for place, marks in by_place.items() if len(marks) > 1}
     if not shared:
         return None
-    records = list(dict.fromkeys(record for record, _ in shared))
+    records = {record: number for number, record in enumerate(dict.fromkeys(record for record, _ in shared))}
     marks = [
-        Marks(records.index(record), keys.index(label), tuple(found), lengths[record])
+        Marks(records[record], keys.index(label), tuple(found), lengths[record])
         for (record, label), found in shared.items()
     ]
     draws = draw_resamples(len(records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))

@@ -49,10 +49,11 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
             .order_by(table.c.name)
         ).all()
         open_records = {stage: len(records_to_draw(connection, stage)) for stage in ("screen", "code")}
+        sees_all = sees_results(visit, connection)
         ended = [
             _result(connection, one, names)
             for one in exercises
-            if one is not running and (visit.person.id in one.coders or sees_results(visit, connection))
+            if one is not running and (visit.person.id in one.coders or sees_all)
         ]
     chosen = visit.numbers("coder") if visit.form else tuple(row.id for row in coders)
     return visit.page(

@@ -44,6 +44,7 @@ def learn(visit: Visit) -> Response:
     for label, value, number in codes:
         counts.setdefault(label, {})[value] = number
     total = sum(number for *_, number in codes)
+    made = None if curve is None else json.loads(curve.result)
     return visit.page(
         "learn.html",
         counts=counts,
@@ -52,9 +53,9 @@ def learn(visit: Visit) -> Response:
         new=total - learned.get("codes", 0),
         model=model,
         trained=bool(learned.get("model_id")),
-        curve=None if curve is None else draw_learning(json.loads(curve.result)["rows"]),
-        curve_of=None if curve is None else curve,
-        curve_papers=0 if curve is None else json.loads(curve.result)["papers"],
+        curve=None if made is None else draw_learning(made["rows"]),
+        curve_of=curve,
+        curve_papers=0 if made is None else made["papers"],
         curve_job=last_curve,
         trainings=[_training(row) for row in rows],
     )

@@ -24,11 +24,6 @@ from tests.support.review_site import HOST, Browser, add_person, make_review, te
 GOOD = "correct horse battery staple"
 
 
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path)
-
-
 def served(review: Workspace) -> TestClient:
     """Return a client of the page as it is served to a team."""
     app = create_app(review, hosts=frozenset((HOST,)), start_key=None, secure=True, port=8765)

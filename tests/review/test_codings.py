@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from mechtag.core.records import Coding
 from mechtag.core.settings import SentenceSettings
 from mechtag.pipeline.annotations.coding_table import coded_from, read_codings, write_codings
@@ -14,12 +12,7 @@ from mechtag.review.codings import FINAL, coders_codings, final_codings, unassis
 from mechtag.review.sight import show
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, write_fact
-from tests.support.review_site import NOW, Browser, add_person, make_review, papers
-
-
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path)
+from tests.support.review_site import NOW, Browser, add_person, papers
 
 
 def code(review: Workspace, coder: int, record: int, apple: int, pear: int, sentences: tuple[int, ...] = ()) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import insert, select
 
@@ -12,25 +10,10 @@ from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import save
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
-from tests.support.review_site import Browser, add_person, make_review, texts
+from tests.support.review_site import Browser, texts
 from tests.support.reviews import check_replay
 
 PLUM = Label(key="plum", name="Plum", definition="The text speaks of plums.")
-
-
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path)
-
-
-@pytest.fixture
-def ann(review: Workspace) -> int:
-    return add_person(review, "Ann", "coder")
-
-
-@pytest.fixture
-def bob(review: Workspace) -> int:
-    return add_person(review, "Bob", "coder")
 
 
 def include(review: Workspace, record: int, *coders: int) -> None:

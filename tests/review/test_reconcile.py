@@ -17,21 +17,6 @@ from tests.support.reviews import check_replay
 
 
 @pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path)
-
-
-@pytest.fixture
-def ann(review: Workspace) -> int:
-    return add_person(review, "Ann", "coder")
-
-
-@pytest.fixture
-def bob(review: Workspace) -> int:
-    return add_person(review, "Bob", "coder")
-
-
-@pytest.fixture
 def lead(review: Workspace) -> Browser:
     return Browser(review, add_person(review, "Lea", "adjudicator"))
 

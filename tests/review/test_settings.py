@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from mechtag.review.acts import Stamp
@@ -16,11 +15,6 @@ from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, make_review, texts
 
 STOPPING = {"group": "When screening may stop", "rule": "sample", "recall": "0.95", "confidence": "0.95"}
-
-
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path)
 
 
 def plan(review: Workspace) -> Plan:
