@@ -66,6 +66,8 @@ class Sight:
         Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
     others
         Codes of others; empty if these codes are hidden or do not exist.
+    committed
+        Whether the person had finished the record.
     """
 
     id: int
@@ -73,6 +75,7 @@ class Sight:
     audited: bool = False
     suggestions: Mapping[str, Suggestion] = field(default_factory=dict)
     others: tuple[Vote, ...] = ()
+    committed: bool = False
 
 
 def show(
@@ -133,7 +136,7 @@ def show(
     else:
         table = schema.sight
         number = int(connection.execute(insert(table).values(**values, at=at).returning(table.c.id)).scalar_one())
-    return Sight(number, mode, audited, suggestions, others)
+    return Sight(number, mode, audited, suggestions, others, committed)
 
 
 def _rows_before(connection: Connection, record: int, coder: int, stage: str) -> Sequence[Any]:

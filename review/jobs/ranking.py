@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +55,8 @@ class Ranking:
             relevance = workspace.codebook.relevance.key
             labels = _labels(connection, self._numbers, relevance)
             needed = _needed(connection)
-            sampled, stopping = self._judge(connection, workspace, plan, relevance)
             known = read_fact(connection, FACT) or {}
+            sampled, stopping = self._judge(connection, workspace, plan, relevance, known)
             seen = connection.execute(select(func.max(schema.event.c.seq))).scalar_one() or 0
             before = _sampling_order(connection)
         if sampled is not None and not set(sampled) <= set(known.get("sample", ())):
@@ -90,7 +90,7 @@ class Ranking:
         return {"records": len(ranked), "learned_from": judged, "strategy": strategy}
 
     def _judge(
-        self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str
+        self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str, known: Mapping[str, Any]
     ) -> tuple[list[int] | None, dict[str, Any]]:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
@@ -99,7 +99,7 @@ class Ranking:
         it was final when the sample was drawn, must be decided again before screening may stop; the sample stays the
         same, because each further sample would be a further chance to stop too early. Only if records have been
         imported since the sample was drawn is a new sample drawn, from all unread records, once relevant records have
-        become rare again.
+        become rare again. ``known`` is what the last ranking found out about the sample.
         """
         import numpy as np
 
@@ -121,7 +121,6 @@ class Ranking:
         imported = connection.execute(select(func.max(schema.event.c.seq)).where(schema.event.c.kind == "import"))
         last_import = imported.scalar_one() or 0
         earlier = sum(row.event < last_import for row in decided)
-        known = read_fact(connection, FACT) or {}
         unread = {numbers[row] for row in np.flatnonzero(np.isnan(labels))}
         sample = [number for number in known.get("sample", ()) if number not in joined]
         again = unread.difference(sample)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -16,7 +16,7 @@ from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.two_versions import two_versions
-from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
+from mechtag.review.sight import Suggestion, Vote, read_suggestions, show
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import running_exercise
@@ -266,7 +266,11 @@ def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
 
     If the person finished the record before labels were added to the codebook, these are the new labels alone.
     """
-    new = _asked_anew(connection, visit, record)
+    return _cards_of(connection, visit, record, _asked_anew(connection, visit, record))
+
+
+def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection[str]) -> list[Card]:
+    """Return the same as `_cards`, given the labels that were added after the person finished the record."""
     table = schema.current
     rows = connection.execute(
         select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == visit.person.id)
@@ -325,8 +329,9 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
             .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
         ).all()
         return counts | {"skipped": skipped}
-    asks_new = bool(_asked_anew(connection, visit, entry.id))
-    cards = _cards(connection, visit, entry.id)
+    added = _asked_anew(connection, visit, entry.id)
+    asks_new = bool(added)
+    cards = _cards_of(connection, visit, entry.id, added)
     keys = [card.label.key for card in cards]
     _require_wanted(connection, entry, cards)
     sight = show(
@@ -339,7 +344,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
     )
-    committed = has_committed(connection, entry.id, coder, STAGE)
+    committed = sight.committed
     if not committed and not asks_new:
         order.renew_lease(connection, entry.id, coder, STAGE)
     replied = _replied(connection, entry.id, coder)
