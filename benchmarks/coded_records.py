@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks.calibrations import compare_calibrations, decide_both_ways
-from benchmarks.publish import ROOT, publish, result
+from benchmarks.publish import publish, result
 from benchmarks.variants import (
     FEATURES,
     JOURNAL,
@@ -42,10 +42,7 @@ Figures = Mapping[str, Array]
 
 SEEDS = (2021, 2022, 2023)
 BOOTSTRAP = 500
-# Fine-tuned weights of each fold, so that an interrupted run can resume.
-WORK = ROOT / "data/work/benchmarks/coded_records"
 REFERENCE = "vectors and words (shipped)"
-TUNED = "trainer contrastive"
 # The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
 DECIDES, LEAST = "sentence AP", 0.01
 GAIN, RELEVANCE_GAIN, POOLING_GAIN = "gain in sentence AP", "gain in AUC", "gain in AUC across"
@@ -74,8 +71,8 @@ records above, and of irrelevant ones below, the threshold that keeps 95% of the
 **Labels.** Sentences that mechtag classifies as methods or notes rank last, whatever people coded. *evidence P@1* is
 how often the highest-ranked sentence of a paper that carries a label was coded for it; *across* and *within* are
 explained in [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the
-papers lose their codes, or only those of their sentences.
-{trainers}
+papers lose their codes, or only those of their sentences. [Fine-tuning](#fine-tuning-the-encoder) and the encoder
+`accurate` have a section of their own.
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
@@ -85,9 +82,6 @@ with its own bounds from the other folds. *yes right* is the share of the tool's
 records; *yes or needs review* the share of carried labels that one of the two finds; *needs review* the share of the
 labels of relevant papers left to a person. **Calibration**: log loss and Brier score over all records, lower is
 better."""
-_WITHOUT_TRAINERS = """The trainer `contrastive`, which fine-tunes the encoder, is not in the table: it runs only with
-`--trainers`."""
-_WITH_TRAINERS = """The trainer `contrastive` fine-tunes the encoder. *From ... to* means the same as for relevance."""
 
 
 class Sample:
@@ -200,7 +194,7 @@ def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) 
     }
 
 
-def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[str, Run]]:
+def label_runs(ground: Ground, seed: int) -> Iterator[tuple[str, Run]]:
     """Yield the name of each tagging method and its scores of every text; the shipped method comes first."""
     fold, corpus = ground.deal(seed), ground.corpus
     parts = out_of_fold(ground, corpus, ground.frozen, fold, seed)
@@ -212,8 +206,6 @@ def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[s
     yield "definitions alone (zero-shot)", zero_shot(ground)
     for name, whole in (("half the papers without codes", False), ("half the papers coded as a whole", True)):
         yield name, out_of_fold(ground, half_coded(ground, seed, whole=whole), ground.frozen, fold, seed)["both"]
-    if trainers:
-        yield TUNED, out_of_fold(ground, corpus, ground.tuning(WORK), fold, seed)["both"]
 
 
 class Table:
@@ -274,7 +266,7 @@ class Table:
         return f"Outcome: {told}"
 
 
-def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, Any]], str]:
+def measure(ground: Ground) -> tuple[list[dict[str, Any]], str]:
     """Evaluate every method; return the results, and the outcome of the selection rule as a sentence."""
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
@@ -301,21 +293,11 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
 
     for seed in track(SEEDS, description="labels"):
         fold = ground.deal(seed)
-        for system, run in label_runs(ground, seed, trainers=trainers):
+        for system, run in label_runs(ground, seed):
             for name, sample in samples.items():
                 take("labels", system, name, label_run_figures(ground, sample, run))
             if system == REFERENCE:
                 reference = run
-        if trainers:
-            for system, trainer in ((REFERENCE, ground.frozen), (TUNED, ground.tuning(WORK))):
-                run = out_of_fold(ground, ground.corpus, trainer, journal.astype(np.int64), seed)["both"]
-                for dataset, judged in styles.items():
-                    sample = Sample(judged, ground.settings.seed)
-                    found = {
-                        **label_run_figures(ground, sample, run),
-                        **relevance_figures(ground, sample, run.documents[:, 0]),
-                    }
-                    table.add(f"labels, {dataset}", system, found, len(sample.papers))
         ways = pooled(ground, reference.texts, fold)
         decided = decide_both_ways(ground.corpus, reference.documents, fold, ground.settings.train)
         for name, sample in samples.items():
@@ -347,16 +329,11 @@ def _counts(ground: Ground) -> str:
 
 def main() -> None:
     """Evaluate all tagging methods, and publish the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trainers", action="store_true", help="also measure the trainer that fine-tunes the encoder")
-    trainers = parser.parse_args().trainers
+    argparse.ArgumentParser(description=__doc__).parse_args()
     ground = load_ground()
-    results, outcome = measure(ground, trainers=trainers)
-    text = TEXT.format(
-        counts=_counts(ground), outcome=outcome, trainers=_WITH_TRAINERS if trainers else _WITHOUT_TRAINERS
-    )
-    command = "python -m benchmarks.coded_records" + (" --trainers" if trainers else "")
-    publish("coded_records", command, results, text, versions=("scikit-learn", "torch"))
+    results, outcome = measure(ground)
+    text = TEXT.format(counts=_counts(ground), outcome=outcome)
+    publish("coded_records", "python -m benchmarks.coded_records", results, text, versions=("scikit-learn", "torch"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,15 +14,14 @@ from sklearn.svm import LinearSVC
 from mechtag.core.arrays import Array, Index, Mask
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.settings import Settings, load_settings
-from mechtag.models.encoder import TransformerEncoder, Vectors
+from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.features import Definitions, embed_codebook, fit_words
 from mechtag.models.scoring import SHARPNESS, mean, pool_scores
 from mechtag.models.tagger import units_of
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
-from mechtag.training.finetuning.top_layers import States
-from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer, TuningTrainer
+from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer
 from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts, score_wholes
 from mechtag.training.train import load_encoder
 
@@ -41,18 +39,18 @@ class Ground:
 
     settings: Settings
     codebook: Codebook
-    encoder: TransformerEncoder
+    encoder: Encoder
     documents: Sequence[CodedDocument]
     exemplars: Sequence[Exemplar]
 
     @cached_property
     def definitions(self) -> Definitions:
-        """Return the codebook's definitions, encoded by the encoder without fine-tuning."""
+        """Return the codebook's definitions, encoded by the encoder."""
         return embed_codebook(self.codebook, self.encoder)
 
     @cached_property
     def corpus(self) -> Corpus:
-        """Return all documents, followed by all exemplars, encoded by the encoder without fine-tuning."""
+        """Return all documents, followed by all exemplars, encoded by the encoder."""
         return build_corpus(self.documents, self.exemplars, self.codebook.keys, self.encoder, self.definitions)
 
     @cached_property
@@ -74,15 +72,6 @@ class Ground:
     def frozen(self) -> FrozenTrainer:
         """Return the trainer that leaves the encoder unchanged."""
         return FrozenTrainer(self.encoder, self.definitions)
-
-    @cached_property
-    def states(self) -> States:
-        """Return the states from which the encoder is fine-tuned."""
-        return States(self.encoder, self.settings.train.tuning.layers)
-
-    def tuning(self, work: Path) -> TuningTrainer:
-        """Return the trainer that fine-tunes the encoder, with checkpoints in the folder ``work``."""
-        return TuningTrainer(self.states, self.codebook, self.settings.train.tuning, work, lambda _: None)
 
     @property
     def sets(self) -> dict[str, Mask]:

@@ -50,7 +50,7 @@ def ground(fruit: Codebook) -> Ground:
         Exemplar(id="e2", text="a pear", labels=("pear",)),
     ]
     settings = Settings(train=TrainSettings(folds=4))
-    return Ground(settings, fruit, WordEncoder(), documents, exemplars)  # type: ignore[arg-type]
+    return Ground(settings, fruit, WordEncoder(), documents, exemplars)
 
 
 def test_the_shipped_way_is_scored_as_training_scores_it(ground: Ground) -> None:
