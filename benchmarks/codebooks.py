@@ -1,8 +1,9 @@
 """Measure the ranking of papers by label and relevance for several codebooks, trained on no paper up to all papers.
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
-and one plot per codebook in ``docs/benchmarks/codebooks/``. Vectors, and the scores of SetFit and of the earlier
-version, are cached in ``data/work/benchmarks/codebooks``.
+and one plot per codebook in ``docs/benchmarks/codebooks/``. Published results that a run does not measure again are
+kept, with the commit at which they were measured. Vectors, and the scores of SetFit and of the earlier version, are
+cached in ``data/work/benchmarks/codebooks``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.codebook_sets import CodedSet, load_sets
 from benchmarks.hoc import KeptVectors
 from benchmarks.publish import ROOT, publish, result
 from mechtag.core.arrays import Array, Mask
-from mechtag.core.files import write_text
+from mechtag.core.files import read_json, write_text
 from mechtag.core.settings import ENCODERS, EncoderSettings, TrainSettings, load_settings
 from mechtag.evaluation.metrics import Judged, Resamples, ranking, within_auc
 from mechtag.evaluation.report.svg import line_chart
@@ -39,8 +40,6 @@ SIZES = (0, 2, 5, 10, 20, 40, 80, None)
 SEEDS = (2021, 2022, 2023)
 # SetFit takes minutes per draw, so it learns from few papers only, in the first draw of each size.
 SETFIT_SIZES, SETFIT_SEEDS = (5, 10, 20, 40), SEEDS[:1]
-# `accurate` takes six times as long as `fast`, so it is measured on these sets only.
-ACCURATE_SETS = ("leadership mechanisms", "green space (invented)", "development goals")
 # Proportion of the papers that is held out, and the number of positives and negatives that a label needs among them.
 HELD, LEAST = 0.4, 3
 BOOTSTRAP = 300
@@ -52,6 +51,7 @@ PAPERS, SENTENCES = "whole papers", "sentences"
 BETTER = "the better of definitions and TF-IDF"
 METRICS = ("across", "within", "average precision")
 RELEVANCE = "relevance AUC"
+PUBLISHED = ROOT / "docs/benchmarks/codebooks.json"
 _TEXT = (ROOT / "benchmarks/codebooks.md").read_text(encoding="utf-8")
 
 
@@ -301,6 +301,40 @@ def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the results, and those published results that were not measured again, with their commit.
+
+    Parameters
+    ----------
+    published
+        Content of the file that `publish` wrote.
+    """
+
+    def key(found: Mapping[str, Any]) -> tuple[str, str, str]:
+        return found["dataset"], found["system"], found["metric"]
+
+    again = {key(found) for found in results}
+    kept = [{"commit": published["commit"], **found} for found in published["results"] if key(found) not in again]
+    places: dict[str, None] = dict.fromkeys(found["dataset"] for found in [*published["results"], *results])
+    order = {dataset: place for place, dataset in enumerate(places)}
+    return sorted([*kept, *results], key=lambda found: order[found["dataset"]])
+
+
+def origins(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence for each earlier commit that lists the results of this commit."""
+    commits: dict[str, dict[str, dict[str, None]]] = {}
+    for found in results:
+        if "commit" in found:
+            last = str(found["system"]).split(", ")[-1]
+            kind = last if last in (SETFIT, "accurate") else "fast"
+            commits.setdefault(found["commit"], {}).setdefault(_name(found), {})[kind] = None
+    sentences = []
+    for commit, names in commits.items():
+        listed = "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in names.items())
+        sentences.append(f"Results of commit {commit} that were not measured again: {listed}.")
+    return " ".join(sentences)
+
+
 def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
     """Write the results, the section of the documentation and the plots."""
     names = list(dict.fromkeys(_name(found) for found in results))
@@ -309,7 +343,8 @@ def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
         worse=f"{worse}.",
         previous=PREVIOUS[:7],
         steps=SetFitSettings().max_steps,
-        accurate=f"{', '.join(ACCURATE_SETS[:-1])} and {ACCURATE_SETS[-1]}",
+        origins=origins(results),
+        relevance=relevance_table(results, names),
         means=means_table(results, names),
         leads=leads_table(results, names),
         sets="\n\n".join(
@@ -317,11 +352,6 @@ def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
         ),
     )
     publish("codebooks", command, results, text, versions=("scikit-learn", "torch", "setfit"), table=False)
-
-
-def section(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return the heading, the plot and the table of one set as Markdown; write the plot."""
-    return f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{set_table(results, name)}"
 
 
 def _name(found: Mapping[str, Any]) -> str:
@@ -385,6 +415,23 @@ def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
     return _table(["system", "peer", *names], rows)
 
 
+def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return a table of the ROC AUC of relevance by set, system and size, for the sets with irrelevant papers.
+
+    Systems that also learn from the codes of sentences are left out, because these codes have no influence on it.
+    """
+    own = [found for found in results if found["metric"] == RELEVANCE and SENTENCES not in found["system"]]
+    sizes = [f"n = {size}" for size in SIZES if size is not None]
+    rows = []
+    for name in names:
+        here = [found for found in own if _name(found) == name]
+        for system in _systems(here):
+            values = {_size(found): found for found in here if found["system"] == system}
+            values = {"all" if size.startswith("all") else size: found for size, found in values.items()}
+            rows.append([name, system, *(_cell(values[size]) if size in values else "" for size in (*sizes, "all"))])
+    return _table(["set", "system", *sizes, "all"], rows)
+
+
 def set_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
     """Return a table of one set: ``across`` by system and size, and the other metrics with all papers."""
     own = [found for found in results if _name(found) == name and not found["metric"].startswith(lead_over(""))]
@@ -445,7 +492,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
-    parser.add_argument("--only", help="measure only sets whose name contains this text, and print the results")
+    parser.add_argument("--only", help="measure only sets whose name contains this text")
     parser.add_argument("--setfit", action="store_true", help="train SetFit where its scores are not cached (slow)")
     asked = parser.parse_args()
     settings = load_settings()
@@ -457,14 +504,13 @@ def main() -> None:
     for coded in load_sets():
         if asked.only and asked.only not in coded.name:
             continue
-        used = {name: own for name, own in encoders.items() if name != "accurate" or coded.name in ACCURATE_SETS}
-        found_here = curve(coded, used, settings.train, train_setfit=asked.setfit)
+        found_here = curve(coded, encoders, settings.train, train_setfit=asked.setfit)
         results += found_here
         for found in found_here:
             if found["metric"] in ("across", RELEVANCE) or found["metric"].startswith(lead_over("")):
                 console.print(found["dataset"], found["system"], found["metric"], round(found["value"], 3))
-    if not asked.only:
-        report(results, f"python -m benchmarks.codebooks --encoder {' '.join(asked.encoder)}")
+    kept = merge(read_json(PUBLISHED), results) if PUBLISHED.exists() else results
+    report(kept, f"python -m benchmarks.codebooks --encoder {' '.join(ENCODERS)}")
 
 
 if __name__ == "__main__":

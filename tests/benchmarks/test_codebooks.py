@@ -35,6 +35,9 @@ from benchmarks.codebooks import (
     leads_table,
     means_table,
     measure,
+    merge,
+    origins,
+    relevance_table,
     set_table,
     significantly_below,
 )
@@ -192,6 +195,45 @@ def test_tables_show_means_leads_and_sizes() -> None:
         "| --- | ---: | ---: | ---: | ---: |",
         f"| {SETFIT} |  | 0.400 (0.30 to 0.50) |  |  |",
         f"| {OURS} | 0.000 (0.10 to 0.90) | 0.500 (0.10 to 0.90) | 0.700 (0.10 to 0.90) | 0.250 (0.20 to 0.30) |",
+    ]
+
+
+def test_published_results_that_are_not_measured_again_keep_their_commit() -> None:
+    old = [
+        result("garden, n = 2", OURS, "across", 0.5),
+        result("garden, n = 2", SETFIT, "across", 0.4),
+        result("garden, all = 9", f"{OURS}, accurate", "across", 0.6),
+        result("pond, n = 2", OURS, "across", 0.7) | {"commit": "older"},
+    ]
+    new = [result("garden, n = 2", OURS, "across", 0.55), result("pond, n = 2", OURS, "within", 0.9)]
+    found = merge({"commit": "before", "results": old}, new)
+    assert [(each["dataset"], each["system"], each["metric"], each.get("commit")) for each in found] == [
+        ("garden, n = 2", SETFIT, "across", "before"),
+        ("garden, n = 2", OURS, "across", None),
+        ("garden, all = 9", f"{OURS}, accurate", "across", "before"),
+        ("pond, n = 2", OURS, "across", "older"),
+        ("pond, n = 2", OURS, "within", None),
+    ]
+    assert [each["value"] for each in found] == [0.4, 0.55, 0.6, 0.7, 0.9]
+    assert origins(found) == (
+        "Results of commit before that were not measured again: garden (SetFit, accurate). "
+        "Results of commit older that were not measured again: pond (fast)."
+    )
+    assert origins(new) == ""
+
+
+def test_relevance_has_a_table_of_its_own() -> None:
+    results = [
+        *(result(f"garden, {size}", OURS, "relevance AUC", value, (0.1, 0.9)) for size, value in
+          (("n = 0", 0.5), ("all = 9", 0.7))),
+        result("garden, n = 0", f"{OURS}, accurate", "across", 0.4, (0.3, 0.5)),
+        result("garden, n = 0", "mechtag, sentences", "relevance AUC", 0.4, (0.3, 0.5)),
+        result("pond, n = 0", OURS, "across", 0.4, (0.3, 0.5)),
+    ]  # fmt: skip
+    assert relevance_table(results, ["garden", "pond"]).splitlines() == [
+        "| set | system | n = 0 | n = 2 | n = 5 | n = 10 | n = 20 | n = 40 | n = 80 | all |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| garden | {OURS} | 0.500 (0.10 to 0.90) |  |  |  |  |  |  | 0.700 (0.10 to 0.90) |",
     ]
 
 
