@@ -176,38 +176,69 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
     begun = time.process_time()
     vectors = encoder.encode(texts)
     seconds = time.process_time() - begun
-    kept = WORK / "encoders" / f"{name}-{count}.npy"
+    kept = _kept_vectors(name, count)
     if runtime == "torch":
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, vectors)
     expected: Vectors = np.load(kept)
+    return _encoding(count, runtimes.reference(), texts, seconds, vectors, expected)
+
+
+def encode_plainly(name: str, count: int) -> dict[str, float]:
+    """Encode abstracts as in a tutorial, with sentence-transformers and its defaults, by one thread.
+
+    The vectors of ``torch`` must have been kept; see `encode_with`.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(1)
+    texts = _units(abstracts(count))
+    reference = load_encoder(Settings(encoder=EncoderSettings.model_validate({"name": name})))
+    encoder = SentenceTransformer(str(reference.source.folder), device="cpu")
+    encoder.encode(texts[:50])
+    begun = time.process_time()
+    vectors = encoder.encode(texts, normalize_embeddings=True)
+    seconds = time.process_time() - begun
+    return _encoding(count, reference, texts, seconds, vectors, np.load(_kept_vectors(name, count)))
+
+
+def _kept_vectors(name: str, count: int) -> Path:
+    return WORK / "encoders" / f"{name}-{count}.npy"
+
+
+def _encoding(
+    count: int, reference: TransformerEncoder, texts: Sequence[str], seconds: float, vectors: Vectors, expected: Vectors
+) -> dict[str, float]:
     cosines = np.einsum("ij,ij->i", vectors, expected)
-    tokens = sum(len(ids) for ids in runtimes.reference().tokens(texts))
+    tokens = sum(len(ids) for ids in reference.tokens(texts))
     return {
         **{"records": count, "texts": len(texts), "tokens": tokens, "seconds": seconds},
-        **{"mean cosine": float(cosines.mean()), "lowest cosine": float(cosines.min()), "size": encoder.size},
+        **{"mean cosine": float(cosines.mean()), "lowest cosine": float(cosines.min()), "size": vectors.shape[1]},
     }
 
 
 def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
-    """Return the speed of each encoder in each runtime, and how close its vectors are to those of torch."""
-    found: dict[tuple[str, Runtime], list[dict[str, float]]] = {
-        (name, runtime): [] for name in ENCODERS for runtime in _MECHTAG
+    """Return the speed of each encoder in each runtime and the plain way, and how close the vectors are to torch's."""
+    systems = (*_MECHTAG, PLAIN)
+    found: dict[tuple[str, str], list[dict[str, float]]] = {
+        (name, system): [] for name in ENCODERS for system in systems
     }
     for turn in range(repeats):
-        for (name, runtime), runs in found.items():
-            part = f"encoder {name} {runtime}"
-            runs.append(_kept(f"{count}-{name}-{runtime}-{turn}", lambda part=part: _in_process(part, count)))  # type: ignore[misc]
+        for (name, system), runs in found.items():
+            part = f"encoder {name} {system}"
+            runs.append(_kept(f"{count}-{name}-{system}-{turn}", lambda part=part: _in_process(part, count)))  # type: ignore[misc]
+    seconds = {key: float(np.median([run["seconds"] for run in runs])) for key, runs in found.items()}
     results = []
-    for (name, runtime), runs in found.items():
-        seconds = float(np.median([run["seconds"] for run in runs]))
+    for (name, system), runs in found.items():
         figures = {
-            "records/s, one core": count / seconds,
-            "tokens/s, one core": runs[0]["tokens"] / seconds,
+            "records/s, one core": count / seconds[name, system],
+            "times the plain way": seconds[name, PLAIN] / seconds[name, system],
+            "tokens/s, one core": runs[0]["tokens"] / seconds[name, system],
             **{key: runs[0][key] for key in ("mean cosine", "lowest cosine")},
         }
         results += [
-            result(f"{count:,} abstracts", f"{name}, {runtime}", key, value, runs=len(runs))
+            result(f"{count:,} abstracts", f"{name}, {system}", key, value, runs=len(runs))
             for key, value in figures.items()
         ]
     return results
@@ -308,7 +339,9 @@ def _part(name: str, count: int) -> dict[str, Any]:
     if name == PLAIN:
         return tag_plainly(source, target)
     if name.startswith("encoder "):
-        _, encoder, runtime = name.split()
+        _, encoder, runtime = name.split(maxsplit=2)
+        if runtime == PLAIN:
+            return encode_plainly(encoder, count)
         return encode_with(encoder, next(one for one in _MECHTAG if one == runtime), count)
     kind, _, runtime = name.partition(" ")
     known = next(one for one in _MECHTAG if one == (runtime or kind))
@@ -363,7 +396,11 @@ def main() -> None:
         if (count, repeats) == usual:
             command = f"{COMMAND} --encoders"
             publish(
-                "encoders", command, results, _ENCODERS_TEXT, versions=("openvino", "nncf", "torch", "transformers")
+                "encoders",
+                command,
+                results,
+                _ENCODERS_TEXT,
+                versions=("openvino", "nncf", "torch", "transformers", "sentence-transformers"),
             )
         return
     write_records(WORK / f"records-{count}.parquet", abstracts(count))
