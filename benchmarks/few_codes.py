@@ -1,22 +1,21 @@
 """Compare the ROC AUC that ``mechtag train`` prints with the ROC AUC on other records, for models from a few codes.
 
 ``python -m benchmarks.few_codes`` draws relevant records from the codebooks of ``benchmarks.codebooks``, coded as whole
-papers, and prints a line per codebook and number of records, with means over draws and labels:
-
-- ``true``: ROC AUC of the model of all drawn records, on records that were not drawn;
-- ``before``, ``after``: out-of-fold ROC AUC on the drawn records, before and after `heads.aligned`.
+papers, and writes ``docs/benchmarks/few_codes.json`` and its section of ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.codebook_sets import load_sets
 from benchmarks.codebooks import PAPERS, encode
+from benchmarks.publish import publish, result
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.settings import TrainSettings, load_settings
 from mechtag.training.dataset import Corpus
@@ -27,6 +26,17 @@ from mechtag.training.train import load_encoder
 SIZES = (8, 12, 16, 20)
 # Number of records that are not drawn on which the true value is measured, and fewest of each kind for a value.
 REST, _FEWEST = 100, 2
+METRICS = ("on other records", "without the shift", "with the shift")
+
+TEXT = """## Accuracy that training prints with few coded records
+
+The ROC AUC of labels that `mechtag train` prints, and that `mechtag retrain` compares, is measured out of fold. This
+table compares it with the ROC AUC that the model of all coded records reaches *on other records* of the same codebook,
+up to {rest}. The records that are coded are relevant ones, drawn at random and coded as whole papers. *With the shift*
+is what mechtag does: it shifts the intercepts of the labels so that out-of-fold scores from different folds can be
+compared ([why](retraining.md#with-a-few-coded-records)); *without the shift* is what it would print otherwise. Figures
+are means over {draws} draws and over the labels of which both kinds occur at least twice among the drawn records and
+among the other records; *labels* counts these."""
 
 
 def drawn(relevant: Mask, size: int, seed: int) -> tuple[Mask, Mask]:
@@ -73,31 +83,33 @@ def _auc(codes: Array, scores: Array) -> float:
 
 
 def main() -> None:
-    """Draw records, train and print the values."""
+    """Draw records, train, and publish the values."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_codes", description=__doc__)
     parser.add_argument("--draws", type=int, default=10, help="number of draws of each size")
-    parser.add_argument("--sets", nargs="*", help="names of codebooks; by default, all")
-    options = parser.parse_args()
+    draws = parser.parse_args().draws
     settings = load_settings()
     transformer = load_encoder(settings)
-    sys.stdout.write("codebook\trecords\tvalues\ttrue\tbefore\tafter\n")
+    results: list[dict[str, Any]] = []
+    console = Console(soft_wrap=True)
     for coded in load_sets():
-        if options.sets and coded.name not in options.sets:
-            continue
         encoded = encode(coded, transformer)
         corpus = encoded.corpora[PAPERS]
         frozen = FrozenTrainer(encoded.encoder, corpus.definitions)
         relevant = corpus.document_targets[:, 0] == 1
         for size in SIZES:
             rows: list[tuple[float, ...]] = []
-            for seed in range(options.draws):
+            for seed in range(draws):
                 chosen, rest = drawn(relevant, size, seed)
                 kept = chosen | rest
                 rows += values(corpus.keep(kept), frozen, chosen[kept], settings.train)
             if rows:
-                means = "\t".join(f"{value:.3f}" for value in np.mean(rows, axis=0))
-                sys.stdout.write(f"{coded.name}\t{size}\t{len(rows)}\t{means}\n")
-                sys.stdout.flush()
+                dataset = f"{coded.name}, {size} coded records"
+                means = dict(zip(METRICS, np.mean(rows, axis=0).tolist(), strict=True))
+                results += [result(dataset, "mechtag train", metric, value) for metric, value in means.items()]
+                results.append(result(dataset, "mechtag train", "labels", len(rows)))
+                console.print(dataset, means, len(rows))
+    text = TEXT.format(rest=REST, draws=draws)
+    publish("few_codes", f"python -m benchmarks.few_codes --draws {draws}", results, text, versions=("scikit-learn",))
 
 
 if __name__ == "__main__":
