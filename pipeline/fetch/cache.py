@@ -1,0 +1,96 @@
+"""Keep the answers of web services in a file, so that no answered request is sent again."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fetch.requests import Answer
+
+#: Name of the file, which lies in the folder of the results.
+NAME = "fetch.sqlite"
+# Seconds for which "not found" is believed: services learn of papers later.
+_NEGATIVE = 30 * 24 * 3600
+_FORMAT = 1
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answer (
+    key TEXT PRIMARY KEY, source TEXT NOT NULL, url TEXT NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL,
+    time REAL NOT NULL
+)
+"""
+
+
+class Cache:
+    """The answers of web services to earlier requests.
+
+    Each answer is on the disk before the next request is sent, so a run that is killed loses at most the answer to one
+    request.
+
+    Parameters
+    ----------
+    path
+        SQLite file, which need not exist.
+    read_only
+        Whether the file must not be changed or created.
+
+    Raises
+    ------
+    MechtagError
+        If the file is not a cache of this version of mechtag.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        with self._readable():
+            if read_only and not path.is_file():
+                where = ":memory:"
+            # Every statement is a transaction of its own.
+            self._database = sqlite3.connect(where, uri=True, timeout=60, isolation_level=None)
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _FORMAT):
+                raise sqlite3.DatabaseError(f"its format is {version}, but expected {_FORMAT}")
+            if not read_only or where == ":memory:":
+                self._database.execute(_TABLE)
+                self._database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise MechtagError(
+                f"{self._path}: the cache of answers cannot be used: {error}; delete the file to ask the services again"
+            ) from None
+
+    def get(self, key: str, now: float) -> Answer | None:
+        """Return the answer to a request; ``None`` if there is none, or if it was "not found" a long time ago."""
+        with self._readable():
+            found = self._database.execute("SELECT status, url, body, time FROM answer WHERE key = ?", (key,))
+            row = found.fetchone()
+        if row is None or (row[0] >= 400 and now - row[3] > _NEGATIVE):
+            return None
+        try:
+            return Answer(row[0], row[1], zlib.decompress(row[2]), row[3])
+        except zlib.error:
+            return None
+
+    def put(self, key: str, source: str, answer: Answer) -> None:
+        """Store the answer to a request; ``source`` is the name of the service."""
+        with self._readable():
+            self._database.execute(
+                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
+                (key, source, answer.url, answer.status, zlib.compress(answer.body), answer.time),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._database.close()

@@ -1,0 +1,406 @@
+"""Send requests to web services politely: slowly enough, with retries, and never twice."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import mechtag
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fetch.cache import Cache
+from mechtag.pipeline.fetch.requests import Answer, Request, Service, UselessAnswer
+
+if TYPE_CHECKING:
+    import httpx
+
+#: Maximum size in bytes of an answer, after decompression.
+LARGEST = 50_000_000
+_CONNECT, _READ, _WHOLE = 10, 60, 600  # Limits of time in seconds: for a connection, a piece of an answer, an answer.
+_RETRIES, _SHORTEST, _LONGEST = 5, 1.0, 60.0
+_RETRIED = frozenset((429, 500, 502, 503, 504))
+_ABSENT, _USELESS = frozenset((404, 410)), 404
+# Codes that say that the service answers no request of this user, such as those with a wrong key or address.
+_REJECTED = frozenset((401, 402, 403, 422))
+_REDIRECTS, _MOST_REDIRECTS = frozenset((301, 302, 303, 307, 308)), 5
+# A service that wants a longer pause is not waited for.
+_LONGEST_PAUSE = 600
+_FAILURES = 5
+# A pause after which the user is told why nothing happens.
+_NOTICED = 10
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_INTERVAL = re.compile(r"(\d{1,6})([smh]?)")
+# A shorter text occurs in answers by chance, and no service has so short keys.
+_SHORTEST_SECRET = 6
+_EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}")
+
+
+class Clock:
+    """The time of this computer; tests replace it."""
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970."""
+        return time.time()
+
+    def elapsed(self) -> float:
+        """Return seconds since any fixed time; changes of the computer's time have no effect."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class Failure(NamedTuple):
+    """A request that was not answered: the label of the service, the URL without key and e-mail, and the reason."""
+
+    service: str
+    url: str
+    reason: str
+
+
+class Pause(NamedTuple):
+    """Why a service is not asked any more in this run; ``until`` is the time at which it will answer, if it said so."""
+
+    reason: str
+    until: float | None = None
+
+
+class _Refused(Exception):
+    """An answer that is not accepted, and that would be the same if the request were sent again."""
+
+
+class _Bucket:
+    """Lets requests to one host pass at a fixed rate.
+
+    This is a token bucket that holds one token, so that not even a short period has more requests than allowed.
+    """
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self.rate, self._clock, self._next = rate, clock, 0.0
+
+    def wait(self) -> None:
+        now = self._clock.elapsed()
+        if self._next > now:
+            self._clock.sleep(self._next - now)
+        self._next = max(now, self._next) + 1 / self.rate
+
+
+def check_email(email: str) -> None:
+    """Raise an error unless a text can be an e-mail address.
+
+    Raises
+    ------
+    MechtagError
+        If the text is empty or is not an e-mail address.
+    """
+    if not email:
+        raise MechtagError(
+            "no request was sent, because the services ask for an e-mail address at which they can reach you; pass "
+            "--email YOU@EXAMPLE.ORG. --dry-run shows what would be sent, and needs no address"
+        )
+    if not _EMAIL.fullmatch(email):
+        raise MechtagError("--email: the text is not an e-mail address; write it like name@example.org")
+
+
+class Transport:
+    """Sends requests, and returns answers that it has already.
+
+    Requests are sent one after the other, because some services allow only one at a time and none allows many.
+
+    Parameters
+    ----------
+    cache
+        Answers to earlier requests. New answers are added.
+    email
+        E-mail address of the user; only needed if requests are sent.
+    keys
+        The user's keys by name of the service.
+    addresses
+        Addresses of services, by name, that differ from `Service.address`.
+    offline
+        Whether only the cache is read; requests without an answer in it are added to ``unsent``.
+    refresh
+        Whether answers from before this run are ignored.
+    note
+        Called with messages on long pauses.
+
+    Attributes
+    ----------
+    unsent
+        Requests that were not sent because the transport is offline.
+    failures
+        Requests that were sent but not answered.
+    paused
+        Services that are not asked any more, by label.
+    skipped
+        Number of requests that were not sent because the service is paused, by label.
+    sent
+        Number of requests that were sent, including retries.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        email: str = "",
+        *,
+        keys: Mapping[str, str] | None = None,
+        addresses: Mapping[str, str] | None = None,
+        offline: bool = False,
+        refresh: bool = False,
+        note: Callable[[str], None] = lambda _: None,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if not offline:
+            check_email(email)
+        self._cache, self._email, self._note = cache, email, note
+        self._keys, self._addresses = dict(keys or {}), dict(addresses or {})
+        self._offline = offline
+        self._clock, self._jitter = clock or Clock(), jitter
+        self._earliest = self._clock.now() if refresh else 0.0
+        self._buckets: dict[str, _Bucket] = {}
+        self._in_a_row: Counter[str] = Counter()
+        self._client: httpx.Client | None = None
+        self.unsent: list[Request] = []
+        self.failures: list[Failure] = []
+        self.paused: dict[str, Pause] = {}
+        self.skipped: Counter[str] = Counter()
+        self.sent = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._client:
+            self._client.close()
+
+    def has_key(self, service: Service) -> bool:
+        """Return whether the user has a key for a service."""
+        return service.name in self._keys
+
+    def url(self, request: Request) -> str:
+        """Return the URL of a request without the key and the e-mail address."""
+        return request.url(self._addresses.get(request.service.name, request.service.address))
+
+    def ask(self, request: Request) -> Answer | None:
+        """Return the answer to a request from the cache or the service.
+
+        The answer may say that nothing was found, or that the service could not read the request. The result is
+        ``None`` if the service did not answer, or if the request was not sent.
+        """
+        url = self.url(request)
+        key = f"{'POST' if request.body else 'GET'} {url} {hashlib.sha256(request.body.encode()).hexdigest()}"
+        known = self._cache.get(key, self._clock.now())
+        if known and known.time >= self._earliest:
+            return known
+        if self._offline:
+            self.unsent.append(request)
+            return None
+        label = self._label(request, url)
+        if label in self.paused:
+            self.skipped[label] += 1
+            return None
+        answer = self._send_with_retries(request, url, label)
+        if answer and (answer.found or answer.status in _ABSENT or answer.unreadable):
+            self._cache.put(key, request.service.name, answer)
+        return answer
+
+    def _label(self, request: Request, url: str) -> str:
+        """Return the name under which rates and failures are counted: that of the service, or else of the host."""
+        return request.service.label if request.service.address else _host(url)
+
+    def _send_with_retries(self, request: Request, url: str, label: str) -> Answer | None:
+        import httpx
+
+        reason = ""
+        for attempt in range(_RETRIES + 1):
+            pause = self._jitter() * min(_LONGEST, _SHORTEST * 2**attempt)
+            self._bucket(request.service, label).wait()
+            self.sent += 1
+            try:
+                status, headers, body = self._send(request, url)
+            except _Refused as refused:
+                self._fail(label, url, str(refused))
+                return None
+            except httpx.TimeoutException:
+                reason = "the service did not answer in time"
+            except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
+                # Its text may contain the whole URL.
+                reason = f"the connection failed ({type(error).__name__})"
+            else:
+                self._slow_down(request.service, label, headers)
+                if status < 300:
+                    try:
+                        request.check(body)
+                    except UselessAnswer as fault:
+                        self._fail(label, url, str(fault))
+                        return Answer(_USELESS, url, b"", self._clock.now())
+                    except ValueError as fault:
+                        # A service may repeat the request in its message.
+                        reason = self._printable(str(fault))
+                    else:
+                        self._in_a_row[label] = 0
+                        return Answer(status, url, self._without_secrets(request, body), self._clock.now())
+                elif status in _RETRIED:
+                    reason = f"the service answered with status {status}"
+                    if (asked := self._retry_after(headers)) is not None:
+                        pause = asked
+                elif status in _ABSENT:
+                    self._in_a_row[label] = 0
+                    return Answer(status, url, b"", self._clock.now())
+                else:
+                    reason = f"the service answered with status {status}"
+                    self._fail(label, url, reason, status in _REJECTED)
+                    return Answer(status, url, b"", self._clock.now())
+            if pause > _LONGEST_PAUSE:
+                until = self._clock.now() + pause
+                self.paused[label] = Pause(f"{reason}, and asked to wait until {_shown(until)}", until)
+                self.skipped[label] += 1
+                return None
+            if attempt < _RETRIES:
+                if pause > _NOTICED:
+                    self._note(f"note: waiting {pause:.0f} s for {label}: {reason}")
+                self._clock.sleep(pause)
+        self._fail(label, url, reason)
+        return None
+
+    def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
+        """Note a failure; after several in a row, do not ask the service any more."""
+        self.failures.append(Failure(label, url, self._printable(reason)))
+        self._in_a_row[label] += counts
+        if self._in_a_row[label] >= _FAILURES:
+            self.paused[label] = Pause(f"{_FAILURES} requests in a row failed; for the last, {self._printable(reason)}")
+
+    def _bucket(self, service: Service, label: str) -> _Bucket:
+        rate = service.keyed_rate if service.keyed_rate and self.has_key(service) else service.rate
+        return self._buckets.setdefault(label, _Bucket(rate, self._clock))
+
+    def _slow_down(self, service: Service, label: str, headers: Mapping[str, str]) -> None:
+        """Heed the rate that a service states in its answers, if it is lower than the one in use."""
+        limit, interval = headers.get("x-rate-limit-limit", ""), headers.get("x-rate-limit-interval", "")
+        period = _INTERVAL.fullmatch(interval.strip())
+        if period and int(period[1]) and limit.strip().isdecimal() and int(limit):
+            bucket = self._bucket(service, label)
+            bucket.rate = min(bucket.rate, int(limit) / (int(period[1]) * _SECONDS[period[2]]))
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        """Return the pause in seconds that a service asks for as a number or a date; ``None`` if it does not."""
+        value = headers.get("retry-after", "").strip()
+        if re.fullmatch(r"\d{1,9}", value):
+            return float(value)
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - self._clock.now())
+
+    def _connected(self) -> httpx.Client:
+        if self._client is None:
+            import httpx
+
+            # These write whole URLs to logs.
+            for name in ("httpx", "httpcore"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            agent = f"mechtag/{mechtag.__version__} (mailto:{self._email})"
+            self._client = httpx.Client(
+                timeout=httpx.Timeout(_READ, connect=_CONNECT), headers={"User-Agent": agent}, follow_redirects=False
+            )
+            self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        return self._client
+
+    def _send(self, request: Request, url: str) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request once, follow redirects within the site, and return status, headers and body."""
+        import httpx
+
+        service, started = request.service, self._clock.elapsed()
+        secrets = [(service.email_parameter, self._email), (service.key_parameter, self._keys.get(service.name, ""))]
+        query = urlencode([(name, value) for name, value in secrets if name and value])
+        place = url + (("&" if "?" in url else "?") + query if query else "")
+        headers = {"Content-Type": "application/json"} if request.body else {}
+        if service.key_header and self.has_key(service):
+            headers[service.key_header] = self._keys[service.name]
+        for _ in range(_MOST_REDIRECTS + 1):
+            _refuse_insecure(place)
+            method = "POST" if request.body else "GET"
+            with self._connected().stream(method, place, headers=headers, content=request.body or None) as response:
+                if response.status_code in _REDIRECTS:
+                    place = _redirected(place, response.headers.get("location", ""))
+                    continue
+                chunks, size = [], 0
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > LARGEST:
+                        raise _Refused(f"the answer is larger than {LARGEST // 1_000_000} MB")
+                    if self._clock.elapsed() - started > _WHOLE:
+                        raise httpx.ReadTimeout("too slow")
+                    chunks.append(chunk)
+                return response.status_code, response.headers, b"".join(chunks)
+        raise _Refused(f"the service redirects more than {_MOST_REDIRECTS} times")
+
+    def _secrets(self) -> Sequence[str]:
+        plain = [secret for secret in (self._email, *self._keys.values()) if len(secret) >= _SHORTEST_SECRET]
+        return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain)]))
+
+    def _without_secrets(self, request: Request, body: bytes) -> bytes:
+        """Remove the key and the e-mail address from an answer, in case the service repeats the request in it."""
+        if request.service.address:  # A paper may contain the address of its author.
+            for secret in self._secrets():
+                body = body.replace(secret.encode(), b"")
+        return body
+
+    def _printable(self, reason: str) -> str:
+        for secret in self._secrets():
+            reason = reason.replace(secret, "...")
+        return reason
+
+
+def _shown(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # an incomplete IPv6 address
+        return ""
+
+
+def _refuse_insecure(url: str) -> None:
+    if not (url.startswith("https://") or (url.startswith("http://") and _is_loopback(_host(url)))):
+        raise _Refused("the address does not begin with https")
+
+
+def _redirected(place: str, location: str) -> str:
+    """Return the URL to which a redirect leads."""
+    try:
+        target = urljoin(place, location)
+    except ValueError:
+        target = ""
+    if not _same_site(_host(place), _host(target)):
+        raise _Refused(f"the service redirects to a different site, {_host(target) or 'without a name'}")
+    return target
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _same_site(left: str, right: str) -> bool:
+    """Return whether two hosts are the same, or one is a subdomain of the other."""
+    one, other = (host.removeprefix("www.") for host in (left, right))
+    return bool(one and other) and (one == other or one.endswith(f".{other}") or other.endswith(f".{one}"))
