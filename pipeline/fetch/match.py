@@ -1,0 +1,84 @@
+"""Decide whether the paper that a service found is the paper of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rapidfuzz import fuzz
+
+from mechtag.core.records import Record, normalise_title
+from mechtag.pipeline.fetch.found import Found
+
+# Lowest likeness of the titles of one paper: if the services share its identifier, and if they share only the title.
+_IDENTIFIED, _TITLED = 0.85, 0.95
+# A shorter title is that of several papers.
+_SHORTEST_TITLE = 30
+
+
+class Verdict(NamedTuple):
+    """Whether a paper is that of a record.
+
+    Attributes
+    ----------
+    likeness
+        Likeness of the titles, from 0 to 1; ``None`` if the record has no title.
+    doubt
+        Reason why the paper may be a different one, as a sentence; empty if it is the record's.
+    """
+
+    likeness: float | None
+    doubt: str = ""
+
+
+class Candidate(NamedTuple):
+    """A paper that may be that of a record, for a person to decide."""
+
+    record: Record
+    found: Found
+    verdict: Verdict
+
+
+def likeness(left: str, right: str) -> float:
+    """Return how alike two titles are, from 0 to 1, whatever the order of their words."""
+    return float(round(fuzz.token_sort_ratio(normalise_title(left), normalise_title(right)) / 100, 4))
+
+
+def by_identifier(record: Record, found: Found) -> Verdict:
+    """Judge a paper that has an identifier of the record."""
+    if not record.title:
+        return Verdict(None)
+    alike = likeness(record.title, found.record.title)
+    if alike >= _IDENTIFIED:
+        return Verdict(alike)
+    return Verdict(alike, "The identifier of the record belongs to a paper with a different title.")
+
+
+def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
+    """Judge the papers that a service found by the title of a record; at most one of them is without doubt.
+
+    Papers with a title that is clearly different are left out.
+    """
+    alike = [(found, likeness(record.title, found.record.title)) for found in founds]
+    close = [(found, each) for found, each in alike if each >= _IDENTIFIED]
+    doubts = [_doubt(record, found, each) for found, each in close]
+    if doubts.count("") > 1:
+        doubts = [doubt or "Several papers have this title, year and first author." for doubt in doubts]
+    return [Candidate(record, found, Verdict(each, doubt)) for (found, each), doubt in zip(close, doubts, strict=True)]
+
+
+def _doubt(record: Record, found: Found, alike: float) -> str:
+    other = found.record
+    if len(normalise_title(record.title)) < _SHORTEST_TITLE:
+        return f"The title has fewer than {_SHORTEST_TITLE} letters, so several papers may have it."
+    if alike < _TITLED:
+        return "The titles differ."
+    if record.year is None or other.year is None or abs(record.year - other.year) > 1:
+        return "The years differ, or one of them is unknown."
+    if not _family(record) or _family(record) != _family(other):
+        return "The first authors differ, or one of them is unknown."
+    return ""
+
+
+def _family(record: Record) -> str:
+    return normalise_title(record.authors[0].split(",")[0]) if record.authors else ""
