@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
 from mechtag.project import Project
@@ -91,7 +92,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def learn(project: Project, independent: Set[str], champion: Path, reporter: Reporter = SILENT) -> Learned:
+def learn(project: Project, independent: Sequence[Coding], champion: Path, reporter: Reporter = SILENT) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
     The two models are compared on papers that neither has learned from, by the rule of `mechtag retrain`. A model made
@@ -102,8 +103,7 @@ def learn(project: Project, independent: Set[str], champion: Path, reporter: Rep
     Parameters
     ----------
     independent
-        Ids of the records that were coded before a suggestion for them was shown. The models are compared only on
-        these records.
+        Codes that no suggestion can have influenced. The models are compared only with these codes; see `judged_by`.
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
 
@@ -135,7 +135,7 @@ def learn(project: Project, independent: Set[str], champion: Path, reporter: Rep
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
         if new_id == old_id:
             return Learned("unchanged", old_id, old_id, len(coded), 0)
-        judged = [row for row in coded if row.record.record_id in independent]
+        judged = judged_by(independent, coded, codebook)
         different = old.config.codebook_sha256 != codebook.sha256
         reasons: tuple[str, ...]
         differences: tuple[Difference, ...] = ()
@@ -153,6 +153,28 @@ def learn(project: Project, independent: Set[str], champion: Path, reporter: Rep
             "adopted" if verdict else ("kept" if differences else "too_few")
         )
         return Learned(outcome, new_id if verdict else old_id, old_id, len(coded), len(judged), reasons, differences)
+
+
+def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
+    """Return the coded records as they are according to some final codes alone.
+
+    A label without such a code becomes not judged, and a record whose relevance has no such code is left out. The codes
+    of sentences stay, because models are not compared with them.
+    """
+    given: dict[str, dict[str, int | None]] = {}
+    for row in codings:
+        given.setdefault(row.record_id or "", {})[row.label] = row.value
+    found = []
+    for record in coded:
+        codes = given.get(record.record.record_id, {})
+        if (relevant := codes.get(codebook.relevance.key)) is not None:
+            known = {
+                "relevant": bool(relevant),
+                "labels": tuple(key for key in codebook.keys if codes.get(key) == 1),
+                "not_judged": tuple(key for key in codebook.keys if codes.get(key) is None),
+            }
+            found.append(record.model_copy(update=known))
+    return found
 
 
 def _compare(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
 from mechtag.review.history import name_answer, name_decision
+from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import Exercise, read_exercises
@@ -28,10 +29,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         `mechtag.evaluation.coders.agreement_section`; ``None`` without such records) and ``discuss``: the labels on
         which the coders differ, with the answer of each coder, those with the most disagreement first.
     """
-    import numpy as np
-
     from mechtag.evaluation.coders import agreement_section, coders_of
-    from mechtag.evaluation.resampling import draw_resamples
 
     progress.start(1, "Comparing the codes of the exercise")
     with workspace.store.read() as connection:
@@ -52,7 +50,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         for row in rows
     ]
     coders = coders_of(codings, keys, "the calibration exercise")
-    draws = draw_resamples(len(coders.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    draws = draw(workspace, len(coders.records))
     return {
         "records": len(complete),
         "agreement": agreement_section(coders, relevance, draws, settings.evaluate.min_positives),

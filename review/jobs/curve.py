@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mechtag.core.errors import MechtagError
-from mechtag.review.codings import final_codings
-from mechtag.review.jobs.learning import FACT, independent_records
+from mechtag.review.codings import independent_codings
+from mechtag.review.jobs.draws import draw
+from mechtag.review.jobs.learning import FACT
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.workspace import Workspace, read_fact
+from mechtag.workflows.learn import judged_by
 
 KIND = "curve"
 
@@ -17,7 +19,7 @@ KIND = "curve"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Train on parts of the codes that the last training used, and evaluate each model on papers outside its part.
 
-    Only papers whose codes were given before a suggestion was seen are evaluated.
+    Only codes that no suggestion can have influenced are compared with the predictions.
 
     Returns
     -------
@@ -25,11 +27,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         ``papers`` (number of papers evaluated) and ``rows``: one row per part, as
         `mechtag.evaluation.output_tables.write_learning` writes them.
     """
-    import numpy as np
-
     from mechtag.evaluation.coded_records import CodedSet, learning_section
     from mechtag.evaluation.output_tables import learning_rows
-    from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.results import LearningStep
     from mechtag.pipeline.annotations.coding_table import read_annotations
     from mechtag.training.learning_curve import SHARES, learning_curve
@@ -38,18 +37,18 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.read() as connection:
         if read_fact(connection, FACT) is None:
             raise MechtagError("the model has not been trained on the codes of this review yet; train it first")
-        independent = independent_records(final_codings(connection))
+        independent = independent_codings(connection)
     progress.start(len(SHARES), "Training on parts of the codes")
     made = learning_curve(settings, codebook, progress.advance)
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
-    judged = [row for row in coded if row.record.record_id in independent]
+    judged = judged_by(independent, coded, codebook)
     if not judged:
         raise MechtagError(
             "every paper has a code that may have been given after a suggestion was seen, so no paper can be used to "
             "evaluate a model; code some papers before you see suggestions"
         )
     progress.start(1, "Evaluating the models")
-    draws = draw_resamples(len(judged), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    draws = draw(workspace, len(judged))
     section = learning_section(CodedSet(judged, (), (), learning=made), codebook.keys, draws)
     steps = [LearningStep.model_validate(step) for step in section.values()]
     header, rows = learning_rows(steps)

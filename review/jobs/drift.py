@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mechtag.core.records import Coding
+from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.timeline import day_of, read_finished
 from mechtag.review.plan import STAGES
 from mechtag.review.workspace import Workspace
@@ -33,13 +34,11 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
         Keyed by stage: ``week`` (its Monday as an ISO date), ``records`` and ``agreement``, for each week with at least
         `LEAST` records. A record counts in the week in which the second person finished it.
     """
-    import numpy as np
-
     from mechtag.evaluation.agreement import tallies
     from mechtag.evaluation.coders import coders_of
-    from mechtag.evaluation.resampling import bootstrap, draw_resamples
+    from mechtag.evaluation.resampling import bootstrap
 
-    settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
+    relevance = workspace.codebook.relevance.key
     found: dict[str, list[dict[str, Any]]] = {}
     for stage in STAGES:
         keys = (relevance,) if stage == "screen" else workspace.codebook.keys
@@ -61,7 +60,7 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
         for week, own in sorted(places.items()):
             if len(own) < LEAST:
                 continue
-            draws = draw_resamples(len(own), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+            draws = draw(workspace, len(own))
             (figure,) = bootstrap(partial(_agreement, terms[:, own]), draws)["agreement"]
             values = {"value": figure.value, "ci_low": figure.ci_low, "ci_high": figure.ci_high}
             found[stage].append({"week": week, "records": len(own), "agreement": values})

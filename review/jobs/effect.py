@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from mechtag.core.records import Prediction
+from mechtag.review.jobs.draws import draw
 from mechtag.review.sight import is_audited
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
@@ -61,7 +62,6 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
 def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | None:
     import numpy as np
 
-    from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.suggestion_effect import ComparedCodes, effect_section
 
     labels = workspace.codebook.keys
@@ -70,8 +70,7 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
         return None
     records = list(dict.fromkeys(code.record for code in codes))
     places = {record: place for place, record in enumerate(records)}
-    settings = workspace.project.settings
-    draws = draw_resamples(len(records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    draws = draw(workspace, len(records))
     compared = ComparedCodes(
         record=np.array([places[code.record] for code in codes]),
         label=np.array([labels.index(code.label) for code in codes]),

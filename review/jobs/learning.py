@@ -8,9 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding
 from mechtag.review.acts import Stamp
-from mechtag.review.codings import final_codings
+from mechtag.review.codings import final_codings, independent_codings
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.store.events import read_plan
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
@@ -49,6 +48,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.read() as connection:
         plan = read_plan(connection)
         codings = final_codings(connection, learn_from_assisted=plan.learn_from_assisted)
+        independent = independent_codings(connection)
         before = read_fact(connection, FACT) or {}
     codings = [row for row in codings if row.label in workspace.codebook.all_keys]
     if not any(row.value is not None for row in codings):
@@ -60,7 +60,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**before, "sha256": sha256})
     progress.start(1, "Training")
-    found = learn(project, independent_records(codings), champion, _Report(progress))
+    found = learn(project, independent, champion, _Report(progress))
     result = asdict(found)
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {"sha256": sha256, "codes": len(codings), "model_id": found.model_id})
@@ -72,15 +72,6 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         content = {name: result[name] for name in ("model_id", "former_id")}
         workspace.acts.log(Stamp(coder, client_id=f"promote-job-{progress.job}"), "promote", content)
     return result
-
-
-def independent_records(codings: list[Coding]) -> set[str]:
-    """Return the ids of the records for which no coder had seen a suggestion before coding.
-
-    A screening decision in the mode ``blind`` is also independent, because the coder saw only the order of the records.
-    """
-    seen = {row.record_id for row in codings if row.assisted is not False}
-    return {row.record_id for row in codings if row.record_id and row.record_id not in seen}
 
 
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mechtag.core.parquet import write_records
-from mechtag.core.records import Record
+from mechtag.core.records import Coding, Record
 from mechtag.models.model_folder import read_config
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.sight import show
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job
+from mechtag.workflows.learn import judged_by
+from tests.support.gold import coded_record
 from tests.support.review_site import NOW, Browser, make_review, texts
 from tests.support.toy import tiny_bert
 
@@ -142,6 +145,25 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
     do_next(review, jobs())
     assert "12 papers, each judged by a model that was trained on a part" in texts(owner.get("/learn"))
     assert read_config(review.project.own_model).model_id == first
+
+
+def test_models_are_compared_with_first_codes_and_only_with_independent_ones(tmp_path: Path) -> None:
+    """A revised code counts as it was first given; a label without an independent code is not judged."""
+    generator = np.random.default_rng(0)
+    coded = [coded_record(number, ("apple", "pear") if number < 3 else (), generator) for number in range(5)]
+    names = [row.record.record_id for row in coded]
+    given = [(0, "edible", 1), (0, "apple", 0), (1, "edible", 1), (1, "pear", 1), (2, "apple", 1), (3, "edible", 0)]
+    independent = [
+        Coding(record_id=names[number], coder="final", label=label, value=value, basis="abstract")
+        for number, label, value in given
+    ]
+    found = judged_by(independent, coded, make_review(tmp_path).codebook)
+    assert [row.record.record_id for row in found] == [names[0], names[1], names[3]]
+    assert [(row.relevant, row.code("apple"), row.code("pear")) for row in found] == [
+        (True, 0, None),
+        (True, None, 1),
+        (False, None, None),
+    ]
 
 
 def test_codes_that_somebody_else_wrote_are_not_overwritten(review: Workspace) -> None:
