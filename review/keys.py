@@ -21,7 +21,8 @@ class Key:
     action
         Name by which templates refer to the key.
     names
-        Alternative keys, in the notation of ``reader.js``: ``1``, ``shift+n``, ``ctrl+enter``. The first one is shown.
+        Alternative keys, in the notation of ``reader.js``: ``1``, ``shift+n``, ``ctrl+enter``, or ``g+s`` for two keys
+        that are pressed one after the other. The first one is shown.
     meaning
         What the key does, for the dialog of keys.
     screens
@@ -34,10 +35,23 @@ class Key:
     screens: tuple[str, ...] = ()
 
 
+# Pages that are reached from every page: name of the action, second key, and title.
+_PLACES = (
+    ("screen", "s", "Screen"),
+    ("code", "c", "Code"),
+    ("reconcile", "r", "Reconcile"),
+    ("duplicates", "d", "Duplicates"),
+    ("learn", "l", "Learn"),
+    ("accuracy", "a", "Accuracy"),
+    ("flow", "f", "Flow"),
+    ("home", "h", "the project page"),
+)
+
 TABLE = (
     Key("include", ("1",), "Include the record", ("screen",)),
     Key("exclude", ("2",), "Exclude the record", ("screen",)),
     Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
+    Key("criteria", ("c",), "Show or hide the criteria", ("screen",)),
     Key("words", ("w",), "Mark the words of the plan, or stop marking them", ("screen",)),
     Key("yes", ("1",), "Yes for the chosen label", ("code",)),
     Key("no", ("2",), "No for the chosen label", ("code",)),
@@ -70,6 +84,7 @@ TABLE = (
     Key("undo", ("u", "ctrl+z"), "Undo"),
     Key("redo", ("shift+u", "ctrl+shift+z"), "Redo"),
     Key("keys", ("?",), "Show the keys of this page"),
+    *(Key(f"go_{name}", (f"g+{letter}",), f"Go to {title}") for name, letter, title in _PLACES),
 )
 _BY_ACTION = {key.action: key for key in TABLE}
 
@@ -106,8 +121,9 @@ def names_of(action: str, chosen: str) -> tuple[str, ...]:
 
 
 def spoken(name: str) -> str:
-    """Return the name of a key as shown to people, such as ``Shift N``."""
-    return " ".join(part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
+    """Return the name of a key as shown to people, such as ``Shift N`` or ``G then S``."""
+    first, *others = (part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
+    return (" then " if len(first) == 1 else " ").join([first, *others])
 
 
 @dataclass

@@ -11,6 +11,8 @@ let sending = 0;
 let held = false; // a decision of this page waits to be sent
 let timer = null;
 let opened = []; // details that are open when the page is replaced
+let awaits = ""; // the first of two keys, while the second is awaited
+const left = {}; // whether parts of the page that stay as they were left are open
 const next = []; // controls used while a decision was being sent, with their record
 
 // Keys -----------------------------------------------------------------------------------------------------------------
@@ -37,11 +39,14 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat || event.defaultPrevented || event.metaKey) return;
   if (event.altKey && !event.getModifierState("AltGraph")) return;
   if (inField(event.target)) {
+    awaits = "";
     if (name === "ctrl+enter" && event.target.form) event.target.form.requestSubmit();
     return;
   }
   if (name === "space" && event.target.closest("button, a, summary, input")) return;
-  const control = controlOf(name);
+  const pair = awaits && `${awaits}+${name}`;
+  awaits = !awaits && /^[a-z]$/.test(name) && document.querySelector(`[data-key^="${name}+"]`) ? name : "";
+  const control = controlOf(pair || name);
   if (!control || control.disabled || performance.now() - shown < TOO_SOON_MS) return;
   event.preventDefault();
   if (control.matches("input:not([type=radio]):not([type=checkbox]), textarea, select")) control.focus();
@@ -60,6 +65,7 @@ document.addEventListener("click", (event) => {
 
 function arrive() {
   for (const element of document.querySelectorAll("#page noscript")) element.remove();
+  for (const element of document.querySelectorAll("[data-stays]")) element.open = left[element.id] ?? element.open;
   const heading = document.querySelector("#main [data-focus]") || document.querySelector("#main h1");
   const where = (heading && heading.dataset.focus) || location.pathname;
   if (where === place) {
@@ -74,6 +80,10 @@ function arrive() {
     window.scrollTo(0, 0);
   }
 }
+
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches("[data-stays]")) left[event.target.id] = event.target.open;
+}, true);
 
 function record() {
   return document.querySelector("[data-record]")?.dataset.record;

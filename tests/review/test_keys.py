@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mechtag.review.acts import Stamp
-from mechtag.review.keys import SET_NAMES, SETS, TABLE, PageKeys, names_of
+from mechtag.review.keys import SET_NAMES, SETS, TABLE, PageKeys, names_of, spoken
 from tests.support.paths import ROOT
 from tests.support.review_site import Browser, add_person, make_review, texts
 
@@ -36,6 +36,7 @@ def test_every_key_of_the_table_is_on_a_page_of_its_screens_and_on_no_other() ->
     # These are arguments of a macro or values of a loop in the page on which records are coded.
     used["code"] |= {"yes", "no", "needs_review", "accept", "reject", "doubt"}
     used["conflict"] |= {"take_a", "take_b"}
+    used["base"] |= {key.action for key in TABLE if key.action.startswith("go_")}
     for name, found in used.items():
         assert found <= by_action.keys(), name
         for action in found:
@@ -90,9 +91,7 @@ def test_the_dialog_lists_the_keys_that_are_on_the_page(tmp_path: Path) -> None:
         dialog = page[page.index("<dialog") : page.index("</dialog>")]
         listed = set(re.findall(r'<th scope="row">([^<]+)</th>', dialog))
         shown = {name.split()[0] for name in re.findall(r'data-key="([^"]+)"', page)}
-        assert {" ".join(reversed(key.lower().split())) for key in listed} == {
-            " ".join(reversed(name.split("+"))) for name in shown
-        }, address
+        assert {spoken(name) for name in shown} == listed, address
 
 
 def test_a_person_chooses_a_key_set_and_others_keep_theirs(tmp_path: Path) -> None:
