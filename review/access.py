@@ -38,6 +38,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "code_skip": _CODERS,
     "decisions": _CODERS,
     "note": _CODERS,
+    "read_mention": _EVERYBODY,
     "undo": _CODERS,
     "redo": _CODERS,
     "reconcile": _LEADS,

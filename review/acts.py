@@ -44,6 +44,8 @@ from mechtag.review.store.records import Entry, read_entry
 #: Roles, from most to fewest rights, and those among them whose people screen and code.
 ROLES = ("owner", "adjudicator", "coder", "observer")
 CODING_ROLES = ("owner", "adjudicator", "coder")
+#: Kind of the event with which a person takes a mention off the own list; see `mechtag.review.mentions`.
+MENTION_READ = "mention_read"
 # What an undone or redone act must not be: these have effects outside the database, or their own way back.
 _NOT_UNDONE = frozenset(
     (
@@ -61,6 +63,7 @@ _NOT_UNDONE = frozenset(
         "exercise_end",
         "unblind",
         "codings",
+        MENTION_READ,
     )
 )
 # Kinds on which the state of a record rests.
@@ -534,6 +537,23 @@ class Acts:
             raise Refused("the comment is empty; write a sentence or two")
         self._require_record(connection, record)
         return [Draft("comment", record, value={"text": text.strip()})]
+
+    @_once
+    def read_mention(self, connection: Connection, stamp: Stamp, mention: int) -> list[Draft]:
+        """Take a comment or note that mentions the person off this person's list.
+
+        Parameters
+        ----------
+        mention
+            Number of the event of the comment or note.
+        """
+        table = schema.event
+        record = connection.execute(
+            select(table.c.record).where(table.c.seq == mention, table.c.kind.in_(("comment", "note")))
+        ).scalar()
+        if record is None:
+            raise Refused("there is no such comment or note", 404)
+        return [Draft(MENTION_READ, record, value={"mention": mention})]
 
     # Around a record -------------------------------------------------------------------------------------------------
 

@@ -7,16 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from mechtag.core.codebook import Codebook
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
+from mechtag.review.store.exercises import hidden_records
 
 # Events that are about a person's own work, which a blinded coder sees only of oneself.
 _JUDGING = frozenset(
-    ("code", "evidence", "answer", "commit", "skip", "note", "settle", "reopen", "comment", "undo", "redo")
+    (
+        "code",
+        "evidence",
+        "answer",
+        "commit",
+        "skip",
+        "note",
+        "settle",
+        "reopen",
+        "comment",
+        "undo",
+        "redo",
+        "mention_read",
+    )
 )
 
 
@@ -111,7 +126,8 @@ def _happenings(
     private = (table.c.kind == "note") & (func.json_extract(table.c.value, "$.for") == "me")
     query = query.where((table.c.coder == viewer) | ~private)
     if not read_plan(connection).unblinded:
-        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(_JUDGING), _is_visible(viewer, blinded)))
+        visible = and_(_is_visible(viewer, blinded), *(~_in_exercise(connection, stage) for stage in STAGES))
+        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(_JUDGING), visible))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
     undone = set[int]()
     reversing = connection.execute(
@@ -124,6 +140,13 @@ def _happenings(
         Happening(row.seq, row.at, row.who, _sentence(row, codebook.names, names), row.record, row.act in undone)
         for row in rows
     ]
+
+
+def _in_exercise(connection: Connection, stage: str) -> ColumnElement[bool]:
+    """Return the SQL condition that an event may be about a judgement in a running calibration exercise of a stage."""
+    table = schema.event
+    at_stage = or_(table.c.stage.is_(None), table.c.stage == stage)
+    return and_(func.coalesce(table.c.record, 0).in_(hidden_records(connection, stage)), at_stage)
 
 
 def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
@@ -196,6 +219,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"wrote a note: {value['text']}" if value["text"] else "removed a note"
         case "comment":
             return f"commented: {value['text']}"
+        case "mention_read":
+            return "read a comment or note"
         case "tag":
             return f"{'added' if value['on'] else 'removed'} the tag {value['tag']}"
         case "edit_record":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from mechtag.review.store import schema
-from mechtag.review.store.exercises import running_exercise
+from mechtag.review.store.exercises import hidden_records
 
 #: States of a label of a paper, and what they are called.
 STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs review", "open": "open"}
@@ -46,8 +46,7 @@ def read_matrix(connection: Connection, labels: Sequence[str]) -> list[MatrixRow
         .join(record, record.c.id == need.c.record)
         .where(need.c.stage == "code", need.c.state != "open")
     )
-    exercise = running_exercise(connection, "code")
-    hidden = exercise.records if exercise is not None else ()
+    hidden = hidden_records(connection, "code")
     rows = []
     for paper in papers:
         if paper.record in hidden:

@@ -165,6 +165,14 @@ def show_to_adjudicator(
     votes_shown
         Whether the adjudicator asked to see the codes of each coder; these codes are hidden at first.
     """
+    number = note_adjudicator(connection, entry, coder, stage, at=at, votes_shown=votes_shown)
+    return Sight(number, "reconcile", others=read_votes(connection, entry.id, stage) if votes_shown else ())
+
+
+def note_adjudicator(
+    connection: Connection, entry: Entry, coder: int, stage: str, *, at: str, votes_shown: bool
+) -> int:
+    """Store in table ``sight`` what an adjudicator sees of a record; return the number of the row."""
     values = {
         "record": entry.id,
         "coder": coder,
@@ -175,8 +183,7 @@ def show_to_adjudicator(
         "others_shown": int(votes_shown),
         "text_sha256": text_digest(entry),
     }
-    number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
-    return Sight(number, "reconcile", others=read_votes(connection, entry.id, stage) if votes_shown else ())
+    return int(connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one())
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:

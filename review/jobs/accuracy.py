@@ -10,14 +10,16 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.records import Coding
 from mechtag.review.codings import coders_codings, independent_codings, unassisted
+from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.drift import weekly_agreement
 from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.timeline import read_timeline
 from mechtag.review.store import schema
+from mechtag.review.store.conflicts import DOUBTED_CODES
 from mechtag.review.store.exercises import read_exercises
 from mechtag.review.store.records import read_entries
-from mechtag.review.workspace import Workspace, read_fact
+from mechtag.review.workspace import Workspace, read_fact, write_fact
 
 if TYPE_CHECKING:
     from mechtag.core.records import Prediction
@@ -27,6 +29,8 @@ KIND = "accuracy"
 RESULTS = frozenset(
     ("people", "people_any", "weeks", "evidence", "model", "progress", "effect", "model_described", "codes")
 )
+# Codes that the model contradicts and that are listed.
+_MOST_DOUBTED = 200
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -52,12 +56,16 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         progress_so_far = read_timeline(connection)
     predictions = _out_of_fold(workspace)
     independent = list(unassisted(first))
+    model_section = _model(workspace, final, predictions)
+    doubted = [] if model_section is None else model_section.pop("doubted")
+    with workspace.store.write() as connection:
+        write_fact(connection, DOUBTED_CODES, doubted)
     return {
         "people": _people(workspace, independent),
         "people_any": _people(workspace, first) if len(independent) < len(first) else None,
         "weeks": weekly_agreement(workspace, independent),
         "evidence": _evidence(workspace, independent),
-        "model": _model(workspace, final, predictions),
+        "model": model_section,
         "progress": progress_so_far,
         "effect": effects(workspace, predictions),
         "model_described": model,
@@ -81,7 +89,6 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
     import numpy as np
 
     from mechtag.evaluation.coders import agreement_section, coders_of
-    from mechtag.evaluation.resampling import draw_resamples
 
     settings, keys = workspace.project.settings, workspace.codebook.all_keys
     judged = [row for row in codings if row.value is not None or row.refer]
@@ -90,7 +97,7 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
     if not several.any():
         return None
     both = coders.only(several)
-    draws = draw_resamples(len(both.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    draws = draw(workspace, len(both.records))
     return agreement_section(both, keys[0], draws, settings.evaluate.min_positives)
 
 
@@ -100,9 +107,6 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
     Only yes answers for which both people marked sentences are compared. Codes that were changed after a suggestion was
     seen are left out, because the marks of the first code are no longer known.
     """
-    import numpy as np
-
-    from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
 
     settings, keys = workspace.project.settings, workspace.codebook.keys
@@ -125,18 +129,18 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
         Marks(records[record], keys.index(label), tuple(found), lengths[record])
         for (record, label), found in shared.items()
     ]
-    draws = draw_resamples(len(records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    draws = draw(workspace, len(records))
     return evidence_agreement(marks, keys, draws, settings.evaluate.min_positives)
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Return metrics of the out-of-fold predictions against independent final codes; ``None`` if either is missing."""
-    import numpy as np
+    """Return metrics of the out-of-fold predictions against independent final codes; ``None`` if either is missing.
 
-    from mechtag.evaluation.coders import agreement_section, coders_of, with_model
+    ``doubted`` lists the codes that the model contradicts with confidence, the most doubtful first.
+    """
+    from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points
     from mechtag.evaluation.predictions import System
-    from mechtag.evaluation.resampling import draw_resamples
     from mechtag.evaluation.sections import pooled_section
 
     known = {row.record_id for row in predictions}
@@ -146,16 +150,20 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
     settings, keys = workspace.project.settings, workspace.codebook.all_keys
     system = System("the model, on papers that it has not learned from", predictions)
     coders = with_model(coders_of(rows, keys, "the final codes of this review"), system)
-    chosen, generator = settings.evaluate, np.random.default_rng(settings.seed)
-    draws = draw_resamples(len(coders.records), chosen.bootstrap, chosen.permutations, generator)
+    draws = draw(workspace, len(coders.records), settings.evaluate.permutations)
     judged = system.judged(coders.records, keys[1:], coders.codes[0][:, 1:])
     pooled = pooled_section(judged, draws)
     section = agreement_section(coders, keys[0], draws, settings.evaluate.min_positives)
+    doubted = to_adjudicate(coders, settings.evaluate.min_positives)[:_MOST_DOUBTED]
     return {
         "papers": len(coders.records),
         "pooled": pooled["pooled"],
         "pair": section["pairs"][0],
         "reliability": reliability_points(judged),
+        "doubted": [
+            {"record_id": row["record_id"], "label": row["label"], "value": next(iter(row["codes"].values()))}
+            for row in doubted
+        ],
     }
 
 

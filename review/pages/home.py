@@ -9,12 +9,14 @@ from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.ranking import FACT
+from mechtag.review.mentions import mentions_of
+from mechtag.review.pages.records import sees_results
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.exercises import count_left
 from mechtag.review.store.new_labels import count_owed
-from mechtag.review.store.queue import count_states, count_waiting, count_work
+from mechtag.review.store.queue import count_shown, count_waiting, count_work
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
@@ -24,15 +26,17 @@ def home(visit: Visit) -> Response:
     """Show the project page."""
     with visit.workspace.store.read() as connection:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
-        stages = {stage: count_states(connection, stage) for stage in STAGES}
+        stages = {stage: count_shown(connection, stage) for stage in STAGES}
         mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
         owed = count_owed(connection, visit.person.id)
         back = sent_back(connection, visit.person.id)
+        mentions = mentions_of(connection, visit.person.id, visit.person.name)
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         work = count_work(connection, midnight.isoformat(timespec="milliseconds"))
         exercise_left = count_left(connection, visit.person.id)
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
+        open_to = sees_results(visit, connection)
     return visit.page(
         "home.html",
         records=records,
@@ -40,12 +44,20 @@ def home(visit: Visit) -> Response:
         mine=mine,
         owed=owed,
         back=back,
+        mentions=mentions,
         work=work,
         exercise_left=exercise_left,
         stopping=stopping,
         plan=plan,
         stopped=stopped,
+        open_to=open_to,
     )
+
+
+def read_mention(visit: Visit) -> Response:
+    """Take a mention off the list of the person."""
+    visit.workspace.acts.read_mention(visit.stamp(), visit.number("mention") or 0)
+    return visit.go("/")
 
 
 def stop(visit: Visit) -> Response:
@@ -68,6 +80,7 @@ def resume(visit: Visit) -> Response:
 
 ROUTES = [
     route("/", "home", home),
+    route("/mentions", "read_mention", read_mention, ("POST",)),
     route("/stop", "stop", stop, ("POST",)),
     route("/resume", "resume", resume, ("POST",)),
 ]

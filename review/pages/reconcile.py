@@ -8,17 +8,20 @@ from urllib.parse import urlencode
 from sqlalchemy import Connection, select
 from starlette.responses import Response
 
-from mechtag.review.acts import Refused, utc_now
+from mechtag.review.acts import Refused, Settlement, utc_now
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
+from mechtag.review.pages.take import settlement_of
 from mechtag.review.plan import STAGES
-from mechtag.review.sight import Vote, is_to_judge, read_votes, show_to_adjudicator
+from mechtag.review.sight import is_to_judge, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import (
     DIFFERING,
+    DOUBTED,
     LISTS,
     PAGE,
+    Place,
     Selection,
     count_lists,
     count_selected,
@@ -37,6 +40,7 @@ _TITLES = {
     "referred-coding": "Referred at coding",
     "reasons": "Differ in reasons",
     "evidence": "Differ in evidence",
+    DOUBTED: "Model disagrees",
     "settled": "Settled",
 }
 _STAGE_OF = {name: stage for name, (stage, _) in LISTS.items()} | dict(DIFFERING)
@@ -63,10 +67,7 @@ def reconcile(visit: Visit) -> Response:
         stage=_STAGE_OF.get(name, ""),
         counts=counts,
         may_take=visit.person.may("take_codes") and name in LISTS,
-        entries=[
-            (entry, f"/reconcile/{at}/{entry.id}?{_query(chosen)}")
-            for entry, (_, at) in zip(entries, page, strict=True)
-        ],
+        entries=[(entry, _address(place, chosen)) for entry, place in zip(entries, page, strict=True)],
         number=number,
         start=start,
         size=PAGE,
@@ -85,6 +86,11 @@ def _query(chosen: Selection) -> str:
     """Return the query string of an address for a record that a person reached from a list."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
+
+
+def _address(place: Place | None, chosen: Selection) -> str:
+    """Return the address of a record that a person reaches from a list, or "" if there is no record."""
+    return "" if place is None else f"/reconcile/{place[1]}/{place[0]}?{_query(chosen)}"
 
 
 def _came_from(visit: Visit, stage: str) -> Selection:
@@ -114,7 +120,7 @@ def conflict(visit: Visit) -> Response:
         context = _around(connection, chosen, number, stage)
         plan = read_plan(connection)
         shown_to_all = plan.unblinded or is_unblinded(connection, number, stage)
-        before, after = neighbours(connection, chosen, number)
+        near = [_address(place, chosen) for place in neighbours(connection, chosen, number, stage)]
     return visit.page(
         "conflict.html",
         entry=entry,
@@ -129,8 +135,8 @@ def conflict(visit: Visit) -> Response:
         query=_query(chosen),
         list_title=_TITLES[chosen.name],
         back=f"/reconcile/{chosen.name}?{_query(chosen)}",
-        before=before,
-        after=after,
+        before=near[0],
+        after=near[1],
         **context,
     )
 
@@ -170,52 +176,54 @@ def _around(connection: Connection, chosen: Selection, record: int, stage: str) 
 def settle(visit: Visit) -> Response:
     """Record the final code of one label, and continue with the next label or record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
-    answer, why, label = visit.text("answer"), visit.text("why").strip(), visit.text("label")
-    reason, sentences = visit.text("reason") or None, visit.numbers("sentence")
-    if visit.text("take"):
-        vote, reasons = _vote(visit, number, stage, label)
-        answer, reason = ("yes" if vote.value else "no"), vote.reason if vote.reason in reasons else None
-        # The sentences of a joined record are those of a different abstract.
-        sentences = vote.sentences if vote.record == number else ()
-    if answer not in ("yes", "no"):
-        raise Refused("choose yes or no")
+    decision, why = _decision(visit, number, stage), visit.text("why").strip()
     if stage == "code" and not why:
         raise Refused("enter a reason of one line; the reason is saved with the final code")
     workspace = visit.workspace
     chosen = _came_from(visit, stage)
     with workspace.store.write() as connection:
-        _, following = neighbours(connection, chosen, number)
+        _, following = neighbours(connection, chosen, number, stage)
         workspace.acts.in_transaction(connection).settle(
             visit.stamp(),
             number,
             stage,
-            label,
-            int(answer == "yes"),
+            decision.label,
+            decision.value,
             why=why,
-            reason=reason,
-            sentences=sentences if answer == "yes" else (),
+            reason=decision.reason,
+            sentences=decision.sentences,
         )
         if stage == "screen":
             ask_after_decisions(connection, visit.person.id, [number])
         more = labels_to_settle(connection, chosen, number, stage)
         if not (more or following):
-            following = next((record for record, _ in select_page(connection, chosen, limit=1)), None)
+            following = next(iter(select_page(connection, chosen, limit=1)), None)
     if more:
         return visit.go(_again(visit, stage, number))
-    if chosen.name != "settled" and following:
-        return visit.go(f"/reconcile/{stage}/{following}?{_query(chosen)}")
-    return visit.go(f"/reconcile/{chosen.name}")
+    address = "" if chosen.name == "settled" else _address(following, chosen)
+    return visit.go(address or f"/reconcile/{chosen.name}")
 
 
-def _vote(visit: Visit, record: int, stage: str, label: str) -> tuple[Vote, tuple[str, ...]]:
-    """Return the yes or no that the adjudicator takes, having seen who said what, and the reasons in the plan."""
+def _decision(visit: Visit, record: int, stage: str) -> Settlement:
+    """Return the code in the form or, if the adjudicator takes the code of a coder, this code."""
+    label, answer = visit.text("label"), visit.text("answer")
+    if visit.text("take"):
+        return _taken(visit, record, stage, label)
+    if answer not in ("yes", "no"):
+        raise Refused("choose yes or no")
+    sentences = visit.numbers("sentence") if answer == "yes" else ()
+    return Settlement(record, stage, label, int(answer == "yes"), visit.text("reason") or None, sentences)
+
+
+def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
+    """Return the code of the coder in the form, which the adjudicator takes after having seen who said what."""
     with visit.workspace.store.read() as connection:
         shown = bool(visit.text("votes")) and not is_to_judge(connection, record, stage, visit.person.id)
         votes = read_votes(connection, record, stage) if shown else ()
         reasons = read_plan(connection).exclusion_reasons
     for vote in votes:
         if (vote.letter, vote.label) == (visit.text("take"), label) and vote.value is not None:
-            return vote, reasons
+            return settlement_of(vote, record, stage, reasons)
     raise Refused("show who said what, and choose a coder who said yes or no", 409)
 
 
@@ -231,7 +239,11 @@ def reopen(visit: Visit) -> Response:
     coder = visit.number("coder")
     if coder is None:
         raise Refused("choose the person to send the record back to")
-    visit.workspace.acts.reopen(visit.stamp(), number, stage, coder, visit.text("message").strip())
+    with visit.workspace.store.write() as connection:
+        acts = visit.workspace.acts.in_transaction(connection)
+        acts.reopen(visit.stamp(), number, stage, coder, visit.text("message").strip())
+        if stage == "screen":
+            ask_after_decisions(connection, visit.person.id, [number])
     return visit.go(f"/reconcile/{_came_from(visit, stage).name}")
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Settlement, utc_now
 from mechtag.review.jobs.ranking import ask_after_decisions
-from mechtag.review.sight import Vote, read_votes, show_to_adjudicator
+from mechtag.review.sight import Vote, note_adjudicator, read_votes
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import LISTS, PAGE, Selection, count_selected, select_page, those_selected
@@ -34,6 +34,22 @@ class Row:
     taken: Vote | None
 
 
+def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
+    """Return the final code of a record that is the same as the code of one person.
+
+    A reason that is no longer in the plan (``reasons``) cannot become final, and neither can the sentences of a joined
+    record, which are those of a different abstract.
+    """
+    return Settlement(
+        record,
+        stage,
+        vote.label,
+        int(vote.value or 0),
+        reason=vote.reason if vote.reason in reasons else None,
+        sentences=vote.sentences if vote.value and vote.record == record else (),
+    )
+
+
 def preview(visit: Visit) -> Response:
     """Show who said what about the chosen records, before the codes of one person are taken."""
     chosen, records = _chosen(visit)
@@ -43,7 +59,7 @@ def preview(visit: Visit) -> Response:
             records = [record for record, _ in select_page(connection, chosen)]
         rows = _rows(connection, visit, chosen, records)
         for row in rows:
-            show_to_adjudicator(connection, row.entry, visit.person.id, stage, at=utc_now(), votes_shown=True)
+            note_adjudicator(connection, row.entry, visit.person.id, stage, at=utc_now(), votes_shown=True)
         names = names_of(connection)
         if chosen.coder not in names:
             raise Refused("there is no such person in this review", 404)
@@ -68,22 +84,12 @@ def take(visit: Visit) -> Response:
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     workspace = visit.workspace
-    label = chosen.label or workspace.codebook.relevance.key
     with workspace.store.read() as connection:
         rows = _rows(connection, visit, chosen, records)
         reasons = read_plan(connection).exclusion_reasons
         sights = {row.entry.id: _sight(connection, row.entry.id, visit.person.id, stage) for row in rows}
     decisions = [
-        Settlement(
-            row.entry.id,
-            stage,
-            label,
-            int(row.taken.value or 0),
-            # A reason that is no longer in the plan cannot become final.
-            reason=row.taken.reason if row.taken.reason in reasons else None,
-            sentences=row.taken.sentences if row.taken.value and row.taken.record == row.entry.id else (),
-            sight=sights[row.entry.id],
-        )
+        replace(settlement_of(row.taken, row.entry.id, stage, reasons), sight=sights[row.entry.id])
         for row in rows
         if row.taken is not None
     ]

@@ -9,8 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, exists, func, or_, select
 
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
+from mechtag.review.store.exercises import hidden_records
+from mechtag.review.store.queue import count_shown
+from mechtag.review.workspace import read_fact
 
 #: Lists of the page *Reconcile*, with the states of the records in each and the stage.
 LISTS: Mapping[str, tuple[str, str]] = {
@@ -22,13 +26,19 @@ LISTS: Mapping[str, tuple[str, str]] = {
 #: Lists of records that are settled, because everybody gave the same code, but for a different reason, or with
 #: sentences that have none in common; with the stage.
 DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code"}
+#: List of records with a final code that the model contradicts, as the page *Accuracy* found out last.
+DOUBTED = "model"
+#: Fact that holds these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
+DOUBTED_CODES = "doubted codes"
 #: Records on a page of a list.
 PAGE = 50
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
-    """Return the number of records in each list of `LISTS`, and in the list ``settled``, by the name of the list."""
-    return {name: count_selected(connection, Selection(name)) for name in (*LISTS, *DIFFERING, "settled")}
+    """Return the number of records in each list of the page *Reconcile*, by the name of the list."""
+    states = {stage: count_shown(connection, stage) for stage in STAGES}
+    found = {name: states[stage][state] for name, (stage, state) in LISTS.items()}
+    return found | {name: count_selected(connection, Selection(name)) for name in (*DIFFERING, DOUBTED, "settled")}
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Selection:
     Attributes
     ----------
     name
-        A key of `LISTS` or `DIFFERING`, or ``settled``.
+        A key of `LISTS` or `DIFFERING`, `DOUBTED`, or ``settled``.
     label
         If set, only records that are in the list because of this label are selected.
     coder
@@ -52,7 +62,7 @@ class Selection:
 
 def count_selected(connection: Connection, chosen: Selection) -> int:
     """Return the number of records in a list that pass its filters."""
-    return connection.execute(select(func.count()).select_from(_rows(chosen))).scalar_one()
+    return connection.execute(select(func.count()).select_from(_rows(connection, chosen))).scalar_one()
 
 
 def select_page(
@@ -62,7 +72,7 @@ def select_page(
 
     Records that have waited longest come first; in the list ``settled``, those that were settled last.
     """
-    rows = _rows(chosen)
+    rows = _rows(connection, chosen)
     found = connection.execute(
         select(rows.c.record, rows.c.stage).order_by(rows.c.place, rows.c.record).offset(start).limit(limit)
     )
@@ -71,45 +81,64 @@ def select_page(
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
     """Return those of some records that are in a list and pass its filters."""
-    rows = _rows(chosen)
+    rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
 
-def neighbours(connection: Connection, chosen: Selection, record: int) -> tuple[int | None, int | None]:
-    """Return the records before and after a record in a list; ``None`` if there is none or the record is not in it.
+#: A record and the stage at which it is in a list.
+Place = tuple[int, str]
 
-    The list ``settled``, in which a record can be twice, has no order to go through.
+
+def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
+    """Return what is before and after a record in a list; ``None`` if there is nothing or the record is not in it.
+
+    Nobody goes through the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None
-    rows = _rows(chosen)
+    rows = _rows(connection, chosen)
     order = (rows.c.place, rows.c.record)
-    before = func.lag(rows.c.record).over(order_by=order).label("before")
-    after = func.lead(rows.c.record).over(order_by=order).label("after")
-    near = select(rows.c.record, before, after).subquery()
-    found = connection.execute(select(near.c.before, near.c.after).where(near.c.record == record)).first()
-    return (None, None) if found is None else (found.before, found.after)
+    columns = [
+        side(column).over(order_by=order).label(f"{name}_{column.name}")
+        for name, side in (("before", func.lag), ("after", func.lead))
+        for column in (rows.c.record, rows.c.stage)
+    ]
+    near = select(rows.c.record, rows.c.stage, *columns).subquery()
+    found = connection.execute(select(near).where(near.c.record == record, near.c.stage == stage)).first()
+    if found is None:
+        return None, None
+    before = None if found.before_record is None else (found.before_record, found.before_stage)
+    after = None if found.after_record is None else (found.after_record, found.after_stage)
+    return before, after
 
 
-def _rows(chosen: Selection) -> Subquery:
+def _rows(connection: Connection, chosen: Selection) -> Subquery:
     """Return the rows of a list: the record, the stage, and the place in the order of the list."""
     need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
     if chosen.name == "settled":
         last = (-func.max(final.c.event)).label("place")
         settled = select(final.c.record, final.c.stage, last).where(final.c.how == "adjudicated")
         return settled.group_by(final.c.record, final.c.stage).subquery()
+    if chosen.name == DOUBTED:
+        doubted = _doubted(connection)
+        if chosen.label is not None:
+            doubted = doubted.where(final.c.label == chosen.label)
+        codes = doubted.subquery()
+        first = func.min(codes.c.place).label("place")
+        return select(codes.c.record, codes.c.stage, first).group_by(codes.c.record, codes.c.stage).subquery()
     if chosen.name in DIFFERING:
         differing = _differing(DIFFERING[chosen.name])
         if chosen.label is not None:
             differing = differing.where(final.c.label == chosen.label)
         if chosen.coder is not None:
             differing = differing.where(or_(_ONE.c.coder == chosen.coder, _OTHER.c.coder == chosen.coder))
-        found = differing.subquery()
+        found = differing.where(final.c.record.not_in(hidden_records(connection, DIFFERING[chosen.name]))).subquery()
         place = func.max(found.c.event).label("place")
         return select(found.c.record, found.c.stage, place).group_by(found.c.record, found.c.stage).subquery()
     stage, state = LISTS[chosen.name]
     query = select(need.c.record, need.c.stage, need.c.event.label("place"))
     query = query.where(need.c.stage == stage, need.c.state == state)
+    query = query.where(need.c.record.not_in(hidden_records(connection, stage)))
     if chosen.label is not None:
         open_label = func.json_each(need.c.labels).table_valued("value")
         query = query.where(select(open_label.c.value).where(open_label.c.value == chosen.label).exists())
@@ -124,6 +153,21 @@ def _rows(chosen: Selection) -> Subquery:
             )
         )
     return query.subquery()
+
+
+def _doubted(connection: Connection) -> Select[Any]:
+    """Return a query for the final codes that the model contradicts; an adjudicator has not settled these codes."""
+    final, record = schema.final, schema.record
+    known = json.dumps(read_fact(connection, DOUBTED_CODES) or [])
+    each = func.json_each(known).table_valued("key", "value", name="doubted")
+    code = {name: func.json_extract(each.c.value, f"$.{name}") for name in ("record_id", "label", "value")}
+    return (
+        select(final.c.record, final.c.stage, final.c.label, each.c.key.label("place"))
+        .select_from(each)
+        .join(record, record.c.record_id == code["record_id"])
+        .join(final, final.c.record == record.c.id)
+        .where(final.c.label == code["label"], final.c.value == code["value"], final.c.how != "adjudicated")
+    )
 
 
 _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
@@ -153,8 +197,12 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the open labels of a record and, in a list of `DIFFERING`, the labels for which the record is in it."""
+    """Return the open labels of a record and, in a list of settled records, the labels for which it is in the list."""
     found = open_labels(connection, record, stage)
+    if chosen.name == DOUBTED:
+        query = _doubted(connection).where(schema.final.c.record == family_of(connection, record)[0])
+        rows = connection.execute(query.where(schema.final.c.stage == stage))
+        found = sorted({*found, *(row.label for row in rows)})
     if DIFFERING.get(chosen.name) == stage:
         head, _ = family_of(connection, record)
         rows = connection.execute(_differing(stage).where(schema.final.c.record == head))

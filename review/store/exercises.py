@@ -72,6 +72,15 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
     return next(running, None)
 
 
+def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
+    """Return the records whose state and codes at a stage nobody may see yet: those of an exercise that is running.
+
+    Its coders have not all judged these records, and nothing can be settled before the exercise ends.
+    """
+    exercise = running_exercise(connection, stage)
+    return () if exercise is None else exercise.records
+
+
 def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
     """Return the number of records of an exercise that each of its coders has judged."""
     table = schema.current

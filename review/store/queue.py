@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_undone
+from mechtag.review.store.exercises import hidden_records
 
 #: States of a record at a stage; see `mechtag.review.store.state.Need`.
 STATES = ("open", "waiting", "conflict", "referred", "settled")
@@ -18,6 +19,25 @@ def count_states(connection: Connection, stage: str) -> dict[str, int]:
     table = schema.tally
     rows = connection.execute(select(table.c.state, table.c.number).where(table.c.stage == stage)).all()
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
+
+
+def count_shown(connection: Connection, stage: str) -> dict[str, int]:
+    """Return the number of records in each state at a stage, as pages show it.
+
+    A judged record of a calibration exercise waits until the exercise ends, whatever its coders have said so far.
+    """
+    found = count_states(connection, stage)
+    table, hidden = schema.need, hidden_records(connection, stage)
+    if hidden:
+        rows = connection.execute(
+            select(table.c.state, func.count())
+            .where(table.c.stage == stage, table.c.record.in_(hidden), table.c.state.not_in(("open", "waiting")))
+            .group_by(table.c.state)
+        )
+        for state, number in rows:
+            found[state] -= number
+            found["waiting"] += number
+    return found
 
 
 def count_judged(connection: Connection, coder: int, stage: str) -> int:

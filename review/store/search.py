@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, select, table, text
 
 from mechtag.review.numbers import whole_number
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.exercises import hidden_records
 
 #: Records on a page.
 PAGE = 50
@@ -61,13 +64,16 @@ def find_records(
         Number of the last record on the previous page.
     """
     record = schema.record
-    chosen = select(record.c.id).where(*_conditions(query, coder, relevance))
+    hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
+    chosen = select(record.c.id).where(*_conditions(query, coder, relevance, hidden))
     count = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar_one()
     page = connection.execute(chosen.where(record.c.id > after).order_by(record.c.id).limit(limit)).scalars()
     return list(page), count
 
 
-def _conditions(query: Query, coder: int, relevance: str) -> list[ColumnElement[bool]]:
+def _conditions(
+    query: Query, coder: int, relevance: str, hidden: Mapping[str, Sequence[int]]
+) -> list[ColumnElement[bool]]:
     record, current, final = schema.record, schema.current, schema.final
     found: list[ColumnElement[bool]] = [~exists().where(schema.joined.c.record == record.c.id)]
     words = _PREFIX.sub(" ", query.words)
@@ -81,7 +87,9 @@ def _conditions(query: Query, coder: int, relevance: str) -> list[ColumnElement[
     for stage, state in (("screen", query.screen), ("code", query.code)):
         if state:
             need = schema.need
-            found.append(exists().where(need.c.record == record.c.id, need.c.stage == stage, need.c.state == state))
+            # A record of a running exercise waits, whatever its coders have said so far.
+            shown = case((need.c.record.in_(hidden[stage]) & (need.c.state != "open"), "waiting"), else_=need.c.state)
+            found.append(exists().where(need.c.record == record.c.id, need.c.stage == stage, shown == state))
     if query.decision in ("include", "exclude"):
         value = int(query.decision == "include")
         found.append(
@@ -90,6 +98,7 @@ def _conditions(query: Query, coder: int, relevance: str) -> list[ColumnElement[
                 final.c.stage == "screen",
                 final.c.label == relevance,
                 final.c.value == value,
+                final.c.record.not_in(hidden["screen"]),
             )
         )
     own = and_(
@@ -110,6 +119,7 @@ def _conditions(query: Query, coder: int, relevance: str) -> list[ColumnElement[
                 final.c.stage == "code",
                 final.c.label == query.label,
                 final.c.value == 1,
+                final.c.record.not_in(hidden["code"]),
             )
         )
     if query.tag:
@@ -126,10 +136,3 @@ def _condition(name: str, value: str) -> ColumnElement[bool]:
         return record.c.year.between(low, high if high is not None else 9999 if "-" in value else low)
     columns = {"author": record.c.authors, "doi": record.c.doi, "pmid": record.c.pmid, "journal": record.c.journal}
     return columns[name].contains(value, autoescape=True)
-
-
-def count_tags(connection: Connection) -> list[tuple[str, int]]:
-    """Return the free tags of the review, with the number of records of each."""
-    tags = schema.tag
-    rows = connection.execute(select(tags.c.tag, func.count()).group_by(tags.c.tag).order_by(tags.c.tag))
-    return [(name, number) for name, number in rows]

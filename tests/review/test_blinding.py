@@ -12,6 +12,8 @@ from sqlalchemy import insert, select, update
 from starlette.routing import Route
 
 from mechtag.review.acts import Stamp
+from mechtag.review.jobs import exporting
+from mechtag.review.jobs.worker import do_next
 from mechtag.review.pages import ROUTES
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
@@ -137,6 +139,34 @@ def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(revie
     assert before.keys() == after.keys()
     different = [address for address in before if _without_ids(before[address]) != _without_ids(after[address])]
     assert different == []
+
+
+def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
+    """Ann excluded two records and coded one; her pages are the same whether Ben said the same or the opposite."""
+    seen = []
+    for agrees in (True, False):
+        workspace = make_review(tmp_path / str(agrees), 5, mode_code="blind")
+        ann, ben = add_person(workspace, "Ann", "coder"), add_person(workspace, "Ben", "coder")
+        acts = workspace.acts
+        for record, value in ((1, 1), (2, 0), (3, 0)):
+            acts.decide(Stamp(ann), record, value)
+            acts.decide(Stamp(ben), record, value if agrees or record == 1 else 1 - value)
+        for coder, value in ((ann, 1), (ben, int(agrees))):
+            acts.code(Stamp(coder), 1, "apple", value)
+            acts.commit(Stamp(coder), 1, open_labels=True)
+        browser = Browser(workspace, ann)
+        for name in ("codings", "decisions"):
+            browser.post("/export", name=name)
+        while do_next(workspace, {exporting.KIND: exporting.run}):
+            pass
+        seen.append({address: _without_times(_without_ids(page)) for address, page in walk(browser).items()})
+        seen[-1]["/export/1"] = browser.client.get("/export/1").text
+    assert seen[0]["/export/1"].count("Ann") > 3
+    assert [address for address in seen[0] if seen[0][address] != seen[1][address]] == []
+
+
+def _without_times(page: str) -> str:
+    return re.sub(r"\d+ \w+ \d{4}, \d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.+]+|data-owner=\"\w+\"", "", page)
 
 
 def _without_ids(page: str) -> str:

@@ -142,6 +142,33 @@ def test_leads_who_take_part_are_blind_until_they_have_judged(review: Workspace)
         assert not is_to_judge(connection, record, "screen", CAY)
 
 
+def test_no_list_count_or_history_shows_what_was_said_before_the_exercise_ends(review: Workspace) -> None:
+    start(review, coders=(OWNER, ANN, BOB))
+    conflict, agreed, *_ = drawn(review)
+    screen(review, ANN, {conflict: 1, agreed: 0})
+    screen(review, BOB, {conflict: 0, agreed: 0})
+    lead = Browser(review, OWNER)
+
+    def seen() -> tuple[bool, ...]:
+        home, history = texts(lead.get("/")), texts(lead.get(f"/records/{conflict}")) + texts(lead.get("/activity"))
+        return (
+            "Screening conflicts (1)" in texts(lead.get("/reconcile")),
+            f"/reconcile/screen/{conflict}?" in lead.get("/reconcile/screening"),
+            "1 record to settle" in home,
+            "Screening 28 0 1 0 1" in home,
+            " 1 record " in texts(lead.get("/records?screen=conflict")),
+            " 1 record " in texts(lead.get("/records?decision=exclude")),
+            "in conflict" in texts(lead.get("/records")).partition("Labels Paper")[2],
+            "Ann included" in history,
+        )
+
+    assert not any(seen())
+    assert "Screening 28 2 0 0 0" in texts(lead.get("/"))
+    assert " 2 records " in texts(lead.get("/records?screen=waiting"))
+    end(review, "keep")
+    assert all(seen())
+
+
 def test_nothing_is_settled_while_the_exercise_runs(review: Workspace) -> None:
     start(review)
     record = drawn(review)[0]

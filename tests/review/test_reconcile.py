@@ -11,7 +11,8 @@ from sqlalchemy import select
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import save
 from mechtag.review.store import schema
-from mechtag.review.workspace import Workspace
+from mechtag.review.store.conflicts import DOUBTED_CODES
+from mechtag.review.workspace import Workspace, write_fact
 from tests.support.review_site import Browser, add_person, make_review, texts
 from tests.support.reviews import check_replay
 
@@ -89,6 +90,36 @@ def test_comments_are_kept_in_order_and_escaped(review: Workspace, ann: int, bob
     page = lead.post("/reconcile/screen/1/comment", text="Second").text
     assert "<script>alert" not in page
     assert page.index("First &lt;script&gt;") < page.index("Second")
+
+
+def test_codes_that_the_model_contradicts_are_a_list_of_their_own(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    for record in (1, 2, 3):
+        for coder in (ann, bob):
+            review.acts.decide(Stamp(coder), record, int(record < 3))
+    for coder in (ann, bob):
+        review.acts.code(Stamp(coder), 1, "apple", 1)
+        review.acts.commit(Stamp(coder), 1, open_labels=True)
+    assert "Model disagrees (0)" in texts(lead.get("/reconcile"))
+    doubted = [("doi:10.1/3", "edible", 0), ("doi:10.1/1", "apple", 1), ("doi:10.1/2", "edible", 0)]
+    with review.store.write() as connection:
+        rows = [{"record_id": record, "label": label, "value": value} for record, label, value in doubted]
+        write_fact(connection, DOUBTED_CODES, rows)
+    # The code of record 2 is a different one now, so nothing is said about it.
+    page = lead.get("/reconcile/model")
+    assert "Model disagrees (2)" in texts(page)
+    assert re.findall(r'href="(/reconcile/\w+/\d)\?list=model"', page) == ["/reconcile/screen/3", "/reconcile/code/1"]
+    first = lead.get("/reconcile/screen/3?list=model")
+    assert 'href="/reconcile/code/1?list=model" data-key="j"' in first
+    assert "Exclude" in texts(first)
+    following = lead.post("/reconcile/screen/3/settle?list=model", label="edible", answer="no")
+    assert following.url.path == "/reconcile/code/1"
+    assert 'name="label" value="apple"' in following.text
+    assert 'name="label" value="pear"' not in following.text
+    last = lead.post("/reconcile/code/1/settle?list=model", label="apple", answer="no", why="Only pears.")
+    assert (last.url.path, "Model disagrees (0)" in texts(last.text)) == ("/reconcile/model", True)
+    assert final(review, 1)["code", "apple"] == (0, "adjudicated")
 
 
 def test_coders_do_not_reach_the_page(review: Workspace, ann: int) -> None:

@@ -1,0 +1,75 @@
+"""Find the comments and notes in which somebody wrote a person's name after an ``@``."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, func, select
+
+from mechtag.review.acts import MENTION_READ
+from mechtag.review.plan import STAGES
+from mechtag.review.sight import is_to_judge
+from mechtag.review.store import schema
+from mechtag.review.store.events import is_undone
+
+# Entries on the list of a person.
+_MOST = 20
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A comment or note in which somebody mentions a person; ``event`` is the number of its event."""
+
+    event: int
+    record: int
+    title: str
+    by: str
+    at: str
+    text: str
+
+
+def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
+    """Return the mentions of a person that this person has not taken off the list, the latest first.
+
+    A comment on a record that the person can still judge is not shown before that, because it may say what others think
+    of the record. A note that its writer has changed or deleted since counts as it is now.
+    """
+    event, account, record, done = schema.event, schema.account, schema.record, schema.event.alias()
+    text = func.json_extract(event.c.value, "$.text")
+    audience = func.coalesce(func.json_extract(event.c.value, "$.for"), "team")
+    note = schema.note
+    is_now = exists().where(note.c.event == event.c.seq)
+    read = exists().where(
+        done.c.kind == MENTION_READ, done.c.coder == coder, func.json_extract(done.c.value, "$.mention") == event.c.seq
+    )
+    rows = connection.execute(
+        select(event.c.seq, event.c.record, event.c.at, event.c.value, account.c.name, record.c.title)
+        .join(account, account.c.id == event.c.coder)
+        .join(record, record.c.id == event.c.record)
+        .where(
+            event.c.kind.in_(("comment", "note")),
+            event.c.coder != coder,
+            audience != "me",
+            func.instr(text, "@") > 0,
+            (event.c.kind == "comment") | is_now,
+            ~is_undone(event.c.act),
+            ~read,
+        )
+        .order_by(event.c.seq.desc())
+    )
+    found = list[Mention]()
+    for row in rows:
+        written = str(json.loads(row.value)["text"])
+        if not names(written, name) or any(is_to_judge(connection, row.record, stage, coder) for stage in STAGES):
+            continue
+        found.append(Mention(row.seq, row.record, row.title, row.name, row.at, written))
+        if len(found) == _MOST:
+            break
+    return found
+
+
+def names(text: str, name: str) -> bool:
+    """Return whether a text contains ``@`` and a person's name, in capital or small letters."""
+    return re.search(rf"@{re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
