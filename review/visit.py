@@ -75,6 +75,12 @@ class Visit:
         """Return a redirect to an address, as the response to a form."""
         return RedirectResponse(address, 303)
 
+    def go_back(self, otherwise: str) -> RedirectResponse:
+        """Return a redirect to the page that contained the form and that the form names, or else to an address."""
+        back = self.text("back")
+        # A second slash would make the rest the name of a host; browsers read a backslash as a slash.
+        return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
+
     def stamp(self) -> Stamp:
         """Return the stamp of a form: who sent the form, and from which state of the record."""
         return Stamp(

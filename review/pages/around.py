@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import func, select
 from starlette.responses import Response
 
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.pages.duplicates import follow
 from mechtag.review.pages.records import ask_to_tag
+from mechtag.review.pages.settings import ask_after_change
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
@@ -29,9 +33,15 @@ def redo(visit: Visit) -> Response:
 
 
 def _address(visit: Visit, act: int, record: int | None) -> str:
+    """Return the address at which the effect of an undone or redone act is seen, and add the jobs that follow."""
     table = schema.event
-    with visit.workspace.store.read() as connection:
-        row = connection.execute(select(table.c.stage, table.c.kind).where(table.c.seq == act)).one()
+    with visit.workspace.store.write() as connection:
+        row = connection.execute(select(table).where(table.c.seq == act)).one()
+        if row.stage == "screen":
+            changed = select(table.c.record).where(table.c.client_id == visit.stamp().client_id)
+            ask_after_decisions(connection, visit.person.id, connection.execute(changed.distinct()).scalars().all())
+        elif row.kind == "setting":
+            ask_after_change(connection, visit.person.id, json.loads(row.value)["key"])
     if row.kind in _ABOUT_DUPLICATES:
         follow(visit)
         return "/duplicates"
@@ -40,15 +50,16 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
     if row.kind == "edit_record":
         ask_to_tag(visit)
         return f"/records/{record}"
-    return f"{_SCREENS.get(row.stage or '', '/screen')}?record={record}" if record is not None else "/"
+    if record is None:
+        return "/"
+    return f"{_SCREENS[row.stage]}?record={record}" if row.stage in _SCREENS else f"/records/{record}"
 
 
 def note(visit: Visit) -> Response:
     """Save a note about a record, and go back to the page on which the note was written."""
     record = visit.number("record") or 0
     visit.workspace.acts.note(visit.stamp(), record, visit.text("text"), visit.text("audience", "team"))
-    back = visit.text("back")
-    return visit.go(back if back.startswith("/") and not back.startswith("//") else "/")
+    return visit.go_back("/")
 
 
 def decisions(visit: Visit) -> Response:

@@ -25,6 +25,7 @@ from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
+from mechtag.review.store.tags import frequent_tags, tags_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
@@ -151,24 +152,33 @@ def suggestion(visit: Visit) -> Response:
 
 def done(visit: Visit) -> Response:
     """Finish the record; then go to the next record or, in the mode ``after``, show the suggestions."""
-    record = visit.number("record") or 0
+    record, new = visit.number("record") or 0, bool(visit.text("new"))
+    address = f"/code?record={record}"
+    missing, said = list[Card](), "Coded"
+    shown: dict[str, Any] | None = None
+    saved: tuple[list[Card], int] | None = None
     with visit.workspace.store.write() as connection:
-        missing = [card for card in _cards(connection, visit, record) if not card.answer]
-        if missing and "open_labels" not in visit.form:
-            unfinished = _see(connection, visit, record, missing[0].label.key)
-            return visit.show_again(_page(visit, unfinished, missing=missing), f"/code?record={record}")
-        every = visit.text("all_sentences") == "1"
-        acts = visit.workspace.acts.in_transaction(connection)
-        try:
-            acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
-        except Outdated:
-            return _conflict(connection, visit, record)
-        order.release(connection, record, visit.person.id, STAGE)
-        again = _shows_suggestions_after(connection, visit, record)
-        new = bool(visit.text("new"))
-        address = f"/code?record={record}{'&new=1' if new else ''}" if again else _following(new)
-        shown = _see(connection, visit, record if again else None, "", new=new) if visit.by_script else None
-    return visit.go(address) if shown is None else visit.show_again(_page(visit, shown, "Coded"), address)
+        if "open_labels" not in visit.form:
+            missing = [card for card in _cards(connection, visit, record) if not card.answer]
+        if missing:
+            shown, said = _see(connection, visit, record, missing[0].label.key), ""
+        else:
+            every = visit.text("all_sentences") == "1"
+            acts = visit.workspace.acts.in_transaction(connection)
+            try:
+                acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
+            except Outdated:
+                saved = _saved(connection, visit, record)
+            else:
+                order.release(connection, record, visit.person.id, STAGE)
+                again = _shows_suggestions_after(connection, visit, record)
+                address = (f"{address}&new=1" if new else address) if again else _following(new)
+                shown = _see(connection, visit, record if again else None, "", new=new) if visit.by_script else None
+    if saved is not None:
+        return _conflict(visit, record, *saved)
+    if shown is None:
+        return visit.go(address)
+    return visit.show_again(_page(visit, shown, said, missing), address)
 
 
 def _following(new: bool) -> str:
@@ -192,12 +202,17 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the content of a form, and show the record again; if the form is outdated, show both versions."""
     record, label = visit.number("record") or 0, visit.text("label")
+    shown: dict[str, Any] | None = None
+    saved: tuple[list[Card], int] | None = None
     with visit.workspace.store.write() as connection:
         try:
             write(connection, visit.workspace.acts.in_transaction(connection), visit.stamp())
         except Outdated:
-            return _conflict(connection, visit, record)
-        shown = _see(connection, visit, record, label) if visit.by_script else None
+            saved = _saved(connection, visit, record)
+        else:
+            shown = _see(connection, visit, record, label) if visit.by_script else None
+    if saved is not None:
+        return _conflict(visit, record, *saved)
     address = (
         f"/code?record={record}&label={label}" if label in visit.workspace.codebook.keys else f"/code?record={record}"
     )
@@ -208,9 +223,13 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
     return visit.show_again(_page(visit, shown, f"{names[label]}: {text}" if label in names else text), address)
 
 
-def _conflict(connection: Connection, visit: Visit, record: int) -> Response:
-    cards = _cards(connection, visit, record)
-    based_on = last_judged(connection, visit.person.id, record, STAGE)
+def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
+    """Return the person's codes of a record as they are saved, and the number of the last event about these codes."""
+    return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, STAGE)
+
+
+def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
+    """Show the codes that were saved in a different window, and what this form contains."""
     saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
     name = mine.label.name if mine is not None else ""
@@ -364,7 +383,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     chosen = label if label in keys else next((card.label.key for card in cards if not card.answer), keys[0])
     begun = any(card.answer for card in cards) and not committed
     return counts | {
-        "came_back": [row for row in sent_back(connection, coder, entry.id) if row.stage == STAGE] if begun else [],
+        "came_back": sent_back(connection, coder, stage=STAGE, record=entry.id) if begun else [],
         "entry": entry,
         "cards": cards,
         "lines": _lines(entry, cards),
@@ -378,6 +397,8 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "following": _following(new),
         "based_on": last_judged(connection, coder, entry.id, STAGE),
         "notes": {audience: text for audience, text in notes},
+        "tags": tags_of(connection, entry.id, coder=coder),
+        "proposed": frequent_tags(connection),
     }
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from mechtag.core.codebook import Codebook
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.store.new_labels import count_owed_by_label
 from mechtag.review.visit import Visit, route
@@ -116,6 +117,10 @@ def look_again(visit: Visit) -> Response:
     for row in rows[:_AT_ONCE]:
         each = Stamp(stamp.coder, f"{stamp.client_id}/{row.record}")
         visit.workspace.acts.reopen(each, row.record, row.stage, row.coder, message)
+    again = [row.record for row in rows[:_AT_ONCE] if row.stage == "screen"]
+    if again:
+        with visit.workspace.store.write() as connection:
+            ask_after_decisions(connection, visit.person.id, again)
     return visit.go("/codebook")
 
 

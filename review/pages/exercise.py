@@ -12,6 +12,7 @@ from mechtag.review import order
 from mechtag.review.acts import CODING_ROLES, Refused
 from mechtag.review.charts import draw_agreement
 from mechtag.review.jobs.calibration import KIND
+from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.pages.accuracy import COEFFICIENTS, OF_ALL
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
@@ -122,6 +123,8 @@ def end(visit: Visit) -> Response:
     if running is not None:
         with visit.workspace.store.write() as connection:
             add_job(connection, KIND, visit.person.id, exercise=running.id)
+            if choice == "set aside" and running.stage == "screen":
+                ask_after_decisions(connection, visit.person.id, running.records)
     return visit.go("/exercise")
 
 

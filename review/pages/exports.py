@@ -11,6 +11,7 @@ from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs.exporting import BY_NAME, EXPORTS, KIND, folder_of
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
+from mechtag.review.store.events import read_plan
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
@@ -18,7 +19,7 @@ from mechtag.review.workspace import add_job
 def exports(visit: Visit) -> Response:
     """Show the files that can be exported, and which of them are ready."""
     with visit.workspace.store.read() as connection:
-        open_to = sees_results(visit, connection)
+        open_to, unblinded = sees_results(visit, connection), read_plan(connection).unblinded
         table = schema.job
         rows = connection.execute(select(table).where(table.c.kind == KIND).order_by(table.c.id)).all()
     mine = {}
@@ -27,7 +28,7 @@ def exports(visit: Visit) -> Response:
         if arguments["coder"] == (None if open_to else visit.person.id):
             mine[arguments["name"]] = row
     chosen = [export for export in EXPORTS if open_to or export.open_to_blinded]
-    return visit.page("export.html", exports=chosen, jobs=mine, open_to=open_to)
+    return visit.page("export.html", exports=chosen, jobs=mine, open_to=open_to, unblinded=unblinded)
 
 
 def make(visit: Visit) -> Response:

@@ -13,10 +13,13 @@ from mechtag.review.acts import Refused
 from mechtag.review.history import name_decision, sentences_about
 from mechtag.review.jobs import tagging
 from mechtag.review.numbers import whole_number
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.records import read_entries, read_entry
-from mechtag.review.store.search import PAGE, Query, count_tags, find_records
+from mechtag.review.store.search import PAGE, Query, find_records
+from mechtag.review.store.tags import count_tags, frequent_tags, tags_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
@@ -65,7 +68,11 @@ def sees_results(visit: Visit, connection: Connection) -> bool:
 def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str], str]:
     need = schema.need
     rows = connection.execute(select(need.c.record, need.c.stage, need.c.state).where(need.c.record.in_(numbers)))
-    return {(record, stage): state for record, stage, state in rows}
+    hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
+    return {
+        (record, stage): "waiting" if state != "open" and record in hidden[stage] else state
+        for record, stage, state in rows
+    }
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
@@ -83,7 +90,10 @@ def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]
     final = schema.final
     rows = connection.execute(
         select(final.c.record, final.c.label).where(
-            final.c.record.in_(numbers), final.c.stage == "code", final.c.value == 1
+            final.c.record.in_(numbers),
+            final.c.record.not_in(hidden_records(connection, "code")),
+            final.c.stage == "code",
+            final.c.value == 1,
         )
     )
     found: dict[int, list[str]] = {}
@@ -103,7 +113,7 @@ def record(visit: Visit) -> Response:
         head, members = family_of(connection, number)
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)
         others = read_entries(connection, [member for member in members if member != number])
-        tags = connection.execute(select(schema.tag.c.tag).where(schema.tag.c.record == number)).scalars().all()
+        tags, proposed = tags_of(connection, number), frequent_tags(connection)
         note = connection.execute(
             select(schema.note.c.text).where(
                 schema.note.c.record == number,
@@ -111,7 +121,7 @@ def record(visit: Visit) -> Response:
                 schema.note.c.audience == "team",
             )
         ).scalar()
-    context: dict[str, Any] = {"others": others, "head": head, "tags": tags, "note": note or ""}
+    context: dict[str, Any] = {"others": others, "head": head, "tags": tags, "proposed": proposed, "note": note or ""}
     return visit.page("record.html", entry=entry, history=history, open_to=open_to, **context)
 
 
@@ -119,7 +129,7 @@ def tag(visit: Visit) -> Response:
     """Add a free tag to a record, or remove the tag."""
     number = int(visit.path["record"])
     visit.workspace.acts.tag(visit.stamp(), number, visit.text("tag"), on=visit.text("off") != "1")
-    return visit.go(f"/records/{number}")
+    return visit.go_back(f"/records/{number}")
 
 
 def edit(visit: Visit) -> Response:

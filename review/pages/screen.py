@@ -20,7 +20,8 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import read_entry
-from mechtag.review.store.sent_back import SentBack, sent_back
+from mechtag.review.store.sent_back import sent_back
+from mechtag.review.store.tags import frequent_tags, tags_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact, write_fact
 
@@ -145,6 +146,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         )
     )
     mine = _mine(connection, entry.id, coder)
+    begun = mine is not None and not mine.committed
     return found | {
         "entry": entry,
         "title": highlight(entry.title, plan.words_for, plan.words_against) if words else entry.title,
@@ -153,15 +155,13 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         "sight": sight,
         "based_on": last_judged(connection, coder, entry.id, STAGE),
         "mine": mine,
-        "came_back": [] if mine is None or mine.committed else _sent_back(connection, coder, entry.id),
+        "came_back": sent_back(connection, coder, stage=STAGE, record=entry.id) if begun else [],
         "plan": plan,
         "relevance": workspace.codebook.relevance,
         "notes": {audience: text for audience, text in notes},
+        "tags": tags_of(connection, entry.id, coder=coder),
+        "proposed": frequent_tags(connection),
     }
-
-
-def _sent_back(connection: Connection, coder: int, record: int) -> list[SentBack]:
-    return [row for row in sent_back(connection, coder, record) if row.stage == STAGE]
 
 
 def _page(visit: Visit, shown: dict[str, Any], said: str = "") -> Response:

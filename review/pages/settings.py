@@ -188,11 +188,17 @@ def change(visit: Visit) -> Response:
     stamp = visit.stamp()
     for key, value in changes.items():
         visit.workspace.acts.change_plan(Stamp(stamp.coder, f"{stamp.client_id}/{key}"), key, value, why=why)
-    if "coders_screen" in changes:
-        # Where one person is enough now, more records are included.
-        with visit.workspace.store.write() as connection:
-            add_job(connection, tagging.KIND, visit.person.id)
+    with visit.workspace.store.write() as connection:
+        for key in changes:
+            ask_after_change(connection, visit.person.id, key)
     return visit.go("/settings")
+
+
+def ask_after_change(connection: Connection, coder: int, key: str) -> None:
+    """Add the job that a change of a setting makes necessary."""
+    if key == "coders_screen":
+        # Where one person is enough now, more records are included.
+        add_job(connection, tagging.KIND, coder)
 
 
 def _read(setting: Setting, visit: Visit) -> Any:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
+from mechtag.review.jobs.ranking import KIND as RANK
 from mechtag.review.pages.sign_in import with_session
 from mechtag.review.passwords import hash_password, is_right, require_strong
 from mechtag.review.store import schema
@@ -21,6 +22,7 @@ from mechtag.review.store.accounts import (
     set_password,
 )
 from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
 
 # Fewest characters of a PIN, which protects people on one computer from each other's mistakes, not from attacks.
 _SHORTEST_PIN = 4
@@ -95,9 +97,13 @@ def change(visit: Visit) -> Response:
     """Change a person's role or state."""
     account = visit.number("account")
     with visit.workspace.store.read() as connection:
-        _account(connection, account)
+        before = _account(connection, account)
     role, state = visit.text("role") or None, visit.text("state") or None
     visit.workspace.acts.change_account(visit.stamp(), account or 0, role=role, state=state)
+    if state not in (None, before.state):
+        # Other decisions are final now; once the records are ranked, those that became included get suggestions.
+        with visit.workspace.store.write() as connection:
+            add_job(connection, RANK, visit.person.id)
     return visit.go("/team")
 
 

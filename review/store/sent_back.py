@@ -23,13 +23,15 @@ class SentBack:
     at: str
 
 
-def sent_back(connection: Connection, coder: int, record: int | None = None) -> list[SentBack]:
+def sent_back(
+    connection: Connection, coder: int, *, stage: str | None = None, record: int | None = None
+) -> list[SentBack]:
     """Return the records that were sent back to a person and are not finished again, those sent first at the top.
 
     Parameters
     ----------
-    record
-        If set, only this record is looked up.
+    stage, record
+        If set, only records of this stage, and only this record, are looked up.
     """
     event, account, paper = schema.event, schema.account, schema.record
     draft, done, joined = schema.current, schema.current.alias(), schema.joined
@@ -60,6 +62,8 @@ def sent_back(connection: Connection, coder: int, record: int | None = None) -> 
         )
         .order_by(event.c.seq)
     )
+    if stage is not None:
+        query = query.where(event.c.stage == stage)
     if record is not None:
         query = query.where(draft.c.record == record)
     # Of several messages about a record, the last counts; a record has a row for each label.

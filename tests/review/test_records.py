@@ -114,6 +114,21 @@ def test_tags_and_corrections(review: Workspace, ann: Browser) -> None:
     assert ann.client.get("/records/99").status_code == 404
 
 
+def test_next_to_a_record_to_judge_are_the_persons_own_tags_alone(review: Workspace, ann: Browser) -> None:
+    review.acts.tag(Stamp(1), 1, "canary")
+    review.acts.tag(Stamp(2), 1, "trial")
+    review.acts.tag(Stamp(1), 1, "trial")
+    form = ann.get("/screen?record=1").partition("<h2>Tags</h2>")[2].partition("<datalist")[0]
+    assert ("Remove<" in form, ">trial <" in form, "canary" in form) == (True, True, False)
+    assert ">canary <" in ann.get("/records/1")
+    added = ann.post("/records/1/tag", tag="pilot", back="/screen?record=1")
+    assert (added.url.path, ">pilot <" in added.text) == ("/screen", True)
+    for elsewhere in ("//evil.example", "/\\evil.example", "https://evil.example", ""):
+        assert ann.post("/records/1/tag", tag="pilot", back=elsewhere).url.path == "/records/1"
+    ann.post("/undo")
+    assert "pilot" in ann.get("/records/1")
+
+
 def test_formulas_in_the_downloaded_log_are_text(review: Workspace, ann: Browser) -> None:
     ann.post("/records/1/tag", tag="=1+1")
     review.acts.comment(Stamp(1), 1, "@SUM(A1)")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
+from mechtag.review import order
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs import tagging
 from mechtag.review.jobs.progress import Progress
@@ -15,7 +16,7 @@ from mechtag.review.jobs.tagging import Tagging, ask_if_included
 from mechtag.review.store import schema
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job, read_fact
-from tests.support.review_site import CODEBOOK, make_review, papers
+from tests.support.review_site import CODEBOOK, NOW, Browser, add_person, make_review, papers
 from tests.support.toy import tiny_bert
 
 OWEN = 1
@@ -134,6 +135,34 @@ def test_a_record_that_becomes_included_asks_for_suggestions(review: Workspace) 
     assert not asked(2)
     run(review)
     assert not asked(1)
+
+
+def test_undoing_redoing_and_sending_back_ask_for_what_decisions_ask_for(tmp_path: Path) -> None:
+    review = make_review(tmp_path, 4, coders_screen=1)
+    with review.store.write() as connection:
+        numbers = range(1, 5)
+        order.add_ranking(connection, "screen", numbers, strategy="sample", at=NOW, learned_from=0, seed=0)
+    browser = Browser(review, OWEN)
+
+    def asked(address: str, **fields: object) -> set[str]:
+        with review.store.write() as connection:
+            connection.execute(delete(schema.job))
+        assert browser.post(address, **fields).status_code == 200
+        with review.store.read() as connection:
+            return set(connection.execute(select(schema.job.c.kind)).scalars())
+
+    assert asked("/screen/decide", record=1, answer="include") == {"rank", "tag"}
+    assert asked("/undo") == {"rank"}
+    assert asked("/redo") == {"rank", "tag"}
+    assert asked("/reconcile/screen/1/reopen", coder=OWEN) == {"rank"}
+    assert asked("/undo") == {"rank", "tag"}
+    # An answer for a label changes neither the order nor what is included.
+    assert asked("/code/answer", record=1, label="apple", answer="yes") == set()
+    review.acts.change_plan(Stamp(OWEN), "coders_screen", 2)
+    assert asked("/undo") == {"tag"}
+    person = add_person(review, "Ann", "coder")
+    assert asked("/team/change", account=person, role="coder", state="active") == set()
+    assert asked("/team/change", account=person, role="coder", state="withdrawn") == {"rank"}
 
 
 def test_an_abstract_that_was_corrected_is_split_and_tagged_again(review: Workspace) -> None:

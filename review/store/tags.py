@@ -1,0 +1,44 @@
+"""Read the free tags of records."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, exists, func, select
+
+from mechtag.review.store import schema
+from mechtag.review.store.events import is_undone
+
+# Tags that are proposed when somebody adds a tag.
+_PROPOSED = 50
+
+
+def count_tags(connection: Connection) -> list[tuple[str, int]]:
+    """Return the free tags of the review in alphabetical order, with the number of records of each."""
+    tags = schema.tag
+    rows = connection.execute(select(tags.c.tag, func.count()).group_by(tags.c.tag).order_by(tags.c.tag))
+    return [(name, number) for name, number in rows]
+
+
+def frequent_tags(connection: Connection) -> list[str]:
+    """Return the most frequent tags of the review in alphabetical order."""
+    tags = schema.tag
+    query = select(tags.c.tag).group_by(tags.c.tag).order_by(func.count().desc(), tags.c.tag).limit(_PROPOSED)
+    return sorted(connection.execute(query).scalars())
+
+
+def tags_of(connection: Connection, record: int, *, coder: int | None = None) -> list[str]:
+    """Return the tags of a record in alphabetical order.
+
+    Parameters
+    ----------
+    coder
+        If set, only tags that this person added. Somebody who judges the record must not see those of others, which may
+        say what they think of it.
+    """
+    tags, event = schema.tag, schema.event
+    query = select(tags.c.tag).where(tags.c.record == record).order_by(tags.c.tag)
+    if coder is not None:
+        value = event.c.value
+        added = (func.json_extract(value, "$.tag") == tags.c.tag) & func.json_extract(value, "$.on")
+        own = (event.c.record == tags.c.record) & (event.c.kind == "tag") & (event.c.coder == coder)
+        query = query.where(exists().where(own, added, ~is_undone(event.c.act)))
+    return list(connection.execute(query).scalars())
