@@ -108,3 +108,10 @@ class FullText(Row):
     licence: str | None = None
     quality: Quality
     warnings: tuple[str, ...] = ()
+
+
+class FullTextTagging(Row):
+    """How a full text was tagged: its number of windows, the abstract included, and what was unusual about it."""
+
+    windows: int
+    notes: tuple[str, ...] = ()

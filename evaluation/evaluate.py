@@ -14,10 +14,11 @@ from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
+from mechtag.evaluation.by_full_text import papers_with, read_full_text_set
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
 from mechtag.evaluation.gold_benchmark import evaluate
-from mechtag.evaluation.output_tables import output_files, write_outputs
+from mechtag.evaluation.output_tables import full_text_files, output_files, write_full_text_outputs, write_outputs
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.results import NOT_CHECKED, PROTOCOLS, Agreement, TrainingCheck
@@ -46,7 +47,9 @@ def evaluate_files(
     out_of_fold: Path | None = None,
     curve: Path | None = None,
     variations: Path | None = None,
+    full_texts: Path | None = None,
     check: Check | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> TrainingCheck:
     """Evaluate every system on the gold papers and write the metrics.
 
@@ -72,9 +75,14 @@ def evaluate_files(
         ``out_of_fold``.
     variations
         Folder of prediction files for the coded records, named after the variation of the records' texts.
+    full_texts
+        Table of the full texts that the gold papers were tagged with. The predictions by full texts are then evaluated
+        as well, and tables on them are written to the folder ``full_text`` next to the metrics.
     check
         Function that compares the gold papers with the training papers of the model, and may raise an error. It is
         called with the gold standard and the ids of the models that made the predictions.
+    note
+        Called with a sentence if there are predictions by full texts, but ``full_texts`` is not passed.
 
     Returns
     -------
@@ -87,12 +95,23 @@ def evaluate_files(
         If a file is missing or invalid, predictions lack a paper or a label, or ``out_of_fold`` and ``predictions``
         were written by different models.
     """
-    check_outputs(
-        (output, output.with_name("headline.json"), *output_files(output.parent, gold)),
-        (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations),
-    )
+    tables = output_files(output.parent, gold) + (full_text_files(output.parent, gold) if full_texts else ())
+    inputs = (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations)
+    check_outputs((output, output.with_name("headline.json"), *tables), (*inputs, full_texts))
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
-    systems = {PROTOCOLS[0]: read_predictions(predictions, "abstract")}
+    by_basis: dict[str, list[Prediction]] = {"abstract": [], "full-text": []}
+    for row in read_predictions(predictions):
+        by_basis[row.basis].append(row)
+    systems = {PROTOCOLS[0]: by_basis["abstract"]}
+    tagged_full = None
+    if full_texts:
+        query = settings.evaluate.baseline_query
+        tagged_full = read_full_text_set(predictions, by_basis["full-text"], full_texts, standard, query)
+    elif by_basis["full-text"]:
+        note(
+            f"note: {predictions} also contains predictions by full texts, which are not evaluated; to evaluate them, "
+            "pass the table of full texts (--full-texts)"
+        )
     made_by = {row.model_id for row in systems[PROTOCOLS[0]]}
     checked = check(standard, made_by) if check else NOT_CHECKED
     others = _read_folder(baselines, "baselines") if baselines else {}
@@ -109,11 +128,15 @@ def evaluate_files(
         coded=coded,
         relevance_key=relevance_key,
         variations=_read_folder(variations, "variations") if variations else None,
+        full_texts=tagged_full,
     )
     if coded is not None:
         _refuse_another_model(coded, made_by, out_of_fold)
     results = results.model_copy(update={"training_check": checked})
     write_outputs(output.parent, results, label_keys, standard, systems)
+    if tagged_full:
+        own = papers_with(standard, tagged_full)
+        write_full_text_outputs(output.parent, results, label_keys, own, tagged_full.predictions)
     write_json(output.with_name("headline.json"), results.headline())
     results.write(output)
     return checked

@@ -11,6 +11,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, normalise_title
 from mechtag.core.settings import EvaluateSettings
 from mechtag.core.words import counted
+from mechtag.evaluation.by_full_text import FullTextSet, full_text_section
 from mechtag.evaluation.coded_records import (
     CodedSet,
     coded_agreement,
@@ -117,6 +118,7 @@ def evaluate(
     coded: CodedSet | None = None,
     relevance_key: str = "relevant",
     variations: Mapping[str, Sequence[Prediction]] | None = None,
+    full_texts: FullTextSet | None = None,
 ) -> Results:
     """Compute all accuracy metrics on the gold standard and, if available, on the coded records.
 
@@ -131,6 +133,8 @@ def evaluate(
         Random generator for all resamples; the same state yields the same results.
     variations
         Predictions for the coded records, keyed by the variation of the records' texts.
+    full_texts
+        Predictions of the model for gold papers by their full texts, which are compared with those by the abstract.
 
     Raises
     ------
@@ -187,4 +191,9 @@ def evaluate(
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
     if variations:
         metrics["invariance"] = invariance_section(variations, label_keys, relevance_key, settings.bootstrap, generator)
+    if full_texts is not None:
+        # Drawn last, so that all other metrics are the same without full texts.
+        metrics["by_full_text"] = full_text_section(
+            gold, systems["transfer"], full_texts, label_keys, relevance_key, settings, generator, coded
+        )
     return Results.model_validate(metrics)

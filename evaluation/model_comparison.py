@@ -16,12 +16,12 @@ from mechtag.core.settings import RetrainSettings
 from mechtag.evaluation.metrics import UNDEFINED, Judged, Resamples, as_it_is, label_figures, pooled_figures
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Statistic, draw_resamples, interval, resample
+from mechtag.evaluation.results import LOWER_IS_BETTER
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 
 # Name of the relevance ranking metric, which is compared in addition to the pooled metrics; the metrics of single
 # labels call it roc_auc.
 RELEVANCE_AUC = "relevance_auc"
-_LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,13 @@ def compare_systems(
     draws = draw_resamples(len(coded), settings.bootstrap, 0, generator)
     found = []
     for keys, truth, statistic in (([relevance_key], relevant, _relevance), (labels, codes, pooled_figures)):
-        found += _differences(statistic, champion.judged(ids, keys, truth), challenger.judged(ids, keys, truth), draws)
+        pair = champion.judged(ids, keys, truth), challenger.judged(ids, keys, truth)
+        found += compute_differences(statistic, *pair, draws)
     names = [each.figure for each in found]
-    if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
+    if unknown := [name for name in settings.margins if name not in names or name in LOWER_IS_BETTER]:
         raise MechtagError(
             f"retrain.margins in params.yaml: {unknown[0]!r} is not a metric for which higher is better; "
-            f"expected one of {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
+            f"expected one of {', '.join(name for name in names if name not in LOWER_IS_BETTER)}"
         )
     return found
 
@@ -100,7 +101,8 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
     return {RELEVANCE_AUC: label_figures(judged, samples)["roc_auc"][:, 0]}
 
 
-def _differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
+def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
+    """Compute the differences in the metrics of a statistic between two systems, on the same resamples of papers."""
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
     found = []

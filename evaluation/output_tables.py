@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mechtag.core.files import write_csv
-from mechtag.core.records import Prediction
+from mechtag.core.records import Evidence, Prediction
 from mechtag.evaluation.gold_benchmark import text_basis
 from mechtag.evaluation.metrics import Judged
 from mechtag.evaluation.predictions import System
@@ -27,6 +27,12 @@ def output_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
     """Return the paths of the files that `write_outputs` writes into a folder for a gold table."""
     plots = (folder / f"plots/{name}.csv" for name in _PLOTS)
     return (folder / "per_label.csv", _comparison(folder, gold), *plots)
+
+
+def full_text_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
+    """Return the paths of the files that `write_full_text_outputs` writes into a folder for a gold table."""
+    plots = (folder / f"full_text/plots/{name}.csv" for name in _PLOTS[:-1])
+    return (folder / "full_text/per_label.csv", _comparison(folder / "full_text", gold), *plots)
 
 
 def _comparison(folder: Path, gold: str | Path) -> Path:
@@ -56,6 +62,25 @@ def write_outputs(
     write_learning(folder / "plots/learning_curve.csv", results)
 
 
+def write_full_text_outputs(
+    folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
+) -> None:
+    """Write the same tables for the predictions by full texts to the folder ``full_text``; see `write_outputs`.
+
+    Parameters
+    ----------
+    gold
+        Gold standard with the records of only those papers that have a full text.
+    """
+    if results.by_full_text is None:
+        return
+    folder, system = folder / "full_text", System("full text", predictions)
+    write_per_label(folder / "per_label.csv", Results(transfer=results.by_full_text.full_text))
+    write_predictions_vs_gold(_comparison(folder, gold.matrix.path), gold, label_keys, system)
+    record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
+    write_curves(folder / "plots", {PROTOCOLS[0]: system.judged(record_ids, label_keys, truth)}, label_keys)
+
+
 def write_per_label(path: str | Path, results: Results) -> None:
     """Write a table with one row per protocol and label: counts, then each metric with its interval."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
@@ -81,16 +106,19 @@ def write_predictions_vs_gold(path: str | Path, gold: GoldStandard, label_keys: 
         record = gold.records.get(key)
         for label in label_keys:
             human = codes[label][position]
-            start = [key, paper, words_of(text_basis(record)), label, human]
             if record is None:
-                rows.append([*start, None, None, None, None, "no text", None])
+                rows.append([key, paper, words_of(text_basis(None)), label, human, *[None] * 4, "no text", None])
                 continue
             row = system.row(record.record_id, label)
-            evidence = " | ".join(sentence.text for sentence in row.evidence)
-            rows.append(
-                [*start, row.score, row.probability, row.threshold, row.decision, _agreement(human, row), evidence]
-            )
+            text = "full text" if row.basis == "full-text" else words_of(text_basis(record))
+            numbers = [row.score, row.probability, row.threshold, row.decision]
+            evidence = " | ".join(map(_quoted, row.evidence))
+            rows.append([key, paper, text, label, human, *numbers, _agreement(human, row), evidence])
     write_csv(path, [*header, "agreement", "evidence"], rows, bom=True)
+
+
+def _quoted(sentence: Evidence) -> str:
+    return f"{sentence.text} (p. {sentence.page})" if sentence.page else sentence.text
 
 
 def _agreement(human: int | None, row: Prediction) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
 
@@ -181,6 +181,47 @@ def permutation_p(value: float | None, null: Array) -> float | None:
     if value is None or not len(null):
         return None
     return float((1 + np.sum(null >= value - _TIE)) / (1 + len(null)))
+
+
+def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: Array) -> dict[str, float | None]:
+    """Compute two-sided p-values of the differences between two systems that judged the same papers.
+
+    If the systems do not differ, it makes no difference which of the two judged a paper. Papers are therefore exchanged
+    between the systems at random; the p-value is the proportion of exchanges after which the difference is at least as
+    large (approximate randomisation: Noreen 1989, "Computer-intensive methods for testing hypotheses"). Scores are
+    replaced by their ranks within each system and label, because the scales of the scores may differ.
+
+    Parameters
+    ----------
+    statistic
+        Function whose metrics have one value per resample.
+    exchanged
+        Whether each paper is exchanged: 1 or 0, shape (exchanges, papers).
+
+    Returns
+    -------
+    dict
+        P-value by name of the metric; ``None`` if the difference is undefined on these papers.
+    """
+    joined = Judged(
+        *(
+            np.concatenate([getattr(one, field.name) for one in (_ranked(first), _ranked(second))])
+            for field in fields(Judged)
+        )
+    )
+    # A row that counts 0 times is absent, so a set of weights chooses one of the two judgements of each paper.
+    rows = np.vstack([np.zeros((1, exchanged.shape[1])), exchanged])
+    one = resample(statistic, joined, np.hstack([1 - rows, rows]))
+    other = resample(statistic, joined, np.hstack([rows, 1 - rows]))
+    found: dict[str, float | None] = {}
+    for name in one:
+        gaps = np.abs(other[name] - one[name])
+        found[name] = permutation_p(None if np.isnan(gaps[0]) else float(gaps[0]), gaps[1:])
+    return found
+
+
+def _ranked(judged: Judged) -> Judged:
+    return replace(judged, score=stats.rankdata(judged.score, axis=0))
 
 
 def _blocks(count: int, truth: Array) -> Iterator[slice]:

@@ -27,6 +27,10 @@ KINDS = {
 }
 #: The protocols, by the name of their field in `Results`.
 PROTOCOLS = ("transfer", "leave_one_out")
+#: Metrics for which a lower value is better.
+LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
+#: Minimum number of papers with an abstract and a full text from which one is called better than the other.
+FEWEST_PAIRED = 20
 
 
 @dataclass(frozen=True)
@@ -532,6 +536,164 @@ class Agreement(Block):
     gold: tuple[OpenCode, ...] = ()
 
 
+class FullTextPaper(Block):
+    """A paper of the gold standard whose full text was tagged.
+
+    ``word_count`` counts the words outside references, back matter, tables and captions; ``windows`` counts the windows
+    that were scored, the abstract included; and ``query_words`` is the number of times that the setting
+    ``evaluate.baseline_query`` occurs per 1,000 words. ``warnings`` are those of the file, ``notes`` those of tagging.
+    """
+
+    file: str
+    pages: int
+    word_count: int
+    windows: int
+    query_words: float | None = None
+    has_abstract: bool
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return what readers need to know about the full text, in sentences."""
+        return [*self.warnings, *(f"{note[:1].upper()}{note[1:]}." for note in self.notes)]
+
+
+class Years(Block):
+    """Range and median of the years of publication of some papers; papers without a year are left out."""
+
+    first: int
+    median: float
+    last: int
+
+
+class FullTextCoverage(Block):
+    """Papers of the gold standard that were read by their full text, by their abstract, or by both.
+
+    ``papers`` counts the papers of the gold standard, ``full_text`` those with a full text, and ``both`` those with a
+    full text and an abstract. ``without`` lists the papers that have a record, but no full text.
+    """
+
+    papers: int
+    full_text: int
+    both: int
+    by_paper: dict[str, FullTextPaper]
+    without: tuple[str, ...]
+    years_with: Years | None = None
+    years_without: Years | None = None
+
+    def describe(self) -> str:
+        """Return sentences on the number of papers with a full text, and on how these differ from the others."""
+        is_one = self.full_text == 1
+        found = (
+            f"{self.full_text} of the {self.papers} papers of the gold standard {'has' if is_one else 'have'} a full "
+            f"text; {self.both} of {'it' if is_one else 'them'} {'has' if self.both == 1 else 'have'} an abstract as "
+            "well. Papers whose full text can be had, free or through a library, are not a random sample of all "
+            "papers, so figures by full text do not describe the papers without one."
+        )
+        if self.years_with and self.years_without:
+            with_one, others = self.years_with, self.years_without
+            found += (
+                f" Papers with a full text were published from {with_one.first} to {with_one.last} (median "
+                f"{with_one.median:g}), the others from {others.first} to {others.last} (median {others.median:g})."
+            )
+        return found
+
+
+class BasisDifference(Block):
+    """Values of a metric by the abstract and by the full text, and the difference, full text minus abstract."""
+
+    abstract: float | None
+    full_text: float | None
+    difference: Figure
+
+
+class PairedBases(Block):
+    """Differences between the full text and the abstract on the papers that have both."""
+
+    papers: int
+    differences: dict[str, BasisDifference]
+
+    def describe(self) -> str:
+        """Return sentences that state in which metrics the full text is better or worse than the abstract."""
+        counted_papers = (
+            f"{self.papers} paper{' has' if self.papers == 1 else 's have'} both an abstract and a full text"
+        )
+        if self.papers < FEWEST_PAIRED:
+            return f"{counted_papers}: too few to say which is better (at least {FEWEST_PAIRED} are needed)."
+        words = Pooled.words()
+        better, worse = (
+            [words[name].column for name in self.differences if self._direction(name) == sign] for sign in (1, -1)
+        )
+        found = [f"{counted_papers}."]
+        if better:
+            found.append(f"On these papers, the full text is better than the abstract in: {', '.join(better)}.")
+        if worse:
+            found.append(f"On these papers, the full text is worse than the abstract in: {', '.join(worse)}.")
+        if not better and not worse:
+            found.append("No figure shows a difference between the full text and the abstract.")
+        found.append("A figure counts as different if the 95% interval of the difference excludes 0.")
+        return " ".join(found)
+
+    def _direction(self, name: str) -> int:
+        """Return 1 if the full text is better in a metric, -1 if it is worse, and 0 if the interval includes 0."""
+        found = self.differences[name].difference
+        if found.ci_low is None or found.ci_high is None or found.ci_low <= 0 <= found.ci_high:
+            return 0
+        return -1 if (found.ci_low > 0) == (name in LOWER_IS_BETTER) else 1
+
+
+class ByFullText(Block):
+    """Metrics of predictions by full texts, for the papers that have a full text.
+
+    Attributes
+    ----------
+    full_text
+        Metrics of the predictions by the full text.
+    naive
+        Metrics of naive methods on the same papers.
+    not_above_windows, labels_not_above_windows
+        Metrics over all labels in which the full text is not better than the number of windows alone, and labels for
+        which its ROC AUC is not.
+    paired
+        Comparison with the predictions by the abstract; ``None`` if no paper has both.
+    best_available
+        Metrics on all papers, each tagged by its full text if it has one, and otherwise by its abstract. They are
+        from other papers than ``full_text``, so the two cannot be compared.
+    relevance
+        Decisions on relevance for the papers with a full text.
+    doubted
+        Codes that the predictions by the full text confidently contradict.
+    """
+
+    coverage: FullTextCoverage
+    full_text: SystemFigures
+    naive: dict[str, BaselineFigures]
+    not_above_windows: tuple[str, ...]
+    labels_not_above_windows: tuple[str, ...]
+    paired: PairedBases | None
+    best_available: SystemFigures
+    relevance: GoldRelevance | None = None
+    doubted: tuple[OpenCode, ...]
+
+    def describe_windows(self) -> str:
+        """Return a sentence that names the metrics in which the full text is not better than the number of windows."""
+        if not self.not_above_windows:
+            return "In each figure, the tool is better than the number of windows alone."
+        words = Pooled.words()
+        listed = ", ".join(words[name].column for name in self.not_above_windows)
+        return f"The tool is not better than the number of windows alone in: {listed}."
+
+    def describe_best(self) -> str:
+        """Return a sentence on the texts of ``best_available``."""
+        others = self.best_available.papers - self.coverage.full_text
+        return (
+            f"Best available text: {self.coverage.full_text} papers by their full text, and the other {others} by "
+            "their abstract or title. These are not the papers of the figures by full text alone, so the two cannot be "
+            "compared."
+        )
+
+
 class ColumnSum(Block):
     """Number of ticks in a column of the gold standard, and the number stated in the publication."""
 
@@ -649,6 +811,7 @@ class Results(Block):
     gold_standard: GoldStandard | None = None
     resampling: Resampling | None = None
     invariance: dict[str, Variation] = {}
+    by_full_text: ByFullText | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -715,6 +878,9 @@ class Results(Block):
             found |= _named("evidence", self.coded_records.evidence, ("precision_at_1",))
         if changed := [own.changed.value for own in self.invariance.values() if own.changed.value is not None]:
             found["invariance, most decisions changed"] = max(changed)
+        if by_full_text := self.by_full_text:
+            found["gold, papers with full text"] = by_full_text.coverage.full_text
+            found |= _named("full text", by_full_text.full_text.pooled, _HEADLINE["transfer"])
         return found
 
     def figures(self) -> dict[str, float]:

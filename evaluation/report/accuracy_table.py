@@ -31,6 +31,7 @@ from mechtag.evaluation.results import (
     Agreement,
     BaselineFigures,
     Block,
+    ByFullText,
     CodedRecords,
     CoderGroup,
     CoderGroupLabel,
@@ -262,6 +263,8 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     ]
     for name, system in results.protocols.items():
         sections.append(_labels(f"Each label, {_PROTOCOLS[name]}", _meaning(results, name), system, names))
+    if results.by_full_text:
+        sections += full_text_sections(results.by_full_text, names)
     if results.coded_records:
         sections += [_coded(results.coded_records), *set_sections(results.sets)]
     if results.relevance:
@@ -273,6 +276,69 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     if results.gold_standard:
         sections.append(_faults(results.gold_standard))
     return [_explained(section) for section in sections]
+
+
+def full_text_sections(found: ByFullText, names: Mapping[str, str]) -> list[Section]:
+    """Return the sections on full texts: coverage, metrics, comparison with the abstract, best available text.
+
+    Parameters
+    ----------
+    names
+        Display names of labels, by key.
+    """
+    systems: dict[str, SystemFigures | BaselineFigures] = {"mechtag, full text": found.full_text}
+    systems |= {f"Naive: {naive_method(name)[0]}": own for name, own in found.naive.items()}
+    sections = [
+        Section(
+            "Full texts: which papers have one",
+            [found.coverage.describe()],
+            ["paper", "file", "pages", "words", "windows", "remarks"],
+            [
+                [key, own.file, count(own.pages), count(own.word_count), count(own.windows), " ".join(own.remarks)]
+                for key, own in found.coverage.by_paper.items()
+            ],
+        ),
+        Section(
+            "Full texts: agreement with human coding",
+            [
+                "Only papers with a full text. The naive methods know only how long a full text is or how often one "
+                "word occurs in it; they answer yes for the half of the papers with the higher values.",
+                found.describe_windows(),
+            ],
+            ["system", "papers", *_RANKING.values(), *_DECISIONS.values(), _REFERRED],
+            [[name, *_overall(own)] for name, own in systems.items()],
+        ),
+        _labels("Each label, by the full text", describe_labels(found, names), found.full_text, names),
+    ]
+    if paired := found.paired:
+        figures = Pooled.words()
+        sections.append(
+            Section(
+                "Full text and abstract of the same papers",
+                [paired.describe()],
+                ["figure", "abstract", "full text", "full text minus abstract"],
+                [
+                    [figures[name].column, number(own.abstract), number(own.full_text), cell(own.difference)]
+                    for name, own in paired.differences.items()
+                ],
+            )
+        )
+    header = ["system", "papers", *_RANKING.values(), *_DECISIONS.values(), _REFERRED]
+    best = ["mechtag, best available", *_overall(found.best_available)]
+    return [*sections, Section("Best available text of each paper", [found.describe_best()], header, [best])]
+
+
+def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
+    figures = (cell(system.pooled.figure(name)) for name in (*_RANKING, *_DECISIONS))
+    return [str(system.papers), *figures, percent(system.pooled.referred.value)]
+
+
+def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
+    """Return a sentence that names the labels whose ranking is not better than that by the number of windows."""
+    if not found.labels_not_above_windows:
+        return "Each label with enough papers is ranked better than by the number of windows alone."
+    listed = "; ".join(_named(label, names) for label in found.labels_not_above_windows)
+    return f"Ranked no better than by the number of windows alone: {listed}."
 
 
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
+from mechtag.evaluation.report.accuracy_table import describe_labels
 from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.report.wording import (
@@ -256,6 +257,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             codebook=codebook,
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
+            labels_by_full_text=describe_labels(results.by_full_text, labels) if results.by_full_text else "",
             names={**{name: words_of(name) for name in _coded_labels(results)}, **names},
             protocols=protocols,
             papers=read_comparison(comparison) if comparison else [],

@@ -24,6 +24,7 @@ from mechtag.evaluation.report.wording import (
 from mechtag.evaluation.results import (
     KINDS,
     BaselineFigures,
+    ByFullText,
     Coverage,
     GoldStandard,
     Pooled,
@@ -39,6 +40,8 @@ _COVERAGE = {
     "title_only": "only the title of",
     "none": "no text of",
 }
+# Metrics that are compared between the full text and the abstract.
+_COMPARED = ("across_auc", "within_auc", "kappa")
 
 # Characters that Markdown may read as markup within a line; an underscore within a word is not markup.
 _MARKUP = re.compile(r"([\\`*<&\[]|(?<!\w)_|_(?!\w))")
@@ -182,6 +185,8 @@ def _content(
             **{name: _range(baselines, name) for name in ("across_auc", "within_auc")},
         },
         "all_positive": figure(baselines["all_positive"].pooled.macro_f1) if "all_positive" in baselines else "",
+        "by_full_text": results.by_full_text,
+        "paired_differences": _paired_differences(results.by_full_text),
         "coded": coded,
         "coded_texts": describe_texts(results.texts),
         "agreement_texts": describe_texts(agreement.texts) if agreement else "",
@@ -201,6 +206,14 @@ def _content(
 def _coverage(coverage: Coverage) -> str:
     counts = dict(coverage)
     return ", ".join(f"{words} {counts[name]}" for name, words in _COVERAGE.items() if counts[name])
+
+
+def _paired_differences(found: ByFullText | None) -> str:
+    """Return the most important differences between the full text and the abstract of the same papers."""
+    if found is None or found.paired is None:
+        return ""
+    words, differences = Pooled.words(), found.paired.differences
+    return ", ".join(f"{words[name].column} {figure(differences[name].difference)}" for name in _COMPARED)
 
 
 def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:

@@ -16,6 +16,7 @@ _NAIVE = {
     "all_positive": ("yes to everything", "yes to every label of every paper"),
     "prevalence": ("label frequency", "the frequency of the label in training papers, the same for every paper"),
     "text_length": ("text length", "the longer the text, the more likely, for every label"),
+    "windows": ("number of windows", "the more windows the text is divided into, the more likely, for every label"),
     "definition_cosine": (
         "similarity to definition",
         "the similarity of the sentences to the definition of the label",
@@ -91,6 +92,9 @@ def naive_method(name: str) -> tuple[str, str]:
     if name.endswith("_cosine"):
         query = words_of(name.removesuffix("_cosine"))
         return f"similarity to “{query}”", f"the similarity of the sentences to “{query}”, for every label"
+    if name.endswith("_per_1000_words"):
+        query = words_of(name.removesuffix("_per_1000_words"))
+        return f"“{query}” per 1,000 words", f"the more often the text says “{query}”, the more likely, for every label"
     return words_of(name), "a method for comparison"
 
 

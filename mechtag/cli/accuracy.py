@@ -47,6 +47,15 @@ def evaluate(
     varied: Annotated[
         Path | None, typer.Option("--variations", help="Folder written by 'variations'.", show_default=False)
     ] = None,
+    full_texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--full-texts",
+            help="Table of full texts with which PREDICTIONS were tagged. Predictions by full texts are evaluated next "
+            "to those by abstracts.",
+            show_default=False,
+        ),
+    ] = None,
     model: Model = None,
     allow_training_papers: Annotated[
         bool,
@@ -76,6 +85,7 @@ def evaluate(
         out_of_fold=out_of_fold,
         curve=curve,
         variations=varied,
+        full_texts=full_texts,
         model=model,
         allow_training_papers=allow_training_papers,
         reporter=Terminal(),

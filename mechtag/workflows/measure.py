@@ -29,6 +29,7 @@ def evaluate(
     out_of_fold: Path | None = None,
     curve: Path | None = None,
     variations: Path | None = None,
+    full_texts: Path | None = None,
     model: Path | None = None,
     allow_training_papers: bool = False,
     reporter: Reporter = SILENT,
@@ -64,6 +65,8 @@ def evaluate(
         out_of_fold=out_of_fold,
         curve=curve,
         variations=variations,
+        full_texts=full_texts,
+        note=reporter.note,
         check=_training_check(project, gold, model or project.model, allow_training_papers, reporter),
     )
     return Results.read(output).describe_training()

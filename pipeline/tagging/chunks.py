@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mechtag.core.codebook import Strict, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import json_bytes
+from mechtag.core.full_text import FullTextTagging
 from mechtag.core.parquet import pack_predictions
 from mechtag.core.records import Prediction, decisive
 from mechtag.pipeline.tagging.storage import StoragePath
@@ -109,8 +110,7 @@ class Chunk(Strict):
     unlike
         Number of records that may be relevant but are unlike the training texts.
     full_texts
-        For each record whose full text was tagged, notes on what was unusual about it; ``None`` if only abstracts were
-        tagged.
+        For each record whose full text was tagged, how it was tagged; ``None`` if only abstracts were tagged.
     """
 
     part: int
@@ -120,7 +120,7 @@ class Chunk(Strict):
     sha256: str
     decisions: dict[str, dict[str, int]]
     unlike: int
-    full_texts: dict[str, list[str]] | None = None
+    full_texts: dict[str, FullTextTagging] | None = None
 
 
 class ChunkStore:
@@ -183,7 +183,7 @@ class ChunkStore:
         number: int,
         predictions: Iterable[Prediction],
         unlike: int,
-        full_texts: dict[str, list[str]] | None = None,
+        full_texts: dict[str, FullTextTagging] | None = None,
     ) -> Chunk:
         """Write the predictions of a finished chunk and return its description.
 

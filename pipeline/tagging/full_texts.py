@@ -13,7 +13,7 @@ import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
-from mechtag.core.full_text import FullText, Kind, Page, Section
+from mechtag.core.full_text import FullText, FullTextTagging, Kind, Page, Section
 from mechtag.core.parquet import FullTextTable
 from mechtag.core.records import Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
@@ -83,14 +83,14 @@ class TaggedFullText:
     scored: ScoredLong
 
     @property
-    def notes(self) -> list[str]:
-        """Return what is unusual about the way in which the paper was tagged."""
+    def tagging(self) -> FullTextTagging:
+        """Return the number of windows, and what was unusual about the way in which the paper was tagged."""
         found = (
             [] if self.divided.recognised else ["no section was recognised, so all text before the references counts"]
         )
         if not self.has_abstract:
             found.append(f"the record has no abstract, so relevance was judged by the {self.divided.judged}")
-        return found
+        return FullTextTagging(windows=1 + len(self.divided.windows), notes=tuple(found))
 
 
 def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.files import json_bytes, write_json
+from mechtag.core.full_text import FullTextTagging
 from mechtag.core.parquet import FullTextTable, RecordTable, joining_predictions
 from mechtag.core.records import Prediction, Sentence, decisive
 from mechtag.core.settings import Settings
@@ -60,7 +61,7 @@ class ChunkScorer:
         unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored.abstracts)
         full_texts = None
         if scored.full_texts is not None:
-            full_texts = {record_id: tagged.notes for record_id, tagged in scored.full_texts.items()}
+            full_texts = {record_id: tagged.tagging for record_id, tagged in scored.full_texts.items()}
         rows = self._rows(given, scored)
         return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
 
@@ -132,8 +133,8 @@ def finish(
     unlike = sum(chunk.unlike for chunk in chunks)
     summary = job.inputs.summary(job.manifest.identity.model_id, codebook, total_decisions(chunks), unlike)
     if job.full_texts:
-        full_texts = {record_id: notes for chunk in chunks for record_id, notes in (chunk.full_texts or {}).items()}
-        summary["full_texts"] = full_texts
+        full_texts = {record_id: own for chunk in chunks for record_id, own in (chunk.full_texts or {}).items()}
+        summary["full_texts"] = {record_id: own.model_dump(mode="json") for record_id, own in full_texts.items()}
         summary["notes"] += _notes_on_full_texts(full_texts, job.manifest.records)
     if folder := job.output.local:
         if note := review_workbook.too_long(job.manifest.records):
@@ -159,12 +160,12 @@ def finish(
     return summary
 
 
-def _notes_on_full_texts(full_texts: Mapping[str, Sequence[str]], records: int) -> Iterator[str]:
+def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int) -> Iterator[str]:
     yield (
         f"{len(full_texts)} of {records} records were tagged by their full text as well. Relevance was judged by title "
         "and abstract"
     )
-    if unusual := sum(map(bool, full_texts.values())):
+    if unusual := sum(bool(own.notes) for own in full_texts.values()):
         yield f"{unusual} full texts were tagged in an unusual way; see 'full_texts' in {SUMMARY}"
 
 

@@ -232,6 +232,39 @@ def test_the_figures_stand_where_they_belong(metrics, model, summary):
     assert "read a synopsis of the abstract of 31, only the title of 3, no text of 2" in text
 
 
+def test_full_texts_have_their_figures_and_their_limits(metrics, model, summary):
+    without = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    assert "it did not read full texts" in without
+    paper = {"file": "a.pdf", "pages": 9, "word_count": 4321, "windows": 27, "has_abstract": True}
+    differences = {
+        name: {"abstract": 0.51, "full_text": 0.62, "difference": found(0.11, -0.04, 0.25, 0.14)}
+        for name in Pooled.words()
+    }
+    system = {"papers": 13, "pooled": {**POOLED, "across_auc": found(0.62, 0.49, 0.74)}, "labels": {}}
+    metrics["by_full_text"] = {
+        "coverage": {"papers": 36, "full_text": 13, "both": 12, "by_paper": {"p1": paper}, "without": ["p2"]},
+        "full_text": system,
+        "naive": {},
+        "not_above_windows": ["kappa"],
+        "labels_not_above_windows": [],
+        "paired": {"papers": 12, "differences": differences},
+        "best_available": {**system, "papers": 34},
+        "doubted": [],
+    }
+    summary["full_texts"] = {"text:1": {"windows": 27, "notes": []}}
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    assert written(run_part(text)) - numbers([metrics, model, summary]) - {"2", "20"} == set()
+    assert "it did not read full texts" not in text
+    assert "it read the full text of 1 record to suggest codes" in text
+    assert "13 of the 36 papers of the gold standard have a full text; 12 of them have an abstract as well." in text
+    assert "not a random sample" in text
+    assert "On 13 papers, tagged by the full text, the two probabilities were 0.62 (0.49 to 0.74) and 0.61" in text
+    assert "The tool is not better than the number of windows alone in: kappa." in text
+    assert "12 papers have both an abstract and a full text: too few to say which is better" in text
+    assert "Full text minus abstract: across papers 0.11 (−0.04 to 0.25), within a paper 0.11" in text
+    assert "reads titles and abstracts, and full texts where the authors had them" in text
+
+
 def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(metrics, model, summary):
     note = (
         "The texts are 118 synopses of abstracts in other words and 50 invented abstracts. None is a published "

@@ -1,0 +1,300 @@
+"""Evaluate predictions by full texts: on the papers that have one, next to naive methods, and paired with abstracts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json
+from mechtag.core.full_text import FullText, FullTextTagging
+from mechtag.core.parquet import FullTextTable
+from mechtag.core.records import Prediction, Record, decisive, normalise_title
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation.coded_records import CodedSet, doubted_gold, gold_relevance
+from mechtag.evaluation.metrics import Judged, pooled_figures
+from mechtag.evaluation.model_comparison import compute_differences
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import draw_resamples, exchange_p
+from mechtag.evaluation.results import LOWER_IS_BETTER, BaselineLabelFigures
+from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section, rounded
+from mechtag.pipeline.annotations.gold_table import GoldStandard
+
+# Sections that are not counted in the length of a text or as occurrences of the query.
+_NOT_COUNTED = frozenset(("references", "back", "table", "caption"))
+WINDOWS, TEXT_LENGTH = "windows", "text_length"
+# Metrics that measure how often decisions need review or, without such decisions, equal other metrics.
+_OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
+
+
+class Counts(NamedTuple):
+    """Numbers of words and windows of a full text, and of occurrences of the query per 1,000 words."""
+
+    words: int
+    windows: int
+    query_words: float
+
+
+@dataclass(frozen=True)
+class FullTextSet:
+    """The full texts of papers, and the predictions that are based on them.
+
+    Attributes
+    ----------
+    predictions
+        Predictions by full texts.
+    texts, tagging
+        Full text of each record in ``predictions``, and how it was tagged, by record id.
+    query
+        Words that the query baseline counts; ``""`` for none.
+    """
+
+    predictions: Sequence[Prediction]
+    texts: Mapping[str, FullText]
+    tagging: Mapping[str, FullTextTagging]
+    query: str
+
+    def counts(self, record_id: str) -> Counts:
+        """Return the numbers by which naive methods rank a paper."""
+        text = self.texts[record_id]
+        counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
+        words = normalise_title(" ".join(counted)).split()
+        query = normalise_title(self.query).split()
+        found = sum(words[place : place + len(query)] == query for place in range(len(words))) if query else 0
+        return Counts(len(words), self.tagging[record_id].windows, 1000 * found / max(1, len(words)))
+
+
+def read_full_text_set(
+    predictions: Path, rows: Sequence[Prediction], table: Path, gold: GoldStandard, query: str
+) -> FullTextSet:
+    """Read what the evaluation of full texts needs.
+
+    Parameters
+    ----------
+    predictions
+        File of predictions; ``summary.json`` next to it says in how many windows each full text was scored.
+    rows
+        Predictions by full texts in this file.
+    table
+        Table of the full texts.
+
+    Raises
+    ------
+    MechtagError
+        If no paper of the gold standard was tagged by its full text, a full text or its number of windows is missing,
+        or a file is invalid.
+    """
+    evaluated = {record.record_id for record in gold.evaluated}
+    own = [row for row in rows if row.record_id in evaluated]
+    if not own:
+        raise MechtagError(
+            f"{predictions}: no paper of the gold standard was tagged by its full text. Tag the papers again with "
+            "'mechtag tag --full-texts', or omit --full-texts"
+        )
+    ids = {row.record_id for row in own}
+    with FullTextTable(table, table) as opened:
+        texts = opened.read(ids)
+    if missing := sorted(ids - texts.keys()):
+        raise MechtagError(
+            f"{table}: the full text of record {missing[0]} is missing, but {predictions} contains predictions by this "
+            "full text; pass the table of full texts that the papers were tagged with"
+        )
+    summary = predictions.with_name("summary.json")
+    try:
+        tagging = TypeAdapter(dict[str, FullTextTagging]).validate_python(read_json(summary).get("full_texts", {}))
+    except ValidationError:
+        tagging = {}
+    if missing := sorted(ids - tagging.keys()):
+        raise MechtagError(
+            f"{summary}: the number of windows of record {missing[0]} is missing; tag the papers again with this "
+            "version of mechtag"
+        )
+    return FullTextSet(own, texts, tagging, query)
+
+
+def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, list[Prediction]]:
+    """Return the predictions of methods that use only the length of a full text or one word.
+
+    The score of a paper is the same for every label. Nothing is learned: a paper has every label if its score is at
+    least the median of the papers, and otherwise none.
+    """
+    counts = {record_id: found.counts(record_id) for record_id in found.texts}
+    scores = {
+        TEXT_LENGTH: {record_id: float(one.words) for record_id, one in counts.items()},
+        WINDOWS: {record_id: float(one.windows) for record_id, one in counts.items()},
+    }
+    if found.query:
+        name = "_".join([*re.findall(r"\w+", found.query.lower()), "per_1000_words"])
+        scores[name] = {record_id: one.query_words for record_id, one in counts.items()}
+    return {
+        name: [
+            Prediction(
+                record_id=record_id,
+                label=label,
+                score=score,
+                decision="yes" if score >= median(by_record.values()) else "no",
+                model_id=name,
+            )
+            for record_id, score in by_record.items()
+            for label in label_keys
+        ]
+        for name, by_record in scores.items()
+    }
+
+
+def full_text_section(
+    gold: GoldStandard,
+    abstracts: Sequence[Prediction],
+    found: FullTextSet,
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+    coded: CodedSet | None = None,
+) -> dict[str, Any]:
+    """Compute the section of the metrics file on predictions by full texts; see `results.ByFullText`.
+
+    Parameters
+    ----------
+    abstracts
+        Predictions by abstracts for all papers of the gold standard.
+    """
+    own = papers_with(gold, found)
+    full = System("full text", found.predictions)
+    judged, section = _measured(full, own, label_keys, settings, generator)
+    naive = {
+        name: _measured(System(name, rows), own, label_keys, settings, generator, naive=True)[1]
+        for name, rows in naive_methods(found, label_keys).items()
+    }
+    best = System("best available text", _best_available(gold, abstracts, found))
+    result = {
+        "coverage": _coverage(gold, found),
+        "full_text": section | {"coverage_risk": coverage_risk(judged)},
+        "naive": naive,
+        "not_above_windows": list(_not_above(section["pooled"], naive[WINDOWS]["pooled"])),
+        "labels_not_above_windows": [
+            label
+            for label, figures in section["labels"].items()
+            if list(_not_above({"roc_auc": figures["roc_auc"]}, naive[WINDOWS]["labels"][label]))
+        ],
+        "paired": _paired(own, System("abstract", abstracts), full, label_keys, settings, generator),
+        "best_available": _measured(best, gold, label_keys, settings, generator)[1],
+        "doubted": doubted_gold(own, full, label_keys, settings.min_positives),
+    }
+    if coded is not None and (relevance := gold_relevance(own, full, coded, relevance_key)):
+        result["relevance"] = relevance
+    return result
+
+
+def papers_with(gold: GoldStandard, found: FullTextSet) -> GoldStandard:
+    """Return the gold standard with the records of only those papers that have a full text."""
+    return replace(gold, records={key: own for key, own in gold.records.items() if own.record_id in found.texts})
+
+
+def _measured(
+    system: System,
+    gold: GoldStandard,
+    label_keys: Sequence[str],
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+    *,
+    naive: bool = False,
+) -> tuple[Judged, dict[str, Any]]:
+    """Return the codes and predictions of the papers that have a record, and the metrics of the predictions."""
+    truth = gold.truth(label_keys)
+    judged = system.judged([record.record_id for record in gold.evaluated], label_keys, truth)
+    draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
+    labels = labels_section(judged, label_keys, draws, settings.min_positives)
+    if naive:
+        labels = {key: {name: own[name] for name in BaselineLabelFigures.model_fields} for key, own in labels.items()}
+    return judged, pooled_section(judged, draws) | {"labels": labels}
+
+
+def _best_available(gold: GoldStandard, abstracts: Sequence[Prediction], found: FullTextSet) -> Iterator[Prediction]:
+    evaluated = {record.record_id for record in gold.evaluated}
+    rows = [row for row in (*abstracts, *found.predictions) if row.record_id in evaluated]
+    return decisive(sorted(rows, key=lambda row: row.record_id))
+
+
+def _not_above(figures: Mapping[str, Any], naive: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the metrics in which a system is not better than a naive method."""
+    for name, figure in figures.items():
+        mine, other = figure["value"], naive[name]["value"]
+        if name in _OF_REVIEW or mine is None or other is None:
+            continue
+        if (mine >= other) if name in LOWER_IS_BETTER else (mine <= other):
+            yield name
+
+
+def _paired(
+    gold: GoldStandard,
+    abstract: System,
+    full: System,
+    label_keys: Sequence[str],
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+) -> dict[str, Any] | None:
+    """Compare the bases on the papers that have both; return ``None`` if there are none."""
+    both = replace(gold, records={key: record for key, record in gold.records.items() if record.abstract})
+    if not both.records:
+        return None
+    ids, truth = [record.record_id for record in both.evaluated], both.truth(label_keys)
+    draws = draw_resamples(len(ids), settings.bootstrap, 0, generator)
+    pair = abstract.judged(ids, label_keys, truth), full.judged(ids, label_keys, truth)
+    exchanged: Array = generator.integers(0, 2, size=(settings.permutations, len(ids))).astype(float)
+    p_values = exchange_p(pooled_figures, *pair, exchanged)
+    differences = {}
+    for each in compute_differences(pooled_figures, *pair, draws):
+        known = each.difference is not None
+        difference = {
+            "value": rounded(each.difference),
+            "ci_low": rounded(each.ci_low),
+            "ci_high": rounded(each.ci_high),
+            "p_value": rounded(p_values[each.figure]) if known else None,
+        }
+        differences[each.figure] = {
+            "abstract": rounded(each.champion),
+            "full_text": rounded(each.challenger),
+            "difference": difference,
+        }
+    return {"papers": len(ids), "differences": differences}
+
+
+def _coverage(gold: GoldStandard, found: FullTextSet) -> dict[str, Any]:
+    by_paper: dict[str, Any] = {}
+    records = [(key, gold.records[key]) for key in gold.matrix.keys if key in gold.records]
+    for key, record in records:
+        if text := found.texts.get(record.record_id):
+            counts = found.counts(record.record_id)
+            by_paper[key] = {
+                "file": text.source_file,
+                "pages": len(text.pages),
+                "word_count": counts.words,
+                "windows": counts.windows,
+                "query_words": rounded(counts.query_words) if found.query else None,
+                "has_abstract": bool(record.abstract),
+                "warnings": list(text.warnings),
+                "notes": list(found.tagging[record.record_id].notes),
+            }
+    return {
+        "papers": len(gold.matrix.keys),
+        "full_text": len(by_paper),
+        "both": sum(own["has_abstract"] for own in by_paper.values()),
+        "by_paper": by_paper,
+        "without": [key for key, _ in records if key not in by_paper],
+        "years_with": _years([record for key, record in records if key in by_paper]),
+        "years_without": _years([record for key, record in records if key not in by_paper]),
+    }
+
+
+def _years(records: Sequence[Record]) -> dict[str, float] | None:
+    years = [record.year for record in records if record.year is not None]
+    return {"first": min(years), "median": float(median(years)), "last": max(years)} if years else None
