@@ -371,16 +371,17 @@ class FullTextTable:
         """Close the file."""
         self._file.close()
 
-    def read(self, record_ids: Iterable[str]) -> dict[str, FullText]:
-        """Return the full texts of those of the given records that have one, keyed by record id."""
+    def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
+        """Yield the full texts of those of the given records that have one, keyed by record id, some dozens at a time.
+
+        The order is that of the table.
+        """
         wanted = {record_id for record_id in record_ids if record_id in self._groups}
-        found: dict[str, FullText] = {}
         for group in sorted({self._groups[record_id] for record_id in wanted}):
             with _reading(self._name):
                 rows = self._file.read_row_group(group, columns=FULL_TEXTS.names).to_pylist()
             own = (row for row in rows if row["record_id"] in wanted)
-            found |= {full_text.record_id: full_text for full_text in parse_rows(self._name, own, FullText)}
-        return found
+            yield {full_text.record_id: full_text for full_text in parse_rows(self._name, own, FullText)}
 
 
 class RecordTable:

@@ -101,7 +101,7 @@ def read_full_text_set(
         )
     ids = {row.record_id for row in own}
     with FullTextTable(table, table) as opened:
-        texts = opened.read(ids)
+        texts = {record_id: text for part in opened.read(ids) for record_id, text in part.items()}
     if missing := sorted(ids - texts.keys()):
         raise MechtagError(
             f"{table}: the full text of record {missing[0]} is missing, but {predictions} contains predictions by this "

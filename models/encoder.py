@@ -137,6 +137,39 @@ class Encoder(Protocol):
         ...
 
 
+class RememberingEncoder:
+    """An encoder that encodes a text once, as long as the text is among those that were encoded last.
+
+    Parameters
+    ----------
+    encoder
+        Encoder of the texts.
+    most
+        Maximum number of vectors to keep.
+    """
+
+    def __init__(self, encoder: Encoder, most: int) -> None:
+        self._encoder, self._most = encoder, most
+        self._vectors: dict[bytes, Vectors] = {}
+
+    @property
+    def size(self) -> int:
+        """Return the number of elements of each vector."""
+        return self._encoder.size
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector per text; see `Encoder.encode`."""
+        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        found = {key: self._vectors.pop(key) for key in set(keys) if key in self._vectors}
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        found |= zip(new, self._encoder.encode(list(new.values())), strict=True)
+        # Texts that were used last are at the end.
+        self._vectors |= found
+        for key in list(self._vectors)[: max(0, len(self._vectors) - self._most)]:
+            del self._vectors[key]
+        return np.array([found[key] for key in keys], dtype=np.float32).reshape(-1, self.size)
+
+
 @dataclass(frozen=True)
 class EncoderSource:
     """The folder that contains an encoder's files, and the hash that identifies the encoder's weights."""

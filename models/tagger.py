@@ -312,18 +312,26 @@ class Tagger:
                 scored[row] = one
         return scored
 
-    def tag_long(self, papers: Sequence[LongDocument]) -> list[ScoredLong]:
+    def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
         """Tag full texts: relevance by title and abstract, and labels by the window with the highest score.
 
         Sentences that occur in several windows are scored once. Pass some dozens of papers per call.
+
+        Parameters
+        ----------
+        abstracts
+            Output of `tag` for the title and abstract of each paper, or ``None`` where it is not known; by default, it
+            is known for none.
 
         Returns
         -------
         list of ScoredLong
             Results in the order of ``papers``.
         """
-        abstracts = self.tag([paper.abstract for paper in papers])
-        found = self._tag_long(papers, abstracts)
+        known = dict(enumerate(abstracts or [None] * len(papers)))
+        unknown = [row for row, abstract in known.items() if abstract is None]
+        known |= zip(unknown, self.tag([papers[row].abstract for row in unknown]), strict=True)
+        found = self._tag_long(papers, [abstract for abstract in known.values() if abstract])
         if self.finer is None:
             return found
         close = [row for row, one in enumerate(found) if self._of(one).is_close(one.whole.probabilities)]

@@ -163,24 +163,12 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
     with readable(path):
         data = path.read_bytes()
     form = find_format(data, name)
-    if form == "pdf" and (pages := _count_pages(data)) is not None:
-        on_pages(pages)
     reader = _READERS[form]
     # Only what is needed, because each format has a library of its own.
     module = import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}")
-    draft: Draft = getattr(module, reader.function)(data, name)
+    read = getattr(module, reader.function)
+    draft: Draft = read(data, name, on_pages) if form == "pdf" else read(data, name)
     return assemble_file(draft, form, name, hashlib.sha256(data).hexdigest())
-
-
-def _count_pages(data: bytes) -> int | None:
-    """Return the number of pages of a PDF, or ``None`` if it cannot be opened."""
-    import pypdfium2
-
-    try:
-        with pypdfium2.PdfDocument(data) as document:
-            return len(document)
-    except pypdfium2.PdfiumError:
-        return None
 
 
 def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:

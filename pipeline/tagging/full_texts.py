@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,7 +17,8 @@ from mechtag.core.full_text import FullText, FullTextTagging, Kind, Page, Sectio
 from mechtag.core.parquet import FullTextTable
 from mechtag.core.records import Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.models.tagger import LongDocument, ScoredLong, Tagger
+from mechtag.models.encoder import RememberingEncoder
+from mechtag.models.tagger import LongDocument, Scored, ScoredLong, Tagger
 from mechtag.models.windows import windows
 from mechtag.pipeline.tagging.predict import document_of, evidence_of, prediction_of
 from mechtag.pipeline.text.sentences import split
@@ -26,6 +27,8 @@ TileT = TypeVar("TileT", Section, Page)
 
 # Number of full texts that are tagged together.
 BATCH = 50
+# Number of sentence vectors that are kept while the full texts of a chunk are tagged: about 30 MB.
+_REMEMBERED = 20_000
 # Kinds of sections that show that the headings of a paper were recognised.
 _RECOGNISED = frozenset(("introduction", "methods", "results", "discussion", "conclusion"))
 # Kinds that are left out if no section was recognised; the references and everything after them are left out, too.
@@ -177,43 +180,46 @@ def _numbered(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
     return tuple(one.model_copy(update={"sentence": number}) for number, one in enumerate(sentences))
 
 
-def tag_full_texts(
-    tagger: Tagger,
-    records: Sequence[Record],
-    sentences: Sequence[tuple[Sentence, ...]],
-    full_texts: Mapping[str, FullText],
-    settings: Settings,
-) -> dict[str, TaggedFullText]:
-    """Tag the full texts of records, and return the results by record id; other records are left out.
+class TaggedAbstract(NamedTuple):
+    """A record, the sentences of its abstract, and their scores."""
 
-    Parameters
-    ----------
-    sentences
-        Sentences of the abstract of each record.
-    full_texts
-        Full texts by record id.
+    record: Record
+    sentences: tuple[Sentence, ...]
+    scored: Scored
+
+
+def tag_full_texts(
+    tagger: Tagger, abstracts: Sequence[TaggedAbstract], table: FullTextTable, settings: Settings
+) -> Iterator[tuple[Record, TaggedFullText]]:
+    """Yield each record that has a full text in a table, with the result for its full text.
+
+    At most `BATCH` full texts are in memory at the same time. Sentences that several papers share are encoded once.
     """
+    by_record = {abstract.record.record_id: abstract for abstract in abstracts}
+    remembering = replace(tagger, encoder=RememberingEncoder(tagger.encoder, _REMEMBERED))
+    for full_texts in table.read(by_record):
+        ids = list(full_texts)
+        for start in range(0, len(ids), BATCH):
+            batch = [(by_record[record_id], full_texts[record_id]) for record_id in ids[start : start + BATCH]]
+            yield from zip((own.record for own, _ in batch), _tag_batch(remembering, batch, settings), strict=True)
+
+
+def _tag_batch(
+    tagger: Tagger, batch: Sequence[tuple[TaggedAbstract, FullText]], settings: Settings
+) -> Iterator[TaggedFullText]:
     assert tagger.long is not None, "see `check_full_texts`"
-    found: dict[str, TaggedFullText] = {}
-    pairs = [pair for pair in zip(records, sentences, strict=True) if pair[0].record_id in full_texts]
-    for start in range(0, len(pairs), BATCH):
-        batch = pairs[start : start + BATCH]
-        texts = [
-            divide(full_texts[record.record_id], tagger.long.size, settings.tag.sections, settings.sentences)
-            for record, _ in batch
-        ]
-        firsts = [own or divided.opening for (_, own), divided in zip(batch, texts, strict=True)]
-        documents = [
-            LongDocument(
-                document_of(record.title, first),
-                tuple(document_of(record.title, [divided.sentences[row] for row in one]) for one in divided.windows),
-            )
-            for (record, _), first, divided in zip(batch, firsts, texts, strict=True)
-        ]
-        scored = tagger.tag_long(documents)
-        for (record, own), divided, first, one in zip(batch, texts, firsts, scored, strict=True):
-            found[record.record_id] = TaggedFullText(divided, first, bool(own), one)
-    return found
+    texts = [divide(text, tagger.long.size, settings.tag.sections, settings.sentences) for _, text in batch]
+    firsts = [own.sentences or divided.opening for (own, _), divided in zip(batch, texts, strict=True)]
+    documents = [
+        LongDocument(
+            document_of(own.record.title, first),
+            tuple(document_of(own.record.title, [divided.sentences[row] for row in one]) for one in divided.windows),
+        )
+        for (own, _), first, divided in zip(batch, firsts, texts, strict=True)
+    ]
+    scored = tagger.tag_long(documents, [own.scored if own.sentences else None for own, _ in batch])
+    for (own, _), divided, first, one in zip(batch, texts, firsts, scored, strict=True):
+        yield TaggedFullText(divided, first, bool(own.sentences), one)
 
 
 def full_text_rows(

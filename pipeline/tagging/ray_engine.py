@@ -7,7 +7,7 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -52,7 +52,10 @@ class Worker:
     @cached_property
     def _scorer(self) -> ChunkScorer:
         # Load on the first call, because Ray reports errors of calls but not of the constructor.
-        return ChunkScorer(self._job, self._load(), self._settings)
+        # The table of full texts stays open until this process ends.
+        self._opened = ExitStack()
+        full_texts = self._opened.enter_context(self._job.open_full_texts())
+        return ChunkScorer(self._job, self._load(), self._settings, full_texts)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         """Process the chunk whose number is ``row["item"]``, and return the pickled result under the key ``made``.

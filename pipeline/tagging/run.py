@@ -19,7 +19,7 @@ from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
 from mechtag.pipeline.export import NAMES, review_workbook, writing
 from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
-from mechtag.pipeline.tagging.full_texts import TaggedFullText, full_text_rows, tag_full_texts
+from mechtag.pipeline.tagging.full_texts import TaggedAbstract, full_text_rows, tag_full_texts
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
 from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, ChunkInput, Job, read_chunks
@@ -30,38 +30,52 @@ Progress = Callable[[int], None]
 class ScoredChunk(NamedTuple):
     """The sentences and scores of each record in a chunk.
 
-    ``full_texts`` are the results for full texts by record id; ``None`` if only abstracts are tagged.
+    ``full_texts`` are the predictions by full texts and how each text was tagged, by record id; ``None`` if only
+    abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
     abstracts: list[Scored]
-    full_texts: dict[str, TaggedFullText] | None = None
+    full_texts: dict[str, tuple[list[Prediction], FullTextTagging]] | None = None
 
 
 class ChunkScorer:
-    """Scores the records in a chunk, and writes their predictions."""
+    """Scores the records in a chunk, and writes their predictions.
 
-    def __init__(self, job: Job, model: Model, settings: Settings) -> None:
-        self._job, self._model, self._settings = job, model, settings
+    Parameters
+    ----------
+    full_texts
+        The table of full texts of the job; see `Job.open_full_texts`.
+    """
+
+    def __init__(self, job: Job, model: Model, settings: Settings, full_texts: FullTextTable | None) -> None:
+        self._job, self._model, self._settings, self._full_texts = job, model, settings, full_texts
 
     def score(self, given: ChunkInput) -> ScoredChunk:
         """Score the records in a chunk, and their full texts."""
         pairs, tagger = documents_of(given.records, given.sentences), self._model.tagger
         sentences = [own for _, own in pairs]
         scored = tagger.tag([document for document, _ in pairs])
-        if not self._job.full_texts:
+        if self._full_texts is None:
             return ScoredChunk(sentences, scored)
-        with FullTextTable(self._job.full_texts.open(), str(self._job.full_texts)) as table:
-            full_texts = table.read(record.record_id for record in given.records)
-        tagged = tag_full_texts(tagger, given.records, sentences, full_texts, self._settings)
-        return ScoredChunk(sentences, scored, tagged)
+        abstracts = list(map(TaggedAbstract, given.records, sentences, scored))
+        limit = self._settings.tag.full_text_evidence_sentences
+        full_texts = {
+            # The rows are made here, because they take less memory than the sentences and scores of a full text.
+            record.record_id: (
+                list(full_text_rows(tagger, self._model.config.model_id, record, tagged, limit)),
+                tagged.tagging,
+            )
+            for record, tagged in tag_full_texts(tagger, abstracts, self._full_texts, self._settings)
+        }
+        return ScoredChunk(sentences, scored, full_texts)
 
     def write(self, given: ChunkInput, scored: ScoredChunk) -> Chunk:
         """Write the output of `score` as a finished chunk, and return the description of the chunk."""
         unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored.abstracts)
         full_texts = None
         if scored.full_texts is not None:
-            full_texts = {record_id: tagged.tagging for record_id, tagged in scored.full_texts.items()}
+            full_texts = {record_id: tagging for record_id, (_, tagging) in scored.full_texts.items()}
         rows = self._rows(given, scored)
         return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
 
@@ -71,8 +85,8 @@ class ChunkScorer:
         full_texts = scored.full_texts or {}
         for record, own, one in zip(given.records, scored.sentences, scored.abstracts, strict=True):
             yield from prediction_rows(tagger, model_id, [record], [own], [one], settings.evidence_sentences)
-            if tagged := full_texts.get(record.record_id):
-                yield from full_text_rows(tagger, model_id, record, tagged, settings.full_text_evidence_sentences)
+            if record.record_id in full_texts:
+                yield from full_texts[record.record_id][0]
 
 
 def run_local(
@@ -94,7 +108,6 @@ def run_local(
     run
         Function that runs the iterator which reads chunks and splits their records into sentences.
     """
-    scorer = ChunkScorer(job, model, settings)
 
     def note(writing: Future[Chunk] | None) -> None:
         if writing:
@@ -103,7 +116,8 @@ def run_local(
             on_progress(chunk.stop - chunk.start)
 
     stream = run(read_chunks, job.records, job.manifest, job.todo, settings.sentences, job.sentences)
-    with ThreadPoolExecutor(1) as writer:
+    with job.open_full_texts() as full_texts, ThreadPoolExecutor(1) as writer:
+        scorer = ChunkScorer(job, model, settings, full_texts)
         writing = None
         try:
             for given in stream:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.outputs import check_outputs
-from mechtag.core.parquet import RecordTable
+from mechtag.core.parquet import FullTextTable, RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.pipeline.export import NAMES
@@ -75,6 +75,15 @@ class Job:
     manifest: RunManifest
     finished: dict[int, Chunk]
     full_texts: StoragePath | None = None
+
+    @contextmanager
+    def open_full_texts(self) -> Iterator[FullTextTable | None]:
+        """Open the table of full texts; ``None`` if only abstracts are tagged."""
+        if self.full_texts is None:
+            yield None
+            return
+        with self.full_texts.open() as file, FullTextTable(file, str(self.full_texts)) as table:
+            yield table
 
     @property
     def inputs(self) -> Inputs:

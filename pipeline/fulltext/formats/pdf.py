@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Callable
 from math import hypot
 from typing import Any
 
@@ -25,7 +26,7 @@ _SAMPLES = 5
 _LINE_ENDS = re.compile(r"(\r\n|\r|\n)")
 
 
-def read(data: bytes, name: str) -> Draft:
+def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: None) -> Draft:
     """Read a PDF.
 
     Parameters
@@ -34,6 +35,8 @@ def read(data: bytes, name: str) -> Draft:
         Content of the file.
     name
         Name of the file, for messages.
+    on_pages
+        Called with the number of pages before they are read.
 
     Raises
     ------
@@ -44,6 +47,7 @@ def read(data: bytes, name: str) -> Draft:
     document = _open(data, name)
     try:
         count = len(document)
+        on_pages(count)
         if count > MOST_PAGES:
             raise MechtagError(f"{name} has {count:,} pages, and at most {MOST_PAGES:,} can be read; split the file")
         pages = [_lines(document, number) for number in range(count)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pypdfium2
 import pytest
 
 from mechtag.core.errors import MechtagError
@@ -17,6 +18,7 @@ from mechtag.core.full_text import FullText
 from mechtag.core.parquet import iterate_full_texts, write_full_texts, write_records
 from mechtag.pipeline.fulltext.document import Block, Draft
 from mechtag.pipeline.fulltext.reading import assemble_file, find_format, read_full_text
+from tests.support.pdfs import BODY, write_paper
 
 
 def zipped(**members: bytes) -> bytes:
@@ -152,3 +154,20 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     write_records(tmp_path / "r.parquet", [])
     with pytest.raises(MechtagError, match="this is not a table of full texts, because it lacks the columns text"):
         list(iterate_full_texts(tmp_path / "r.parquet"))
+
+
+def test_a_pdf_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+
+    class Counted(pypdfium2.PdfDocument):  # type: ignore[misc]
+        def __init__(self, *given: object, **named: object) -> None:
+            opened.append(given)
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(pypdfium2, "PdfDocument", Counted)
+    path = write_paper(tmp_path / "a.pdf", "A title", body=BODY * 40)
+    pages: list[int] = []
+    found = read_full_text(path, "a.pdf", pages.append)
+    assert len(opened) == 1
+    assert pages == [len(found.full_text.pages)]
+    assert pages[0] > 1

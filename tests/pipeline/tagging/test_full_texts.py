@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +22,17 @@ from mechtag.core.parquet import (
     write_records,
 )
 from mechtag.core.records import Evidence, Prediction, Record, decisive
-from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.core.settings import SentenceSettings, Settings, TagSettings
+from mechtag.models.encoder import Vectors
 from mechtag.models.model_folder import Model
 from mechtag.models.scoring import RelevanceHead
 from mechtag.models.windows import WindowCalibration
-from mechtag.pipeline.tagging.full_texts import divide, runs_of
+from mechtag.pipeline.tagging import full_texts, start
+from mechtag.pipeline.tagging.full_texts import TaggedFullText, divide, runs_of
 from mechtag.pipeline.tagging.run import finish, run_local
 from mechtag.pipeline.tagging.start import Request, opened
 from tests.support.batches import papers, project, toy_model
+from tests.support.toy import WordEncoder
 
 QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut=True, headings=3, letters_share=0.9)
 PLANTED = "Apple orchard cider with apple."
@@ -85,17 +92,24 @@ SECTIONS = [
 ]
 
 
-def run(folder: Path, records: list[Record], texts: list[FullText] | None, name: str = "out") -> Path:
+def run(
+    folder: Path,
+    records: list[Record],
+    texts: list[FullText] | None,
+    name: str = "out",
+    model: Model | None = None,
+    settings: Settings = Settings(),  # noqa: B008 (immutable)
+) -> Path:
     write_records(folder / "records.parquet", records)
     table = None
     if texts is not None:
         table = folder / "fulltexts.parquet"
         write_full_texts(table, texts)
-    model = model_of(folder)
+    model = model or model_of(folder)
     output = folder / name
-    request = Request([str(folder / "records.parquet")], str(output), Settings(), model.config, full_texts=table)
+    request = Request([str(folder / "records.parquet")], str(output), settings, model.config, full_texts=table)
     with opened(request) as job:
-        run_local(job, model, Settings())
+        run_local(job, model, settings)
         finish(job, model.tagger.codebook, model.tagger.calibration)
     return output
 
@@ -256,3 +270,69 @@ def test_two_full_texts_of_a_record_are_refused(tmp_path: Path) -> None:
     write_full_texts(tmp_path / "f.parquet", [full_text("a", *SECTIONS)] * 2)
     with pytest.raises(MechtagError, match="record a has more than one full text"):
         FullTextTable(tmp_path / "f.parquet", "f.parquet")
+
+
+class CountingEncoder(WordEncoder):
+    """Counts how often each text is encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: Counter[str] = Counter()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        self.texts.update(texts)
+        return super().encode(texts)
+
+
+def test_sentences_are_encoded_once_per_chunk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Papers share a sentence, and are tagged in different parts."""
+    monkeypatch.setattr(full_texts, "BATCH", 2)
+    records = papers(5)
+    texts = [full_text(one.record_id, *SECTIONS) for one in records]
+    expected = read_predictions(run(folder, records, texts) / "predictions.parquet")
+    model, encoder = model_of(folder), CountingEncoder()
+    model = replace(model, tagger=replace(model.tagger, encoder=encoder))
+    found = read_predictions(run(folder, records, texts, "counted", model) / "predictions.parquet")
+    assert found == expected
+    shared = [text for text in encoder.texts if text.startswith("The people of garden number")]
+    assert len(shared) == 12
+    assert {encoder.texts[text] for text in (*shared, PLANTED.rstrip("."))} <= {0, 1}
+    # The scores of abstracts serve both bases.
+    titles = {one.title.rstrip(".") for one in records}
+    assert all(encoder.texts[title] <= 2 for title in titles)
+    whole = [text for text in encoder.texts if any(text.startswith(f"{title}. ") for title in titles)]
+    assert len(whole) == 5
+    assert {encoder.texts[text] for text in whole} == {1}
+
+
+def test_few_full_texts_are_in_memory_at_the_same_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full_texts, "BATCH", 3)
+    alive: list[int] = []
+    tag_batch = full_texts._tag_batch
+
+    def counted(*given: Any) -> Any:
+        gc.collect()
+        alive.append(sum(type(one) is TaggedFullText for one in gc.get_objects()))
+        return tag_batch(*given)
+
+    monkeypatch.setattr(full_texts, "_tag_batch", counted)
+    records = papers(10)
+    run(folder, records, [full_text(one.record_id, *SECTIONS) for one in records])
+    assert len(alive) == 4
+    assert max(alive) <= 3
+
+
+def test_the_table_of_full_texts_is_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    class Counted(FullTextTable):
+        def __init__(self, *given: Any) -> None:
+            made.append(self)
+            super().__init__(*given)
+
+    monkeypatch.setattr(start, "FullTextTable", Counted)
+    records = papers(6)
+    settings = Settings(tag=TagSettings(chunk_records=2))
+    output = run(folder, records, [full_text(one.record_id, *SECTIONS) for one in records], settings=settings)
+    assert len(made) == 1
+    assert len(read_predictions(output / "predictions.parquet", "full-text")) == 3 * 6
