@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select
 import mechtag
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.review.plan import STAGES, Plan
+from mechtag.review.plan import BASES, STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import (
@@ -39,6 +39,7 @@ from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
+from mechtag.review.store.readings import Reading, attached_file, read_reading
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights, and those among them whose people screen and code.
@@ -64,6 +65,8 @@ _NOT_UNDONE = frozenset(
         "unblind",
         "codings",
         MENTION_READ,
+        "attach",
+        "detach",
     )
 )
 # Kinds on which the state of a record rests.
@@ -210,9 +213,22 @@ class Acts:
 
     @_once
     def code(
-        self, connection: Connection, stamp: Stamp, record: int, label: str, value: int | None, *, refer: bool = False
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        value: int | None,
+        *,
+        refer: bool = False,
+        stage: str = "code",
     ) -> list[Draft]:
         """Record a person's answer for one label of a record: yes (1), no (0), needs review or not judged.
+
+        Parameters
+        ----------
+        stage
+            A stage of `plan.BASES`, which says whether the person read the abstract or the full text.
 
         Raises
         ------
@@ -221,12 +237,12 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was made.
         """
-        self._require_record(connection, record)
+        self._require_text(connection, record, stage)
         self._require_label(label)
-        self._check(connection, stamp, record, "code", (label,))
+        self._check(connection, stamp, record, stage, (label,))
         self._check_answer(value, refer, judged=False)
         content = {"v": value, "refer": refer, "reason": None}
-        return [Draft("code", record, "code", label, content)]
+        return [Draft("code", record, stage, label, content)]
 
     @_once
     def mark(
@@ -238,15 +254,18 @@ class Acts:
         sentences: Sequence[int],
         *,
         complete: bool = False,
+        stage: str = "code",
     ) -> list[Draft]:
         """Set the sentences that support a label; if the label has no answer yet, the answer becomes yes.
 
         Parameters
         ----------
         sentences
-            Numbers of sentences of the abstract, counted from 0.
+            Numbers of sentences of the text, counted from 0.
         complete
             Whether the person has read all sentences, so that unmarked sentences do not support the label.
+        stage
+            See `code`.
 
         Raises
         ------
@@ -255,18 +274,25 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was made.
         """
-        entry = self._require_record(connection, record)
+        text = self._require_text(connection, record, stage)
         self._require_label(label)
-        self._check(connection, stamp, record, "code", (label,))
-        numbers = self._check_sentences(entry, sentences)
-        drafts = [Draft("evidence", record, "code", label, {"sentences": numbers, "complete": complete})]
-        if numbers and label not in self._answered(connection, stamp.coder, record):
-            drafts.insert(0, Draft("code", record, "code", label, {"v": 1, "refer": False, "reason": None}))
+        self._check(connection, stamp, record, stage, (label,))
+        numbers = self._check_sentences(text, sentences)
+        drafts = [Draft("evidence", record, stage, label, {"sentences": numbers, "complete": complete})]
+        if numbers and label not in self._answered(connection, stamp.coder, record, stage):
+            drafts.insert(0, Draft("code", record, stage, label, {"v": 1, "refer": False, "reason": None}))
         return drafts
 
     @_once
-    def rest_no(self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str]) -> list[Draft]:
+    def rest_no(
+        self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str], *, stage: str = "code"
+    ) -> list[Draft]:
         """Record the answer no for each of the labels that has no answer yet; the person has read all sentences.
+
+        Parameters
+        ----------
+        stage
+            See `code`.
 
         Raises
         ------
@@ -275,23 +301,31 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was made.
         """
-        self._require_record(connection, record)
-        self._check(connection, stamp, record, "code", labels)
+        self._require_text(connection, record, stage)
+        self._check(connection, stamp, record, stage, labels)
         drafts = list[Draft]()
-        answered = self._answered(connection, stamp.coder, record)
+        answered = self._answered(connection, stamp.coder, record, stage)
         for label in dict.fromkeys(labels):
             self._require_label(label)
             if label in answered:
                 continue
-            drafts.append(Draft("code", record, "code", label, {"v": 0, "refer": False, "reason": None}))
-            drafts.append(Draft("evidence", record, "code", label, {"sentences": [], "complete": True}))
+            drafts.append(Draft("code", record, stage, label, {"v": 0, "refer": False, "reason": None}))
+            drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True}))
         if not drafts:
             raise Refused("every label has an answer already")
         return drafts
 
     @_once
     def answer(
-        self, connection: Connection, stamp: Stamp, record: int, label: str, answer: str, sentences: Sequence[int] = ()
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        answer: str,
+        sentences: Sequence[int] = (),
+        *,
+        stage: str = "code",
     ) -> list[Draft]:
         """Accept, reject or refer the model's suggestion for a label.
 
@@ -302,6 +336,8 @@ class Acts:
             review).
         sentences
             Sentences that support the label if the code becomes yes.
+        stage
+            See `code`.
 
         Raises
         ------
@@ -310,27 +346,27 @@ class Acts:
         """
         if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
-        entry = self._require_record(connection, record)
+        text = self._require_text(connection, record, stage)
         self._require_label(label)
-        self._check(connection, stamp, record, "code", (label,))
-        seen = self._sight(connection, stamp, record, "code")
+        self._check(connection, stamp, record, stage, (label,))
+        seen = self._sight(connection, stamp, record, stage)
         shown = {} if seen is None or seen.suggested is None else json.loads(seen.suggested)
         if label not in shown:
             raise Refused("no suggestion was shown for this label", 409)
         decision, probability, _ = shown[label]
         if decision == "refer" and answer != "refer":
             raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
-        numbers = self._check_sentences(entry, sentences)
+        numbers = self._check_sentences(text, sentences)
         value = None if answer == "refer" else int((decision == "yes") == (answer == "accept"))
         content = {"label": label, "answer": answer, "model_id": seen.model_id}
         content |= {"decision": decision, "probability": probability}
         drafts = [
-            Draft("answer", record, "code", label, content),
-            Draft("code", record, "code", label, {"v": value, "refer": value is None, "reason": None}),
+            Draft("answer", record, stage, label, content),
+            Draft("code", record, stage, label, {"v": value, "refer": value is None, "reason": None}),
         ]
         if value == 1:
             marked = {"sentences": numbers, "complete": False}
-            drafts.append(Draft("evidence", record, "code", label, marked))
+            drafts.append(Draft("evidence", record, stage, label, marked))
         return drafts
 
     @_once
@@ -342,6 +378,7 @@ class Acts:
         *,
         open_labels: bool = False,
         all_sentences: bool = False,
+        stage: str = "code",
     ) -> list[Draft]:
         """Mark the coding of a record as finished by this person.
 
@@ -352,16 +389,18 @@ class Acts:
         all_sentences
             Whether the person went through all sentences, so that a sentence that is not marked does not support the
             label. If the record was finished before labels were added to the codebook, this is about these labels.
+        stage
+            See `code`.
 
         Raises
         ------
         Refused
             If labels have no answer and ``open_labels`` is false, or no label has one.
         """
-        self._require_record(connection, record)
-        new = owed_labels(connection, stamp.coder, record)
-        self._check(connection, stamp, record, "code", new)
-        answered = self._answered(connection, stamp.coder, record)
+        self._require_text(connection, record, stage)
+        new = owed_labels(connection, stamp.coder, record, stage)
+        self._check(connection, stamp, record, stage, new)
+        answered = self._answered(connection, stamp.coder, record, stage)
         missing = [key for key in self.codebook.keys if key not in answered]
         if len(missing) == len(self.codebook.keys):
             raise Refused("no label has an answer yet; answer at least one before you finish the record")
@@ -369,19 +408,19 @@ class Acts:
             names = ", ".join(self.codebook.names[key] for key in missing)
             many = "labels have" if len(missing) > 1 else "label has"
             raise Refused(f"{len(missing)} {many} no answer yet: {names}")
-        drafts = [Draft("commit", record, "code")]
+        drafts = [Draft("commit", record, stage)]
         if all_sentences:
             table = schema.current
             marks = connection.execute(
                 select(table.c.label, table.c.sentences).where(
                     table.c.record == record,
-                    table.c.stage == "code",
+                    table.c.stage == stage,
                     table.c.coder == stamp.coder,
                     table.c.label.in_(answered & new if new else answered),
                 )
             )
             drafts[:0] = [
-                Draft("evidence", record, "code", row.label, {"sentences": json.loads(row.sentences), "complete": True})
+                Draft("evidence", record, stage, row.label, {"sentences": json.loads(row.sentences), "complete": True})
                 for row in marks
             ]
         return drafts
@@ -463,7 +502,7 @@ class Acts:
         """Return the event that settles a label of a record, after checking that this is possible."""
         record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)
-        if stage == "code":
+        if stage in BASES:
             self._require_label(label)
         elif label != self.codebook.relevance.key:
             raise Refused(f"screening has only the label {self.codebook.relevance.key}")
@@ -472,7 +511,8 @@ class Acts:
         self._check_reason(connection, decision.reason)
         self._require_record(connection, record)
         head, _ = family_of(connection, record)
-        numbers = self._check_sentences(self._require_record(connection, head), decision.sentences)
+        text = read_reading(connection, self._require_record(connection, head), stage)
+        numbers = self._check_sentences(text, decision.sentences)
         exercise = running_exercise(connection, stage)
         if exercise is not None and head in exercise.records:
             raise Refused(
@@ -594,6 +634,66 @@ class Acts:
             raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
         content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
         return [Draft("edit_record", record, value=content)]
+
+    @_once
+    def attach(self, connection: Connection, stamp: Stamp, record: int, file: int, found_by: str) -> list[Draft]:
+        """Attach a file to a record as its full text, in place of any other file.
+
+        Parameters
+        ----------
+        file
+            Number of the row of table ``full_text``.
+        found_by
+            What the record was found by, such as ``DOI``; ``person`` if a person chose it.
+
+        Raises
+        ------
+        Refused
+            If there is no such file, the file could not be read or belongs to a different record, or somebody has coded
+            the record by a different file.
+        """
+        self._require_record(connection, record)
+        table, attachment = schema.full_text, schema.attachment
+        row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
+        if row is None or row.state != "read":
+            raise Refused("there is no such file, or it could not be read", 404)
+        holder = connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).scalar()
+        if holder is not None:
+            raise Refused("this file is attached to a record already; detach it there first", 409)
+        if attached_file(connection, record) is not None:
+            self._refuse_if_coded_by_full_text(connection, record)
+        return [Draft("attach", record, value={"sha256": row.sha256, "name": row.name, "by": found_by})]
+
+    @_once
+    def detach(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
+        """Detach the full text of a record.
+
+        Raises
+        ------
+        Refused
+            If no file is attached to the record, or somebody has coded the record by its full text.
+        """
+        self._require_record(connection, record)
+        table = schema.attachment
+        sha256 = connection.execute(select(table.c.sha256).where(table.c.record == record)).scalar()
+        if sha256 is None:
+            raise Refused("no file is attached to this record", 409)
+        self._refuse_if_coded_by_full_text(connection, record)
+        return [Draft("detach", record, value={"sha256": sha256})]
+
+    @staticmethod
+    def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
+        """Refuse to change a full text by which people have coded, because their codes refer to its sentences."""
+        table = schema.current
+        _, members = family_of(connection, record)
+        coded = connection.execute(
+            select(table.c.record).where(table.c.record.in_(members), table.c.stage == "full-text")
+        ).first()
+        if coded is not None:
+            raise Refused(
+                "this record has been coded by its full text, and the codes refer to sentences of the file; keep it",
+                409,
+            )
 
     @_once
     def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
@@ -865,7 +965,7 @@ class Acts:
             content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **more}
             drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
             if code["value"] == 1 and stage == "code" and code["sentences"]:
-                numbers = self._check_sentences(entry, code["sentences"])
+                numbers = self._check_sentences(read_reading(connection, entry, stage), code["sentences"])
                 marked = {"sentences": numbers, "complete": False, "how": "imported"}
                 drafts.append(Draft("evidence", record, stage, label, marked))
         return drafts
@@ -981,7 +1081,7 @@ class Acts:
             # What is settled at a stage, or sent back, was judged before; what is coded, was included before.
             rests = table.c.kind.in_(("settle", "reopen")) & (table.c.stage == act.stage)
             if act.stage == "screen":
-                rests = rests | ((table.c.stage == "code") & table.c.kind.in_(_JUDGING))
+                rests = rests | (table.c.stage.in_(BASES) & table.c.kind.in_(_JUDGING))
             if act.kind == "reopen":
                 reopened = json.loads(act.value)["coder"]
                 judged = table.c.kind.in_(_JUDGING) & (table.c.stage == act.stage)
@@ -1057,14 +1157,14 @@ class Acts:
         return int(row.undoes), row.record
 
     @staticmethod
-    def _answered(connection: Connection, coder: int, record: int) -> set[str]:
-        """Return the labels that a person has answered for a record."""
+    def _answered(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
+        """Return the labels that a person has answered for a record at a stage."""
         table = schema.current
         answered = table.c.value.is_not(None) | (table.c.refer == 1)
         return set(
             connection.execute(
                 select(table.c.label).where(
-                    table.c.record == record, table.c.stage == "code", table.c.coder == coder, answered
+                    table.c.record == record, table.c.stage == stage, table.c.coder == coder, answered
                 )
             ).scalars()
         )
@@ -1074,6 +1174,15 @@ class Acts:
         if entry is None:
             raise Refused(f"there is no record {record} in this review", 404)
         return entry
+
+    def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
+        """Return the text of a record at a stage of `plan.BASES`."""
+        if stage not in BASES:
+            raise Refused(f"records are not coded at the stage '{stage}'")
+        text = read_reading(connection, self._require_record(connection, record), stage)
+        if stage == "full-text" and not text.sha256:
+            raise Refused("no full text is attached to this record; attach its file on the page Full texts", 409)
+        return text
 
     def _require_label(self, label: str) -> None:
         if label not in self.codebook.keys:
@@ -1090,10 +1199,11 @@ class Acts:
             raise Refused(f"a review has no stage '{stage}'")
 
     @staticmethod
-    def _check_sentences(entry: Entry, sentences: Sequence[int]) -> list[int]:
+    def _check_sentences(text: Reading, sentences: Sequence[int]) -> list[int]:
         numbers = sorted(set(sentences))
-        if numbers and not 0 <= numbers[0] <= numbers[-1] < len(entry.sentences):
-            raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
+        if numbers and not 0 <= numbers[0] <= numbers[-1] < len(text.sentences):
+            what = "full text" if text.sha256 else "abstract"
+            raise Refused(f"the {what} has {len(text.sentences)} sentences; choose one of them")
         return numbers
 
     @staticmethod
@@ -1134,7 +1244,8 @@ class Acts:
         settled = connection.execute(
             select(table.c.record).where(table.c.record == head, table.c.stage == stage, table.c.how == "adjudicated")
         ).first()
-        if settled is not None and not (labels and owed_labels(connection, stamp.coder, record).issuperset(labels)):
+        new = owed_labels(connection, stamp.coder, record, stage) if settled is not None else set[str]()
+        if settled is not None and not (labels and new.issuperset(labels)):
             raise Refused("an adjudicator has settled this record; ask the adjudicator to send it back to you", 409)
         if stamp.based_on is not None:
             last = last_judged(connection, stamp.coder, record, stage)

@@ -15,10 +15,10 @@ from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening, te
 from mechtag.evaluation.report.chart_data import Charts, learning_charts, reliability_charts
 from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart, draw_chart, legend_of, share_axis
 from mechtag.review.matrix import STATES, MatrixRow
+from mechtag.review.plan import STAGE_NAMES
 
 #: Coefficients of any number of coders in the chart of agreement.
 _COEFFICIENTS = {"krippendorff_alpha": "Krippendorff's alpha", "gwet_ac1": "Gwet's AC1"}
-_STAGES = {"screen": "Screening", "code": "Coding"}
 # Name of the line of records with a final decision; people's names are capitalised.
 _SETTLED = "settled"
 # The last date extends beyond the plot on the right.
@@ -137,12 +137,12 @@ def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
             _dates(days[0], days[-1]),
             _counts("records", max(max(counts) for counts in numbers.values())),
             _DATES,
-            title=f"{_STAGES[stage]}: records over time",
+            title=f"{STAGE_NAMES[stage]}: records over time",
             description=f"Until {_day(days[-1])}: {ends}. The numbers of each day are in the table below the charts.",
         )
-        panels.append((_STAGES[stage], chart))
+        panels.append((STAGE_NAMES[stage], chart))
         table += [
-            [_STAGES[stage], _day(day), *(f"{counts[row]:,}" for counts in numbers.values())]
+            [STAGE_NAMES[stage], _day(day), *(f"{counts[row]:,}" for counts in numbers.values())]
             for row, day in enumerate(days)
         ]
     samples = legend_of(legend)
@@ -227,8 +227,8 @@ def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | No
             points.append((float((day - days[0]).days), value))
             bars.append((value, value) if low is None else (low, high))
             interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
-            table.append([_STAGES[stage], _day(day), f"{each['records']:,}", f"{value:.2f}{interval}"])
-        lines.append(ChartLine(_STAGES[stage], points, bars))
+            table.append([STAGE_NAMES[stage], _day(day), f"{each['records']:,}", f"{value:.2f}{interval}"])
+        lines.append(ChartLine(STAGE_NAMES[stage], points, bars))
     chart = draw_chart(
         lines,
         replace(_dates(days[0], days[-1]), name="week that begins on"),

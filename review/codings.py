@@ -9,7 +9,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select
 
 from mechtag.core.records import Coding
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
+from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entries
 
 #: Coder of the codes on which coders agree or which an adjudicator gave.
@@ -41,7 +43,8 @@ def coders_codings(connection: Connection, *, first: bool = False, coder: int | 
         query = query.where(current.c.others_shown == 0)
     rows = connection.execute(query).all()
     entries = _entries(connection, {row.record for row in rows})
-    return [_coding(row, entries[row.record], row.name, first) for row in rows]
+    texts = _texts(connection, rows, entries)
+    return [_coding(row, entries[row.record], texts[row.record, row.stage], row.name, first) for row in rows]
 
 
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
@@ -67,6 +70,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
     )
     given = _by_place(connection, votes)
     entries = _entries(connection, {row.record for row in rows})
+    texts = _texts(connection, rows, entries)
     found = []
     for row in rows:
         own = given.get((row.record, row.stage, row.label), [])
@@ -80,8 +84,8 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
                 coder=FINAL,
                 label=row.label,
                 value=row.value,
-                basis="abstract",
-                evidence=entries[row.record].quote(json.loads(row.sentences)) or None,
+                basis=BASES.get(row.stage, "abstract"),
+                evidence=texts[row.record, row.stage].quote(json.loads(row.sentences)) or None,
                 date=last.at[:10] if last is not None else None,
                 codebook_version=last.codebook if last is not None else None,
                 sentences=_marked(json.loads(row.sentences), bool(row.complete)),
@@ -105,11 +109,17 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
     return {entry.id: entry for entry in read_entries(connection, sorted(numbers))}
 
 
+def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
+    """Return the text that was coded in each row, keyed by record and stage."""
+    places = dict.fromkeys((row.record, row.stage) for row in rows)
+    return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}
+
+
 def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
     return tuple(numbers) if numbers or complete else None
 
 
-def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
+def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Coding:
     value: Literal[0, 1] | None = row.first_value if first else row.value
     assisted = row.first_assisted if first else row.assisted
     numbers = json.loads(row.sentences)
@@ -118,8 +128,8 @@ def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
         coder=name,
         label=row.label,
         value=value,
-        basis="abstract",
-        evidence=entry.quote(numbers) or None,
+        basis=BASES.get(row.stage, "abstract"),
+        evidence=text.quote(numbers) or None,
         date=row.at[:10],
         codebook_version=row.codebook or None,
         sentences=_marked(numbers, bool(row.complete)),
@@ -165,7 +175,8 @@ def independent_codings(connection: Connection) -> list[Coding]:
             values = {None if vote.first_refer else vote.first_value for vote in own}
         if len(values) == 1 and values != {None}:
             value = values.pop()
-            found.append(Coding(record_id=row.record_id, coder=FINAL, label=row.label, value=value, basis="abstract"))
+            basis = BASES.get(row.stage, "abstract")
+            found.append(Coding(record_id=row.record_id, coder=FINAL, label=row.label, value=value, basis=basis))
     return found
 
 

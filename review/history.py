@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from mechtag.core.codebook import Codebook
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import STAGE_NAMES, STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
@@ -199,7 +199,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "codings":
             return f"imported {value['codes']} codes that were given outside this page"
         case "commit":
-            return "finished coding"
+            return "finished coding the full text" if row.stage == "full-text" else "finished coding"
         case "skip":
             return "put the record aside"
         case "settle":
@@ -214,7 +214,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             message = f": {value['message']}" if value.get("message") else ""
             return f"sent the record back to {people.get(value['coder'], 'a coder')}{message}"
         case "unblind":
-            return f"showed everyone's codes of the record at {'screening' if row.stage == 'screen' else 'coding'}"
+            return f"showed everyone's codes of the record at {STAGE_NAMES.get(row.stage, row.stage).lower()}"
         case "note":
             return f"wrote a note: {value['text']}" if value["text"] else "removed a note"
         case "comment":
@@ -225,6 +225,11 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"{'added' if value['on'] else 'removed'} the tag {value['tag']}"
         case "edit_record":
             return f"changed the {value['field']}"
+        case "attach":
+            found = "" if value["by"] == "person" else f", found by {value['by']}"
+            return f"attached the full text {value['name']}{found}"
+        case "detach":
+            return "detached the full text"
         case "join":
             return "joined the record to a different record as a duplicate"
         case "split":
@@ -283,7 +288,8 @@ def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
     if row.stage == "screen":
         text = name_decision(value["v"], value.get("refer")) + (f" ({value['reason']})" if value.get("reason") else "")
     else:
-        text = f"coded {label}: {name_answer(value['v'], value.get('refer'))}"
+        by = " by the full text" if row.stage == "full-text" else ""
+        text = f"coded {label}{by}: {name_answer(value['v'], value.get('refer'))}"
     if value.get("how") == "imported":
         return f"{text}; imported" + (f", given on {value['date']}" if value.get("date") else "")
     if row.suggestions_shown is None:

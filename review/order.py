@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from mechtag.review.plan import RANKED
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.exercises import Exercise, running_exercise
@@ -117,8 +118,9 @@ def next_record(
         if record is not None:
             renew_lease(connection, record, coder, stage, clock=clock)
             return record
+    ranked = stage if stage in RANKED else "code"
     ranking = connection.execute(
-        select(schema.ranking.c.id).where(schema.ranking.c.stage == stage, schema.ranking.c.active == 1)
+        select(schema.ranking.c.id).where(schema.ranking.c.stage == ranked, schema.ranking.c.active == 1)
     ).scalar()
     if ranking is None:
         return None

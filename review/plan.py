@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mechtag.core.codebook import Strict
+from mechtag.core.records import Basis
 
-#: Stages of a review, in order. At *screen*, a record is included or excluded; at *code*, it is coded for all labels.
-STAGES = ("screen", "code")
-Stage = Literal["screen", "code"]
+#: Stages of a review, in order. At *screen*, a record is included or excluded; at *code*, it is coded for all labels by
+#: its abstract, and at *full-text* by its full text, if a file is attached to it.
+STAGES = ("screen", "code", "full-text")
+#: Stages at which records are coded for all labels, with the text on which the codes are based.
+BASES: Mapping[str, Basis] = {"code": "abstract", "full-text": "full-text"}
+#: Stages with an order of reading of their own; full texts are read in the order in which abstracts are coded.
+RANKED = ("screen", "code")
+#: Names of the stages on the pages.
+STAGE_NAMES: Mapping[str, str] = {"screen": "Screening", "code": "Coding", "full-text": "Full-text coding"}
 
 #: What coders see of the model. ``off``: nothing, and records come in random order. ``blind``: the order alone.
 #: ``after``: suggestions, once the coder has committed. ``assisted``: suggestions from the start.

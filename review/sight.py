@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from mechtag.review.plan import Mode, Plan
+from mechtag.review.plan import BASES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import owed_labels
+from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import Entry
 
 
@@ -111,7 +112,7 @@ def show(
     if (audited and not committed) or (exercise is not None and entry.id in exercise.records):
         mode = "blind"
     visible = mode == "assisted" or (mode == "after" and committed)
-    known = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
+    known = read_suggestions(connection, entry.id, stage, model_id) if visible and model_id else {}
     suggestions = {label: row for label, row in known.items() if label in labels}
     before = _rows_before(connection, entry.id, coder, stage)
     is_open = plan.unblinded or is_unblinded(connection, entry.id, stage)
@@ -128,7 +129,7 @@ def show(
         "suggestions_shown": int(bool(suggestions) or _has_seen(before, labels)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
-        "text_sha256": text_digest(entry),
+        "text_sha256": text_digest(connection, entry, stage),
         "suggested": json.dumps(shown) if shown else None,
     }
     if before and all(before[-1]._mapping[name] == value for name, value in values.items()):
@@ -181,7 +182,7 @@ def note_adjudicator(
         "mode": "reconcile",
         "suggestions_shown": 0,
         "others_shown": int(votes_shown),
-        "text_sha256": text_digest(entry),
+        "text_sha256": text_digest(connection, entry, stage),
     }
     return int(connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one())
 
@@ -232,9 +233,10 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
     )
 
 
-def text_digest(entry: Entry) -> str:
-    """Return a hash of the text of a record, which identifies the text that was shown."""
-    return hashlib.sha256(f"{entry.title}\n{entry.abstract}".encode()).hexdigest()[:16]
+def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
+    """Return a hash of the title and the text of a record at a stage, which identifies what was shown."""
+    text = read_reading(connection, entry, stage).text
+    return hashlib.sha256(f"{entry.title}\n{text}".encode()).hexdigest()[:16]
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
@@ -253,7 +255,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
             table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
         )
     ).first()
-    return committed is not None and not (stage == "code" and owed_labels(connection, coder, record))
+    return committed is not None and not (stage in BASES and owed_labels(connection, coder, record, stage))
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
@@ -262,10 +264,15 @@ def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
 
-def read_suggestions(connection: Connection, record: int, model_id: str) -> dict[str, Suggestion]:
-    """Return the suggestions of a model for a record, keyed by label."""
+def read_suggestions(connection: Connection, record: int, stage: str, model_id: str) -> dict[str, Suggestion]:
+    """Return the suggestions of a model for a record at a stage, keyed by label.
+
+    At screening, the suggestions are those for the abstract.
+    """
     table = schema.suggestion
-    rows = connection.execute(select(table).where(table.c.model_id == model_id, table.c.record == record))
+    text = "full-text" if stage == "full-text" else "code"
+    own = (table.c.model_id == model_id, table.c.record == record, table.c.stage == text)
+    rows = connection.execute(select(table).where(*own))
     return {
         row.label: Suggestion(row.label, row.decision, row.probability, tuple(json.loads(row.sentences)), model_id)
         for row in rows

@@ -145,6 +145,7 @@ WAITING = {
     "files": "Waiting to write the tables of records",
     "tag": "Waiting to compute suggestions",
     "export": "Waiting to export",
+    "read_full_texts": "Waiting to read the full texts",
     "learn": "Waiting to train",
     "read_codings": "Waiting to read the codes",
     "add_codings": "Waiting to add the codes",

@@ -305,11 +305,16 @@ def attach(
     )
 
 
+def preference(likeness: float | None, format: Format, chars: int) -> tuple[bool, int, int]:
+    """Return a key by which the files of one record are sorted, the best last; see `attach`."""
+    return (likeness or 0) >= TITLED, -_FORMATS.index(format), chars
+
+
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
     """Return the best file of each record by record id."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
-        return (row.match.likeness or 0) >= TITLED, -_FORMATS.index(row.format), row.chars
+        return preference(row.match.likeness, row.format, row.chars)
 
     best: dict[str, Row] = {}
     for row in rows:

@@ -153,6 +153,15 @@ def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceS
     ]
 
 
+def sentences_to_code(full_text: FullText, settings: SentenceSettings) -> list[Evidence]:
+    """Return the sentences of a full text that a person can cite, with page and section; the references are left out.
+
+    The sentences that `tag_full_texts` scores are among them.
+    """
+    kept = [section for section in full_text.sections if section.kind != "references"]
+    return [_placed(full_text, sentence, 0.0) for sentence in _split(full_text, kept, settings)]
+
+
 def divide(full_text: FullText, size: int, kinds: Collection[str], settings: SentenceSettings) -> Divided:
     """Divide the sections of some kinds into windows of ``size`` sentences; see `windows.windows`."""
     runs, recognised = runs_of(full_text, kinds)
@@ -261,14 +270,17 @@ def _ranked(scores: Array) -> list[int]:
 
 
 def _cited(tagged: TaggedFullText, sentence: Sentence, score: float, of_abstract: bool) -> Evidence:
-    evidence = evidence_of(sentence, score)
     if of_abstract and tagged.has_abstract:
-        return evidence
-    full_text = tagged.divided.full_text
+        return evidence_of(sentence, score)
+    return _placed(tagged.divided.full_text, sentence, score)
+
+
+def _placed(full_text: FullText, sentence: Sentence, score: float) -> Evidence:
+    """Return a sentence of a full text as evidence, with its section and page."""
     section = _at(full_text.sections, sentence.start)
     page = _at(full_text.pages, sentence.start) if full_text.pages else None
     named = {"page": page and (page.label or str(page.number)), "section": section.title or None}
-    return evidence.model_copy(update={"basis": "full-text", **named})
+    return evidence_of(sentence, score).model_copy(update={"basis": "full-text", **named})
 
 
 def _at(tiles: Sequence[TileT], place: int) -> TileT:

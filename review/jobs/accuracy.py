@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 KIND = "accuracy"
 #: Names of the results; see `run`.
 RESULTS = frozenset(
-    ("people", "people_any", "weeks", "evidence", "model", "progress", "effect", "model_described", "codes")
+    (
+        "people",
+        "people_any",
+        "people_full_text",
+        "weeks",
+        "evidence",
+        "model",
+        "progress",
+        "effect",
+        "model_described",
+        "codes",
+    )
 )
 # Codes that the model contradicts and that are listed.
 _MOST_DOUBTED = 200
@@ -44,7 +55,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
             for row in coders_codings(connection, first=True)
             if row.label in keys and (row.record_id, row.label == keys[0]) not in exercises
         ]
-        final = [row for row in independent_codings(connection) if row.label in keys]
+        final = [row for row in independent_codings(connection) if row.label in keys and row.basis == "abstract"]
         current = schema.current
         counted = connection.execute(
             select(current.c.first_assisted, func.count())
@@ -55,6 +66,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         model = read_fact(connection, "model")
         progress_so_far = read_timeline(connection)
     predictions = _out_of_fold(workspace)
+    by_full_text = [row for row in unassisted(first) if row.basis == "full-text"]
+    first = [row for row in first if row.basis == "abstract"]
     independent = list(unassisted(first))
     model_section = _model(workspace, final, predictions)
     doubted = [] if model_section is None else model_section.pop("doubted")
@@ -63,7 +76,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     return {
         "people": _people(workspace, independent),
         "people_any": _people(workspace, first) if len(independent) < len(first) else None,
-        "weeks": weekly_agreement(workspace, independent),
+        "people_full_text": _people(workspace, by_full_text),
+        "weeks": weekly_agreement(workspace, [*independent, *by_full_text]),
         "evidence": _evidence(workspace, independent),
         "model": model_section,
         "progress": progress_so_far,
@@ -111,7 +125,11 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 
     settings, keys = workspace.project.settings, workspace.codebook.keys
     with workspace.store.read() as connection:
-        now = [row for row in unassisted(coders_codings(connection)) if row.value == 1 and row.sentences]
+        now = [
+            row
+            for row in unassisted(coders_codings(connection))
+            if row.value == 1 and row.sentences and row.basis == "abstract"
+        ]
         names = {row.record_id or "" for row in now}
         table = schema.record
         rows = connection.execute(select(table.c.record_id, table.c.sentences).where(table.c.record_id.in_(names)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mechtag.core.records import Coding
 from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.timeline import day_of, read_finished
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import BASES, STAGES
 from mechtag.review.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     found: dict[str, list[dict[str, Any]]] = {}
     for stage in STAGES:
         keys = (relevance,) if stage == "screen" else workspace.codebook.keys
-        rows = [row for row in codings if row.label in keys and (row.value is not None or row.refer)]
+        basis = BASES.get(stage, "abstract")
+        rows = [
+            row for row in codings if row.label in keys and row.basis == basis and (row.value is not None or row.refer)
+        ]
         coders = coders_of(rows, keys, "the codes of this review")
         with workspace.store.read() as connection:
             ends: dict[str, list[str]] = {}

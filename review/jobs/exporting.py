@@ -16,14 +16,16 @@ from mechtag.core.files import replacing, write_csv
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.history import name_answer, name_decision
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.tables import full_records
 from mechtag.review.journal import Journal
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
+from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import FOLDER, Workspace
 
 if TYPE_CHECKING:
-    from mechtag.core.records import Record
+    pass
 
 KIND = "export"
 _KEYWORD = "mechtag:"
@@ -60,13 +62,24 @@ EXPORTS = (
         "One row per record, person and label, with the final codes as the person 'final'. mechtag can read this file.",
         open_to_blinded=True,
     ),
-    Export("decisions", "decisions.csv", "Decisions", "One row per record: decision, reason, labels and evidence."),
+    Export(
+        "decisions",
+        "decisions.csv",
+        "Decisions",
+        "One row per record: decision, reason, labels and evidence, by the full text if it was coded.",
+    ),
     Export("workbook", "decisions.xlsx", "Decisions as a workbook", "The same table for Excel and LibreOffice."),
     Export(
         "matrix",
         "matrix.csv",
         "Matrix of papers by labels",
         "Each cell is 1, 0, or empty (not judged). A gold standard has the same format.",
+    ),
+    Export(
+        "matrix-full-text",
+        "matrix-full-text.csv",
+        "Matrix of papers by labels, coded by full text",
+        "The same table with the final codes of the papers that were coded by their full texts.",
     ),
     Export(
         "included",
@@ -123,7 +136,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
             write_table(path, "Decisions", header, rows)
     elif export.name == "matrix":
-        _write_matrix(workspace, path)
+        _write_matrix(workspace, path, "code")
+    elif export.name == "matrix-full-text":
+        _write_matrix(workspace, path, "full-text")
     else:
         _write_ris(workspace, path, export.name)
     _delete_old(folder, path)
@@ -201,9 +216,25 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
         for row in connection.execute(select(schema.tag)):
             tags.setdefault(paper[row.record], []).append(row.tag)
         records = read_entries(connection, [record for record in paper if paper[record] == record])
+        texts = {
+            row.id: read_reading(connection, row, "full-text") for row in records if (row.id, "full-text") in finals
+        }
     voters = sorted({name for each in votes.values() for name in each})
     header = [
-        *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract", "decision", "reason", "how"),
+        *(
+            "record_id",
+            "title",
+            "authors",
+            "year",
+            "journal",
+            "doi",
+            "pmid",
+            "abstract",
+            "decision",
+            "reason",
+            "how",
+            "basis",
+        ),
         *voters,
         *(name for label in codebook.labels for name in (label.name, f"{label.name}: evidence")),
         *("tags", "notes"),
@@ -212,18 +243,22 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
     def rows() -> Iterator[list[Any]]:
         for row in records:
             screen = finals.get((row.id, "screen"), {}).get(codebook.relevance.key)
-            codes = finals.get((row.id, "code"), {})
+            # A paper that was coded by its full text is shown with these codes, not with those by its abstract.
+            text = texts.get(row.id)
+            codes = finals.get((row.id, "code" if text is None else "full-text"), {})
+            quote = row.quote if text is None else text.quote
             labels: list[Any] = []
             for label in codebook.labels:
                 code = codes.get(label.key)
                 labels.append(name_answer(code.value) if code is not None else "")
-                labels.append(excel_cell(row.quote(json.loads(code.sentences)) if code is not None else ""))
+                labels.append(excel_cell(quote(json.loads(code.sentences)) if code is not None else ""))
             yield [
                 *(row.record_id, excel_cell(row.title), excel_cell("; ".join(row.authors)), row.year),
                 *(excel_cell(row.journal or ""), row.doi or "", row.pmid or "", excel_cell(row.abstract)),
                 "" if screen is None else name_decision(screen.value),
                 "" if screen is None else screen.reason or "",
                 "" if screen is None else screen.how,
+                "" if not codes else "abstract" if text is None else "full text",
                 *("; ".join(dict.fromkeys(votes.get(row.id, {}).get(name, ()))) for name in voters),
                 *labels,
                 "; ".join(dict.fromkeys(tags.get(row.id, ()))),
@@ -233,16 +268,16 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
     return header, rows()
 
 
-def _write_matrix(workspace: Workspace, path: Path) -> None:
-    """Write a table with one row per record with final codes and one column per label."""
+def _write_matrix(workspace: Workspace, path: Path, stage: str) -> None:
+    """Write a table with one row per record with final codes at a stage and one column per label."""
     codebook = workspace.codebook
     with workspace.store.read() as connection:
         finals = _finals(connection)
         names = {row.id: row for row in connection.execute(select(schema.record).order_by(schema.record.c.id))}
     rows = [
         [names[record].record_id, names[record].title, *(_cell(codes.get(key)) for key in codebook.keys)]
-        for (record, stage), codes in sorted(finals.items(), key=lambda item: item[0])
-        if stage == "code"
+        for (record, at), codes in sorted(finals.items(), key=lambda item: item[0])
+        if at == stage
     ]
     write_csv(path, ["record_id", "title", *codebook.keys], rows, bom=True)
 
@@ -261,31 +296,13 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
         numbers = {row.record_id: row for row in connection.execute(select(schema.record)) if row.id not in gone}
     wanted = {"included": 1, "excluded": 0}.get(name)
     with writing_records(path) as add:
-        for record in _records(workspace, numbers):
+        for record in full_records(workspace, numbers):
             number = numbers[record.record_id].id
             screen = finals.get((number, "screen"), {}).get(relevance)
             if wanted is not None and (screen is None or screen.value != wanted):
                 continue
-            codes = finals.get((number, "code"), {})
+            codes = finals.get((number, "full-text")) or finals.get((number, "code"), {})
             add(record, _fields(screen, codes, workspace.codebook.names), _is_ours)
-
-
-def _records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield the records with all fields of the search exports, as far as the project still has these exports."""
-    from mechtag.core.parquet import iterate_records
-    from mechtag.core.records import Record
-
-    left = dict(numbers)
-    unique = workspace.project.root / "data/unique.parquet"
-    if unique.exists():
-        for record in iterate_records(unique):
-            row = left.pop(record.record_id, None)
-            if row is not None:
-                yield record.model_copy(update={"title": row.title, "abstract": row.abstract})
-    for row in left.values():
-        lists = {"authors": tuple(json.loads(row.authors)), "keywords": tuple(json.loads(row.keywords))}
-        names = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "url", "type", "language")
-        yield Record(**{name: getattr(row, name) for name in names}, **lists)
 
 
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:

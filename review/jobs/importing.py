@@ -26,7 +26,7 @@ from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
 from mechtag.review.jobs.splitting import AT_ONCE, split_abstracts
 from mechtag.review.jobs.tables import IDS, RECORDS, as_read_in, files, in_review, place_of
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import RANKED
 from mechtag.review.store import schema
 from mechtag.review.store.events import apply_copy, count_copies
 from mechtag.review.store.records import add_records, record_row
@@ -263,7 +263,7 @@ def _order_at_once(connection: Connection, seed: int) -> None:
     if connection.execute(in_use.limit(1)).first() is not None:
         return
     numbers = [row.id for row in connection.execute(IDS)]
-    for stage in STAGES:
+    for stage in RANKED:
         order.add_ranking(
             connection,
             stage,

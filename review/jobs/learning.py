@@ -50,7 +50,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         codings = final_codings(connection, learn_from_assisted=plan.learn_from_assisted)
         independent = independent_codings(connection)
         before = read_fact(connection, FACT) or {}
-    codings = [row for row in codings if row.label in workspace.codebook.all_keys]
+    # Models learn from abstracts, because they are trained on abstracts.
+    codings = [row for row in codings if row.label in workspace.codebook.all_keys and row.basis == "abstract"]
     if not any(row.value is not None for row in codings):
         raise MechtagError("there are no final codes to learn from yet; screen or code records first")
     progress.start(1, "Reading the codes")

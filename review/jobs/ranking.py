@@ -14,7 +14,7 @@ from mechtag.review import order
 from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.jobs import tagging
 from mechtag.review.jobs.progress import FIRST, Progress
-from mechtag.review.plan import STAGES, Plan
+from mechtag.review.plan import RANKED, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
@@ -76,7 +76,7 @@ class Ranking:
             write_fact(connection, FACT, stopping)
             write_fact(connection, SEEN, seen)
             # The sample is judged after each decision, which rarely changes the order.
-            for stage in STAGES if strategy != "sample" or ranked != before else ():
+            for stage in RANKED if strategy != "sample" or ranked != before else ():
                 order.add_ranking(
                     connection,
                     stage,

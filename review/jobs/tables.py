@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, or_, select
@@ -69,6 +69,23 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
             if path.exists():
                 target.write(path.read_bytes())
     return {"unique": len(unique)}
+
+
+def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
+    """Yield the records with all fields of the search exports, as far as the project still has these exports."""
+    from mechtag.core.parquet import iterate_records
+
+    left = dict(numbers)
+    unique = workspace.project.root / "data/unique.parquet"
+    if unique.exists():
+        for record in iterate_records(unique):
+            row = left.pop(record.record_id, None)
+            if row is not None:
+                yield record.model_copy(update={"title": row.title, "abstract": row.abstract})
+    for row in left.values():
+        lists = {"authors": tuple(json.loads(row.authors)), "keywords": tuple(json.loads(row.keywords))}
+        names = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "url", "type", "language")
+        yield Record(**{name: getattr(row, name) for name in names}, **lists)
 
 
 def place_of(record: Record) -> Place:

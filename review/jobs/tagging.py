@@ -16,6 +16,7 @@ from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
+from mechtag.review.store.readings import attached_file, full_text_of, read_lines
 from mechtag.review.store.records import Entry, read_entries
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 
@@ -51,9 +52,10 @@ class Tagging:
         split_abstracts(workspace, progress)  # those that people have added or corrected
         with workspace.store.read() as connection:
             missing = _untagged(connection, config.model_id)
-        if missing:
+            texts = _untagged_texts(connection, config.model_id)
+        if missing or texts:
             self._load(workspace, folder, config.model_id)
-            progress.start(len(missing), "Looking for suggestions")
+            progress.start(len(missing) + len(texts), "Looking for suggestions")
         size = max(1, _ROWS // len(workspace.codebook.all_keys))
         for start in range(0, len(missing), size):
             if progress.must_give_way():
@@ -62,11 +64,18 @@ class Tagging:
                 return {"records": start, "model_id": config.model_id, "continues": True}
             self._tag(workspace, missing[start : start + size])
             progress.advance(len(missing[start : start + size]))
+        for place, record in enumerate(texts):
+            if progress.must_give_way():
+                with workspace.store.write() as connection:
+                    add_job(connection, KIND, None, **arguments)
+                return {"records": len(missing) + place, "model_id": config.model_id, "continues": True}
+            self._tag_full_text(workspace, record)
+            progress.advance(1)
         with workspace.store.write() as connection:
             write_fact(connection, "model_id", config.model_id)
             write_fact(connection, "model", _describe(folder, config, shipped=project.uses_shipped_model))
             connection.execute(delete(schema.suggestion).where(schema.suggestion.c.model_id != config.model_id))
-        return {"records": len(missing), "model_id": config.model_id}
+        return {"records": len(missing) + len(texts), "model_id": config.model_id}
 
     def _load(self, workspace: Workspace, folder: Path, model_id: str) -> None:
         if self._model is None or self._model.config.model_id != model_id:
@@ -93,9 +102,40 @@ class Tagging:
             evidence_sentences=workspace.project.settings.tag.evidence_sentences,
         )
         by_record_id = {entry.record_id: entry.id for entry in entries}
-        rows = [_row(by_record_id[prediction.record_id], prediction) for prediction in predictions]
+        rows = [_row(by_record_id[prediction.record_id], "code", prediction) for prediction in predictions]
         with workspace.store.write() as connection:
             connection.execute(insert(schema.suggestion), rows)
+
+    def _tag_full_text(self, workspace: Workspace, number: int) -> None:
+        """Tag the full text of a record; a model that cannot tag full texts makes no suggestions."""
+        from mechtag.pipeline.tagging.full_texts import full_text_rows, tag_full_texts
+
+        assert self._model is not None
+        tagger, settings = self._model.tagger, workspace.project.settings
+        with workspace.store.read() as connection:
+            (entry,) = read_entries(connection, [number])
+            row = attached_file(connection, number)
+        if tagger.long is None or row is None:
+            return
+        record = Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract)
+        full_text = full_text_of(row, entry.record_id)
+        tagged = tag_full_texts(tagger, [record], [tuple(_sentences(entry))], {record.record_id: full_text}, settings)[
+            record.record_id
+        ]
+        numbers = {line.start: place for place, line in enumerate(read_lines(row.sentences))}
+        found = []
+        for prediction in full_text_rows(
+            tagger, self._model.config.model_id, record, tagged, settings.tag.evidence_sentences
+        ):
+            # Sentences of the abstract cannot be marked in the full text.
+            own = [
+                one.model_copy(update={"sentence": numbers[one.start]})
+                for one in prediction.evidence
+                if one.basis == "full-text" and one.start in numbers
+            ]
+            found.append(_row(number, "full-text", prediction.model_copy(update={"evidence": tuple(own)})))
+        with workspace.store.write() as connection:
+            connection.execute(insert(schema.suggestion), found)
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
@@ -112,6 +152,16 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
         add_job(connection, KIND, coder)
 
 
+def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
+    """Return the records to code by their full text without suggestions of a model."""
+    need, suggestion = schema.need, schema.suggestion
+    tagged = exists().where(
+        suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"
+    )
+    wanted = select(need.c.record).where(need.c.stage == "full-text", ~tagged).order_by(need.c.record)
+    return list(connection.execute(wanted).scalars())
+
+
 def _untagged(connection: Connection, model_id: str) -> list[int]:
     """Return the records without suggestions of a model: records to code, then the next records to screen."""
     need, queue, ranking, suggestion = schema.need, schema.queue, schema.ranking, schema.suggestion
@@ -126,7 +176,9 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
         .limit(AHEAD)
     ).scalars()
     wanted = dict.fromkeys([*included, *ahead])
-    tagged = connection.execute(select(suggestion.c.record).where(suggestion.c.model_id == model_id).distinct())
+    tagged = connection.execute(
+        select(suggestion.c.record).where(suggestion.c.model_id == model_id, suggestion.c.stage == "code").distinct()
+    )
     done = set(tagged.scalars())
     return [record for record in wanted if record not in done]
 
@@ -146,10 +198,11 @@ def _sentences(entry: Entry) -> list[Sentence]:
     ]
 
 
-def _row(record: int, prediction: Prediction) -> dict[str, Any]:
+def _row(record: int, stage: str, prediction: Prediction) -> dict[str, Any]:
     return {
         "model_id": prediction.model_id,
         "record": record,
+        "stage": stage,
         "label": prediction.label,
         "probability": prediction.probability,
         "decision": prediction.decision,

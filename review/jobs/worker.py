@@ -20,8 +20,19 @@ from sqlalchemy import case, select, update
 
 from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
+from mechtag.review import full_texts as uploads
 from mechtag.review.acts import utc_now
-from mechtag.review.jobs import accuracy, calibration, codings, curve, exporting, learning, ranking, tagging
+from mechtag.review.jobs import (
+    accuracy,
+    calibration,
+    codings,
+    curve,
+    exporting,
+    full_texts,
+    learning,
+    ranking,
+    tagging,
+)
 from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.store import schema
@@ -45,6 +56,7 @@ def jobs() -> dict[str, Job]:
         calibration.KIND: calibration.run,
         curve.KIND: curve.run,
         **codings.JOBS,
+        uploads.READ: full_texts.read,
         learning.KIND: learning.run,
         learning.ROLL_BACK: learning.roll_back,
         **JOBS,

@@ -13,6 +13,7 @@ from mechtag.review.pages import (
     exercise,
     exports,
     flow,
+    full_texts,
     home,
     importing,
     jobs,
@@ -31,6 +32,7 @@ from mechtag.review.pages import (
 _SCREENS = (
     home,
     importing,
+    full_texts,
     codings,
     duplicates,
     screen,

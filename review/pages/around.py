@@ -15,7 +15,7 @@ from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
 # Screen on which the record of an undone act is shown.
-_SCREENS = {"screen": "/screen", "code": "/code"}
+_SCREENS = {"screen": "/screen", "code": "/code", "full-text": "/full-text"}
 _ABOUT_DUPLICATES = ("join", "differ", "split")
 _SHOWN = 50
 

@@ -1,4 +1,8 @@
-"""Show the page *Code*, on which people answer the labels of included records and mark supporting sentences."""
+"""Show the page *Code*, on which people answer the labels of included records and mark supporting sentences.
+
+Records are coded by their abstracts under ``/code``, and by their full texts under ``/full-text``. The codes of both
+are kept apart.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,20 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
-from mechtag.review.store.queue import count_judged, count_waiting
+from mechtag.review.store.queue import count_judged, count_states, count_waiting
+from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
 from mechtag.review.store.tags import frequent_tags, tags_of
-from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import read_fact
+from mechtag.review.visit import Handler, Visit, route
+from mechtag.review.workspace import read_fact, write_fact
 
-STAGE = "code"
+# Addresses of the page, with the stage and the names of the routes.
+_PLACES = {"/code": "code", "/full-text": "full-text"}
 # What the radio buttons send: value, and whether the label needs review.
 _ANSWERS: dict[str, tuple[int | None, bool]] = {"yes": (1, False), "no": (0, False), "refer": (None, True)}
+_BASIS_NAMES = {"code": "Abstract", "full-text": "Full text"}
 # What the pages call an answer.
 ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
 
@@ -71,19 +78,45 @@ class Card:
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the abstract, with the labels that it supports according to the person, and to the model."""
+    """One sentence of the text, with the labels that it supports according to the person, and to the model.
+
+    ``heading`` and ``page`` are the section and the page that begin with the sentence; empty if none does.
+    """
 
     number: int
     text: str
     heading: str
+    page: str
     marked: tuple[Card, ...]
     suggested: tuple[Card, ...]
+
+
+def basis_of(person: int) -> str:
+    """Return the key of the fact that says at which stage a person coded last: by the abstract or the full text."""
+    return f"basis of {person}"
+
+
+def _stage(visit: Visit) -> str:
+    """Return the stage at which the record of a request is coded."""
+    return _PLACES["/" + visit.request.url.path.split("/")[1]]
+
+
+def _place(stage: str) -> str:
+    """Return the address of the page for a stage."""
+    return next(place for place, name in _PLACES.items() if name == stage)
 
 
 def code(visit: Visit) -> Response:
     """Show the record in the address, or else the next record."""
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
+    stage = _stage(visit)
     with visit.workspace.store.write() as connection:
+        chosen = read_fact(connection, basis_of(visit.person.id))
+        if (stage, chosen) == ("code", "full-text") and record is None and "basis" not in visit.query:
+            if count_waiting(connection, visit.person.id, "full-text"):
+                return visit.go("/full-text")
+        elif (record is None or stage == "full-text") and chosen != stage:
+            write_fact(connection, basis_of(visit.person.id), stage)
         shown = _see(connection, visit, record, visit.query.get("label", ""), new=new)
     return _page(visit, shown)
 
@@ -104,12 +137,12 @@ def answer(visit: Visit) -> Response:
         mine = _card(connection, visit, record, label)
         given = visit.text("answer")
         if "answer" in visit.form and (mine.answer != given or "sentences_too" not in visit.form):
-            acts.code(stamp, record, label, value, refer=refer)
+            acts.code(stamp, record, label, value, refer=refer, stage=_stage(visit))
             stamp = replace(stamp, client_id=str(uuid5(NAMESPACE_URL, stamp.client_id)), based_on=None)
         if "sentences_too" in visit.form:
             marked = visit.numbers("sentence")
             if marked != mine.sentences:
-                acts.mark(stamp, record, label, marked, complete=mine.complete)
+                acts.mark(stamp, record, label, marked, complete=mine.complete, stage=_stage(visit))
 
     return _write(visit, write, f"{ANSWER_NAMES.get(visit.text('answer'), 'no answer')}")
 
@@ -124,7 +157,7 @@ def mark(visit: Visit) -> Response:
             raise Refused("choose a sentence")
         mine = _card(connection, visit, record, label)
         marked = set(mine.sentences) ^ {sentence}
-        acts.mark(stamp, record, label, sorted(marked), complete=mine.complete)
+        acts.mark(stamp, record, label, sorted(marked), complete=mine.complete, stage=_stage(visit))
         said.append(f"sentence {sentence + 1} {'marked' if sentence in marked else 'not marked any more'}")
 
     return _write(visit, write, said)
@@ -134,7 +167,10 @@ def rest(visit: Visit) -> Response:
     """Save the answer no for the labels that the form lists."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
-    return _write(visit, lambda _, acts, stamp: acts.rest_no(stamp, record, labels), "remaining labels answered no")
+    stage = _stage(visit)
+    return _write(
+        visit, lambda _, acts, stamp: acts.rest_no(stamp, record, labels, stage=stage), "remaining labels answered no"
+    )
 
 
 def suggestion(visit: Visit) -> Response:
@@ -145,15 +181,15 @@ def suggestion(visit: Visit) -> Response:
         mine = _card(connection, visit, record, label)
         taken = visit.numbers("sentence") if visit.text("answer") == "accept" else ()
         sentences = sorted({*mine.sentences, *taken})
-        acts.answer(stamp, record, label, visit.text("answer"), sentences)
+        acts.answer(stamp, record, label, visit.text("answer"), sentences, stage=_stage(visit))
 
     return _write(visit, write, "answer to the suggestion saved")
 
 
 def done(visit: Visit) -> Response:
     """Finish the record; then go to the next record or, in the mode ``after``, show the suggestions."""
-    record, new = visit.number("record") or 0, bool(visit.text("new"))
-    address = f"/code?record={record}"
+    record, new, stage = visit.number("record") or 0, bool(visit.text("new")), _stage(visit)
+    address = f"{_place(stage)}?record={record}"
     missing, said = list[Card](), "Coded"
     shown: dict[str, Any] | None = None
     saved: tuple[list[Card], int] | None = None
@@ -166,13 +202,13 @@ def done(visit: Visit) -> Response:
             every = visit.text("all_sentences") == "1"
             acts = visit.workspace.acts.in_transaction(connection)
             try:
-                acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every)
+                acts.commit(visit.stamp(), record, open_labels=True, all_sentences=every, stage=stage)
             except Outdated:
                 saved = _saved(connection, visit, record)
             else:
-                order.release(connection, record, visit.person.id, STAGE)
+                order.release(connection, record, visit.person.id, stage)
                 again = _shows_suggestions_after(connection, visit, record)
-                address = (f"{address}&new=1" if new else address) if again else _following(new)
+                address = (f"{address}&new=1" if new else address) if again else _following(stage, new)
                 shown = _see(connection, visit, record if again else None, "", new=new) if visit.by_script else None
     if saved is not None:
         return _conflict(visit, record, *saved)
@@ -181,22 +217,22 @@ def done(visit: Visit) -> Response:
     return visit.show_again(_page(visit, shown, said, missing), address)
 
 
-def _following(new: bool) -> str:
+def _following(stage: str, new: bool) -> str:
     """Return the address of the next record: of all records to code, or of those to code for new labels."""
-    return "/code/new" if new else "/code"
+    return f"{_place(stage)}/new" if new else _place(stage)
 
 
 def skip(visit: Visit) -> Response:
     """Put a record aside, and show the next record."""
-    record = visit.number("record") or 0
+    record, stage = visit.number("record") or 0, _stage(visit)
     with visit.workspace.store.write() as connection:
-        visit.workspace.acts.in_transaction(connection).skip(visit.stamp(), record, STAGE)
-        order.release(connection, record, visit.person.id, STAGE)
+        visit.workspace.acts.in_transaction(connection).skip(visit.stamp(), record, stage)
+        order.release(connection, record, visit.person.id, stage)
         new = bool(visit.text("new"))
         shown = _see(connection, visit, None, "", new=new) if visit.by_script else None
     if shown is None:
-        return visit.go(_following(new))
-    return visit.show_again(_page(visit, shown, "Put aside for later"), _following(new))
+        return visit.go(_following(stage, new))
+    return visit.show_again(_page(visit, shown, "Put aside for later"), _following(stage, new))
 
 
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
@@ -213,9 +249,9 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
             shown = _see(connection, visit, record, label) if visit.by_script else None
     if saved is not None:
         return _conflict(visit, record, *saved)
-    address = (
-        f"/code?record={record}&label={label}" if label in visit.workspace.codebook.keys else f"/code?record={record}"
-    )
+    address = f"{_place(_stage(visit))}?record={record}"
+    if label in visit.workspace.codebook.keys:
+        address += f"&label={label}"
     if shown is None:
         return visit.go(f"{address}#label-{label}" if label else address)
     names = visit.workspace.codebook.names
@@ -225,11 +261,12 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
     """Return the person's codes of a record as they are saved, and the number of the last event about these codes."""
-    return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, STAGE)
+    return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
     """Show the codes that were saved in a different window, and what this form contains."""
+    stage = _stage(visit)
     saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
     name = mine.label.name if mine is not None else ""
@@ -247,8 +284,8 @@ def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -
         case _:
             wanted = f"{name}: {given}"
     return visit.show_again(
-        two_versions(visit, saved=saved, wanted=wanted, based_on=based_on, back=f"/code?record={record}"),
-        f"/code?record={record}",
+        two_versions(visit, saved=saved, wanted=wanted, based_on=based_on, back=f"{_place(stage)}?record={record}"),
+        f"{_place(stage)}?record={record}",
     )
 
 
@@ -277,7 +314,7 @@ def _card(connection: Connection, visit: Visit, record: int, label: str) -> Card
 
 def _asked_anew(connection: Connection, visit: Visit, record: int) -> set[str]:
     """Return the labels that were added to the codebook after the person finished a record."""
-    return owed_labels(connection, visit.person.id, record) & set(visit.workspace.codebook.keys)
+    return owed_labels(connection, visit.person.id, record, _stage(visit)) & set(visit.workspace.codebook.keys)
 
 
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
@@ -292,7 +329,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
     """Return the same as `_cards`, given the labels that were added after the person finished the record."""
     table = schema.current
     rows = connection.execute(
-        select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == visit.person.id)
+        select(table).where(table.c.record == record, table.c.stage == _stage(visit), table.c.coder == visit.person.id)
     )
     mine: dict[str, Any] = {row.label: row for row in rows}
     labels = visit.workspace.codebook.labels
@@ -308,20 +345,22 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
     return cards
 
 
-def _replied(connection: Connection, record: int, coder: int) -> set[str]:
-    """Return the labels for which a person has answered the suggestion."""
+def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
+    """Return the labels for which a person has answered the suggestion at a stage."""
     table = schema.event
     events = alive(read_events(connection, table.c.record == record))
-    return {event.label or "" for event in events if event.kind == "answer" and event.coder == coder}
+    mine = (event for event in events if (event.kind, event.stage, event.coder) == ("answer", stage, coder))
+    return {event.label or "" for event in mine}
 
 
 def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) -> bool:
     model_id = read_fact(connection, "model_id")
-    exercise = running_exercise(connection, STAGE)
+    stage = _stage(visit)
+    exercise = running_exercise(connection, stage)
     if exercise is not None and record in exercise.records:
         return False
-    after = read_plan(connection).mode(STAGE) == "after"
-    known = read_suggestions(connection, record, model_id) if after and model_id else {}
+    after = read_plan(connection).mode(stage) == "after"
+    known = read_suggestions(connection, record, stage, model_id) if after and model_id else {}
     return any(key in known for key in visit.workspace.codebook.keys)
 
 
@@ -330,34 +369,37 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
 
     If there is no record, the key ``entry`` is missing.
     """
-    workspace, coder = visit.workspace, visit.person.id
+    workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:
-        number = next_owed(connection, coder)
+        number = next_owed(connection, coder, stage)
     if number is None:
-        number = order.next_record(connection, coder, STAGE)
+        number = order.next_record(connection, coder, stage)
     entry = read_entry(connection, number) if number is not None else None
     counts = {
-        "judged": count_judged(connection, coder, STAGE),
-        "left": count_waiting(connection, coder, STAGE),
-        "owed": count_owed(connection, coder),
+        "stage": stage,
+        "place": _place(stage),
+        "bases": _bases(connection, coder),
+        "judged": count_judged(connection, coder, stage),
+        "left": count_waiting(connection, coder, stage),
+        "owed": count_owed(connection, coder, stage),
     }
     if entry is None:
         skipped = connection.execute(
             select(schema.record.c.id, schema.record.c.title)
             .join(schema.skip, schema.skip.c.record == schema.record.c.id)
-            .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
+            .where(schema.skip.c.coder == coder, schema.skip.c.stage == stage)
         ).all()
         return counts | {"skipped": skipped}
     added = _asked_anew(connection, visit, entry.id)
     asks_new = bool(added)
     cards = _cards_of(connection, visit, entry.id, added)
     keys = [card.label.key for card in cards]
-    _require_wanted(connection, entry, cards)
+    _require_wanted(connection, entry, stage, cards)
     sight = show(
         connection,
         entry,
         coder,
-        STAGE,
+        stage,
         labels=keys,
         at=utc_now(),
         model_id=read_fact(connection, "model_id"),
@@ -365,8 +407,9 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     )
     committed = sight.committed
     if not committed and not asks_new:
-        order.renew_lease(connection, entry.id, coder, STAGE)
-    replied = _replied(connection, entry.id, coder)
+        order.renew_lease(connection, entry.id, coder, stage)
+    replied = _replied(connection, entry.id, stage, coder)
+    reading = read_reading(connection, entry, stage)
     note = schema.note
     notes = connection.execute(
         select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
@@ -383,10 +426,11 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     chosen = label if label in keys else next((card.label.key for card in cards if not card.answer), keys[0])
     begun = any(card.answer for card in cards) and not committed
     return counts | {
-        "came_back": sent_back(connection, coder, stage=STAGE, record=entry.id) if begun else [],
+        "came_back": sent_back(connection, coder, stage=stage, record=entry.id) if begun else [],
         "entry": entry,
         "cards": cards,
-        "lines": _lines(entry, cards),
+        "lines": _lines(reading, cards),
+        "reading": reading,
         "chosen": chosen,
         "open_cards": [card for card in cards if not card.answer],
         "sight": sight,
@@ -394,8 +438,8 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "committed": committed,
         "asks_new": asks_new,
         "new": new or asks_new,
-        "following": _following(new),
-        "based_on": last_judged(connection, coder, entry.id, STAGE),
+        "following": _following(stage, new),
+        "based_on": last_judged(connection, coder, entry.id, stage),
         "notes": {audience: text for audience, text in notes},
         "tags": tags_of(connection, entry.id, coder=coder),
         "proposed": frequent_tags(connection),
@@ -408,33 +452,48 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
     return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, **shown)
 
 
-def _require_wanted(connection: Connection, entry: Entry, cards: Sequence[Card]) -> None:
+def _bases(connection: Connection, coder: int) -> list[tuple[str, str, int]]:
+    """Return the address, the name and the number of records left for each text by which this person can code.
+
+    Returns an empty list if no full text is attached to a record to code.
+    """
+    if not any(count_states(connection, "full-text").values()):
+        return []
+    addresses = {"code": "/code?basis=abstract", "full-text": "/full-text"}
+    return [(addresses[stage], name, count_waiting(connection, coder, stage)) for stage, name in _BASIS_NAMES.items()]
+
+
+def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
     """Refuse a record that does not need coding, unless the person has begun to code the record."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
-    wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == STAGE)).first()
+    wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()
     if wanted is None and not any(card.answer for card in cards):
+        if stage == "full-text":
+            raise Refused("this record has not been included, or no full text is attached to it", 409)
         raise Refused("this record has not been included, so there is nothing to code", 409)
 
 
-def _lines(entry: Entry, cards: Sequence[Card]) -> list[Line]:
-    lines, heading = [], ""
-    for number, (start, end, section) in enumerate(entry.sentences):
+def _lines(reading: Reading, cards: Sequence[Card]) -> list[Line]:
+    lines, heading, page = [], "", ""
+    for number, (start, end, section, begun) in enumerate(reading.sentences):
         marked = tuple(card for card in cards if number in card.sentences)
         suggested = tuple(card for card in cards if card.suggestion and number in card.suggestion.sentences)
-        text = entry.abstract[start:end]
-        lines.append(Line(number, text, section if section != heading else "", marked, suggested))
-        heading = section
+        text = reading.text[start:end]
+        begins = section if section != heading else "", begun if begun != page else ""
+        lines.append(Line(number, text, *begins, marked, suggested))
+        heading, page = section, begun
     return lines
 
 
-ROUTES = [
-    route("/code", "code", code),
-    route("/code/new", "code_new", new_labels),
-    route("/code/answer", "code_answer", answer, ("POST",)),
-    route("/code/mark", "code_mark", mark, ("POST",)),
-    route("/code/rest", "code_rest", rest, ("POST",)),
-    route("/code/suggestion", "code_suggestion", suggestion, ("POST",)),
-    route("/code/done", "code_done", done, ("POST",)),
-    route("/code/skip", "code_skip", skip, ("POST",)),
-]
+_PATHS: tuple[tuple[str, str, Handler, tuple[str, ...]], ...] = (
+    ("", "code", code, ("GET",)),
+    ("/new", "code_new", new_labels, ("GET",)),
+    ("/answer", "code_answer", answer, ("POST",)),
+    ("/mark", "code_mark", mark, ("POST",)),
+    ("/rest", "code_rest", rest, ("POST",)),
+    ("/suggestion", "code_suggestion", suggestion, ("POST",)),
+    ("/done", "code_done", done, ("POST",)),
+    ("/skip", "code_skip", skip, ("POST",)),
+)
+ROUTES = [route(place + path, name, handler, methods) for place in _PLACES for path, name, handler, methods in _PATHS]

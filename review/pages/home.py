@@ -11,7 +11,7 @@ from mechtag.review.acts import Refused
 from mechtag.review.jobs.ranking import FACT
 from mechtag.review.mentions import mentions_of
 from mechtag.review.pages.records import sees_results
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import STAGE_NAMES, STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.exercises import count_left
@@ -21,6 +21,9 @@ from mechtag.review.store.sent_back import sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
+# Pages on which people code, by stage.
+_CODING = {"code": "/code", "full-text": "/full-text"}
+
 
 def home(visit: Visit) -> Response:
     """Show the project page."""
@@ -28,7 +31,7 @@ def home(visit: Visit) -> Response:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
         stages = {stage: count_shown(connection, stage) for stage in STAGES}
         mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in STAGES}
-        owed = count_owed(connection, visit.person.id)
+        owed = {place: count_owed(connection, visit.person.id, stage) for stage, place in _CODING.items()}
         back = sent_back(connection, visit.person.id)
         mentions = mentions_of(connection, visit.person.id, visit.person.name)
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
@@ -41,6 +44,7 @@ def home(visit: Visit) -> Response:
         "home.html",
         records=records,
         stages=stages,
+        stage_names=STAGE_NAMES,
         mine=mine,
         owed=owed,
         back=back,

@@ -20,6 +20,7 @@ NAMES = {
     "files": "Write the tables of records",
     "tag": "Compute suggestions",
     "export": "Export",
+    "read_full_texts": "Read full texts",
     "learn": "Train",
     "calibrate": "Compare the codes of an exercise",
     "curve": "Compute the learning curve",

@@ -12,7 +12,7 @@ from mechtag.review.acts import Refused, Settlement, utc_now
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.take import settlement_of
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import BASES, STAGE_NAMES, STAGES
 from mechtag.review.sight import is_to_judge, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
@@ -30,16 +30,21 @@ from mechtag.review.store.conflicts import (
     select_page,
 )
 from mechtag.review.store.events import alive_comments, family_of, is_unblinded, read_plan
+from mechtag.review.store.queue import count_states
+from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.visit import Visit, route
 
 _TITLES = {
     "screening": "Screening conflicts",
     "coding": "Coding conflicts",
+    "full-text": "Full-text conflicts",
     "referred-screening": "Referred at screening",
     "referred-coding": "Referred at coding",
+    "referred-full-text": "Referred at full-text coding",
     "reasons": "Differ in reasons",
     "evidence": "Differ in evidence",
+    "evidence-full-text": "Differ in evidence of full texts",
     DOUBTED: "Model disagrees",
     "settled": "Settled",
 }
@@ -59,6 +64,7 @@ def reconcile(visit: Visit) -> Response:
         counts = count_lists(connection)
         number = count_selected(connection, chosen)
         people = names_of(connection)
+        full_texts = any(count_states(connection, "full-text").values())
     return visit.page(
         "reconcile.html",
         title=_TITLES[name],
@@ -66,6 +72,7 @@ def reconcile(visit: Visit) -> Response:
         chosen=chosen,
         stage=_STAGE_OF.get(name, ""),
         counts=counts,
+        full_texts=full_texts,
         may_take=visit.person.may("take_codes") and name in LISTS,
         entries=[(entry, _address(place, chosen)) for entry, place in zip(entries, page, strict=True)],
         number=number,
@@ -96,7 +103,8 @@ def _address(place: Place | None, chosen: Selection) -> str:
 def _came_from(visit: Visit, stage: str) -> Selection:
     """Return the list from which a person reached a record; without one, the conflicts of the stage."""
     name = visit.query.get("list", "")
-    return _chosen(visit, name if name in _TITLES else "screening" if stage == "screen" else "coding")
+    conflicts = next(name for name, place in LISTS.items() if place == (stage, "conflict"))
+    return _chosen(visit, name if name in _TITLES else conflicts)
 
 
 def conflict(visit: Visit) -> Response:
@@ -114,6 +122,7 @@ def conflict(visit: Visit) -> Response:
         entry = read_entry(connection, number)
         if entry is None:
             raise Refused(f"there is no record {number} in this review", 404)
+        reading = read_reading(connection, entry, stage)
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
         votes_shown = "votes" in visit.query and not to_judge
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
@@ -124,7 +133,9 @@ def conflict(visit: Visit) -> Response:
     return visit.page(
         "conflict.html",
         entry=entry,
+        reading=reading,
         stage=stage,
+        stage_name=STAGE_NAMES[stage],
         sight=sight,
         votes_shown=votes_shown,
         labels=(codebook.relevance,) if stage == "screen" else codebook.labels,
@@ -177,7 +188,7 @@ def settle(visit: Visit) -> Response:
     """Record the final code of one label, and continue with the next label or record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     decision, why = _decision(visit, number, stage), visit.text("why").strip()
-    if stage == "code" and not why:
+    if stage in BASES and not why:
         raise Refused("enter a reason of one line; the reason is saved with the final code")
     workspace = visit.workspace
     chosen = _came_from(visit, stage)

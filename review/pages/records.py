@@ -17,6 +17,7 @@ from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
 from mechtag.review.store.exercises import hidden_records
+from mechtag.review.store.readings import attached_file
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.store.search import PAGE, Query, find_records
 from mechtag.review.store.tags import count_tags, frequent_tags, tags_of
@@ -114,6 +115,7 @@ def record(visit: Visit) -> Response:
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)
         others = read_entries(connection, [member for member in members if member != number])
         tags, proposed = tags_of(connection, number), frequent_tags(connection)
+        file = attached_file(connection, number)
         note = connection.execute(
             select(schema.note.c.text).where(
                 schema.note.c.record == number,
@@ -121,7 +123,10 @@ def record(visit: Visit) -> Response:
                 schema.note.c.audience == "team",
             )
         ).scalar()
-    context: dict[str, Any] = {"others": others, "head": head, "tags": tags, "proposed": proposed, "note": note or ""}
+    context: dict[str, Any] = {
+        **{"others": others, "file": file, "head": head},
+        **{"tags": tags, "proposed": proposed, "note": note or ""},
+    }
     return visit.page("record.html", entry=entry, history=history, open_to=open_to, **context)
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from mechtag.review.acts import Refused, Settlement, utc_now
 from mechtag.review.jobs.ranking import ask_after_decisions
+from mechtag.review.plan import STAGE_NAMES
 from mechtag.review.sight import Vote, note_adjudicator, read_votes
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
@@ -70,6 +71,7 @@ def preview(visit: Visit) -> Response:
         "take.html",
         chosen=chosen,
         stage=stage,
+        stage_name=STAGE_NAMES[stage],
         rows=[row for row in rows if row.taken is not None],
         left_out=[row for row in rows if row.taken is None],
         taken_from=names[chosen.coder],

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, exists, func, or_, select
 
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import BASES, STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
 from mechtag.review.store.exercises import hidden_records
@@ -20,12 +20,14 @@ from mechtag.review.workspace import read_fact
 LISTS: Mapping[str, tuple[str, str]] = {
     "screening": ("screen", "conflict"),
     "coding": ("code", "conflict"),
+    "full-text": ("full-text", "conflict"),
     "referred-screening": ("screen", "referred"),
     "referred-coding": ("code", "referred"),
+    "referred-full-text": ("full-text", "referred"),
 }
 #: Lists of records that are settled, because everybody gave the same code, but for a different reason, or with
 #: sentences that have none in common; with the stage.
-DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code"}
+DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code", "evidence-full-text": "full-text"}
 #: List of records with a final code that the model contradicts, as the page *Accuracy* found out last.
 DOUBTED = "model"
 #: Fact that holds these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
@@ -177,7 +179,7 @@ def _differing(stage: str) -> Select[Any]:
     """Return a query for the codes on which two people agree, but not on the reason or the sentences."""
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
-        final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage == "code")
+        final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage in BASES)
     )
     for vote in (_ONE, _OTHER):
         query = query.join(

@@ -154,7 +154,7 @@ def _create(connection: Connection, path: Path) -> None:
     if not found and connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
         raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
     known = inspect(connection).get_table_names() if found else ()
-    for table in reversed(schema.DERIVED):
+    for table in reversed((*schema.DERIVED, *schema.COMPUTED)):
         if table.name not in known:
             continue  # The earlier format had no such table.
         # Rows are deleted first, so that the triggers on the table count them out.

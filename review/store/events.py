@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, or_, select, update
 
-from mechtag.review.plan import Plan
+from mechtag.review.plan import BASES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.state import Code, Event, Final, Need, Rules, State, alive, derive
 
@@ -152,7 +152,7 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         changed_people = [coder for coder, state in _states(connection).items() if state != before_change[coder]]
         _mark_stale(connection, _with_events(table.c.coder.in_(changed_people)))
     if any(draft.value.get("removed") or draft.value.get("added") for draft in drafts if draft.kind == "codebook"):
-        _mark_stale(connection, _with_events(table.c.stage == "code"))
+        _mark_stale(connection, _with_events(table.c.stage.in_(BASES)))
     derive_records(connection, records)
 
 
@@ -334,7 +334,10 @@ def derive_everything(connection: Connection) -> None:
 
 
 def _replace(connection: Connection, members: Sequence[int], states: Sequence[State]) -> None:
-    for table in (schema.current, schema.final, schema.need, schema.owed, schema.note, schema.tag, schema.skip):
+    for table in (
+        *(schema.current, schema.final, schema.need, schema.owed),
+        *(schema.attachment, schema.note, schema.tag, schema.skip),
+    ):
         connection.execute(delete(table).where(table.c.record.in_(members)))
     codes = [_row(code) for state in states for code in state.codes]
     finals = [_row(row) for state in states for row in state.finals]
@@ -342,11 +345,17 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
     _insert(connection, schema.final, finals)
     _insert(connection, schema.need, [_need(row) for state in states for row in state.needs])
     owed = [
-        {"coder": coder, "record": record, "label": label}
+        {"coder": coder, "record": record, "stage": stage, "label": label}
         for state in states
-        for record, coder, label in sorted(state.owed)
+        for record, coder, stage, label in sorted(state.owed)
     ]
     _insert(connection, schema.owed, owed)
+    attachments = [
+        {"record": record, "sha256": sha256, "found_by": found_by, "event": seq}
+        for state in states
+        for record, (sha256, found_by, seq) in state.attached.items()
+    ]
+    _insert(connection, schema.attachment, attachments)
     notes = [
         {"record": record, "coder": coder, "audience": audience, "text": text, "event": seq}
         for state in states

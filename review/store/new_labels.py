@@ -7,18 +7,18 @@ from sqlalchemy import Connection, func, select
 from mechtag.review.store import schema
 
 
-def owed_labels(connection: Connection, coder: int, record: int) -> set[str]:
-    """Return the new labels for which a person has to code a record that this person finished before."""
+def owed_labels(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
+    """Return the new labels for which a person has to code a record that this person finished before at a stage."""
     table = schema.owed
-    found = connection.execute(select(table.c.label).where(table.c.coder == coder, table.c.record == record))
-    return set(found.scalars())
+    mine = (table.c.coder == coder, table.c.record == record, table.c.stage == stage)
+    return set(connection.execute(select(table.c.label).where(*mine)).scalars())
 
 
-def count_owed(connection: Connection, coder: int) -> int:
-    """Return the number of records that a person has to code for new labels."""
+def count_owed(connection: Connection, coder: int, stage: str) -> int:
+    """Return the number of records that a person has to code for new labels at a stage."""
     table = schema.owed
-    query = select(func.count(func.distinct(table.c.record))).where(table.c.coder == coder)
-    return connection.execute(query).scalar_one()
+    mine = (table.c.coder == coder, table.c.stage == stage)
+    return connection.execute(select(func.count(func.distinct(table.c.record))).where(*mine)).scalar_one()
 
 
 def count_owed_by_label(connection: Connection) -> dict[str, int]:
@@ -28,14 +28,14 @@ def count_owed_by_label(connection: Connection) -> dict[str, int]:
     return {label: number for label, number in rows}
 
 
-def next_owed(connection: Connection, coder: int) -> int | None:
-    """Return the next record that a person has to code for new labels; those that were put aside come last."""
+def next_owed(connection: Connection, coder: int, stage: str) -> int | None:
+    """Return the next record that a person has to code for new labels at a stage; those put aside come last."""
     table, skip = schema.owed, schema.skip
-    put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == "code")
+    put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == stage)
     return connection.execute(
         select(table.c.record)
         .outerjoin(skip, put_aside)
-        .where(table.c.coder == coder)
+        .where(table.c.coder == coder, table.c.stage == stage)
         .order_by(func.coalesce(skip.c.event, 0), table.c.record)
         .limit(1)
     ).scalar()

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
 #: again from the log when a database of an earlier version is opened.
-VERSION = 5
+VERSION = 6
 
 metadata = MetaData()
 
@@ -153,6 +153,33 @@ pair = Table(
     Index("pair_by_confidence", "confidence"),
 )
 
+# Files of full texts that people uploaded, and what the worker read from each.
+full_text = Table(
+    "full_text",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("state", Text, nullable=False),  # reading, read or rejected
+    Column("reason", Text, nullable=False, server_default=""),  # why the file was rejected, or not attached
+    Column("format", Text, nullable=False, server_default=""),
+    Column("text", Text, nullable=False, server_default=""),
+    # JSON object: the other fields of `mechtag.core.full_text.FullText`.
+    Column("document", Text, nullable=False, server_default="{}"),
+    # JSON list of [start, end, title of the section, label of the page] per sentence, without the references.
+    Column("sentences", Text, nullable=False, server_default="[]"),
+    # Record to which the file probably belongs, what it was found by, and how alike the titles are. Not a foreign key,
+    # because the file stays when its record is taken out with an import.
+    Column("record", Integer),
+    Column("found_by", Text, nullable=False, server_default=""),
+    Column("likeness", Float),
+    CheckConstraint("state IN ('reading', 'read', 'rejected')"),
+    Index("full_text_by_state", "state"),
+    Index("full_text_of_record", "record"),
+)
+
 sight = Table(
     "sight",
     metadata,
@@ -266,8 +293,9 @@ owed = _table(
     "owed",
     Column("coder", ForeignKey("account.id"), nullable=False),
     Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
     Column("label", Text, nullable=False),
-    PrimaryKeyConstraint("coder", "record", "label"),
+    PrimaryKeyConstraint("coder", "record", "stage", "label"),
     Index("owed_of_record", "record"),
 )
 
@@ -300,6 +328,18 @@ apart = _table(
     Column("other", ForeignKey("record.id"), nullable=False),
     Column("event", Integer, nullable=False),
     PrimaryKeyConstraint("record", "other"),
+)
+
+# The file of the full text of each record.
+attachment = _table(
+    "attachment",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("sha256", Text, nullable=False),
+    # What the record was found by, such as the DOI, or ``person``.
+    Column("found_by", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record"),
+    Index("attachment_of_file", "sha256"),
 )
 
 note = _table(
@@ -380,11 +420,13 @@ suggestion = _table(
     "suggestion",
     Column("model_id", Text, nullable=False),
     Column("record", ForeignKey("record.id"), nullable=False),
+    # Stage at which the text that was tagged is coded.
+    Column("stage", Text, nullable=False, server_default="code"),
     Column("label", Text, nullable=False),
     Column("probability", Float),
     Column("decision", Text, nullable=False),
     Column("sentences", Text, nullable=False),  # JSON list of numbers
-    PrimaryKeyConstraint("model_id", "record", "label"),
+    PrimaryKeyConstraint("model_id", "record", "stage", "label"),
 )
 
 job = Table(
@@ -412,7 +454,9 @@ fact = _table(
 )
 
 #: Tables that are derived from events, in the order in which they can be emptied.
-DERIVED = (current, final, need, owed, joined, apart, note, tag, skip, setting)
+DERIVED = (current, final, need, owed, joined, apart, attachment, note, tag, skip, setting)
+#: Tables that the worker fills again.
+COMPUTED = (suggestion,)
 
 _COUNT_NEW = """
     INSERT INTO tally VALUES (new.stage, new.state, 1) ON CONFLICT (stage, state) DO UPDATE SET number = number + 1;

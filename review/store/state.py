@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import BASES, STAGES
 
 # Coder of codes and order of votes: a record and a person. Records that were joined keep their own votes.
 _Voter = tuple[int, int]
@@ -133,8 +133,10 @@ class State:
     skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
     # Present value of each field of a record that was ever edited, even if the edit was undone.
     texts: dict[tuple[int, str], str] = field(default_factory=dict)
-    # Record, person and label: new labels that a person has not been asked about yet.
-    owed: set[tuple[int, int, str]] = field(default_factory=set)
+    # Record, person, stage and label: new labels that a person has not been asked about yet.
+    owed: set[tuple[int, int, str, str]] = field(default_factory=set)
+    # Record, with the hash of the file of its full text, what it was found by, and the event.
+    attached: dict[int, tuple[str, str, int]] = field(default_factory=dict)
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
@@ -219,6 +221,10 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                     found.tags[row.record, str(row.value["tag"])] = row.seq
             case "edit_record":
                 found.texts[row.record, str(row.value["field"])] = str(row.value["new"])
+            case "attach":
+                found.attached[row.record] = str(row.value["sha256"]), str(row.value["by"]), row.seq
+            case "detach":
+                found.attached.pop(row.record, None)
     found.codes = list(codes.values())
     for stage in STAGES:
         voters = {
@@ -319,11 +325,14 @@ def _resolve(
         state = "settled" if enough else "waiting"
     # A label is final only once enough people have answered, or an adjudicator has.
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
-    if stage == "code" and not _is_to_be_coded(found, begun=bool(voters or settled)):
+    begun = bool(voters or settled)
+    if stage in BASES and not _is_to_be_coded(found, begun=begun):
+        return
+    if stage == "full-text" and not (found.attached or begun):
         return
     found.needs.append(Need(head, stage, have, state, tuple(sorted(open_labels)), last))
     found.owed |= {
-        (*voter, label)
+        (*voter, stage, label)
         for voter, new in new_labels.items()
         for label in new - settled.keys()
         if voter[1] not in rules.away

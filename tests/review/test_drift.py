@@ -59,6 +59,6 @@ def test_agreement_is_computed_by_week(review: Workspace) -> None:
 
 def test_one_week_is_not_drawn_and_nothing_is_computed_without_codes(review: Workspace) -> None:
     nothing = weekly_agreement(review, [])
-    assert nothing == {"screen": [], "code": []}
+    assert nothing == {"screen": [], "code": [], "full-text": []}
     one = {"week": "2026-11-02", "records": 4, "agreement": {"value": 1.0, "ci_low": None, "ci_high": None}}
     assert charts.draw_weeks({"screen": [one], "code": []}) is None

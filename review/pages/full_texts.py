@@ -1,0 +1,194 @@
+"""Show the page *Full texts*, on which people upload files and see to which record each belongs, and read the texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+from starlette.responses import FileResponse, Response
+
+from mechtag.review import full_texts
+from mechtag.review.acts import Refused
+from mechtag.review.imports import LARGEST_FILE
+from mechtag.review.jobs.tagging import KIND as TAG
+from mechtag.review.pages.records import sees_results
+from mechtag.review.store import schema
+from mechtag.review.store.queue import count_states
+from mechtag.review.store.readings import Reading, attached_file, read_reading
+from mechtag.review.store.records import read_entries, read_entry
+from mechtag.review.store.search import Query, find_records
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job, last_job
+
+# Records that a search for the record of a file returns, and characters of the beginning of the file that are shown.
+_FOUND, _SHOWN = 20, 600
+
+
+def overview(visit: Visit) -> Response:
+    """Show the form for uploading files, and the files so far."""
+    return _overview(visit)
+
+
+def _overview(visit: Visit, fault: str = "", left_out: list[str] | None = None, status: int = 200) -> Response:
+    with visit.workspace.store.read() as connection:
+        files = full_texts.list_files(connection)
+        job = last_job(connection, full_texts.READ)
+        states = count_states(connection, "code")
+    return visit.page(
+        "full_texts.html",
+        files=files,
+        to_settle=[file for file in files if file.state == "read" and not file.attached],
+        rejected=[file for file in files if file.state == "rejected"],
+        attached=[file for file in files if file.attached],
+        reading=[file for file in files if file.state == "reading"],
+        job=job,
+        included=sum(states.values()),
+        fault=fault,
+        left_out=left_out or [],
+        status=status,
+        largest=LARGEST_FILE >> 20,
+    )
+
+
+def upload(visit: Visit) -> Response:
+    """Save the uploaded files, and add a job that reads them."""
+    try:
+        left_out = full_texts.take_files(visit.workspace, visit.person.id, visit.files("files"))
+    except Refused as error:
+        return _overview(visit, str(error), status=error.status)
+    return _overview(visit, left_out=left_out) if left_out else visit.go("/full-texts")
+
+
+def one(visit: Visit) -> Response:
+    """Show the beginning of a file that is not attached, and search for its record."""
+    number, words = int(visit.path["file"]), visit.query.get("words", "").strip()[:500]
+    table = schema.full_text
+    with visit.workspace.store.read() as connection:
+        file = connection.execute(select(table).where(table.c.id == number)).one_or_none()
+        if file is None or file.state != "read":
+            raise Refused("this file does not exist, or could not be read", 404)
+        numbers, count = [file.record] if file.record else [], 0
+        if words:
+            relevance = visit.workspace.codebook.relevance.key
+            numbers, count = find_records(connection, Query(words=words), visit.person.id, relevance, limit=_FOUND)
+        entries = read_entries(connection, numbers)
+        held = set(connection.execute(select(schema.attachment.c.record)).scalars())
+    begins = " ".join(file.text[: 2 * _SHOWN].split())[:_SHOWN]
+    return visit.page(
+        "full_text_file.html", file=file, begins=begins, words=words, count=count, entries=entries, held=held
+    )
+
+
+def attach(visit: Visit) -> Response:
+    """Attach a file to the record that the person chose."""
+    record = visit.number("record")
+    if record is None:
+        raise Refused("choose the record to which the file belongs")
+    with visit.workspace.store.write() as connection:
+        acts = visit.workspace.acts.in_transaction(connection)
+        acts.attach(visit.stamp(), record, int(visit.path["file"]), full_texts.PERSON)
+        add_job(connection, TAG, visit.person.id)
+    return visit.go("/full-texts")
+
+
+def detach(visit: Visit) -> Response:
+    """Detach the full text of a record."""
+    visit.workspace.acts.detach(visit.stamp(), int(visit.path["record"]))
+    return visit.go("/full-texts")
+
+
+def download(visit: Visit) -> Response:
+    """Return the file of the full text of a record."""
+    with visit.workspace.store.read() as connection:
+        row = _file_of(connection, int(visit.path["record"]))
+    path = full_texts.folder_of(visit.workspace, row.id) / row.name
+    if not path.is_file():
+        raise Refused("the file is not in the folder of the project any more", 404)
+    # Files from elsewhere are never opened as a page of this site.
+    return FileResponse(path, media_type="application/octet-stream", filename=row.name)
+
+
+class Paragraph(NamedTuple):
+    """Sentences of a full text under one heading and on one page, with whether each is evidence.
+
+    ``heading`` and ``page`` are empty if they are those of the paragraph before.
+    """
+
+    heading: str
+    page: str
+    sentences: list[tuple[str, tuple[str, ...]]]
+
+
+def read(visit: Visit) -> Response:
+    """Show the full text of a record by section and page, with the sentences that support labels."""
+    number = int(visit.path["record"])
+    with visit.workspace.store.read() as connection:
+        entry = read_entry(connection, number)
+        if entry is None:
+            raise Refused(f"there is no record {number} in this review", 404)
+        _file_of(connection, number)
+        reading = read_reading(connection, entry, "full-text")
+        evidence = _evidence(connection, visit, number)
+    return visit.page("full_text.html", entry=entry, reading=reading, paragraphs=list(_paragraphs(reading, evidence)))
+
+
+def _file_of(connection: Connection, record: int) -> Any:
+    row = attached_file(connection, record)
+    if row is None:
+        raise Refused("no full text is attached to this record", 404)
+    return row
+
+
+def _evidence(connection: Connection, visit: Visit, record: int) -> dict[int, list[str]]:
+    """Return the names of the labels that each sentence supports: the person's marks, and final codes if visible."""
+    current, final = schema.current, schema.final
+    mine = select(current.c.label, current.c.sentences).where(
+        current.c.record == record, current.c.stage == "full-text", current.c.coder == visit.person.id
+    )
+    rows = list(connection.execute(mine))
+    if sees_results(visit, connection):
+        of_all = select(final.c.label, final.c.sentences).where(
+            final.c.record == record, final.c.stage == "full-text", final.c.value == 1
+        )
+        rows += list(connection.execute(of_all))
+    names = visit.workspace.codebook.names
+    found: dict[int, list[str]] = {}
+    for label, sentences in rows:
+        for number in json.loads(sentences):
+            if (name := names.get(label, label)) not in found.setdefault(number, []):
+                found[number].append(name)
+    return found
+
+
+def _paragraphs(reading: Reading, evidence: Mapping[int, Sequence[str]]) -> Iterator[Paragraph]:
+    place: tuple[str, str] | None = None
+    sentences: list[tuple[str, tuple[str, ...]]] = []
+    begun = Paragraph("", "", sentences)
+    for number, line in enumerate(reading.sentences):
+        if (line.section, line.page) != place:
+            if sentences:
+                yield begun
+            before = place or ("", "")
+            sentences = []
+            begun = Paragraph(
+                line.section if line.section != before[0] else "",
+                line.page if line.page != before[1] else "",
+                sentences,
+            )
+            place = line.section, line.page
+        sentences.append((reading.sentence(number), tuple(evidence.get(number, ()))))
+    if sentences:
+        yield begun
+
+
+ROUTES = [
+    route("/full-texts", "full_texts", overview),
+    route("/full-texts", "full_texts_upload", upload, ("POST",)),
+    route("/full-texts/{file:int}", "full_texts_file", one),
+    route("/full-texts/{file:int}", "full_texts_attach", attach, ("POST",)),
+    route("/full-texts/of/{record:int}", "full_texts_download", download),
+    route("/full-texts/of/{record:int}/detach", "full_texts_detach", detach, ("POST",)),
+    route("/records/{record:int}/text", "full_texts_read", read),
+]
