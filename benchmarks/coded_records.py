@@ -71,8 +71,8 @@ records above, and of irrelevant ones below, the threshold that keeps 95% of the
 **Labels.** Sentences that mechtag classifies as methods or notes rank last, whatever people coded. *evidence P@1* is
 how often the highest-ranked sentence of a paper that carries a label was coded for it; *across* and *within* are
 explained in [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the
-papers lose their codes, or only those of their sentences. [Fine-tuning](#fine-tuning-the-encoder) and the encoder
-`accurate` have a section of their own.
+papers lose their codes, or only those of their sentences. Fine-tuning and the encoder `accurate` are measured by
+`python -m benchmarks.finetuning`.
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
