@@ -20,7 +20,7 @@ from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.models.encoder import RememberingEncoder
 from mechtag.models.tagger import LongDocument, Scored, ScoredLong, Tagger
 from mechtag.models.windows import windows
-from mechtag.pipeline.tagging.predict import document_of, evidence_of, prediction_of
+from mechtag.pipeline.tagging.predict import document_of, documents_of, evidence_of, prediction_of
 from mechtag.pipeline.text.sentences import split
 
 TileT = TypeVar("TileT", Section, Page)
@@ -229,6 +229,27 @@ def _tag_batch(
     scored = tagger.tag_long(documents, [own.scored if own.sentences else None for own, _ in batch])
     for (own, _), divided, first, one in zip(batch, texts, firsts, scored, strict=True):
         yield TaggedFullText(divided, first, bool(own.sentences), one)
+
+
+def predict_full_text(
+    tagger: Tagger,
+    model_id: str,
+    record: Record,
+    sentences: tuple[Sentence, ...],
+    full_text: FullText,
+    settings: Settings,
+) -> list[Prediction]:
+    """Return the predictions for one record by its full text: relevance first, then the labels in codebook order.
+
+    Parameters
+    ----------
+    sentences
+        Sentences of the abstract of the record; empty if it has none.
+    """
+    ((document, _),) = documents_of([record], sentences)
+    (scored,) = tagger.tag([document])
+    (tagged,) = _tag_batch(tagger, [(TaggedAbstract(record, sentences, scored), full_text)], settings)
+    return list(full_text_rows(tagger, model_id, record, tagged, settings.tag.full_text_evidence_sentences))
 
 
 def full_text_rows(

@@ -108,7 +108,7 @@ class Tagging:
 
     def _tag_full_text(self, workspace: Workspace, number: int) -> None:
         """Tag the full text of a record; a model that cannot tag full texts makes no suggestions."""
-        from mechtag.pipeline.tagging.full_texts import full_text_rows, tag_full_texts
+        from mechtag.pipeline.tagging.full_texts import predict_full_text
 
         assert self._model is not None
         tagger, settings = self._model.tagger, workspace.project.settings
@@ -118,15 +118,17 @@ class Tagging:
         if tagger.long is None or row is None:
             return
         record = Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract)
-        full_text = full_text_of(row, entry.record_id)
-        tagged = tag_full_texts(tagger, [record], [tuple(_sentences(entry))], {record.record_id: full_text}, settings)[
-            record.record_id
-        ]
+        predictions = predict_full_text(
+            tagger,
+            self._model.config.model_id,
+            record,
+            tuple(_sentences(entry)),
+            full_text_of(row, entry.record_id),
+            settings,
+        )
         numbers = {line.start: place for place, line in enumerate(read_lines(row.sentences))}
         found = []
-        for prediction in full_text_rows(
-            tagger, self._model.config.model_id, record, tagged, settings.tag.evidence_sentences
-        ):
+        for prediction in predictions:
             # Sentences of the abstract cannot be marked in the full text.
             own = [
                 one.model_copy(update={"sentence": numbers[one.start]})
