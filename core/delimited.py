@@ -23,11 +23,28 @@ DELIMITERS = ",\t;|"
 _PREAMBLE = 30
 # Rows below a possible header whose length is compared with its length.
 _COMPARED = 5
-# A first line such as ``sep=;`` tells Excel the delimiter.
-_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
+#: A first line such as ``sep=;``, which tells Excel the delimiter.
+SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 # Where quotes do not match, a row is looked for in so many further lines, and in so many characters.
 _MOST_LINES, _LONGEST_REPAIRED = 10, 1_000_000
 _UNCLOSED = "a quotation mark is opened but never closed; close it, or write it twice if it is part of the text"
+
+
+class Header(NamedTuple):
+    """The header of a table.
+
+    Attributes
+    ----------
+    start, end
+        Indexes of the first and the last line of the header; they differ if a name contains a line end.
+    names, delimiter
+        Column names and delimiter of the table.
+    """
+
+    start: int
+    end: int
+    names: list[str]
+    delimiter: str
 
 
 class Table(NamedTuple):
@@ -56,8 +73,8 @@ def header(
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
     known: Callable[[Sequence[str]], Sized] = lambda _: (),
     certain: Callable[[Sequence[str]], bool] = lambda _: False,
-) -> tuple[int, list[str], str]:
-    """Find the header of a table, and return the index of its last line, its column names and its delimiter.
+) -> Header:
+    """Find and return the header of a table.
 
     The delimiter is the one that yields the most known names or, if tied, the most columns. However, a delimiter
     that splits the header and most rows below it into different numbers of cells is used only if all delimiters do
@@ -75,7 +92,7 @@ def header(
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS
-    if declared := _SEPARATOR.fullmatch(lines[0]):
+    if declared := SEPARATOR.fullmatch(lines[0]):
         lines[0], delimiters = "\n", declared[1]
     found = []
     for delimiter in delimiters:
@@ -83,15 +100,15 @@ def header(
         readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
         rows = [next(reader, []) for reader in readers]
         index = find(rows)
-        last = index + max(readers[index].line_num, 1) - 1
+        end = index + max(readers[index].line_num, 1) - 1
         below = [row for row in islice(readers[index], _COMPARED) if any(map(str.strip, row))]
         alike = 2 * sum(len(row) == len(rows[index]) for row in below) >= len(below)
-        found.append((alike or index == first_filled(rows), (last, rows[index], delimiter)))
+        found.append((alike or index == first_filled(rows), Header(index, end, rows[index], delimiter)))
     fitting = [header for alike, header in found if alike] or [header for _, header in found]
-    if headers := [header for header in fitting if certain(header[1])]:
-        first = min(last for last, _, _ in headers)
-        fitting = [header for header in headers if header[0] == first]
-    return max(fitting, key=lambda header: (len(known(header[1])), len(header[1])))
+    if headers := [header for header in fitting if certain(header.names)]:
+        first = min(header.end for header in headers)
+        fitting = [header for header in headers if header.end == first]
+    return max(fitting, key=lambda header: (len(known(header.names)), len(header.names)))
 
 
 def rows(

@@ -76,7 +76,7 @@ def _decisions(path: Path) -> int:
     try:
         source = Source(path)
         # Most tables have no such column, and may be too large to read for nothing.
-        if not workbook.recognise(source) and DECISION not in map(str.strip, delimited.header(source)[1]):
+        if not workbook.recognise(source) and DECISION not in map(str.strip, delimited.header(source).names):
             return 0
         table = read_table(source, "a table", needed=())
     except MechtagError as error:

@@ -202,11 +202,11 @@ _Rows = list[tuple[int, list[str]]]
 
 
 def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str], _Rows, str]:
-    start, header, delimiter = delimited.header(source)
+    _, end, header, delimiter = delimited.header(source)
     names = _cells(header)
     reached = [index for index, name in enumerate(names, start=1) if name and (needed is None or name in needed)]
     rows = []
-    for line, row, fault in delimited.rows(source.lines(), start + 1, delimiter, len(names)):
+    for line, row, fault in delimited.rows(source.lines(), end + 1, delimiter, len(names)):
         cells = _cells(row)
         if not fault and any(cells[len(names) :]):
             fault = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
 from mechtag.core.words import counted
 from mechtag.pipeline.reading.author_lists import as_list, family_first, split_authors
-from mechtag.pipeline.reading.tagged import page_range
+from mechtag.pipeline.reading.tagged import Outside, page_range
 
 # Attributes and the columns they are read from, the most specific first; case and punctuation do
 # not matter. Names of Scopus, Web of Science, PubMed, Embase, Cochrane, Ovid, EBSCO, ProQuest, IEEE Xplore,
@@ -148,6 +148,14 @@ _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "author
 _WANTED, _MOST_LISTED = ("abstract", "authors", "year"), 20
 # Filled cells of a row above the header: the fewest, and as many as only a row of a table has.
 _FEWEST_CELLS, _MANY_CELLS = 3, 5
+# How a database begins the search that it prints above a header, and how further lines of the search begin.
+_SEARCH = re.compile(
+    r"\W{0,5}(?:search(?: (?:query|history|strategy|terms?|string|date))?[\"']?\s?[:;,\t]|title-abs-key\b"
+    r"|about the data\b|https?://\S+\s*\Z)",
+    re.I,
+)
+_TITLE_CELL = re.compile(r"\"title\"", re.I)
+_OPERATOR = re.compile(r"\W{0,5}(?:AND|OR|NOT)\b")
 # The rank of a column that only its tag identifies, and the longest name in which a tag is looked for.
 _LAST, _LONGEST_TAGGED = 1000, 100
 # Fewest columns of a table of which some names may be unknown, and what such a name looks like.
@@ -342,18 +350,46 @@ def unread(names: Sequence[str]) -> str:
     return f"no column with {wanted} was found; columns that were not read: {', '.join(rest[:_MOST_LISTED])}{more}"
 
 
-def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
-    """Return a note if rows above the header look like rows of a table, otherwise ``""``.
+def is_search(line: str, continued: bool) -> bool:
+    """Return whether a line above a header or the first record is a part of the search that databases print there.
 
-    Such a row has at least half as many filled cells as the header, or many filled cells that do not begin with a
-    space. Cells that begin with a space do not count, because the delimiter before a space is often a part of the text.
+    Parameters
+    ----------
+    continued
+        Whether the line above is a part of the search, which may continue on this line with an operator.
+    """
+    found = _SEARCH.match(line) or (continued and _OPERATOR.match(line))
+    return bool(found) and _TITLE_CELL.search(line) is None
+
+
+def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
+    """Yield notes on the rows above a header, which are not read; searches that databases print there are not noted.
+
+    A row looks like a row of a table if it has at least half as many filled cells as the header, or many filled cells
+    that do not begin with a space. Cells that begin with a space do not count, because the delimiter before a space is
+    often a part of the text.
+
+    Parameters
+    ----------
+    rows
+        Number, text and cells of each row above the header.
+    names
+        Column names in the header.
     """
     wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
-    count = sum(
-        sum(map(bool, row)) >= wide or sum(cell[:1] not in ("", " ") for cell in row) >= _MANY_CELLS for row in rows
-    )
-    verb = "was" if count == 1 else "were"
-    return f"{counted(count, 'row')} above the header {verb} not read; move the header to the top" if count else ""
+    count, search = 0, False
+    outside = Outside()
+    for number, text, cells in rows:
+        if sum(map(bool, cells)) >= wide or sum(cell[:1] not in ("", " ") for cell in cells) >= _MANY_CELLS:
+            count, search = count + 1, False
+            continue
+        search = is_search(text, search)
+        if not search:
+            outside.add(number, text)
+    if count:
+        verb = "was" if count == 1 else "were"
+        yield f"{counted(count, 'row')} above the header {verb} not read; move the header to the top"
+    yield from outside.notes()
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:

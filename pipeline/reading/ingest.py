@@ -21,7 +21,7 @@ from mechtag.core.words import counted
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import find_format
-from mechtag.pipeline.reading.joined_files import other_format
+from mechtag.pipeline.reading.joined_files import further_records
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sections import is_cut
 
@@ -250,7 +250,7 @@ class Reading:
             # Also count a file that fails midway, because the records read so far are kept.
             refused = len(self.rejected) - rejected
             self.counts.append(SourceCounts(name, form.name, kept, refused, bare))
-        for text in filter(None, (*source.notes, other_format(source, form))):
+        for text in filter(None, (*source.notes, further_records(source, form, kept + refused))):
             self._note(Note(name, text))
         if not kept and not refused:
             self._note(Note(name, "contains no records"))

@@ -1,10 +1,11 @@
-"""Recognise files that were joined from exports in different formats."""
+"""Recognise files that were joined from exports in different formats, and records that were read as one."""
 
 from __future__ import annotations
 
 import re
 
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 from mechtag.pipeline.reading.columns import header_of, is_header
 from mechtag.pipeline.reading.tagged import Format
 
@@ -39,14 +40,31 @@ def started_format(line: str) -> str:
     return _NAMES[(found.lastindex or 1) - 1] if found else ""
 
 
-def other_format(source: Source, form: Format) -> str:
-    """Return a note if a text file also contains records in a format other than its own, otherwise ``""``.
+# What starts a record in the same formats even if case, spaces or hyphens are damaged; not used to read records.
+_LIKE_STARTS = {
+    _RIS: r"[ \t]{0,20}TY[ \t\xa0]{0,20}[-–—]",
+    _MEDLINE: r"PMID ?-|OWN {1,2}- ?ERIC",
+    "Web of Science (tagged)": r"PT [A-Z]\s{0,20}$",
+    "EndNote import (enw)": "%0",
+    "BibTeX": r"[ \t]{0,20}@(?!(?:string|comment|preamble)\b)[A-Za-z]{1,30}\s{0,20}[{(]",
+    "Ovid (labelled)": r"<\d+>",
+    "Ovid (tagged)": r"\s{0,20}<\d+\. ?>",
+    "RefWorks (tagged)": "RT ",
+}
+_LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern in _LIKE_STARTS.items()}
 
-    A PubMed id before the TY line of a RIS record does not count as a record of a different format.
+
+def further_records(source: Source, form: Format, entries: int) -> str:
+    """Return a note if a text file also contains records in another format, or perhaps more than ``entries`` records.
+
+    The result is ``""`` if there is nothing to note. A PubMed id before the TY line of a RIS record does not count as a
+    record in a different format.
     """
     if form.name in ("XLSX", "Parquet"):
         return ""
     own = next((kind for kind in (_JSON, _XML) if kind in form.name), form.name)
+    like_start = _LIKE_START.get(form.name)
+    starts = 0
     pending = before = ended = ""
     place = 0
     for number, line in enumerate(source.lines(), start=1):
@@ -54,6 +72,7 @@ def other_format(source: Source, form: Format) -> str:
             if pending:
                 return pending
             continue
+        starts += like_start is not None and like_start.match(line) is not None
         name, start = started_format(line), number
         if not name and before[:1] in "[{" and before.strip() in _OPENING and _INNER.match(line):
             name, start = _JSON, place
@@ -72,6 +91,12 @@ def other_format(source: Source, form: Format) -> str:
         if name != _MEDLINE or own != _RIS:
             return text
         pending = pending or text
+    if not pending and starts > entries:
+        return (
+            f"{counted(starts, 'line')} {'looks' if starts == 1 else 'look'} like the start of a record, but "
+            f"{counted(entries, 'record')} {'was' if entries == 1 else 'were'} read; a record may be two records, so "
+            "check the spelling of the lines that start records"
+        )
     return pending
 
 

@@ -70,17 +70,30 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
 
 
 _TITLE, _SHOWN = re.compile(r"<\w*title\b[^<>]*>\s*([^<>\s][^<>]*)", re.I), 60
-_MARKUP, _WORD = re.compile(r"<[^<>]*>"), re.compile(r"[^\W\d_]{3}")
+_MARKUP, _WORD = re.compile(r"<(/?)([\w:-]*+)[^<>]*>"), re.compile(r"[^\W\d_]{3}")
+# Elements in which databases repeat the search above the records.
+_SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
 def _outside(text: str, above: bool) -> str:
     """Return a note on a title or other words in the text around records, or ``""``.
 
-    Above the first record, only titles are looked for, because databases print the search there.
+    The search that databases repeat above the first record is not noted.
     """
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"
-    lines = [] if above else _MARKUP.sub("\n", text).split("\n")
+    lines: list[str] = []
+    place, search = len(text.partition("<")[0]) if above else 0, ""
+    ends = {name: text.rfind(f"</{name}>") for name in _SEARCH} if above else {}
+    for tag in _MARKUP.finditer(text):
+        if not search:
+            lines += text[place : tag.start()].split("\n")
+        place = tag.end()
+        if tag[1] and tag[2] == search:
+            search = ""
+        elif not search and not tag[1] and tag.end() <= ends.get(tag[2], -1) and not tag[0].endswith("/>"):
+            search = tag[2]
+    lines += text[place:].split("\n")
     words = next((line.strip()[:_SHOWN] for line in lines if _WORD.search(line)), "")
     return f"text outside of records was not read: {words!r}" if words else ""
 

@@ -43,9 +43,10 @@ class Entry(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-# Lines that databases print above and between records: numbers, rules, searches. '1  - Trust' is a damaged tag.
+# Lines that databases print above and between records: numbers, rules, searches with their number of hits. A line
+# such as '1  - Trust' has a damaged tag, and one such as '12 teams in wards' may be a title.
 _ROUTINE = re.compile(
-    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+(?!-\s)\S|Record #\d"
+    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+(?!-\s)\S.*[\d)]\s*\Z|Record #\d"
     r"|(?:Provider|Database|Content|Search Strategy|Link to [^:\n]{1,60}):)",
     re.I,
 )
@@ -54,8 +55,8 @@ _ROUTINE = re.compile(
 class Outside:
     """Collects the lines of a file that are outside of all records, and reports those with unexpected content."""
 
-    def __init__(self, source: Source) -> None:
-        self._source, self._count, self._first = source, 0, ""
+    def __init__(self) -> None:
+        self._count, self._first = 0, ""
 
     def add(self, number: int, line: str) -> None:
         """Add a line that belongs to no record."""
@@ -63,11 +64,12 @@ class Outside:
             self._count += 1
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
 
-    def note(self) -> None:
-        """Add a note to the source if lines with unexpected content were found outside of all records."""
-        if self._count:
-            lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"
-            self._source.notes.append(f"{lines} not read; the first is {self._first}")
+    def notes(self) -> list[str]:
+        """Return a note if lines with unexpected content were found outside of all records, otherwise an empty list."""
+        if not self._count:
+            return []
+        lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"
+        return [f"{lines} not read; the first is {self._first}"]
 
 
 def overlong(number: int, line: int, start: str) -> Entry:

@@ -51,7 +51,11 @@ _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,2
 # A line that ends an entry, and lines that are a comment of the author's own.
 _END, _COMMENT = re.compile(r"^[ \t]*\}[ \t]*$", re.M), re.compile(r"^[ \t]*%.*$", re.M)
 # Lines that databases and reference managers print above the first entry.
-_PREAMBLE = re.compile(r"\A\ufeff?\s*+(?:Scopus\s*+\Z|EXPORT DATE:)|\b(?:created|generated|exported|written)\b", re.I)
+_PREAMBLE = re.compile(
+    r"\A\ufeff?\s*+(?:Scopus\s*+\Z|EXPORT DATE:)"
+    r"|\b(?:created|generated|exported|written) (?:by|from|in|on|using|with)\b",
+    re.I,
+)
 _STARTLESS = (
     "the line that starts the entry (@type{key,) is missing; check the type of the entry, and whether its fields "
     "belong together"
@@ -106,7 +110,7 @@ def read(source: Source) -> Iterator[Entry]:
         if isinstance(block, model.String):
             strings[block.key.lower()] = _joined(block.value, strings)[:_LONGEST_STRING]
     number = 0
-    outside = Outside(source)
+    outside = Outside()
     for index, block in enumerate(blocks):
         entry, fault = _opened(block)
         before = blocks[index - 1] if index else None
@@ -144,7 +148,7 @@ def read(source: Source) -> Iterator[Entry]:
         for line, text in others:
             number += 1
             yield _without_start(number, line, text, strings, outside)
-    outside.note()
+    source.notes += outside.notes()
 
 
 def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from mechtag.core.delimited import DELIMITERS, LONGEST_ENTRY, Table, cells_of, rows
+from mechtag.core.delimited import DELIMITERS, LONGEST_ENTRY, SEPARATOR, Header, Table, cells_of, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
 from mechtag.core.words import counted
@@ -22,29 +22,22 @@ from mechtag.pipeline.reading.columns import (
     unread,
 )
 from mechtag.pipeline.reading.joined_files import TABLE, started_format
-from mechtag.pipeline.reading.tagged import Entry, Format, Outside, overlong
+from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 # A longer name is not a column name of an export, and a header with still longer names is not a header.
 _LONGEST_NAME, _LONGEST_HEADING = 60, 100
-# A name that is a number, or in which a quoted cell begins, is a cell of the first row.
-_VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
+# A name that is a number or contains a brace, or in which a quoted cell begins, is a cell of the first row.
+_VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w|[{}]")
 # A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
 _GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S{0,40} {1,3}\S{1,40} {1,3}\S)")
-# A title with its field name, as in '"TITLE","Trust"', 'title = {Trust}', 'Title: Trust', or below the name, indented.
-_TITLE = re.compile(
-    r"^[\s\ufeff\"'<{]{0,20}(?:(?:article|document|primary)[ _])?title[\"' \t]{0,20}(?:[=:,;>\t]|\n[ \t]+)\W{0,20}\w",
-    re.I | re.M,
-)
-# A line of a record in a tagged format, of which several above a header are the rest of a record.
-_TAGGED = re.compile(r"\ufeff?(?:%[A-Z0-9] |(?:T[I12]|A[BUF1]|PY|Y1|YR|FAU|DP|J[FOT]|SO|DO|VL|N2)(?: {0,2}- | )\S)")
 _JOINED = (
     "the header seems to contain cells of the first row; if the line end between the header and that row is missing, "
     "the row was not read"
 )
 
 
-def header(source: Source) -> tuple[int, list[str], str]:
-    """Return the index of the last line of a table's header, the column names and the delimiter.
+def header(source: Source) -> Header:
+    """Return the header of a table.
 
     The delimiter is the one that yields the most known column names or, if tied, the most columns.
     """
@@ -53,7 +46,7 @@ def header(source: Source) -> tuple[int, list[str], str]:
 
 def has_titles(source: Source) -> bool:
     """Return whether a table has a column of titles and, if it has more columns, at least one other known column."""
-    names = header(source)[1]
+    names = header(source).names
     known = attributes(names)
     if len(names) == 1:
         return is_header(names)
@@ -62,7 +55,7 @@ def has_titles(source: Source) -> bool:
 
 def recognise(source: Source) -> bool:
     """Return whether a file has a line with a known column name, or starts with a header of short names."""
-    _, names, delimiter = header(source)
+    _, _, names, delimiter = header(source)
     if attributes(names):
         return True
     lines = source.head.strip("\n").split("\n")[:2]
@@ -83,23 +76,13 @@ def read(source: Source) -> Iterator[Entry]:
     MechtagError
         If the table has no column of titles.
     """
-    start, names, delimiter = header(source)
+    start, end, names, delimiter = header(source)
     require_titles(source, names)
-    lines = source.head.split("\n")
-    # A quote that is never closed adds a line end to the last name.
-    names_text = "".join(names).rstrip("\n") if start + 1 >= len(lines) else "".join(names)
-    lines = lines[: start - names_text.count("\n")]
-    before = [_row_above(line, delimiter) for line in lines]
-    source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
-    outside = Outside(source)
-    tagged = sum(_TAGGED.match(line) is not None for line in lines)
-    rest = "\n".join(lines)
-    titled = {rest.count("\n", 0, title.end()) + 1 for title in _TITLE.finditer(rest)}
-    for number, text in enumerate(lines, start=1):
-        # A row that is cut has an odd number of quotation marks.
-        if (tagged > 1 and _TAGGED.match(text)) or text.count('"') % 2 or number in titled:
-            outside.add(number, text)
-    outside.note()
+    before = source.head.split("\n")[:start]
+    if before and SEPARATOR.fullmatch(before[0]):
+        before[0] = ""
+    rows_above = [(number, line, _row_above(line, delimiter)) for number, line in enumerate(before, start=1)]
+    source.notes += filter(None, (unread(names), *above(rows_above, names), _joined(names)))
     width = len(names)
     number = 0
     other = ""
@@ -117,7 +100,7 @@ def read(source: Source) -> Iterator[Entry]:
         source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names), _joined(names)))
         return table
 
-    for line, row, fault in rows(source.lines(), start + 1, delimiter, width, switch):
+    for line, row, fault in rows(source.lines(), end + 1, delimiter, width, switch):
         # Concatenated files repeat the header, often with a byte order mark.
         if row[1:] == names[1:] and row[0].lstrip("\ufeff") == names[0]:
             continue
@@ -141,6 +124,8 @@ def read(source: Source) -> Iterator[Entry]:
             yield overlong(number, line, delimiter.join(row))
         else:
             yield Entry(number, line, fields, fault, notes)
+    if not number and not is_header(names) and _JOINED not in source.notes:
+        source.notes.append(_JOINED)
 
 
 def _row_above(line: str, delimiter: str) -> list[str]:

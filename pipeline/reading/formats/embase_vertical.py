@@ -20,8 +20,6 @@ from mechtag.pipeline.reading.tagged import Entry, Format, Outside
 _TITLE = re.compile(r'^\ufeff?"?TITLE"?([,;\t])"?(?!"?AUTHOR NAMES)[^,;\t"\n]', re.M)
 _OTHER = re.compile(r'^"?(?:AUTHOR NAMES|SOURCE|SOURCE TITLE|PUBLICATION YEAR|ABSTRACT)"?[,;\t]', re.M)
 _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
-# The search strategy, up to an empty line, a rule or the first field of a record.
-_QUERY = re.compile(r'^\ufeff?"?SEARCH QUERY\b.*(?:\n(?!"?(?:TITLE|AUTHOR NAMES)"?[,;\t])[^\w\n]*\w.*)*', re.M)
 
 
 def recognise(source: Source) -> bool:
@@ -40,11 +38,13 @@ def read(source: Source) -> Iterator[Entry]:
     # The row with the first title may be damaged.
     start = min(title.start(), *(found.start() for found in _OTHER.finditer(source.head)))
     above = source.head.count("\n", 0, start)
-    outside = Outside(source)
-    before = _QUERY.sub(lambda query: "\n" * query[0].count("\n"), source.head[:start])
-    for place, text in enumerate(before.split("\n"), start=1):
-        outside.add(place, text)
-    outside.note()
+    outside = Outside()
+    search = False
+    for place, text in enumerate(source.head[:start].split("\n"), start=1):
+        search = columns.is_search(text, search)
+        if not search:
+            outside.add(place, text)
+    source.notes += outside.notes()
     number, opened, fault = 0, 0, ""
     fields: list[tuple[str, Any]] = []
     known: set[str] = set()

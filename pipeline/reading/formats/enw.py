@@ -31,7 +31,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     after_gap = typed = False
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
@@ -53,7 +53,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         after_gap = False
     if draft:
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     after_gap = True
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if not line.strip():
@@ -70,7 +70,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         after_gap = False
     if draft:
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

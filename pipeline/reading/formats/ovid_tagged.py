@@ -36,7 +36,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         numbered = _NUMBER.match(line)
         found = _TAG.match(line, numbered.end() if numbered else 0)
@@ -52,7 +52,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             outside.add(line_number, line)
     if draft:
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

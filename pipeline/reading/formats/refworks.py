@@ -36,7 +36,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         tag = found[1] if found and found[1] in _TAGS else ""
@@ -54,7 +54,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         draft.add(tag, (found[2] or "").strip())
     if draft:
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -48,6 +48,8 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
+# What some programs write behind ER.
+_END_WORDS = re.compile(r"end of (?:reference|record)\W?", re.I)
 _NO_START = "the record has no TY line at its start"
 _NO_END = "the record has no ER line at its end; it may be truncated"
 _TITLES = frozenset(("TI", "T1", "TITLE"))
@@ -78,7 +80,7 @@ def _parts(source: Source) -> Iterator[Draft]:
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     for line_number, line in enumerate(source.lines(), start=1):
         # Fast path for nearly all lines; the pattern takes three times as long.
         tag = known.get(line[:2]) if line[2:5] == "  -" else None
@@ -96,6 +98,8 @@ def _parts(source: Source) -> Iterator[Draft]:
                 outside.add(line_number, line)
             continue
         if tag == "ER":
+            if value and not _END_WORDS.fullmatch(value):
+                outside.add(line_number, line)
             if draft:
                 draft.ended = True
                 yield draft
@@ -108,7 +112,7 @@ def _parts(source: Source) -> Iterator[Draft]:
         draft.add(tag, value)
     if draft:
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def _records(parts: Iterator[Draft]) -> Iterator[Draft]:

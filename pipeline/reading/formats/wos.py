@@ -30,7 +30,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    outside = Outside(source)
+    outside = Outside()
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
@@ -40,6 +40,8 @@ def _drafts(source: Source) -> Iterator[Draft]:
                 outside.add(line_number, line)
             continue
         tag = found[1]
+        if tag in ("ER", "EF") and found[2]:
+            outside.add(line_number, line)
         if tag in ("FN", "VR", "EF") and draft is None:
             continue
         if tag in ("ER", "EF", "PT") and draft:
@@ -54,7 +56,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
     if draft:
         draft.notes.append("the record has no ER line at its end; it may be truncated")
         yield draft
-    outside.note()
+    source.notes += outside.notes()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -43,7 +43,8 @@ def read(source: Source) -> Iterator[Entry]:
             found = found or names
             without.append(title)
             continue
-        for note in filter(None, (unread(names), above(head[:header], names))):
+        rows_above = ((number, "\t".join(cells), cells) for number, cells in enumerate(head[:header], start=1))
+        for note in filter(None, (unread(names), *above(rows_above, names))):
             source.notes.append(f"sheet {title!r}: {note}" if len(sheets) > 1 else note)
         for line, cells in enumerate(rows(source, sheet), start=1):
             if line > header + 1 and cells != names and len(cells) > 1 and is_header(cells):

@@ -165,8 +165,8 @@ def test_an_entry_whose_first_line_is_missing_is_separated(
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_text_outside_of_entries_is_counted(read: Reader, place: int) -> None:
     parts = [f"@article{{{key}, title = {{{key}}}}}\n" for key in ("One", "Two")]
-    parts.insert(place, '"Oak, A.","A paper in a row of a table","2001"\n% a comment\nA remark.\n')
-    found = read("Scopus\nEXPORT DATE: 1 May 2020\n% made with an older program\n" + "".join(parts))
+    parts.insert(place, '"Oak, A.","A paper in a row of a table","2001"\n% a comment\nTrust that teams created.\n')
+    found = read("Scopus\nEXPORT DATE: 1 May 2020\nThis file was created with JabRef 2.9.\n" + "".join(parts))
     assert [record.title for record in found.records] == ["One", "Two"]
     assert (
         f"2 lines outside of records were not read; the first is line {4 + place}: "

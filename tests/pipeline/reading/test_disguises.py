@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mechtag.pipeline.reading.ingest import ingest
+from tests.support.exports import Reader, workbook
 
 _RIS = "TY  - JOUR\nTI  - Inner\nER  - \n"
 _BIBTEX = "@article{inner, title={Inner}}\n"
@@ -175,6 +176,56 @@ def test_text_outside_of_records_is_noted(tmp_path: Path, text: str) -> None:
         assert not any(outside.search(note.text) for note in ingest([path]).notes)
 
 
+@pytest.mark.parametrize("end", ["ER  - A lost title", "ER  - TY  - JOURTI  - A lost title"])
+def test_text_on_the_line_that_ends_a_record_of_ris_is_noted(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "a.ris"
+    path.write_text(_RIS.replace("ER  - ", end) + _RIS)
+    assert [note.text for note in ingest([path]).notes] == [
+        f"1 line outside of records was not read; the first is line 3: {end!r}"
+    ]
+    path.write_text(_RIS.replace("ER  - ", "ER  - End of Reference") + _RIS)
+    assert not ingest([path]).notes
+
+
+def test_text_on_the_line_that_ends_a_record_of_web_of_science_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(_WOS.replace("ER", "ER A lost title") + _WOS + "EF A second one\n")
+    assert [note.text for note in ingest([path]).notes] == [
+        "2 lines outside of records were not read; the first is line 3: 'ER A lost title'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        (_RIS, "ty  - jour"),
+        (_RIS, "TY  — JOUR"),
+        (_NBIB, "pmid- 8"),
+        (_WOS, "pt J"),
+        ("<1. >\nVN  - Ovid Technologies\nTI  - One\n", "<2. >\x0bTI  - Two"),
+        ("%0 Book\n%T One\n", "%0Book"),
+        ("RT Book\nT1 One\n", "rt Book"),
+    ],
+)
+def test_records_that_may_have_been_read_as_one_are_noted(tmp_path: Path, text: str, start: str) -> None:
+    text = text.removesuffix("ER  - \n").removesuffix("ER\n")
+    path = tmp_path / "a.txt"
+    path.write_text(f"{text}{start}\n")
+    assert [note.text for note in ingest([path]).notes if "look like" in note.text] == [
+        "2 lines look like the start of a record, but 1 record was read; a record may be two records, so check the "
+        "spelling of the lines that start records"
+    ]
+
+
+def test_a_header_without_rows_that_may_contain_a_row_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text in ("{;title;: ;One;, ;year;: 2018}", "title;year;a;b;A lost title. By Oak;x;y;2001"):
+        path.write_text(text)
+        assert any("seems to contain cells of the first row" in note.text for note in ingest([path]).notes)
+    path.write_text("title;year;a;b;c;x;y;z")
+    assert [note.text for note in ingest([path]).notes if "seems" in note.text] == []
+
+
 def test_record_of_ovid_whose_number_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "a.cgi"
     path.write_text("Search Strategy:\n1    trust.ti. (2)\n\n**<1>\nTitle\n  One\nYear\n  2001\n\n<2>\nTitle\n  Two\n")
@@ -242,6 +293,14 @@ def test_a_row_above_a_header_that_ends_within_quotes_is_noted(tmp_path: Path) -
     assert any("1 line outside of records was not read" in note.text for note in ingest([path]).notes)
     path.write_text('"One","2001","Text.","x\n"title","year","abstract","key"\n"Two","2002","",""\n')
     assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+    path.write_text('"One","2001","Text.","x"\n"title","year","abstract","key' + "\n" * 100 + '"\n"Two","2002","",""\n')
+    assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+
+
+def test_rows_above_the_header_of_a_sheet_are_noted(read: Reader) -> None:
+    rows = [["SEARCH QUERY", "trust:ti"], [], ["A lost title"], ["title", "year"], ["One", 2001]]
+    (note,) = read(workbook({"one": rows})).notes
+    assert note.text == "1 line outside of records was not read; the first is line 3: 'A lost title'"
 
 
 def test_indented_lines_of_ovid_are_read(tmp_path: Path) -> None:
@@ -281,7 +340,7 @@ def test_the_rest_of_a_record_above_a_table_is_noted(tmp_path: Path) -> None:
     found = ingest([path])
     assert [record.title for record in found.records] == ["Two"]
     assert [note.text for note in found.notes if "outside" in note.text] == [
-        "2 lines outside of records were not read; the first is line 2: 'T1 A lost title'"
+        "3 lines outside of records were not read; the first is line 1: 've'"
     ]
 
 
@@ -304,6 +363,22 @@ def test_a_title_outside_of_the_records_of_xml_is_noted(tmp_path: Path, place: s
     assert not any("outside" in note.text for note in ingest([path]).notes)
 
 
+def test_text_above_the_records_of_xml_is_noted_but_not_the_search(tmp_path: Path) -> None:
+    search = "<request><queryString>trust in <b>teams</b></queryString></request><query/><query>a &lt; b</query>"
+    path = tmp_path / "a.xml"
+    for above, notes in (
+        ("", 0),
+        ("<T>A lost title</T>", 1),
+        ("<request>A lost title", 1),
+        ("</query>A lost title", 1),
+    ):
+        path.write_text(f"<responseWrapper><hitCount>1</hitCount>{search}{above}<result><title>One</title></result>")
+        found = [note.text for note in ingest([path]).notes if "outside" in note.text]
+        assert (
+            found == ["text outside of records was not read: 'A lost title'; export the search results again"] * notes
+        )
+
+
 def test_a_type_after_the_first_tags_of_enw_does_not_join_two_records(tmp_path: Path) -> None:
     path = tmp_path / "a.enw"
     path.write_text("%A Oak, Ann\n%0 Journal Article\n%T One\n%0 Book\n%T Two\n")
@@ -316,14 +391,19 @@ def test_a_type_after_the_first_tags_of_enw_does_not_join_two_records(tmp_path: 
     [
         ("One;Oak;Text.;2001;x\nTwo;Elm;Text.;2002;x", "2 rows above the header were not read"),
         ('"TITLE","A lost title"', "the first is line 1"),
-        ('  "title": "A lost title",', "the first is line 1"),
-        ("author = {Oak},\ntitle = {A lost title},", "the first is line 2"),
-        ("ef\n<title>A lost title</title>", "the first is line 2"),
-        ("Author\n  Oak\nTitle\n  A lost title", "the first is line 4"),
-        ("Document Title: A lost title", "the first is line 1"),
+        ("author = {Oak},\ntitle = {A lost title},", "2 lines outside"),
+        ("Author\n  Oak\nTitle\n  A lost title", "4 lines outside"),
+        ("A lost title", "1 line outside"),
+        ("12 teams in wards", "1 line outside"),
+        ('"A lost title"\t"2001', "1 line outside"),
+        ("s</abstract></record>\n<record><title>A lost title</title></record>\n</xml>\n", "3 lines outside"),
         ("TITLE-ABS-KEY ( trust AND leadership, teams, wards, nurses )", ""),
         ("Search: title and abstract, English, 2001, 2002, 2003", ""),
         ('"SEARCH QUERY","trust:ti"', ""),
+        ("SEARCH QUERY\ttrust:ti\nOR team:ti\n-----\t\n", ""),
+        ('"SEARCH QUERY","trust:ti"\nA lost title\nAND a second one', "2 lines outside"),
+        ('"About the data: Exported on May 3, 2024. Criteria: trust, teams, wards, nurses, care"', ""),
+        ("sep=\t", ""),
     ],
 )
 def test_titles_and_rows_above_a_table_are_noted(tmp_path: Path, above: str, note: str) -> None:
@@ -351,6 +431,9 @@ def test_the_first_record_of_embase_without_its_title_is_rejected(tmp_path: Path
     found = ingest([path])
     assert [record.title for record in found.records] == ["A lost title", "Two"]
     assert not found.notes
+    for glued in (query.rstrip(), query.partition("\n-")[0]):
+        path.write_text(glued + rows.replace("&", ""))
+        assert any("1 line outside of records was not read" in note.text for note in ingest([path]).notes)
 
 
 def test_a_damaged_tag_outside_of_records_is_not_a_number_of_ovid(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_excel_sheets(read: Reader) -> None:
     assert notes(found) == [
         "cells whose formula has an error were ignored; their columns are: Remark",
         "the sheet 'old' is hidden and was not read; unhide it to include it",
+        "sheet 'one': 1 line outside of records was not read; the first is line 1: 'My search'",
         "sheet 'two': no column with abstracts, authors or years was found; columns that were not read: Remark",
         "the sheet 'notes' has no column with titles and was not read",
     ]

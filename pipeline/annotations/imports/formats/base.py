@@ -89,8 +89,8 @@ def load(source: Source) -> list[Content]:
     for form in () if _begins_table(source) else RECORD_FORMATS:
         if form.name not in _TABLES and form.recognise(source):
             return [_keyed(source, "records", list(form.read(source)), form.clean)]
-    start, names, delimiter = header(source)
-    return [_table(source, names, list(delimited.rows(source.lines(), start + 1, delimiter)))]
+    _, end, names, delimiter = header(source)
+    return [_table(source, names, list(delimited.rows(source.lines(), end + 1, delimiter)))]
 
 
 def _begins_table(source: Source) -> bool:
