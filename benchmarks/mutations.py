@@ -8,8 +8,10 @@ without a note. The exit status is 1 if a fault was found.
 from __future__ import annotations
 
 import argparse
+import csv
 import datetime
 import gzip
+import html
 import io
 import json
 import multiprocessing
@@ -26,7 +28,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import openpyxl
 import pyarrow as pa
@@ -34,6 +36,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.exports import STARTS, unaccounted
 from benchmarks.publish import ROOT
+from mechtag.core import workbook as workbook_reader
 from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_jsonl
@@ -48,6 +51,7 @@ from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Uncertain
 from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
 from mechtag.pipeline.export import NAMES, export
+from mechtag.pipeline.reading.archives import unpack
 from mechtag.pipeline.reading.ingest import Ingested, ingest
 from mechtag.pipeline.screening.decisions import read_judgements
 
@@ -56,7 +60,7 @@ FIXTURES = ROOT / "tests/fixtures"
 # Processor time that reading a damaged file may take, and time after which the reading process is ended.
 LIMIT, _PATIENCE = 5.0, 60.0
 _LARGEST, _SHORT, _SHOWN, _EVERY = 300_000, 12, 100, 20
-_PACKED = (b"PK", b"\x1f\x8b", b"PAR1")
+_PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def _inline() -> Iterator[tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         write_records(Path(folder) / "a.parquet", records)
         yield "records.parquet", (Path(folder) / "a.parquet").read_bytes()
-    yield "table.parquet", _parquet({"title": [one.title for one in records], "year": [one.year for one in records]})
+    yield "table.parquet", parquet({"title": [one.title for one in records], "year": [one.year for one in records]})
     yield "table.xlsx", workbook([[one.title, one.year, one.abstract, one.doi] for one in records])
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         yield f"exports{method}.zip", zipped({"a.ris": ris, "b/c.csv": table, "d.xml": _ICTRP.encode()}, method)
@@ -120,7 +124,8 @@ def _inline() -> Iterator[tuple[str, bytes]]:
     yield "covidence.utf-16.csv", table.decode("utf-8-sig").encode("utf-16")
 
 
-def _parquet(columns: Mapping[str, Any]) -> bytes:
+def parquet(columns: Mapping[str, Any]) -> bytes:
+    """Return a Parquet table with the given columns."""
     file = io.BytesIO()
     pq.write_table(pa.table(dict(columns)), file)
     return file.getvalue()
@@ -162,7 +167,7 @@ def _described(name: str, data: bytes) -> Base:
         path = Path(folder) / name
         path.write_bytes(data)
         found = ingest([path])
-        text = "" if data.startswith(_PACKED) else Source(path).text
+        text = _text_of(path)
     forms = dict.fromkeys(source.format for source in found.sources)
     # A short title may be a part of other text.
     titles = {
@@ -408,9 +413,128 @@ def _join(data: bytearray, rng: random.Random) -> None:
     data[:] = rng.choice((bytes(data) + other, bytes(data) + b"\n" + other, other + b"\n\n" + bytes(data)))
 
 
+# Damage that people and programs do: editors, spreadsheets, mail, browsers and interrupted downloads.
+
+
+def _text(data: bytearray) -> str:
+    """Return the text of a file, which may be in any encoding; each byte can be restored by `_put`."""
+    return bytes(data).decode("utf-8", errors="surrogateescape")
+
+
+def _put(data: bytearray, text: str) -> None:
+    data[:] = text.encode("utf-8", errors="surrogateescape")
+
+
+def _typeset(data: bytearray, rng: random.Random) -> None:
+    """Replace signs as a word processor does: curly quotes, dashes, no-break spaces, ligatures."""
+    text = _text(data)
+    curly = re.sub(r'(?<!\w)"', "“", text).replace('"', "”")
+    changed = (
+        *(curly, text.replace("'", "’"), text.replace(" - ", " – "), text.replace("- ", "— "), text.replace("--", "–")),
+        *(text.replace("  ", "\xa0 "), text.replace(" ", "\xa0"), text.replace("  ", " "), text.replace("fi", "ﬁ")),
+        *(text.replace("...", "…"), text.replace(" ", " \xad"), text.replace(",", "，"), text.replace(":", "：")),
+    )
+    _put(data, rng.choice(changed))
+
+
+def _head_line(data: bytearray, rng: random.Random) -> None:
+    """Lose the first line, or write further lines above it, as people and programs do."""
+    lines = (
+        *(
+            b"Search of 3 May 2024",
+            b"Included studies;;;",
+            b"trust in teams,2001",
+            b"sep=;",
+            b"sep=,",
+            b"",
+            b"#",
+            b'""',
+        ),
+        *(b"Column1,Column2,Column3", b"a;b;c;d;e;f;g;h", b"From: ann@example.org", b"<!-- saved -->", b"Page 1 of 2"),
+        *(b'"Exported, 2024-05-03"', b"1\t2\t3\t4", b"Title: included studies", b"%!", b"\xef\xbb\xbf", b"\xff\xfe"),
+    )
+    if rng.random() < 0.3:
+        data[:] = bytes(data).partition(b"\n")[2]
+    else:
+        data[:0] = b"".join(line + b"\n" for line in rng.sample(lines, rng.choice((1, 1, 2, 5))))
+
+
+def _delimit(data: bytearray, rng: random.Random) -> None:
+    """Change the delimiter or the quotes of a table without regard to its cells, as a search and replace does."""
+    old, new = rng.sample((b",", b";", b"\t", b"|", b'"', b'""', b"'", b'","', b'";"', b", ", b"    ", b""), 2)
+    if old:
+        data[:] = bytes(data).replace(old, new)
+
+
+def _resave(data: bytearray, rng: random.Random) -> None:
+    """Read a table and write it as a spreadsheet does: other delimiter, quotes, line ends, columns, order or cells."""
+    read, written = rng.choice((",,", ",;", ",\t", ";;", ";,", "\t\t", "\t,", ",|"))
+    text = _text(data).removeprefix("\ufeff")
+    csv.field_size_limit(sys.maxsize)
+    rows = list(csv.reader(io.StringIO(text.replace("\0", ""), newline=""), delimiter=read))
+    width = max(map(len, rows), default=0)
+    kind = rng.randrange(8)
+    if kind == 0:
+        rows = [[*row, *[""] * (width + 2 - len(row))] for row in rows]
+    elif kind == 1:
+        place = rng.randrange(width + 1)
+        rows = [[*row[:place], "", *row[place:]] for row in rows]
+    elif kind == 2:
+        rows.sort()
+    elif kind == 3:
+        rows = [[cell[:255] for cell in row] for row in rows]
+    elif kind == 4:
+        rows = [row[::-1] for row in rows]
+    elif kind == 5:
+        rows = [[cell.replace("\n", "_x000D_\n") if cell else "#N/A" for cell in row] for row in rows]
+    elif kind == 6:
+        rows = [[read.join(row)] for row in rows]
+    file = io.StringIO()
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if rng.random() < 0.3 else csv.QUOTE_MINIMAL
+    writer = csv.writer(file, delimiter=written, quoting=quoting, lineterminator=rng.choice(("\r\n", "\n", "\r")))
+    writer.writerows(rows)
+    data[:] = file.getvalue().encode(rng.choice(("utf-8", "utf-8-sig", "cp1252", "utf-16")), errors="replace")
+
+
+def _mixed_ends(data: bytearray, rng: random.Random) -> None:
+    """Change the line ends of some lines."""
+    ends = rng.sample((b"\n", b"\r\n", b"\r", b"\r\r\n", b"\n\r", b"\x85", b"\x0b", b"\n\n", b""), 2)
+    data[:] = b"".join(line + rng.choice((b"\n", *ends)) for line in bytes(data).split(b"\n"))
+
+
+def _margin(data: bytearray, rng: random.Random) -> None:
+    """Change the starts, ends or case of lines, or wrap them, as mail programs and editors do."""
+    lines = _text(data).split("\n")
+    start, end = sorted(rng.randrange(len(lines) + 1) for _ in range(2))
+    start, end = rng.choice(((0, len(lines)), (start, end)))
+    kinds: tuple[Callable[[str], str], ...] = (
+        *(lambda line: "> " + line, lambda line: " " + line, lambda line: "\t" + line, lambda line: line + "  "),
+        *(str.lower, str.upper, str.strip, str.lstrip, lambda line: f'"{line}"', lambda line: line + ",,,"),
+        *(lambda line: line + ";", lambda line: re.sub(r"(.{72}\S*) ", r"\1\n", line), lambda line: line[:80]),
+        *(lambda line: re.sub(r"(.{72}\S*) ", r"\1=\n", line), html.escape, lambda line: "\ufeff" + line),
+    )
+    change = rng.choice(kinds)
+    _put(data, "\n".join((*lines[:start], *map(change, lines[start:end]), *lines[end:])))
+
+
+def _mojibake(data: bytearray, rng: random.Random) -> None:
+    """Read UTF-8 in a wrong encoding and write it as UTF-8, once or twice."""
+    for _ in range(rng.choice((1, 1, 2))):
+        data[:] = bytes(data).decode(rng.choice(("cp1252", "latin-1", "mac_roman")), errors="replace").encode()
+
+
+def _download(data: bytearray, rng: random.Random) -> None:
+    """Cut the file as an interrupted download does: with zeros, an error page, or an overlap where it was resumed."""
+    place = rng.randrange(len(data) + 1)
+    page = b"<html><head><title>502 Bad Gateway</title></head><body>Session expired</body></html>"
+    again = max(0, place - int(10 ** rng.uniform(1, 4)))
+    rest = rng.choice((b"\0" * (len(data) - place), page, b"\n" + page + b"\n" + data[place:], bytes(data[again:])))
+    data[place:] = rest
+
+
 DAMAGE: tuple[Damage, ...] = (
     *(_flip, _delete, _double, _truncate, _behead, _insert, _insert, _insert, _flood, _nest, _number, _lines, _lines),
-    *(_ends, _encode, _join),
+    *(_ends, _encode, _join, _typeset, _head_line, _delimit, _resave, _mixed_ends, _margin, _mojibake, _download),
 )
 
 
@@ -424,7 +548,7 @@ def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) 
         return zipped(members, rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)))
     if data.startswith(b"\x1f\x8b") and rng.random() < 0.5:
         return gzip.compress(damaged(gzip.decompress(data), rng, damage), mtime=0)
-    if data.startswith(b"PAR1") and rng.random() < 0.5:
+    if data.startswith(_PARQUET) and rng.random() < 0.5:
         return _odd_table(data, rng)
     changed = bytearray(data[:_LARGEST])
     for _ in range(rng.choice((1, 1, 2, 3, 4))):
@@ -474,6 +598,23 @@ def _odd_column(rows: int, rng: random.Random) -> Any:
 
 # What is wrong with the reading of a damaged file
 
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file, of the files in an archive, or of the cells of a workbook or a Parquet table."""
+    source = Source(path)
+    if source.start.startswith(_PARQUET):
+        # Not `pq.read_table`, which refuses columns of one name.
+        table = pq.ParquetFile(io.BytesIO(path.read_bytes())).read()
+        texts = [column for column in table.columns if pa.types.is_string(column.type)]
+        return "\n".join(str(value) for column in texts for value in column.to_pylist())
+    if workbook_reader.recognise(source):
+        book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
+        sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        rows = [row for sheet in sheets for row in sheet.iter_rows(values_only=True)]
+        return "\n".join(str(cell) for row in rows for cell in row if cell is not None)
+    return "\n".join(member.text for _, member in unpack(source))
+
+
 # Notes and reasons that state that content was lost, or that one record may be two.
 _ADMITTED = re.compile(r"different format|(?:may be|consists of) two records|(?<!that were )not read")
 
@@ -501,9 +642,9 @@ def reading(path: Path, base: Base) -> str:
 def lost(path: Path, base: Base, found: Ingested) -> str:
     """Describe content of a damaged file that was lost without a note; return ``""`` if nothing was lost."""
     notes = [note.text for note in (*found.notes, *found.unread)]
-    if path.read_bytes().startswith(_PACKED) or any(map(_ADMITTED.search, notes)):
+    if any(map(_ADMITTED.search, notes)):
         return ""
-    text = Source(path).text
+    text = _text_of(path)
     raws = [*(one.raw for one in found.records), *(one.raw for one in found.rejected)]
     entries = [json.dumps(raw, ensure_ascii=False) for raw in raws]
     if base.form in STARTS and {source.format for source in found.sources} == {base.form}:

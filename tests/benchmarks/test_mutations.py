@@ -1,5 +1,6 @@
 """Damaged files of all kinds: a small draw of what ``python -m benchmarks.mutations`` reads."""
 
+import gzip
 import random
 import sys
 import time
@@ -9,7 +10,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks import mutations
-from benchmarks.mutations import DAMAGE, Base, damaged, exports, file_of, main, others, run
+from benchmarks.mutations import (
+    DAMAGE,
+    Base,
+    damaged,
+    exports,
+    file_of,
+    lost,
+    main,
+    others,
+    parquet,
+    run,
+    workbook,
+    zipped,
+)
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, Rejected
 from mechtag.pipeline.reading.formats import FORMATS
@@ -45,7 +59,7 @@ def test_draw_depends_on_the_seed_only() -> None:
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_each_kind_of_damage_changes_the_file(damage: mutations.Damage) -> None:
     rng = random.Random(1)
-    data = b"TY  - JOUR\nTI  - One\nPY  - 2001\nER  - \n"
+    data = 'TY  - JOUR\nTI  - "Óne", two\nPY  - 2001\nER  - \n'.encode()
     assert any(damaged(data, rng, [damage]) != data for _ in range(5))
 
 
@@ -76,6 +90,24 @@ def test_loss_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found:
     base = Base("a.ris", path.read_bytes(), mutations.reading, "RIS", ("The first title", "The second title"))
     fault = mutations.reading(path, base)
     assert message in fault if message else not fault
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        workbook([["The first title", 2001]]),
+        zipped({"a.ris": b"TY  - JOUR\nTI  - The first title\nER  - \n"}),
+        gzip.compress(b"TY  - JOUR\nTI  - The first title\nER  - \n"),
+        parquet({"title": ["The first title"]}),
+    ],
+    ids=["xlsx", "zip", "gzip", "parquet"],
+)
+def test_loss_in_a_packed_file_is_noticed(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    base = Base("a", data, mutations.reading, "", ("The first title",))
+    assert lost(path, base, _found(["The first title"], 1)) == ""
+    assert lost(path, base, _found(["Another title"], 1)) == "lost ['The first title']"
 
 
 def _check(path: Path, base: Base) -> str:
