@@ -150,7 +150,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
-        (_NOT_SCORED, *(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
+        (_NOT_SCORED, _DEFINITIONS, *(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Decision, Evidence, Prediction, Record
+from mechtag.core.records import DEFINITIONS_ALONE, Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.core.tables import read_table as read_sheet
 from mechtag.pipeline.export import NAMES, export
@@ -168,6 +168,19 @@ def test_ris_tells_once_that_labels_were_not_scored(tmp_path: Path) -> None:
     export("ris", path, read_ris(path), scored, LABELS)
     (entry,) = rispy.load(path, encoding="utf-8")
     assert entry["notes"] == ["note of the library"]
+
+
+def test_ris_notes_once_that_suggestions_are_from_definitions_until_a_model_is_trained(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.ris"
+    found = odd(tmp_path)
+    rough = predict("text:1", "trust").model_copy(update={"model_id": f"{DEFINITIONS_ALONE}1"})
+    for _ in range(2):
+        export("ris", path, found, [rough], LABELS)
+        (entry,) = rispy.load(path, encoding="utf-8")
+        assert sum("definitions of the codebook alone" in note for note in entry["notes"]) == 1
+        found = read_ris(path)
+    export("ris", path, found, [predict("text:1", "trust")], LABELS)
+    assert "definitions of the codebook alone" not in path.read_text(encoding="utf-8")
 
 
 def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
