@@ -55,7 +55,8 @@ class Table(NamedTuple):
     names, delimiter
         Column names and delimiter of the table.
     before
-        Last row of the previous table, if its line end is missing, so that the row and the header are on one line.
+        Last row of the previous table, if its line end is missing, so that the row and the header of this table are on
+        one line; otherwise ``""``.
     """
 
     names: list[str]
@@ -118,8 +119,9 @@ def rows(
     width: int = 0,
     next_table: Callable[[int, str, str, int], Table | None] | None = None,
 ) -> Iterator[tuple[int, list[str], str]]:
-    """Skip ``start`` lines, then yield the line number, cells and fault of each row that is not empty.
+    """Skip ``start`` lines, then yield the line number, the cells and the fault of each row that is not empty.
 
+    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault.
     A quote that is never closed would swallow the rest of the file; a quote that is closed by a quote in
     a later row would swallow the rows in between. In both cases, only the line of the opening quote is
     reported as faulty, and reading continues with the next line. ``width``, the number of cells of the

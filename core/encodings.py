@@ -58,9 +58,10 @@ def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
     """Detect the encoding of a file.
 
     A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
-    that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
-    it is read as Windows-1252 (which includes Latin-1), unless Windows-1252 would put capitals and symbols in the
-    middle of words and MacRoman would not.
+    that is valid UTF-8 throughout is UTF-8. A file in which many non-ASCII characters are valid UTF-8 is read as UTF-8,
+    and its invalid bytes are read as Windows-1252. Any other file is in an 8-bit encoding: it is read as Windows-1252
+    (which includes Latin-1), unless Windows-1252 would put capitals and symbols in the middle of words and MacRoman
+    would not.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mechtag.core.records import Row
 
-#: Kind of a section. ``back`` is for notes such as acknowledgements and funding, ``other`` for what no kind fits.
+#: Kind of a section. ``back`` is for notes such as acknowledgements and funding, ``other`` for any other section.
 Kind = Literal[
     "title",
     "abstract",
@@ -40,7 +40,11 @@ class Section(Row):
 
 
 class Page(Row):
-    """A page of a full text: ``text[start:end]`` begins on the page. ``number`` counts from 1; ``label`` is printed."""
+    """A page of a full text, whose text is ``text[start:end]``.
+
+    ``number`` counts the pages of the file from 1; ``label`` is the label that the file states for the page, such as
+    ``xii``, or else the number.
+    """
 
     number: int
     label: str
@@ -62,7 +66,7 @@ class Quality(Row):
     headings
         Number of headings that were found.
     letters_share
-        Proportion of letters among all characters but spaces.
+        Proportion of letters among all characters except spaces.
     """
 
     pages: int
@@ -83,10 +87,11 @@ class FullText(Row):
     Attributes
     ----------
     record_id
-        Identifier of the record to which the file was attached; empty before.
+        Identifier of the record to which the file was attached; empty until it is attached.
     sections, pages
-        Sections and pages in the order of the text. Both tile the text: the first starts at 0, each other where the one
-        before it ends, and the last ends at the end of the text. ``pages`` is empty if the format has no pages.
+        Sections and pages in the order of the text. Both tile the text: the first section starts at 0, each following
+        section starts where the previous one ends, and the last section ends at the end of the text; the same is true
+        of pages. ``pages`` is empty if the format has no pages.
     source_file, sha256
         Name and SHA-256 of the file.
     reader
@@ -94,7 +99,7 @@ class FullText(Row):
     licence
         Licence as named in the file, if any.
     warnings
-        What may be wrong with the text, in sentences.
+        Sentences that describe what may be wrong with the text.
     """
 
     record_id: str

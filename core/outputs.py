@@ -70,7 +70,13 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows that a person filled in; raise an error if the table cannot be read."""
+    """Return the number of rows that a person filled in, if a file is a table with the column ``decision``, else 0.
+
+    Raises
+    ------
+    MechtagError
+        If the table cannot be read.
+    """
     if not is_table(path) or not path.is_file() or not path.stat().st_size:
         return 0
     try:

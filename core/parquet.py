@@ -334,7 +334,7 @@ def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
 
 
 class FullTextTable:
-    """A table of full texts, from which those of single records are read.
+    """A table of full texts, from which the full texts of single records can be read.
 
     Parameters
     ----------
@@ -344,8 +344,8 @@ class FullTextTable:
     Raises
     ------
     MechtagError
-        If the table has a fault or contains two full texts of one record; see `read_records`. Faults in other
-        columns than ``record_id`` are found only when the full texts are read.
+        If the table has a fault (see `read_records`) or contains two full texts of one record. Faults in columns other
+        than ``record_id`` are found only when the full texts are read.
     """
 
     def __init__(self, source: Any, name: StrPath) -> None:
@@ -372,9 +372,9 @@ class FullTextTable:
         self._file.close()
 
     def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
-        """Yield the full texts of those of the given records that have one, keyed by record id, some dozens at a time.
+        """Yield the full texts of the given records in batches, each keyed by record id, in the order of the table.
 
-        The order is that of the table.
+        A batch has some dozens of full texts; records without a full text are omitted.
         """
         wanted = {record_id for record_id in record_ids if record_id in self._groups}
         for group in sorted({self._groups[record_id] for record_id in wanted}):

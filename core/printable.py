@@ -1,4 +1,4 @@
-"""Escape characters that could control a terminal in texts and file names that are printed."""
+"""Escape the characters of texts and file names that could control the terminal on which they are printed."""
 
 from __future__ import annotations
 

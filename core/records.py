@@ -87,7 +87,7 @@ def normalise_pmid(value: str | None) -> str | None:
 
 
 def normalise_title(value: str) -> str:
-    """Remove case, accents, punctuation and spacing from a title, so that spellings of one title compare equal."""
+    """Return a title in lower case without accents and punctuation, so that different spellings of it are equal."""
     text = value.casefold()
     if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
@@ -110,7 +110,7 @@ class Record(Row):
         Name of the file that the record was read from, and number of the record in that file, from 1.
     raw
         All fields as read from the file, in file order, as pairs of name and value; a repeated
-        field has one pair per occurrence. Exporters copy fields that mechtag does not know from here.
+        field has one pair per occurrence. Exporters also write the fields in ``raw`` that mechtag does not use.
     """
 
     record_id: str
@@ -164,7 +164,8 @@ def registration_number(place: str, *texts: str) -> str | None:
     place
         Journal, web address and type of the record. In a trial registration, they name the registry.
     texts
-        Other texts that may contain the number; if none does, the result is ``""``.
+        Other texts of the record that may contain the number. If neither ``place`` nor these texts contain a number,
+        the result is ``""``.
     """
     if not _REGISTRY.search(place):
         return None
@@ -219,10 +220,10 @@ class Rejected(Row):
 
 
 class Sentence(Row):
-    """A sentence of an abstract.
+    """A sentence of the abstract of a record.
 
-    ``abstract[start:end] == text`` holds exactly. ``sentence`` numbers the sentences of
-    a record from 0. ``section`` is the heading above the sentence in lower case, or ``""`` if there is none.
+    ``text`` is exactly ``abstract[start:end]``. ``sentence`` is the number of the sentence in the abstract, from 0.
+    ``section`` is the heading above the sentence in lower case, or ``""`` if there is none.
     """
 
     record_id: str
@@ -247,8 +248,8 @@ class Evidence(Row):
     basis
         Whether the sentence is from the abstract of the record or from the full text.
     page, section
-        Printed label or number of the page on which the sentence begins, and title of its section; ``None`` for
-        abstracts and if the full text has no pages or titles.
+        Label of the page on which the sentence begins, and title of the section that contains the sentence. ``None``
+        for sentences of an abstract, and where the full text has no pages or no section titles.
     """
 
     sentence: int
@@ -305,12 +306,12 @@ class Prediction(Row):
 
 
 def decisive(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield the predictions that count: those by the full text for records that have them, else those by the abstract.
+    """Yield the decisive predictions of each record: those based on the full text or, if there are none, the abstract.
 
     Parameters
     ----------
     predictions
-        Predictions of one or more records; those of a record are consecutive.
+        Predictions for one or more records; all predictions for a record must be consecutive.
     """
     for _, group in groupby(predictions, key=lambda row: row.record_id):
         rows = list(group)
@@ -323,7 +324,7 @@ def _false_if_empty(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Read sentence numbers from the cell of a table, such as ``0;3;4``."""
+    """Split the sentence numbers in a table cell, such as ``0;3;4``; return a value that is not a text unchanged."""
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
@@ -348,7 +349,7 @@ class Coding(Row):
     assisted
         Whether the coder saw a suggestion of a model before giving the code; ``None`` if that is unknown.
     model_id
-        The model whose suggestion the coder saw.
+        Identifier of the model whose suggestion the coder saw.
     """
 
     record_id: str | None = None
@@ -385,7 +386,7 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the identifiers of a record in its source file: the field ``key``, and the ID field of RIS or BibTeX."""
+    """Return the reviewers' own identifiers of a record: the values of its fields ``key``, ``id`` and citation key."""
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)
     # JSON sources may contain numbers as identifiers.

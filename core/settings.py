@@ -42,7 +42,7 @@ class ProjectPath(os.PathLike[str]):
     """A path from the settings, which is relative to the folder of the project.
 
     ``str`` returns the path as written in the settings; use this text for storing and logging. Functions that expect
-    a path, such as ``open``, receive a path that is relative to the working directory. An empty path is false.
+    a path, such as ``open``, receive ``root / text``. An empty path is false.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ class DedupeSettings(Strict):
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
-        In the sorted list of the records that share a key, each record is compared with this many records before
-        and after it.
+        Among the records that share a blocking key, such as the first author and the start of the title, each record is
+        compared with this many records before and after it in sorted order.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
@@ -135,8 +135,8 @@ class EncoderSettings(Strict):
     revision
         Branch, tag or commit of a model on the hub.
     sha256
-        Expected hash of ``model.safetensors``; empty to accept any. A short name has a fixed hash, which replaces
-        this one.
+        Expected hash of ``model.safetensors``; empty to accept any. If ``name`` is a short name, its fixed hash
+        replaces this value.
     max_tokens
         Maximum number of tokens of a text; longer texts are truncated.
     batch_tokens
@@ -254,9 +254,9 @@ class TagSettings(Strict):
     Attributes
     ----------
     evidence_sentences
-        Maximum number of evidence sentences to return per label.
+        Maximum number of evidence sentences per label from an abstract.
     full_text_evidence_sentences
-        The same for full texts.
+        Maximum number of evidence sentences per label from a full text.
     sections
         Kinds of sections of full texts that are scored; see `core.full_text`. References, notes, tables and captions
         are never scored.
@@ -281,7 +281,10 @@ class TagSettings(Strict):
     chunk_records: int = Field(default=1000, ge=1, le=LARGEST)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
-        """Return the settings, overridden by values from the command line; raise `ValueError` if a value is invalid."""
+        """Return a copy of the settings in which the given values from the command line replace the original values.
+
+        ``None`` keeps a value. An invalid value raises `ValueError`.
+        """
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
             dict(self) | {key: value for key, value in given.items() if value is not None}
@@ -319,7 +322,8 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Records of the papers on which accuracy is measured; models are never trained on them. Empty for none.
+        Path of the records of the papers on which accuracy is measured; models are never trained on these papers.
+        Empty for none.
     group_field
         Field of the source file that identifies the study on which a record reports; empty for none.
     paraphrase

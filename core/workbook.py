@@ -77,7 +77,7 @@ def _told(source: Source) -> Iterator[None]:
 
 
 def open_sheets(source: Source) -> dict[str, Any]:
-    """Open a workbook and return its visible sheets by name; add a note on each hidden sheet.
+    """Open a workbook and return its visible sheets, keyed by name; for each hidden sheet, add a note to the source.
 
     Raises
     ------
