@@ -81,8 +81,8 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        If a change belongs to a parameter that the model does not have, one of its two factors is missing, or its
-        shape differs from the shape of the parameter.
+        If a change belongs to a parameter that the model does not have, if one of the two factors of a change is
+        missing, or if the shape of a change differs from the shape of its parameter.
     """
     import torch
 
@@ -197,8 +197,8 @@ def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: s
     Raises
     ------
     MechtagError
-        If the model cannot be found on this machine, has no ``model.safetensors``, or its
-        weights do not have the expected hash.
+        If the encoder cannot be found on this machine, if it has no ``model.safetensors``, or if its weights do not
+        have the expected hash.
     """
     path, name = Path(name), str(name)
     if name.startswith(PACKAGE_PREFIX):
@@ -370,7 +370,7 @@ class TransformerEncoder:
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the hidden states of each text that the top layers of the model receive as input, in half precision.
+        """Return, for each text, the hidden states that the top layers of the model receive, in half precision.
 
         Parameters
         ----------

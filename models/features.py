@@ -118,7 +118,7 @@ class Definitions:
     def relevance_weights(self) -> tuple[Array, float]:
         """Return the weights and intercept that turn the vector of a whole text into its log odds of relevance.
 
-        They are computed from the codebook's definitions alone.
+        The weights and the intercept are computed from the codebook's definitions alone.
 
         Returns
         -------

@@ -172,7 +172,7 @@ def load_model(
     Parameters
     ----------
     codebook
-        The codebook in use; by default, the codebook of the model is used.
+        Codebook that the model must have been trained for; by default, any codebook is accepted.
     runtime
         Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with
         ``torch``, see `runtimes.choice`. Exports are stored in the model folder.
@@ -310,7 +310,7 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete the replacement of a model folder if it was interrupted; return whether it was."""
+    """Complete the replacement of a model folder if it was interrupted; return whether it had been interrupted."""
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.

@@ -31,14 +31,15 @@ class RelevanceHead:
     ----------
     direction : ndarray, shape (size,)
         Weights for the vector of a text, computed from the definitions; see `features.Definitions`.
-    vectors : ndarray of float16, shape (n_texts, size)
+    vectors : ndarray of float16, shape (n_support_vectors, size)
         Support vectors. Half precision changes a score by less than 0.001.
-    weights : ndarray, shape (n_texts,)
+    weights : ndarray, shape (n_support_vectors,)
         Weights of the support vectors: positive for relevant texts, negative for irrelevant ones; empty if nothing
         was learned.
     word_weights : ndarray, shape (n_terms,)
         Weights of the words of a text.
     intercept : float
+        Constant that is added to the sum.
     familiar : float
         5th percentile of the cosine similarity between a training text and the nearest support vector other than
         itself.
@@ -59,7 +60,10 @@ class RelevanceHead:
         return scores + self.intercept
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text's similarity to the nearest support vector is below ``familiar``."""
+        """Return whether each text's similarity to the nearest support vector is below ``familiar``.
+
+        Without support vectors, the result is false for all texts.
+        """
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
         unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar

@@ -39,6 +39,7 @@ class RoleModel:
     weights : ndarray, shape (3, n_terms)
         Weights of the terms; rows in the order of `ROLES`.
     intercept : ndarray, shape (3,)
+        Intercept of each role.
     """
 
     words: Words

@@ -84,7 +84,10 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Return the title and other content of each document as one text; without other content, add the methods."""
+        """Return one text per document, which joins the title and the other content.
+
+        If a document has no content other than its title, all its parts outside notes are joined.
+        """
         wholes = []
         end = 0
         for length in self.parts_of_documents:
@@ -362,7 +365,7 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield the scores of the units of each window, and its pooled scores for the labels."""
+        """Yield, for each window, the scores of its units and the pooled score of each label."""
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))
@@ -401,7 +404,10 @@ class Tagger:
         ]
 
     def _score_wholes(self, texts: Sequence[str]) -> tuple[Array, Mask]:
-        """Return each text's score, and whether the text is unlike the training texts; score repeated texts once."""
+        """Return the relevance score of each text, and whether the text is unlike the training texts.
+
+        Repeated texts are scored once.
+        """
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         own = [places[text] for text in texts]
         distinct, low = list(places), float(self.calibration.low[0])

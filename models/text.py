@@ -97,7 +97,7 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Convert a text to American spelling, which the encoder knows best, and remove its final full stop."""
+    """Convert a text to American spelling, which the encoder knows best, and remove full stops at its end."""
     return to_american(text).rstrip(_END)
 
 

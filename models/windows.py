@@ -64,7 +64,10 @@ class WindowCalibration:
     high: Array
 
     def of(self, calibration: Calibration, count: int) -> Calibration:
-        """Return the calibration of a text of ``count`` windows; a single window has the calibration of abstracts."""
+        """Return the calibration for a text with ``count`` windows.
+
+        For a text with a single window, this is ``calibration`` itself, the calibration for abstracts.
+        """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:
             return calibration

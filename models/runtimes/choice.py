@@ -160,7 +160,7 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder than that of ``runtime``, or ``None`` if none is needed.
+        """Return a function that loads a more precise encoder, or ``None`` if ``runtime`` is precise enough.
 
         The tagger needs such an encoder in addition to an ``int8`` encoder; see ``finer`` in `Tagger`.
         """
