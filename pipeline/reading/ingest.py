@@ -446,5 +446,5 @@ def lost_entries(ingested: Ingested) -> str:
     entries = "1 entry" if len(lost) == 1 else f"{len(lost):,} entries"
     return (
         f"note: {entries} could not be read and will be ignored: {named}. "
-        "'mechtag ingest' lists them all in rejected.jsonl"
+        "'mechtag ingest' lists all unreadable entries in rejected.jsonl, and all unreadable files in ingest.json"
     )

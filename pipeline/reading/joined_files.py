@@ -101,9 +101,9 @@ def further_records(source: Source, form: Format, entries: int) -> str:
 
 
 def _begins_table(line: str, following: str, before: str) -> bool:
-    """Return whether a line is the header of a table, and a row follows.
+    """Return whether ``line`` is the header of a table, and the line ``following`` is a row of this table.
 
-    A single column name is a header only after the end of a record.
+    A single column name counts as a header only if the line ``before`` ends a record.
     """
     if _ENDS.fullmatch(before) and is_header([line.strip("\ufeff\n")]):
         return True

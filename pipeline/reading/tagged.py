@@ -88,14 +88,14 @@ class Format:
     Attributes
     ----------
     recognise
-        Returns whether a file is of this format, judging by its content.
+        Function that returns whether a file is of this format, judging by its content.
     read
-        Yields the entries of a file, without checking them.
+        Function that yields the entries of a file, without checking them.
     clean
-        Maps the fields of an entry to attributes of `records.Record`: lists for
+        Function that maps the fields of an entry to attributes of `records.Record`: lists for
         ``authors`` and ``keywords``, and text or ``None`` for the others. Markup, entities and
         spaces are cleaned afterwards. The abstract may contain line ends that only wrap the text; a
-        blank line (``\n\n``) separates paragraphs, and a heading on its own line stays there.
+        blank line (``\n\n``) separates paragraphs, and a heading on its own line remains on its own line.
     """
 
     name: str
@@ -221,7 +221,7 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Combine first and last page into a page range; either field may already contain the whole range."""
+    """Combine the first and the last page into a page range; either argument may already contain the whole range."""
     if start and end and "-" in start + end:
         if start.endswith(f"-{end}"):
             return start

@@ -221,7 +221,10 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading, with or without punctuation after it, as (start, end, phrase, kind)."""
+    """Yield each possible heading, with or without punctuation after it, as (start, end, phrase, kind).
+
+    In addition to the kinds of `_kind`, there are ``colon`` (a colon follows) and ``line`` (nothing else on the line).
+    """
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):

@@ -220,8 +220,9 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     """Return the name of the section that a sentence belongs to.
 
-    If a sentence is nothing but a note, its section is the kind of note (`sections.note_of`), whatever heading is
-    above it. The heading of a note applies only to the first sentence below it, and later sentences belong to a
+    Below a heading that is not the heading of a note, the section of a sentence is the heading. The exception is a
+    sentence that is nothing but a note: its section is the kind of note (`sections.note_of`), unless the heading is on
+    ethics. The heading of a note applies only to the first sentence below the heading, and later sentences belong to a
     note only if their own words show it, because exports may print "Trial registration: ..." in the middle of an
     abstract.
 

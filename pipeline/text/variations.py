@@ -1,8 +1,8 @@
 """Vary the text of records in ways that should not change the predicted labels.
 
-Each function takes a record, its sentences and a random number generator, and returns the record with a changed text,
-or the same record if there is nothing to change. The rest of the text remains identical. All inserted
-sentences are invented.
+Each variation is a function that takes a record, its sentences and a random number generator, and returns the record
+with a changed text, or the same record if there is nothing to change. The rest of the text remains identical. All
+inserted sentences are invented.
 """
 
 from __future__ import annotations

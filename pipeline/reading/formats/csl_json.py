@@ -107,8 +107,8 @@ def read_items(source: Source) -> Iterator[Entry]:
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """Return the values in a JSON object that are replaced by later values of the same fields, and a note on them.
 
-    Values in nested objects are returned without a name. A JSON object with two titles may be two records between which
-    some text is missing. An object in which neither the title nor the abstract occurs twice is not examined.
+    Such a JSON object may consist of two records between which some text is missing. Values in nested objects are
+    returned without a name. An object in which neither the title nor the abstract occurs twice is not examined.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()

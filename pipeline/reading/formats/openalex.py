@@ -1,4 +1,4 @@
-"""Read works in OpenAlex's JSON (https://docs.openalex.org/api-entities/works); abstracts are inverted indexes."""
+"""Read works in OpenAlex's JSON, in which abstracts are inverted indexes: https://docs.openalex.org/api-entities/works."""
 
 from __future__ import annotations
 
