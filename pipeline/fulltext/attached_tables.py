@@ -1,4 +1,4 @@
-"""Write the tables that say what became of each file of full text."""
+"""Write the tables that list which files of full texts were attached to records, not matched, or rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNMATCHED = ("file", "record_id", "suggested", "suggested_title", "by", "likene
 
 
 class Paths(NamedTuple):
-    """Paths of the files that attaching writes."""
+    """Paths of the files that 'mechtag attach' writes."""
 
     full_texts: Path
     attached: Path
@@ -29,7 +29,7 @@ class Paths(NamedTuple):
 
 
 def output_paths(output: Path) -> Paths:
-    """Return the paths of all results for an output, which is a folder or the Parquet table of full texts."""
+    """Return the paths of all result files; ``output`` is their folder, or the path of the table of full texts."""
     table = output if output.suffix.lower() == ".parquet" else output / "fulltexts.parquet"
     return Paths(table, *(table.with_name(name) for name in ("attached.csv", "unmatched.csv", "rejected.jsonl")))
 
@@ -40,7 +40,7 @@ def refuse_filled(path: Path) -> None:
     Raises
     ------
     MechtagError
-        If the column ``record_id`` of the table is filled in anywhere, or the table cannot be read.
+        If any cell in the column ``record_id`` is filled in, or if the table cannot be read.
     """
     if not path.is_file() or not path.stat().st_size:
         return
@@ -53,7 +53,7 @@ def refuse_filled(path: Path) -> None:
 
 
 def write_tables(paths: Paths, result: Attached) -> None:
-    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``."""
+    """Write the tables ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, which list the files by outcome."""
     rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
     write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)
     write_csv(paths.unmatched, _UNMATCHED, map(_unmatched, (*result.uncertain, *_unknown(result))), bom=True)

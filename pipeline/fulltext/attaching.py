@@ -34,29 +34,29 @@ _FILE, _RECORD = "file", "record_id"
 
 
 class FileFound(NamedTuple):
-    """A file to read: its path, and the name by which tables and messages call it."""
+    """A file to read: its path, and its name in tables and messages."""
 
     path: Path
     name: str
 
 
 class FilesFound(NamedTuple):
-    """The files to read, and the numbers of other files by their endings."""
+    """The files to read, and the number of ignored files, keyed by file name extension."""
 
     files: tuple[FileFound, ...]
     ignored: Mapping[str, int]
 
 
 def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesFound:
-    """Return the files among ``sources`` and in folders among them, including folders in folders.
+    """Find the files to read: files in ``sources``, and full texts in folders in ``sources`` and their subfolders.
 
-    Hidden files, the ``excluded`` files, and files in folders that are not full texts by their endings are left out.
-    Links to folders are not followed.
+    In folders, full texts are recognised by their file name extensions, and PDFs also by their content; all other files
+    are counted as ignored. Hidden files and ``excluded`` files are left out. Links to folders are not followed.
 
     Raises
     ------
     MechtagError
-        If a source does not exist, or there are no files.
+        If a source does not exist, or no full texts are found.
     """
     left_out = {path.resolve() for path in excluded}
     found: dict[Path, Path] = {}
@@ -74,8 +74,8 @@ def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesF
                 ignored[real] = path.suffix.lower() or "without an ending"
     if not found:
         raise MechtagError(
-            f"{', '.join(map(str, sources))}: no full texts found; expected files in PDF, JATS or TEI XML, DOCX, HTML, "
-            "EPUB or plain text"
+            f"{', '.join(map(str, sources))}: no full texts were found; expected files in PDF, JATS or TEI XML, DOCX, "
+            "HTML, EPUB or plain text"
         )
     paths = list(found.values())
     names = map(printable_name, distinct_names(paths))
@@ -130,7 +130,7 @@ def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound
             record = finder.find(cited_in(cited)).record
             if not record:
                 raise MechtagError(
-                    f"{row.place}: there is no record {row.cells[_RECORD]!r}; enter a record_id of the records"
+                    f"{row.place}: there is no record {row.cells[_RECORD]!r}; enter the record_id of an existing record"
                 )
             if assigned.setdefault(name, record) != record:
                 raise MechtagError(
@@ -160,7 +160,7 @@ class Row(NamedTuple):
     Attributes
     ----------
     match
-        The record of the file, or why it was not attached.
+        Result of searching for the record of the file.
     begins
         First words of the file.
     used
@@ -179,7 +179,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Attached:
-    """The result of attaching files to records: every file is in one of the four lists.
+    """The result of attaching files to records; every file is in one of the four tuples.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ class Attached:
     Raises
     ------
     RuntimeError
-        If the numbers of files in the lists do not add up to ``files``.
+        If the numbers of files in the tuples do not add up to ``files``.
     """
 
     files: int
@@ -223,9 +223,9 @@ class Matcher:
     records
         Records without duplicates.
     files
-        All files.
+        All files that will be looked up.
     assigned
-        Records that a person assigned to files, by name of the file.
+        Records that a person assigned to files, keyed by the name of the file; see `read_map`.
     """
 
     def __init__(self, records: Sequence[Record], files: Sequence[FileFound], assigned: Mapping[str, Record]) -> None:
@@ -235,7 +235,7 @@ class Matcher:
         self._identifier = Identifier(records)
 
     def find(self, file: FileFound, read: ReadFile) -> Match:
-        """Find the record of a file by the person's table, the paths in the records, or the content of the file."""
+        """Find the record of a file: by the assignments, then by the paths in the records, then by its content."""
         beginning = Beginning(read)
         if record := self._assigned.get(file.name):
             return Match(record, "map", self._identifier.likeness(record, beginning))
@@ -259,7 +259,7 @@ def attach(
     output: Path,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Attached:
-    """Read files, write the full texts of the records to which they belong, and return what became of each file.
+    """Read files, write the full texts of the records to which the files belong, and return the outcome for each file.
 
     If several files belong to one record, a file in which the title was found is preferred, then JATS to TEI to PDF to
     other formats, then the longer text. Only a few full texts are in memory at the same time.
@@ -311,7 +311,7 @@ def preference(likeness: float | None, format: Format, chars: int) -> tuple[bool
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return the best file of each record by record id."""
+    """Return the best file of each record, keyed by record id; see `attach`."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
         return preference(row.match.likeness, row.format, row.chars)

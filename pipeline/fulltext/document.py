@@ -1,4 +1,4 @@
-"""Build a full text from the blocks that the reader of a format found: paragraphs and headings in order."""
+"""Build a full text from blocks, which are the paragraphs and headings that the reader of a format found in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mechtag.core.full_text import Kind, Page, Section
 from mechtag.pipeline.fulltext.sections import kind_of
 
-#: Largest number of pages of a file that is read.
+#: Maximum number of pages of a file.
 MOST_PAGES = 3_000
 # Control and format characters other than the line ends, which `assemble` writes; soft hyphens are among them.
 _REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\uffff]")
@@ -28,15 +28,16 @@ class Block(NamedTuple):
     Attributes
     ----------
     text
-        The text. Space in it is collapsed when the full text is built.
+        Text of the block; runs of spaces are collapsed when the full text is built.
     heading
-        Level of a heading, from 1; 0 for a paragraph.
+        Level of the heading, from 1; 0 for a paragraph.
     kind
-        Kind of the section that the block belongs to, if the format states it; else, the heading above decides.
+        Kind of the section that contains the block, if the format states the kind; otherwise ``None``, and the heading
+        above the block determines the kind.
     page
         Number of the page on which the block starts, from 1; ``None`` if the format has no pages.
     breaks
-        Offsets in ``text`` at which a further page begins, with the number of this page.
+        Pairs of an offset in ``text`` at which a new page begins, and the number of this page.
     """
 
     text: str
@@ -48,24 +49,24 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Draft:
-    """What the reader of a format found in a file.
+    """The content of a file, as returned by the reader of its format.
 
     Attributes
     ----------
     blocks
         Headings and paragraphs in reading order.
     title, doi, pmid, pmcid
-        Identification of the paper as the file states it; a PDF states only a text in which they may occur.
+        Title and identifiers of the paper, if the format has fields for them; a PDF has no such fields.
     first_page
-        Text of the first page, in which the title and the DOI of a PDF are searched.
+        Text of the first page, in which a title and identifiers may be found; ``""`` to use the start of the text.
     licence
         Licence as the file names it.
     page_labels
-        Printed label of each page, if the format has pages.
+        Label of each page, if the format has pages.
     scanned_pages, ocr_pages
-        Number of pages without text, and number of pages that were recognised optically.
+        Number of pages without text, and number of pages whose text comes from optical character recognition.
     warnings
-        What may be wrong with the text, in sentences.
+        Sentences that describe what may be wrong with the text.
     """
 
     blocks: Sequence[Block]
@@ -90,16 +91,22 @@ class Assembled(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Return a text of a block as it is stored: composed characters, single spaces, no control characters."""
+    """Return the text of a block in its stored form: composed characters, single spaces, and no control characters."""
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _SPACE.sub(" ", text))
     return unicodedata.normalize("NFC", _SPACE.sub(" ", _REMOVED.sub("", text)).strip())
 
 
 def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assembled:
-    """Join blocks to a text, and return it with its sections and pages.
+    """Join blocks into one text, and return the text with its sections and pages.
 
-    A heading begins a section, and so does a block whose stated kind differs from that of the block before it. The
-    kind of a section follows from its title or, if the title says nothing, from the section above it.
+    A heading begins a section, and so does a block whose stated kind differs from the kind of the previous block. The
+    kind of a section is the kind that its first block states or, if the block states none, the kind that its title
+    announces or, if the title announces none, the kind of the section that contains it.
+
+    Parameters
+    ----------
+    page_labels
+        Label of each page; empty if the format has no pages.
     """
     parts = list[str]()
     sections = list[Section]()
@@ -138,7 +145,15 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Return the cleaned text of a block cut at its page breaks, and where in the text each page begins."""
+    """Cut the text of a block at its page breaks and clean the pieces.
+
+    Returns
+    -------
+    pieces : list of str
+        Cleaned pieces, which together are the text of the block.
+    offsets : list of tuple
+        Offset in this text, and number, of each page on which a piece begins.
+    """
     if block.page is None:
         return [clean(block.text)], []
     bounds = [(0, block.page), *block.breaks, (len(block.text), 0)]
@@ -157,7 +172,10 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
-    """Return the pages; a page on which nothing begins is empty and lies where the next page starts."""
+    """Return the pages of a text of ``length`` characters, given the offset and number of each page in ``starts``.
+
+    A page that is not in ``starts`` is empty, and is at the start of the next page.
+    """
     first = dict[int, int]()
     for offset, number in starts:
         first.setdefault(number, offset)

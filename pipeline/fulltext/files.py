@@ -1,4 +1,4 @@
-"""Open packages and decode texts of full texts that come from elsewhere."""
+"""Open zip packages and decode bytes for the readers of full texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zipfile
 
 from mechtag.core.errors import MechtagError
 
-# Largest number of bytes that a package may unfold to.
+# Maximum number of bytes of a package when it is unpacked.
 _MOST_BYTES = 500_000_000
 
 
@@ -17,18 +17,21 @@ def open_package(data: bytes, name: str) -> zipfile.ZipFile:
     Raises
     ------
     MechtagError
-        If the content of the package is too large.
+        If the package would be too large when unpacked.
     zipfile.BadZipFile
         If the package is damaged.
     """
     package = zipfile.ZipFile(io.BytesIO(data))
     if sum(item.file_size for item in package.infolist()) > _MOST_BYTES:
-        raise MechtagError(f"{name} unfolds to more than {_MOST_BYTES // 1_000_000} MB; it is not read")
+        raise MechtagError(
+            f"{name} would unpack to more than {_MOST_BYTES // 1_000_000} MB, so for safety it was not read; save the "
+            "paper as PDF"
+        )
     return package
 
 
 def decoded(data: bytes, *encodings: str) -> str:
-    """Decode a text by the first of the encodings that fits or, if none does, as Windows-1252 or Latin-1."""
+    """Decode bytes with the first of the encodings that fits or, if none of them fits, as Windows-1252 or Latin-1."""
     for encoding in (*encodings, "cp1252"):
         try:
             return data.decode(encoding)

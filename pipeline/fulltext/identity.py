@@ -44,21 +44,21 @@ _PROTOCOL, _BEHIND = "protocol", 50
 
 
 class Match(NamedTuple):
-    """The record to which a file was found to belong, and how.
+    """The result of searching for the record of a file.
 
     Attributes
     ----------
     record
-        The record; ``None`` if no record was found. If ``doubt`` is not empty, a person has to confirm it.
+        The record; ``None`` if no record was found. If ``doubt`` is not empty, a person has to confirm the record.
     by
-        What the record was found by.
+        Detail by which the record was found, such as ``DOI`` or ``title``.
     likeness
-        Likeness of the record's title and the beginning of the file: 1 if the title occurs there, 0 if the two are not
-        more alike than unrelated texts; ``None`` if there is no record, or it has no title.
+        Likeness of the record's title and the beginning of the file: 1 if the title occurs in the beginning, 0 if the
+        two are not more alike than unrelated texts. ``None`` if nothing was found, or the record has no title.
     doubt
-        Reason why the file was not attached, as a sentence; empty if it was.
+        Sentence that states why the file cannot be attached to the record; ``""`` if it can.
     candidates
-        The records that come into question, if there are several.
+        Possible records, if there are several.
     """
 
     record: Record | None
@@ -84,7 +84,7 @@ class Beginning:
         self.dois = [*stated, *_dois(self.text)]
 
     def letters_before(self, place: int) -> int:
-        """Return how many letters precede a place in the text."""
+        """Return the number of letters before a position in ``text``."""
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
@@ -96,7 +96,7 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Return where the letters of a title begin and end among all letters, or ``None`` if they are not found."""
+        """Return the start and end of the letters of a title in ``letters``, or ``None`` if they are not found."""
         if not title:
             return None
         if (start := self.letters.find(title)) >= 0:
@@ -122,12 +122,15 @@ class Identifier:
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
-        """Return how alike the title of a record and the beginning of a file are; see `Match`."""
+        """Return how alike the title of a record and the beginning of a file are; see ``likeness`` in `Match`."""
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
 
     def find(self, beginning: Beginning, name: str) -> Match:
-        """Find the record of a file by its beginning. The name of the file decides only between equal titles."""
+        """Find the record of a file by its beginning.
+
+        ``name``, the name of the file, is used only to choose between several records whose titles are found.
+        """
         return self.by_identifier(beginning) or self._by_title(beginning, name)
 
     def by_identifier(self, beginning: Beginning) -> Match | None:
@@ -145,7 +148,7 @@ class Identifier:
         return self._dois[max(known, key=len)] if known else None
 
     def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Return the first record, or the only one whose title is in the beginning too."""
+        """Return the only record whose title is in the beginning too; otherwise, return the first record."""
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
         return titled[0] if len(titled) == 1 else records[0]
@@ -162,7 +165,10 @@ class Identifier:
         return Match(record, by, likeness, doubt)
 
     def _doubt(self, record: Record, beginning: Beginning) -> str:
-        """Return why a file whose beginning contains a record's title or DOI may be a different paper, or ``""``."""
+        """Return a sentence that states why a file may not be the paper of a record, or ``""`` if there is no doubt.
+
+        The beginning of the file contains the title or an identifier of the record.
+        """
         title = self._letters[record.record_id]
         place = beginning.place(title)
         foreign = self._foreign_doi(record, beginning)
@@ -173,13 +179,16 @@ class Identifier:
             notice = before.endswith(_NOTICES) and not title.startswith(_NOTICES)
             if notice or (_PROTOCOL in behind and _PROTOCOL not in title):
                 return (
-                    "The words next to the title suggest that the paper is about the record's paper, such as a "
-                    "correction, reply or protocol."
+                    "The words next to the title suggest that the file is not the paper of the record, but a paper "
+                    "about it, such as a correction, reply or protocol."
                 )
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
-        """Return place and text of the first DOI if it is not the record's; ``None`` if the record has no DOI."""
+        """Return the position and text of the first DOI in the beginning of a file, if it is not the record's DOI.
+
+        Otherwise, or if the record has no DOI, return ``None``.
+        """
         if not record.doi or not beginning.dois:
             return None
         place, forms = beginning.dois[0]
@@ -233,7 +242,7 @@ def words_of(text: str) -> list[str]:
 
 
 def pmcids_of(record: Record) -> list[str]:
-    """Return the PMC ids in the fields of a record, which have an own field in some formats only."""
+    """Return the PMC ids in a record; all its fields are searched, because few formats have a field for PMC ids."""
     return [found[0] for value in _strings(record.raw) if (found := _PMCID.fullmatch(value.strip()))]
 
 
@@ -280,7 +289,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the one record whose first author and, if ``years`` is set, year are among words, but not the others'."""
+    """Return the record of which the most details are among ``words``; ``None`` if this is not a single record.
+
+    The details are the family name of the first author and, if ``years`` is set, the year.
+    """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:
         family = words_of(record.authors[0].split(",")[0]) if record.authors else []

@@ -37,7 +37,7 @@ _PROGRAM = "from mechtag.pipeline.fulltext.isolated import main; main()"
 
 
 class Limits(NamedTuple):
-    """What reading one file may take.
+    """Limits on the time and memory for reading one file.
 
     Attributes
     ----------
@@ -53,7 +53,13 @@ class Limits(NamedTuple):
 
 
 class IsolatedReader:
-    """Reads full texts in a separate process; must be used as a context manager, which ends the process."""
+    """Reads full texts in a separate process; use the reader as a context manager, which ends the process on exit.
+
+    Parameters
+    ----------
+    limits
+        Limits on the time and memory for reading one file.
+    """
 
     def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 (immutable)
         self._limits = limits
@@ -68,12 +74,12 @@ class IsolatedReader:
         self._stop()
 
     def read(self, path: Path, name: str) -> ReadFile | Rejected:
-        """Read a file, or return why it cannot be read.
+        """Read a file and return its content, or return a `Rejected` with the reason why it cannot be read.
 
         Parameters
         ----------
         path, name
-            Path of the file, and the name by which the result calls the file.
+            Path of the file, and the name of the file in the result.
 
         Raises
         ------
@@ -175,7 +181,7 @@ _NO_MEMORY = 77
 
 
 class _Deadline:
-    """Kills a process if a block takes too long."""
+    """Context manager that kills a process if the block takes too long."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.passed = False
@@ -189,7 +195,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Let the process run for ``seconds`` from now, in addition to what it was allowed before."""
+        """Add ``seconds`` to the time limit, and measure the time from now on."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds
@@ -215,7 +221,7 @@ def _send(stream: IO[bytes] | None, message: dict[str, Any]) -> None:
 
 
 def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
-    """Return the next message, or ``None`` if there is none or it is not a message."""
+    """Return the next message from a stream, or ``None`` if the stream has ended or the next line is not a message."""
     assert stream
     line = stream.readline(_LONGEST_ANSWER)
     try:
@@ -237,7 +243,10 @@ def _limit(memory: int) -> None:
 
 
 def _requests() -> queue.Queue[dict[str, Any]]:
-    """Return a queue of the requests; the process ends when there are no more, even while it reads a file."""
+    """Return a queue to which a thread adds the requests from standard input.
+
+    When standard input ends, the thread ends this process, even while a file is being read.
+    """
     found = queue.Queue[dict[str, Any]]()
 
     def work() -> None:

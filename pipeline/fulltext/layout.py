@@ -1,8 +1,8 @@
-"""Turn the printed lines of a document into headings and paragraphs.
+"""Combine the printed lines of a document into headings and paragraphs.
 
 Journals print a text in columns, with running heads, hyphens at line ends, and tables and captions between two lines
-of a sentence. What is undone follows from the document itself: its usual letter height, its line spacing, its
-vocabulary, and what is repeated from page to page.
+of a sentence. These are recognised by comparison with the rest of the document: its usual letter height, its line
+spacing, its vocabulary, and the lines that are repeated from page to page.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
     Parameters
     ----------
     pages
-        Lines of each page in the order in which the file has them.
+        Lines of each page, in the order of the file.
     """
     rows = with_ligatures([row for lines in without_running_heads(pages) for row in joined_rows(lines)])
     if not rows:
@@ -53,20 +53,23 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the rows above the list of references, which may be longer than the text and is set smaller."""
+    """Return the rows before the list of references, which may be longer than the text and is in smaller print."""
     heads = [place for place, row in enumerate(rows) if kind_of(row.text) == "references"]
     return rows[: heads[-1]] if heads and heads[-1] > len(rows) * _EARLIEST_REFERENCES else rows
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading goes on with the sentence before it, so that the heading is of a box."""
+    """Return whether the text after a heading continues the sentence before the heading.
+
+    Such a heading is that of a box, which interrupts the sentence.
+    """
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
 
 
 @dataclass
 class _Paragraph:
-    """A paragraph under construction; ``breaks`` are the offsets at which further pages begin, with their numbers."""
+    """A paragraph under construction; ``breaks`` are the offset and the number of each page that begins within it."""
 
     last: Line
     text: str
@@ -88,7 +91,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph with its divided words joined."""
+        """Return the paragraph as a block, in which words that line ends divide are joined; see `lines.mend`."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))
@@ -96,7 +99,10 @@ class _Paragraph:
 
 @dataclass
 class _Flow:
-    """Collects rows into blocks; an unfinished sentence waits while captions, tables and notes interrupt it."""
+    """Collects rows into blocks.
+
+    A paragraph that does not end with a sentence remains open while captions, tables and notes interrupt it.
+    """
 
     style: Style
     words: Counter[str]
@@ -109,11 +115,11 @@ class _Flow:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a paragraph is open that does not end with a sentence."""
+        """Return whether there is an open paragraph that does not end with a sentence."""
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:
-        """Take the next row."""
+        """Add the next row of the document, which has the given role."""
         if role == "heading":
             self._add_heading(row)
         elif role != "text":
@@ -125,7 +131,7 @@ class _Flow:
             self.body = _Paragraph.of(row)
 
     def finish(self) -> list[Block]:
-        """Return all blocks, the headings with their levels."""
+        """Close the open paragraph, determine the levels of the headings, and return all blocks."""
         self._close()
         looks = {_look(row) for row in self.headings.values() if kind_of(row.text) in _MAIN}
         for place, row in self.headings.items():
@@ -200,7 +206,10 @@ def _look(row: Line) -> tuple[str, float, bool]:
 
 
 def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
-    """Return the level of a heading by its number or, without one, by its look; ``looks`` are of the first level."""
+    """Return the level of a heading, judging by its number or, if it has no number, by its font and size.
+
+    ``looks`` are the fonts and sizes of headings of the first level.
+    """
     if numbered := _NUMBERED.match(title):
         return 1 + numbered[1].count(".")
     if not looks or _look(row) in looks or row.height > max(height for _, height, _ in looks):

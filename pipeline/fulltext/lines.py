@@ -1,4 +1,4 @@
-"""Clean the printed lines of a document: running heads, parts of rows, ligatures, and words that line ends divide."""
+"""Clean the printed lines of a document: remove running heads, join parts of rows, and mend ligatures and words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """A printed line, or a part of it: its text, the number of its page from 1, and its place in points.
+    """A printed line or a part of a printed line, with its text, its page number from 1, and its position in points.
 
-    ``left`` and ``right`` are the edges of the first and last characters, ``bottom`` is the lower edge, which grows
-    upwards, ``height`` is the height of the font, and ``fonts`` has the names of the fonts of a few letters, in order.
+    ``left`` and ``right`` are the edges of the first and last characters. ``bottom`` is the lower edge, as a distance
+    from the bottom of the page. ``height`` is the height of the font, and ``fonts`` are the names of the fonts of a few
+    letters, in the order of the letters.
     """
 
     text: str
@@ -25,7 +26,7 @@ class Line(NamedTuple):
 
     @property
     def font(self) -> str:
-        """The font of most of the line."""
+        """Return the most frequent of the fonts of the line."""
         return max(self.fonts, key=self.fonts.count)
 
 
@@ -52,7 +53,10 @@ _PAGE_NUMBERS = ("#", "# of #", "page #", "page # of #")
 
 
 def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page without running heads, page numbers and marks that are repeated on most pages."""
+    """Return the lines of each page without running heads and page numbers.
+
+    Lines that are printed at the same height on most pages, such as watermarks, are removed too.
+    """
     fewest = max(2, min(3, len(pages) // 2))
     heads, marks = Counter[str](), Counter[tuple[str, int]]()
     for lines in pages:
@@ -69,7 +73,7 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _edges(lines: Sequence[Line]) -> list[Line]:
-    """Return the highest and the lowest lines of a page, and those that the file has first and last."""
+    """Return the highest and the lowest lines of a page, and the first and the last lines in the order of the file."""
     by_height = sorted(lines, key=lambda line: line.bottom)
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]
 
@@ -79,7 +83,7 @@ def _pattern(line: Line) -> str:
 
 
 def joined_rows(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield printed rows: parts of a row, which a superscript separates, are joined."""
+    """Yield printed rows, in which the parts of a row that a superscript separates are joined."""
     row: Line | None = None
     for line in lines:
         if row is not None and _same_row(row, line):
@@ -105,7 +109,7 @@ def _same_row(row: Line, line: Line) -> bool:
 
 
 def with_ligatures(rows: list[Line]) -> list[Line]:
-    """Return rows in which the ligature of T and h, if the document's font names it wrongly, is written out."""
+    """Return rows in which 'Th' replaces the wrong character that some fonts have for the ligature of T and h."""
     found = Counter(sign for row in rows for sign in _LIGATURE.findall(row.text))
     signs = [sign for sign, count in found.items() if count >= _FEWEST_LIGATURES]
     if not signs:
@@ -115,7 +119,10 @@ def with_ligatures(rows: list[Line]) -> list[Line]:
 
 
 def vocabulary(rows: Iterable[Line]) -> Counter[str]:
-    """Return how often the document has each word, with and without hyphens, except words divided by a line end."""
+    """Return how often each word occurs in a document; a compound with hyphens is one word.
+
+    Words that are divided by a line end are not counted.
+    """
     found = Counter[str]()
     for row in rows:
         text = _DIVIDED.sub(" ", row.text.casefold())
@@ -124,7 +131,15 @@ def vocabulary(rows: Iterable[Line]) -> Counter[str]:
 
 
 def mend(text: str, words: Counter[str]) -> str:
-    """Join the words that a line end divides, with or without their hyphen, as the rest of the document writes them."""
+    """Join words that a line end divides, and insert missing spaces between numbers and units.
+
+    A joined word keeps its hyphen if the document writes the word with a hyphen elsewhere.
+
+    Parameters
+    ----------
+    words
+        Number of occurrences of each word in the document; see `vocabulary`.
+    """
     text = _UNIT.sub(r"\1 ", text)
     while (mended := _DIVIDED.sub(lambda match: _whole(match[1], match[2], words), text)) != text:
         text = mended

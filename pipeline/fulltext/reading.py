@@ -50,7 +50,7 @@ _FOREIGN = {
 
 
 class _Reader(NamedTuple):
-    """Where a format is read: a module in `formats`, its function, and the package that it uses."""
+    """The reader of a format: a module in `formats`, the library that it uses, and the function that reads a file."""
 
     module: str
     package: str = ""
@@ -69,7 +69,7 @@ _READERS: dict[Format, _Reader] = {
 
 
 class ReadFile(Row):
-    """What was read from a file: a full text without a record, and what the file says about the paper's identity.
+    """The result of reading a file: a full text without a record id, and details that identify the paper.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
     Parameters
     ----------
     path, name
-        Path of the file, and the name by which the result and messages call the file.
+        Path of the file, and the name of the file in the result and in messages.
     on_pages
         Called with the number of pages before a PDF is read; not called if the PDF cannot be opened.
 
@@ -172,7 +172,13 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
 
 
 def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:
-    """Build a full text from what the reader of a format found; raise the same errors as `read_full_text`."""
+    """Build a full text from the draft that the reader of a format returned.
+
+    Raises
+    ------
+    MechtagError
+        If the draft contains no text, or far more text than a paper.
+    """
     if not any(clean(block.text) for block in draft.blocks):
         raise MechtagError(f"{name} contains no text; download it again, or save it in a different format")
     draft = replace(

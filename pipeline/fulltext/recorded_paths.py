@@ -29,8 +29,8 @@ _LATEX = {r"{\_}": "_", r"{\&}": "&", r"{\%}": "%", r"{\#}": "#", r"$\backslash$
 def recorded_paths(record: Record) -> list[tuple[str, ...]]:
     """Return the paths of files that the fields of a record name, each as a tuple of folders and file name.
 
-    Paths are compared without regard to case, and folders are separated by either kind of slash, because the library
-    may have been exported on a different computer. Web addresses are not paths.
+    All names are in lower case, and either kind of slash separates folders, because the library may have been exported
+    on a different computer. Web addresses are not paths.
     """
     found = dict.fromkeys(parts for value in _values(record.raw) if (parts := _parts(value)))
     return list(found)
@@ -52,10 +52,10 @@ def _values(fields: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _bibtex_paths(value: str) -> Iterator[str]:
-    r"""Yield the paths in a field as JabRef, Zotero and Mendeley write it: ``description:path:type;...``.
+    r"""Yield the paths in a field that JabRef, Zotero or Mendeley wrote in the form ``description:path:type;...``.
 
-    A backslash precedes a colon, semicolon or backslash that belongs to the path. Some programs write the path alone,
-    or a Windows drive without the backslash; the drive does not matter.
+    A backslash precedes a colon, semicolon or backslash that belongs to the path. Some programs write only the path, or
+    write a Windows drive without the backslash; drives are ignored.
     """
     for written, plain in _LATEX.items():
         value = value.replace(written, plain)
@@ -101,10 +101,10 @@ class RecordedPaths:
         self._count: Mapping[str, int] = _counts(files)
 
     def find(self, file: Path) -> str | None:
-        """Return the id of the record that names a file, or ``None`` if there is no such record, or more than one.
+        """Return the id of the record that names a file, or ``None`` if no record or more than one record names it.
 
-        A recorded path must end like the path of the file, in the name and at least one folder. A recorded name without
-        a folder must be the name of only one file.
+        A recorded path names a file if the two paths end in the same file name and in at least one common folder. A
+        recorded file name without a folder counts only if exactly one of the files has this name.
         """
         parts = _folded(file.absolute().parts)
         ranked: dict[int, set[str]] = defaultdict(set)

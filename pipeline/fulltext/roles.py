@@ -1,4 +1,4 @@
-"""Tell headings, captions, tables and asides from the running text of a document, by how its rows are set."""
+"""Distinguish headings, captions, tables and asides from the running text of a document, judging by typography."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _HIGHER = 1.08
 
 
 class Style(NamedTuple):
-    """How the running text of a document is set: height and font of its letters, and distance between its lines."""
+    """The typography of the running text of a document.
+
+    ``height`` and ``font`` are those of its letters, and ``leading`` is the distance from one line to the next.
+    """
 
     height: float
     font: str
@@ -62,14 +65,14 @@ class Style(NamedTuple):
         return abs(row.height - self.height) <= _SAME_SIZE * self.height
 
     def is_bold(self, font: str) -> bool:
-        """Return whether a font is bold, in a document whose text is not."""
+        """Return whether a font is bold; if the running text is bold, no font counts as bold."""
         return bool(_BOLD.search(font)) and not _BOLD.search(self.font)
 
 
 class _Place(NamedTuple):
-    """A row among its neighbours.
+    """A row, the rows before and after it, and the right edge of its column.
 
-    ``heading`` is the row before if that is a heading, and ``right`` is the right edge of the column.
+    ``heading`` is the row before if it is a heading, and otherwise ``None``.
     """
 
     row: Line
@@ -90,13 +93,16 @@ def same_size(one: Line, other: Line) -> bool:
 
 
 def same_look(above: Line, row: Line) -> bool:
-    """Return whether a row is set like the row above it, and close to it."""
+    """Return whether a row is close to the row above it, and has the same font and letter height."""
     is_close = above.page == row.page and 0 < above.bottom - row.bottom < 1.7 * row.height
     return is_close and abs(above.height - row.height) < 0.3 and above.font == row.font
 
 
 def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]]:
-    """Yield each row with its role; a row that begins with a heading and goes on with text is cut in two."""
+    """Yield the role of each row, and the row.
+
+    A row that begins with a heading and continues with text is cut in two.
+    """
     rights = _right_edges(rows)
     caption: Line | None = None  # first row of the caption or table that goes on
     is_table = in_references = False
@@ -128,7 +134,10 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 
 
 def _right_edges(rows: Sequence[Line]) -> list[float]:
-    """Return the right edge of the column of each row: the upper quartile of rows of its page that begin near it."""
+    """Return, for each row, the right edge of its column.
+
+    The edge is the upper quartile of the right edges of all rows on the same page with nearly the same left edge.
+    """
     by_page = defaultdict[int, list[Line]](list)
     for row in rows:
         by_page[row.page].append(row)
@@ -141,7 +150,10 @@ def _right_edges(rows: Sequence[Line]) -> list[float]:
 
 
 def _begins(row: Line, before: Line | None, style: Style) -> bool:
-    """Return whether a row may begin something new: it follows a gap, another size, or the end of a sentence."""
+    """Return whether a row may begin a heading or a caption.
+
+    Such a row is the first on its page, follows a gap or the end of a sentence, or is not as high as the running text.
+    """
     if before is None or before.page != row.page:
         return True
     step = before.bottom - row.bottom
@@ -170,7 +182,7 @@ def _is_prose(row: Line, style: Style) -> bool:
 
 
 def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
-    """Return whether a row is a heading, by what it says and by how it is set apart from the text around it."""
+    """Return whether a row is a heading, judging by its words, and by how it differs from the text around it."""
     row, before, after = place.row, place.before, place.after
     text, words = row.text, row.text.split()
     kind, bare = kind_of(text), without_number(text)
@@ -217,7 +229,7 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
 
 
 def _continues(row: Line, after: Line) -> bool:
-    """Return whether the next row goes on with the sentence of a row, so that the row is not a heading."""
+    """Return whether the row ``after`` continues the sentence in ``row``, which shows that ``row`` is not a heading."""
     adjoins = after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
     is_alike = after.font == row.font and abs(after.height - row.height) < 0.3
     return adjoins and is_alike and after.text[:1].islower() and not _BOLD.search(row.font)
@@ -229,8 +241,8 @@ def split_run_in(row: Line, style: Style) -> tuple[Line, Line] | None:
     Returns
     -------
     tuple of Line or None
-        ``None`` if the row does not begin with a heading: without a number, a heading must be bold, or in another font
-        than the text that follows.
+        The heading and the text; ``None`` if the row does not begin with a heading. A heading without a number must be
+        bold, or in a different font from the text that follows it.
     """
     found = _RUN_IN.match(row.text)
     if found is None or len(found[2].split()) > _MOST_WORDS or _VERB.search(found[2]):

@@ -76,10 +76,9 @@ _KINDS = tuple((kind, re.compile("|".join(titles))) for kind, titles in _TITLES.
 
 
 def kind_of(title: str) -> Kind | None:
-    """Return the kind of section that a title announces, or ``None`` if the title says nothing about it.
+    """Return the kind of section that a title announces, or ``None`` if the title announces no kind.
 
-    Numbers, case and punctuation do not matter. A title that announces two kinds, such as 'Results and discussion', is
-    of the first kind that it names.
+    Numbers, case and punctuation do not matter. In a title such as 'Results and discussion', the first kind counts.
     """
     bare = without_number(title)
     plain = normalise_title(bare)
@@ -92,5 +91,5 @@ def kind_of(title: str) -> Kind | None:
 
 
 def without_number(title: str) -> str:
-    """Return a title without the number in front of it."""
+    """Return a title without the number at its start."""
     return _NUMBER.sub("", title.strip(), count=1)

@@ -1,4 +1,4 @@
-"""Parse XML of publishers and programs without loading or expanding anything that the file names."""
+"""Parse XML files without loading or expanding anything to which the files refer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse(data: bytes, name: str) -> Any:
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise MechtagError(f"{name} cannot be read as XML ({error.msg}); get the file again") from None
+        raise MechtagError(f"{name} cannot be read as XML ({error.msg}); download it again") from None
 
 
 def local(element: Any) -> str:
@@ -36,17 +36,17 @@ def local(element: Any) -> str:
 
 
 def children(element: Any, *names: str) -> Iterator[Any]:
-    """Yield the children of an element that have one of the names."""
+    """Yield those children of an element that have one of the given names."""
     return (child for child in element if local(child) in names)
 
 
 def every(element: Any, *names: str) -> Iterator[Any]:
-    """Yield all elements below an element that have one of the names, in the order of the document."""
+    """Yield each element with one of the given names, in document order; ``element`` itself may be one of them."""
     return (found for found in element.iter() if local(found) in names)
 
 
 def first(elements: Iterable[Any]) -> Any:
-    """Return the first of the elements, or ``None``."""
+    """Return the first of the elements, or ``None`` if there are none."""
     return next(iter(elements), None)
 
 

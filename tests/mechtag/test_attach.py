@@ -152,8 +152,8 @@ def test_hostile_files_are_listed_and_harm_nothing(tmp_path: Path, records: Path
     ("words", "message"),
     [
         (["gone.pdf"], "gone.pdf: no such file or folder; check the path"),
-        (["empty"], "empty: no full texts found; expected files in PDF"),
-        (["empty", "--map", "no_columns.csv"], "no full texts found"),
+        (["empty"], "empty: no full texts were found; expected files in PDF"),
+        (["empty", "--map", "no_columns.csv"], "no full texts were found"),
         (["a.pdf", "--map", "no_columns.csv"], "the column 'record_id' is missing"),
         (["a.pdf", "--map", "unknown.csv"], "unknown.csv: line 2: there is no record 'doi:10.1/gone'"),
         (["both", "--map", "name.csv"], "2 files are named a.pdf"),

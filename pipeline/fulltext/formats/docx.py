@@ -17,7 +17,7 @@ _HEADING = re.compile(r"heading\s?([1-9])$", re.I)
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read a Word document; headings are the paragraphs in the styles 'Heading 1' and below.
+    """Read a Word document; headings are the paragraphs in the styles 'Heading 1' to 'Heading 9'.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read(data: bytes, name: str) -> Draft:
     except (zipfile.BadZipFile, PackageNotFoundError, KeyError, ValueError, SyntaxError, RuntimeError, OSError):
         raise MechtagError(f"{name} cannot be read as a Word document; open it in Word and save it again") from None
     if not any(block.text.strip() for block in blocks):
-        raise MechtagError(f"{name} has no text")
+        raise MechtagError(f"{name} contains no text; open it in Word and check its content")
     title = next((block.text for block in blocks if block.kind == "title"), document.core_properties.title or "")
     first_page = "\n".join(block.text for block in blocks[:40])
     return Draft(blocks=blocks, title=title, first_page=first_page)

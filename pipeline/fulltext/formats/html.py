@@ -1,4 +1,4 @@
-"""Read the web page of an article, and EPUB books, which are packages of such pages."""
+"""Read web pages of articles, and EPUB books, which are packages of web pages."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", re.I)
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read a web page.
+    """Read the web page of an article.
 
     Raises
     ------
     MechtagError
-        If the page has no paragraphs of text.
+        If the page has hardly any text besides headings.
     """
     page = _Page()
     page.feed(_decoded(data))
     page.close()
     blocks = page.blocks()
     if sum(len(block.text) for block in blocks if not block.heading) < 500:
-        raise MechtagError(f"{name} is a web page without the text of an article; save the page of the full text")
+        raise MechtagError(
+            f"{name} is a web page without the text of an article; save the page that shows the full text"
+        )
     title = next((page.meta[key] for key in _TITLES if page.meta.get(key)), "") or page.title
     doi = next((found for key in _DOIS if (found := normalise_doi(page.meta.get(key)))), None)
     return Draft(
@@ -53,12 +55,12 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def read_epub(data: bytes, name: str) -> Draft:
-    """Read an EPUB package: its pages in the order of its spine.
+    """Read an EPUB book, and join its pages in reading order.
 
     Raises
     ------
     MechtagError
-        If the package is damaged or has no text.
+        If the book is damaged or contains no text.
     """
     try:
         with open_package(data, name) as package:
@@ -71,9 +73,7 @@ def read_epub(data: bytes, name: str) -> Draft:
             titles = [element.text or "" for element in every(content, "title")]
             identifiers = [element.text or "" for element in every(content, "identifier")]
     except (zipfile.BadZipFile, KeyError, StopIteration, NotImplementedError, RuntimeError):
-        raise MechtagError(
-            f"{name} cannot be read as an EPUB book, because it is damaged; get the file again"
-        ) from None
+        raise MechtagError(f"{name} cannot be read as an EPUB book, because it is damaged; download it again") from None
     blocks = list[Block]()
     for content in pages:
         page = _Page()
@@ -81,7 +81,7 @@ def read_epub(data: bytes, name: str) -> Draft:
         page.close()
         blocks += page.blocks()
     if not any(block.text for block in blocks if not block.heading):
-        raise MechtagError(f"{name} has no text")
+        raise MechtagError(f"{name} contains no text; download it again, or save the paper in a different format")
     doi = next((found for each in identifiers if (found := normalise_doi(each))), None)
     return Draft(blocks=blocks, title=titles[0] if titles else "", doi=doi)
 
@@ -92,7 +92,7 @@ def _decoded(data: bytes) -> str:
 
 
 class _Page(HTMLParser):
-    """Collects the headings and paragraphs of a page, preferring what is inside its article or main element."""
+    """Parser that collects the headings and paragraphs of a web page, the title and the metadata."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -140,7 +140,7 @@ class _Page(HTMLParser):
         self._found.append((is_main, Block(text, heading, None if heading else kind)))
 
     def blocks(self) -> list[Block]:
-        """Return the blocks of the main part of the page; of the whole page, if it does not mark its main part."""
+        """Return the blocks in the elements ``article`` and ``main``; if they have little text, return all blocks."""
         main = [block for is_main, block in self._found if is_main]
         found = main if sum(len(block.text) for block in main) > 500 else [block for _, block in self._found]
         lowest = min((block.heading for block in found if block.heading and kind_of(block.text)), default=1)

@@ -1,4 +1,4 @@
-"""Read the JATS XML in which publishers and PubMed Central keep articles (https://jats.nlm.nih.gov)."""
+"""Read articles in JATS XML, the format of publishers and PubMed Central (https://jats.nlm.nih.gov)."""
 
 from __future__ import annotations
 
@@ -38,16 +38,20 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is not well-formed, or holds no text of an article: some downloads consist of the front matter.
+        If the file is not well-formed XML, is not a JATS article, or has no text after the front matter, as some
+        downloads do.
     """
     root = parse(data, name)
     article = root if local(root) == "article" else first(every(root, "article"))
     if article is None:
-        raise MechtagError(f"{name} is XML, but not an article in JATS; download the XML from the publisher or PMC")
+        raise MechtagError(
+            f"{name} is an XML file, but not an article in JATS format; download the XML file from the publisher or "
+            "PubMed Central"
+        )
     front = first(children(article, "front"))
     body = first(children(article, "body"))
     if body is None or not any(local(element) == "p" for element in body.iter()):
-        raise MechtagError(f"{name} has no text besides the front matter; download the full text")
+        raise MechtagError(f"{name} contains only the front matter of an article; download the full text")
     title = text_of(first(every(front, "article-title")) if front is not None else None, frozenset(("xref", "fn")))
     blocks = list[Block]()
     if title.strip():
@@ -63,7 +67,7 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
-    """Return DOI, PubMed identifier and identifier in PubMed Central."""
+    """Return the DOI, the PubMed id and the PubMed Central id of an article."""
     meta = first(children(front, "article-meta")) if front is not None else None
     found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():
@@ -127,7 +131,7 @@ def _section(section: Any, level: int) -> Iterator[Block]:
 
 
 def _paragraph(paragraph: Any) -> Iterator[Block]:
-    """Yield a paragraph; lists and floats within it follow as blocks of their own."""
+    """Yield the block of a paragraph, followed by separate blocks for the lists, quotations and captions in it."""
     inner = _LEFT_OUT | {"list", "def-list", "disp-quote", "boxed-text"}
     yield Block(text_of(paragraph, inner))
     for child in paragraph:

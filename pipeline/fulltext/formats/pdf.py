@@ -1,4 +1,4 @@
-"""Read the lines of a PDF with pdfium, and leave it to `layout` to make paragraphs of them."""
+"""Read the lines of a PDF with pdfium; `layout` combines the lines into headings and paragraphs."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: Non
     Raises
     ------
     MechtagError
-        If the file is protected by a password, is damaged, has more than `MOST_PAGES` pages, or has text on fewer
-        than half of its pages, as scans do.
+        If the file is protected by a password, is damaged, has more than `MOST_PAGES` pages, or has no text on more
+        than half of its pages, as in a scan.
     """
     document = _open(data, name)
     try:
         count = len(document)
         on_pages(count)
         if count > MOST_PAGES:
-            raise MechtagError(f"{name} has {count:,} pages, and at most {MOST_PAGES:,} can be read; split the file")
+            raise MechtagError(f"{name} has {count:,} pages, but at most {MOST_PAGES:,} can be read; split the file")
         pages = [_lines(document, number) for number in range(count)]
         labels = [_label(document, number) for number in range(count)]
     finally:
@@ -57,7 +57,7 @@ def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: Non
     scanned = sum(sum(len(line.text) for line in lines) < _FEW_CHARACTERS for lines in pages)
     if not count or scanned > count / 2:
         raise MechtagError(
-            f"{name} is a scan without text ({scanned} of {count} pages have none); "
+            f"{name} is a scan without text ({scanned} of {count} pages have no text); "
             f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'"
         )
     warnings = [f"{scanned} of {count} pages have no text."] if scanned else []
@@ -77,7 +77,9 @@ def _open(data: bytes, name: str) -> Any:
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).casefold():
             raise MechtagError(f"{name} is protected by a password; open it and save it without one") from None
-        raise MechtagError(f"{name} cannot be read as a PDF, because it is damaged or cut off; get it again") from None
+        raise MechtagError(
+            f"{name} cannot be read as a PDF, because it is damaged or cut off; download it again"
+        ) from None
 
 
 def _label(document: Any, number: int) -> str:
@@ -85,7 +87,7 @@ def _label(document: Any, number: int) -> str:
 
 
 def _lines(document: Any, number: int) -> list[Line]:
-    """Return the lines of a page, each with the bounds of its first and last printed characters."""
+    """Return the lines of a page, or an empty list if the page cannot be opened; pages are numbered from 0."""
     try:
         page = document[number]
     except pypdfium2.PdfiumError:
@@ -102,7 +104,7 @@ def _lines(document: Any, number: int) -> list[Line]:
 
 
 def _cut(text_page: Any, text: str, page: int) -> list[Line]:
-    """Cut the text of a page into lines, and measure where each begins and ends and how it is set."""
+    """Cut the text of a page into lines, and measure the position, the height and the fonts of each line."""
     lines, index = list[Line](), 0
     for raw in _LINE_ENDS.split(text):
         stripped = raw.strip()
@@ -122,14 +124,14 @@ def _cut(text_page: Any, text: str, page: int) -> list[Line]:
 
 
 def _box(text_page: Any, index: int) -> Any:
-    """Return the box of a character, which is as high as its font, by its index in the text of the page."""
+    """Return the bounding box of the character at an index in the text of a page; the box is as high as the font."""
     box = pdfium.FS_RECTF()
     pdfium.FPDFText_GetLooseCharBox(text_page, pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index), box)
     return box
 
 
 def _size(text_page: Any, index: int) -> float:
-    """Return the size of a character in points, by its index in the text of the page."""
+    """Return the size in points of the character at an index in the text of a page."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     matrix = pdfium.FS_MATRIX()
     size = float(pdfium.FPDFText_GetFontSize(text_page, char))
@@ -137,7 +139,7 @@ def _size(text_page: Any, index: int) -> float:
 
 
 def _font(text_page: Any, index: int) -> str:
-    """Return the name of the font of a character, by its index in the text of the page."""
+    """Return the name of the font of the character at an index in the text of a page; ``""`` if it is not known."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     name = ctypes.create_string_buffer(_LONGEST_NAME)
     length = pdfium.FPDFText_GetFontInfo(text_page, char, name, _LONGEST_NAME, None)

@@ -19,16 +19,18 @@ _WRAPPED = 100
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read a plain text: paragraphs are separated by blank lines or, if there are none, by line ends.
+    """Read plain text, in which paragraphs are separated by blank lines.
+
+    If there are hardly any blank lines, or most lines are long, each line is a paragraph.
 
     Raises
     ------
     MechtagError
-        If the file has no text, or holds bytes that no text has.
+        If the file is empty, or contains bytes that do not occur in text.
     """
     text = _decoded(data, name)
     if not text.strip():
-        raise MechtagError(f"{name} is empty")
+        raise MechtagError(f"{name} is empty; download or save it again")
     lines = [line for line in text.splitlines() if line.strip()]
     wrapped = median(map(len, lines)) <= _WRAPPED and len(_BLANK.findall(text)) > 2
     parts = _BLANK.split(text) if wrapped else lines
@@ -38,7 +40,7 @@ def read(data: bytes, name: str) -> Draft:
 def _decoded(data: bytes, name: str) -> str:
     is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if b"\0" in data and not is_wide:
-        raise MechtagError(f"{name} is not a text, a PDF or another format that can be read")
+        raise MechtagError(f"{name} is not a text file; save the paper as PDF or in another format that can be read")
     text = decoded(data, "utf-16" if is_wide else "utf-8-sig")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -1,4 +1,4 @@
-"""Read the TEI XML that GROBID makes of PDFs (https://grobid.readthedocs.io)."""
+"""Read the TEI XML files that GROBID creates from PDFs (https://grobid.readthedocs.io)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _PAGE = re.compile(r"(\d+),")
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read an article in TEI XML. Pages are known if GROBID was asked for coordinates.
+    """Read an article in TEI XML; the pages are known only if GROBID was asked for coordinates.
 
     Raises
     ------
     MechtagError
-        If the file is not well-formed, or is TEI without a text.
+        If the file is not well-formed XML, is not a TEI article, or contains no paragraphs.
     """
     root = parse(data, name)
     header, text = first(every(root, "teiHeader")), first(every(root, "text"))
     body = first(children(text, "body")) if text is not None else None
     if header is None or body is None or not any(True for _ in every(body, "p")):
-        raise MechtagError(f"{name} is not an article in TEI XML, or has no text; make it again with GROBID")
+        raise MechtagError(
+            f"{name} is not an article in TEI XML, or contains no text; create it again from the PDF with GROBID"
+        )
     title = " ".join(text_of(first(every(header, "title"))).split())
     blocks = [Block(title, 1, "title")] if title else []
     abstract = first(every(header, "abstract"))
@@ -59,7 +61,10 @@ def _identifier(header: Any, kind: str) -> str:
 
 
 def _page(element: Any) -> int | None:
-    """Return the first page in the coordinates of an element, which are 'page,x,y,width,height;...'."""
+    """Return the first page in the coordinates of an element, or of its first sentence if it has no coordinates.
+
+    Coordinates are written 'page,x,y,width,height;...'. Without any coordinates, the result is ``None``.
+    """
     found = _PAGE.match(element.get("coords") or "")
     if found:
         return int(found[1])
@@ -106,7 +111,7 @@ def _back(back: Any) -> Iterator[Block]:
 
 
 def _with_pages(blocks: list[Block]) -> list[Block]:
-    """Return blocks that all have a page: what has no coordinates is on the page of the block before it."""
+    """Assign a page to each block; a block without coordinates is on the page of the block before it."""
     page, found = 1, list[Block]()
     for block in blocks:
         page = max(page, block.page or page)

@@ -140,7 +140,7 @@ def test_files_in_folders_are_found_once(tmp_path: Path) -> None:
     found = find_files([tmp_path / "b", tmp_path / "a", tmp_path / "a/x.pdf", tmp_path / "a/odd.csv"])
     assert [file.name for file in found.files] == ["download", "b/x.pdf", "y.XML", "a/x.pdf", "odd.csv"]
     assert found.ignored == {".csv": 1}
-    with pytest.raises(MechtagError, match=r"a: no full texts found; expected files in PDF"):
+    with pytest.raises(MechtagError, match=r"a: no full texts were found; expected files in PDF"):
         find_files([tmp_path / "a"], [tmp_path / "a/x.pdf", tmp_path / "no"])
 
 

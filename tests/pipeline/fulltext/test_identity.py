@@ -161,7 +161,7 @@ def test_short_titles_and_short_texts_prove_nothing() -> None:
 def test_a_paper_about_the_paper_needs_a_person(page: str) -> None:
     match = find(page + FILLER)
     assert match.record == TRUST
-    assert match.doubt.startswith("The words next to the title suggest that the paper is about the record's paper")
+    assert match.doubt.startswith("The words next to the title suggest that the file is not the paper of the record")
 
 
 def test_a_protocol_is_found_for_its_own_record() -> None:

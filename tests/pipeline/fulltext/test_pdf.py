@@ -101,7 +101,7 @@ def test_a_password_a_scan_and_a_damaged_file_are_refused_with_what_to_do() -> N
     for _ in range(2):
         made.add_page()
         made.image(picture, w=100)
-    with pytest.raises(MechtagError, match=r"a\.pdf is a scan without text \(2 of 2 pages have none\); .*ocrmypdf"):
+    with pytest.raises(MechtagError, match=r"a\.pdf is a scan without text \(2 of 2 pages have no text\); .*ocrmypdf"):
         read(bytes(made.output()), "a.pdf")
     data = article().data()
     for damaged in (data[: len(data) // 3], b"%PDF-1.4\n", b""):
