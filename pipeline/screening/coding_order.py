@@ -98,7 +98,7 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
     The papers are chosen for these reasons in turn:
 
     - ``label``: the paper that most probably has the label with the fewest examples. Each chosen paper counts as an
-      example of its labels in proportion to their probability, so that the next choice is for a different label.
+      example of its labels in proportion to their probability, so that the next choice can be for a different label.
     - ``random``: the next paper in a fixed random order.
 
     Parameters

@@ -128,7 +128,10 @@ def read_course(path: Path) -> Course:
 
 
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
-    """Raise `MechtagError` if writing would overwrite decisions, or a file that is not a ranking table."""
+    """Raise `MechtagError` if ``output`` contains decisions or notes that are not in ``judgements``, or other content.
+
+    A missing file is not an error.
+    """
     if not output.exists():
         return
     found = read_judgements(output, relevance_key)
@@ -305,8 +308,8 @@ def describe_ranking(ranking: Ranking) -> list[str]:
     """Return sentences that state how many records have been screened and whether screening may stop."""
     judged = len(ranking.course.read)
     lines = [
-        f"{judged} of {len(ranking.records)} records judged, {int(np.nansum(ranking.labels))} of them relevant; "
-        f"{len(ranking.unread)} to read"
+        f"{judged} of {len(ranking.records)} records have been judged, "
+        f"{int(np.nansum(ranking.labels))} of them as relevant; left to read: {len(ranking.unread)}"
     ]
     verdict = ranking.verdict
     if not len(ranking.unread):
@@ -316,7 +319,7 @@ def describe_ranking(ranking: Ranking) -> list[str]:
     elif verdict.stop:
         lines.append(f"Stopping ({ranking.course.target}): you may stop. {_bound(verdict)}")
     else:
-        where = "of the random sample (now at the top of the table)" if ranking.sampling else "by rank"
+        where = "of the random sample (now at the top of the table)" if ranking.sampling else "of the ranking"
         lines.append(
             f"Stopping ({ranking.course.target}): not yet. {_bound(verdict)} "
             f"If none of the next {verdict.still_to_read} records {where} is relevant, you may stop then."

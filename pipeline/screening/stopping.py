@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records that were read by rank before the random sample became due; ``None`` if it is not.
+    """Return the number of records that were read by rank when the random sample became due; ``None`` if it is not due.
 
     Parameters
     ----------
@@ -203,8 +203,9 @@ def judge_ranked(
     total
         Number of records of the review.
     found_before
-        Number of relevant records found before records were added to the review. Records read before that are not a
-        sample of the records that are unread now, so they must be left out of ``labels`` and ``total``.
+        Number of relevant records found before new records were added to the review. Records that were read before the
+        addition are not a sample of the records that are unread now, so they must be left out of ``labels`` and
+        ``total``.
 
     Raises
     ------

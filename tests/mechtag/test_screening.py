@@ -76,7 +76,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
     words = ("rank", records, "-o", output, "--project", params.parent, "--recall", "0.8", "--confidence", "0.8")
     status, said, _ = call(*words)
     assert status == 0
-    assert f"0 of {COUNT} records judged, 0 of them relevant; {COUNT} to read" in said
+    assert f"0 of {COUNT} records have been judged, 0 of them as relevant; left to read: {COUNT}" in said
     assert "too early to decide" in said
     # Nothing is known but the codebook's definition of relevance, to which teams are likest.
     unread, judged = split_rows(output)
@@ -148,7 +148,7 @@ def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> 
     assert status == 0
     assert "this review began with one target (rule sample, recall 0.95, confidence 0.95)" in message
     assert "and continues with a different one (rule ranked, recall 0.7, confidence 0.7)" in message
-    assert "by rank is relevant, you may stop then" in said or "you may stop." in said
+    assert "of the ranking is relevant, you may stop then" in said or "you may stop." in said
     assert course(output)["sample"] is None
 
 
@@ -266,7 +266,7 @@ def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, param
     source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")
     status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 0
-    assert "0 of 1 records judged" in said
+    assert "0 of 1 records have been judged" in said
     assert "2 entries could not be read and will be ignored: search.ris: record 2, line 4: no title" in message
 
 
