@@ -2,8 +2,8 @@
 
 The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio: how often two records
 of one paper agree (or differ) in a field, divided by how often two records of similar but different papers do.
-`benchmarks.dedupe_weights` measures these logarithms on the labelled and the generated sets. The weights are fixed and
-rounded, so the result for two records does not depend on the other records, and a sum can be checked by hand.
+`benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of records. The weights are
+fixed and rounded, so the result for two records does not depend on the other records, and a sum can be checked by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _IDENTIFIER = {True: 8, None: 0, False: -8}
 
 
 def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have a title and authors that can only belong to a single paper.
+    """Return whether both records have a long title and several authors, which together can only belong to one paper.
 
     A single author is not enough, because journals have regular columns by one author.
     """
@@ -81,7 +81,7 @@ def weigh(
     found
         Result of `compare_fields`.
     identifier
-        Whether the DOIs or PubMed ids agree.
+        Whether the DOIs or PubMed ids agree; ``None`` if unknown.
     year_gap
         See `DedupeSettings`.
     """

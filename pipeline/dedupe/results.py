@@ -67,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Two records that were not merged but that a person should check, and the record ids of their papers."""
+    """Two records that were not merged but that a person should check; their record ids are those of their papers."""
 
     left: Record
     right: Record

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, PlainValidator, ValidationError, model_val
 from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
+from mechtag.core.words import counted
 
 # Far more records than in any review; a higher count is a typing error and would not fit into its box.
 _LARGEST = 99_999_999
@@ -130,12 +131,13 @@ class Identification(Strict):
             yield "Records identified and duplicates removed: not known"
         else:
             sources = "; ".join(f"{clean_name(name)} {count:,}" for name, count in self.identified_by_source.items())
-            yield f"{self.identified:,} records identified ({sources})"
+            yield f"{counted(self.identified or 0, 'record')} identified ({sources})"
             yield (
-                f"Removed before screening: {self.duplicates_removed:,} duplicates, {self.removed_by_automation:,} by "
-                f"automation, {self.removed_for_other_reasons:,} that could not be read"
+                f"Removed before screening: {counted(self.duplicates_removed or 0, 'duplicate')}, "
+                f"{self.removed_by_automation:,} by automation, {self.removed_for_other_reasons:,} that could not be "
+                "read"
             )
-        yield f"{self.screened:,} records to screen, {self.without_abstract:,} of them without abstract"
+        yield f"{counted(self.screened, 'record')} to screen, {self.without_abstract:,} of them without an abstract"
 
 
 class _Removed(Strict):

@@ -208,7 +208,7 @@ def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Pat
         "tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--project", params.parent
     )
     assert status == 0
-    assert "1 records to screen, 1 of them without abstract" in output
+    assert "1 record to screen, 1 of them without an abstract" in output
     assert all(row.evidence == () for row in read_predictions(tmp_path / "out/predictions.parquet"))
 
 
@@ -334,7 +334,7 @@ def test_rank_without_decisions_follows_the_model(trained: tuple[Path, Path], ta
         "rank", tagged / "records.parquet", "-o", output, "--model", model, "--project", params.parent
     )
     assert status == 0, message
-    assert "0 of 26 records judged" in said
+    assert "0 of 26 records have been judged" in said
     relevance = load_codebook(ROOT / "data/annotated/codebook.yaml").relevance.key
     scores = {
         row.record_id: row.score for row in read_predictions(tagged / "predictions.parquet") if row.label == relevance

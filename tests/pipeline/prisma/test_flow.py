@@ -318,8 +318,8 @@ def test_summary_of_exports_counts_what_prisma_asks_for(exports: Path, fruit: Co
     assert (summary["read"], summary["kept"], summary["rejected"], summary["duplicates"]) == (5, 4, 1, 1)
     assert lines == [
         "5 records identified (one.ris 3; two.ris 2)",
-        "Removed before screening: 1 duplicates, 0 by automation, 1 that could not be read",
-        "3 records to screen, 1 of them without abstract",
+        "Removed before screening: 1 duplicate, 0 by automation, 1 that could not be read",
+        "3 records to screen, 1 of them without an abstract",
     ]
 
 
