@@ -52,8 +52,8 @@ class Divided(NamedTuple):
     windows
         Numbers of the sentences of each window.
     opening
-        Sentences that replace the abstract of a record without abstract: those of the abstract in the full text, or
-        the first sentences of its introduction.
+        Sentences that replace the abstract of a record without an abstract: the abstract in the full text, otherwise
+        the first sentences of its introduction, otherwise the first scored sentences.
     judged
         Description of ``opening``.
     recognised
@@ -70,7 +70,7 @@ class Divided(NamedTuple):
 
 @dataclass(frozen=True)
 class TaggedFullText:
-    """A divided full text, the sentences that relevance was judged by, and the scores of both.
+    """A divided full text, the sentences by which relevance was judged, and all scores.
 
     Attributes
     ----------
@@ -87,9 +87,11 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return the number of windows, and what was unusual about the way in which the paper was tagged."""
+        """Return the number of windows, and notes on anything unusual about how the paper was tagged."""
         found = (
-            [] if self.divided.recognised else ["no section was recognised, so all text before the references counts"]
+            []
+            if self.divided.recognised
+            else ["no section was recognised by its heading, so all text before the references was scored"]
         )
         if not self.has_abstract:
             found.append(f"the record has no abstract, so relevance was judged by the {self.divided.judged}")
@@ -97,7 +99,10 @@ class TaggedFullText:
 
 
 def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
-    """Raise `MechtagError` if a table of full texts is not readable, or the model in a folder cannot tag full texts."""
+    """Raise `MechtagError` if the table of full texts at ``path`` is not readable, or the model cannot tag full texts.
+
+    ``model`` is the folder from which ``tagger`` was loaded, for the message.
+    """
     if tagger.long is None:
         raise MechtagError(
             f"{model}: this model cannot tag full texts, because it was trained by an earlier version of mechtag or "
@@ -107,9 +112,10 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 
 
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
-    """Return the sections to score, with neighbouring sections of one kind in one list, and whether any was recognised.
+    """Return the sections to score, with neighbouring sections of one kind in one list.
 
-    If no section was recognised by its heading, everything before the references is scored.
+    The second item of the result is whether any section was recognised by its heading. If none was, all sections before
+    the references are scored, except those that are certainly not part of the running text, such as tables.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
@@ -138,7 +144,7 @@ def _body(full_text: FullText, section: Section) -> tuple[int, str]:
 
 
 def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceSettings) -> list[Sentence]:
-    """Return the sentences of some sections, with offsets into the full text."""
+    """Return the sentences of the given sections, with offsets into the full text."""
     bodies = [_body(full_text, section) for section in sections]
     records = [Record(record_id=str(place), title="", abstract=body) for place, (_, body) in enumerate(bodies)]
     return [
@@ -156,14 +162,14 @@ def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceS
 def sentences_to_code(full_text: FullText, settings: SentenceSettings) -> list[Evidence]:
     """Return the sentences of a full text that a person can cite, with page and section; the references are left out.
 
-    The sentences that `tag_full_texts` scores are among them.
+    They include all sentences that `tag_full_texts` scores.
     """
     kept = [section for section in full_text.sections if section.kind != "references"]
     return [_placed(full_text, sentence, 0.0) for sentence in _split(full_text, kept, settings)]
 
 
 def divide(full_text: FullText, size: int, kinds: Collection[str], settings: SentenceSettings) -> Divided:
-    """Divide the sections of some kinds into windows of ``size`` sentences; see `windows.windows`."""
+    """Divide the sections of the given kinds into windows of ``size`` sentences; see `windows.windows`."""
     runs, recognised = runs_of(full_text, kinds)
     by_run = [_split(full_text, run, settings) for run in runs]
     sentences = tuple(sentence for run in by_run for sentence in run)
@@ -200,7 +206,7 @@ class TaggedAbstract(NamedTuple):
 def tag_full_texts(
     tagger: Tagger, abstracts: Sequence[TaggedAbstract], table: FullTextTable, settings: Settings
 ) -> Iterator[tuple[Record, TaggedFullText]]:
-    """Yield each record that has a full text in a table, with the result for its full text.
+    """Yield each record that has a full text in ``table``, with the result of tagging the full text.
 
     At most `BATCH` full texts are in memory at the same time. Sentences that several papers share are encoded once.
     """
@@ -244,7 +250,7 @@ def predict_full_text(
     Parameters
     ----------
     sentences
-        Sentences of the abstract of the record; empty if it has none.
+        Sentences of the abstract of the record; empty if the record has no abstract.
     """
     ((document, _),) = documents_of([record], sentences)
     (scored,) = tagger.tag([document])
@@ -262,9 +268,10 @@ def full_text_rows(
 
 
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
-    """Return the sentences with the highest scores in the best windows, the highest first.
+    """Return the evidence for the label in a column of the scores, the sentence with the highest score first.
 
-    Evidence of relevance is from the sentences that relevance was judged by.
+    The evidence for relevance (column 0) is from the sentences by which relevance was judged. The evidence for a label
+    is from the windows with the highest scores.
     """
     scored, divided = tagged.scored, tagged.divided
     best = [0]

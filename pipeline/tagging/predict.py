@@ -160,5 +160,5 @@ def prediction_of(
 
 
 def evidence_of(sentence: Sentence, score: float) -> Evidence:
-    """Return a sentence of an abstract as evidence for a label, with its score for the label."""
+    """Return a sentence as evidence for a label, with its score for the label."""
     return Evidence(sentence=sentence.sentence, start=sentence.start, end=sentence.end, text=sentence.text, score=score)

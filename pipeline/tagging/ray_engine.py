@@ -114,8 +114,8 @@ def run_ray(
     """
     if job.sentences:
         raise MechtagError(
-            "--sentences cannot be used with --engine ray, because the Ray workers split the records into sentences "
-            "themselves; omit --sentences"
+            "--sentences cannot be used with --engine ray, because each Ray worker splits its own records into "
+            "sentences; omit --sentences"
         )
     if not job.todo:
         return

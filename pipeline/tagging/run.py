@@ -14,6 +14,7 @@ from mechtag.core.full_text import FullTextTagging
 from mechtag.core.parquet import FullTextTable, RecordTable, joining_predictions
 from mechtag.core.records import Prediction, Sentence, decisive
 from mechtag.core.settings import Settings
+from mechtag.core.words import counted
 from mechtag.models.model_folder import Model
 from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
@@ -30,7 +31,7 @@ Progress = Callable[[int], None]
 class ScoredChunk(NamedTuple):
     """The sentences and scores of each record in a chunk.
 
-    ``full_texts`` are the predictions by full texts and how each text was tagged, by record id; ``None`` if only
+    ``full_texts`` are the predictions by full texts and how each text was tagged, keyed by record id; ``None`` if only
     abstracts are tagged.
     """
 
@@ -180,7 +181,7 @@ def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int
         "and abstract"
     )
     if unusual := sum(bool(own.notes) for own in full_texts.values()):
-        yield f"{unusual} full texts were tagged in an unusual way; see 'full_texts' in {SUMMARY}"
+        yield f"See 'full_texts' in {SUMMARY} for notes on {counted(unusual, 'full text')}"
 
 
 def _by_record(predictions: Iterable[Prediction]) -> Mapping[str, Mapping[str, Prediction]]:

@@ -240,7 +240,9 @@ def test_without_headings_everything_before_the_references_is_scored(folder: Pat
     (record, *_) = papers(1)
     output = run(folder, [record], [own.model_copy(update={"record_id": record.record_id})])
     summary = json.loads((output / "summary.json").read_text())["full_texts"]
-    assert summary[record.record_id]["notes"] == ["no section was recognised, so all text before the references counts"]
+    assert summary[record.record_id]["notes"] == [
+        "no section was recognised by its heading, so all text before the references was scored"
+    ]
 
 
 def test_predictions_written_without_basis_are_based_on_abstracts(tmp_path: Path) -> None:
