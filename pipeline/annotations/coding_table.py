@@ -234,10 +234,13 @@ def _sentence_labels(
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
     """Return the labels of each sentence, and the labels for which nobody has read all sentences.
 
+    If nobody has read all sentences for any label, the result is ``None`` and an empty tuple.
+
     Parameters
     ----------
     values
-        Code of the record for each label. Sentences that coders marked count only where the record has the label.
+        Code of the record for each label. What a coder marked for a label counts only if the coder's code for the
+        record is the same.
     count
         Number of sentences of the abstract.
 

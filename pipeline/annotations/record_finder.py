@@ -163,7 +163,10 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield each identifier of a paper with the records that have it, starting with the most reliable one."""
+        """Yield the kind and value of each identifier of a paper, and the records with this identifier.
+
+        The most reliable identifier comes first.
+        """
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -273,7 +276,7 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only an excerpt of a record's title and abstract; ``None`` if it does not occur there.
+    """Return whether a text is only an excerpt of a record's title and abstract; ``None`` if they do not contain it.
 
     A "no" that is based on an excerpt says nothing about the whole paper.
     """

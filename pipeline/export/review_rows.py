@@ -93,7 +93,10 @@ PAGES = ": pages"
 
 
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return a mapping from each label to the prefix of its column names; all prefixes are different."""
+    """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
+
+    ``labels`` has the key and the name of each label.
+    """
     shown = [excel_cell(name)[:_NAME] for _, name in labels]
     alike = [name.casefold() for name in shown]
     return {
@@ -105,7 +108,8 @@ def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
 def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[str]:
     """Return the names of all columns of the table for reviewers.
 
-    The first label must be relevance, which has no column to fill in because reviewers code it in ``decision``.
+    ``labels`` has the key and the name of each label. The first must be relevance, for which there is no additional
+    column to fill in, because reviewers code it in the column ``decision``.
     If ``by_basis`` is set, the table has the column ``basis`` and, for each label, a column for the pages of the
     evidence.
     """

@@ -67,8 +67,8 @@ def too_long(records: int) -> str:
     if records < MOST_ROWS:
         return ""
     return (
-        f"review.xlsx holds the first {MOST_ROWS - 1:,} of {records:,} papers in reading order, because a sheet has at "
-        "most this many rows; tagged.csv holds all of them"
+        f"review.xlsx holds the first {MOST_ROWS - 1:,} of {records:,} papers in reading order, because a sheet cannot "
+        "hold more; tagged.csv holds all papers"
     )
 
 

@@ -71,7 +71,11 @@ def _from_ris(record: Record) -> bool:
 
 
 def _as_ris(tag: str, value: str) -> tuple[str, str]:
-    """Return the tag and value of a field for RIS; a field whose tag has more than two letters becomes a note."""
+    """Return the tag and value of a field in RIS.
+
+    A tag of more than two letters is replaced by the RIS tag with the same meaning; if there is none, the field becomes
+    a note.
+    """
     if len(tag) == 2:
         return tag, value
     known = LONG_TAGS.get(tag, "")
@@ -193,11 +197,16 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Yield a function that adds a tagged record to a RIS file (UTF-8); records are in input order.
 
-    A record that was read from RIS keeps all its fields; if it has no DOI or no abstract of its own, the
-    one from a duplicate is added. Other records are written from the attributes of `Record`.
+    A record that was read from RIS keeps all its fields; if its file has no DOI or no abstract, but a duplicate has
+    one, the DOI or abstract of the duplicate is added. All other records are written from the attributes of `Record`.
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
-    ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
-    that an earlier run added for the same labels. The labels are keys and names, relevance first.
+    ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace the fields
+    that an earlier run added for the same labels.
+
+    Parameters
+    ----------
+    labels
+        Key and name of every label, relevance first.
     """
     with writing_records(path) as write:
         yield lambda record, predictions: write(

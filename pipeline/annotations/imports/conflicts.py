@@ -117,7 +117,7 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
-    """Remove a coder's codes of a paper if the coder coded the paper as not relevant, but assigned labels to it.
+    """Remove contradicting codes of a coder for a paper: a no for relevance and, in spite of it, a yes for labels.
 
     Add the removed codes to ``conflicts``, and return their number.
     """

@@ -76,7 +76,7 @@ def read_map(path: str | Path) -> MapFile:
     return read_yaml(
         path,
         MapFile,
-        missing="no such map file",
+        missing="no such map file; check the path",
         expected="a map file must be a mapping with any of the keys labels, coders and papers",
         empty={},
     )
