@@ -64,15 +64,19 @@ class Corpus:
     Attributes
     ----------
     texts : tuple of str, length n_texts
+        Parts of the units.
     vectors : ndarray, shape (n_texts, size)
+        Vectors of the texts.
     definitions : Definitions
         Definitions of the codebook, encoded by the encoder of the vectors.
     counts : ndarray of bool, shape (n_texts,)
+        Whether each text is content (see `tagger.Units`); all exemplars are content.
     reports : ndarray, shape (n_texts,)
-        See `tagger.Units`; all exemplars count as content.
+        Log odds that each text reports results; see `tagger.Units`.
     n_parts : ndarray, shape (n_units,)
         Number of texts of each unit.
     whole_texts : tuple of str, length n_documents
+        Title and other content of each document as one text; see `tagger.Units.whole_texts`.
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
@@ -81,6 +85,7 @@ class Corpus:
     document : ndarray, shape (n_texts,)
         Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
+        Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
         Number of the set that each document belongs to; see `CodedDocument`.
     hard : ndarray of bool, shape (n_documents,)

@@ -33,8 +33,9 @@ class HeldOut:
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        NaN for exemplars, minus infinity for units without content.
+        Scores of the units; NaN for exemplars, and minus infinity for units without content.
     documents : ndarray, shape (n_documents, 1 + n_labels)
+        Scores of the documents.
     """
 
     units: Array
@@ -50,7 +51,9 @@ class Fitted:
     encoded
         Encoder that the heads were fitted with, and the whole corpus encoded by it.
     fold : ndarray, shape (n_documents,)
+        Fold of each document.
     held_out : HeldOut
+        Out-of-fold scores.
     """
 
     encoded: Encoded
@@ -121,7 +124,10 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
 
 
 def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
-    """Return the mean score for each label of the selected documents that were judged for it; NaN if none was."""
+    """Return, for each label, the mean score of the selected documents that were judged for the label.
+
+    The mean is NaN if no selected document was judged for the label.
+    """
     if not documents.any():
         return np.full(corpus.document_targets.shape[1] - 1, np.nan)
     rows = corpus.texts_of(documents, exemplars=False)
@@ -169,6 +175,7 @@ def cross_calibrate(
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
+        Out-of-fold scores of all documents.
     documents : ndarray of bool, shape (n_documents,), optional
         Documents to fit on; by default, all.
 
@@ -177,7 +184,9 @@ def cross_calibrate(
     rows : ndarray
         Rows of the documents of the fold.
     scores : ndarray, shape (n_rows, 1 + n_labels)
+        Out-of-fold scores of these documents.
     calibration : Calibration
+        Curves and thresholds, fitted on the documents of the other folds.
     """
     chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
@@ -290,7 +299,7 @@ FADES = 20
 
 
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
-    """Fit the head for relevance on whole texts: a support vector machine on vectors, a logistic regression on words.
+    """Fit the head for relevance on whole texts: a support vector machine on vectors and a word-based regression.
 
     The score of relevance is the sum of the scores of both classifiers and the score by the definitions alone. If the
     documents are all relevant or all irrelevant, only the score by the definitions is used.
@@ -344,11 +353,13 @@ class LabelExamples:
     units : ndarray of int
         Rows of the units coded individually.
     targets : ndarray
+        Code of each of these units, 1 or 0.
     whole_units : ndarray of int
         Rows of the units with content in the papers, grouped by paper.
     lengths : ndarray
         Number of units with content in each paper.
     whole_targets : ndarray
+        Code of each paper, 1 or 0.
     judged : int
         Number of papers judged for the label, plus the number of exemplars.
     """

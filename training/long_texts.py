@@ -1,7 +1,7 @@
 """Learn out of fold how scores and bounds change with the number of windows of a text.
 
-There are no coded full texts, so long texts are made up: the abstract of a coded record, with windows of sentences of
-other papers that carry no label.
+There are no coded full texts, so long texts are made up: each consists of the abstract of a coded record and of windows
+that are filled with sentences without labels from other papers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ FILLINGS = (ON_TOPIC, OFF_TOPIC)
 class LongTexts:
     """Out-of-fold scores of made-up long texts, one for each relevant paper and kind of filling.
 
-    The sentences of other papers that fill the windows are from the same fold as the paper, so that the model that
-    scores them has seen neither.
+    The sentences that fill the windows are from other papers in the same fold as the relevant paper, so that the model
+    that scores them was trained on none of these papers.
 
     Attributes
     ----------
@@ -46,10 +46,10 @@ class LongTexts:
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled
-        For each kind of filling, scores of windows of filling below the title of the paper, shape (n_papers,
-        n_windows, n_labels).
+        For each kind of filling, the scores of windows that contain the title of the paper and filling, shape
+        (n_papers, n_windows, n_labels).
     filling
-        The same without a title, for texts of filling only.
+        For each kind of filling, the scores of windows that contain only filling, in the same shape.
     """
 
     size: int
@@ -63,6 +63,8 @@ class LongTexts:
 
         Parameters
         ----------
+        filling
+            Kind of filling; one of `FILLINGS`.
         sentences
             Number of sentences of filling.
         alone
@@ -94,7 +96,8 @@ def make_long_texts(
     Returns
     -------
     LongTexts or None
-        ``None`` if there are no sentences to fill windows with: people must have coded sentences, not only papers.
+        ``None`` if there are no sentences with which to fill windows, for example because only papers were coded, and
+        not their sentences.
     """
     document, codes = unit_codes(corpus)
     title = np.diff(document, prepend=NO_DOCUMENT) != 0
@@ -173,7 +176,7 @@ def fit_windows(
 
 
 def _of_power(long_texts: LongTexts, power: int) -> Iterator[Array]:
-    """Yield the scores of the texts of ``2 ** power`` windows, for each kind of filling."""
+    """Yield, for each kind of filling, the scores of the texts with ``2 ** power`` windows."""
     for filled in long_texts.filled.values():
         yield np.maximum(filled[:, : 2**power - 1].max(axis=1), long_texts.abstracts)
 
@@ -201,7 +204,10 @@ def _correction(margins: Array, codes: Array) -> float:
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration | None:
-    """Return how calibration changes with the number of windows, or ``None`` if too few sentences are coded."""
+    """Return the calibration of texts in several windows.
+
+    The result is ``None`` if there is no relevant paper, or if too few sentences are coded.
+    """
     if not (corpus.document_targets[:, 0] == 1).any():
         return None
     long_texts = make_long_texts(corpus, held_out, fold, seed)

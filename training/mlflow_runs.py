@@ -288,7 +288,8 @@ def log_evaluation(
 def find_run(config: ModelConfig, folder: Path) -> str | None:
     """Return the id of the MLflow run that logged a model, or ``None`` if there is no such run.
 
-    This is the run that is recorded in the model folder or, if it is missing, the newest run of the model.
+    This is the run that is recorded in the model folder or, if the store does not contain this run, the newest run of
+    the model.
     """
     import mlflow
 
@@ -315,7 +316,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Report MLflow errors that occur in this context instead of raising them.
+    """Suppress errors in this context, and report each error as a note that MLflow failed.
 
     A trained model is thus not lost if the store or the network fails.
     """

@@ -35,6 +35,7 @@ class Bags:
     lengths : ndarray, shape (n_papers,)
         Number of units of each paper.
     targets : ndarray, shape (n_papers,)
+        Code of each paper, 1 or 0.
     """
 
     features: Any

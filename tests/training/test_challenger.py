@@ -166,7 +166,7 @@ def test_the_step_that_made_the_difference_is_named(project: Project, cause: str
         if cause not in ("all", "relevance") or (cause == "relevance" and change.label != "edible"):
             assert change.cause == cause
         if cause == "sentences":
-            assert "for its words" in change.why
+            assert "because of its words" in change.why
         if change.cause != BOUNDS:
             assert "the record itself was newly coded" in change.why
     if cause == "calibration":
@@ -191,7 +191,7 @@ def test_words_that_hardly_moved_the_score_are_not_named(project: Project) -> No
     new = replace(old, heads=replace(old.heads, word_weights=weights))
     (found,) = find_changes(old, new, [record], sentences, [])
     assert (found.label, found.cause) == ("apple", "sentences")
-    assert "changed by -60.14 for its words (apple, pear)" in found.why
+    assert "changed by -60.14 because of its words (apple, pear)" in found.why
 
 
 def test_the_change_log_can_be_read_and_holds_no_markup(project: Project, tmp_path: Path) -> None:

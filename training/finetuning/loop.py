@@ -86,7 +86,9 @@ def _read(path: Path) -> State | None:
             losses = tuple(float(loss) for loss in json.loads(file.metadata()["losses"]))
             return State({name: file.get_tensor(name) for name in file.keys()}, losses)
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise MechtagError(f"{path}: the checkpoint cannot be read: {error}; delete it and train again") from None
+        raise MechtagError(
+            f"{path}: the checkpoint cannot be read: {error}; delete this file and train again"
+        ) from None
 
 
 Progress = Callable[[int], None]

@@ -150,6 +150,7 @@ def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
     Parameters
     ----------
     likenesses : Tensor, shape (n, n)
+        Cosine similarities of the texts, divided by the temperature of the loss.
     targets : Tensor, shape (n, n_labels)
         1, 0, or NaN for not judged.
     """

@@ -40,17 +40,19 @@ class States:
 
 
 class TopLayers:
-    """The top layers of an encoder with low-rank changes; implements `Encoder` for texts whose states are known.
+    """The top layers of an encoder with low-rank changes; this class implements `Encoder`.
 
     Parameters
     ----------
+    states
+        Hidden states that the top layers receive as input.
     rank
         Rank of the change of each weight matrix. The changes are zero at first.
 
     Attributes
     ----------
     model
-        Copy of the encoder's model, without the layers below.
+        Copy of the encoder's model without the layers below the top layers.
     trained
         Trainable factors of the changes by their stored names; see `encoder.apply_tuned`.
 
@@ -128,7 +130,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """Replaces the embeddings and the layers below, whose output is already known."""
+    """Replaces the embeddings and all layers below the top layers, because the output of these layers is known."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

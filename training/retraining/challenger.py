@@ -108,6 +108,7 @@ def champion_predictions(
     Returns
     -------
     predictions
+        Predictions for all coded records.
     new
         Records of ``coded`` that the active model was not trained on.
 

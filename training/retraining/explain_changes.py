@@ -70,7 +70,9 @@ class _Dissected:
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
     words : csr_matrix, shape (n_parts, n_terms)
+        Features of the words of the parts.
     scores : ndarray, shape (n_documents, 1 + n_labels)
+        Pooled scores of the documents.
     part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
         Score of each part (minus infinity if the part is not content); contribution of the words of the part to this
         score; and contribution of the similarity of the part to the definition.
@@ -250,8 +252,8 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
     )
     named = f" ({', '.join(strongest[:_WORDS_SHOWN])})" if strongest else ""
     return (
-        f'mainly "{parts[row]}", whose score changed by {words:+.2f} for its words{named}, {meaning:+.2f} for its '
-        f"meaning and {definitions:+.2f} for its similarity to the definition"
+        f'mainly "{parts[row]}", whose score changed by {words:+.2f} because of its words{named}, by {meaning:+.2f} '
+        f"because of its meaning, and by {definitions:+.2f} because of its similarity to the definition"
     )
 
 

@@ -12,6 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv
 from mechtag.core.records import Record, Row
 from mechtag.core.settings import Settings
+from mechtag.core.words import counted
 from mechtag.pipeline.annotations.additions import SetAside, Stale, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coding_table import read_base, read_codings
 from mechtag.pipeline.annotations.record_finder import Finder
@@ -108,8 +109,8 @@ def add_annotations(
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
-            f"{place or settings.train.added}: {len(leaks)} records may be papers used to measure accuracy "
-            f"({settings.retrain.test_records}), which must not be used for training:\n{named}"
+            f"{place or settings.train.added}: {counted(len(leaks), 'record')} may be about papers that are used to "
+            f"measure accuracy ({settings.retrain.test_records}) and must not be used for training:\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
             "Remove the codings of these records, or set them aside with --leave-out-leaks"
         )
