@@ -116,7 +116,7 @@ class FullText(Row):
 
 
 class FullTextTagging(Row):
-    """How a full text was tagged: its number of windows, the abstract included, and what was unusual about it."""
+    """How a full text was tagged: the number of windows, including the abstract, and notes on anything unusual."""
 
     windows: int
     notes: tuple[str, ...] = ()

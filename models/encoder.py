@@ -138,7 +138,7 @@ class Encoder(Protocol):
 
 
 class RememberingEncoder:
-    """An encoder that encodes a text once, as long as the text is among those that were encoded last.
+    """An encoder that keeps the most recently used vectors, so that repeated texts are encoded only once.
 
     Parameters
     ----------

@@ -323,8 +323,8 @@ class Tagger:
         Parameters
         ----------
         abstracts
-            Output of `tag` for the title and abstract of each paper, or ``None`` where it is not known; by default, it
-            is known for none.
+            Output of `tag` for the title and abstract of each paper, or ``None`` for a paper without a known output. By
+            default, no output is known.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Ask web services about known records: missing abstracts, identifiers, free full texts and citations.
+"""Ask web services for what known records lack: abstracts, identifiers, free full texts and citations.
 
-Nothing here contacts a service unless the user passed an e-mail address, by which the service knows who asks.
+No service is contacted unless the user passed an e-mail address, at which the service can reach the user.
 """

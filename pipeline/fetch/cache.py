@@ -70,7 +70,7 @@ class Cache:
             ) from None
 
     def get(self, key: str, now: float) -> Answer | None:
-        """Return the answer to a request; ``None`` if there is none, or if it was "not found" a long time ago."""
+        """Return the answer to a request; ``None`` if there is none, or only an old answer that nothing was found."""
         with self._readable():
             found = self._database.execute("SELECT status, url, body, time FROM answer WHERE key = ?", (key,))
             row = found.fetchone()

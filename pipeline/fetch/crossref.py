@@ -20,7 +20,7 @@ _CANDIDATES = 5
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield the records that Crossref knows by DOI, each with what Crossref says."""
+    """Yield each record whose DOI Crossref knows, with what Crossref says about the paper."""
     dois = list(dict.fromkeys(record.doi for record in records if record.doi))
     # A comma separates the values of a filter.
     listed = [doi for doi in dois if "," not in doi]

@@ -21,7 +21,7 @@ _OUTSIDE_QUERIES = str.maketrans('"\\', "  ")
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield the records that Europe PMC knows by DOI or PubMed id, each with what Europe PMC says."""
+    """Yield each record whose DOI or PubMed id Europe PMC knows, with what Europe PMC says about the paper."""
     terms = list(dict.fromkeys(term for record in records if (term := _term(record))))
     if terms:
         for answer in ask_for_all(terms, _query, transport.ask):
@@ -74,7 +74,7 @@ def _read(answer: Answer) -> Iterator[Found]:
 
 
 def full_text(pmcid: str) -> Request:
-    """Return the request for the full text of a paper in JATS XML."""
+    """Return the request for the full text, in JATS XML, of the paper with a PMC id."""
     return Request(SERVICE, f"/{pmcid}/fullTextXML", check=_check_article)
 
 

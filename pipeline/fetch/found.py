@@ -1,4 +1,4 @@
-"""Define what a service says about a paper, and read it with the readers of search exports."""
+"""Define the class for what a service says about a paper, and build records from answers as from search exports."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Found:
     links
         Addresses of free PDFs.
     open_pmcid
-        PMC id, if Europe PMC has the text of the paper in its open-access subset.
+        PMC id of the paper, if the open-access subset of Europe PMC contains its text; otherwise empty.
     work
-        Identifier of the paper at the service.
+        Identifier by which the service refers to the paper.
     references
-        Identifiers at the service of the papers that the paper cites.
+        Identifiers by which the service refers to the papers that this paper cites.
     """
 
     record: Record
@@ -75,7 +75,7 @@ def objects(content: Any, *path: str) -> list[dict[str, Any]]:
 
 
 def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service) -> Record | None:
-    """Build a record from what a service returned for a paper; ``None`` if it has no title.
+    """Build a record from the fields that a service returned for a paper; return ``None`` if there is no title.
 
     Parameters
     ----------

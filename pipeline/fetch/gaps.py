@@ -24,7 +24,7 @@ class Source(Protocol):
     BATCH: int
 
     def look_up(self, records: Sequence[Record], transport: Transport) -> Iterable[Pair]:
-        """Yield the records that the service knows, each with what the service says."""
+        """Yield each record that the service knows, with what the service says about the paper."""
 
 
 # In the order in which they are asked.
@@ -64,7 +64,7 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def lacks(self, record: Record) -> bool:
-        """Return whether a record lacks an abstract or a DOI that is wanted."""
+        """Return whether a record lacks an abstract or a DOI, of which only those in ``what`` count."""
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)
 
@@ -82,9 +82,9 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that may be those of records.
+        Papers that may be the papers of records, for a person to decide.
     found
-        What services said about the paper of each record, by record id.
+        What services said about the paper of each record, keyed by record id.
     """
 
     records: list[Record]

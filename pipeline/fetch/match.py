@@ -17,14 +17,14 @@ _SHORTEST_TITLE = 30
 
 
 class Verdict(NamedTuple):
-    """Whether a paper is that of a record.
+    """Whether a paper that a service found is the paper of a record.
 
     Attributes
     ----------
     likeness
         Likeness of the titles, from 0 to 1; ``None`` if the record has no title.
     doubt
-        Reason why the paper may be a different one, as a sentence; empty if it is the record's.
+        Sentence that states why the paper may be different from the paper of the record; empty if there is no doubt.
     """
 
     likeness: float | None
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A paper that may be that of a record, for a person to decide."""
+    """A record, a paper that a service found for the record, and the verdict on whether this is the record's paper."""
 
     record: Record
     found: Found
@@ -45,7 +45,7 @@ def likeness(left: str, right: str) -> float:
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Judge a paper that has an identifier of the record."""
+    """Return the verdict on a paper that was found by an identifier of a record."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)
@@ -55,9 +55,9 @@ def by_identifier(record: Record, found: Found) -> Verdict:
 
 
 def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
-    """Judge the papers that a service found by the title of a record; at most one of them is without doubt.
+    """Return the papers that a service found by the title of a record, each with its verdict.
 
-    Papers with a title that is clearly different are left out.
+    At most one verdict is without doubt. Papers with clearly different titles are left out.
     """
     alike = [(found, likeness(record.title, found.record.title)) for found in founds]
     close = [(found, each) for found, each in alike if each >= _IDENTIFIED]

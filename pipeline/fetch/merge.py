@@ -1,4 +1,7 @@
-"""Add to a record what services said about its paper, without replacing anything that the record says itself."""
+"""Fill the fields that a record lacks with what services say about its paper.
+
+What a record contains is not replaced; the only exception is an abstract that was cut off, if the user asks for it.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class Fetched(NamedTuple):
 
 
 def provenance(record_id: str, field: str, found: Found, likeness: float | None, value: str = "") -> Fetched:
-    """Return the row on a field whose value a service returned."""
+    """Return the row of ``fetched.csv`` for a field whose value a service returned."""
     return Fetched(
         *(record_id, field, found.service.name, found.url, found.time, found.licence or "unknown", likeness),
         hashlib.sha256(value.encode()).hexdigest() if value else "",
@@ -55,12 +58,12 @@ def provenance(record_id: str, field: str, found: Found, likeness: float | None,
 
 
 def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool:
-    """Return whether the abstract that a service returned is one, and the record lacks it.
+    """Return whether a service returned a real abstract, and not a placeholder, and the record lacks an abstract.
 
     Parameters
     ----------
     replace_shorter
-        Whether an abstract that was cut off is replaced by a longer one that begins alike.
+        Whether an abstract that was cut off counts as lacking, if the service returned a longer one that begins alike.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):
@@ -81,7 +84,7 @@ def _is_longer(old: str, new: str) -> bool:
 
 
 def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool) -> tuple[Record, list[Fetched]]:
-    """Fill the fields that a record lacks, and return the record and what was filled."""
+    """Fill the fields that a record lacks; return the completed record, and a row for each field that was filled."""
     values = dict(_lacking(record, found, replace_shorter))
     rows = [provenance(record.record_id, field, found, verdict.likeness, value) for field, value in values.items()]
     return (record.model_copy(update=values) if values else record), rows

@@ -37,7 +37,7 @@ _FIELDS = (
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield the records that OpenAlex knows by DOI or PubMed id, each with what OpenAlex says."""
+    """Yield each record whose DOI or PubMed id OpenAlex knows, with what OpenAlex says about the paper."""
     if not transport.has_key(SERVICE):
         for record in records:
             if record.doi or record.pmid:
@@ -54,7 +54,7 @@ def _name(record: Record) -> str:
 
 
 def _one(name: str, transport: Transport) -> Iterator[Found]:
-    """Yield the paper with a name, if OpenAlex knows it."""
+    """Yield the paper with a name such as ``doi:10.1000/1`` or ``W123``, if OpenAlex knows the paper."""
     answer = transport.ask(Request(SERVICE, f"/works/{name}", (("select", _FIELDS),)))
     if answer and answer.found:
         yield from _read(answer)
@@ -76,7 +76,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that OpenAlex finds by the title of a record; none without a key."""
+    """Yield the papers that OpenAlex finds by the title of a record; without a key, OpenAlex is not asked."""
     if transport.has_key(SERVICE):
         words = normalise_title(record.title)
         parameters = (("filter", f"title.search:{words}"), ("per-page", str(_CANDIDATES)), ("select", _FIELDS))
@@ -86,7 +86,7 @@ def search(record: Record, transport: Transport) -> Iterator[Found]:
 
 
 def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
-    """Yield the papers with these identifiers of OpenAlex."""
+    """Yield the papers with the given OpenAlex identifiers."""
     if transport.has_key(SERVICE):
         yield from _listed("openalex", identifiers, transport)
         return
@@ -95,7 +95,7 @@ def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
 
 
 def citing(work: str, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that cite a paper, given its identifier of OpenAlex; none without a key."""
+    """Yield the papers that cite the paper with an OpenAlex identifier; without a key, OpenAlex is not asked."""
     cursor = "*" if transport.has_key(SERVICE) else ""
     while cursor:
         parameters = (

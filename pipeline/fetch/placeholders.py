@@ -1,4 +1,4 @@
-"""Recognise what services return in place of an abstract, such as ``No abstract available``."""
+"""Recognise texts that services return in place of an abstract, such as ``No abstract available``."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _FIELDS = "title,abstract,year,authors,externalIds,journal,url"
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield the records that Semantic Scholar knows by DOI or PubMed id, each with what Semantic Scholar says."""
+    """Yield each record whose DOI or PubMed id Semantic Scholar knows, with what it says about the paper."""
     names = [
         f"DOI:{record.doi}" if record.doi else f"PMID:{record.pmid}" for record in records if record.doi or record.pmid
     ]

@@ -1,4 +1,4 @@
-"""Send requests to web services politely: slowly enough, with retries, and never twice."""
+"""Send requests to web services slowly enough and with retries; never send a request again that was answered."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Clock:
         return time.time()
 
     def elapsed(self) -> float:
-        """Return seconds since any fixed time; changes of the computer's time have no effect."""
+        """Return the seconds since an arbitrary fixed time; changes of the computer's clock have no effect."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         time.sleep(seconds)
 
 
@@ -71,7 +71,10 @@ class Failure(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Why a service is not asked any more in this run; ``until`` is the time at which it will answer, if it said so."""
+    """The reason why a service is not asked any more in this run.
+
+    ``until`` is the time from which the service will answer again, if the service stated a time.
+    """
 
     reason: str
     until: float | None = None
@@ -115,7 +118,7 @@ def check_email(email: str) -> None:
 
 
 class Transport:
-    """Sends requests, and returns answers that it has already.
+    """Sends requests to services, unless the cache already contains the answers.
 
     Requests are sent one after the other, because some services allow only one at a time and none allows many.
 
@@ -126,9 +129,9 @@ class Transport:
     email
         E-mail address of the user; only needed if requests are sent.
     keys
-        The user's keys by name of the service.
+        The user's keys, keyed by the name of the service.
     addresses
-        Addresses of services, by name, that differ from `Service.address`.
+        Addresses to use instead of `Service.address`, keyed by the name of the service.
     offline
         Whether only the cache is read; requests without an answer in it are added to ``unsent``.
     refresh
@@ -296,7 +299,7 @@ class Transport:
             bucket.rate = min(bucket.rate, int(limit) / (int(period[1]) * _SECONDS[period[2]]))
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
-        """Return the pause in seconds that a service asks for as a number or a date; ``None`` if it does not."""
+        """Return the pause in seconds that a service asks for, as a number or a date; ``None`` if it asks for none."""
         value = headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}", value):
             return float(value)

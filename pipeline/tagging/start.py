@@ -78,7 +78,7 @@ class Job:
 
     @contextmanager
     def open_full_texts(self) -> Iterator[FullTextTable | None]:
-        """Open the table of full texts; ``None`` if only abstracts are tagged."""
+        """Open the table of full texts and yield it; yield ``None`` if only abstracts are tagged."""
         if self.full_texts is None:
             yield None
             return
