@@ -291,8 +291,8 @@ def add_codings(
 ) -> list[CodedRecord]:
     """Merge later codings into the coded records of ``base``; return these records first, then newly added records.
 
-    For the same coder and basis, the later code replaces the earlier one. A label
-    on which coders disagree counts as not judged.
+    A later code replaces an earlier code by the same coder for the same label and basis. A label on which coders
+    disagree counts as not judged.
 
     Raises
     ------

@@ -46,7 +46,8 @@ class Group:
     Attributes
     ----------
     kept
-        The record kept for the paper: the most complete one, with missing fields filled from the others.
+        The record kept for the paper, with missing fields filled from the other members. It is the record of an
+        existing paper or, if there is none, the most complete record.
     members
         All records as they were read: first the one that is kept, then the others in order of
         decreasing completeness.

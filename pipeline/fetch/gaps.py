@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
     replace_shorter
         Whether abstracts that were cut off are replaced.
     limit
-        Maximum number of records that are asked for; ``None`` for all.
+        Maximum number of records for which services are asked; ``None`` for all.
     """
 
     what: tuple[str, ...] = WHAT[:2]

@@ -209,8 +209,8 @@ def judge_course(
     seed
         Seed of the sample.
     earlier
-        Number of records at the start of ``order`` that were read before records were added to the review. They do not
-        show how many of the records that are unread now are relevant.
+        Number of records at the start of ``order`` that were read before new records were added to the review. These
+        early records do not show how many of the records that are unread now are relevant.
 
     Returns
     -------

@@ -64,9 +64,9 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of sampled records that were read, in the order in which they were drawn, up to the first unread one.
+        Number of records at the start of the sample, in the order of the draw, that were all read.
     found
-        Number of relevant records among the records read.
+        Number of relevant records among these records.
     """
 
     population: int

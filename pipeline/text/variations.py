@@ -336,7 +336,8 @@ def vary(name: str, records: Iterable[Record], sentences: Iterable[Sentence], se
     sentences
         Sentences of all records; the sentences of each record are consecutive.
     seed
-        Seed for random choices. They depend only on the seed, the name of the variation and the id of the record.
+        Seed for random choices. The choices depend only on the seed, the name of the variation and the id of the
+        record.
     """
     own = {record_id: tuple(group) for record_id, group in groupby(sentences, lambda sentence: sentence.record_id)}
     varied = []
