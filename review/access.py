@@ -91,6 +91,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "compute_accuracy": _LEADS,
     "accuracy_file": _EVERYBODY,
     "jobs": _EVERYBODY,
+    # Each person, the jobs of the kinds that this person may start; see `mechtag.review.pages.jobs`.
+    "cancel_job": _EVERYBODY,
     "import": _LEADS,
     "import_upload": _LEADS,
     "import_one": _LEADS,

@@ -67,6 +67,7 @@ _NOT_UNDONE = frozenset(
         MENTION_READ,
         "attach",
         "detach",
+        "cancel",
     )
 )
 # Kinds on which the state of a record rests.

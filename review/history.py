@@ -264,6 +264,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return "marked two records as different papers"
         case "codebook":
             return f"saved version {value['version']} of the codebook"
+        case "cancel":
+            return f"cancelled work in the background: {value['name']}"
         case "undo":
             return "undid the last act"
         case "redo":

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from mechtag.review.acts import Refused, utc_now
 from mechtag.review.render import when
 from mechtag.review.store import schema
-from mechtag.review.workspace import Workspace, add_job
+from mechtag.review.workspace import ACTIVE, Workspace, add_job
 
 #: Largest file, and largest files of one import together, in bytes.
 LARGEST_FILE = 500 << 20
@@ -54,7 +54,7 @@ class Batch:
         Counts of what was added: ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was
         added.
     fault
-        Error message of the job, or ``""`` if no job failed.
+        Message of the last job if it failed or was cancelled, or else ``""``.
     """
 
     id: int
@@ -226,7 +226,7 @@ def _batch(connection: Connection, row: Any) -> Batch:
         .order_by(job.c.id.desc())
         .limit(1)
     ).one_or_none()
-    failed = last is not None and last.state == "failed"
+    stopped = last is not None and last.state in ("failed", "cancelled")
     return Batch(
         id=row.id,
         at=row.at,
@@ -234,8 +234,8 @@ def _batch(connection: Connection, row: Any) -> Batch:
         found=json.loads(row.found),
         result=json.loads(row.result),
         files=tuple(names),
-        fault=last.message if last is not None and failed else "",
-        job=last.id if last is not None and last.state in ("waiting", "running") else None,
+        fault=last.message if last is not None and stopped else "",
+        job=last.id if last is not None and last.state in ACTIVE else None,
     )
 
 

@@ -1,40 +1,52 @@
-"""Write the log of events to text files, one JSON object per line, and rebuild the database from these files.
+"""Write the log of events to text files, one JSON object per line.
 
-The files in ``data/review/log`` can be read without mechtag, and are enough to restore every decision. They contain no
-passwords and no sessions.
+The files in ``data/review/log`` can be read without mechtag, and are enough to make the database again; see
+`mechtag.review.restoring`. They contain no passwords and no sessions.
+
+- ``events-2026-11.jsonl``: the events of a month, which are everything that people did
+- ``import-1.jsonl``, ``full-text-1.jsonl``: the records that an import brought, and the text of an uploaded file; see
+  `mechtag.review.import_log`
+- ``jobs.jsonl``: the jobs that have ended, with their results
+- ``facts.json``: single values, such as the name of the review and the random sample
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from filelock import FileLock
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Record, Sentence
+from mechtag.core.files import write_text
 from mechtag.review.store import schema
-from mechtag.review.store.engine import Store
-from mechtag.review.store.events import derive_everything
-from mechtag.review.store.records import add_records
-from mechtag.review.workspace import Workspace
+from mechtag.review.workspace import ENDED, Workspace
 
+#: Names of the files of events, of ended jobs and of facts.
+EVENTS, JOBS, FACTS = "events-*.jsonl", "jobs.jsonl", "facts.json"
+#: Fields of events whose values are numbers of records, which are written as record ids.
+NUMBERS = ("into", "other")
 # Time between two writes, in seconds.
 _PAUSE = 10.0
 # Events that are read from the database at a time.
 _CHUNK = 1000
-# Fields whose values are numbers of records, which are written as record ids.
-_NUMBERS = ("into", "other")
 
 
 class Journal:
-    """Copies each event from the database to the files of the log, once the event is committed.
+    """Copies the events, the ended jobs and the facts from the database to the files of the log.
+
+    Two processes may have a journal of the same review: a lock lets them write in turn, and each looks at the files
+    again after the other has written.
 
     Parameters
     ----------
@@ -43,38 +55,86 @@ class Journal:
 
     def __init__(self, workspace: Workspace) -> None:
         self._store, self._folder = workspace.store, workspace.folder / "log"
-        self._lock = threading.Lock()
-        self._last: int | None = None
+        self._sizes: dict[str, int] = {}
+        self._last = 0
+        self._ended: set[int] = set()
 
     def flush(self) -> int:
-        """Write the events that are not in the files yet, and return the number of events written."""
-        with self._lock:
-            if self._last is None:
-                self._folder.mkdir(parents=True, exist_ok=True)
+        """Write what the database has and the files lack, and return the number of events written."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / ".lock"):
+            if self._sizes != self._measure():
                 self._last = _repair(self._folder)
-            written = 0
-            while rows := self._next(self._last):
-                for month in dict.fromkeys(row["at"][:7] for row in rows):
-                    lines = [_line(row) for row in rows if row["at"][:7] == month]
-                    _append(self._folder / f"events-{month}.jsonl", lines)
-                self._last = int(rows[-1]["seq"])
-                written += len(rows)
-            return written
+                self._ended = {int(row["id"]) for row in read_lines(self._folder / JOBS)}
+            self._write_facts()
+            self._write_jobs()
+            written = self._write_events()
+            self._sizes = self._measure()
+        return written
+
+    def _measure(self) -> dict[str, int]:
+        files = [*self._folder.glob(EVENTS), *self._folder.glob(JOBS)]
+        return {path.name: path.stat().st_size for path in files}
+
+    def _write_events(self) -> int:
+        written = 0
+        while rows := self._next(self._last):
+            for month, part in groupby(rows, key=lambda row: str(row["at"])[:7]):
+                _append(self._folder / f"events-{month}.jsonl", map(_line, part))
+            self._last = int(rows[-1]["seq"])
+            written += len(rows)
+        return written
 
     def _next(self, after: int) -> list[dict[str, Any]]:
         with self._store.read() as connection:
             return list(_exported(connection, after))
 
+    def _write_jobs(self) -> None:
+        job = schema.job
+        with self._store.read() as connection:
+            ended = set(connection.execute(select(job.c.id).where(job.c.state.in_(ENDED))).scalars())
+            new = sorted(ended - self._ended)
+            rows = [
+                dict(row._mapping)
+                for start in range(0, len(new), _CHUNK)
+                for row in connection.execute(select(job).where(job.c.id.in_(new[start : start + _CHUNK])))
+            ]
+        if rows:
+            _append(self._folder / JOBS, map(_line, rows))
+        self._ended |= ended
+
+    def _write_facts(self) -> None:
+        with self._store.read() as connection:
+            found = {row.key: json.loads(row.value) for row in connection.execute(select(schema.fact))}
+        text, path = json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True) + "\n", self._folder / FACTS
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Return a context manager that calls `flush` every few seconds while the block runs, and once at the end."""
+    def kept(self, say: Callable[[str], None] = print) -> Iterator[None]:
+        """Return a context manager that calls `flush` every few seconds while the block runs, and once at the end.
+
+        If the files cannot be written, ``say`` is called once with a sentence that says so. The events are safe in the
+        database, and are written to the files as soon as this is possible.
+        """
         stopped = threading.Event()
+        complained = False
+
+        def write() -> None:
+            nonlocal complained
+            try:
+                self.flush()
+                complained = False
+            except (OSError, SQLAlchemyError, MechtagError) as error:
+                if not complained:
+                    say(_not_written(self._folder, error))
+                complained = True
 
         def keep() -> None:
             while not stopped.wait(_PAUSE):
-                self.flush()
+                write()
 
-        self.flush()
+        write()
         writer = threading.Thread(target=keep, daemon=True)
         writer.start()
         try:
@@ -82,29 +142,36 @@ class Journal:
         finally:
             stopped.set()
             writer.join()
-            self.flush()
+            write()
+
+
+def _not_written(folder: Path, error: Exception) -> str:
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+    return (
+        f"{folder}: the log could not be written ({reason}); what people do is still saved in the database, and the "
+        "log is completed as soon as its files can be written again"
+    )
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
     """Yield the next events, with the ids of their records and with what the person saw."""
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
-    numbers = {row.record for row in rows} | {
-        value[name] for row in rows for value in [json.loads(row.value)] for name in _NUMBERS if name in value
-    }
-    record = schema.record
-    names = dict[int, str]()
-    for number, name in connection.execute(select(record.c.id, record.c.record_id).where(record.c.id.in_(numbers))):
-        names[number] = name
     sights = {
         row.id: dict(row._mapping)
         for row in connection.execute(select(schema.sight).where(schema.sight.c.id.in_({row.sight for row in rows})))
     }
+    numbers = {row.record for row in rows} | {seen["record"] for seen in sights.values()}
+    numbers |= {value[name] for row in rows for value in [json.loads(row.value)] for name in NUMBERS if name in value}
+    record = schema.record
+    names = dict[int, str]()
+    for number, name in connection.execute(select(record.c.id, record.c.record_id).where(record.c.id.in_(numbers))):
+        names[number] = name
     for row in rows:
         content = dict(row._mapping)
         value = json.loads(row.value)
-        content["value"] = value | {name: names[value[name]] for name in _NUMBERS if name in value}
-        content["record"] = names.get(row.record)
+        content["value"] = value | {name: names[value[name]] for name in NUMBERS if name in value}
+        content["record"], content["number"] = names.get(row.record), row.record
         seen = sights.get(row.sight)
         content["sight"] = None if seen is None else seen | {"record": names[seen["record"]]}
         yield content
@@ -122,97 +189,67 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Remove a last line that a crash left incomplete, and return the number of the last event in the files."""
-    last = 0
-    for path in sorted(folder.glob("events-*.jsonl")):
+    """Remove last lines that a crash left incomplete, and return the number of the last event in the files."""
+    for path in (*folder.glob(EVENTS), *folder.glob(JOBS)):
         data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
             with path.open("r+b") as file:
-                file.truncate(len(whole))
-        # The clock may have been set back, so the last line of the last file need not be the last event.
-        final = whole[whole.rfind(b"\n", 0, -1) + 1 :]
-        if final:
-            last = max(last, int(json.loads(final)["seq"]))
-    return last
+                file.truncate(whole)
+    last = _last_event(folder)
+    return 0 if last is None else int(last["seq"])
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the events in the files of a log, in order.
+def _last_event(folder: Path) -> dict[str, Any] | None:
+    """Return the last event in the files of a log, or ``None`` if the files have no event."""
+    found = list[dict[str, Any]]()
+    for path in folder.glob(EVENTS):
+        data = path.read_bytes()
+        end = data.rfind(b"\n")
+        if end >= 0:
+            line = data[data.rfind(b"\n", 0, end) + 1 : end]
+            found.append(_parse(path, line, data.count(b"\n")))
+    # The clock may have been set back, so the last line of the last file need not be the last event.
+    return max(found, key=lambda row: int(row["seq"]), default=None)
+
+
+def _parse(path: Path, line: str | bytes, number: int) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line))
+    except (TypeError, ValueError):
+        raise MechtagError(f"{path}: line {number} is damaged; restore this file from a backup") from None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects in the lines of a file; the list is empty if the file does not exist.
 
     Raises
     ------
     MechtagError
-        If the folder contains no log, a line is damaged, or an event is missing.
+        If a line is damaged.
     """
-    rows = list[dict[str, Any]]()
-    for path in sorted(folder.glob("events-*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            if line:
-                try:
-                    rows.append(json.loads(line))
-                except ValueError:
-                    raise MechtagError(f"{path}: line {number} is damaged; restore this file from a backup") from None
-    if not rows:
-        raise MechtagError(f"{folder}: there is no log of events, so nothing can be restored")
-    rows.sort(key=lambda row: row["seq"])
-    for place, row in enumerate(rows, start=1):
-        if row["seq"] != place:
-            raise MechtagError(f"{folder}: event {place} is missing from the log; restore its files from a backup")
-    return rows
+    if not path.exists():
+        return []
+    # Only "\n" ends a line; texts can contain other characters at which Python would split lines.
+    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+    return [_parse(path, line, number) for number, line in lines if line]
 
 
-def rebuild(path: Path, events: Iterable[dict[str, Any]], records: list[Record], sentences: Iterable[Sentence]) -> None:
-    """Create a new database from records and from the events of a log.
-
-    The new accounts have no passwords. `mechtag review --new-owner-link` prints a link with which an owner can sign in,
-    and the owner can create links for the others.
-
-    Parameters
-    ----------
-    path
-        File of the new database, which must not exist.
-    events
-        As returned by `read_log`.
-
-    Raises
-    ------
-    MechtagError
-        If an event is about a record that is not among the records.
-    """
-    store = Store(path)
+def lacks_events(database: Path, folder: Path) -> bool:
+    """Return whether a database is missing, damaged, or older than the log in a folder, so that it lacks events."""
+    last = _last_event(folder)
+    if last is None:
+        return False
+    if not database.exists():
+        return True
     try:
-        with store.write() as connection:
-            add_records(connection, records, sentences, 1, {})
-            rows = connection.execute(select(schema.record.c.record_id, schema.record.c.id))
-            numbers = {name: number for name, number in rows}
-            for row in events:
-                _restore(connection, row, numbers)
-            derive_everything(connection)
-    finally:
-        store.close()
-
-
-def _restore(connection: Connection, row: dict[str, Any], numbers: dict[str, int]) -> None:
-    value = dict(row["value"])
-    try:
-        record = None if row["record"] is None else numbers[row["record"]]
-        value |= {name: numbers[value[name]] for name in _NUMBERS if name in value}
-    except KeyError as error:
-        raise MechtagError(
-            f"event {row['seq']} is about the record {error.args[0]}, which is not among the records of the project; "
-            "restore data/review/records.parquet from a backup"
-        ) from None
-    if row["kind"] == "account":
-        person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}
-        connection.execute(insert(schema.account).values(person))
-    seen = row["sight"]
-    if seen is not None:
-        known = connection.execute(select(schema.sight.c.id).where(schema.sight.c.id == seen["id"])).first()
-        if known is None:
-            connection.execute(insert(schema.sight).values({**seen, "record": numbers[seen["record"]]}))
-    content = {**row, "record": record, "value": json.dumps(value, ensure_ascii=False, sort_keys=True)}
-    connection.execute(insert(schema.event).values({**content, "sight": None if seen is None else seen["id"]}))
+        with closing(sqlite3.connect(database)) as connection:
+            query = "SELECT client_id, part FROM event WHERE seq = ?"
+            return bool(connection.execute(query, (last["seq"],)).fetchone() != (last["client_id"], last["part"]))
+    except sqlite3.OperationalError as error:
+        return "no such table" in str(error)  # else the database is opened below, which says why it cannot be
+    except sqlite3.DatabaseError:
+        return True
 
 
 def back_up(workspace: Workspace, *, keep: int = 7) -> Path:

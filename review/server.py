@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import secrets
 import socket
+import sqlite3
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,17 @@ from sqlalchemy import select
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import PARAMS
+from mechtag.core.words import counted
 from mechtag.project import Project, open_project
 from mechtag.review.app import create_app
 from mechtag.review.jobs.worker import work
-from mechtag.review.journal import Journal, back_up
+from mechtag.review.journal import Journal, back_up, lacks_events
+from mechtag.review.restoring import restore
 from mechtag.review.setup import Switch, create_setup
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import INVITATION_DAYS, invite
-from mechtag.review.workspace import FOLDER, Workspace
+from mechtag.review.store.accounts import INVITATION_DAYS, LOST, invite
+from mechtag.review.store.engine import Damaged
+from mechtag.review.workspace import DATABASE, FOLDER, Workspace
 
 HOST = "127.0.0.1"
 PORT = 8765
@@ -130,7 +135,8 @@ def serve(
     Raises
     ------
     MechtagError
-        If the page would be served to a team without HTTPS or before the project is created, or if the port is taken.
+        If the page would be served to a team without HTTPS or before the project is created, if the port is taken, or
+        if the log has events that the database lacks.
     """
     if team is not None:
         team.check()
@@ -155,6 +161,11 @@ def serve(
     try:
         with lock:
             try:
+                if lacks_events(folder / DATABASE, folder / "log"):
+                    raise MechtagError(
+                        f"{folder / DATABASE}: this database is missing, damaged or too old: the log has events that "
+                        f"it lacks; run 'mechtag review {root} --rebuild', which makes a new database from the log"
+                    )
                 _run(root, project, running, port, browser, team, say)
             finally:
                 running.unlink(missing_ok=True)
@@ -170,6 +181,9 @@ def serve(
 def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
     """Compute all states of a review again from its log of events, while the page is closed.
 
+    If the database is missing, damaged, or older than the text files of the log, a new database is made from these
+    files.
+
     Raises
     ------
     MechtagError
@@ -182,7 +196,10 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
         )
     try:
         with FileLock(folder / "running.lock", blocking=False):
-            workspace = Workspace.open(project)
+            workspace = _sound(project)
+            if workspace is None:
+                _make_again(project, say)
+                return
             back_up(workspace)
             wrong = workspace.store.rebuild()
             workspace.store.close()
@@ -192,6 +209,54 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
         say(f"{root}: computed all states again from the log; these tables were wrong: {', '.join(wrong)}")
     else:
         say(f"{root}: computed all states again from the log; all of them were right")
+
+
+def _sound(project: Project) -> Workspace | None:
+    """Open the workspace of a project; return ``None`` if its database is missing, damaged, or older than the log."""
+    folder = project.root / FOLDER
+    if lacks_events(folder / DATABASE, folder / "log"):
+        return None
+    try:
+        return Workspace.open(project)
+    except Damaged:
+        return None
+
+
+def _make_again(project: Project, say: Callable[[str], None]) -> None:
+    """Make the database of a review again from the text files of the log, and keep the old database."""
+    root, folder = project.root, project.root / FOLDER
+    new, old = folder / f"new-{DATABASE}", folder / DATABASE
+    for path in _files_of(new):
+        path.unlink(missing_ok=True)
+    found = restore(new, folder / "log", project.settings.seed)
+    kept = folder / "backups" / f"replaced-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.sqlite3"
+    if old.exists():
+        kept.parent.mkdir(exist_ok=True)
+        for path, target in zip(_files_of(old), _files_of(kept), strict=True):
+            if path.exists():
+                path.replace(target)
+        say(f"{kept}: kept the database that was there")
+    new.replace(old)
+    say(
+        f"{root}: made a new database from the log, with {counted(found.events, 'event')} and "
+        f"{counted(found.records, 'imported record')}; what was done in the last seconds before the database was lost "
+        "may be missing from the log"
+    )
+    say(
+        "Passwords and PINs are not in the log. On this computer, "
+        f"{found.owner} can open the page without one; if the page is served to a team, its next start prints a link "
+        f"with which {found.owner} chooses a new password."
+    )
+    if found.others:
+        say(
+            "Before these people can sign in again, an owner has to create a link for each of them on the page Team: "
+            f"{', '.join(found.others)}."
+        )
+
+
+def _files_of(database: Path) -> list[Path]:
+    """Return the files that SQLite keeps for a database."""
+    return [database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm", "")]
 
 
 def _missing(folder: Path) -> list[Path]:
@@ -245,8 +310,8 @@ def _run(
             """Open a project, and serve the pages of the project from now on."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
-            back_up(workspace)
-            stack.enter_context(Journal(workspace).kept())
+            _back_up(workspace, say)
+            stack.enter_context(Journal(workspace).kept(say))
             stack.enter_context(_worker(project.root))
             secure = team is not None and team.secure
             switch.pages = create_app(workspace, hosts=hosts, start_key=key, secure=secure, port=port)
@@ -264,12 +329,22 @@ def _run(
         uvicorn.Server(config).run(sockets=[listener])
 
 
+def _back_up(workspace: Workspace, say: Callable[[str], None]) -> None:
+    try:
+        back_up(workspace)
+    except (OSError, sqlite3.Error) as error:
+        say(
+            f"{workspace.folder / 'backups'}: the daily copy of the database could not be made ({error}); check that "
+            "the folder is writable and that the disk is not full"
+        )
+
+
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
     """Print a link for the owner if no owner can sign in, or if a link was requested."""
     table = schema.account
     with workspace.store.write() as connection:
         owner = connection.execute(
-            select(table.c.id).where(table.c.role == "owner", table.c.state == "active", table.c.password.is_not(None))
+            select(table.c.id).where(table.c.role == "owner", table.c.state == "active", table.c.password != LOST)
         ).first()
         if owner is not None and not team.owner_link:
             return

@@ -19,7 +19,7 @@ from mechtag.review.imports import LARGEST_BATCH, File
 from mechtag.review.keys import PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
-from mechtag.review.workspace import Workspace, now_working, read_fact
+from mechtag.review.workspace import ACTIVE, Workspace, now_working, read_fact
 
 #: Largest form without files, and with files, in bytes.
 LARGEST_FORM = 2_000_000
@@ -60,6 +60,8 @@ class Visit:
                 "name": self.workspace.name_in(connection),
                 "here": self.request.url.path,
                 "working": now_working(connection),
+                # States of jobs that have not ended.
+                "active": ACTIVE,
                 "keys": PageKeys(read_fact(connection, key_set_of(self.person.id)) or "default"),
                 # Under this name the browser keeps decisions that could not be sent.
                 "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],

@@ -19,7 +19,8 @@ from mechtag.review.store.engine import Store
 
 #: Folder of the page's files in a project.
 FOLDER = Path("data/review")
-_DATABASE = "review.sqlite3"
+#: File of the database in this folder.
+DATABASE = "review.sqlite3"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Workspace:
         Raises
         ------
         MechtagError
-            If the database is damaged or was written by a newer version of mechtag.
+            For the same reasons as `Store`.
         """
-        return cls(project, Store(project.root / FOLDER / _DATABASE))
+        return cls(project, Store(project.root / FOLDER / DATABASE))
 
     @property
     def folder(self) -> Path:
@@ -136,6 +137,11 @@ class Working:
     percent: int | None
 
 
+#: State of a job that somebody has cancelled and that the worker has not stopped yet.
+STOPPING = "stopping"
+#: States of jobs that have not ended, and of jobs that have.
+ACTIVE = ("waiting", "running", STOPPING)
+ENDED = ("done", "failed", "cancelled")
 #: What is shown of a job that has not begun, by its kind.
 WAITING = {
     "rank": "Waiting to compute the reading order",
@@ -161,10 +167,7 @@ def now_working(connection: Connection) -> Working | None:
     """Return the current job of the worker or else the next job, or ``None`` if no job is waiting."""
     table = schema.job
     row = connection.execute(
-        select(table)
-        .where(table.c.state.in_(("running", "waiting")))
-        .order_by(table.c.state == "waiting", table.c.id)
-        .limit(1)
+        select(table).where(table.c.state.in_(ACTIVE)).order_by(table.c.state == "waiting", table.c.id).limit(1)
     ).first()
     return None if row is None else working(row)
 

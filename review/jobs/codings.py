@@ -261,4 +261,18 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
     return {"removed": len(acts)}
 
 
+def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
+    """Undo what a cancelled job has added so far, unless somebody has settled records on the basis of these codes."""
+    try:
+        with workspace.store.read() as connection:
+            refuse_removal(connection, arguments["of"])
+            acts: Sequence[int] = [row.act for row in acts_of(connection, arguments["of"])]
+    except Refused:
+        return  # Nothing was added, or the codes stay.
+    for start in range(0, len(acts), _RECORDS):
+        part = acts[start : start + _RECORDS]
+        workspace.acts.undo_import(Stamp(arguments["coder"], client_id=f"codings-job-{job}/back/{part[0]}"), part)
+
+
 JOBS = {READ: read, ADD: add, REMOVE: remove}
+TAKE_BACK = {ADD: take_back_addition}

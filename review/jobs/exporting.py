@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from mechtag.core.files import replacing, write_csv
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.history import name_answer, name_decision
+from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import full_records
 from mechtag.review.journal import Journal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 KIND = "export"
 _KEYWORD = "mechtag:"
 # What an archive of the project does not need, or must not contain: sessions and passwords, caches, other exports.
-_LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "uploads", "backups")
+_LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "backups")
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def _write_events(workspace: Workspace, path: Path) -> None:
 
 
 def _write_project(workspace: Workspace, path: Path) -> None:
+    write_imports(workspace)
     Journal(workspace).flush()
     root = workspace.project.root
     own = root / FOLDER

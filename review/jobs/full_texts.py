@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from mechtag.core.records import Rejected
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.full_texts import folder_of
+from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import JOINED, full_records
 from mechtag.review.jobs.tagging import KIND as TAG
@@ -57,6 +58,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
                 connection.execute(update(table).where(table.c.id == row.id).values(values))
             progress.advance(1)
     attached = _attach(workspace, ours)
+    write_imports(workspace)
     if attached:
         with workspace.store.write() as connection:
             add_job(connection, TAG, None)

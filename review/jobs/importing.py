@@ -20,8 +20,9 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_jsonl
 from mechtag.core.records import Record
 from mechtag.review import order
-from mechtag.review.acts import Stamp, utc_now
-from mechtag.review.imports import FILES, RAW, folder_of, refuse_removal
+from mechtag.review.acts import Refused, Stamp, utc_now
+from mechtag.review.import_log import write_imports
+from mechtag.review.imports import ADD, FILES, RAW, READ, REMOVE, folder_of, refuse_removal
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
 from mechtag.review.jobs.splitting import AT_ONCE, split_abstracts
@@ -79,6 +80,7 @@ def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) ->
         connection.execute(
             update(table).where(table.c.id == number, table.c.state == "reading").values(state="read", found=text)
         )
+    write_imports(workspace)
     return {"read": summary["read"], "kept": summary["kept"]}
 
 
@@ -91,12 +93,16 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
     result: dict[str, Any] = json.loads(batch.result)
     if not result:
         result = _add(workspace, number, progress)
+        # People can work on the records from now on, and the log of events names these records.
+        write_imports(workspace)
     split_abstracts(workspace, progress)
+    progress.can_be_cancelled = False
     _log(workspace, batch.coder, progress.job, {"batch": number, **result})
     files(workspace, {}, progress)
     source, raw = folder_of(workspace, number) / "files", workspace.project.root / RAW
     _move(source, raw, [path.name for path in source.iterdir()] if source.is_dir() else [])
     _set_state(workspace, number, "added")
+    write_imports(workspace)
     return result
 
 
@@ -107,16 +113,41 @@ def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) 
     with workspace.store.write() as connection:
         refuse_removal(connection, number)
         _remove(connection, number)
+        progress.can_be_cancelled = False
         coder = connection.execute(select(schema.batch.c.coder).where(schema.batch.c.id == number)).scalar_one()
         names = connection.execute(select(schema.upload.c.name).where(schema.upload.c.batch == number)).scalars().all()
     _log(workspace, coder, progress.job, {"batch": number, "undone": True})
     files(workspace, {}, progress)
     _move(workspace.project.root / RAW, folder_of(workspace, number) / "files", names)
     _set_state(workspace, number, "read")
+    write_imports(workspace)
     return {}
 
 
-JOBS = {"read": read, "add": add, "remove": remove, FILES: files}
+def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
+    """Remove the records that a cancelled job has added, unless people have worked on these records already."""
+    number = int(arguments["batch"])
+    try:
+        with workspace.store.write() as connection:
+            refuse_removal(connection, number)
+            _remove(connection, number)
+    except Refused:
+        return  # The rest of the import can still be added.
+    _set_state(workspace, number, "read")
+    write_imports(workspace)
+
+
+def take_back_removal(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
+    """Note that an import is still in the review, if a job that was to remove its records has not done so."""
+    number, record = int(arguments["batch"]), schema.record
+    with workspace.store.read() as connection:
+        present = connection.execute(select(record.c.id).where(record.c.wave == number).limit(1)).first()
+    if present is not None:
+        _set_state(workspace, number, "added")
+
+
+JOBS = {READ: read, ADD: add, REMOVE: remove, FILES: files}
+TAKE_BACK = {ADD: take_back_addition, REMOVE: take_back_removal}
 
 
 def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any]:
@@ -157,7 +188,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
             connection.execute(insert(schema.pair), pairs)
         for copy in connection.execute(select(schema.copy.c.id).where(schema.copy.c.wave == number)).scalars().all():
             apply_copy(connection, copy, together=True)
-        _order_at_once(connection, workspace.seed)
+        order_at_once(connection, workspace.seed)
         counts = {"read": len(records), "unique": len(result.new), "duplicates": len(rows), "pairs": len(pairs)}
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(result=json.dumps(counts)))
         add_job(connection, RANK, None)
@@ -256,7 +287,7 @@ def _require_all(connection: Connection, wave: int, new: int, copies: int, read:
         raise RuntimeError(f"import {wave}: read {read}, but {found} of {new} new records and {copies} duplicates")
 
 
-def _order_at_once(connection: Connection, seed: int) -> None:
+def order_at_once(connection: Connection, seed: int) -> None:
     """Set a random order if there is no order yet, so that reading can begin before the records are ranked."""
     table, queue = schema.ranking, schema.queue
     in_use = select(queue.c.record).join(table, table.c.id == queue.c.ranking).where(table.c.active == 1)

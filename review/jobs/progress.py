@@ -1,4 +1,4 @@
-"""Record the progress of a job, so that pages can show it."""
+"""Record the progress of a job, so that pages can show it, and end a job that somebody has cancelled."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from sqlalchemy import select, update
 
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
+from mechtag.review.workspace import STOPPING
 
 #: Kind of the jobs that come before all others.
 FIRST = "rank"
 # Time between two notes, in seconds.
 _PAUSE = 0.5
+
+
+class Cancelled(Exception):
+    """Raised in a job that somebody has cancelled, at its next step."""
 
 
 @dataclass
@@ -25,6 +30,9 @@ class Progress:
     store
     job
         Number of the job.
+    can_be_cancelled
+        Whether the methods raise `Cancelled` if somebody has cancelled the job. A job sets this to false before the
+        last steps, which belong together.
     """
 
     store: Store
@@ -33,14 +41,15 @@ class Progress:
     total: int = 0
     message: str = ""
     noted: float = 0.0
+    can_be_cancelled: bool = True
 
     def start(self, total: int, message: str) -> None:
-        """Record that a step of the job begins."""
+        """Record that a step of the job begins; raise `Cancelled` if somebody has cancelled the job."""
         self.done, self.total, self.message = 0, total, message
         self._note()
 
     def advance(self, number: int) -> None:
-        """Record that a number of items of the step are done."""
+        """Record that a number of items of the step are done; raise `Cancelled` if somebody has cancelled the job."""
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()
@@ -55,5 +64,9 @@ class Progress:
     def _note(self) -> None:
         self.noted = time.monotonic()
         values = {"done": self.done, "total": self.total, "message": self.message}
+        job = schema.job
         with self.store.write() as connection:
-            connection.execute(update(schema.job).where(schema.job.c.id == self.job).values(values))
+            noted = update(job).where(job.c.id == self.job).values(values).returning(job.c.state)
+            state = connection.execute(noted).scalar()
+        if state == STOPPING and self.can_be_cancelled:
+            raise Cancelled

@@ -44,13 +44,10 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
         ).all()
         as_read = as_read_in(workspace, [row.id for row in rows])
         unique = in_review(connection, as_read, schema.record.c.id.not_in(JOINED))
-        everything = in_review(connection, as_read)
         groups = _groups(connection, as_read, {record.record_id: record for record in unique})
         doubts = _doubts(connection, as_read)
     outputs = [data / name for name in ("records.parquet", "unique.parquet", "groups.csv", "uncertain.csv")]
     counts, rejected = data / "ingest.json", data / "rejected.jsonl"
-    # With the log of events, this table is enough to make a new database; the log also names records that were joined.
-    write_records(workspace.folder / RECORDS, everything)
     if not as_read:
         for path in (*outputs, counts, rejected):
             path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
 from mechtag.review import full_texts as uploads
 from mechtag.review.acts import utc_now
+from mechtag.review.import_log import write_imports
 from mechtag.review.jobs import (
     accuracy,
     calibration,
@@ -29,21 +30,27 @@ from mechtag.review.jobs import (
     curve,
     exporting,
     full_texts,
+    importing,
     learning,
     ranking,
     tagging,
 )
-from mechtag.review.jobs.importing import JOBS
-from mechtag.review.jobs.progress import FIRST, Progress
+from mechtag.review.jobs.progress import FIRST, Cancelled, Progress
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from mechtag.review.workspace import Workspace
+from mechtag.review.workspace import STOPPING, Workspace
 
 # Time between two looks at the database, and between two looks at the parent process, in seconds.
 _PAUSE = 0.2
 _LOOK = 1.0
 
 Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
+#: Functions that take back what a cancelled job of a kind has done so far, given its arguments and its number. Jobs of
+#: other kinds change nothing before they are done.
+TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
+    **importing.TAKE_BACK,
+    **codings.TAKE_BACK,
+}
 
 
 def jobs() -> dict[str, Job]:
@@ -59,7 +66,7 @@ def jobs() -> dict[str, Job]:
         uploads.READ: full_texts.read,
         learning.KIND: learning.run,
         learning.ROLL_BACK: learning.roll_back,
-        **JOBS,
+        **importing.JOBS,
     }
 
 
@@ -79,7 +86,9 @@ def work(root: Path, parent: int) -> None:
     workspace = Workspace.open(open_project(root))
     table = schema.job
     with workspace.store.write() as connection:
-        connection.execute(update(table).where(table.c.state == "running").values(state="waiting", started=None))
+        # The time at which an interrupted job was started is kept: such a job may have done a part of its work.
+        connection.execute(update(table).where(table.c.state == "running").values(state="waiting"))
+    write_imports(workspace)
     known = jobs()
     while os.getppid() == parent:
         if not do_next(workspace, known):
@@ -94,19 +103,30 @@ def end_with(parent: int) -> None:
 
 
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
-    """Run the next job, rankings before all other jobs; return whether there was a job."""
+    """Run the next job, rankings before all other jobs; return whether there was a job.
+
+    Cancelled jobs come first: what they have done so far is taken back.
+    """
     table = schema.job
     with workspace.store.read() as connection:
         row = connection.execute(
             select(table)
-            .where(table.c.state == "waiting")
-            .order_by(case((table.c.kind == FIRST, 0), else_=1), table.c.id)
+            .where(table.c.state.in_(("waiting", STOPPING)))
+            .order_by(case((table.c.state == STOPPING, 0), (table.c.kind == FIRST, 1), else_=2), table.c.id)
         ).first()
     if row is None:
         return False
-    _set(workspace.store, row.id, state="running", started=utc_now())
+    if row.state == STOPPING:
+        _cancel(workspace, row)
+        return True
+    with workspace.store.write() as connection:
+        still = update(table).where(table.c.id == row.id, table.c.state == "waiting")
+        if connection.execute(still.values(state="running", started=utc_now())).rowcount == 0:
+            return True  # Somebody has cancelled the job in this moment.
     try:
         result = known[row.kind](workspace.again(), json.loads(row.arguments), Progress(workspace.store, row.id))
+    except Cancelled:
+        _cancel(workspace, row)
     except MechtagError as error:
         _set(workspace.store, row.id, state="failed", ended=utc_now(), message=str(error))
     except Exception:
@@ -118,6 +138,14 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
         text = json.dumps(result, ensure_ascii=False)
         _set(workspace.store, row.id, state="done", ended=utc_now(), message="", result=text)
     return True
+
+
+def _cancel(workspace: Workspace, row: Any) -> None:
+    """Take back what a cancelled job has done so far, and note that the job was cancelled."""
+    if row.kind in TAKE_BACK:
+        TAKE_BACK[row.kind](workspace.again(), json.loads(row.arguments), row.id)
+    message = "this was cancelled before it was finished; it can be started again"
+    _set(workspace.store, row.id, state="cancelled", ended=utc_now(), message=message)
 
 
 def _set(store: Store, job: int, **values: Any) -> None:

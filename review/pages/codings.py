@@ -16,7 +16,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.accounts import clean_name as clean_person
 from mechtag.review.store.accounts import names_of
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import add_job, working
+from mechtag.review.workspace import ACTIVE, add_job, working
 
 _BASES = ("abstract", "full-text")
 _NEW = "new"
@@ -143,7 +143,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         status=status,
         fault=fault,
         this=this,
-        job=working(last) if last.state in ("waiting", "running") else None,
+        job=working(last) if last.state in ACTIVE else None,
         people=people,
         accounts=[(str(account), own) for account, own in accounts.items()],
         names=visit.workspace.codebook.names,
@@ -159,7 +159,7 @@ def act(visit: Visit) -> Response:
     try:
         with visit.workspace.store.write() as connection:
             this = _read(connection, number)
-            if this["last"].state in ("waiting", "running"):
+            if this["last"].state in ACTIVE:
                 return visit.go(f"/codings/{number}")  # It was asked for already.
             asked = {"of": number, "coder": visit.person.id}
             if wanted == "undo":

@@ -1,14 +1,18 @@
-"""Show the work of the worker process: a line in the header, the progress of one job, and the latest jobs."""
+"""Show and cancel the work of the worker process."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select, update
 from starlette.responses import HTMLResponse, Response
 
+from mechtag.review.acts import Refused, Stamp, utc_now
 from mechtag.review.render import render
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import now_working, working
+from mechtag.review.workspace import ENDED, STOPPING, now_working, working
 
 _SHOWN = 20
 #: Name of each kind of job.
@@ -32,12 +36,59 @@ NAMES = {
 }
 
 
+#: Route on which people start jobs of each kind. Other jobs cannot be cancelled, because mechtag itself starts them, or
+#: because they cannot be started again.
+STARTED_ON: Mapping[str, str] = {
+    "read": "import_upload",
+    "add": "import_act",
+    "remove": "import_act",
+    "export": "make_export",
+    "learn": "start_learning",
+    "calibrate": "end_exercise",
+    "curve": "compute_curve",
+    "accuracy": "compute_accuracy",
+    "read_codings": "codings_upload",
+    "add_codings": "codings_act",
+    "remove_codings": "codings_act",
+}
+
+
 def jobs(visit: Visit) -> Response:
     """Show the latest jobs."""
     table = schema.job
     with visit.workspace.store.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
-    return visit.page("jobs.html", rows=rows, names=NAMES)
+    mine = {row.id for row in rows if row.state in ("waiting", "running") and _may_cancel(visit, row)}
+    return visit.page("jobs.html", rows=rows, names=NAMES, can_be_cancelled=mine)
+
+
+def _may_cancel(visit: Visit, row: Any) -> bool:
+    """Return whether a person may cancel a job: whoever may start such a job may, but an export is one's own."""
+    start = STARTED_ON.get(row.kind)
+    own = row.kind != "export" or row.asked_by == visit.person.id
+    return start is not None and visit.person.may(start) and own
+
+
+def cancel(visit: Visit) -> Response:
+    """Cancel a job: one that has not begun ends at once, one that is running at its next step."""
+    number, table, stamp = int(visit.path["job"]), schema.job, visit.stamp()
+    with visit.workspace.store.write() as connection:
+        row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
+        if row is None:
+            raise Refused("there is no such job", 404)
+        if not _may_cancel(visit, row):
+            raise Refused("only people who may start this job can cancel it", 409)
+        if row.state in ENDED:
+            raise Refused("this job has ended already, so it can no longer be cancelled", 409)
+        if row.state != STOPPING:
+            values: dict[str, str] = {"state": STOPPING}
+            if row.state == "waiting" and row.started is None:
+                message = "this was cancelled before it was started; it can be started again"
+                values = {"state": "cancelled", "ended": utc_now(), "message": message}
+            connection.execute(update(table).where(table.c.id == number).values(values))
+            content = {"job": number, "kind": row.kind, "name": NAMES[row.kind]}
+            visit.workspace.acts.in_transaction(connection).log(Stamp(stamp.coder, stamp.client_id), "cancel", content)
+    return visit.go("/jobs")
 
 
 def now(visit: Visit) -> Response:
@@ -52,7 +103,7 @@ def progress(visit: Visit) -> Response:
     number, table = int(visit.path["job"]), schema.job
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
-    if row is None or row.state in ("done", "failed"):
+    if row is None or row.state in ENDED:
         return HTMLResponse("", headers={"HX-Refresh": "true"})
     return HTMLResponse(render("progress.html", job=working(row)))
 
@@ -61,4 +112,5 @@ ROUTES = [
     route("/jobs", "jobs", jobs),
     route("/jobs/now", "jobs", now),
     route("/jobs/{job:int}", "jobs", progress),
+    route("/jobs/{job:int}/cancel", "cancel_job", cancel, ("POST",)),
 ]

@@ -14,7 +14,7 @@ from mechtag.review.jobs.curve import KIND as CURVE
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import add_job, last_job, read_fact
+from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
 
 _LAST = 10
 # Names of the metrics that decide, for people.
@@ -76,7 +76,7 @@ def start(visit: Visit) -> Response:
     """Add a job that trains a model."""
     with visit.workspace.store.write() as connection:
         last = last_job(connection, KIND)
-        if last is not None and last.state in ("waiting", "running"):
+        if last is not None and last.state in ACTIVE:
             raise Refused("a training is running already; wait until it is done", 409)
         add_job(connection, KIND, visit.person.id, coder=visit.person.id)
     return visit.go("/learn")

@@ -15,7 +15,7 @@ from mechtag.review.pages.sign_in import with_session
 from mechtag.review.passwords import is_right
 from mechtag.review.render import render
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import add_account
+from mechtag.review.store.accounts import LOST, add_account
 from mechtag.review.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def _enter(request: Request, key: str, form: Mapping[str, str]) -> Response:
     with workspace.store.read() as connection:
         people = connection.execute(select(table).where(table.c.state == "active").order_by(table.c.name)).all()
     owned = any(row.role == "owner" for row in people)
-    shown = {"key": key, "name": workspace.name, "message": ""}
+    shown = {"key": key, "name": workspace.name, "message": "", "lost": LOST}
     if not owned and not form.get("name"):
         return HTMLResponse(render("name.html", title="Who are you?", **shown))
     chosen = None

@@ -14,6 +14,7 @@ from mechtag.review.pages.sign_in import with_session
 from mechtag.review.passwords import hash_password, is_right, require_strong
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import (
+    LOST,
     add_account,
     invite,
     list_accounts,
@@ -52,6 +53,7 @@ def team(visit: Visit, link: str = "", status: int = 200) -> Response:
         sessions=sessions,
         link=link,
         alone=_is_alone(visit),
+        lost=LOST,
     )
 
 

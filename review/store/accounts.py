@@ -17,6 +17,8 @@ from mechtag.review.store.events import Act, Draft, append
 
 #: Time for which an invitation is valid.
 INVITATION_DAYS = 7
+#: Stands for the password of a person whose password was lost with the database; no password matches it.
+LOST = "lost"
 _LONGEST_NAME = 80
 
 
@@ -55,11 +57,12 @@ def add_account(connection: Connection, name: str, role: str, password: str | No
     name = clean_name(name)
     if find_account(connection, name) is not None:
         raise Refused(f"somebody named {name} works on this review already; add an initial or a surname")
-    values = {"name": name, "role": role, "password": password, "created": utc_now()}
+    now = utc_now()
+    values = {"name": name, "role": role, "password": password, "created": now}
     account = int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
     # The log alone must say who the people are.
     made = Draft("account", value={"account": account, "name": name, "role": role})
-    append(connection, Act(account, str(uuid.uuid4()), utc_now(), [made]))
+    append(connection, Act(account, str(uuid.uuid4()), now, [made]))
     return account
 
 

@@ -19,8 +19,14 @@ from mechtag.review.store.events import derive_everything, derive_stale
 
 #: Longest wait for another writer, in milliseconds.
 PATIENCE_MS = 5000
+# Version of the schema in which the states of a job were last changed.
+_JOBS_SINCE = 7
 # Time between two parts of a long change, in seconds, so that others can write.
 _PAUSE = 0.005
+
+
+class Damaged(MechtagError):
+    """Raised when the file of a database is damaged."""
 
 
 class Store:
@@ -36,8 +42,10 @@ class Store:
 
     Raises
     ------
+    Damaged
+        If the file is damaged.
     MechtagError
-        If the file is damaged, or was written by a newer version of mechtag.
+        If the file cannot be opened, or was written by a newer version of mechtag.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,10 +124,10 @@ class Store:
         self._engine.dispose()
 
 
-def _damaged(path: Path, reason: object) -> MechtagError:
-    return MechtagError(
-        f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and put the latest "
-        "copy from the folder 'backups' in its place; the events since then are in the folder 'log'"
+def _damaged(path: Path, reason: object) -> Damaged:
+    return Damaged(
+        f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and run 'mechtag "
+        "review FOLDER --rebuild', which makes a new database from the log of events and keeps the damaged file"
     )
 
 
@@ -160,7 +168,15 @@ def _create(connection: Connection, path: Path) -> None:
         # Rows are deleted first, so that the triggers on the table count them out.
         connection.execute(table.delete())
         table.drop(connection)
+    # A condition on a column cannot be changed, so the table of jobs is made again.
+    older_jobs = schema.job.name in known and found < _JOBS_SINCE
+    if older_jobs:
+        connection.execute(text("DROP INDEX IF EXISTS job_by_state"))
+        connection.execute(text("ALTER TABLE job RENAME TO older_job"))
     schema.metadata.create_all(connection)
+    if older_jobs:
+        connection.execute(text("INSERT INTO job SELECT * FROM older_job"))
+        connection.execute(text("DROP TABLE older_job"))
     for statement in schema.STATEMENTS:
         connection.execute(text(statement))
     if found:

@@ -21,9 +21,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Version of the schema, kept in SQLite's ``user_version``. Versions differ only in derived tables, which are computed
-#: again from the log when a database of an earlier version is opened.
-VERSION = 6
+#: Version of the schema, kept in SQLite's ``user_version``. Versions differ in derived tables, which are computed again
+#: from the log when a database of an earlier version is opened, and in the states that a job can have (since 7).
+VERSION = 7
 
 metadata = MetaData()
 
@@ -439,12 +439,12 @@ job = Table(
     Column("asked", Text, nullable=False),
     Column("started", Text),
     Column("ended", Text),
-    Column("state", Text, nullable=False),  # waiting, running, done or failed
+    Column("state", Text, nullable=False),  # waiting, running, stopping, done, failed or cancelled
     Column("done", Integer, nullable=False, server_default="0"),
     Column("total", Integer, nullable=False, server_default="0"),
     Column("message", Text, nullable=False, server_default=""),
     Column("result", Text, nullable=False, server_default="{}"),  # JSON object
-    CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')"),
+    CheckConstraint("state IN ('waiting', 'running', 'stopping', 'done', 'failed', 'cancelled')"),
     Index("job_by_state", "state", "id"),
 )
 

@@ -12,9 +12,7 @@ from mechtag.core.parquet import read_records
 from mechtag.core.tables import read_table
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs.ranking import KIND as RANK
-from mechtag.review.journal import Journal, read_log, rebuild
 from mechtag.review.store import schema
-from mechtag.review.store.engine import Store
 from mechtag.review.store.events import derive_everything, family_of
 from mechtag.review.store.families import count_papers
 from mechtag.review.store.records import read_entry
@@ -207,25 +205,6 @@ def test_what_people_decided_holds_for_later_imports(review: Workspace, owner: B
     page = texts(owner.get("/duplicates/groups"))
     assert page.count(TITLE) >= 4
     assert len(files(review)[0]) == 4
-
-
-def test_a_database_can_be_made_from_the_log_and_the_table_of_all_records(
-    review: Workspace, owner: Browser, tmp_path: Path
-) -> None:
-    owner.post("/duplicates", pair=1, answer="same")
-    owner.post("/duplicates/split", copy=1)
-    review.acts.decide(Stamp(OWNER), 2, 1)
-    work(review)
-    Journal(review).flush()
-    records = read_records(review.folder / "records.parquet")
-    rebuild(tmp_path / "new.sqlite3", read_log(review.folder / "log"), records, ())
-    made = Store(tmp_path / "new.sqlite3")
-    found = []
-    for store in (review.store, made):
-        with store.read() as connection:
-            found.append([connection.execute(select(table)).all() for table in (schema.joined, schema.need)])
-    made.close()
-    assert found[0] == found[1]
 
 
 def test_the_derived_tables_follow_from_the_log(review: Workspace, owner: Browser) -> None:

@@ -129,7 +129,7 @@ def test_every_entry_of_every_fixture_is_accounted_for(review: Workspace, owner:
         "_copy_row",
         "_sentences",
         "split_abstracts",
-        "_order_at_once",
+        "order_at_once",
         "_log",
         "files",
         "_move",
@@ -397,7 +397,7 @@ def test_a_job_that_failed_can_be_tried_again(
         raise Refused("the disk is full; free some space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing, "_order_at_once", fail)
+        patch.setattr(importing, "order_at_once", fail)
         work(review)
     page = texts(owner.get(answer.url.path))
     assert "The import stopped" in page

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import SentenceSettings
-from mechtag.pipeline.text.sentences import split
+from mechtag.review import journal
 from mechtag.review.acts import Stamp
-from mechtag.review.journal import Journal, back_up, read_log, rebuild
+from mechtag.review.import_log import write_imports
+from mechtag.review.journal import Journal, back_up
 from mechtag.review.passwords import hash_password
+from mechtag.review.restoring import read_log, restore
 from mechtag.review.sight import show
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import add_account
+from mechtag.review.store.accounts import LOST, add_account
 from mechtag.review.store.engine import Store
 from mechtag.review.store.exercises import read_exercises
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import NOW, make_review, papers
+from tests.support.review_site import NOW, make_review
 
 
 @pytest.fixture
@@ -54,6 +58,12 @@ def review(tmp_path: Path) -> Workspace:
     return review
 
 
+def events_of(review: Workspace) -> Path:
+    """Return the file of the events, all of which are of one month."""
+    (path,) = (review.folder / "log").glob("events-*.jsonl")
+    return path
+
+
 def derived(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """Return the content of the derived tables, of people and of titles."""
     with store.read() as connection:
@@ -68,33 +78,73 @@ def derived(store: Store) -> dict[str, list[tuple[object, ...]]]:
 
 def test_a_database_made_from_the_log_equals_the_first(review: Workspace, tmp_path: Path) -> None:
     Journal(review).flush()
-    rows = read_log(review.folder / "log")
-    records = papers(4)
-    rebuild(tmp_path / "new.sqlite3", rows, records, split(records, SentenceSettings()))
+    write_imports(review)
+    restore(tmp_path / "new.sqlite3", review.folder / "log", review.seed)
     new = Store(tmp_path / "new.sqlite3")
     assert derived(new) == derived(review.store)
     with new.read() as connection, review.store.read() as old:
         assert read_exercises(connection) == read_exercises(old)
         assert [one.state for one in read_exercises(old)] == ["set aside"]
     with new.read() as connection:
-        assert connection.execute(select(schema.account.c.password)).scalars().all() == [None] * 3
+        assert connection.execute(select(schema.account.c.password)).scalars().all() == [None, LOST, LOST]
         assert len(connection.execute(select(schema.sight)).all()) == 1
 
 
 def test_the_log_grows_by_what_is_new_and_holds_no_secrets(review: Workspace) -> None:
-    journal = Journal(review)
-    first = journal.flush()
-    assert (first > 10, journal.flush()) == (True, 0)
+    writer = Journal(review)
+    first = writer.flush()
+    assert (first > 10, writer.flush()) == (True, 0)
     review.acts.tag(Stamp(1), 1, "later")
     assert Journal(review).flush() == 1
-    text = "".join(path.read_text(encoding="utf-8") for path in (review.folder / "log").iterdir())
+    text = events_of(review).read_text(encoding="utf-8")
     assert [json.loads(line)["seq"] for line in text.split("\n") if line] == list(range(1, first + 2))
-    assert "argon2" not in text
+    write_imports(review)
+    whole = "".join(path.read_text(encoding="utf-8") for path in (review.folder / "log").glob("*.json*"))
+    assert "Märchen" in whole
+    assert "argon2" not in whole
+
+
+def test_two_journals_write_each_event_once(review: Workspace) -> None:
+    """The server has a journal that stays, and each export of the log has a journal of its own."""
+    stays = Journal(review)
+    stays.flush()
+    review.acts.tag(Stamp(1), 1, "later")
+    assert Journal(review).flush() == 1
+    assert stays.flush() == 0
+    review.acts.tag(Stamp(1), 1, "again")
+    assert stays.flush() == 1
+    assert len(read_log(review.folder / "log")) == len(events_of(review).read_bytes().splitlines())
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_completed_later(
+    review: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechtag.review.journal._PAUSE", 0.01)
+    said: list[str] = []
+    tried, written = threading.Event(), threading.Event()
+    full = True
+
+    def append(path: Path, lines: Iterable[str]) -> None:
+        if full:
+            if said:
+                tried.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, lines)
+        written.set()
+
+    write = journal._append
+    monkeypatch.setattr(journal, "_append", append)
+    with Journal(review).kept(said.append):
+        assert tried.wait(20)
+        full = False
+        assert written.wait(20)
+    assert ["the log could not be written (No space left on device)" in line for line in said] == [True]
+    assert len(read_log(review.folder / "log")) > 10
 
 
 def test_a_half_written_line_is_written_again(review: Workspace) -> None:
     Journal(review).flush()
-    (path,) = (review.folder / "log").iterdir()
+    path = events_of(review)
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     assert Journal(review).flush() == 1
@@ -103,7 +153,7 @@ def test_a_half_written_line_is_written_again(review: Workspace) -> None:
 
 def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> None:
     Journal(review).flush()
-    (path,) = (review.folder / "log").iterdir()
+    path = events_of(review)
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([*lines[:3], *lines[4:]]))
     with pytest.raises(MechtagError, match="event 4 is missing from the log"):
@@ -116,11 +166,21 @@ def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> Non
         read_log(path.parent)
 
 
-def test_an_event_about_a_missing_record_is_refused(review: Workspace, tmp_path: Path) -> None:
+def test_an_event_about_a_record_that_no_import_brought_is_refused(review: Workspace, tmp_path: Path) -> None:
     Journal(review).flush()
-    records = papers(2)
-    with pytest.raises(MechtagError, match=r"is about the record doi:10\.1/3, which is not among the records"):
-        rebuild(tmp_path / "new.sqlite3", read_log(review.folder / "log"), records, ())
+    with pytest.raises(MechtagError, match=r"is about the record doi:10\.1/2, which no import brought; restore the"):
+        restore(tmp_path / "new.sqlite3", review.folder / "log", review.seed)
+
+
+def test_a_file_of_an_import_that_is_incomplete_is_refused(review: Workspace, tmp_path: Path) -> None:
+    Journal(review).flush()
+    write_imports(review)
+    path = review.folder / "log/import-1.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for damaged in (lines[:-1], [*lines, lines[-1]], [*lines[:2], b"{\n", *lines[3:]], [b"[]\n"]):
+        path.write_bytes(b"".join(damaged))
+        with pytest.raises(MechtagError, match=r"import-1\.jsonl: this file is damaged or incomplete"):
+            restore(tmp_path / f"{len(damaged)}.sqlite3", review.folder / "log", review.seed)
 
 
 def test_seven_backups_are_kept_and_can_be_opened(review: Workspace) -> None:

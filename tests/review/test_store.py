@@ -14,6 +14,7 @@ from mechtag.review.acts import Acts
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.records import read_entries, read_entry
+from mechtag.review.workspace import add_job
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, add_papers, check_replay, derived, open_review, stamp
 
 
@@ -96,6 +97,31 @@ def test_an_earlier_format_gets_its_derived_tables_again(acts: Acts) -> None:
     store.close()
 
 
+def test_jobs_of_an_earlier_format_can_be_cancelled(acts: Acts) -> None:
+    with acts.store.write() as connection:
+        number = add_job(connection, "learn", ANN, coder=ANN)
+        before = connection.execute(select(schema.job)).all()
+    acts.store.close()
+    with sqlite3.connect(acts.store.path) as connection:
+        (made,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'job'").fetchone()
+        connection.execute("ALTER TABLE job RENAME TO newer")
+        connection.execute(made.replace("'stopping', ", "").replace(", 'cancelled'", ""))
+        connection.execute("INSERT INTO job SELECT * FROM newer")
+        connection.execute("DROP TABLE newer")
+        connection.execute("PRAGMA user_version = 6")
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            connection.execute("UPDATE job SET state = 'cancelled'")
+    connection.close()
+    store = Store(acts.store.path)
+    with store.write() as connection:
+        assert connection.execute(select(schema.job)).all() == before
+        connection.execute(update(schema.job).values(state="cancelled"))
+        assert add_job(connection, "learn", ANN, coder=ANN) == number + 1
+        names = connection.execute(text("SELECT name FROM sqlite_schema WHERE name LIKE '%job%'")).scalars().all()
+        assert sorted(names) == ["job", "job_by_state"]
+    store.close()
+
+
 def damage(path: Path, start: int, length: int) -> None:
     with path.open("r+b") as file:
         file.seek(start)
@@ -118,7 +144,7 @@ def test_a_damaged_file_is_refused(acts: Acts, kind: str) -> None:
     else:
         with path.open("r+b") as file:
             file.truncate(size // 2)
-    with pytest.raises(MechtagError, match=r"review\.sqlite3: the database is damaged .*backups"):
+    with pytest.raises(MechtagError, match=r"review\.sqlite3: the database is damaged .*--rebuild"):
         Store(path)
 
 

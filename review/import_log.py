@@ -1,0 +1,141 @@
+"""Write what each import and each full text brought to text files, and read these files.
+
+The files lie next to the log of events, in ``data/review/log``. The first line of ``import-1.jsonl`` describes the
+import; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. A file changes only with the import
+and with the number of its records: what people did about the records is in the log of events. ``full-text-1.jsonl`` has
+the row of table ``full_text`` in two lines, of which the second has the text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, func, select
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace
+
+_TABLES: tuple[Table, ...] = (schema.record, schema.copy, schema.pair)
+_FILE = schema.full_text
+_LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
+
+
+def write_imports(workspace: Workspace) -> None:
+    """Write the files of the imports and full texts that have changed, and delete those of imports that are gone.
+
+    Only the worker process changes what an import or a full text brought, so only the worker process writes these
+    files.
+    """
+    folder = workspace.folder / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    with workspace.store.read() as connection:
+        heads = {path_of(folder, number): head for number, head in _heads(connection)}
+        for path, head in heads.items():
+            if not path.exists() or _first_line(path) != head:
+                _write(connection, path, head)
+        for row in connection.execute(select(*(column for column in _FILE.c if column not in _LONG))).all():
+            path, head = folder / f"full-text-{row.id}.jsonl", dict(row._mapping)
+            if not path.exists() or _first_line(path) != head:
+                long = connection.execute(select(*_LONG).where(_FILE.c.id == row.id)).one()
+                _write_lines(path, [head, dict(long._mapping)])
+    for path in folder.glob("import-*.jsonl"):
+        if path not in heads:
+            path.unlink()
+
+
+def path_of(folder: Path, number: int) -> Path:
+    """Return the path of the file of an import in the folder of the log."""
+    return folder / f"import-{number}.jsonl"
+
+
+def _heads(connection: Connection) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each import, and the first line of its file."""
+    counts = {table.name: {wave: number for wave, number in connection.execute(_counted(table))} for table in _TABLES}
+    batches = {row.id: dict(row._mapping) for row in connection.execute(select(schema.batch))}
+    # Records that the project had before its first import belong to no batch.
+    for number in sorted({*batches, *(wave for found in counts.values() for wave in found)}):
+        upload = schema.upload
+        uploads = connection.execute(select(upload).where(upload.c.batch == number).order_by(upload.c.name))
+        yield (
+            number,
+            {
+                "import": number,
+                "batch": batches.get(number),
+                "uploads": [dict(row._mapping) for row in uploads],
+                "rows": {table.name: counts[table.name].get(number, 0) for table in _TABLES},
+            },
+        )
+
+
+def _counted(table: Table) -> Select[Any]:
+    return select(table.c.wave, func.count()).group_by(table.c.wave)
+
+
+def _first_line(path: Path) -> Any:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        try:
+            return json.loads(file.readline())
+        except ValueError:
+            return None  # The file is written again.
+
+
+def _write(connection: Connection, path: Path, head: dict[str, Any]) -> None:
+    rows = (
+        {table.name: dict(row._mapping)}
+        for table in _TABLES
+        for row in connection.execute(select(table).where(table.c.wave == head["import"]).order_by(table.c.id))
+    )
+    _write_lines(path, chain([head], rows))
+
+
+def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows in the files of all imports and full texts, each with the name of its table.
+
+    The imports come in their order, because a row can refer to a row of an earlier import.
+
+    Raises
+    ------
+    MechtagError
+        If a line is damaged, or rows are missing.
+    """
+    numbers = sorted(int(path.stem.partition("-")[2]) for path in folder.glob("import-*.jsonl"))
+    for path in (path_of(folder, number) for number in numbers):
+        with path.open(encoding="utf-8", newline="\n") as file:
+            try:
+                head = json.loads(file.readline())
+                missing = dict(head["rows"])
+                if head["batch"] is not None:
+                    yield schema.batch.name, head["batch"]
+                yield from ((schema.upload.name, row) for row in head["uploads"])
+                for line in file:
+                    ((name, row),) = json.loads(line).items()
+                    missing[name] -= 1
+                    yield name, row
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise _damaged(path) from None
+        if any(missing.values()):
+            raise _damaged(path)
+    for path in sorted(folder.glob("full-text-*.jsonl")):
+        try:
+            head, rest = map(json.loads, path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+            yield _FILE.name, {**head, **rest}
+        except (ValueError, TypeError):
+            raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> MechtagError:
+    return MechtagError(f"{path}: this file is damaged or incomplete; restore it from a backup")

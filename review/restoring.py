@@ -1,0 +1,238 @@
+"""Make the database of a review again from the text files of the log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from mechtag.core.errors import MechtagError
+from mechtag.review.acts import utc_now
+from mechtag.review.full_texts import READ as READ_FULL_TEXTS
+from mechtag.review.import_log import read_import_log
+from mechtag.review.imports import ADD, FILES, READ, REMOVE
+from mechtag.review.jobs import ranking, tagging
+from mechtag.review.jobs.importing import order_at_once
+from mechtag.review.journal import EVENTS, FACTS, JOBS, NUMBERS, read_lines
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import LOST
+from mechtag.review.store.engine import Store
+from mechtag.review.store.events import apply_copy, derive_everything
+from mechtag.review.workspace import write_fact
+
+# Rows that are inserted at a time.
+_CHUNK = 500
+# Number of a job in the ids of the events that the job wrote.
+_JOB = re.compile(r"-job-(\d{1,12})")
+# Jobs that an import waits for, by its state.
+_UNFINISHED = {"reading": READ, "adding": ADD, "removing": REMOVE}
+
+
+@dataclass
+class Restored:
+    """What was restored.
+
+    Attributes
+    ----------
+    events, records
+        Number of events, and number of records that the imports brought.
+    owner
+        Name of the person who can enter without a password, or ``""`` if the review has no active owner.
+    others
+        Names of the other people, who need new passwords.
+    """
+
+    events: int = 0
+    records: int = 0
+    owner: str = ""
+    others: list[str] = field(default_factory=list)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the events in the files of a log, in order.
+
+    Raises
+    ------
+    MechtagError
+        If the folder contains no log, a line is damaged, or an event is missing.
+    """
+    rows = [row for path in sorted(folder.glob(EVENTS)) for row in read_lines(path)]
+    if not rows:
+        raise MechtagError(f"{folder}: there is no log of events, so nothing can be restored")
+    rows.sort(key=lambda row: row["seq"])
+    for place, row in enumerate(rows, start=1):
+        if row["seq"] != place:
+            raise MechtagError(f"{folder}: event {place} is missing from the log; restore its files from a backup")
+    return rows
+
+
+def restore(database: Path, folder: Path, seed: int) -> Restored:
+    """Make a new database from the log in a folder.
+
+    All people come back by name and role, but nobody has a password: the log contains none. The first active owner can
+    enter without a password on this computer, as somebody who works alone; all others need a new password.
+
+    Parameters
+    ----------
+    database
+        File of the new database, which must not exist.
+    folder
+        The folder ``data/review/log``.
+    seed
+        Seed of the random order in which records are read until the worker has ranked them.
+
+    Raises
+    ------
+    MechtagError
+        If the log is damaged or incomplete.
+    """
+    events = read_log(folder)
+    found = Restored(events=len(events))
+    store = Store(database)
+    try:
+        with store.write() as connection:
+            _restore_people(connection, events)
+            found.records = _restore_imports(connection, folder)
+            for start in range(0, len(events), _CHUNK):
+                _restore_events(connection, events[start : start + _CHUNK])
+            for key, value in _read_facts(folder).items():
+                write_fact(connection, key, value)
+            last = _restore_jobs(connection, folder, events)
+            derive_everything(connection)
+            _name_people(connection, found)
+            _discard_missing(connection, folder.parent / "uploads")
+            order_at_once(connection, seed)
+            _add_jobs(connection, last)
+    finally:
+        store.close()
+    return found
+
+
+def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]]) -> None:
+    """Add the accounts; their roles and states follow from the log later."""
+    for row in events:
+        if row["kind"] == "account":
+            value = row["value"]
+            person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}
+            connection.execute(insert(schema.account).values({**person, "password": LOST}))
+
+
+def _name_people(connection: Connection, found: Restored) -> None:
+    """Let the first active owner enter without a password, and note the names of all people."""
+    table = schema.account
+    for row in connection.execute(select(table).order_by(table.c.id)).all():
+        if not found.owner and row.role == "owner" and row.state == "active":
+            connection.execute(update(table).where(table.c.id == row.id).values(password=None))
+            found.owner = row.name
+        elif row.state == "active":
+            found.others.append(row.name)
+
+
+def _restore_imports(connection: Connection, folder: Path) -> int:
+    """Add what imports and full texts brought, and return the number of records."""
+    chosen = (schema.batch, schema.upload, schema.record, schema.copy, schema.pair, schema.full_text)
+    tables = {table.name: table for table in chosen}
+    records, waiting, last = 0, list[dict[str, Any]](), ""
+    for name, row in read_import_log(folder):
+        if waiting and (name != last or len(waiting) == _CHUNK):
+            connection.execute(insert(tables[last]), waiting)
+            waiting = []
+        last = name
+        waiting.append(row)
+        records += name == schema.record.name
+    if waiting:
+        connection.execute(insert(tables[last]), waiting)
+    for copy in connection.execute(select(schema.copy.c.id).order_by(schema.copy.c.id)).scalars().all():
+        apply_copy(connection, copy, together=True)
+    return records
+
+
+def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+    rows = list(rows)
+    names = {row["record"] for row in rows} | {seen["record"] for row in rows if (seen := row["sight"]) is not None}
+    names |= {row["value"][name] for row in rows for name in NUMBERS if name in row["value"]}
+    record, sight = schema.record, schema.sight
+    found = connection.execute(select(record.c.record_id, record.c.id).where(record.c.record_id.in_(names)))
+    numbers = {name: number for name, number in found}
+    sights = {row["sight"]["id"]: row["sight"] for row in rows if row["sight"] is not None}
+    known = set(connection.execute(select(sight.c.id).where(sight.c.id.in_(sights))).scalars())
+    events = []
+    for row in rows:
+        name, value = row["record"], dict(row["value"])
+        if name is not None and name not in numbers:
+            numbers[name] = _take_out(connection, row)
+        value |= {key: numbers[value[key]] for key in NUMBERS if key in value}
+        seen = row["sight"]
+        content = {key: row[key] for key in schema.event.c.keys() if key in row}
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+        place = {"record": None if name is None else numbers[name], "sight": None if seen is None else seen["id"]}
+        events.append({**content, **place, "value": text})
+    new = [{**seen, "record": numbers[seen["record"]]} for number, seen in sights.items() if number not in known]
+    if new:
+        connection.execute(insert(sight), new)
+    connection.execute(insert(schema.event), events)
+
+
+def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
+    """Make a duplicate a record, as it was when somebody took it out of its group; return the number of the record."""
+    copy, record = schema.copy, schema.record
+    found = connection.execute(
+        select(copy).where(func.json_extract(copy.c.row, "$.record_id") == row["record"])
+    ).one_or_none()
+    if found is None:
+        raise MechtagError(
+            f"event {row['seq']} is about the record {row['record']}, which no import brought; restore the files "
+            "import-*.jsonl of the log from a backup"
+        )
+    values = {"id": row.get("number"), **json.loads(found.row)}
+    number = int(connection.execute(insert(record).values(values).returning(record.c.id)).scalar_one())
+    connection.execute(update(copy).where(copy.c.id == found.id).values(record=number))
+    return number
+
+
+def _discard_missing(connection: Connection, uploads: Path) -> None:
+    """Discard the imports that were not added, and whose files are no longer there."""
+    batch = schema.batch
+    for number in connection.execute(select(batch.c.id).where(batch.c.state.in_(("reading", "read")))).scalars().all():
+        if not (uploads / str(number)).is_dir():
+            connection.execute(update(batch).where(batch.c.id == number).values(state="discarded"))
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (TypeError, ValueError):
+        raise MechtagError(f"{path}: this file is damaged; restore it from a backup") from None
+
+
+def _restore_jobs(connection: Connection, folder: Path, events: Iterable[Mapping[str, Any]]) -> int:
+    """Add the jobs that had ended; return a number that is larger than those of all jobs so far."""
+    rows = {row["id"]: row for row in read_lines(folder / JOBS)}
+    if rows:
+        connection.execute(insert(schema.job), list(rows.values()))
+    # A job that had not ended may have written events, under ids in which its number must not be used again.
+    written = {int(match[1]) for row in events if (match := _JOB.search(row["client_id"]))}
+    return 1 + max((*rows, *written), default=0)
+
+
+def _add_jobs(connection: Connection, number: int) -> None:
+    """Add the jobs that compute again what the log does not contain, and those that imports were waiting for."""
+    batch = schema.batch
+    jobs: list[tuple[str, dict[str, Any]]] = [
+        (_UNFINISHED[row.state], {"batch": row.id})
+        for row in connection.execute(select(batch).where(batch.c.state.in_(_UNFINISHED)).order_by(batch.c.id))
+    ]
+    file = schema.full_text
+    unread = list(connection.execute(select(file.c.id).where(file.c.state == "reading").order_by(file.c.id)).scalars())
+    jobs += [(READ_FULL_TEXTS, {"files": unread})] if unread else []
+    jobs += [(ranking.KIND, {}), (tagging.KIND, {}), (FILES, {})]
+    for place, (kind, arguments) in enumerate(jobs):
+        text = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+        values = {"id": number + place, "kind": kind, "arguments": text, "asked": utc_now(), "state": "waiting"}
+        connection.execute(insert(schema.job).values(values))
