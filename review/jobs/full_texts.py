@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import select, update
 
 from mechtag.core.records import Rejected
-from mechtag.review.acts import Refused, Stamp
+from mechtag.review.acts import Stamp
 from mechtag.review.full_texts import folder_of
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
@@ -87,11 +87,8 @@ def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str
 def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
     """Return the record of a file as columns of table ``full_text``."""
     match = matcher.find(file, found)
-    reason = match.doubt
-    if match.record is None and not reason:
-        reason = "No record has the DOI, the PubMed id or the title of this file."
     record = places.get(match.record.record_id) if match.record else None
-    return {"record": record, "found_by": match.by, "likeness": match.likeness, "reason": reason}
+    return {"record": record, "found_by": match.by, "likeness": match.likeness, "reason": match.doubt}
 
 
 def _attach(workspace: Workspace, files: Sequence[int]) -> int:
@@ -99,27 +96,23 @@ def _attach(workspace: Workspace, files: Sequence[int]) -> int:
     from mechtag.pipeline.fulltext.attaching import preference
 
     table, attachment = schema.full_text, schema.attachment
+    sure = (table.c.state == "read", table.c.record.is_not(None), table.c.reason == "")
     with workspace.store.read() as connection:
-        rows = connection.execute(
-            select(table).where(
-                *(table.c.id.in_(files), table.c.state == "read", table.c.record.is_not(None), table.c.reason == ""),
-                table.c.record.not_in(select(attachment.c.record)),
-            )
-        ).all()
-    best: dict[int, Any] = {}
+        held = {row.record: row for row in connection.execute(select(attachment))}
+        rows = connection.execute(select(table).where(table.c.id.in_(files), *sure)).all()
+        names = {row.sha256: row.name for row in connection.execute(select(table.c.sha256, table.c.name))}
+    best = {}
     for row in sorted(rows, key=lambda row: preference(row.likeness, row.format, len(row.text))):
-        best[row.record] = row
+        best[row.record] = row.sha256
+    best |= {record: row.sha256 for record, row in held.items()}
     attached = 0
     for row in rows:
-        if best[row.record] is row:
+        if best[row.record] != row.sha256:
+            _say(workspace, row.id, f"A different file, {names[best[row.record]]}, is attached to this record.")
+        elif row.record not in held:
             stamp = Stamp(row.coder, client_id=str(uuid5(NAMESPACE_URL, f"full-text-{row.sha256}")))
-            try:
-                workspace.acts.attach(stamp, row.record, row.id, row.found_by)
-                attached += 1
-            except Refused as error:
-                _say(workspace, row.id, str(error))
-        else:
-            _say(workspace, row.id, f"A different file, {best[row.record].name}, is attached to this record.")
+            workspace.acts.attach(stamp, row.record, row.id, row.found_by)
+            attached += 1
     return attached
 
 
