@@ -17,6 +17,8 @@ from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, add_job
 
 READ = "read_full_texts"
+#: Maximum size of a file in bytes, the same as that of `mechtag.pipeline.fulltext.reading`.
+LARGEST = 200_000_000
 #: What a file was found by if a person chose its record.
 PERSON = "person"
 
@@ -73,7 +75,9 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
         folder = folder_of(workspace, number)
         with saving(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _, sha256 = save_file(file, folder / name, LARGEST_BATCH)
+            size, sha256 = save_file(file, folder / name, LARGEST_BATCH)
+            if size > LARGEST:
+                raise Refused(f"{name} is too large; the limit is {LARGEST // 1_000_000} MB", 413)
             table = schema.full_text
             with workspace.store.write() as connection:
                 known = connection.execute(select(table.c.name).where(table.c.sha256 == sha256)).scalar()

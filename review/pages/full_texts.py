@@ -11,7 +11,6 @@ from starlette.responses import FileResponse, Response
 
 from mechtag.review import full_texts
 from mechtag.review.acts import Refused
-from mechtag.review.imports import LARGEST_FILE
 from mechtag.review.jobs.tagging import KIND as TAG
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
@@ -35,7 +34,7 @@ def _overview(visit: Visit, fault: str = "", left_out: list[str] | None = None, 
     with visit.workspace.store.read() as connection:
         files = full_texts.list_files(connection)
         job = last_job(connection, full_texts.READ)
-        states = count_states(connection, "code")
+        included, with_text = (sum(count_states(connection, stage).values()) for stage in ("code", "full-text"))
     return visit.page(
         "full_texts.html",
         files=files,
@@ -44,11 +43,12 @@ def _overview(visit: Visit, fault: str = "", left_out: list[str] | None = None, 
         attached=[file for file in files if file.attached],
         reading=[file for file in files if file.state == "reading"],
         job=job,
-        included=sum(states.values()),
+        included=included,
+        with_text=with_text,
         fault=fault,
         left_out=left_out or [],
         status=status,
-        largest=LARGEST_FILE >> 20,
+        largest=full_texts.LARGEST // 1_000_000,
     )
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import insert
 
 from mechtag.core.records import Record
 from mechtag.review.acts import Stamp, utc_now
-from mechtag.review.jobs import accuracy, exporting
+from mechtag.review.full_texts import READ
+from mechtag.review.jobs import accuracy, exporting, full_texts
 from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
@@ -79,6 +80,12 @@ PAGES: Mapping[str, str] = {
     "learn": "/learn",
     "accuracy": "/accuracy",
     "import codes": "/codings",
+    "full texts": "/full-texts",
+    "full texts, record of a file": "/full-texts/2?words=orchard",
+    "full text": "/records/1/text",
+    "code by full text": "/full-text?record=1",
+    "code by full text, nothing left": "/full-text",
+    "conflict, full text": "/reconcile/full-text/1",
     "exercise": "/exercise",
     "matrix": "/matrix",
     "flow": "/flow",
@@ -114,6 +121,11 @@ def fill(workspace: Workspace) -> None:
         acts.mark(Stamp(coder), 1, "pear", [1])
         acts.commit(Stamp(coder), 1)
     acts.mark(Stamp(1), 3, "apple", [0])
+    attach_files(workspace)
+    for coder, apple in ((1, 1), (ann, 0)):
+        acts.code(Stamp(coder), 1, "apple", apple, stage="full-text")
+        acts.mark(Stamp(coder), 1, "pear", [1], stage="full-text")
+        acts.commit(Stamp(coder), 1, stage="full-text")
     acts.tag(Stamp(1), 1, "to discuss")
     acts.note(Stamp(ann), 1, "I was not sure about the first sentence.")
     acts.comment(Stamp(bob), 1, "See the protocol, page 3.")
@@ -164,10 +176,28 @@ def import_files(workspace: Workspace) -> None:
             work(workspace)
 
 
+def attach_files(workspace: Workspace) -> None:
+    """Upload the full text of the first record, one of a record that is not found, and a damaged one."""
+    owner = Client(workspace, 1)
+    body = "Leaders shared apples. Nobody asked why the pears were pressed. " * 20
+    pages = "".join(f"<h2>{heading}</h2><p>{body}</p>" for heading in ("Introduction", "Results", "Discussion"))
+    files = [
+        ("files", ("a-file-with-quite-a-long-name_of_a_paper_2026.html", f"<html><h1>One</h1>{pages}</html>".encode())),
+        ("files", ("other.html", f"<html><h1>Another paper</h1>{pages}</html>".encode())),
+        ("files", ("damaged.pdf", b"%PDF-1.7 cut off")),
+    ]
+    owner.client.post("/full-texts", data={"csrf": owner.csrf, "client_id": str(uuid.uuid4())}, files=files)
+    work(workspace)
+    owner.post("/full-texts/1", record=1)
+
+
 def work(workspace: Workspace) -> None:
     """Do what the worker was asked for, without the jobs that need a model."""
     nothing = dict.fromkeys(("rank", "tag"), lambda *_: {})
-    while do_next(workspace, {**JOBS, **nothing, accuracy.KIND: accuracy.run, exporting.KIND: exporting.run}):
+    while do_next(
+        workspace,
+        {**JOBS, **nothing, READ: full_texts.read, accuracy.KIND: accuracy.run, exporting.KIND: exporting.run},
+    ):
         pass
 
 
