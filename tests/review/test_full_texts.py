@@ -103,7 +103,7 @@ def test_each_file_is_attached_or_listed_with_its_reason(review: Workspace, tmp_
     assert "4 files = 1 attached + 2 without a record + 1 not readable" in page
     assert "1 of 2 included records has a full text" in page
     assert "neither an identifier nor the title of any record" in page
-    assert "broken.pdf is cut off or damaged" in page
+    assert "broken.pdf cannot be read as a PDF, because it is damaged or cut off; download it again" in page
     assert states(review) == {"open": 1}
 
 
