@@ -17,7 +17,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.tagger import Document
-from mechtag.pipeline.annotations.coded_records import read_coded
+from mechtag.pipeline.annotations.coded_records import Exemplar, read_coded, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.tagging.predict import documents_of
 from mechtag.pipeline.text.sentences import split
@@ -25,6 +25,8 @@ from mechtag.training.dataset import CodedDocument, coded_documents
 
 # Larger sets are reduced to this many papers, drawn at random once.
 MOST = 500
+# The only set with exemplars.
+_OWN = "leadership mechanisms"
 _GREEN = ROOT / "data/examples/green-space"
 # Names of the corpus for the labels in benchmarks/exposure.yaml.
 _EXPOSURE = {
@@ -40,11 +42,12 @@ _EXPOSURE = {
 
 @dataclass(frozen=True)
 class CodedSet:
-    """Papers coded with one codebook."""
+    """Papers coded with one codebook, and the exemplars of its labels."""
 
     name: str
     codebook: Codebook
     documents: Sequence[CodedDocument]
+    exemplars: Sequence[Exemplar] = ()
 
     @property
     def has_sentences(self) -> bool:
@@ -65,7 +68,7 @@ def load_sets() -> list[CodedSet]:
         If a public set is not in the folder of benchmark data.
     """
     loaders: dict[str, Callable[[Settings], tuple[Codebook, Sequence[CodedDocument]]]] = {
-        "leadership mechanisms": _shipped,
+        _OWN: _shipped,
         "green space (invented)": _green_space,
         "hallmarks of cancer": _hallmarks,
         "chemical exposure": _exposure,
@@ -76,7 +79,8 @@ def load_sets() -> list[CodedSet]:
     for name, load in loaders.items():
         codebook, documents = load(settings)
         rows = np.sort(np.random.default_rng(settings.seed).permutation(len(documents))[:MOST])
-        sets.append(CodedSet(name, codebook, [documents[row] for row in rows]))
+        exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if name == _OWN else ()
+        sets.append(CodedSet(name, codebook, [documents[row] for row in rows], exemplars))
     return sets
 
 

@@ -32,6 +32,7 @@ from mechtag.models.encoder import TransformerEncoder, Vectors
 from mechtag.models.features import definition_texts, embed_codebook
 from mechtag.models.scoring import mean
 from mechtag.models.tagger import units_of
+from mechtag.models.text import clauses
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus
 from mechtag.training.heads import fit_heads, score_texts, score_wholes
 from mechtag.training.train import load_encoder
@@ -47,7 +48,7 @@ ALONE, COSINE, WORDS, VECTOR = "definitions alone", "definition cosine", "TF-IDF
 SETFIT, BEFORE, OURS = "SetFit", "previous version", "mechtag"
 # Order of systems in tables and plots.
 ORDER = (ALONE, COSINE, WORDS, VECTOR, SETFIT, BEFORE, OURS)
-PAPERS, SENTENCES = "whole papers", "sentences"
+PAPERS, SENTENCES, EXEMPLARS = "whole papers", "sentences", "whole papers and exemplars"
 BETTER = "the better of definitions and TF-IDF"
 METRICS = ("across", "within", "average precision")
 RELEVANCE = "relevance AUC"
@@ -116,7 +117,8 @@ class Encoded:
     ----------
     sets, corpora
         The set and its corpus. Under the key ``whole papers``, they contain only the codes of whole papers; under the
-        key ``sentences``, which exists only if sentences were coded, they also contain the codes of sentences.
+        key ``sentences``, which exists only if sentences were coded, they also contain the codes of sentences. If the
+        set has exemplars, the corpus ``whole papers and exemplars`` contains them.
     """
 
     transformer: TransformerEncoder
@@ -128,12 +130,16 @@ class Encoded:
 def encode(coded: CodedSet, transformer: TransformerEncoder) -> Encoded:
     """Encode the papers and the codebook of a set; vectors are cached."""
     units = units_of([document.document for document in coded.documents])
-    encoder = KeptVectors(transformer, WORK, [*units.parts, *units.whole_texts()])
+    made_up = [part for exemplar in coded.exemplars for part in clauses(exemplar.text)]
+    encoder = KeptVectors(transformer, WORK, [*units.parts, *units.whole_texts(), *made_up])
     definitions = embed_codebook(coded.codebook, encoder)
     sets = {PAPERS: coded.without_sentences()} | ({SENTENCES: coded} if coded.has_sentences else {})
     corpora = {
         coding: build_corpus(own.documents, (), own.codebook.keys, encoder, definitions) for coding, own in sets.items()
     }
+    if coded.exemplars:
+        documents = sets[PAPERS].documents
+        corpora[EXEMPLARS] = build_corpus(documents, coded.exemplars, coded.codebook.keys, encoder, definitions)
     return Encoded(transformer, encoder, sets, corpora)
 
 
@@ -148,7 +154,8 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
     found: Scored = {ALONE: dict.fromkeys(draws, alone)}
     found[VECTOR] = {each: whole_vector(corpus, each.learned) for each in coded}
     for coding, own in encoded.corpora.items():
-        found[f"{OURS}, {coding}"] = {each: ours(own, each.learned, settings) for each in coded}
+        learned_from = draws if coding == EXEMPLARS else coded
+        found[f"{OURS}, {coding}"] = {each: ours(own, each.learned, settings) for each in learned_from}
     return found
 
 
@@ -418,9 +425,14 @@ def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
 def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     """Return a table of the ROC AUC of relevance by set, system and size, for the sets with irrelevant papers.
 
-    Systems that also learn from the codes of sentences are left out, because these codes have no influence on it.
+    Systems that also learn from the codes of sentences or from exemplars are left out, because neither says anything
+    about relevance.
     """
-    own = [found for found in results if found["metric"] == RELEVANCE and SENTENCES not in found["system"]]
+    own = [
+        found
+        for found in results
+        if found["metric"] == RELEVANCE and not {SENTENCES, EXEMPLARS} & set(found["system"].split(", "))
+    ]
     sizes = [f"n = {size}" for size in SIZES if size is not None]
     rows = []
     for name in names:

@@ -20,13 +20,16 @@ from benchmarks.codebooks import (
     ALONE,
     BEFORE,
     BETTER,
+    EXEMPLARS,
     HELD,
     PAPERS,
     SEEDS,
+    SENTENCES,
     SETFIT,
     SIZES,
     VECTOR,
     WORDS,
+    Encoded,
     all_draws,
     draw,
     figures,
@@ -38,12 +41,18 @@ from benchmarks.codebooks import (
     merge,
     origins,
     relevance_table,
+    score,
     set_table,
     significantly_below,
 )
 from benchmarks.publish import publish, result
+from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import Settings
+from mechtag.core.settings import Settings, TrainSettings
+from mechtag.models.features import embed_codebook
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.training.dataset import build_corpus
+from tests.support.toy import WordEncoder, fruit_documents
 
 RELEVANT = np.arange(300) % 3 == 0  # 100 relevant and 200 irrelevant papers
 OURS = f"mechtag, {PAPERS}"
@@ -227,7 +236,8 @@ def test_relevance_has_a_table_of_its_own() -> None:
         *(result(f"garden, {size}", OURS, "relevance AUC", value, (0.1, 0.9)) for size, value in
           (("n = 0", 0.5), ("all = 9", 0.7))),
         result("garden, n = 0", f"{OURS}, accurate", "across", 0.4, (0.3, 0.5)),
-        result("garden, n = 0", "mechtag, sentences", "relevance AUC", 0.4, (0.3, 0.5)),
+        *(result("garden, n = 0", f"mechtag, {coding}", "relevance AUC", 0.4, (0.3, 0.5)) for coding in
+          (SENTENCES, EXEMPLARS)),
         result("pond, n = 0", OURS, "across", 0.4, (0.3, 0.5)),
     ]  # fmt: skip
     assert relevance_table(results, ["garden", "pond"]).splitlines() == [
@@ -340,6 +350,22 @@ def test_reads_development_goals(bench: Path) -> None:
     carried = [[key for key in codebook.keys if each.codes[key]] for each in documents]
     assert carried == [["goal_1"], [], ["goal_2", "goal_3"]]
     assert all(each.sentence_labels is None for each in documents)
+
+
+def test_exemplars_are_learned_from_without_any_coded_paper(fruit: Codebook) -> None:
+    encoder = WordEncoder()
+    definitions, exemplars = embed_codebook(fruit, encoder), [Exemplar(id="e1", text="an apple", labels=("apple",))]
+    corpora = {
+        coding: build_corpus(fruit_documents(), own, fruit.keys, encoder, definitions)
+        for coding, own in ((PAPERS, ()), (EXEMPLARS, [*exemplars, Exemplar(id="e2", text="a pear", labels=("pear",))]))
+    }
+    draws = all_draws(corpora[PAPERS].document_targets[:, 0] == 1)[:4]
+    assert [each.size for each in draws] == [0, 0, 0, 2]
+    found = score(Encoded(None, None, {}, corpora), draws, TrainSettings())  # type: ignore[arg-type]
+    assert [list(found[f"mechtag, {coding}"]) for coding in corpora] == [draws[3:], draws]
+    by_exemplars, alone = found[f"mechtag, {EXEMPLARS}"][draws[0]], found[ALONE][draws[0]]
+    assert by_exemplars.labels.shape == alone.labels.shape
+    assert (by_exemplars.labels != alone.labels).any()
 
 
 def write_table(path: Path, rows: Sequence[dict[str, str]]) -> None:
