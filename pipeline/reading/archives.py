@@ -109,7 +109,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
         if _document(archive):
             yield "", source
             return
-        members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
+        members = [info for info in archive.infolist() if not (info.filename.endswith("/") or _hidden(info.filename))]
         if not members:
             raise MechtagError(f"{source.path}: the archive contains no files; export the search results again")
         if len(members) > _MOST_MEMBERS:

@@ -58,6 +58,11 @@ def test_names_of_members_lead_nowhere(tmp_path: Path, read: Reader) -> None:
     assert not (tmp_path.parent / "up.ris").exists()
 
 
+def test_a_member_without_a_name_is_read(read: Reader) -> None:
+    (record,) = read(zipped({"q": RIS}, zipfile.ZIP_STORED).replace(b"q", b"\0")).records
+    assert (record.title, record.source_file) == ("One", "export.txt/unnamed")
+
+
 def test_one_bad_member_does_not_cost_the_others(read: Reader) -> None:
     inner = zipped({"x.ris": RIS})
     found = read(zipped({"a.pdf": b"%PDF-1.7\n", "b.ris": RIS, "c.zip": inner, "d.gz": gzip.compress(RIS), "e": b""}))
