@@ -21,6 +21,7 @@ from mechtag.models.encoder import RememberingEncoder
 from mechtag.models.tagger import LongDocument, Scored, ScoredLong, Tagger
 from mechtag.models.windows import windows
 from mechtag.pipeline.tagging.predict import document_of, documents_of, evidence_of, prediction_of
+from mechtag.pipeline.text.reference_numbers import without_reference_numbers
 from mechtag.pipeline.text.sentences import split
 
 TileT = TypeVar("TileT", Section, Page)
@@ -226,10 +227,7 @@ def _tag_batch(
     texts = [divide(text, tagger.long.size, settings.tag.sections, settings.sentences) for _, text in batch]
     firsts = [own.sentences or divided.opening for (own, _), divided in zip(batch, texts, strict=True)]
     documents = [
-        LongDocument(
-            document_of(own.record.title, first),
-            tuple(document_of(own.record.title, [divided.sentences[row] for row in one]) for one in divided.windows),
-        )
+        _document(own.record.title, first if own.sentences else _to_score(first), divided)
         for (own, _), first, divided in zip(batch, firsts, texts, strict=True)
     ]
     scored = tagger.tag_long(documents, [own.scored if own.sentences else None for own, _ in batch])
@@ -256,6 +254,17 @@ def predict_full_text(
     (scored,) = tagger.tag([document])
     (tagged,) = _tag_batch(tagger, [(TaggedAbstract(record, sentences, scored), full_text)], settings)
     return list(full_text_rows(tagger, model_id, record, tagged, settings.tag.full_text_evidence_sentences))
+
+
+def _document(title: str, first: Sequence[Sentence], divided: Divided) -> LongDocument:
+    sentences = _to_score(divided.sentences)
+    windows = (document_of(title, sentences[one.start : one.stop]) for one in divided.windows)
+    return LongDocument(document_of(title, first), tuple(windows))
+
+
+def _to_score(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Return sentences of a full text as they are scored; they are quoted as they are in the text."""
+    return [one.model_copy(update={"text": without_reference_numbers(one.text)}) for one in sentences]
 
 
 def full_text_rows(

@@ -338,3 +338,18 @@ def test_the_table_of_full_texts_is_opened_once(folder: Path, monkeypatch: pytes
     output = run(folder, records, [full_text(one.record_id, *SECTIONS) for one in records], settings=settings)
     assert len(made) == 1
     assert len(read_predictions(output / "predictions.parquet", "full-text")) == 3 * 6
+
+
+def test_numbers_of_references_are_quoted_but_not_scored(folder: Path) -> None:
+    record = papers(1)[0]
+    plain = "Apple orchard cider grew. The people led."
+    printed = "Apple orchard cider12,13 grew. The people4 led."
+    scores = {}
+    for name, text in (("plain", plain), ("printed", printed)):
+        texts = [full_text(record.record_id, ("results", "Results", text))]
+        rows = read_predictions(run(folder, [record], texts, name) / "predictions.parquet", "full-text")
+        scores[name] = [row.score for row in rows]
+        (apple,) = (row for row in rows if row.label == "apple")
+        quoted = [one.text for one in apple.evidence if one.basis == "full-text"]
+        assert quoted[0] == text.split(" The")[0]
+    assert scores["plain"] == scores["printed"]
