@@ -11,6 +11,7 @@ import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings, next_papers
 from mechtag.cli.encoders import encoder
+from mechtag.cli.fetching import chase, fetch
 from mechtag.cli.options import Commands, printable_warnings, say
 from mechtag.cli.project import init, status
 from mechtag.cli.records import attach, dedupe, ingest, prisma, sentences
@@ -22,7 +23,7 @@ from mechtag.cli.training import baselines, curve, train, variations
 
 # In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
-    *(init, status, review, tag, ingest, dedupe, attach, sentences, export, rank, simulate, prisma),
+    *(init, status, review, tag, ingest, dedupe, fetch, attach, sentences, export, rank, simulate, chase, prisma),
     *(next_papers, codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
 )
 

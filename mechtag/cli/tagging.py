@@ -147,6 +147,14 @@ def export(
         Path | None,
         typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
     ] = None,
+    without_fetched: Annotated[
+        Path | None,
+        typer.Option(
+            "--without-fetched",
+            help="fetched.csv written by 'fetch': leave out abstracts and quotations that have no open licence.",
+            show_default=False,
+        ),
+    ] = None,
     project: ProjectFolder = None,
 ) -> None:
     """Export tagged records to CSV, RIS or XLSX, for use in other programs.
@@ -160,8 +168,12 @@ def export(
 
     codebook = open_project(project).codebook
     records = records or predictions.with_name("records.parquet")
-    check_outputs([output], (predictions, records))
-    tagged = read_records(records)
+    check_outputs([output], (predictions, records, without_fetched))
+    tagged, rows = read_records(records), read_predictions(predictions)
+    if without_fetched:
+        from mechtag.pipeline.fetch.unpublishable import leave_out
+
+        tagged, rows = leave_out(without_fetched, tagged, rows)
     labels = [(entry.key, entry.name) for entry in codebook.entries]
-    write_export(to, output, tagged, read_predictions(predictions), labels, guide_to(codebook))
+    write_export(to, output, tagged, rows, labels, guide_to(codebook))
     say(f"{output}: {len(tagged)} records written")

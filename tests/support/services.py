@@ -102,6 +102,13 @@ class FakeClock(Clock):
         self.time += seconds
 
 
+class FrozenClock(FakeClock):
+    """Time of day that does not pass, so that runs can be compared."""
+
+    def now(self) -> float:
+        return 1_764_000_000.0
+
+
 @dataclass(frozen=True)
 class Reply:
     """What the server sends; ``cut`` closes the connection in the middle, ``late`` waits for so many seconds."""
@@ -200,6 +207,8 @@ class FakeServices:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Headers and body are two packets, and the second would wait for the receipt of the first.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)

@@ -1,0 +1,162 @@
+"""Commands that ask web services about papers. No other command but 'encoder get' contacts another computer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, show
+
+Email = Annotated[
+    str,
+    typer.Option(
+        "--email",
+        help="Your e-mail address, which the services ask for. Nothing is sent without it.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Send nothing: list hosts, numbers of requests, costs and the first URLs."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Send nothing: use only answers that were received before.")]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Send requests again that were answered before.")]
+
+
+def _listed(option: str, value: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a list with commas; refuse words that are not allowed."""
+    words = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+    if wrong := [word for word in words if word not in allowed]:
+        raise typer.BadParameter(f"{option}: {wrong[0]!r} is not known; choose from {', '.join(allowed)}")
+    if not words:
+        raise typer.BadParameter(f"{option}: the list is empty; choose from {', '.join(allowed)}")
+    return words
+
+
+def fetch(
+    records: Annotated[
+        Path,
+        typer.Argument(metavar="RECORDS", help="Records without duplicates, as a parquet table or a search export."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    email: Email = "",
+    what: Annotated[
+        str, typer.Option("--what", help="What to fetch: abstract, identifiers (DOI and PubMed id), full-text.")
+    ] = "abstract,identifiers",
+    sources: Annotated[
+        str,
+        typer.Option(
+            "--sources",
+            help="Services to ask: pubmed, europepmc, openalex, crossref, unpaywall (only for full texts) and "
+            "semantic_scholar. Default: all but the last.",
+            show_default=False,
+        ),
+    ] = "",
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    refresh: Refresh = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of records to ask for.", show_default=False)
+    ] = None,
+    replace_shorter: Annotated[
+        bool,
+        typer.Option("--replace-shorter", help="Replace abstracts that were cut off by longer ones that begin alike."),
+    ] = False,
+    discard_abstracts: Annotated[
+        bool,
+        typer.Option(
+            "--discard-abstracts",
+            help="Discard the abstracts that the records have, for example because they are synopses, and fetch all.",
+        ),
+    ] = False,
+    any_licence: Annotated[
+        bool,
+        typer.Option("--any-licence", help="Also download free PDFs that have no Creative Commons licence."),
+    ] = False,
+) -> None:
+    """Fetch missing abstracts, identifiers and free full texts of known records from web services.
+
+    Only identifiers and titles are sent. Every answer is kept in fetch.sqlite in the output folder, so that running the
+    command again after an interruption continues where it stopped. fetched.csv lists where each field comes from, and
+    candidates.csv papers that may be those of records.
+
+    Example: `mechtag fetch unique.parquet -o fetched/ --email you@example.org`
+    """
+    from mechtag.pipeline.fetch.gaps import SERVICES, USUAL, WHAT, Wanted
+    from mechtag.workflows.fetch import fetch as fetch_fields
+    from mechtag.workflows.web_access import Access
+
+    wanted = Wanted(
+        _listed("--what", what, WHAT),
+        _listed("--sources", sources or ",".join(USUAL), tuple(SERVICES)),
+        replace_shorter,
+        limit,
+    )
+    access = Access(email, offline=offline, refresh=refresh)
+    for line in fetch_fields(
+        records,
+        output,
+        wanted,
+        access,
+        dry_run=dry_run,
+        discard_abstracts=discard_abstracts,
+        any_licence=any_licence,
+        reporter=Terminal(),
+    ):
+        show(line)
+
+
+def chase(
+    included: Annotated[
+        Path,
+        typer.Argument(metavar="INCLUDED", help="Records of the included papers, as a parquet table or an export."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="RIS file to write; tables and the cache are written next to it.")
+    ],
+    email: Email = "",
+    direction: Annotated[
+        str,
+        typer.Option("--direction", help="backward (papers that are cited), forward (papers that cite), or both."),
+    ] = "backward,forward",
+    sources: Annotated[str, typer.Option("--sources", help="Services to ask.")] = "openalex,europepmc",
+    known: Annotated[
+        list[Path] | None,
+        typer.Option("--known", help="Records that you have found before, such as those of all searches."),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, max=2, help="2 also follows the citations of the papers found first.")
+    ] = 1,
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    refresh: Refresh = False,
+    project: ProjectFolder = None,
+) -> None:
+    """Find papers by the citations of included papers.
+
+    Papers that are included or known are left out. Those that most included papers cite or are cited by come first;
+    a note in each record says which. The counts are for the box 'Citation searching' of the PRISMA diagram.
+
+    Example: `mechtag chase included.ris -o chased/chased.ris --known unique.parquet --email you@example.org`
+    """
+    from mechtag.pipeline.fetch.citations import DIRECTIONS, SOURCES
+    from mechtag.workflows.chase import chase as follow
+    from mechtag.workflows.web_access import Access
+
+    chosen = _listed("--direction", direction, DIRECTIONS)
+    for line in follow(
+        included,
+        output,
+        Access(email, offline=offline, refresh=refresh),
+        known=known or (),
+        directions=[one for one in DIRECTIONS if one in chosen],
+        sources=_listed("--sources", sources, SOURCES),
+        rounds=rounds,
+        settings=open_project(project).settings.dedupe,
+        dry_run=dry_run,
+        reporter=Terminal(),
+    ):
+        show(line)

@@ -1,0 +1,131 @@
+"""Ask web services for the user: who asks, what would be sent, and what was not answered."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_text
+from mechtag.core.words import counted
+from mechtag.pipeline.fetch.cache import Cache
+from mechtag.pipeline.fetch.gaps import SERVICES
+from mechtag.pipeline.fetch.transport import Clock, Transport, check_email
+from mechtag.workflows.reporter import Reporter
+
+_SHOWN, _SHOWN_URL = 5, 300
+_GITIGNORE = "# Abstracts and texts in this folder may be copyrighted; do not publish them.\n*\n"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How services are asked.
+
+    Attributes
+    ----------
+    email
+        E-mail address of the user, which the services are told; needed unless nothing is sent.
+    offline
+        Whether nothing is sent, and only earlier answers are used.
+    refresh
+        Whether earlier answers are ignored.
+    addresses
+        Addresses of services, by name, that differ from the usual ones.
+    clock
+        The time; tests replace it.
+    """
+
+    email: str = ""
+    offline: bool = False
+    refresh: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+    def check(self) -> None:
+        """Raise an error if requests would be sent without the user's address."""
+        if not self.offline:
+            check_email(self.email)
+
+    def connect(self, cache: Cache, reporter: Reporter, *, dry: bool = False) -> Transport:
+        """Return the transport for the requests of one run."""
+        return Transport(
+            cache,
+            self.email,
+            keys=_keys(),
+            addresses=self.addresses,
+            offline=self.offline or dry,
+            refresh=self.refresh,
+            note=reporter.note,
+            clock=self.clock,
+        )
+
+
+def _keys() -> dict[str, str]:
+    """Return the user's keys from the environment, by name of the service."""
+    found = {name: os.environ.get(service.key_variable, "") for name, service in SERVICES.items()}
+    return {name: key.strip() for name, key in found.items() if key.strip()}
+
+
+def ignore_in_git(folder: Path) -> None:
+    """Write a ``.gitignore`` that keeps all files of a folder of fetched texts out of git."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / ".gitignore", _GITIGNORE)
+
+
+def plan(transport: Transport) -> Iterator[str]:
+    """Yield lines on the requests that a dry run would have sent: hosts, numbers, costs, and the first URLs."""
+    requests = {
+        f"{transport.url(request)}{request.body and ' '}{request.body}": request for request in transport.unsent
+    }
+    hosts, costs = Counter[str](), defaultdict[str, float](float)
+    for url, request in requests.items():
+        host = urlsplit(url).hostname or ""
+        hosts[host] += 1
+        costs[host] += request.cost
+    if not requests:
+        yield "nothing would be sent: the records lack nothing, or all requests have been answered before"
+        return
+    yield (
+        f"at most {counted(len(requests), 'request')} would be sent; a record is asked for at the next service only if "
+        "it still lacks something"
+    )
+    for host, count in hosts.items():
+        yield f"  {host}: {counted(count, 'request')}, estimated cost {costs[host]:.4f} USD"
+    yield "the first URLs, without your key and e-mail address:"
+    for url in list(requests)[:_SHOWN]:
+        yield f"  {url[:_SHOWN_URL]}{'...' if len(url) > _SHOWN_URL else ''}"
+
+
+def unanswered(transport: Transport) -> Iterator[str]:
+    """Yield sentences on the requests that were not sent or not answered."""
+    if transport.unsent:
+        yield (
+            f"{counted(len(transport.unsent), 'request')} without an earlier answer: the results lack them; run the "
+            "command without --offline"
+        )
+    for failure in transport.failures[:_SHOWN]:
+        yield f"no answer from {failure.service}: {failure.reason} ({failure.url[:_SHOWN_URL]})"
+    if len(transport.failures) > _SHOWN:
+        yield f"and {counted(len(transport.failures) - _SHOWN, 'more request')} without an answer"
+    for label, pause in transport.paused.items():
+        if pause.until is None:
+            yield (
+                f"{label} was not asked any more: {pause.reason}. Requests not sent: {transport.skipped[label]}. "
+                "Run the command again later"
+            )
+
+
+def refuse_unfinished(transport: Transport) -> None:
+    """Raise an error if a service asked for a long pause, so that the run is not complete."""
+    waiting = {label: pause for label, pause in transport.paused.items() if pause.until is not None}
+    if waiting:
+        reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
+        skipped = sum(transport.skipped[label] for label in waiting)
+        raise MechtagError(
+            f"{reasons}. Requests not sent: {skipped}. Run the same command again then; requests that were answered "
+            "are not sent again"
+        )
