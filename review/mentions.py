@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, func, select
 
 from mechtag.review.acts import MENTION_READ
 from mechtag.review.plan import STAGES
-from mechtag.review.sight import is_to_judge
+from mechtag.review.sight import is_hidden
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_undone
 
@@ -33,7 +33,7 @@ class Mention:
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
     """Return the mentions of a person that this person has not taken off the list, the latest first.
 
-    A comment on a record that the person can still judge is not shown before that, because it may say what others think
+    A mention on a record that the person can still judge is not shown before that, because it may say what others think
     of the record. A note that its writer has changed or deleted since counts as it is now.
     """
     event, account, record, done = schema.event, schema.account, schema.record, schema.event.alias()
@@ -62,7 +62,7 @@ def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
     found = list[Mention]()
     for row in rows:
         written = str(json.loads(row.value)["text"])
-        if not names(written, name) or any(is_to_judge(connection, row.record, stage, coder) for stage in STAGES):
+        if not names(written, name) or any(is_hidden(connection, row.record, stage, coder) for stage in STAGES):
             continue
         found.append(Mention(row.seq, row.record, row.title, row.name, row.at, written))
         if len(found) == _MOST:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from mechtag.review.plan import BASES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
-from mechtag.review.store.exercises import running_exercise
+from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import Entry
@@ -199,6 +199,15 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
     exercise = running_exercise(connection, stage)
     takes_part = exercise is not None and coder in exercise.coders and head in exercise.records
     return (takes_part or state in ("open", "waiting")) and not judged
+
+
+def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
+    """Return whether a lead must not see yet what others said about a record at a stage.
+
+    This holds as long as the lead can still judge the record, and for the records of a running calibration exercise.
+    """
+    head, _ = family_of(connection, record)
+    return head in hidden_records(connection, stage) or is_to_judge(connection, record, stage, coder)
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

@@ -13,7 +13,7 @@ from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.take import settlement_of
 from mechtag.review.plan import BASES, STAGE_NAMES, STAGES
-from mechtag.review.sight import is_to_judge, read_votes, show_to_adjudicator
+from mechtag.review.sight import is_hidden, is_to_judge, read_votes, show_to_adjudicator
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.conflicts import (
@@ -124,9 +124,10 @@ def conflict(visit: Visit) -> Response:
             raise Refused(f"there is no record {number} in this review", 404)
         reading = read_reading(connection, entry, stage)
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
-        votes_shown = "votes" in visit.query and not to_judge
+        hidden = is_hidden(connection, number, stage, visit.person.id)
+        votes_shown = "votes" in visit.query and not hidden
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
-        context = _around(connection, chosen, number, stage)
+        context = _around(connection, chosen, number, stage, hidden=hidden)
         plan = read_plan(connection)
         shown_to_all = plan.unblinded or is_unblinded(connection, number, stage)
         near = [_address(place, chosen) for place in neighbours(connection, chosen, number, stage)]
@@ -142,6 +143,7 @@ def conflict(visit: Visit) -> Response:
         plan=plan,
         shown_to_all=shown_to_all,
         to_judge=to_judge,
+        hidden=hidden,
         here_address=f"/reconcile/{stage}/{number}",
         query=_query(chosen),
         list_title=_TITLES[chosen.name],
@@ -152,8 +154,17 @@ def conflict(visit: Visit) -> Response:
     )
 
 
-def _around(connection: Connection, chosen: Selection, record: int, stage: str) -> dict[str, Any]:
-    """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies."""
+def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
+    """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies.
+
+    Parameters
+    ----------
+    hidden
+        Whether all this is hidden from the person; see `mechtag.review.sight.is_hidden`.
+    """
+    if hidden:
+        nothing: dict[str, Any] = dict.fromkeys(("open_labels", "notes", "comments"), ())
+        return nothing | {"is_settled": False, "finals": {}, "coders": {}}
     final, current, note = schema.final, schema.current, schema.note
     head, members = family_of(connection, record)
     finals = connection.execute(select(final).where(final.c.record == head, final.c.stage == stage)).all()
@@ -229,7 +240,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
     """Return the code of the coder in the form, which the adjudicator takes after having seen who said what."""
     with visit.workspace.store.read() as connection:
-        shown = bool(visit.text("votes")) and not is_to_judge(connection, record, stage, visit.person.id)
+        shown = bool(visit.text("votes")) and not is_hidden(connection, record, stage, visit.person.id)
         votes = read_votes(connection, record, stage) if shown else ()
         reasons = read_plan(connection).exclusion_reasons
     for vote in votes:

@@ -142,14 +142,19 @@ def test_leads_who_take_part_are_blind_until_they_have_judged(review: Workspace)
         assert not is_to_judge(connection, record, "screen", CAY)
 
 
-def test_no_list_count_or_history_shows_what_was_said_before_the_exercise_ends(review: Workspace) -> None:
-    start(review, coders=(OWNER, ANN, BOB))
+@pytest.mark.parametrize("coders", [(OWNER, ANN, BOB), (ANN, BOB)])
+def test_no_list_count_or_history_shows_what_was_said_before_the_exercise_ends(
+    review: Workspace, coders: tuple[int, ...]
+) -> None:
+    start(review, coders=coders)
     conflict, agreed, *_ = drawn(review)
     screen(review, ANN, {conflict: 1, agreed: 0})
     screen(review, BOB, {conflict: 0, agreed: 0})
+    review.acts.note(Stamp(ANN), conflict, "@Owen I am not sure", "adjudicator")
     lead = Browser(review, OWNER)
 
     def seen() -> tuple[bool, ...]:
+        votes = texts(lead.get(f"/reconcile/screen/{conflict}?votes=1"))
         home, history = texts(lead.get("/")), texts(lead.get(f"/records/{conflict}")) + texts(lead.get("/activity"))
         return (
             "Screening conflicts (1)" in texts(lead.get("/reconcile")),
@@ -160,6 +165,10 @@ def test_no_list_count_or_history_shows_what_was_said_before_the_exercise_ends(r
             " 1 record " in texts(lead.get("/records?decision=exclude")),
             "in conflict" in texts(lead.get("/records")).partition("Labels Paper")[2],
             "Ann included" in history,
+            "A Ann: include" in votes,
+            "I am not sure" in votes,
+            'name="label" value="edible"' in lead.get(f"/reconcile/screen/{conflict}"),
+            "not sure" in home,
         )
 
     assert not any(seen())
