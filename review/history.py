@@ -191,7 +191,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return _coded(row, value, label)
         case "evidence":
             numbers = ", ".join(str(number + 1) for number in value["sentences"])
-            text = f"marked sentences {numbers} for {label}" if numbers else f"marked no sentence for {label}"
+            many = "sentences" if len(value["sentences"]) > 1 else "sentence"
+            text = f"marked {many} {numbers} for {label}" if numbers else f"marked no sentence for {label}"
             return text + (", having gone through all" if value.get("complete") else "")
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]

@@ -22,6 +22,7 @@ function choose(card) {
   }
   for (const line of lines()) {
     line.setAttribute("aria-pressed", line.dataset.marks.split(" ").includes(card.dataset.label));
+    line.classList.toggle("pointed", line.dataset.points.split(" ").includes(card.dataset.label));
   }
   if (document.activeElement.closest("[data-label]")) card.focus({ preventScroll: true });
   card.scrollIntoView({ block: "nearest" });

@@ -81,9 +81,10 @@ function arrive() {
   }
 }
 
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches("[data-stays]")) left[event.target.id] = event.target.open;
-}, true);
+document.addEventListener("click", (event) => {
+  const part = event.target.closest("[data-stays] > summary")?.parentElement;
+  if (part) left[part.id] = !part.open; // it opens or closes after the click
+});
 
 function record() {
   return document.querySelector("[data-record]")?.dataset.record;

@@ -83,7 +83,7 @@ def found(pages: dict[str, str], *canaries: str) -> list[tuple[str, str]]:
     return [(address, canary) for address, page in pages.items() for canary in canaries if canary in page]
 
 
-SHOWN_SUGGESTIONS = ("mechtag says", "mechtag points", "mechtag cannot", "0.74", SUGGESTED, "Accept: yes")
+SHOWN_SUGGESTIONS = ("mechtag says", "mechtag points", "mechtag cannot", "0.74<", SUGGESTED, "Accept: yes")
 
 
 @pytest.mark.parametrize("mode", ["off", "blind", "after"])

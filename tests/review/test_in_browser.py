@@ -39,9 +39,9 @@ def review(tmp_path: Path) -> Workspace:
     for record in (1, 2):
         workspace.acts.decide(Stamp(OWEN), record, 1)
     with workspace.store.write() as connection:
-        for label, decision, probability in (("apple", "yes", 0.71), ("pear", "refer", 0.45)):
+        for label, decision, probability, marks in (("apple", "yes", 0.71, "[0, 2]"), ("pear", "refer", 0.45, "[1]")):
             values = {"model_id": "m1", "record": 1, "label": label, "probability": probability}
-            connection.execute(insert(schema.suggestion).values(**values, decision=decision, sentences="[0, 2]"))
+            connection.execute(insert(schema.suggestion).values(**values, decision=decision, sentences=marks))
         write_fact(connection, "model_id", "m1")
         model = {"model_id": "m1", "from_definitions": True, "shipped": False, "papers": None, "at": None}
         write_fact(connection, "model", model)
@@ -107,6 +107,24 @@ def test_screening_by_keys(opened: Opener, review: Workspace) -> None:
     page.keyboard.press("u")
     wait_for(page, "Paper 4")
     assert decisions(review) == {3: 1}
+
+
+def test_two_keys_open_a_page_and_the_criteria_stay_as_they_were_left(opened: Opener) -> None:
+    page = opened("/screen")
+    assert page.is_visible("#criteria[open]")
+    page.keyboard.press("c")
+    page.wait_for_selector("#criteria:not([open])")
+    page.keyboard.press("2")
+    wait_for(page, "Paper 4")
+    assert not page.is_visible("#criteria[open]")
+    page.keyboard.press("g")
+    page.keyboard.press("x")  # no page has this key, and neither key does anything else
+    page.keyboard.press("c")
+    page.wait_for_selector("#criteria[open]")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    wait_for(page, "Paper 1")
+    assert page.url.endswith("/code")
 
 
 def test_a_key_that_is_held_down_counts_once(opened: Opener, review: Workspace) -> None:
@@ -216,6 +234,11 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
         )
         assert sorted(rows.all()) == [("apple", 1, "[0]"), ("pear", 0, "[]")]
     page.wait_for_timeout(200)
+    # Only the sentences to which mechtag points for the chosen label are outlined.
+    pointed = 'Array.from(document.querySelectorAll(".pointed"), (line) => line.id)'
+    assert page.evaluate(pointed) == ["s-0", "s-2"]
+    page.keyboard.press("]")
+    assert page.evaluate(pointed) == ["s-1"]
     page.keyboard.press("Control+Enter")
     wait_for(page, "Paper 2")
 

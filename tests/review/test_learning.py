@@ -152,17 +152,26 @@ def test_models_are_compared_with_first_codes_and_only_with_independent_ones(tmp
     generator = np.random.default_rng(0)
     coded = [coded_record(number, ("apple", "pear") if number < 3 else (), generator) for number in range(5)]
     names = [row.record.record_id for row in coded]
-    given = [(0, "edible", 1), (0, "apple", 0), (1, "edible", 1), (1, "pear", 1), (2, "apple", 1), (3, "edible", 0)]
+    given = [
+        (0, "edible", 1),
+        (0, "apple", 0),
+        (1, "edible", 1),
+        (1, "pear", 1),
+        (2, "apple", 1),
+        (3, "edible", 0),
+        (4, "edible", 1),
+    ]
     independent = [
         Coding(record_id=names[number], coder="final", label=label, value=value, basis="abstract")
         for number, label, value in given
     ]
     found = judged_by(independent, coded, make_review(tmp_path).codebook)
-    assert [row.record.record_id for row in found] == [names[0], names[1], names[3]]
+    assert [row.record.record_id for row in found] == [names[0], names[1], names[3], names[4]]
     assert [(row.relevant, row.code("apple"), row.code("pear")) for row in found] == [
         (True, 0, None),
         (True, None, 1),
         (False, None, None),
+        (True, None, None),
     ]
 
 

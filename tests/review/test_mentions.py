@@ -8,6 +8,7 @@ import pytest
 
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.mentions import names
+from mechtag.review.store.events import alive_comments
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, texts
 
@@ -40,9 +41,11 @@ def test_comments_and_notes_reach_the_person_until_they_are_done(review: Workspa
     assert len(numbers) == 2
     after = texts(browser.post("/mentions", mention=numbers[1]).text)
     assert ("Is this" in after, "I am not sure" in after) == (False, True)
-    # To take an entry off the list is no decision that undo would take back.
+    # To take an entry off the list is not an action that undo takes back; it takes back the comment before.
     browser.post("/undo")
     assert "Is this" not in texts(browser.get("/"))
+    with review.store.read() as connection:
+        assert [row.value["text"] for row in alive_comments(connection, 1)] == ["@Ann Is this <b>fruit</b>?"]
     review.acts.note(Stamp(bob), 1, "@Ann still not sure", "adjudicator")
     again = texts(browser.get("/"))
     assert ("I am not sure" in again, "still not sure" in again) == (False, True)
