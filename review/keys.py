@@ -26,7 +26,8 @@ class Key:
     meaning
         What the key does, for the dialog of keys.
     screens
-        First part of the addresses of the pages that have the control; empty for all pages.
+        First part of the addresses of the pages that have the control; empty for all pages. ``reasons`` is a part of
+        *Screen*, whose keys work while it is open.
     """
 
     action: str
@@ -50,6 +51,15 @@ _PLACES = (
 TABLE = (
     Key("include", ("1",), "Include the record", ("screen",)),
     Key("exclude", ("2",), "Exclude the record", ("screen",)),
+    *(
+        Key(
+            f"reason_{number}",
+            (str(number),),
+            f"Exclude for reason {number}" if number else "Exclude without a reason",
+            ("reasons",),
+        )
+        for number in (*range(1, 10), 0)
+    ),
     Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
     Key("criteria", ("c",), "Show or hide the criteria", ("screen",)),
     Key("words", ("w",), "Mark the words of the plan, or stop marking them", ("screen",)),

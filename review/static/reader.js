@@ -27,14 +27,27 @@ function nameOf(event) {
   return (event.ctrlKey && !event.getModifierState("AltGraph") ? "ctrl+" : "") + shift + key;
 }
 
+// The keys of the chosen part of the page come first; those of other labels, and of parts that are closed, do nothing.
 function controlOf(name) {
   const own = `[data-key~="${CSS.escape(name)}"]`;
-  return document.querySelector(`[data-chosen] ${own}`) || document.querySelector(`:not([data-label] *)${own}`);
+  const elsewhere = ":not([data-label] *):not([data-panel]:not([open]) > form *)";
+  return document.querySelector(`[data-chosen] form ${own}, [data-chosen]:not([data-panel]) ${own}`)
+    || document.querySelector(elsewhere + own);
 }
+
+document.addEventListener("toggle", (event) => {
+  const panel = event.target;
+  if (!panel.matches("[data-panel]")) return;
+  panel.toggleAttribute("data-chosen", panel.open);
+  if (!panel.open) return;
+  panel.querySelector("summary").focus();
+  shown = performance.now(); // a key that comes at once was not meant for what has just opened
+}, true);
 
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
   const name = nameOf(event);
+  if (name === "escape") document.querySelector("[data-panel][open]")?.removeAttribute("open");
   if (event.repeat && (name === "enter" || name === "space") && event.target.closest("button")) event.preventDefault();
   if (event.repeat || event.defaultPrevented || event.metaKey) return;
   if (event.altKey && !event.getModifierState("AltGraph")) return;

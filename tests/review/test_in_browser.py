@@ -127,6 +127,30 @@ def test_two_keys_open_a_page_and_the_criteria_stay_as_they_were_left(opened: Op
     assert page.url.endswith("/code")
 
 
+def test_a_reason_for_the_exclusion_is_chosen_by_a_digit(opened: Opener, review: Workspace) -> None:
+    review.acts.change_plan(Stamp(OWEN), "reasons", "required")
+    review.acts.change_plan(Stamp(OWEN), "exclusion_reasons", ["Wrong population", "Wrong topic", "No study", "Other"])
+    page = opened("/screen")
+    page.keyboard.press("4")  # as long as the reasons are not shown, their keys do nothing
+    page.keyboard.press("2")
+    page.wait_for_selector("[data-panel][open]")
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("[data-panel]:not([open])")
+    assert decisions(review) == {}
+    page.keyboard.press("2")
+    page.wait_for_selector("[data-panel][open]")
+    page.wait_for_timeout(200)
+    page.keyboard.press("2")
+    wait_for(page, "Paper 4")
+    page.keyboard.press("1")
+    wait_for(page, "Paper 5")
+    assert decisions(review) == {3: 0, 4: 1}
+    with review.store.read() as connection:
+        reasons = connection.execute(select(schema.current.c.reason).where(schema.current.c.record == 3)).scalars()
+        assert list(reasons) == ["Wrong topic"]
+
+
 def test_a_key_that_is_held_down_counts_once(opened: Opener, review: Workspace) -> None:
     page = opened("/screen")
     page.keyboard.down("1")
