@@ -62,6 +62,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "records": _EVERYBODY,
     "record": _EVERYBODY,
     "tag": _CODERS,
+    "tag_several": _CODERS,
     "edit_record": _CODERS,
     "activity": _EVERYBODY,
     "activity_csv": _EVERYBODY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -489,14 +489,23 @@ class Acts:
             raise Refused("no record was chosen, so there is nothing to settle")
         if not why.strip():
             raise Refused("enter a reason of one line; the reason is saved with each final code")
+        more = {"why": why, "group": stamp.client_id}
+        return self._write_together(
+            stamp, lambda connection: ((self._settled(connection, each, more), each.sight) for each in decisions)
+        )
+
+    def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
+        """Write several acts, each with its sight, in one transaction, and return the number of the first.
+
+        They are undone and redone together, because their events contain the same ``group``, the id of the first act.
+        """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
                 return sent
             acts = list[int]()
-            for decision in decisions:
-                draft = self._settled(connection, decision, {"why": why, "group": stamp.client_id})
+            for draft, sight in make(connection):
                 name = f"{stamp.client_id}/{len(acts)}" if acts else stamp.client_id
-                acts.append(self._write(connection, Stamp(stamp.coder, name, decision.sight), [draft]))
+                acts.append(self._write(connection, Stamp(stamp.coder, name, sight), [draft]))
             return acts[0]
 
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
@@ -609,11 +618,30 @@ class Acts:
     @_once
     def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
         """Add a free tag to a record, or remove the tag."""
+        return [self._tagged(connection, record, tag, {"on": on})]
+
+    def tag_together(self, stamp: Stamp, records: Sequence[int], tag: str) -> int:
+        """Add a free tag to several records; all are undone and redone together.
+
+        Raises
+        ------
+        Refused
+            If there are no records, a record does not exist, or the tag is empty.
+        """
+        if not records:
+            raise Refused("no record was chosen; tick records, or choose all")
+        more = {"on": True, "group": stamp.client_id}
+        return self._write_together(
+            stamp, lambda connection: ((self._tagged(connection, record, tag, more), None) for record in records)
+        )
+
+    def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
+        """Return the event that adds a tag to a record or removes the tag."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
         self._require_record(connection, record)
-        return [Draft("tag", record, value={"tag": name, "on": on})]
+        return Draft("tag", record, value={"tag": name, **more})
 
     @_once
     def edit_record(self, connection: Connection, stamp: Stamp, record: int, name: str, text: str) -> list[Draft]:

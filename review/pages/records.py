@@ -20,13 +20,15 @@ from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.readings import attached_file
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.store.search import PAGE, Query, find_records
-from mechtag.review.store.tags import count_tags, frequent_tags, tags_of
+from mechtag.review.store.tags import count_tags, frequent_tags, tags_of, tags_of_several
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
 _FIELDS = tuple(Query.__dataclass_fields__)
 # What would show a blinded coder how others decided.
 _HIDDEN = ("screen", "code", "decision", "label")
+# Records that are tagged at once; nobody else can write meanwhile.
+_MOST_TAGGED = 200
 
 
 def records(visit: Visit) -> Response:
@@ -36,15 +38,16 @@ def records(visit: Visit) -> Response:
     given = {name: visit.query.get(name, "").strip()[:500] for name in _FIELDS}
     with workspace.store.read() as connection:
         open_to = sees_results(visit, connection)
-        query = Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
+        query = _query(given, open_to)
         start = whole_number(visit.query.get("after", "")) or 0
         numbers, count = find_records(connection, query, coder, relevance, after=start)
         entries = read_entries(connection, numbers)
         states = _states(connection, numbers) if open_to else {}
         mine = _own(connection, numbers, coder)
         finals = _labels(connection, numbers, workspace.codebook.names) if open_to else {}
-        tags = count_tags(connection)
-    more = {name: value for name, value in given.items() if value} | {"after": numbers[-1] if numbers else 0}
+        tags, own_tags = count_tags(connection), tags_of_several(connection, numbers)
+    chosen = {name: value for name, value in given.items() if value}
+    more = chosen | {"after": numbers[-1] if numbers else 0}
     return visit.page(
         "records.html",
         entries=entries,
@@ -54,11 +57,36 @@ def records(visit: Visit) -> Response:
         mine=mine,
         finals=finals,
         tags_shown=[(name, f"{name} ({number:,})") for name, number in tags],
+        known=[name for name, _ in tags],
+        tags=own_tags,
+        chosen=chosen,
+        back=f"/records?{urlencode(chosen | ({'after': start} if start else {}))}",
+        most=_MOST_TAGGED,
         labels=[(label.key, label.name) for label in workspace.codebook.labels],
         open_to=open_to,
         more=f"/records?{urlencode(more)}" if len(numbers) == PAGE else "",
         first=start == 0,
     )
+
+
+def _query(given: Mapping[str, str], open_to: bool) -> Query:
+    """Return the search terms and filters, without those that would show a blinded coder how others decided."""
+    return Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
+
+
+def tag_several(visit: Visit) -> Response:
+    """Add a free tag to the ticked records, or to all records that match the query in the form."""
+    records = list(visit.numbers("record"))
+    if visit.text("all"):
+        given = {name: visit.text(name).strip()[:500] for name in _FIELDS}
+        relevance = visit.workspace.codebook.relevance.key
+        with visit.workspace.store.read() as connection:
+            query = _query(given, sees_results(visit, connection))
+            records, count = find_records(connection, query, visit.person.id, relevance, limit=_MOST_TAGGED)
+        if count > _MOST_TAGGED:
+            raise Refused(f"{count:,} records match; narrow the search, because {_MOST_TAGGED} can be tagged at once")
+    visit.workspace.acts.tag_together(visit.stamp(), records[:_MOST_TAGGED], visit.text("new_tag"))
+    return visit.go_back("/records")
 
 
 def sees_results(visit: Visit, connection: Connection) -> bool:
@@ -153,6 +181,7 @@ def ask_to_tag(visit: Visit) -> None:
 
 ROUTES = [
     route("/records", "records", records),
+    route("/records/tag", "tag_several", tag_several, ("POST",)),
     route("/records/{record:int}", "record", record),
     route("/records/{record:int}/tag", "tag", tag, ("POST",)),
     route("/records/{record:int}/edit", "edit_record", edit, ("POST",)),

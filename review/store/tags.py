@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, exists, func, select
 
 from mechtag.review.store import schema
@@ -42,3 +44,13 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
         own = (event.c.record == tags.c.record) & (event.c.kind == "tag") & (event.c.coder == coder)
         query = query.where(exists().where(own, added, ~is_undone(event.c.act)))
     return list(connection.execute(query).scalars())
+
+
+def tags_of_several(connection: Connection, records: Sequence[int]) -> dict[int, list[str]]:
+    """Return the tags of some records in alphabetical order, keyed by record."""
+    tags = schema.tag
+    rows = connection.execute(select(tags.c.record, tags.c.tag).where(tags.c.record.in_(records)).order_by(tags.c.tag))
+    found: dict[int, list[str]] = {}
+    for record, tag in rows:
+        found.setdefault(record, []).append(tag)
+    return found

@@ -129,6 +129,34 @@ def test_next_to_a_record_to_judge_are_the_persons_own_tags_alone(review: Worksp
     assert "pilot" in ann.get("/records/1")
 
 
+def test_several_records_are_tagged_and_undone_together(
+    review: Workspace, ann: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tagged() -> list[str]:
+        return re.findall(r'<a href="/records/(\d+)"', ann.get("/records?tag=pilot"))
+
+    page = ann.post("/records/tag", record=["1", "3"], new_tag=" pilot ", back="/records?tag=pilot")
+    assert (page.url.query, tagged()) == (b"tag=pilot", ["1", "3"])
+    ann.post("/undo")
+    assert tagged() == []
+    ann.post("/redo")
+    assert tagged() == ["1", "3"]
+    ann.post("/records/tag", all="1", words="orchard", new_tag="pilot")
+    assert tagged() == re.findall(r'<a href="/records/(\d+)"', ann.get("/records?words=orchard"))
+    ann.post("/undo")
+    assert tagged() == ["1", "3"]
+    # A filter that is hidden from a coder does not choose records either.
+    review.acts.decide(Stamp(1), 1, 1)
+    ann.post("/records/tag", all="1", screen="waiting", new_tag="all")
+    assert " 5 records " in texts(ann.get("/records?tag=all"))
+    assert ann.post("/records/tag", new_tag="pilot").status_code == 422
+    assert ann.post("/records/tag", record=["1", "99"], new_tag="lost").status_code == 404
+    assert "lost" not in ann.get("/records")
+    monkeypatch.setattr("mechtag.review.pages.records._MOST_TAGGED", 2)
+    refused = ann.post("/records/tag", all="1", new_tag="pilot")
+    assert (refused.status_code, "narrow the search" in refused.text) == (422, True)
+
+
 def test_formulas_in_the_downloaded_log_are_text(review: Workspace, ann: Browser) -> None:
     ann.post("/records/1/tag", tag="=1+1")
     review.acts.comment(Stamp(1), 1, "@SUM(A1)")
