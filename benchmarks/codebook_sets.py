@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from mechtag.pipeline.tagging.predict import documents_of
 from mechtag.pipeline.text.sentences import split
 from mechtag.training.dataset import CodedDocument, coded_documents
 
+# The first is the only set with exemplars.
+LEADERSHIP, GREEN_SPACE = "leadership mechanisms", "green space (invented)"
 # Larger sets are reduced to this many papers, drawn at random once.
 MOST = 500
-# The only set with exemplars.
-_OWN = "leadership mechanisms"
 _GREEN = ROOT / "data/examples/green-space"
 # Names of the corpus for the labels in benchmarks/exposure.yaml.
 _EXPOSURE = {
@@ -59,8 +59,8 @@ class CodedSet:
         return replace(self, documents=[replace(document, sentence_labels=None) for document in self.documents])
 
 
-def load_sets() -> list[CodedSet]:
-    """Read all sets.
+def load_sets(names: Collection[str] = ()) -> list[CodedSet]:
+    """Read the named sets or, by default, all sets.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def load_sets() -> list[CodedSet]:
         If a public set is not in the folder of benchmark data.
     """
     loaders: dict[str, Callable[[Settings], tuple[Codebook, Sequence[CodedDocument]]]] = {
-        _OWN: _shipped,
-        "green space (invented)": _green_space,
+        LEADERSHIP: _shipped,
+        GREEN_SPACE: _green_space,
         "hallmarks of cancer": _hallmarks,
         "chemical exposure": _exposure,
         "development goals": _goals,
@@ -77,9 +77,11 @@ def load_sets() -> list[CodedSet]:
     settings = load_settings()
     sets = []
     for name, load in loaders.items():
+        if names and name not in names:
+            continue
         codebook, documents = load(settings)
         rows = np.sort(np.random.default_rng(settings.seed).permutation(len(documents))[:MOST])
-        exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if name == _OWN else ()
+        exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if name == LEADERSHIP else ()
         sets.append(CodedSet(name, codebook, [documents[row] for row in rows], exemplars))
     return sets
 

@@ -1,28 +1,42 @@
 """Measure how the length of a text changes its labels, on long texts made up from the coded records.
 
 The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
-of ``docs/benchmarks.md``.
+of ``docs/benchmarks.md``. ``--definitions`` instead fits the correction of models from definitions alone, on each
+codebook that has coded sentences and irrelevant records, and prints it.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
+from benchmarks.codebook_sets import GREEN_SPACE, LEADERSHIP, load_sets
 from benchmarks.publish import publish, result
 from benchmarks.variants import load_ground
 from mechtag.core.arrays import Array, Index, Mask
-from mechtag.core.settings import TrainSettings
+from mechtag.core.settings import TrainSettings, load_settings
+from mechtag.models.features import embed_codebook
 from mechtag.models.scoring import Calibration, pool_scores
 from mechtag.models.windows import WindowCalibration
-from mechtag.training.calibration import fit_curve
-from mechtag.training.dataset import NO_DOCUMENT, Corpus
-from mechtag.training.heads import HeldOut, calibrate, fit_folds, score_folds
-from mechtag.training.long_texts import FILLINGS, LongTexts, fit_windows, make_long_texts, unit_codes
+from mechtag.training.calibration import definitions_calibration, fit_curve
+from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus
+from mechtag.training.finetuning.trainers import Encoded
+from mechtag.training.heads import HeldOut, calibrate, fit_folds, fit_heads, score_folds
+from mechtag.training.long_texts import (
+    FILLINGS,
+    LongTexts,
+    fit_windows,
+    log_odds,
+    make_long_texts,
+    unit_codes,
+)
+from mechtag.training.train import load_encoder
 
 LENGTHS = (30, 100, 300)
 SHIPPED, UNCORRECTED, BEST_SENTENCE = "corrected windows (shipped)", "windows", "p-value of the best sentence"
@@ -224,8 +238,60 @@ def _metrics(
         yield "decided: false yes", float((alone.chances >= alone.high).mean())
 
 
+def steady_correction(margins: Array, abstracts: Array) -> float:
+    """Return the correction that keeps the mean probability of long texts closest to that of their abstracts.
+
+    The labels of a text do not change when it is filled with sentences without labels. The correction with the highest
+    likelihood would depend on how far the probabilities of the codebook's definitions are from its labels.
+
+    Parameters
+    ----------
+    margins, abstracts
+        Log odds of long texts, see `log_odds`, and of abstracts.
+    """
+    level = expit(abstracts).mean()
+
+    def loss(correction: float) -> float:
+        return float(sum((expit(one + correction * power).mean() - level) ** 2 for power, one in enumerate(margins, 1)))
+
+    return float(minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded").x)
+
+
+def of_definitions() -> None:
+    """Print the correction of models from definitions for each codebook, and what it does to probabilities."""
+    settings = load_settings()
+    encoder = load_encoder(settings)
+    for coded in load_sets((LEADERSHIP, GREEN_SPACE)):
+        definitions = embed_codebook(coded.codebook, encoder)
+        corpus = build_corpus(coded.documents, (), coded.codebook.keys, encoder, definitions)
+        fold = np.zeros(corpus.n_documents, dtype=np.int64)
+        heads = fit_heads(corpus, fold > 0, settings.train)  # of no document, so by the definitions alone
+        held_out = score_folds(corpus, fold, [(Encoded(encoder, definitions, corpus), heads)])
+        long_texts = make_long_texts(corpus, held_out, fold, settings.seed)
+        assert long_texts is not None
+        calibration = definitions_calibration(len(coded.codebook.keys))
+        codes = corpus.document_targets[long_texts.papers, 1:]
+        abstracts = long_texts.abstracts * calibration.slope[1:] + calibration.intercept[1:]
+        correction = steady_correction(log_odds(long_texts, calibration), abstracts)
+        print(f"{coded.name}: {len(codes)} papers, window {long_texts.size}, correction {correction:.2f}")  # noqa: T201
+        for filling in FILLINGS:
+            for sentences in (0, *LENGTHS):
+                scores, count = long_texts.abstracts, 1
+                if sentences:
+                    scores, count = long_texts.scores(filling, sentences)
+                plain = scores * calibration.slope[1:] + calibration.intercept[1:]
+                found = [expit(plain + shift * np.log2(count)) for shift in (0.0, correction)]
+                means = [f"{chances[codes == code].mean():.3f}" for chances in found for code in (1, 0)]
+                print(f"  {sentences} {filling}:", *means, f"within {within(plain, codes):.3f}")  # noqa: T201
+
+
 def main() -> None:
     """Measure all systems, and publish the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--definitions", action="store_true", help="fit the correction of models from definitions")
+    if parser.parse_args().definitions:
+        of_definitions()
+        return
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
     everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)

@@ -6,7 +6,6 @@ that are filled with sentences without labels from other papers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -154,8 +153,7 @@ def fit_windows(
     """
     chosen = documents[long_texts.papers]
     codes = corpus.document_targets[long_texts.papers[chosen], 1:]
-    texts = [[texts[chosen] for texts in _of_power(long_texts, power)] for power in range(1, POWERS + 1)]
-    margins = np.stack([np.stack(of_power) for of_power in texts]) * fitted.slope[1:] + fitted.intercept[1:]
+    margins = log_odds(long_texts, fitted)[:, :, chosen]
     correction = np.full(codes.shape[1], _correction(margins, codes))
     for label in range(codes.shape[1]):
         if has_both_kinds(codes[:, label], settings.min_positives):
@@ -163,11 +161,8 @@ def fit_windows(
     relevance = fitted.relevance(held_out.documents[long_texts.papers[chosen], 0])
     judged = ~np.isnan(codes)
     bounds = []
-    for power, of_power in enumerate(texts, start=1):
-        chances = [
-            relevance[:, None] * expit(one * fitted.slope[1:] + fitted.intercept[1:] + power * correction)
-            for one in of_power
-        ]
+    for power, of_power in enumerate(margins, start=1):
+        chances = [relevance[:, None] * expit(one + power * correction) for one in of_power]
         cells = np.concatenate([one[judged] for one in chances])
         bounds.append(refer_band(cells, np.tile(codes[judged], len(chances)), settings.decided_precision))
     low, high = (np.repeat(np.array(bound)[:, None], codes.shape[1], axis=1) for bound in zip(*bounds, strict=True))
@@ -175,10 +170,19 @@ def fit_windows(
     return WindowCalibration(long_texts.size, correction, np.minimum(low, threshold), np.maximum(high, threshold))
 
 
-def _of_power(long_texts: LongTexts, power: int) -> Iterator[Array]:
-    """Yield, for each kind of filling, the scores of the texts with ``2 ** power`` windows."""
-    for filled in long_texts.filled.values():
-        yield np.maximum(filled[:, : 2**power - 1].max(axis=1), long_texts.abstracts)
+def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
+    """Return the log odds of the labels without correction, shape (POWERS, n_fillings, n_papers, n_labels).
+
+    The texts have 2, 4, 8, ... windows.
+    """
+    scores = [
+        [
+            np.maximum(filled[:, : 2**power - 1].max(axis=1), long_texts.abstracts)
+            for filled in long_texts.filled.values()
+        ]
+        for power in range(1, POWERS + 1)
+    ]
+    return np.array(scores) * fitted.slope[1:] + fitted.intercept[1:]
 
 
 def _correction(margins: Array, codes: Array) -> float:
@@ -187,7 +191,7 @@ def _correction(margins: Array, codes: Array) -> float:
     Parameters
     ----------
     margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
-        Log odds without correction.
+        Log odds without correction; see `log_odds`.
     codes : ndarray, shape (n_papers, n_labels)
     """
     judged = ~np.isnan(codes)
@@ -201,13 +205,32 @@ def _correction(margins: Array, codes: Array) -> float:
     return float(minimize_scalar(loss, bounds=(_LOWEST, 0.0), method="bounded").x)
 
 
+# Number of sentences in a window, and correction, of models from definitions: an abstract has about ten sentences, and
+# with the correction, the mean probability stays about the same however long the text is, on the two codebooks that
+# have coded sentences and irrelevant records (`python -m benchmarks.windows --definitions`).
+_DEFINITIONS_WINDOW, _DEFINITIONS_CORRECTION = 10, -0.18
+
+
+def definitions_windows(n_labels: int) -> WindowCalibration:
+    """Return the calibration for full texts of a model without coded records, which leaves every decision to people."""
+    return WindowCalibration(
+        size=_DEFINITIONS_WINDOW,
+        correction=np.full(n_labels, _DEFINITIONS_CORRECTION),
+        low=np.zeros((1, n_labels)),
+        high=np.full((1, n_labels), np.inf),
+    )
+
+
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration | None:
     """Return the calibration of texts in several windows.
 
-    The result is ``None`` if there is no relevant paper, or if too few sentences are coded.
+    The result is ``None`` if there is no relevant paper, or if too few sentences are coded. Without any coded record,
+    it is that of `definitions_windows`.
     """
+    if not corpus.n_documents:
+        return definitions_windows(len(fitted.slope) - 1)
     if not (corpus.document_targets[:, 0] == 1).any():
         return None
     long_texts = make_long_texts(corpus, held_out, fold, seed)

@@ -12,7 +12,8 @@ from mechtag.workflows.status import has_codes
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
     """Return the folder of the model for tagging; without coded records, create a model from the definitions.
 
-    A model from the definitions is replaced if the codebook or the encoder in the settings has changed. If records are
+    A model from the definitions is replaced if the codebook or the encoder in the settings has changed, or if it was
+    created by an earlier version that could not tag full texts with it. If records are
     coded but no model is trained, the returned folder does not contain a model, and the error raised on loading says
     what to do.
     """
@@ -27,7 +28,7 @@ def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
             return own
         if has_codes(project):
             reporter.note("note: records have been coded, but no model has been trained on them: run 'mechtag train'")
-        is_current = config.codebook_sha256 == project.codebook.sha256
+        is_current = config.codebook_sha256 == project.codebook.sha256 and config.window is not None
         if is_current and not encoder_difference(config.encoder, project.settings.encoder, own):
             return own
     elif swap_interrupted(own) or has_codes(project):

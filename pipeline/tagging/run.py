@@ -12,7 +12,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.files import json_bytes, write_json
 from mechtag.core.full_text import FullTextTagging
 from mechtag.core.parquet import FullTextTable, RecordTable, joining_predictions
-from mechtag.core.records import Prediction, Sentence, decisive
+from mechtag.core.records import DEFINITIONS_ALONE, Prediction, Sentence, decisive
 from mechtag.core.settings import Settings
 from mechtag.core.words import counted
 from mechtag.models.model_folder import Model
@@ -150,7 +150,7 @@ def finish(
     if job.full_texts:
         full_texts = {record_id: own for chunk in chunks for record_id, own in (chunk.full_texts or {}).items()}
         summary["full_texts"] = {record_id: own.model_dump(mode="json") for record_id, own in full_texts.items()}
-        summary["notes"] += _notes_on_full_texts(full_texts, job.manifest.records)
+        summary["notes"] += _notes_on_full_texts(full_texts, job.manifest.records, job.manifest.identity.model_id)
     if folder := job.output.local:
         if note := review_workbook.too_long(job.manifest.records):
             summary["notes"].append(note)
@@ -175,11 +175,16 @@ def finish(
     return summary
 
 
-def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int) -> Iterator[str]:
+def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int, model_id: str) -> Iterator[str]:
     yield (
         f"{len(full_texts)} of {records} records were tagged by their full text as well. Relevance was judged by title "
         "and abstract"
     )
+    if model_id.startswith(DEFINITIONS_ALONE):
+        yield (
+            "The probabilities of labels in full texts are even rougher than those in abstracts, because the "
+            "correction for the length of a text comes from other codebooks"
+        )
     if unusual := sum(bool(own.notes) for own in full_texts.values()):
         yield f"See 'full_texts' in {SUMMARY} for notes on {counted(unusual, 'full text')}"
 

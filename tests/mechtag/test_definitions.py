@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
 
 from mechtag import project
+from mechtag.core.parquet import read_predictions, read_records, write_full_texts
 from mechtag.core.records import DEFINITIONS_ALONE
-from mechtag.models.model_folder import read_config
+from mechtag.models.model_folder import load_model, pack, read_config, with_model_id
+from mechtag.pipeline.fulltext.reading import read_full_text
 from mechtag.project import create_project, open_project
+from mechtag.training.train import define, save_model
 from mechtag.workflows.define import usable_model
 from tests.support.command import call
+from tests.support.pdfs import write_paper
 
 _CODEBOOK = """\
 name: gardens
@@ -63,6 +68,42 @@ def test_papers_are_ranked_by_the_definitions_and_every_output_says_so(review: P
     sheet = load_workbook(review / "out/review.xlsx")["Review"]
     names = [cell.value for cell in sheet[1]]
     assert str(sheet.cell(2, 1 + names.index("model")).value).startswith(DEFINITIONS_ALONE)
+
+
+def test_full_texts_are_searched_by_the_definitions_with_every_decision_left_to_people(review: Path) -> None:
+    assert call("ingest", review / "data/raw/search.ris", "-o", review / "records.parquet")[0] == 0
+    record = next(one for one in read_records(review / "records.parquet") if one.title == "Alloy fatigue")
+    told = "Members of the plot make friends and meet their neighbours."
+    body = "Alloys were cooled slowly in the furnace. " * 60
+    path = write_paper(review / "a.pdf", record.title, body=f"{body}{told} {body}")
+    text = read_full_text(path, "a.pdf").full_text.model_copy(update={"record_id": record.record_id})
+    write_full_texts(review / "fulltexts.parquet", [text])
+    words = ("tag", review / "records.parquet", "--full-texts", review / "fulltexts.parquet", "-o", review / "out")
+    status, _, message = call(*words, "--project", review)
+    assert status == 0, message
+    assert "even rougher than those in abstracts" in message
+    rows = {row.label: row for row in read_predictions(review / "out/predictions.parquet", "full-text")}
+    assert {row.record_id for row in rows.values()} == {record.record_id}
+    assert {row.decision for row in rows.values()} == {"refer"}
+    best = rows["social"].evidence[0]
+    place = text.text.index(told)
+    page = next(page for page in text.pages if page.start <= best.start < page.end)
+    assert (best.text, text.text[best.start : best.end]) == (told, told)
+    assert best.start >= place
+    assert best.page == page.label != "1"
+    assert (rows["social"].probability or 0) > (rows["food"].probability or 0)
+
+
+def test_a_model_that_cannot_tag_full_texts_is_made_again(review: Path) -> None:
+    opened = open_project(review)
+    defined = define(opened.settings, opened.codebook)
+    old = replace(defined.tagger, long=None)
+    config = with_model_id(defined.config.model_copy(update={"window": None}), pack(old))
+    save_model(replace(defined, tagger=old, config=config), opened.own_model)
+    assert load_model(opened.own_model).tagger.long is None
+    found = load_model(usable_model(opened))
+    assert found.config.from_definitions
+    assert found.tagger.long is not None
 
 
 def test_the_model_is_made_again_if_the_codebook_changes(review: Path) -> None:

@@ -113,7 +113,7 @@ def test_reports_say_what_full_texts_show(folder: Path, tmp_path: Path) -> None:
     shown = {
         "terminal": printed,
         "table": (tmp_path / "accuracy.md").read_text(encoding="utf-8"),
-        "page": " ".join(re.sub(r"<[^>]*>", "", page).split()),
+        "page": " ".join(re.sub(r"<[^>]*>", "", page.split('id="full-texts"')[1].split("</section>")[0]).split()),
     }
     for name, text in shown.items():
         assert "14 of the 36 papers of the gold standard have a full text; 14 of them have an abstract" in text, name

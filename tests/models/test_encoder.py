@@ -170,11 +170,11 @@ def test_texts_that_were_used_last_are_remembered() -> None:
     encoder, plain = RememberingEncoder(Noted(), 3), WordEncoder()
     for texts, new in (
         (["a", "b", "a"], ["a", "b"]),
-        (["b", "c"], ["c"]),
-        # Of the four known texts, 'a' was used least recently and is forgotten.
+        (["a", "c"], ["c"]),
+        # Of the four known texts, 'b' was used least recently and is forgotten.
         (["d"], ["d"]),
-        (["b", "c", "d"], []),
-        (["a"], ["a"]),
+        (["a", "c", "d"], []),
+        (["b"], ["b"]),
         ([], []),
     ):
         assert np.array_equal(encoder.encode(texts), plain.encode(texts))

@@ -8,10 +8,18 @@ import pytest
 from mechtag.core.settings import TrainSettings
 from mechtag.models.scoring import pool_scores
 from mechtag.models.windows import windows
+from mechtag.training.calibration import definitions_calibration
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
 from mechtag.training.finetuning.trainers import FrozenTrainer
 from mechtag.training.heads import Fitted, HeldOut, calibrate, fit
-from mechtag.training.long_texts import FILLINGS, LongTexts, learn_windows, make_long_texts, median_length
+from mechtag.training.long_texts import (
+    FILLINGS,
+    LongTexts,
+    definitions_windows,
+    learn_windows,
+    make_long_texts,
+    median_length,
+)
 
 SETTINGS = TrainSettings(folds=2)
 
@@ -87,3 +95,15 @@ def test_length_alone_is_no_reason_for_a_yes(fruit_corpus: Corpus, fitted: Fitte
             assert np.isin(kept, ("yes", "refer")).mean() >= least
             alone = decided(*texts.scores(filling, sentences, alone=True))
             assert (alone == "yes").mean() <= 0.05
+
+
+def test_without_coded_records_every_decision_is_left_to_people() -> None:
+    found = definitions_windows(2)
+    fitted = definitions_calibration(2)
+    for count in (2, 10, 1000):
+        calibration = found.of(fitted, count)
+        for chance in (0.0, 0.5, 1.0):
+            assert calibration.decide(np.full(3, chance)) == ("refer",) * 3
+    # More windows make a label less likely.
+    assert (found.of(fitted, 64).intercept[1:] < found.of(fitted, 2).intercept[1:]).all()
+    assert found.of(fitted, 64).intercept[0] == fitted.intercept[0]
