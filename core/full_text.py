@@ -44,12 +44,15 @@ class Page(Row):
 
     ``number`` counts the pages of the file from 1; ``label`` is the label that the file states for the page, such as
     ``xii``, or else the number.
+
+    ``ocr`` states that the text of the page was recognised in a picture of the page.
     """
 
     number: int
     label: str
     start: int
     end: int
+    ocr: bool = False
 
 
 class Quality(Row):

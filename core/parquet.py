@@ -114,7 +114,15 @@ FULL_TEXTS = pa.schema(
         (
             "pages",
             pa.list_(
-                pa.struct([("number", pa.int32()), ("label", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
+                pa.struct(
+                    [
+                        ("number", pa.int32()),
+                        ("label", pa.string()),
+                        ("start", pa.int32()),
+                        ("end", pa.int32()),
+                        ("ocr", pa.bool_()),
+                    ]
+                )
             ),
         ),
         ("source_file", pa.string()),

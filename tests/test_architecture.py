@@ -32,7 +32,7 @@ HOMES = {
     "spacy": ("pipeline/text/sentences.py", "pipeline/tagging/spacy_component.py"),
     "mlflow": ("training/mlflow_runs.py", "training/mlflow_model.py"),
     "pyarrow": ("core/parquet.py", "pipeline/tagging/storage.py"),
-    "httpx": ("pipeline/fetch/transport.py",),
+    "httpx": ("pipeline/fetch/transport.py", "pipeline/fulltext/grobid.py"),
     "pypdfium2": ("pipeline/fulltext/",),
     "lxml": ("pipeline/fulltext/",),
     "docx": ("pipeline/fulltext/formats/docx.py",),

@@ -151,6 +151,20 @@ def attach(
             show_default=False,
         ),
     ] = None,
+    ocr: Annotated[
+        str | None,
+        typer.Option(
+            "--ocr", help="Recognise the text of scanned pages with this program: tesseract.", show_default=False
+        ),
+    ] = None,
+    grobid: Annotated[
+        str | None,
+        typer.Option("--grobid", help="Have PDFs read by the GROBID server at this address.", show_default=False),
+    ] = None,
+    send_files: Annotated[
+        bool,
+        typer.Option("--send-files-to-grobid", help="Allow a GROBID server that is not on this machine."),
+    ] = False,
 ) -> None:
     """Read full texts (PDF, JATS or TEI XML, DOCX, HTML, EPUB, text), and attach each to its record.
 
@@ -162,8 +176,11 @@ def attach(
     """
     from mechtag.workflows.attach import attach as attach_files
 
-    for message in attach_files(sources, records, output, map_file, reporter=Terminal()):
-        say(message)
+    lines = attach_files(
+        sources, records, output, map_file, ocr=ocr, grobid=grobid, send_files=send_files, reporter=Terminal()
+    )
+    for line in lines:
+        say(line)
 
 
 def prisma(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from mechtag.core.outputs import check_outputs
@@ -10,7 +11,9 @@ from mechtag.core.words import counted
 from mechtag.pipeline.fulltext.attached_tables import output_paths, refuse_filled, write_tables
 from mechtag.pipeline.fulltext.attaching import Attached, Matcher, find_files, read_map
 from mechtag.pipeline.fulltext.attaching import attach as attach_files
+from mechtag.pipeline.fulltext.grobid import GrobidReader, check_address
 from mechtag.pipeline.fulltext.isolated import IsolatedReader
+from mechtag.pipeline.fulltext.ocr import find_program
 from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.workflows.reporter import SILENT, Reporter
 
@@ -23,6 +26,9 @@ def attach(
     output: Path,
     map_file: Path | None = None,
     *,
+    ocr: str | None = None,
+    grobid: str | None = None,
+    send_files: bool = False,
     reporter: Reporter = SILENT,
 ) -> list[str]:
     """Read full texts, find the record of each, and write them to a table.
@@ -37,12 +43,20 @@ def attach(
         Folder to write to, or the parquet table of full texts to write.
     map_file
         Table in which a person assigned files to records.
+    ocr
+        Program that recognises the text of scanned pages: ``tesseract``. By default, scans are rejected.
+    grobid
+        Address of a GROBID server that reads PDFs.
+    send_files
+        Whether files may be sent to a GROBID server on a different machine.
 
     Returns
     -------
     list of str
         Sentences with the numbers of files, and what to do about those that were not attached.
     """
+    program = find_program(ocr) if ocr else None
+    address = check_address(grobid, may_send=send_files) if grobid else None
     paths = output_paths(output)
     given = [path for path in (source, map_file) if path]
     check_outputs(paths, (*given, *(path for path in sources if not path.is_dir())))
@@ -54,7 +68,10 @@ def attach(
         reporter.note(f"note: files in the folders that are not full texts were not read: {kinds}")
     assigned = read_map(map_file, records, found.files) if map_file else {}
     matcher = Matcher(records, found.files, assigned)
-    with IsolatedReader() as reader, reporter.progress("reading full texts", len(found.files)) as advance:
+    with ExitStack() as stack:
+        isolated = stack.enter_context(IsolatedReader(program=program))
+        reader = stack.enter_context(GrobidReader(address, found.files, isolated)) if address else isolated
+        advance = stack.enter_context(reporter.progress("reading full texts", len(found.files)))
         result = attach_files(found.files, matcher, reader.read, paths.full_texts, advance)
     write_tables(paths, result)
     return list(_describe(result, len(records), *paths))

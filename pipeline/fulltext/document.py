@@ -63,8 +63,10 @@ class Draft:
         Licence as the file names it.
     page_labels
         Label of each page, if the format has pages.
-    scanned_pages, ocr_pages
-        Number of pages without text, and number of pages whose text comes from optical character recognition.
+    scanned_pages
+        Number of pages without text.
+    ocr_pages
+        Numbers of the pages whose text comes from optical character recognition.
     warnings
         Sentences that describe what may be wrong with the text.
     """
@@ -78,7 +80,7 @@ class Draft:
     licence: str | None = None
     page_labels: Sequence[str] = ()
     scanned_pages: int = 0
-    ocr_pages: int = 0
+    ocr_pages: frozenset[int] = frozenset()
     warnings: Sequence[str] = field(default=())
 
 

@@ -25,11 +25,15 @@ import mechtag
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Rejected
 from mechtag.core.source import readable
+from mechtag.pipeline.fulltext import ocr
 from mechtag.pipeline.fulltext.document import MOST_PAGES
+from mechtag.pipeline.fulltext.ocr import Recogniser
 from mechtag.pipeline.fulltext.reading import LARGEST, ReadFile, read_full_text
 
 # Maximum length of an answer; a text of 20 million characters has at most 12 characters of JSON for each.
 _LONGEST_ANSWER = 300_000_000
+# Seconds that drawing a page may take, in addition to recognising its text.
+_DRAWING = 10
 # What the process runs. It imports this copy of mechtag, whose folder is the first argument, wherever it was started.
 _FIND = "import sys; sys.path.insert(0, sys.argv.pop(1)); import mechtag; del sys.path[0]"
 _FOLDER = str(Path(mechtag.__file__).absolute().parents[1])
@@ -45,11 +49,14 @@ class Limits(NamedTuple):
         Maximum time in seconds: a fixed part, and a part for each page of a PDF.
     memory
         Maximum address space of the process in bytes, where the operating system can limit it.
+    ocr_seconds
+        Maximum time in seconds for the recognition of one page. The process itself has some seconds more for the page.
     """
 
     seconds: float = 30
     seconds_per_page: float = 0.5
     memory: int = 1 << 30
+    ocr_seconds: float = ocr.SECONDS
 
 
 class IsolatedReader:
@@ -59,10 +66,13 @@ class IsolatedReader:
     ----------
     limits
         Limits on the time and memory for reading one file.
+    program
+        Path of the program that recognises the text of scanned pages (see `ocr.find_program`); ``None`` if they are not
+        to be recognised.
     """
 
-    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 (immutable)
-        self._limits = limits
+    def __init__(self, limits: Limits = Limits(), program: str | None = None) -> None:  # noqa: B008 (immutable)
+        self._limits, self._program = limits, program
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> IsolatedReader:
@@ -113,6 +123,9 @@ class IsolatedReader:
             if isinstance(pages := answer.get("pages"), int):
                 deadline.extend(self._limits.seconds_per_page * min(pages, MOST_PAGES))
                 answer = self._answer(process, deadline)
+            while "recognises" in answer and self._program:
+                deadline.extend(self._limits.ocr_seconds + _DRAWING)
+                answer = self._answer(process, deadline)
         if deadline.passed:  # just after the answer
             self._stop()
         if "fault" in answer:
@@ -128,12 +141,12 @@ class IsolatedReader:
         self._stop()
         self._process = subprocess.Popen(
             # -P: a module in the current folder must not take the place of an installed one.
-            [sys.executable, "-P", "-c", f"{_FIND}\n{_PROGRAM}", _FOLDER, json.dumps(self._limits)],
+            [sys.executable, "-P", "-c", f"{_FIND}\n{_PROGRAM}", _FOLDER, json.dumps([self._limits, self._program])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Libraries for numbers reserve address space for each thread.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"},
         )
         if _receive(self._process.stdout) != {"ready": True}:
             self._stop()
@@ -260,25 +273,32 @@ def _requests() -> queue.Queue[dict[str, Any]]:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    limits = Limits(*json.loads(sys.argv[1])) if len(sys.argv) > 1 else Limits()
+    given, program = json.loads(sys.argv[1]) if len(sys.argv) > 1 else ((), None)
+    limits = Limits(*given)
     # A library that prints must not disturb the answers.
     with os.fdopen(os.dup(1), "wb") as answers, open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started this process ends it
         _limit(limits.memory)
+        recogniser = None
+        if program:
+            recogniser = Recogniser(program, limits.ocr_seconds, lambda: _send(answers, {"recognises": True}))
         requests = _requests()
         _send(answers, {"ready": True})
         while True:
             request = requests.get()
             try:
-                _send(answers, _reply(Path(request["path"]), request["name"], answers))
+                _send(answers, _reply(Path(request["path"]), request["name"], answers, recogniser))
             except MemoryError:
                 os._exit(_NO_MEMORY)
 
 
-def _reply(path: Path, name: str, answers: IO[bytes]) -> dict[str, Any]:
+def _reply(path: Path, name: str, answers: IO[bytes], recogniser: Recogniser | None) -> dict[str, Any]:
+    def on_pages(pages: int) -> None:
+        _send(answers, {"pages": pages})
+
     try:
-        return {"read": read_full_text(path, name, lambda pages: _send(answers, {"pages": pages})).model_dump()}
+        return {"read": read_full_text(path, name, on_pages, recogniser).model_dump()}
     except MechtagError as error:
         return {"fault": str(error)}
     except MemoryError:

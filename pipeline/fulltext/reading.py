@@ -19,6 +19,7 @@ from mechtag.core.full_text import Format, FullText, Quality
 from mechtag.core.records import Row
 from mechtag.core.source import readable
 from mechtag.pipeline.fulltext.document import Draft, assemble, clean
+from mechtag.pipeline.fulltext.ocr import Recogniser
 
 #: Maximum size in bytes of a file.
 LARGEST = 200_000_000
@@ -142,7 +143,12 @@ def _find_packed(data: bytes, name: str) -> Format:
     raise MechtagError(f"{name} is a zip file, but neither a DOCX document nor an EPUB book; unpack it first")
 
 
-def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lambda _: None) -> ReadFile:
+def read_full_text(
+    path: Path,
+    name: str,
+    on_pages: Callable[[int], None] = lambda _: None,
+    recogniser: Recogniser | None = None,
+) -> ReadFile:
     """Read a file of any supported format.
 
     A file from elsewhere should be read by `isolated.IsolatedReader` instead, because a damaged file can crash the
@@ -154,6 +160,8 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
         Path of the file, and the name of the file in the result and in messages.
     on_pages
         Called with the number of pages before a PDF is read; not called if the PDF cannot be opened.
+    recogniser
+        Recognises the text of scanned pages of a PDF; by default, they have no text.
 
     Raises
     ------
@@ -167,7 +175,7 @@ def read_full_text(path: Path, name: str, on_pages: Callable[[int], None] = lamb
     # Only what is needed, because each format has a library of its own.
     module = import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}")
     read = getattr(module, reader.function)
-    draft: Draft = read(data, name, on_pages) if form == "pdf" else read(data, name)
+    draft: Draft = read(data, name, on_pages, recogniser) if form == "pdf" else read(data, name)
     return assemble_file(draft, form, name, hashlib.sha256(data).hexdigest())
 
 
@@ -197,7 +205,7 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
         pages=len(pages),
         chars=len(text),
         scanned_pages=draft.scanned_pages,
-        ocr_pages=draft.ocr_pages,
+        ocr_pages=len(draft.ocr_pages),
         references_cut=any(section.kind == "references" for section in sections),
         headings=sum(bool(section.title) for section in sections),
         letters_share=round(letters, 4),
@@ -206,7 +214,9 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
         record_id="",
         text=text,
         sections=sections,
-        pages=pages,
+        pages=tuple(
+            page.model_copy(update={"ocr": True}) if page.number in draft.ocr_pages else page for page in pages
+        ),
         source_file=name,
         format=form,
         sha256=sha256,

@@ -28,7 +28,7 @@ def test_files_that_are_damaged_are_valid(tmp_path: Path) -> None:
                 reasons.append(found.reason)
     assert [reason.split(";")[0] for reason in reasons] == [
         "a.pdf is protected by a password",
-        "a.pdf is a scan without text (1 of 1 pages have none)",
+        "a.pdf is a scan without text (1 of 1 pages have no text)",
     ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import hypot
 from typing import Any
 
+import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 
@@ -15,10 +18,14 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import MOST_PAGES, Draft
 from mechtag.pipeline.fulltext.layout import to_blocks
 from mechtag.pipeline.fulltext.lines import Line
+from mechtag.pipeline.fulltext.ocr import DPI, Picture, Recogniser, RecognitionError
 
 # A page with fewer characters has no text to speak of; it is a scan, a figure or blank.
 _FEW_CHARACTERS = 50
 _LONGEST_NAME = 200
+_POINTS = 72
+# Maximum number of pixels of the picture of a page: a page of A3 at 300 dots per inch has half as many.
+_MOST_PIXELS = 35_000_000
 # Six letters in front of the name of a font of which the file holds only the letters that it uses.
 _SUBSET = re.compile(r"^[A-Z]{6}\+")
 # Letters of a line whose height and font are looked at.
@@ -26,7 +33,12 @@ _SAMPLES = 5
 _LINE_ENDS = re.compile(r"(\r\n|\r|\n)")
 
 
-def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: None) -> Draft:
+def read(
+    data: bytes,
+    name: str,
+    on_pages: Callable[[int], None] = lambda _: None,
+    recogniser: Recogniser | None = None,
+) -> Draft:
     """Read a PDF.
 
     Parameters
@@ -37,6 +49,8 @@ def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: Non
         Name of the file, for messages.
     on_pages
         Called with the number of pages before they are read.
+    recogniser
+        Recognises the text of pages that have none; by default, they remain without text.
 
     Raises
     ------
@@ -52,23 +66,87 @@ def read(data: bytes, name: str, on_pages: Callable[[int], None] = lambda _: Non
             raise MechtagError(f"{name} has {count:,} pages, but at most {MOST_PAGES:,} can be read; split the file")
         pages = [_lines(document, number) for number in range(count)]
         labels = [_label(document, number) for number in range(count)]
+        recognised = _recognise(document, pages, recogniser) if recogniser else _Recognised()
     finally:
         document.close()
-    scanned = sum(sum(len(line.text) for line in lines) < _FEW_CHARACTERS for lines in pages)
+    scanned = sum(map(_is_empty, pages))
     if not count or scanned > count / 2:
+        reason = f"; {recognised.faults[0]}" if recognised.faults else ""
+        advice = "" if recogniser else ", or use --ocr tesseract"
         raise MechtagError(
-            f"{name} is a scan without text ({scanned} of {count} pages have no text); "
-            f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'"
+            f"{name} is a scan without text ({scanned} of {count} pages have no text{reason}); "
+            f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'{advice}"
         )
     warnings = [f"{scanned} of {count} pages have no text."] if scanned else []
+    if recognised.pages:
+        warnings.append(
+            f"The text of {_listed(recognised.pages)} was recognised in pictures (OCR), so it may contain errors."
+        )
     return Draft(
         blocks=to_blocks(pages),
         first_page="\n".join(line.text for line in pages[0])
         or "\n".join(line.text for line in pages[min(1, count - 1)]),
         page_labels=labels,
         scanned_pages=scanned,
-        warnings=warnings,
+        ocr_pages=frozenset(recognised.pages),
+        warnings=[*warnings, *(f"{fault[:1].upper()}{fault[1:]}." for fault in recognised.faults)],
     )
+
+
+@dataclass
+class _Recognised:
+    """Numbers of the pages whose text was recognised, and why others were not."""
+
+    pages: list[int] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -> _Recognised:
+    """Recognise the text of the pages that have none, and replace their lines."""
+    found = _Recognised()
+    for number, lines in enumerate(pages):
+        if not _is_empty(lines):
+            continue
+        try:
+            pages[number] = recogniser.lines(_picture(document, number), number + 1) or lines
+        except (RecognitionError, pypdfium2.PdfiumError) as error:
+            found.faults.append(f"page {number + 1} {error}")
+            continue
+        if not _is_empty(pages[number]):
+            found.pages.append(number + 1)
+    return found
+
+
+def _is_empty(lines: Sequence[Line]) -> bool:
+    return sum(len(line.text) for line in lines) < _FEW_CHARACTERS
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Return the numbers of pages in words: 'page 3' or 'pages 1-4, 9'."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    listed = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"page {listed}" if len(numbers) == 1 else f"pages {listed}"
+
+
+def _picture(document: Any, number: int) -> Picture:
+    """Draw a page in shades of grey; large pages are drawn smaller, so that memory is bounded."""
+    page = document[number]
+    try:
+        width, height = page.get_size()
+        scale = min(DPI / _POINTS, math.sqrt(_MOST_PIXELS / max(1.0, width * height)))
+        bitmap = page.render(scale=scale, grayscale=True)
+        try:
+            rows = np.frombuffer(bitmap.buffer, dtype=np.uint8).reshape(bitmap.height, bitmap.stride)
+            return Picture(bitmap.width, bitmap.height, rows[:, : bitmap.width].tobytes(), scale)
+        finally:
+            bitmap.close()
+    finally:
+        page.close()
 
 
 def _open(data: bytes, name: str) -> Any:

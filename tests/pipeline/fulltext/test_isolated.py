@@ -27,7 +27,9 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext import isolated
 from mechtag.pipeline.fulltext.document import Block, Draft
 
-def read(data, name):
+def read(data, name, on_pages=None, recogniser=None):
+    if on_pages:
+        on_pages(4)
     if b"crash" in data:
         os.abort()
     if b"exit" in data:

@@ -1,0 +1,168 @@
+"""Have PDFs read by a GROBID server, which the user must run and name."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import httpx
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Rejected
+from mechtag.core.temporary import temporary_folder
+from mechtag.pipeline.fulltext.attaching import FileFound
+from mechtag.pipeline.fulltext.isolated import IsolatedReader
+from mechtag.pipeline.fulltext.reading import LARGEST, ReadFile
+
+# Number of files that the server reads at the same time.
+_AT_ONCE = 2
+# Time limits of one request in seconds, and waits before a request is repeated because the server is busy.
+_SECONDS, _ALIVE_SECONDS = 300.0, 10.0
+_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
+# Parameters of the request. Consolidation would have the server ask other servers.
+_FIELDS = {"consolidateHeader": "0", "consolidateCitations": "0", "teiCoordinates": ["p", "head"]}
+
+
+def check_address(url: str, *, may_send: bool) -> str:
+    """Return the address of a GROBID server without a slash at its end.
+
+    Parameters
+    ----------
+    may_send
+        Whether files may be sent to a different machine.
+
+    Raises
+    ------
+    MechtagError
+        If the address is not that of a web server, or names a different machine and ``may_send`` is not set.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MechtagError(
+            f"--grobid {url}: this is not the address of a server; expected, e.g., http://localhost:8070"
+        )
+    if not (may_send or _is_this_machine(parts.hostname)):
+        raise MechtagError(
+            f"--grobid {url}: your files would be sent to {parts.hostname}, which is not this machine. Add "
+            "--send-files-to-grobid if the licences of the files allow this, or run GROBID on this machine"
+        )
+    return url.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class GrobidReader:
+    """Reads PDFs with a GROBID server, and all other files in a separate process; must be used as a context manager.
+
+    If the server cannot read a PDF, it is read in the separate process, and the text gets a warning.
+
+    Parameters
+    ----------
+    url
+        Address of the server; see `check_address`.
+    files
+        Files in the order in which they will be read. The next PDF is sent while one is read.
+    reader
+        Reader in a separate process.
+    wait
+        Function that waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        files: Sequence[FileFound],
+        reader: IsolatedReader,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url, self._reader, self._wait = url, reader, wait
+        self._left = [file.path for file in files if file.path.suffix.lower() == ".pdf"]
+        self._sent: dict[Path, Future[bytes]] = {}
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        # Files go to the machine that the user names, and nowhere else: neither to a proxy nor by a redirection.
+        self._client = httpx.Client(timeout=_SECONDS, trust_env=False, follow_redirects=False)
+
+    def __enter__(self) -> GrobidReader:
+        try:
+            self._client.get(f"{self._url}/api/isalive", timeout=_ALIVE_SECONDS).raise_for_status()
+            return self
+        except httpx.HTTPError as error:
+            self._client.close()
+            raise MechtagError(
+                f"--grobid {self._url}: GROBID does not answer ({_reason(error)}); start it, correct the address, or "
+                "omit --grobid"
+            ) from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def read(self, path: Path, name: str) -> ReadFile | Rejected:
+        """Read a file, or return why it cannot be read; see `IsolatedReader.read`."""
+        if path not in self._sent and path not in self._left:
+            return self._reader.read(path, name)
+        while self._left and len(self._sent) < _AT_ONCE:
+            following = self._left.pop(0)
+            self._sent[following] = self._pool.submit(self._ask, following)
+        try:
+            tei = self._sent.pop(path).result()
+        except (OSError, httpx.HTTPError) as error:
+            return self._without(path, name, _reason(error))
+        # The answer is read like any other file from elsewhere.
+        with temporary_folder(None) as folder:
+            answer = folder / "answer.tei.xml"
+            answer.write_bytes(tei)
+            found = self._reader.read(answer, name)
+        if isinstance(found, Rejected):
+            return self._without(path, name, found.reason)
+        text = found.full_text
+        own = {
+            "format": "pdf",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "reader": f"GROBID, {text.reader}",
+        }
+        return found.model_copy(update={"full_text": text.model_copy(update=own)})
+
+    def _without(self, path: Path, name: str, reason: str) -> ReadFile | Rejected:
+        found = self._reader.read(path, name)
+        if isinstance(found, Rejected):
+            return found
+        warning = f"GROBID could not read this file ({reason}), so it was read without GROBID."
+        text = found.full_text
+        return found.model_copy(update={"full_text": text.model_copy(update={"warnings": (*text.warnings, warning)})})
+
+    def _ask(self, path: Path) -> bytes:
+        """Send a PDF and return the answer; raise `OSError` or `httpx.HTTPError` if there is none."""
+        if path.stat().st_size > LARGEST:
+            raise OSError(f"it has more than {LARGEST // 1_000_000} MB")
+        content = path.read_bytes()
+        for wait in (*_WAITS, None):
+            answer = self._client.post(
+                f"{self._url}/api/processFulltextDocument",
+                data=_FIELDS,
+                files={"input": ("paper.pdf", content, "application/pdf")},
+                headers={"Accept": "application/xml"},
+            )
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or wait is None:
+                break
+            self._wait(wait)
+        if answer.status_code != httpx.codes.OK:
+            raise OSError(f"status {answer.status_code}")
+        return answer.content
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

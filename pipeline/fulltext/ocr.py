@@ -1,0 +1,146 @@
+"""Recognise the text of scanned pages with tesseract, which the user must have installed and asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.fulltext.lines import Line
+
+#: Resolution of the pictures of pages, in dots per inch.
+DPI = 300
+#: Maximum time for one page, in seconds.
+SECONDS = 60.0
+_POINTS = 72
+# Height of a line as a proportion of that of a line that has letters with ascenders and letters with descenders.
+_ASCENDERS, _DESCENDERS = frozenset("bdfhklt"), frozenset("gjpqy")
+_ASCENDING, _DESCENDING, _NEITHER = 0.78, 0.75, 0.54
+# Smaller differences between the heights of fonts are errors of measurement.
+_SAME = 0.15
+# Columns of the table that tesseract writes, and the level of the rows that are words.
+_WORD = "5"
+_PLACE = ("block_num", "par_num", "line_num")
+_LONGEST_REASON = 200
+
+
+class Picture(NamedTuple):
+    """A picture of a page: one byte per pixel from 0 (black) to 255, row by row, and its number of pixels per point."""
+
+    width: int
+    height: int
+    pixels: bytes
+    scale: float
+
+
+class RecognitionError(Exception):
+    """The text of a page could not be recognised; the message continues a sentence that begins with the page."""
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program for optical character recognition.
+
+    Raises
+    ------
+    MechtagError
+        If the program is not tesseract, or is not on this machine.
+    """
+    if name != "tesseract":
+        raise MechtagError(f"--ocr {name}: the only program that mechtag can use is tesseract; use --ocr tesseract")
+    if path := shutil.which(name):
+        return path
+    raise MechtagError(
+        "--ocr tesseract: tesseract is not installed, or its folder is not on PATH; install it (Debian and Ubuntu: apt "
+        "install tesseract-ocr; macOS: brew install tesseract), or omit --ocr"
+    )
+
+
+class Recogniser:
+    """Recognises the text of pages.
+
+    Parameters
+    ----------
+    program
+        Path of tesseract.
+    seconds
+        Maximum time for one page.
+    before
+        Called before each page.
+    """
+
+    def __init__(self, program: str, seconds: float = SECONDS, before: Callable[[], None] = lambda: None) -> None:
+        self._program, self._seconds, self._before = program, seconds, before
+
+    def lines(self, picture: Picture, page: int) -> list[Line]:
+        """Return the lines of a page, whose number counts from 1, in the order in which they are read.
+
+        Raises
+        ------
+        RecognitionError
+            If tesseract fails, or takes too long.
+        """
+        self._before()
+        words = [self._program, "stdin", "stdout", "--psm", "1", "-l", "eng", "--dpi", str(DPI), "tsv"]
+        header = f"P5\n{picture.width} {picture.height}\n255\n".encode()
+        try:
+            done = subprocess.run(words, input=header + picture.pixels, capture_output=True, timeout=self._seconds)
+        except subprocess.TimeoutExpired:
+            raise RecognitionError(f"was not recognised within {self._seconds:g} seconds") from None
+        except OSError as error:
+            raise RecognitionError(f"was not recognised, because tesseract could not be started ({error})") from None
+        if done.returncode:
+            message = " ".join(done.stderr.decode("utf-8", "replace").split())[-_LONGEST_REASON:]
+            raise RecognitionError(f"was not recognised, because tesseract failed ({message or 'without a message'})")
+        return list(_lines(done.stdout.decode("utf-8", "replace"), picture, page))
+
+
+class _Word(NamedTuple):
+    text: str
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
+    """Yield the lines in a table of words; places are converted from pixels, from the top, to points, from below."""
+    rows = csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE)
+    by_line: dict[tuple[str, ...], list[_Word]] = {}
+    for row in rows:
+        text = (row.get("text") or "").strip()
+        if row.get("level") != _WORD or not text:
+            continue
+        try:
+            left, top, width, height = (float(row[name]) / picture.scale for name in ("left", "top", "width", "height"))
+        except (KeyError, TypeError, ValueError):
+            continue
+        by_line.setdefault(tuple(row.get(name) or "" for name in _PLACE), []).append(
+            _Word(text, left, left + width, top, top + height)
+        )
+    heights = {place: _height(words) for place, words in by_line.items()}
+    usual = median(heights.values()) if heights else 0.0
+    for place, words in by_line.items():
+        height = heights[place]
+        yield Line(
+            text=" ".join(word.text for word in words),
+            page=page,
+            left=words[0].left,
+            right=words[-1].right,
+            bottom=picture.height / picture.scale - max(word.bottom for word in words),
+            height=round(usual if abs(height - usual) <= _SAME * usual else height, 1),
+        )
+
+
+def _height(words: Sequence[_Word]) -> float:
+    """Return the height of the font of a line, which is that of a line with ascenders and descenders."""
+    letters = "".join(word.text for word in words)
+    has_ascenders = any(letter in _ASCENDERS or letter.isupper() or letter.isdigit() for letter in letters)
+    has_descenders = any(letter in _DESCENDERS for letter in letters)
+    share = {(True, True): 1.0, (True, False): _ASCENDING, (False, True): _DESCENDING, (False, False): _NEITHER}
+    height = max(word.bottom for word in words) - min(word.top for word in words)
+    return height / share[has_ascenders, has_descenders]
