@@ -4,11 +4,14 @@ const RETRY_MS = 2000;
 // Nobody can have read a record this soon; a key that arrives earlier was meant for the one before.
 const TOO_SOON_MS = 150;
 const MOST_WAITING = 3;
+// A server that has not answered a decision after this time may never do so.
+const PATIENCE_MS = 10000;
 
 let shown = performance.now();
 let place = null; // what the focus was put on last
 let sending = 0;
 let held = false; // a decision of this page waits to be sent
+let onItsWay = null; // a decision that has been sent and not answered yet
 let timer = null;
 let opened = []; // details that are open when the page is replaced
 let awaits = ""; // the first of two keys, while the second is awaited
@@ -146,15 +149,22 @@ document.addEventListener("click", (event) => {
   if (!twice && !stopped && control.id && record()) next.push({ id: control.id, record: record() });
 }, true);
 
+document.addEventListener("htmx:configRequest", (event) => {
+  if (event.detail.verb === "post" && event.target.closest("[data-decision]")) event.detail.timeout = PATIENCE_MS;
+});
+
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.verb !== "post") return;
+  const { requestConfig, elt } = event.detail;
+  if (requestConfig.verb !== "post") return;
   sending += 1;
+  if (elt.closest("[data-decision]")) onItsWay = requestConfig;
   state("Saving", false);
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.requestConfig.verb !== "post") return;
   sending = Math.max(0, sending - 1);
+  onItsWay = null;
   if (event.detail.successful) tell();
 });
 
@@ -181,11 +191,15 @@ function tell() {
   else state(`${count} decisions not saved yet, trying again. The page takes no more until they are saved.`, true);
 }
 
-function keep(config) {
+function store(config) {
   const fields = [...config.formData.entries()].filter(([name, value]) => name !== "csrf" && typeof value === "string");
   const id = config.formData.get("client_id");
   const waiting = unsent().filter((each) => each.id !== id);
   localStorage.setItem(drawer(), JSON.stringify([...waiting, { id, path: config.path, fields }]));
+}
+
+function keep(config) {
+  store(config);
   held = true;
   next.length = 0;
   tell();
@@ -200,10 +214,12 @@ function again() {
 async function send() {
   const [first] = unsent();
   if (!first) return;
-  const body = new URLSearchParams([...first.fields, ["csrf", document.querySelector("[name=csrf]")?.value || ""]]);
+  const csrf = document.getElementById("page")?.dataset.csrf || "";
+  const body = new URLSearchParams([...first.fields, ["csrf", csrf]]);
   let answer, page;
   try {
-    answer = await fetch(first.path, { method: "POST", body, headers: { "HX-Request": "true" } });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    answer = await fetch(first.path, { method: "POST", body, signal, headers: { "HX-Request": "true" } });
     page = await answer.text();
   } catch {
     again();
@@ -229,10 +245,17 @@ async function send() {
   htmx.swap("#page", page, { swapStyle: "outerHTML" }, { select: "#page" });
 }
 
-document.addEventListener("htmx:sendError", (event) => {
-  const { requestConfig, elt } = event.detail;
-  if (requestConfig.verb === "post" && elt.closest("[data-decision]")) keep(requestConfig);
-  else state("mechtag does not answer. Nothing was saved; try again.", true);
+for (const name of ["htmx:sendError", "htmx:sendAbort", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => {
+    const { requestConfig, elt } = event.detail;
+    if (requestConfig.verb === "post" && elt.closest("[data-decision]")) keep(requestConfig);
+    else state("mechtag does not answer. Nothing was saved; try again.", true);
+  });
+}
+
+// Whoever closes the page does not wait for an answer; the next page sends the decision again.
+window.addEventListener("pagehide", () => {
+  if (onItsWay) store(onItsWay);
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {

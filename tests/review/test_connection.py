@@ -1,0 +1,158 @@
+"""A connection that is cut, or a server that hangs: no decision is lost or doubled, and the page says what happens."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from benchmarks.review import served
+from mechtag.review import access
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace
+from tests.support.chromium import MARKS, chromium
+from tests.support.review_live import KEY, Served
+from tests.support.review_site import make_review
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = MARKS
+
+OWEN = 1
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    return make_review(tmp_path, 8, coders_screen=1, coders_code=1)
+
+
+def judged(review: Workspace) -> list[tuple[int, str]]:
+    """Return the record and the content of each decision and note in the log, in order."""
+    event = schema.event
+    with review.store.read() as connection:
+        rows = connection.execute(
+            select(event.c.record, event.c.kind, event.c.value)
+            .where(event.c.kind.in_(("code", "note")))
+            .order_by(event.c.seq)
+        )
+        return [(row.record, row.kind) for row in rows]
+
+
+def open_page(browser: Browser, review: Workspace, address: str) -> Page:
+    """Open the page *Screen* of a server in a process of its own, signed in as the owner."""
+    with review.store.write() as connection:
+        token = access.open_session(connection, OWEN)
+    context = browser.new_context()
+    cookie = f"mechtag-{address.rsplit(':', 1)[1]}"
+    context.add_cookies([{"name": cookie, "value": token, "url": address}])
+    page = context.new_page()
+    page.goto(f"{address}/screen")
+    page.locator("h1", has_text="Paper 1").wait_for()
+    page.wait_for_timeout(300)
+    return page
+
+
+@pytest.fixture
+def process(review: Workspace, tmp_path: Path) -> Iterator[tuple[str, psutil.Process]]:
+    with served(review.project.root) as (address, process, _):
+        try:
+            yield address, process
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+def test_a_decision_waits_while_the_server_hangs(
+    browser: Browser, review: Workspace, process: tuple[str, psutil.Process]
+) -> None:
+    address, server = process
+    page = open_page(browser, review, address)
+    server.send_signal(signal.SIGSTOP)
+    page.keyboard.press("1")
+    page.locator("#saved", has_text="Saving").wait_for()
+    page.locator("#saved", has_text="1 decision not saved yet, trying again").wait_for(timeout=20_000)
+    # The page takes no other decision on this record, and sends this one again until it is answered.
+    page.keyboard.press("2")
+    page.wait_for_timeout(3000)
+    server.send_signal(signal.SIGCONT)
+    page.locator("h1", has_text="Paper 2").wait_for(timeout=20_000)
+    page.locator("#saved", has_text="All saved").wait_for()
+    page.wait_for_timeout(300)
+    page.keyboard.press("2")
+    page.locator("h1", has_text="Paper 3").wait_for(timeout=20_000)
+    assert judged(review) == [(1, "code"), (2, "code")]
+    page.context.close()
+
+
+def test_a_page_that_is_closed_before_the_answer_leaves_the_decision_in_the_browser(
+    browser: Browser, review: Workspace, process: tuple[str, psutil.Process]
+) -> None:
+    address, server = process
+    page = open_page(browser, review, address)
+    server.send_signal(signal.SIGSTOP)
+    page.keyboard.press("1")
+    page.locator("#saved", has_text="Saving").wait_for()
+    page.goto("about:blank")
+    server.send_signal(signal.SIGCONT)
+    page.goto(f"{address}/records")
+    page.locator("#saved", has_text="All saved").wait_for()
+    page.wait_for_function("Object.values(localStorage).every((each) => each === '[]')")
+    assert judged(review) == [(1, "code")]
+    page.context.close()
+
+
+def test_a_note_that_cannot_be_sent_stays_on_the_page(browser: Browser, review: Workspace) -> None:
+    with Served(review) as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/start?key={KEY}")
+        page.goto(f"{server.address}/screen")
+        page.locator("summary", has_text="Note").first.click()
+        page.fill("textarea[name=text]", "A long note")
+        server.stop()
+        page.locator("form[action='/note'] button").first.click()
+        page.locator("#saved", has_text="mechtag does not answer. Nothing was saved; try again.").wait_for()
+        assert page.input_value("textarea[name=text]") == "A long note"
+        server.start()
+        page.locator("form[action='/note'] button").first.click()
+        page.locator("#saved", has_text="All saved").wait_for()
+        assert judged(review) == [(1, "note")]
+        page.context.close()
+
+
+def test_without_script_a_form_can_be_sent_again(browser: Browser, review: Workspace) -> None:
+    with Served(review) as server:
+        page = browser.new_context(java_script_enabled=False).new_page()
+        page.goto(f"{server.address}/start?key={KEY}")
+        page.goto(f"{server.address}/screen")
+        page.locator("summary", has_text="Note").first.click()
+        page.fill("textarea[name=text]", "A long note")
+        server.stop()
+        page.click("button[value=include]")
+        page.wait_for_url("chrome-error://**")
+        server.start()
+        # Back: the form is there, with what was typed. Nothing has been decided yet.
+        page.go_back()
+        assert page.input_value("textarea[name=text]") == "A long note"
+        assert judged(review) == []
+        page.click("button[value=include]")
+        page.locator("h1", has_text="Paper 2").wait_for()
+        server.stop()
+        page.click("button[value=exclude]")
+        page.wait_for_url("chrome-error://**")
+        server.start()
+        # Reload: the browser sends the form again.
+        page.reload()
+        page.locator("h1", has_text="Paper 3").wait_for()
+        assert judged(review) == [(1, "code"), (2, "code")]
+        page.context.close()
