@@ -98,6 +98,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "import_upload": _LEADS,
     "import_one": _LEADS,
     "import_act": _LEADS,
+    "abstracts": _LEADS,
+    "fetch_abstracts": _LEADS,
     "full_texts": _EVERYBODY,
     "full_texts_upload": _CODERS,
     "full_texts_file": _CODERS,

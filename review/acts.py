@@ -644,8 +644,25 @@ class Acts:
         return Draft("tag", record, value={"tag": name, **more})
 
     @_once
-    def edit_record(self, connection: Connection, stamp: Stamp, record: int, name: str, text: str) -> list[Draft]:
+    def edit_record(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        name: str,
+        text: str,
+        *,
+        source: str = "",
+        group: str = "",
+    ) -> list[Draft]:
         """Correct the title of a record, or add a missing abstract.
+
+        Parameters
+        ----------
+        source
+            Service from which the text was fetched; empty if a person entered the text.
+        group
+            Name of the acts that are undone and redone together with this one.
 
         Raises
         ------
@@ -657,11 +674,14 @@ class Acts:
         entry = self._require_record(connection, record)
         table = schema.current
         marked = connection.execute(
-            select(table.c.record).where(table.c.record == record, table.c.sentences != "[]")
+            select(table.c.record).where(
+                table.c.record == record, table.c.stage != "full-text", table.c.sentences != "[]"
+            )
         ).first()
         if name == "abstract" and marked:
             raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
         content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
+        content |= {key: value for key, value in (("source", source), ("group", group)) if value}
         return [Draft("edit_record", record, value=content)]
 
     @_once

@@ -225,6 +225,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "tag":
             return f"{'added' if value['on'] else 'removed'} the tag {value['tag']}"
         case "edit_record":
+            if source := value.get("source"):
+                return f"added the {value['field']} from {source}"
             return f"changed the {value['field']}"
         case "attach":
             found = "" if value["by"] == "person" else f", found by {value['by']}"

@@ -152,6 +152,7 @@ WAITING = {
     "tag": "Waiting to compute suggestions",
     "export": "Waiting to export",
     "read_full_texts": "Waiting to read the full texts",
+    "fetch_abstracts": "Waiting to fetch abstracts",
     "learn": "Waiting to train",
     "read_codings": "Waiting to read the codes",
     "add_codings": "Waiting to add the codes",

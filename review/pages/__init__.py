@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mechtag.review.pages import (
+    abstracts,
     accuracy,
     activity,
     around,
@@ -32,6 +33,7 @@ from mechtag.review.pages import (
 _SCREENS = (
     home,
     importing,
+    abstracts,
     full_texts,
     codings,
     duplicates,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
 from starlette.responses import Response
 
 from mechtag.review import imports
 from mechtag.review.acts import Refused
+from mechtag.review.jobs.fetching import MISSING
+from mechtag.review.store import schema
 from mechtag.review.store.families import count_papers
 from mechtag.review.store.queue import count_states
 from mechtag.review.visit import Visit, route
@@ -23,8 +26,10 @@ def overview(visit: Visit) -> Response:
 def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
     with visit.workspace.store.read() as connection:
         batches = imports.read_batches(connection)
+        without_abstract = connection.execute(select(func.count()).select_from(schema.record).where(*MISSING)).scalar()
     return visit.page(
         "import.html",
+        without_abstract=without_abstract,
         batches=batches,
         fault=fault,
         status=status,

@@ -25,6 +25,7 @@ NAMES = {
     "tag": "Compute suggestions",
     "export": "Export",
     "read_full_texts": "Read full texts",
+    "fetch_abstracts": "Fetch abstracts",
     "learn": "Train",
     "calibrate": "Compare the codes of an exercise",
     "curve": "Compute the learning curve",

@@ -80,6 +80,7 @@ PAGES: Mapping[str, str] = {
     "learn": "/learn",
     "accuracy": "/accuracy",
     "import codes": "/codings",
+    "abstracts": "/abstracts",
     "full texts": "/full-texts",
     "full texts, record of a file": "/full-texts/2?words=orchard",
     "full text": "/records/1/text",

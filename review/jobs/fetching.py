@@ -1,0 +1,134 @@
+"""Fetch missing abstracts from web services, for a person who asked for it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import select, update
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.tables import JOINED
+from mechtag.review.jobs.tagging import KIND as TAG
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, add_job
+
+if TYPE_CHECKING:
+    from mechtag.workflows.web_access import Access
+
+KIND = "fetch_abstracts"
+#: Folder of the answers of the services in ``data/review``; an interrupted job asks nothing twice.
+_FOLDER = "fetched"
+#: Condition for the records whose abstract is missing; duplicates are not asked about.
+MISSING = (schema.record.c.abstract == "", schema.record.c.id.not_in(JOINED))
+
+
+def fetch(
+    workspace: Workspace, arguments: Mapping[str, Any], progress: Progress, access: Access | None = None
+) -> dict[str, Any]:
+    """Fetch the missing abstracts, and add each as a correction of the person who asked for them.
+
+    The e-mail address is removed from the job at its end, so that no file keeps it.
+
+    Parameters
+    ----------
+    arguments
+        ``coder``: account number of the person; ``email``: address that the services are told.
+    access
+        How services are asked; by default with the address of the arguments.
+    """
+    from mechtag.pipeline.fetch.cache import NAME, Cache
+    from mechtag.pipeline.fetch.gaps import SERVICES, Wanted, fill
+    from mechtag.workflows.reporter import Reporter
+    from mechtag.workflows.web_access import Access, ignore_in_git, unanswered
+
+    class Report(Reporter):
+        @contextmanager
+        def progress(self, what: str, total: int, *, done: int = 0) -> Iterator[Any]:
+            progress.start(total, what.capitalize())
+            progress.advance(done)
+            yield progress.advance
+
+    access = access or Access(email=str(arguments.get("email", "")))
+    folder = workspace.folder / _FOLDER
+    ignore_in_git(folder)
+    report = Report()
+    try:
+        with workspace.store.read() as connection:
+            rows = connection.execute(select(schema.record).where(*MISSING).order_by(schema.record.c.id)).all()
+        with Cache(folder / NAME) as cache, access.connect(cache, report) as transport:
+            result = fill([_record(row) for row in rows], Wanted(what=("abstract",)), transport, report.progress)
+            left = list(unanswered(transport))
+            left += [f"{label}: {pause.reason}" for label, pause in transport.paused.items() if pause.until is not None]
+    finally:
+        _forget_address(workspace, progress.job)
+    numbers = {row.record_id: row.id for row in rows}
+    sources = {one.record_id: SERVICES[one.source].label for one in result.fetched if one.field == "abstract"}
+    added = Counter[str]()
+    for record in result.records:
+        if not record.abstract:
+            continue
+        source = sources[record.record_id]
+        stamp = Stamp(
+            int(arguments["coder"]), client_id=str(uuid5(NAMESPACE_URL, f"{progress.job}/{record.record_id}"))
+        )
+        try:
+            workspace.acts.edit_record(
+                stamp,
+                numbers[record.record_id],
+                "abstract",
+                record.abstract,
+                source=source,
+                group=f"abstracts-{progress.job}",
+            )
+        except Refused:
+            continue  # Somebody has added an abstract and marked its sentences in the meantime.
+        added[source] += 1
+    if added:
+        with workspace.store.write() as connection:
+            add_job(connection, TAG, None)
+    return {
+        "asked": len(rows),
+        "added": dict(added),
+        "doubtful": len({one.record.record_id for one in result.candidates}),
+        "unanswered": left,
+    }
+
+
+def _record(row: Any) -> Record:
+    return Record(
+        record_id=row.record_id,
+        title=row.title,
+        authors=tuple(json.loads(row.authors)),
+        year=row.year,
+        journal=row.journal,
+        doi=row.doi,
+        pmid=row.pmid,
+    )
+
+
+def _forget_address(workspace: Workspace, job: int) -> None:
+    table = schema.job
+    with workspace.store.write() as connection:
+        known = json.loads(connection.execute(select(table.c.arguments).where(table.c.id == job)).scalar_one())
+        known.pop("email", None)
+        connection.execute(update(table).where(table.c.id == job).values(arguments=json.dumps(known, sort_keys=True)))
+
+
+def check_address(email: str) -> None:
+    """Raise `Refused` unless a text can be an e-mail address."""
+    from mechtag.pipeline.fetch.transport import check_email
+
+    try:
+        check_email(email)
+    except MechtagError:
+        raise Refused(
+            "enter your e-mail address, such as name@example.org; the services ask for one so that they can reach you"
+        ) from None
