@@ -6,6 +6,7 @@ import io
 import json
 import os
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, islice
@@ -207,7 +208,8 @@ def _read(
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Read any Parquet table, and return its column names and an iterator over its rows.
 
-    Values are converted to types that JSON supports; dates and similar types become text.
+    Values are converted to types that JSON supports; dates and similar types become text. The second column of a name
+    is called ``name (2)``, and so on.
 
     Parameters
     ----------
@@ -221,13 +223,18 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     """
     with _reading(path):
         file = pq.ParquetFile(pa.BufferReader(data))
-    return list(file.schema_arrow.names), _table_rows(path, file)
+    seen: Counter[str] = Counter()
+    names = []
+    for name in file.schema_arrow.names:
+        seen[name] += 1
+        names.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+    return names, _table_rows(path, file, names)
 
 
-def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+def _table_rows(path: StrPath, file: pq.ParquetFile, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     with _reading(path):
         for batch in file.iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
+            for row in pa.Table.from_batches([batch]).rename_columns(names).to_pylist():
                 yield json.loads(json.dumps(row, default=str), parse_constant=lambda name: None)
 
 

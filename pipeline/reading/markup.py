@@ -54,7 +54,8 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     names to lists of values. Attributes are added to a mapping under their names, prefixed with ``@``.
     """
     refuse_entities(source)
-    tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?/?>")
+    # A damaged tag may lack its end or have letters of the wrong case.
+    tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?(?:/?>|(?=<|\Z))", re.I)
     end = 0
     outside = ""
     for number, (line, text, fault) in enumerate(_cut(source.text, tag), start=1):

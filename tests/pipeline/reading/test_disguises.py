@@ -243,6 +243,17 @@ def test_element_whose_start_is_missing_is_rejected(tmp_path: Path) -> None:
     assert found.rejected[0].reason.startswith("the element of the record is closed but never opened")
 
 
+@pytest.mark.parametrize("start", ["<Trial <", "<Trial\n", "<TRIAL>"])
+def test_element_whose_tag_is_damaged_is_a_record(tmp_path: Path, start: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(_XML.replace("</Trial>", f"{start}Public_title>One</Public_title></Trial>"))
+    found = ingest([path])
+    assert ([one.title for one in found.records], len(found.rejected)) == ([], 2)
+    path.write_text(_XML.replace("</Trial>", "</TRIAL>") + _XML)
+    found = ingest([path])
+    assert ([one.title for one in found.records], len(found.rejected)) == (["Two"], 1)
+
+
 def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('One,"Text, short.",2001,x\nTwo,,2002,x\ntitle,abstract,year,note\nThree,Text.,2003,x\n')
@@ -263,6 +274,8 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
         '"One","",x',
         "Sharing the lead,x,",
         "\u0a0aSharing the lead,x",
+        ",2018-03-01,x",
+        '\ufffd"One","2001"',
         f" {'A long title ' * 5},x",
     ],
 )

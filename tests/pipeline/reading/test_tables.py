@@ -309,6 +309,16 @@ def test_parquet_of_records_and_of_any_table(tmp_path: Path) -> None:
     assert rejected(found) == [(2, 2, "no title")]
 
 
+def test_columns_of_one_name_in_parquet_are_all_kept(tmp_path: Path) -> None:
+    columns = [pa.array(values) for values in (["One", "Two"], [2001, 2002], ["Eins", None], [None, "Twee"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["title", "year", "title", "title"]), tmp_path / "table.parquet")
+    records = ingest([tmp_path / "table.parquet"]).records
+    assert [record.raw for record in records] == [
+        (("title", "One"), ("year", 2001), ("title (2)", "Eins")),
+        (("title", "Two"), ("year", 2002), ("title (3)", "Twee")),
+    ]
+
+
 def test_damaged_parquet_is_refused(read: Reader) -> None:
     with pytest.raises(MechtagError, match=r"export\.txt: the file is not readable as parquet"):
         read(b"PAR1" + bytes(100) + b"PAR1")
