@@ -23,7 +23,7 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import Connection
@@ -71,8 +71,9 @@ class Base:
     ----------
     check
         Function that reads a damaged copy and returns the fault of the reading, or ``""`` if there is none.
-    form, titles
-        Only for exports: the format, and titles that occur exactly once in the text, spelled as in the records.
+    form, titles, texts
+        Only for exports: the format, and titles and other values that occur exactly once in the text, spelled as in the
+        records.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Base:
     check: Callable[[Path, Base], str]
     form: str = ""
     titles: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 # Formats of which there is no file among the fixtures.
@@ -175,7 +177,23 @@ def _described(name: str, data: bytes) -> Base:
         for record in found.records
         if len(record.title) > _SHORT and text.count(record.title) == 1 and record.title in str(record.raw)
     }
-    return Base(name, data, reading, " and ".join(forms), tuple(sorted(titles)))
+    values = {value for record in found.records for _, raw in record.raw for value in _strings(raw)}
+    texts = {value for value in values if len(value) > _SHORT and text.count(value) == 1}
+    # An abbreviation that no entry uses any more is not a part of a record.
+    texts = {value for value in texts if "@string" not in text[: text.index(value)].rpartition("\n")[2].lower()}
+    return Base(name, data, reading, " and ".join(forms), tuple(sorted(titles)), tuple(sorted(texts - titles)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the texts in a value of a field, which may be any JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _strings(item)
 
 
 @cache
@@ -616,6 +634,7 @@ def _text_of(path: Path) -> str:
 
 
 # Notes and reasons that state that content was lost, or that one record may be two.
+_OTHER_SIGNS = re.compile(r"[\W_]+")
 _ADMITTED = re.compile(r"different format|(?:may be|consists of) two records|(?<!that were )not read")
 
 
@@ -653,9 +672,21 @@ def lost(path: Path, base: Base, found: Ingested) -> str:
             return f"{starts} records start in the file, but {len(entries)} were read"
     here = [title for title in base.titles if title in text]
     raw = "\n".join(entries)
-    if gone := [title for title in here if title not in raw and json.dumps(title)[1:-1] not in raw]:
-        return f"lost {gone}"
-    return ""
+    gone = [title for title in here if title not in raw and json.dumps(title)[1:-1] not in raw]
+    # The cells of a damaged row may divide a text; in the entry, the cells follow one another under wrong names.
+    values = _letters(value for entry in raws for _, field in entry for value in _strings(field))
+    fields = _letters(part for entry in raws for name, field in entry for part in (name, *_strings(field)))
+    gone += [
+        value
+        for value in base.texts
+        if value in text and (letters := _letters([value])) not in values and letters not in fields
+    ]
+    return f"lost {gone}" if gone else ""
+
+
+def _letters(texts: Iterable[str]) -> str:
+    """Return the letters and digits of texts without anything between them."""
+    return _OTHER_SIGNS.sub("", "".join(texts))
 
 
 # Running

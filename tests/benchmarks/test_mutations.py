@@ -27,7 +27,7 @@ from benchmarks.mutations import (
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, Rejected
 from mechtag.pipeline.reading.formats import FORMATS
-from mechtag.pipeline.reading.ingest import Ingested, Note, SourceCounts
+from mechtag.pipeline.reading.ingest import Ingested, Note, SourceCounts, ingest
 
 
 def test_all_formats_are_damaged() -> None:
@@ -108,6 +108,17 @@ def test_loss_in_a_packed_file_is_noticed(tmp_path: Path, data: bytes) -> None:
     base = Base("a", data, mutations.reading, "", ("The first title",))
     assert lost(path, base, _found(["The first title"], 1)) == ""
     assert lost(path, base, _found(["Another title"], 1)) == "lost ['The first title']"
+
+
+def test_loss_of_other_texts_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("title,abstract\nOne,Teams lead, and share.\n")
+    (base,) = (base for base in exports() if base.name == "german.csv")
+    assert "Marchetti, Lucia; O'Neill, Peter J." in base.texts
+    base = Base("a.csv", b"", mutations.reading, "", (), ("Teams lead, and share.",))
+    found = ingest([path])
+    assert (len(found.rejected), lost(path, base, found)) == (1, "")
+    assert lost(path, base, _found(["Teams lead"], 1)) == "lost ['Teams lead, and share.']"
 
 
 def _check(path: Path, base: Base) -> str:
