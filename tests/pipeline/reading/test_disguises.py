@@ -243,7 +243,7 @@ def test_element_whose_start_is_missing_is_rejected(tmp_path: Path) -> None:
     assert found.rejected[0].reason.startswith("the element of the record is closed but never opened")
 
 
-@pytest.mark.parametrize("start", ["<Trial <", "<Trial\n", "<TRIAL>"])
+@pytest.mark.parametrize("start", ["<Trial <", "<TRIAL>"])
 def test_element_whose_tag_is_damaged_is_a_record(tmp_path: Path, start: str) -> None:
     path = tmp_path / "a.xml"
     path.write_text(_XML.replace("</Trial>", f"{start}Public_title>One</Public_title></Trial>"))
@@ -275,7 +275,7 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
         "Sharing the lead,x,",
         "\u0a0aSharing the lead,x",
         ",2018-03-01,x",
-        '\ufffd"One","2001"',
+        '\ufffd"One","x"',
         f" {'A long title ' * 5},x",
     ],
 )
