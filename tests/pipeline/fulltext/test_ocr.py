@@ -29,7 +29,7 @@ from tests.support.command import call
 from tests.support.journal import pages
 from tests.support.pdfs import BODY, write_paper
 
-TEXT = ("Orchards need leaders who listen to the pickers", "and who explain why the harvest cannot wait.")
+TEXT = ("Orchards need leaders who listen to the pickers", "who also show when the harvest can start.")
 # A program that finds the two lines above, at fixed places, in any picture.
 FAKE = f"""#!{sys.executable}
 import sys, time
