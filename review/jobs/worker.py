@@ -6,8 +6,10 @@ crash, is repeated from the beginning, with the same result.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import threading
 import time
 import traceback
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import case, select, update
+from sqlalchemy.exc import OperationalError
 
 from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
@@ -44,6 +47,14 @@ from mechtag.review.workspace import STOPPING, Workspace
 # Time between two looks at the database, and between two looks at the parent process, in seconds.
 _PAUSE = 0.2
 _LOOK = 1.0
+
+# What to do about errors of the disk that are not errors of mechtag.
+_CURABLE = {
+    errno.ENOSPC: "the disk of the computer that runs mechtag is full; free some space there",
+    errno.EDQUOT: "the disk of the computer that runs mechtag is full; free some space there",
+    errno.EACCES: "mechtag may not write to a folder of the review; allow it to write there",
+    errno.EROFS: "mechtag may not write to a folder of the review; allow it to write there",
+}
 
 Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 #: Functions that take back what a cancelled job of a kind has done so far, given its arguments and its number. Jobs of
@@ -86,15 +97,37 @@ def work(root: Path, parent: int) -> None:
         os.nice(10)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     workspace = Workspace.open(open_project(root))
+    known = jobs()
+    complained = False
+    while os.getppid() == parent:
+        try:
+            _begin(workspace)
+            while os.getppid() == parent:
+                if not do_next(workspace, known):
+                    time.sleep(_PAUSE)
+                complained = False
+        except (OperationalError, OSError) as error:
+            if not complained:
+                sys.stderr.write(f"{_stopped(error)}\n")
+            complained = True
+            time.sleep(_LOOK)
+
+
+def _begin(workspace: Workspace) -> None:
+    """Put the job that was interrupted back into the queue, and complete the log of imports."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.
         connection.execute(update(table).where(table.c.state == "running").values(state="waiting"))
     write_imports(workspace)
-    known = jobs()
-    while os.getppid() == parent:
-        if not do_next(workspace, known):
-            time.sleep(_PAUSE)
+
+
+def _stopped(error: Exception) -> str:
+    reason = error.orig if isinstance(error, OperationalError) else error
+    return (
+        f"The work in the background is waiting, because nothing can be written ({reason}); it goes on by itself once "
+        "the disk has free space and the folder of the review can be written"
+    )
 
 
 def end_with(parent: int) -> None:
@@ -131,10 +164,14 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
         _cancel(workspace, row)
     except MechtagError as error:
         _set(workspace.store, row.id, state="failed", ended=utc_now(), message=str(error))
-    except Exception:
+    except OperationalError:
+        raise  # The database cannot be written, so the job is done again later.
+    except Exception as error:
         # The reason is for the terminal; pages must not show paths or code.
         traceback.print_exc()
         message = "mechtag failed at this step; the terminal in which it runs shows the reason"
+        if isinstance(error, OSError) and error.errno in _CURABLE:
+            message = f"a file could not be written: {_CURABLE[error.errno]}, then start this again"
         _set(workspace.store, row.id, state="failed", ended=utc_now(), message=message)
     else:
         text = json.dumps(result, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import OperationalError
 
 from mechtag.review.acts import Acts, Stamp
+from mechtag.review.jobs import worker
+from mechtag.review.jobs.worker import do_next
+from mechtag.review.server import _back_up
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, make_review, texts
@@ -94,6 +99,68 @@ def test_a_database_that_a_different_program_keeps_locked(review: Workspace) -> 
         assert (status, decisions(review)) == (503, 0)
         assert "a different program keeps the database locked" in page
         assert (send(browser, 1)[0], decisions(review)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk of the computer that runs mechtag is full; free some space there, then start this"),
+        (errno.EACCES, "mechtag may not write to a folder of the review; allow it to write there, then start this"),
+    ],
+)
+def test_work_that_cannot_write_a_file_says_so_and_can_be_started_again(
+    review: Workspace, number: int, said: str
+) -> None:
+    tries = 0
+
+    def export(*_: Any) -> dict[str, Any]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError(number, "not written")
+        return {}
+
+    Browser(review, OWEN).post("/export", name="codings")
+    do_next(review, {"export": export})
+    assert said in texts(Browser(review, OWEN).get("/export"))
+    Browser(review, OWEN).post("/export", name="codings")
+    do_next(review, {"export": export})
+    with review.store.read() as connection:
+        states = connection.execute(select(schema.job.c.state).order_by(schema.job.c.id)).scalars().all()
+    assert states == ["failed", "done"]
+
+
+def test_work_in_the_background_waits_while_the_database_cannot_be_written(
+    review: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worker goes on with the same job once this is possible, and complains once."""
+    parent, calls = 7, 0
+
+    def export(*_: Any) -> dict[str, Any]:
+        nonlocal parent, calls
+        calls += 1
+        if calls < 3:
+            raise OperationalError("", None, sqlite3.OperationalError("database or disk is full"))
+        parent = 8  # the server has ended, and so does the worker
+        return {}
+
+    monkeypatch.setattr(worker, "jobs", lambda: {"export": export})
+    monkeypatch.setattr(worker, "end_with", lambda _: None)
+    monkeypatch.setattr(worker, "_LOOK", 0.0)
+    monkeypatch.setattr("os.nice", lambda _: None)
+    monkeypatch.setattr("os.getppid", lambda: parent)
+    Browser(review, OWEN).post("/export", name="codings")
+    worker.work(review.project.root, 7)
+    with review.store.read() as connection:
+        assert connection.execute(select(schema.job.c.state)).scalars().all() == ["done"]
+    assert capsys.readouterr().err.count("nothing can be written (database or disk is full)") == 1
+
+
+def test_a_copy_of_the_database_that_cannot_be_made_is_said(review: Workspace) -> None:
+    said: list[str] = []
+    (review.folder / "backups").write_text("This is not a folder.")
+    _back_up(review, said.append)
+    assert "the daily copy of the database could not be made" in said[0]
 
 
 def test_a_clock_that_is_set_back(review: Workspace) -> None:

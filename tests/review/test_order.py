@@ -203,3 +203,10 @@ def test_a_random_order_does_not_depend_on_the_order_before() -> None:
     assert found == random_order(range(19, -1, -1), 1)
     assert sorted(found) == list(range(20))
     assert found not in (list(range(20)), random_order(range(20), 2))
+
+
+def test_a_lease_from_before_the_clock_was_set_back_ends(acts: Acts) -> None:
+    acts.change_plan(stamp(CAT), "coders_screen", 1)
+    assert ask(acts, ANN, 7200) == 1
+    assert ask(acts, BOB, 7200 - 60) == 2
+    assert ask(acts, CAT, 3600) == 1
