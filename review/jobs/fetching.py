@@ -122,6 +122,11 @@ def _forget_address(workspace: Workspace, job: int) -> None:
         connection.execute(update(table).where(table.c.id == job).values(arguments=json.dumps(known, sort_keys=True)))
 
 
+def take_back(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
+    """Remove the e-mail address from a cancelled job; the answers of the services are kept for the next time."""
+    _forget_address(workspace, job)
+
+
 def check_address(email: str) -> None:
     """Raise `Refused` unless a text can be an e-mail address."""
     from mechtag.pipeline.fetch.transport import check_email

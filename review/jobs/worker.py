@@ -62,6 +62,7 @@ Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
     **importing.TAKE_BACK,
     **codings.TAKE_BACK,
+    fetching.KIND: fetching.take_back,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ STARTED_ON: Mapping[str, str] = {
     "add": "import_act",
     "remove": "import_act",
     "export": "make_export",
+    "fetch_abstracts": "fetch_abstracts",
     "learn": "start_learning",
     "calibrate": "end_exercise",
     "curve": "compute_curve",
@@ -85,7 +87,10 @@ def cancel(visit: Visit) -> Response:
             values: dict[str, str] = {"state": STOPPING}
             if row.state == "waiting" and row.started is None:
                 message = "this was cancelled before it was started; it can be started again"
-                values = {"state": "cancelled", "ended": utc_now(), "message": message}
+                arguments = json.loads(row.arguments)
+                arguments.pop("email", None)  # as at the end of a job, so that no file keeps the address
+                text = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+                values = {"state": "cancelled", "ended": utc_now(), "message": message, "arguments": text}
             connection.execute(update(table).where(table.c.id == number).values(values))
             content = {"job": number, "kind": row.kind, "name": NAMES[row.kind]}
             visit.workspace.acts.in_transaction(connection).log(Stamp(stamp.coder, stamp.client_id), "cancel", content)

@@ -13,6 +13,7 @@ from mechtag.review.acts import Stamp
 from mechtag.review.jobs import codings, importing
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.worker import do_next, jobs
+from mechtag.review.journal import Journal
 from mechtag.review.pages.jobs import STARTED_ON
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, add_job
@@ -279,6 +280,20 @@ def test_who_may_cancel_what(review: Workspace, owner: Browser) -> None:
     work(review)
     assert cancel(owner, reading) == 409
     assert "has ended already" in texts(owner.post(f"/jobs/{reading}/cancel").text)
+
+
+@pytest.mark.parametrize("started", [None, "2026-11-29T12:00:00.000+00:00"])
+def test_no_file_keeps_the_address_of_a_person_who_cancels(
+    review: Workspace, owner: Browser, started: str | None
+) -> None:
+    with review.store.write() as connection:
+        number = add_job(connection, "fetch_abstracts", OWNER, coder=OWNER, email="owen@example.org")
+        connection.execute(update(schema.job).values(started=started))
+    cancel(owner, number)
+    work(review)
+    Journal(review).flush()
+    assert last(review).state == "cancelled"
+    assert "example.org" not in (review.folder / "log/jobs.jsonl").read_text()
 
 
 def test_every_kind_that_can_be_cancelled_exists() -> None:
