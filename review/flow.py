@@ -17,8 +17,9 @@ from mechtag.review.imports import read_batches
 from mechtag.review.numbers import whole_number
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, project_events
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.families import count_papers
-from mechtag.review.store.queue import count_states
+from mechtag.review.store.queue import count_shown
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Screening:
     reasons
         Number of excluded records by reason.
     states
-        Number of records in each state of screening; see `mechtag.review.store.queue.count_states`.
+        Number of records in each state of screening; see `mechtag.review.store.queue.count_shown`.
     """
 
     records: int
@@ -191,13 +192,17 @@ def screening(connection: Connection, relevance: str) -> Screening:
     final = schema.final
     rows = connection.execute(
         select(final.c.value, final.c.reason, func.count())
-        .where(final.c.stage == "screen", final.c.label == relevance)
+        .where(
+            final.c.stage == "screen",
+            final.c.label == relevance,
+            final.c.record.not_in(hidden_records(connection, "screen")),
+        )
         .group_by(final.c.value, final.c.reason)
     ).all()
     papers, _ = count_papers(connection)
     reasons = {reason: number for value, reason, number in rows if value == 0 and reason}
     counts = {value: sum(number for other, _, number in rows if other == value) for value in (0, 1)}
-    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons, count_states(connection, "screen"))
+    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons, count_shown(connection, "screen"))
 
 
 def fill_in(

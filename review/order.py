@@ -34,7 +34,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from mechtag.review.plan import RANKED
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
-from mechtag.review.store.exercises import Exercise, running_exercise
+from mechtag.review.store.exercises import Exercise, hidden_records, running_exercise
 
 #: Number of records whose order is shuffled together.
 BLOCK = 10
@@ -132,7 +132,10 @@ def next_record(
     start = known.position if known is not None and known.ranking == ranking else 0
     wanted = read_plan(connection).coders(stage)
     # Records of an exercise are for its coders alone.
-    besides = [] if exercise is None else list(exercise.records)
+    besides = list(() if exercise is None else exercise.records)
+    if stage != "screen":
+        # To code a record would show those who still screen it that others included it.
+        besides += hidden_records(connection, "screen")
     asked = {
         "coder": coder,
         "stage": stage,

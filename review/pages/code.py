@@ -23,7 +23,7 @@ from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, read_suggestions, show
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
-from mechtag.review.store.exercises import running_exercise
+from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_states, count_waiting
 from mechtag.review.store.readings import Reading, read_reading
@@ -468,7 +468,8 @@ def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Seq
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()
-    if wanted is None and not any(card.answer for card in cards):
+    screened = head not in hidden_records(connection, "screen")
+    if not (wanted and screened) and not any(card.answer for card in cards):
         if stage == "full-text":
             raise Refused("this record has not been included, or no full text is attached to it", 409)
         raise Refused("this record has not been included, so there is nothing to code", 409)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.charts import draw_learning
 from mechtag.review.jobs.curve import KIND as CURVE
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
 
@@ -31,7 +33,13 @@ def learn(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         codes = connection.execute(
             select(final.c.label, final.c.value, func.count())
-            .where(final.c.value.is_not(None))
+            .where(
+                final.c.value.is_not(None),
+                *(
+                    or_(final.c.stage != stage, final.c.record.not_in(hidden_records(connection, stage)))
+                    for stage in STAGES
+                ),
+            )
             .group_by(final.c.label, final.c.value)
         ).all()
         learned = read_fact(connection, FACT) or {}

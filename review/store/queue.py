@@ -37,7 +37,18 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
         for state, number in rows:
             found[state] -= number
             found["waiting"] += number
+    found["open"] -= _held_back(connection, stage)
     return found
+
+
+def _held_back(connection: Connection, stage: str) -> int:
+    """Return the number of records that are not coded yet, because people still screen them in an exercise."""
+    hidden = () if stage == "screen" else hidden_records(connection, "screen")
+    if not hidden:
+        return 0
+    table = schema.need
+    query = select(func.count()).where(table.c.stage == stage, table.c.record.in_(hidden))
+    return connection.execute(query).scalar_one()
 
 
 def count_judged(connection: Connection, coder: int, stage: str) -> int:
@@ -72,7 +83,7 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
     """Return the number of records that a person can still judge at a stage."""
     done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
-    return states["open"] + states["waiting"] - done
+    return states["open"] + states["waiting"] - done - _held_back(connection, stage)
 
 
 @dataclass(frozen=True)

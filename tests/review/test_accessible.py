@@ -254,6 +254,10 @@ def test_every_page_can_be_used_by_all(browser: Browser, site: str, width: int, 
             found.append("not one h1")
         if found:
             faults[name] = found
+    page.goto(f"{site}/")
+    page.click("header summary")
+    if found := page.evaluate(OUTSIDE):
+        faults["menu"] = found
     context.close()
     assert faults == {}
     missing = [f"{site}{PAGES[name]}" for name in ("missing", "refused")]

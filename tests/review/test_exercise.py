@@ -142,6 +142,29 @@ def test_leads_who_take_part_are_blind_until_they_have_judged(review: Workspace)
         assert not is_to_judge(connection, record, "screen", CAY)
 
 
+def test_a_record_that_others_included_is_not_coded_before_the_exercise_ends(review: Workspace) -> None:
+    start(review, coders=(OWNER, ANN, BOB))
+    record = drawn(review)[0]
+    for coder in (ANN, BOB):
+        screen(review, coder, {record: 1})
+    lead = Browser(review, OWNER)
+
+    def seen() -> tuple[bool, ...]:
+        return (
+            following(review, OWNER, "code") == record,
+            "1 record to code" in texts(lead.get("/")),
+            "Coding 1 0 0 0 0" in texts(lead.get("/")),
+            lead.client.get(f"/code?record={record}").status_code == 200,
+            "Learn from 1 code" in texts(lead.get("/learn")),
+            "Records screened (n = 1)" in texts(lead.get("/flow")).replace("n=", "n ="),
+            "1 of 30 records have a final decision" in texts(lead.get("/flow")),
+        )
+
+    assert not any(seen())
+    end(review, "keep")
+    assert seen() == (True,) * len(seen())
+
+
 @pytest.mark.parametrize("coders", [(OWNER, ANN, BOB), (ANN, BOB)])
 def test_no_list_count_or_history_shows_what_was_said_before_the_exercise_ends(
     review: Workspace, coders: tuple[int, ...]
