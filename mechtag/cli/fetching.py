@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mechtag.cli.options import ProjectFolder, Terminal, open_project, show
+
+if TYPE_CHECKING:
+    from mechtag.workflows.web_access import Access
 
 Email = Annotated[
     str,
@@ -24,6 +27,14 @@ DryRun = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Send nothing: use only answers that were received before.")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Send requests again that were answered before.")]
+
+
+def _access(email: str, offline: bool, refresh: bool) -> Access:
+    from mechtag.workflows.web_access import Access
+
+    if offline and refresh:
+        raise typer.BadParameter("--offline and --refresh exclude each other; choose one of the two")
+    return Access(email, offline=offline, refresh=refresh)
 
 
 def _listed(option: str, value: str, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -87,7 +98,6 @@ def fetch(
     """
     from mechtag.pipeline.fetch.gaps import SERVICES, USUAL, WHAT, Wanted
     from mechtag.workflows.fetch import fetch as fetch_fields
-    from mechtag.workflows.web_access import Access
 
     wanted = Wanted(
         _listed("--what", what, WHAT),
@@ -95,7 +105,7 @@ def fetch(
         replace_shorter,
         limit,
     )
-    access = Access(email, offline=offline, refresh=refresh)
+    access = _access(email, offline, refresh)
     for line in fetch_fields(
         records,
         output,
@@ -144,13 +154,12 @@ def chase(
     """
     from mechtag.pipeline.fetch.citations import DIRECTIONS, SOURCES
     from mechtag.workflows.chase import chase as follow
-    from mechtag.workflows.web_access import Access
 
     chosen = _listed("--direction", direction, DIRECTIONS)
     for line in follow(
         included,
         output,
-        Access(email, offline=offline, refresh=refresh),
+        _access(email, offline, refresh),
         known=known or (),
         directions=[one for one in DIRECTIONS if one in chosen],
         sources=_listed("--sources", sources, SOURCES),

@@ -6,11 +6,9 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import write_text
 from mechtag.core.words import counted
 from mechtag.pipeline.fetch.cache import Cache
 from mechtag.pipeline.fetch.gaps import SERVICES
@@ -18,7 +16,6 @@ from mechtag.pipeline.fetch.transport import Clock, Transport, check_email
 from mechtag.workflows.reporter import Reporter
 
 _SHOWN, _SHOWN_URL = 5, 300
-_GITIGNORE = "# Abstracts and texts in this folder may be copyrighted; do not publish them.\n*\n"
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,6 @@ def _keys() -> dict[str, str]:
     """Return the user's keys from the environment, by name of the service."""
     found = {name: os.environ.get(service.key_variable, "") for name, service in SERVICES.items()}
     return {name: key.strip() for name, key in found.items() if key.strip()}
-
-
-def ignore_in_git(folder: Path) -> None:
-    """Write a ``.gitignore`` that keeps all files of a folder of fetched texts out of git."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / ".gitignore", _GITIGNORE)
 
 
 def plan(transport: Transport) -> Iterator[str]:

@@ -25,7 +25,13 @@ _LONGEST_NAME = 100
 
 
 def fetch_full_texts(
-    result: Result, folder: Path, wanted: Wanted, transport: Transport, progress: Progress, *, any_licence: bool = False
+    result: Result,
+    folder: Path | None,
+    wanted: Wanted,
+    transport: Transport,
+    progress: Progress,
+    *,
+    any_licence: bool = False,
 ) -> list[Fetched]:
     """Download a free full text of each record that services were asked for, and return what was downloaded.
 
@@ -35,7 +41,7 @@ def fetch_full_texts(
     Parameters
     ----------
     folder
-        Folder for the files, whose names are made from the record ids.
+        Folder for the files, whose names are made from the record ids; ``None`` to save no files.
     any_licence
         Whether PDFs without a Creative Commons licence are downloaded, too.
     """
@@ -81,10 +87,12 @@ def _check_pdf(body: bytes) -> None:
         raise UselessAnswer("the answer is not a PDF")
 
 
-def _save(record: Record, name: str, folder: Path, ending: str, source: str, licence: str, answer: Answer) -> Fetched:
-    path = folder / f"{name}{ending}"
-    with replacing(path) as part:
-        part.write_bytes(answer.body)
+def _save(
+    record: Record, name: str, folder: Path | None, ending: str, source: str, licence: str, answer: Answer
+) -> Fetched:
+    if folder:
+        with replacing(folder / f"{name}{ending}") as part:
+            part.write_bytes(answer.body)
     sha256 = hashlib.sha256(answer.body).hexdigest()
     return Fetched(
         record.record_id, "full-text", source, answer.url, time_of(answer), licence or "unknown", None, sha256

@@ -59,7 +59,11 @@ def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
 
     At most one verdict is without doubt. Papers with clearly different titles are left out.
     """
-    alike = [(found, likeness(record.title, found.record.title)) for found in founds]
+    # A service may list one paper twice.
+    papers: dict[str, Found] = {}
+    for found in founds:
+        papers.setdefault(found.record.record_id, found)
+    alike = [(found, likeness(record.title, found.record.title)) for found in papers.values()]
     close = [(found, each) for found, each in alike if each >= _IDENTIFIED]
     doubts = [_doubt(record, found, each) for found, each in close]
     if doubts.count("") > 1:

@@ -117,7 +117,7 @@ def _read(answer: Answer) -> Iterator[Found]:
 
 
 def _described(item: Mapping[str, Any], answer: Answer) -> Found | None:
-    index = fill_gaps(item.get("abstract_inverted_index"))
+    index = mark_gaps(item.get("abstract_inverted_index"))
     record = record_of(FORMAT, list({**item, "abstract_inverted_index": index}.items()), SERVICE)
     if not record:
         return None
@@ -141,7 +141,7 @@ def _identifier(url: str) -> str:
     return url.rpartition("/")[2]
 
 
-def fill_gaps(index: Any) -> dict[str, list[int]] | None:
+def mark_gaps(index: Any) -> dict[str, list[int]] | None:
     """Return the inverted index of an abstract with an ellipsis at each position that has no word.
 
     The result is ``None`` if there is no valid index, or if more than a fifth of the positions have no word.

@@ -87,7 +87,19 @@ def test_abstracts_and_identifiers_are_written_with_their_origin(records: Path, 
     assert (first["time"], first["licence"]) == ("2025-11-24T16:00:00Z", "unknown")
     assert {row["licence"] for row in rows if row["source"] == "europepmc"} == {LICENCE}
     assert table(tmp_path / "out/candidates.csv") == []
-    assert (tmp_path / "out/.gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
+
+
+def test_git_ignores_all_that_is_written(records: Path, access: Access, services: FakeServices, tmp_path: Path) -> None:
+    out = tmp_path / "repository/out"
+    list(fetch(records, out, TEXTS, access))
+    subprocess.run(["git", "init", "-q", out.parent], check=True)
+    words = ["git", "-C", out.parent, "status", "--porcelain", "--untracked-files=all"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["?? out/.gitignore"]
+    # A file of the user is left as it is.
+    (out / ".gitignore").write_text("/mine\n", encoding="utf-8")
+    list(fetch(records, out, Wanted(), access))
+    assert (out / ".gitignore").read_text(encoding="utf-8") == "/mine\n"
 
 
 def test_a_second_run_sends_nothing_and_writes_the_same(
@@ -138,6 +150,17 @@ def test_a_dry_run_lists_the_requests_and_sends_none(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_changes_no_file(records: Path, access: Access, services: FakeServices, tmp_path: Path) -> None:
+    list(fetch(records, tmp_path / "out", TEXTS, access))
+    sent = len(services.asked)
+    (tmp_path / "out/fulltexts/doi_10.5555_lead.1.xml").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    said = list(fetch(records, tmp_path / "out", TEXTS, access, dry_run=True))
+    assert said == ["nothing would be sent: the records lack nothing, or all requests have been answered before"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert len(services.asked) == sent
+
+
 @pytest.mark.usefixtures("no_sockets")
 def test_offline_says_what_is_missing(records: Path, tmp_path: Path) -> None:
     status, output, _ = call("fetch", records, "-o", tmp_path / "out", "--offline")
@@ -153,6 +176,7 @@ def test_offline_says_what_is_missing(records: Path, tmp_path: Path) -> None:
         (("--sources", "pubmed,scopus"), "'scopus' is not known; choose from pubmed, europepmc, openalex, crossref"),
         (("--what", "pdf"), "'pdf' is not known; choose from abstract, identifiers, full-text"),
         (("--what", ","), "the list is empty"),
+        (("--offline", "--refresh"), "exclude each other"),
     ],
 )
 def test_unknown_words_are_refused(records: Path, tmp_path: Path, words: Sequence[str], message: str) -> None:

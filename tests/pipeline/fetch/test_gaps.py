@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mechtag.core.records import Record
 from mechtag.pipeline.fetch.cache import NAME, Cache
 from mechtag.pipeline.fetch.gaps import SERVICES, USUAL, Result, Wanted, fill
-from mechtag.pipeline.fetch.openalex import fill_gaps
+from mechtag.pipeline.fetch.openalex import mark_gaps
 from mechtag.pipeline.fetch.transport import Transport
 from mechtag.pipeline.reading.columns import from_inverted
 from tests.support.services import EMAIL, KEY, PAPERS, FakeClock, FakeServices, Reply, inverted
@@ -187,7 +187,7 @@ _WORDS = st.lists(st.text("abc é…-.", min_size=1).filter(lambda word: word ==
 @given(_WORDS)
 def test_an_inverted_index_becomes_the_text_again(words: list[str]) -> None:
     text = " ".join(words)
-    assert from_inverted(fill_gaps(inverted(text))) == text
+    assert from_inverted(mark_gaps(inverted(text))) == text
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_an_inverted_index_becomes_the_text_again(words: list[str]) -> None:
 )
 def test_gaps_in_an_index_are_marked_or_make_it_useless(missing: tuple[int, ...], expected: str | None) -> None:
     index = {word: [place] for place, word in enumerate("abcdefghij") if place not in missing}
-    assert from_inverted(fill_gaps(index)) == expected
+    assert from_inverted(mark_gaps(index)) == expected
 
 
 @pytest.mark.parametrize("index", [None, "text", [], {}, {"a": "b"}, {"a": [-1, True, 0.5]}, {"a": [0], "b": [10**9]}])
 def test_what_is_no_index_yields_no_abstract(index: object) -> None:
-    assert fill_gaps(index) is None
+    assert mark_gaps(index) is None

@@ -22,6 +22,7 @@ ABSTRACT = PAPERS[0].abstract
 
 def found(**changed: object) -> Found:
     record = PAPERS[0].record(bare=False).model_copy(update=changed)
+    record = record.model_copy(update={"record_id": f"doi:{record.doi}"})
     return Found(record, europepmc.SERVICE, "https://europepmc.org/article/MED/1", "2026-01-02T03:04:05Z")
 
 
@@ -75,6 +76,7 @@ def test_a_short_title_proves_nothing() -> None:
 def test_two_papers_with_one_title_are_left_to_a_person() -> None:
     both = match.by_title(RECORD, [found(), found(doi="10.5555/other")])
     assert [one.verdict.doubt for one in both] == ["Several papers have this title, year and first author."] * 2
+    assert [one.verdict.doubt for one in match.by_title(RECORD, [found(), found(abstract="")])] == [""]
     first, second = match.by_title(RECORD, [found(), found(doi="10.5555/other", year=1990)])
     assert (first.verdict.doubt, second.verdict.doubt != "") == ("", True)
 
