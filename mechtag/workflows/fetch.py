@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mechtag.core.files import write_csv, write_text
+from mechtag.core.files import write_csv
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Record
@@ -19,24 +19,13 @@ from mechtag.pipeline.fulltext.attached_tables import output_paths, refuse_fille
 from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.workflows.attach import attach
 from mechtag.workflows.reporter import SILENT, Reporter
-from mechtag.workflows.web_access import Access, plan, refuse_unfinished, unanswered
+from mechtag.workflows.web_access import Access, ignore_in_git, plan, refuse_unfinished, unanswered
 
 _CANDIDATES = (
     *("record_id", "title", "year", "reason", "likeness", "source", "candidate_title", "candidate_year"),
     *("candidate_authors", "candidate_doi", "candidate_pmid", "url"),
 )
 _FILES = "fulltexts"
-_GITIGNORE = f"""# Fetched abstracts and full texts belong to their publishers. Do not publish them.
-/records.parquet
-/fulltexts.parquet
-/fetched.csv
-/candidates.csv
-/attached.csv
-/unmatched.csv
-/rejected.jsonl
-/{_FILES}/
-/{NAME}*
-"""
 
 
 def fetch(
@@ -81,7 +70,7 @@ def fetch(
     if discard_abstracts:
         records = [record.model_copy(update={"abstract": ""}) for record in records]
     if not dry_run:
-        _ignore_in_git(output)
+        ignore_in_git(output)
     quiet = SILENT if dry_run else reporter
     with (
         Cache(output / NAME, read_only=dry_run or access.offline) as cache,
@@ -101,14 +90,6 @@ def fetch(
             yield from attach([output / _FILES], paths[0], output, reporter=reporter)
         yield from unanswered(transport)
         refuse_unfinished(transport)
-
-
-def _ignore_in_git(folder: Path) -> None:
-    """Write a ``.gitignore`` for what is fetched, unless the folder has one."""
-    path = folder / ".gitignore"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, _GITIGNORE)
 
 
 def _write(paths: Sequence[Path], result: Result, texts: Sequence[Fetched]) -> None:

@@ -6,16 +6,29 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_text
 from mechtag.core.words import counted
-from mechtag.pipeline.fetch.cache import Cache
+from mechtag.pipeline.fetch.cache import NAME, Cache
 from mechtag.pipeline.fetch.gaps import SERVICES
 from mechtag.pipeline.fetch.transport import Clock, Transport, check_email
 from mechtag.workflows.reporter import Reporter
 
 _SHOWN, _SHOWN_URL = 5, 300
+_GITIGNORE = f"""# Fetched abstracts and full texts belong to their publishers. Do not publish them.
+/records.parquet
+/fulltexts.parquet
+/fetched.csv
+/candidates.csv
+/attached.csv
+/unmatched.csv
+/rejected.jsonl
+/fulltexts/
+/{NAME}*
+"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,14 @@ def _keys() -> dict[str, str]:
     """Return the user's keys from the environment, by name of the service."""
     found = {name: os.environ.get(service.key_variable, "") for name, service in SERVICES.items()}
     return {name: key.strip() for name, key in found.items() if key.strip()}
+
+
+def ignore_in_git(folder: Path) -> None:
+    """Write a ``.gitignore`` for what is fetched, unless the folder has one."""
+    path = folder / ".gitignore"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, _GITIGNORE)
 
 
 def plan(transport: Transport) -> Iterator[str]:
