@@ -185,12 +185,16 @@ def _described(name: str, data: bytes) -> Base:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield the texts in a value of a field, which may be any JSON value."""
+    """Yield the texts in a value of a field, which may be any JSON value, but not attributes of XML elements.
+
+    An element that has text between its children is read as its text alone, which is all that people see.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
+        for name, item in value.items():
+            if not name.startswith("@"):
+                yield from _strings(item)
     elif isinstance(value, Sequence):
         for item in value:
             yield from _strings(item)

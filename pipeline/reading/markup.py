@@ -23,7 +23,7 @@ from mechtag.pipeline.reading.tagged import Entry
 INLINE = frozenset(("style", "i", "b", "u", "sub", "sup", "sc", "em", "strong", "italic", "bold"))
 # XML predefines five entities; all others would need a declaration.
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]*);")
-_DEEPEST = 50
+_DEEPEST, _HAS_TEXT = 50, re.compile(r"\w")
 # Characters that XML forbids, literal or by number; some EndNote exports contain them.
 _FORBIDDEN = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[1-24-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));", re.I
@@ -151,7 +151,8 @@ def as_json(element: Element, depth: int = 1) -> Any:
     if depth > _DEEPEST:
         raise ParseError(f"elements are nested more than {_DEEPEST} levels deep")
     children = [child for child in element if child.tag not in INLINE]
-    mixed = any(part and not part.isspace() for part in (element.text, *(child.tail for child in element)))
+    # A mark such as '>' between elements, as mail programs add in front of lines, is no text.
+    mixed = any(part and _HAS_TEXT.search(part) for part in (element.text, *(child.tail for child in element)))
     if mixed or not children:
         text = _inline_text(element).strip()
         return {**_attributes(element), "#": text} if element.attrib else text

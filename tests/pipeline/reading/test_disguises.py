@@ -254,6 +254,14 @@ def test_element_whose_tag_is_damaged_is_a_record(tmp_path: Path, start: str) ->
     assert ([one.title for one in found.records], len(found.rejected)) == (["Two"], 1)
 
 
+@pytest.mark.parametrize("mark", ["> ", "\ufeff", "\t|"])
+def test_marks_between_the_elements_of_xml_are_no_text(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(_XML.replace("<Public_title>", f"\n{mark}<Public_title>").replace("</Trial>", f"\n{mark}</Trial>"))
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two"]
+
+
 def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('One,"Text, short.",2001,x\nTwo,,2002,x\ntitle,abstract,year,note\nThree,Text.,2003,x\n')
@@ -276,6 +284,8 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
         "\u0a0aSharing the lead,x",
         ",2018-03-01,x",
         '\ufffd"One","x"',
+        ',x y"',
+        ',x""',
         f" {'A long title ' * 5},x",
     ],
 )
