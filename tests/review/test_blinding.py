@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from sqlalchemy import insert, select, update
 from starlette.routing import Route
 
 from mechtag.review.acts import Stamp
-from mechtag.review.jobs import exporting
+from mechtag.review.full_texts import PERSON, READ
+from mechtag.review.jobs import exporting, full_texts
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.pages import ROUTES
 from mechtag.review.store import schema
@@ -151,22 +153,36 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
         for record, value in ((1, 1), (2, 0), (3, 0)):
             acts.decide(Stamp(ann), record, value)
             acts.decide(Stamp(ben), record, value if agrees or record == 1 else 1 - value)
-        for coder, value in ((ann, 1), (ben, int(agrees))):
-            acts.code(Stamp(coder), 1, "apple", value)
-            acts.commit(Stamp(coder), 1, open_labels=True)
+        attach_text(workspace, 1)
+        for stage in ("code", "full-text"):
+            for coder, value in ((ann, 1), (ben, int(agrees))):
+                acts.code(Stamp(coder), 1, "apple", value, stage=stage)
+                acts.commit(Stamp(coder), 1, open_labels=True, stage=stage)
         browser = Browser(workspace, ann)
         for name in ("codings", "decisions"):
             browser.post("/export", name=name)
         while do_next(workspace, {exporting.KIND: exporting.run}):
             pass
         seen.append({address: _without_times(_without_ids(page)) for address, page in walk(browser).items()})
-        seen[-1]["/export/1"] = browser.client.get("/export/1").text
-    assert seen[0]["/export/1"].count("Ann") > 3
+        (made,) = re.findall(r"/export/\d+", browser.get("/export"))
+        seen[-1][made] = browser.client.get(made).text
+    assert seen[0][made].count("Ann") > 4
     assert [address for address in seen[0] if seen[0][address] != seen[1][address]] == []
 
 
+def attach_text(workspace: Workspace, record: int) -> None:
+    """Attach a full text to a record, so that it is also coded by its full text."""
+    owner = Browser(workspace, OWEN)
+    text = "Apples grow in the orchard. Pears were pressed. " * 60
+    data = {"csrf": owner.csrf, "client_id": "text"}
+    owner.client.post("/full-texts", data=data, files=[("files", ("paper.txt", io.BytesIO(text.encode())))])
+    while do_next(workspace, {READ: full_texts.read, "tag": lambda *_: {}, "files": lambda *_: {}}):
+        pass
+    workspace.acts.attach(Stamp(OWEN), record, 1, PERSON)
+
+
 def _without_times(page: str) -> str:
-    return re.sub(r"\d+ \w+ \d{4}, \d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.+]+|data-owner=\"\w+\"", "", page)
+    return re.sub(r"\d+ \w+ \d{4}, \d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.+]+|data-(?:owner|csrf)=\"[^\"]+\"", "", page)
 
 
 def _without_ids(page: str) -> str:
