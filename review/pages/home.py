@@ -39,6 +39,7 @@ def home(visit: Visit) -> Response:
         exercise_left = count_left(connection, visit.person.id)
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
+        model = read_fact(connection, "model")
         open_to = sees_results(visit, connection)
     return visit.page(
         "home.html",
@@ -55,6 +56,7 @@ def home(visit: Visit) -> Response:
         plan=plan,
         stopped=stopped,
         open_to=open_to,
+        model=model,
     )
 
 
