@@ -257,7 +257,8 @@ def test_element_whose_tag_is_damaged_is_a_record(tmp_path: Path, start: str) ->
 @pytest.mark.parametrize("mark", ["> ", "\ufeff", "\t|"])
 def test_marks_between_the_elements_of_xml_are_no_text(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "a.xml"
-    path.write_text(_XML.replace("<Public_title>", f"\n{mark}<Public_title>").replace("</Trial>", f"\n{mark}</Trial>"))
+    article = f"{mark}<Article>\n{mark}<ArticleTitle>Two</ArticleTitle>\n{mark}</Article>"
+    path.write_text(f"<PubmedArticle><MedlineCitation>\n{article}</MedlineCitation></PubmedArticle>")
     found = ingest([path])
     assert [record.title for record in found.records] == ["Two"]
 
@@ -285,6 +286,7 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
         ",2018-03-01,x",
         '\ufffd"One","x"',
         ',x y"',
+        ',"Oak, L; Elm, P"',
         ',x""',
         f" {'A long title ' * 5},x",
     ],
