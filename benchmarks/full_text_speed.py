@@ -130,8 +130,9 @@ def main() -> None:
         if not (model / "config.json").exists():
             model = folder / "model"
             save_model(define(project.settings, project.codebook), model)
-        for count in asked.papers:
-            own = folder / str(count)
+        # The first run, which is not counted, exports the encoder.
+        for run, count in enumerate((1, *asked.papers)):
+            own = folder / str(run)
             own.mkdir()
             write_papers(own, count)
             words = [sys.executable, "-m", __spec__.name, "--runtime", asked.runtime, "--measure", str(own), str(model)]
@@ -139,6 +140,8 @@ def main() -> None:
             if done.returncode:
                 sys.exit(done.stderr)
             found = json.loads(done.stdout.splitlines()[-1])
+            if not run:
+                continue
             print(f"{count} papers:", *(f"{name} {value:.1f}" for name, value in found.items()), sep=", ")  # noqa: T201
             rows += [result(f"{count} papers", f"mechtag, {asked.runtime}", *pair) for pair in found.items()]
     if asked.publish:
