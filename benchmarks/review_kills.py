@@ -1,0 +1,494 @@
+"""Kill the processes of the review page at random moments, and count what is lost or doubled."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+from sqlalchemy import delete, func, select, text
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.review import served
+from mechtag.core.records import Record
+from mechtag.project import create_project, open_project
+from mechtag.review import access, imports, order
+from mechtag.review.acts import Stamp, utc_now
+from mechtag.review.full_texts import take_files as take_full_texts
+from mechtag.review.import_log import write_imports
+from mechtag.review.jobs import codings as codings_jobs
+from mechtag.review.jobs.worker import work
+from mechtag.review.journal import Journal
+from mechtag.review.restoring import read_log
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
+from mechtag.review.store.records import add_records
+from mechtag.review.workspace import ACTIVE, FOLDER, Workspace, add_job, write_fact
+
+COMMAND = "python -m benchmarks.review_kills"
+WORK = ROOT / "data/work/benchmarks/review_kills"
+OWNER, ANN, BOB = 1, 2, 3
+RECORDS = 60
+_SEED = 2021
+_TEXT = (ROOT / "benchmarks/review_kills.md").read_text(encoding="utf-8")
+_CODEBOOK = {
+    "name": "fruit",
+    "relevance": {"key": "edible", "name": "About fruit", "definition": "The text is about fruit that grows on trees."},
+    "labels": [
+        {"key": "apple", "name": "Apple", "definition": "The text speaks of apples."},
+        {"key": "pear", "name": "Pear", "definition": "The text speaks of pears."},
+    ],
+}
+# Seconds after which a job counts as stuck.
+_PATIENCE = 600.0
+
+
+# A review with work of every kind ------------------------------------------------------------------------------------
+
+
+def _fruits(number: int) -> tuple[str, ...]:
+    return (("apple",), ("pear",), ("apple", "pear"), ())[number % 4]
+
+
+def _abstract(number: int) -> str:
+    words = [f"The {fruit} tree grew well." for fruit in _fruits(number)] or ["The stone lay there."]
+    return " ".join(["The village worked.", *words, f"The year was {number % 7}."])
+
+
+def _ris(numbers: range) -> bytes:
+    return "".join(
+        f"TY  - JOUR\nTI  - Village {number} and its {' and '.join(_fruits(number)) or 'stone'}\nAU  - Ash, Ann\n"
+        f"PY  - {1950 + number}\nAB  - {_abstract(number)}\nDO  - 10.1000/{number}\nER  - \n"
+        for number in numbers
+    ).encode()
+
+
+def prepare(root: Path, encoder: str) -> Workspace:
+    """Create a project with three people, and without records."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    book = root.with_suffix(".yaml")
+    book.write_text(yaml.safe_dump(_CODEBOOK, sort_keys=False), encoding="utf-8")
+    create_project(root, book)
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(params.replace("name: fast", f"name: {encoder}"), encoding="utf-8")
+    workspace = Workspace.open(open_project(root))
+    with workspace.store.write() as connection:
+        for name in ("Owen", "Ann", "Bob"):
+            add_account(connection, name, "owner")
+    for key in ("coders_screen", "coders_code"):
+        workspace.acts.change_plan(Stamp(OWNER), key, 1)
+    return workspace
+
+
+def _upload(workspace: Workspace, *files: tuple[str, bytes]) -> int:
+    sent = [imports.File(name, io.BytesIO(content)) for name, content in files]
+    return imports.take_files(workspace, OWNER, sent)
+
+
+def _code(workspace: Workspace, numbers: range) -> None:
+    """Screen and code records as their texts say."""
+    with workspace.store.read() as connection:
+        table = schema.record
+        found = connection.execute(select(table.c.id, table.c.doi).where(table.c.doi.is_not(None))).all()
+    places = {int(row.doi.partition("/")[2]): row.id for row in found}
+    for number in numbers:
+        record = places[number]
+        workspace.acts.decide(Stamp(ANN), record, int(bool(_fruits(number))))
+        if _fruits(number):
+            for fruit in ("apple", "pear"):
+                workspace.acts.code(Stamp(ANN), record, fruit, int(fruit in _fruits(number)))
+            workspace.acts.commit(Stamp(ANN), record)
+
+
+def _ask(workspace: Workspace, kind: str, **arguments: Any) -> None:
+    with workspace.store.write() as connection:
+        add_job(connection, kind, OWNER, **arguments)
+
+
+def _read_codes(workspace: Workspace) -> None:
+    token = "kills"
+    folder = codings_jobs.folder_of(workspace, token) / "files"
+    folder.mkdir(parents=True)
+    with workspace.store.read() as connection:
+        names = connection.execute(select(schema.record.c.record_id).order_by(schema.record.c.id)).scalars().all()
+    rows = [f"{name},Zoe,edible,1,abstract,," for name in names[-20:]]
+    header = "record_id,coder,label,value,basis,date,evidence"
+    (folder / "codes.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    _ask(
+        workspace, codings_jobs.READ, token=token, coder="Zoe", basis="abstract", unticked=None, labels={}
+    )  # as the form does
+
+
+def _of(workspace: Workspace) -> int:
+    """Return the number of the job that read the codes."""
+    job = schema.job
+    with workspace.store.read() as connection:
+        return int(connection.execute(select(func.max(job.c.id)).where(job.c.kind == codings_jobs.READ)).scalar_one())
+
+
+def _exercise(workspace: Workspace) -> None:
+    with workspace.store.read() as connection:
+        need = schema.need
+        open_ones = select(need.c.record).where(need.c.stage == "screen", need.c.state == "open", need.c.have == 0)
+        numbers = list(connection.execute(open_ones.order_by(need.c.record).limit(4)).scalars())
+    start = workspace.acts.start_exercise(Stamp(OWNER), "screen", numbers, [ANN, BOB])
+    for person in (ANN, BOB):
+        for number in numbers:
+            workspace.acts.decide(Stamp(person), number, number % 2)
+    workspace.acts.end_exercise(Stamp(OWNER), keep=True)
+    _ask(workspace, "calibrate", exercise=start)
+
+
+def _full_texts(workspace: Workspace) -> None:
+    head = "Village {number} and its apple\n\nhttps://doi.org/10.1000/{number}\n\n"
+    pages = [head.format(number=number) + _abstract(number) for number in (4, 8)]
+    files = [imports.File(f"{place}.txt", io.BytesIO(page.encode())) for place, page in enumerate(pages)]
+    take_full_texts(workspace, OWNER, files)
+
+
+def _rank(workspace: Workspace) -> None:
+    _code(workspace, range(16))
+    _ask(workspace, "rank")
+
+
+def _remove(workspace: Workspace) -> None:
+    _upload(workspace, ("c.ris", _ris(range(RECORDS, RECORDS + 10))))
+    finish(workspace, imports.READ)
+    imports.ask(workspace, OWNER, 2, imports.ADD)
+    finish(workspace, imports.ADD)
+    imports.ask(workspace, OWNER, 2, imports.REMOVE)
+
+
+#: What people do before each job, in order, with the kind of the job that this leads to.
+STEPS: tuple[tuple[str, Callable[[Workspace], object]], ...] = (
+    ("read", lambda w: _upload(w, ("a.ris", _ris(range(RECORDS))), ("b.ris", _ris(range(10))))),
+    ("add", lambda w: imports.ask(w, OWNER, 1, imports.ADD)),
+    ("rank", _rank),
+    ("tag", lambda w: _ask(w, "tag")),
+    ("learn", lambda w: _ask(w, "learn", coder=OWNER)),
+    ("curve", lambda w: _ask(w, "curve")),
+    ("accuracy", lambda w: _ask(w, "accuracy")),
+    ("roll_back", lambda w: _ask(w, "roll_back", coder=OWNER)),
+    ("calibrate", _exercise),
+    ("read_codings", _read_codes),
+    (
+        "add_codings",
+        lambda w: _ask(w, codings_jobs.ADD, of=_of(w), coder=OWNER, token="kills", people={"Zoe": None}),
+    ),
+    ("remove_codings", lambda w: _ask(w, codings_jobs.REMOVE, of=_of(w), coder=OWNER)),
+    ("read_full_texts", _full_texts),
+    ("files", lambda w: _ask(w, "files")),
+    ("export", lambda w: _ask(w, "export", name="codings", coder=None)),
+    ("remove", _remove),
+)
+
+
+# The worker ----------------------------------------------------------------------------------------------------------
+
+
+def start_worker(root: Path) -> BaseProcess:
+    """Start a worker process, as the server does."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=work, args=(root, os.getpid()), daemon=True)
+    process.start()
+    return process
+
+
+def _active(workspace: Workspace, *where: Any) -> int:
+    job = schema.job
+    with workspace.store.read() as connection:
+        active = select(func.count()).select_from(job).where(job.c.state.in_(ACTIVE), *where)
+        return int(connection.execute(active).scalar_one())
+
+
+def _wait(condition: Callable[[], bool], pause: float = 0.05) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit("a job did not end")
+        time.sleep(pause)
+
+
+def finish(workspace: Workspace, kind: str) -> None:
+    """Let a worker do the jobs of a kind, and drop the jobs that follow from them."""
+    job = schema.job
+    _drop_others(workspace, kind)
+    if _active(workspace, job.c.kind == kind):
+        process = start_worker(workspace.project.root)
+        try:
+            _wait(lambda: not _active(workspace, job.c.kind == kind))
+        finally:
+            _kill(process)
+    _drop_others(workspace, kind)
+
+
+def _drop_others(workspace: Workspace, kind: str) -> None:
+    """Drop the jobs that follow from a job, so that only jobs of one kind are done and compared."""
+    job = schema.job
+    with workspace.store.write() as connection:
+        connection.execute(delete(job).where(job.c.state.in_(ACTIVE), job.c.kind != kind))
+
+
+def _kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+
+
+def kill_during(workspace: Workspace, kind: str, kills: int, longest: float, rng: random.Random) -> int:
+    """Kill the worker while it does a job of a kind, up to a number of times; return how often it was killed."""
+    killed, job = 0, schema.job
+    running = (job.c.kind == kind, job.c.state == "running")
+    while killed < kills and _active(workspace, job.c.kind == kind):
+        _drop_others(workspace, kind)
+        process = start_worker(workspace.project.root)
+        try:
+            _wait(lambda: bool(_active(workspace, *running)) or not _active(workspace, job.c.kind == kind), 0.002)
+            time.sleep(rng.uniform(0, longest))
+            killed += bool(_active(workspace, *running))
+        finally:
+            _kill(process)
+    return killed
+
+
+# What a job leaves ---------------------------------------------------------------------------------------------------
+
+_TIMES = frozenset(("at", "asked", "started", "ended", "created", "seen", "until"))
+
+
+def left_by(workspace: Workspace) -> dict[str, Any]:
+    """Return what all jobs have left in the database and in the folder, apart from times and numbers of jobs."""
+    found: dict[str, Any] = {}
+    skipped = {"session", "invitation", "lease", "job", "fact", "place", "tally", "stale", "event", "queue", "ranking"}
+    with workspace.store.read() as connection:
+        for table in schema.metadata.sorted_tables:
+            if table.name not in skipped:
+                columns = [column for column in table.c if column.name not in (*_TIMES, "model_id", "suggested")]
+                found[table.name] = sorted(map(repr, connection.execute(select(*columns))))
+        event, job = schema.event, schema.job
+        rows = connection.execute(select(event.c.kind, event.c.record, event.c.coder, event.c.undoes.is_not(None)))
+        found["event"] = sorted(map(repr, rows))
+        queue, ranking = schema.queue, schema.ranking
+        order = select(ranking.c.stage, ranking.c.strategy, queue.c.position, queue.c.record).where(
+            ranking.c.active == 1, ranking.c.id == queue.c.ranking
+        )
+        found["queue"] = sorted(map(repr, connection.execute(order)))
+        found["failed"] = connection.execute(select(job.c.message).where(job.c.state == "failed")).scalars().all()
+        wrong = connection.execute(text("PRAGMA integrity_check")).scalar_one()
+    found["wrong"] = [wrong] if wrong != "ok" else []
+    found["differing tables"] = workspace.store.rebuild()
+    root = workspace.project.root
+    for path in sorted([*(root / "data").glob("*.*"), *(root / "data/raw").glob("*")]):
+        found[str(path.relative_to(root))] = path.read_bytes() if path.suffix in (".csv", ".ris", ".json") else b""
+    left = [path for path in root.rglob("*") if ".part" in path.name or path.name.startswith(".mechtag")]
+    found["left over"] = [str(path.relative_to(root)) for path in left]
+    return found
+
+
+@dataclass
+class Kills:
+    """What came of killing the worker during jobs of one kind."""
+
+    kind: str
+    killed: int = 0
+    runs: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+def kill_worker(folder: Path, kills: int, encoder: str, rng: random.Random) -> Iterator[Kills]:
+    """Do jobs of every kind without a kill and with kills, and yield how the ends differ.
+
+    A job may be over before it can be killed, so it is done again, from the same beginning, until the worker was killed
+    ``kills`` times.
+    """
+    plain = prepare(folder / "plain", encoder)
+    for kind, do in STEPS:
+        do(plain)
+        plain.store.close()
+        before = folder / "before"
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.copytree(plain.project.root, before)
+        begun = time.monotonic()
+        finish(plain, kind)
+        longest = _seconds(plain, kind) or time.monotonic() - begun
+        expected, found = left_by(plain), Kills(kind)
+        while found.killed < kills and found.runs < 4 * kills:
+            found.runs += 1
+            root = folder / "killed"
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(before, root)
+            workspace = Workspace.open(open_project(root))
+            found.killed += kill_during(workspace, kind, kills - found.killed, longest, rng)
+            finish(workspace, kind)
+            left = left_by(workspace)
+            found.differing += [name for name in {**expected, **left} if expected.get(name) != left.get(name)]
+            workspace.store.close()
+        yield found
+
+
+def _seconds(workspace: Workspace, kind: str) -> float:
+    """Return how long the last job of a kind took."""
+    job = schema.job
+    with workspace.store.read() as connection:
+        query = select(job.c.started, job.c.ended).where(job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
+        row = connection.execute(query).one()
+    return (datetime.fromisoformat(row.ended) - datetime.fromisoformat(row.started)).total_seconds()
+
+
+# The web process -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reader:
+    """A person who decides as fast as the page allows, and whose browser keeps what was not answered.
+
+    Attributes
+    ----------
+    sent, confirmed
+        Ids of the decisions that were sent, and of those that were answered.
+    waiting
+        The form of the decision that was not answered.
+    """
+
+    account: int
+    sent: set[str] = field(default_factory=set)
+    confirmed: set[str] = field(default_factory=set)
+    waiting: dict[str, str] | None = None
+
+    def read(self, workspace: Workspace, address: str, stopped: threading.Event) -> None:
+        """Decide until the server is gone."""
+        with workspace.store.write() as connection:
+            cookies = {f"mechtag-{address.rsplit(':', 1)[1]}": access.open_session(connection, self.account)}
+        headers = {"HX-Request": "true", "Origin": address}
+        with suppress(httpx.TransportError), httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
+            page = client.get("/screen").text
+            while not stopped.is_set():
+                form = self.waiting or _form(page)
+                if form is None:
+                    return
+                self.sent.add(form["client_id"])
+                self.waiting = form
+                answer = client.post("/screen/decide", data={**form, "csrf": _value(page, "csrf")}, headers=headers)
+                if answer.status_code == 429:
+                    time.sleep(0.2)
+                    continue
+                # A decision that was written before the server was killed is answered as outdated, or once more.
+                if answer.is_success or answer.status_code == 409:
+                    self.confirmed.add(form["client_id"])
+                    self.waiting = None
+                    page = answer.text if answer.is_success else client.get("/screen").text
+
+
+def _value(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    return found[1] if found else ""
+
+
+def _form(page: str) -> dict[str, str] | None:
+    """Return the fields of the form of a decision, with the id that the page gave it."""
+    _, found, rest = page.partition('action="/screen/decide"')
+    if not found:
+        return None
+    fields = {name: _value(rest, name) for name in ("record", "sight", "based_on", "client_id")}
+    return {**fields, "seconds": "1", "answer": random.choice(("include", "exclude"))}
+
+
+def _wait_for_decisions(readers: Sequence[Reader]) -> None:
+    """Wait until one of the next decisions is confirmed."""
+    before = sum(len(each.confirmed) for each in readers)
+    _wait(lambda: sum(len(each.confirmed) for each in readers) > before)
+
+
+def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict[str, int]:
+    """Kill the web process again and again under two busy people; return counts of what was sent, kept and lost."""
+    root = folder / "web"
+    workspace = prepare(root, "fast")
+    with workspace.store.write() as connection:
+        rows = [Record(record_id=f"doi:10.1/{n}", title=f"Village {n}", abstract=_abstract(n)) for n in range(records)]
+        add_records(connection, rows, (), 1, {})
+        for stage in ("screen", "code"):
+            numbers = range(1, records + 1)
+            order.add_ranking(connection, stage, numbers, strategy="random", at=utc_now(), learned_from=0, seed=0)
+        write_fact(connection, "ranked", sys.maxsize)
+    readers = [Reader(ANN), Reader(BOB)]
+    wrong = 0
+    for _ in range(kills):
+        with served(root) as (address, process, _):
+            stopped = threading.Event()
+            threads = [threading.Thread(target=each.read, args=(workspace, address, stopped)) for each in readers]
+            for thread in threads:
+                thread.start()
+            if rng.random() < 0.9:  # else the process may be killed while it starts
+                _wait_for_decisions(readers)
+            time.sleep(rng.uniform(0, 1.5))
+            children = process.children()
+            process.send_signal(signal.SIGKILL)
+            stopped.set()
+            for thread in threads:
+                thread.join()
+            psutil.wait_procs(children, timeout=30)
+        workspace.store.close()
+        workspace = Workspace.open(open_project(root))
+        with workspace.store.read() as connection:
+            wrong += connection.execute(text("PRAGMA integrity_check")).scalar_one() != "ok"
+        wrong += bool(workspace.store.rebuild())
+    write_imports(workspace)
+    Journal(workspace).flush()
+    event = schema.event
+    with workspace.store.read() as connection:
+        written = Counter(connection.execute(select(event.c.client_id).where(event.c.kind == "code")).scalars())
+    logged = Counter(row["client_id"] for row in read_log(root / FOLDER / "log") if row["kind"] == "code")
+    confirmed = set().union(*(each.confirmed for each in readers))
+    return {
+        "kills": kills,
+        "decisions sent": len(set().union(*(each.sent for each in readers))),
+        "decisions confirmed": len(confirmed),
+        "confirmed and lost": len(confirmed - written.keys()),
+        "doubled": sum(number > 1 for number in written.values()),
+        "checks of the database that failed": wrong,
+        "events in which the text log differs": len(set(written.items()) ^ set(logged.items())),
+    }
+
+
+def main() -> None:
+    """Run the benchmark and publish it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--web", type=int, default=50, help="kills of the web process")
+    parser.add_argument("--worker", type=int, default=20, help="kills of the worker during jobs of each kind")
+    parser.add_argument("--no-publish", action="store_true", help="print the results only")
+    chosen = parser.parse_args()
+    rng = random.Random(_SEED)
+    results = []
+    for name, value in kill_web(WORK, chosen.web, 20_000, rng).items():
+        sys.stdout.write(f"web process: {value} {name}\n")
+        results.append(result("review", "web process", name, value))
+    for found in kill_worker(WORK, chosen.worker, "fast", rng):
+        sys.stdout.write(f"{found.kind}: {found.killed} kills in {found.runs} runs, differing {found.differing}\n")
+        sys.stdout.flush()
+        counts = {"kills of the worker": found.killed, "runs": found.runs, "ends that differ": len(found.differing)}
+        results += [result(f"job {found.kind}", "worker", name, value) for name, value in counts.items()]
+    if not chosen.no_publish:
+        publish("review_kills", COMMAND, results, _TEXT, versions=("starlette", "uvicorn", "sqlalchemy"))
+
+
+if __name__ == "__main__":
+    main()
