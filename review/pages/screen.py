@@ -13,6 +13,7 @@ from mechtag.review.acts import Acts, Outdated, last_judged, utc_now
 from mechtag.review.history import name_decision
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
+from mechtag.review.pages.records import sees_results
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.render import highlight
 from mechtag.review.sight import show
@@ -157,6 +158,8 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         "mine": mine,
         "came_back": sent_back(connection, coder, stage=STAGE, record=entry.id) if begun else [],
         "plan": plan,
+        # From how many records the order was learned would tell a blinded coder how many are in conflict.
+        "open_to": sees_results(visit, connection),
         "relevance": workspace.codebook.relevance,
         "notes": {audience: text for audience, text in notes},
         "tags": tags_of(connection, entry.id, coder=coder),

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import insert, select, update
 from starlette.routing import Route
 
-from mechtag.review.acts import Stamp
+from mechtag.review import order
+from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.full_texts import PERSON, READ
 from mechtag.review.jobs import exporting, full_texts
 from mechtag.review.jobs.worker import do_next
@@ -153,6 +154,11 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
         for record, value in ((1, 1), (2, 0), (3, 0)):
             acts.decide(Stamp(ann), record, value)
             acts.decide(Stamp(ben), record, value if agrees or record == 1 else 1 - value)
+        with workspace.store.write() as connection:
+            learned_from = 3 if agrees else 1
+            ranked = {"strategy": "relevance", "at": utc_now(), "learned_from": learned_from, "seed": 0}
+            order.add_ranking(connection, "screen", range(1, 6), **ranked)
+        assert f"learned from {learned_from} decision" in Browser(workspace, OWEN).get("/screen")
         attach_text(workspace, 1)
         for stage in ("code", "full-text"):
             for coder, value in ((ann, 1), (ben, int(agrees))):
