@@ -292,7 +292,8 @@ def left_by(workspace: Workspace) -> dict[str, Any]:
             ranking.c.active == 1, ranking.c.id == queue.c.ranking
         )
         found["queue"] = sorted(map(repr, connection.execute(order)))
-        found["failed"] = connection.execute(select(job.c.message).where(job.c.state == "failed")).scalars().all()
+        failed = connection.execute(select(job.c.message).where(job.c.state == "failed")).scalars()
+        found["failed"] = [message.replace(str(workspace.project.root), "") for message in failed]
         wrong = connection.execute(text("PRAGMA integrity_check")).scalar_one()
     found["wrong"] = [wrong] if wrong != "ok" else []
     found["differing tables"] = workspace.store.rebuild()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy import update
+
 from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import final_codings, independent_codings
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 from mechtag.workflows.learn import learn, write_codes
@@ -76,14 +80,32 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Restore the model that was in use before the current one."""
+    """Restore the model that was in use before the current one.
+
+    The job notes which model it gives up, so that a job that was interrupted does not restore an even earlier model.
+    """
+    from mechtag.models.model_folder import read_config
     from mechtag.workflows.retrain import Retraining
 
     progress.start(1, "Restoring the previous model")
-    lines = Retraining(workspace.project).roll_back()
+    retraining, model = Retraining(workspace.project), workspace.project.own_model
+    if "given_up" in arguments:
+        retraining.history()  # Completes the installation of a model if it was interrupted.
+    given_up = arguments.get("given_up") or (read_config(model).model_id if model.is_dir() else "")
+    _note(workspace, progress.job, {**arguments, "given_up": given_up})
+    if not given_up or read_config(model).model_id == given_up:
+        lines = retraining.roll_back()
+    else:
+        lines = [f"model {read_config(model).model_id} is active again"]
     with workspace.store.write() as connection:
         add_job(connection, _TAG, None)
     coder = arguments["coder"]
     stamp = Stamp(coder, client_id=f"roll-back-job-{progress.job}")
     workspace.acts.log(stamp, "rollback", {"text": "restored the previous model"})
     return {"reasons": lines}
+
+
+def _note(workspace: Workspace, job: int, arguments: Mapping[str, Any]) -> None:
+    text, table = json.dumps(arguments, ensure_ascii=False, sort_keys=True), schema.job
+    with workspace.store.write() as connection:
+        connection.execute(update(table).where(table.c.id == job).values(arguments=text))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sqlalchemy import select, update
 
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Coding, Record
 from mechtag.models.model_folder import read_config
 from mechtag.review.acts import Stamp
+from mechtag.review.jobs import learning
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.sight import show
+from mechtag.review.store import schema
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job
 from mechtag.workflows.learn import judged_by
@@ -182,3 +186,38 @@ def test_codes_that_somebody_else_wrote_are_not_overwritten(review: Workspace) -
     table.write_text("mine", encoding="utf-8")
     assert "was not written by the review page" in learn(review, owner)
     assert table.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = make_review(tmp_path)
+    review.project.own_model.mkdir(parents=True)
+    models = ["first", "second", "third"]
+
+    class Retraining:
+        def __init__(self, *_: object) -> None: ...
+
+        def history(self) -> list[str]:
+            return []
+
+        def roll_back(self) -> list[str]:
+            models.pop()
+            if len(models) == 2:
+                raise KeyboardInterrupt("killed")
+            return []
+
+    monkeypatch.setattr("mechtag.workflows.retrain.Retraining", Retraining)
+    monkeypatch.setattr("mechtag.models.model_folder.read_config", lambda _: SimpleNamespace(model_id=models[-1]))
+    Browser(review, 1).post("/learn/back")
+    known = {"roll_back": learning.roll_back}
+    with pytest.raises(KeyboardInterrupt, match="killed"):
+        do_next(review, known)
+    with review.store.write() as connection:  # as a worker does when it starts
+        connection.execute(update(schema.job).where(schema.job.c.state == "running").values(state="waiting"))
+    do_next(review, known)
+    assert models == ["first", "second"]
+    with review.store.read() as connection:
+        job = schema.job
+        rows = connection.execute(select(job.c.state, job.c.result).where(job.c.kind == "roll_back")).all()
+    assert [tuple(row) for row in rows] == [("done", '{"reasons": ["model second is active again"]}')]
