@@ -10,6 +10,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -130,7 +131,8 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
             if name in values:
                 values[name] = normalise(str(values[name]))
         if "year" in values:
-            values["year"] = int(values["year"])
+            with suppress(ValueError, TypeError, OverflowError):  # An invalid year is refused below.
+                values["year"] = int(values["year"])
         values.setdefault("title", "")
         try:
             record = Record.model_validate({"record_id": "", **values})

@@ -57,6 +57,8 @@ def test_tables_of_users_become_records() -> None:
         mechtag.Records.from_pandas(frame.drop(columns="title"))
     with pytest.raises(MechtagError, match=r"row 1: abstract: .*valid string"):
         mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "abstract": [5]}))
+    with pytest.raises(MechtagError, match=r"row 1: year: .*valid integer"):
+        mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "year": ["in press"]}))
 
 
 @pytest.fixture(scope="module")
