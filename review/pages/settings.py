@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, exists, select
 from starlette.responses import Response
 
@@ -183,8 +184,10 @@ def change(visit: Visit) -> Response:
     # All values are checked before the first is written.
     try:
         Plan.model_validate({**before, **changes})
-    except ValueError as error:
-        raise Refused(f"a value is not allowed: {error}") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = _BY_KEY[str(fault["loc"][0])].name
+        raise Refused(f"{name}: this value is not allowed: {fault['msg']}; enter a different value") from None
     stamp = visit.stamp()
     for key, value in changes.items():
         visit.workspace.acts.change_plan(Stamp(stamp.coder, f"{stamp.client_id}/{key}"), key, value, why=why)
