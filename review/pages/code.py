@@ -41,6 +41,8 @@ _ANSWERS: dict[str, tuple[int | None, bool]] = {"yes": (1, False), "no": (0, Fal
 _BASIS_NAMES = {"code": "Abstract", "full-text": "Full text"}
 # What the pages call an answer.
 ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
+# What the pages call an answer to a suggestion.
+_REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion", "refer": "needs review"}
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -
         case "done":
             wanted = "finish the record"
         case "suggestion":
-            wanted = f"{name}: {given} the suggestion"
+            wanted = f"{name}: {_REPLIES.get(visit.text('answer'), given)}"
         case _:
             wanted = f"{name}: {given}"
     return visit.show_again(

@@ -248,6 +248,16 @@ def test_two_windows_show_both_versions_and_the_person_chooses(review: Workspace
     assert codes(review)["apple"].value == 1
 
 
+def test_two_windows_name_the_answer_to_a_suggestion_in_words(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    old = send(browser, page, "/code/done", open_labels="1").text
+    send(browser, old, "/code/answer", label="apple", answer="yes")
+    for answer, words in (("refer", "needs review"), ("accept", "accept the suggestion")):
+        response = send(browser, old, "/code/suggestion", label="apple", answer=answer)
+        assert f"This window asks for: Apple: {words} Save" in texts(response.text)
+
+
 def test_two_windows_of_screening_do_too(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     old = browser.get("/screen?record=3")
