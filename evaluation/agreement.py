@@ -33,7 +33,8 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Kappa, in the same shape; NaN where all answers of both coders are the same, so that expected agreement is 1.
+        Kappa, in the same shape; NaN where both coders gave only one and the same answer, such as no to every item,
+        so that the expected agreement is 1.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -47,13 +48,13 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
     Parameters
     ----------
     coincidences
-        Shape (..., k, k): number of times that codes i and j coincide in a unit; see Krippendorff,
-        *Content Analysis* (2004), section 11.3.
+        Shape (..., k, k) for k codes: entry (i, j) of a matrix is the number of times that codes i and j coincide in a
+        unit; see Krippendorff, *Content Analysis* (2004), section 11.3.
 
     Returns
     -------
     numpy.ndarray
-        Alpha, shape (...); NaN where only one code was ever used.
+        Alpha, one value per matrix, shape (...); NaN where only one code was ever used.
     """
     marginals = coincidences.sum(axis=-1)
     total = marginals.sum(axis=-1)
@@ -79,8 +80,8 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
     -------
     dict
         ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each in the
-        same shape. All are NaN where there are no items; kappa and alpha are also NaN where all answers of both coders
-        are the same.
+        same shape. All are NaN where there are no items; kappa and alpha are also NaN where both coders gave only one
+        and the same answer, such as no to every item.
     """
     total = both_yes + only_a + only_b + both_no
     observed = ratio(both_yes + both_no, total)
@@ -97,7 +98,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Compute terms for each item, whose sums over items yield the agreement coefficients of any number of coders.
+    """Compute seven terms for each item; `many_coders` computes agreement coefficients from their sums over items.
 
     Parameters
     ----------
@@ -107,9 +108,9 @@ def tallies(codes: ArrayLike) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (7, ...), to be summed over items and passed to `many_coders`: whether any coder judged the item;
-        the proportion of yes among its codes; whether two or more coders judged the item; and, if so, the
-        proportion of coder pairs who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
+        Shape (7, ...). The terms are: whether any coder judged the item; the proportion of yes among the codes of the
+        item; whether two or more coders judged the item; the proportion of coder pairs who agree; and the coincidences
+        no-no, no-yes (equal to yes-no) and yes-yes. The last four terms are 0 if fewer than two coders judged the item.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)

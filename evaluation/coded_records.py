@@ -44,6 +44,8 @@ class CodedSet:
 
     Attributes
     ----------
+    records
+        The coded records.
     documents
         Predictions for records, one per record and label, including relevance.
     sentences
@@ -95,14 +97,14 @@ def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
 
 
 def by_sentence(records: Sequence[CodedRecord], labels: Sequence[str]) -> tuple[list[tuple[int, int]], Array]:
-    """Return the coded sentences and their codes.
+    """Return the coded sentences of the records and the codes of these sentences.
 
     Returns
     -------
     places
-        Record number and sentence number of each coded sentence.
+        Index of the record in ``records``, and index of the sentence in the record, for each coded sentence.
     codes : ndarray, shape (n_sentences, n_labels)
-        1, 0, or NaN for not judged.
+        1, 0, or NaN for not judged, one row per coded sentence.
     """
     codes = [record.sentence_codes(labels) for record in records]
     places = [(row, number) for row, own in enumerate(codes) for number in range(len(own))]
@@ -187,7 +189,8 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
     """Compute the out-of-fold metrics of relevance on the coded records, for the model and its baselines.
 
-    If all records are relevant, the metrics are undefined, and the section contains the reason.
+    If all records are relevant, metrics that need irrelevant records, such as the ROC AUC, are undefined; the section
+    then contains the reason.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
@@ -203,17 +206,17 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the relevant papers of the gold standard that the model would have kept.
+    """Count the relevant papers of the gold standard by the model's decision, and rank them among irrelevant records.
 
     A paper counts as relevant unless the gold table has a column for relevance that codes the paper as irrelevant.
 
     Returns
     -------
     dict
-        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision, and the rank of each
-        paper among the irrelevant coded records: rank 1 is above all of these records, and ties count against the
-        paper. The scores of the coded records are out of fold, so they come from models that were trained on
-        slightly less data.
+        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision (``kept`` is yes or
+        needs review), and the rank of each paper among the irrelevant coded records: rank 1 is above all of these
+        records, and ties count against the paper. The scores of the coded records are out of fold, so they come from
+        models that were trained on slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -251,12 +254,13 @@ def coded_agreement(
     -------
     dict
         The result of `coders.agreement_section` for the records that several people coded, or for all records if
-        there are none, with a comparison of the coders by sentence. Its entry ``adjudicate`` covers all records.
+        there are none, with a comparison of the coders by sentence. The entry ``adjudicate`` lists the codes to resolve
+        in all records.
 
     Raises
     ------
     MechtagError
-        If a record of the second coder is not among the coded records, or has different sentences.
+        If a record of the second coder is not among the coded records, or has a different number of sentences there.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -313,7 +317,13 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Return the record to which a second coder's codes belong; raise an error if its sentences differ."""
+    """Return the coded record with the key and the number of sentences of a second coder's record.
+
+    Raises
+    ------
+    MechtagError
+        If no coded record or several coded records have this key and this number of sentences.
+    """
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
@@ -325,8 +335,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
-            f"{place} has {counted(sentences, 'sentence')}, but the coded record with this key has {counts}; "
-            "code the same sentences"
+            f"{place} has {counted(sentences, 'sentence')}, but the coded record with this key has {counts}; both "
+            "coders must code the same sentences"
         )
     raise MechtagError(
         f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
+from mechtag.core.words import counted
 from mechtag.evaluation.agreement import many_coders, tallies, two_coders
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
@@ -33,7 +34,8 @@ class Coders:
     model : bool
         Whether the last coder is the model.
     records, keys
-        Id of each record (or its key, if the id is unknown), and the key of each record that has one.
+        Id of each record (or the key of the record, if the id is unknown), and key of each record (``None`` for a
+        record without a key).
     labels
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
@@ -93,7 +95,8 @@ def coders_of(
     Raises
     ------
     MechtagError
-        If a key belongs to two records, or a coder coded a label of a record twice or has the model's name.
+        If a key belongs to two records, a coder coded a label of a record twice with different values, or a coder has
+        the model's name.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -286,7 +289,7 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     Parameters
     ----------
     cells
-        Shape (4, records, labels): number of items of each record in each cell of `cells_of`.
+        Shape (4, records, labels): number of items of each record in each of the four cells that `cells_of` returns.
     labels
         Relevance, then the labels; the pooled metrics exclude relevance, because it is a different question.
     least
@@ -333,9 +336,9 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
         Codes, shape (coders, records, labels).
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
-    counted = tallies(codes)
-    by_label = bootstrap(lambda drawn: many_coders(np.einsum("br,crl->cbl", drawn, counted)), draws)
-    pooled = bootstrap(lambda drawn: many_coders(np.einsum("br,cr->cb", drawn, counted[:, :, own].sum(axis=2))), draws)
+    terms = tallies(codes)
+    by_label = bootstrap(lambda drawn: many_coders(np.einsum("br,crl->cbl", drawn, terms)), draws)
+    pooled = bootstrap(lambda drawn: many_coders(np.einsum("br,cr->cb", drawn, terms[:, :, own].sum(axis=2))), draws)
     section = {}
     for column, label in enumerate(labels):
         found = {name: columns[column] for name, columns in by_label.items()}
@@ -394,7 +397,7 @@ def _counted(cells: Array) -> dict[str, int]:
 def _or_too_few(figures: dict[str, Estimate], positives: float, least: int) -> dict[str, Any]:
     if positives >= least:
         return _laid_out(figures)
-    note = f"too few: {int(positives)} coded yes by anyone; metrics need {least}"
+    note = f"too few: {counted(int(positives), 'item')} coded yes by at least one coder; metrics need {least}"
     return {**_laid_out(dict.fromkeys(figures, _NO_FIGURE), explained=True), "note": note}
 
 

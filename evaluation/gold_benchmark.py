@@ -33,10 +33,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text that was available for a paper, such as abstract or title only.
+    """Return the kind of text of a paper's record: abstract, synopsis, title only, or none if there is no record.
 
-    If the record was supplied with a synopsis, the kind is synopsis until a fetched or exported abstract replaces the
-    synopsis.
+    A record that was supplied with a synopsis has the kind synopsis until an abstract replaces the synopsis.
     """
     if record is None:
         return "none"
@@ -93,7 +92,8 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
         if keys:
             filled[column] = keys
-            faults.append(f"{words_of(column)}: {_list(keys)} ticked, though {why}.")
+            verb = "is" if len(keys) == 1 else "are"
+            faults.append(f"{words_of(column)}: {_list(keys)} {verb} ticked, though {why}.")
     return {
         "source": notes.source,
         "papers": len(matrix.keys),
@@ -139,13 +139,13 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If there are no predictions under either protocol, a record or label has no prediction, or predictions
-        contradict each other.
+        If there are no predictions under either protocol, a record or label has no prediction, or there are two
+        predictions for a record and label.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"the predictions include no predictions of the model: found {found}, expected {' or '.join(PROTOCOLS)}"
+            f"there are no predictions of the model: found predictions named {found}, expected {' or '.join(PROTOCOLS)}"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -1,9 +1,10 @@
 """Compute metrics of agreement between a system and people, for many resamples at once.
 
-Every function takes the judgements and a stack of resamples, and returns one value per resample. The value
-of a metric is computed from the single resample in which each paper counts once, so values, intervals and p-values
-come from the same code. Items that were not judged (NaN) are excluded and never count as no. An undefined
-metric, such as the precision of a label that was never suggested, is NaN; `UNDEFINED` lists the reasons.
+The functions take the judgements and a stack of resamples, and return the metrics with one value (or one value per
+label) for each resample. The value of a metric is computed from the single resample in which each paper counts once, so
+values, intervals and p-values come from the same code. Items that were not judged (NaN) are excluded and never count as
+no. An undefined metric, such as the precision of a label that was never suggested, is NaN; `UNDEFINED` lists the
+reasons.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Judged:
     probability
         Probabilities; NaN if the system has none.
     decided
-        Whether the label counts as suggested. For a decision that needs review, the probability determines this.
+        Whether the label counts as suggested. If the decision needs review, the label counts as suggested if its
+        probability reaches the threshold.
     referred
         Whether the decision needs review by a person.
     threshold
@@ -89,7 +91,8 @@ class Resamples:
     weight
         Shape (resamples, papers): number of times that each paper was drawn.
     truth
-        Human codes, shape (resamples, papers, labels), or (1, papers, labels) if all resamples share it.
+        Human codes, shape (resamples, papers, labels), or (1, papers, labels) if the codes are the same in all
+        resamples.
     """
 
     weight: Array
@@ -97,12 +100,12 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper with a label, and 0 for all others; shape (resamples, papers, labels)."""
+        """Return the weight of each paper with a label, 0 for papers without it; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper without a label, and 0 for all others; shape (resamples, papers, labels)."""
+        """Return the weight of each paper without a label, 0 for papers with it; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 

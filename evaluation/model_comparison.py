@@ -30,6 +30,8 @@ class Difference:
 
     Attributes
     ----------
+    figure
+        Name of the metric.
     champion, challenger, difference
         Values, or ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
     ci_low, ci_high

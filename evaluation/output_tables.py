@@ -161,7 +161,8 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
     """Return the points of a reliability curve, one for each of several bins with equal numbers of judgements.
 
-    A point consists of the mean probability, the proportion that people answered yes, and the number of judgements.
+    A point consists of the mean probability of the judgements in a bin, the proportion of them that people answered
+    yes, and their number.
     """
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]

@@ -50,7 +50,8 @@ class Draws:
     orders
         Permutation, shape (permutations, papers): the paper whose codes each paper receives.
     papers
-        Number of papers in the sample; it is lower than the number of columns if columns are parts of papers.
+        Number of papers in the sample. If each column of ``weights`` belongs to a sentence, there are fewer papers than
+        columns.
     """
 
     weights: Array
@@ -67,7 +68,7 @@ def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its bootstrap interval and permutation p-value.
+    """The value of a metric in the sample, with its bootstrap interval and permutation p-value.
 
     Attributes
     ----------
@@ -155,7 +156,7 @@ def _logit(share: Array) -> Array:
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of a proportion of papers by the Wilson (1927) interval; each paper counts once.
+    """Return an estimate of a proportion of papers, with the Wilson (1927) interval instead of the bootstrap interval.
 
     A proportion of 0 or 1 is the same in every resample, so a bootstrap interval would have no width.
 
@@ -286,6 +287,8 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
 
     Parameters
     ----------
+    figures
+        Function that computes the metrics from weights of the papers, shape (resamples, papers).
     biased
         Names of the metrics that get the `corrected_interval`.
 
@@ -329,7 +332,10 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
-    """Replace an interval without width, which would wrongly suggest that the value is exact."""
+    """Replace or remove an interval without width, which would wrongly suggest that the value is exact.
+
+    The interval of a proportion is replaced by the interval of `of_papers`; all other intervals are removed.
+    """
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found
     widened = of_papers(found, papers) if name in _PROPORTIONS else found

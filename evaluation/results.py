@@ -1,7 +1,7 @@
-"""Define the content of ``metrics.json`` as models, and the display names of metrics.
+"""Define the content of ``metrics.json`` as pydantic models, and the display names of metrics.
 
 Each metric is a field of a block; the type of the field includes the display names (`Words`) of the metric.
-Fields that are not set are not written: for example, a metric without a permutation test has no ``p_value``.
+Fields that are not set are not written: for example, agreement metrics have no ``p_value``.
 In every block, ``undefined`` contains the reasons why metrics have no value, and ``dropped_resamples`` the number
 of resamples excluded from each interval, both by name of the metric.
 """
@@ -88,7 +88,7 @@ def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int
 
 
 class Block(BaseModel):
-    """A part of the metrics file; the base class of all other parts."""
+    """A block of the metrics file; the base class of all other blocks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -205,7 +205,7 @@ class Pooled(Block):
 
 
 class Confusion(Block):
-    """Numbers of decisions on a label, by human code."""
+    """Numbers of true positives, false positives, false negatives and true negatives among the decisions on a label."""
 
     tp: int
     fp: int
@@ -214,7 +214,7 @@ class Confusion(Block):
 
 
 class LabelFigures(Block):
-    """Counts and metrics of a label; ``note`` states why metrics are missing, if they are."""
+    """Counts and metrics of a label; ``note`` states the reason if metrics are missing."""
 
     papers: int
     support: int
@@ -280,7 +280,7 @@ class SentenceFigures(Block):
 
 
 class SentenceLabel(Block):
-    """Metrics of the ranking of sentences for a label; ``note`` states why metrics are missing, if they are."""
+    """Metrics of the ranking of sentences for a label; ``note`` states the reason if metrics are missing."""
 
     support: int
     prevalence: float | None
@@ -321,7 +321,7 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Numbers of decisions on relevance in a set of records, by human code."""
+    """Numbers of decisions on relevance in a set: for relevant, for irrelevant, and for hard irrelevant records."""
 
     relevant: Decisions
     irrelevant: Decisions
@@ -381,7 +381,7 @@ class SetSentences(Block):
 
 
 class PairAgreement(Block):
-    """Agreement of two coders; ``note`` states why metrics are missing, if they are."""
+    """Agreement of two coders; ``note`` states the reason if metrics are missing."""
 
     n: int
     both_yes: int
@@ -479,7 +479,7 @@ class Coder(Block):
 
 
 class CoderPair(Block):
-    """Agreement of two coders who coded the same records or sentences."""
+    """Agreement of two coders who coded the same records or sentences, over all labels and per label."""
 
     a: str
     b: str
@@ -490,7 +490,7 @@ class CoderPair(Block):
 
 
 class CoderGroupLabel(Block):
-    """Agreement of several coders on a label; ``note`` states why metrics are missing, if they are."""
+    """Agreement of several coders on a label; ``note`` states the reason if metrics are missing."""
 
     n: int
     fleiss_kappa: _FleissKappa
@@ -502,7 +502,7 @@ class CoderGroupLabel(Block):
 
 
 class CoderGroup(Block):
-    """Agreement of several coders."""
+    """Agreement of several coders, over all labels except relevance and per label."""
 
     fleiss_kappa: _FleissKappa
     gwet_ac1: _Ac1
@@ -727,7 +727,7 @@ class Resampling(Block):
 
 
 class Variation(Block):
-    """Changes in decisions when papers are reworded."""
+    """Changes in the decisions when one variation is applied to the texts of papers."""
 
     papers: int
     cells: int
@@ -767,7 +767,7 @@ class TrainingCheck(Block):
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the papers were compared with the training papers, and none of them was found among these."""
+        """Return whether the papers were compared with the training papers, and certainly none was used in training."""
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:
@@ -792,7 +792,7 @@ class TrainingCheck(Block):
         return f"None of these papers was used in training.{note}"
 
 
-#: The check of metrics that contain none, because an earlier version wrote them or no model folder was read.
+#: Result for metrics that contain no check, because an earlier version wrote the metrics or no model folder was read.
 NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with the training papers of the model")
 
 

@@ -66,7 +66,7 @@ _DECIMALS = 6
 
 
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
-    """Compute the section of the metrics file on all labels together.
+    """Compute the section of the metrics file that covers all labels together.
 
     The section contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the
     numbers of dropped resamples.
@@ -78,7 +78,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the section on single labels: counts of each label, and its metrics if enough papers have the label."""
+    """Compute the section of the metrics file on single labels: counts, and metrics if enough papers have the label."""
     figures = estimates(label_figures, judged, draws)
     tp, fp, fn, tn = (count[0] for count in confusion(judged, as_it_is(judged.truth)))
     section = {}
@@ -111,9 +111,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of F1 by one that is derived from the Wilson interval of tp / (tp + fp + fn).
+    """Return an estimate of F1 with an interval that is derived from the Wilson interval of tp / (tp + fp + fn).
 
-    This is possible because F1 increases with this proportion.
+    This is possible because F1 increases with the proportion tp / (tp + fp + fn).
     """
     if found.value is None:
         return found

@@ -1,4 +1,4 @@
-"""Compute whether people who give the same label mark the same sentences as evidence."""
+"""Measure whether people who give a record the same label also mark the same sentences as evidence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mechtag.evaluation.sections import intervals
 
 
 class Marks(NamedTuple):
-    """The sentences that several people marked for a label which they all gave to a record.
+    """The sentences that several people marked as evidence for a label that each of them gave to a record.
 
     Attributes
     ----------
     record, label
         Index of the record, and index of the label.
     sentences
-        Numbers of the sentences that each person marked, counted from 0; no person marked none.
+        Numbers of the sentences that each person marked, counted from 0; each person marked at least one sentence.
     length
         Number of sentences of the record.
     """
@@ -34,22 +34,25 @@ class Marks(NamedTuple):
 
 
 def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement on sentences, per label and over all labels.
+    """Compute the agreement of people on the sentences that they marked, per label and over all labels.
 
     Parameters
     ----------
+    marks
+        One entry per record and label.
     labels
         Keys of the labels, to which ``Marks.label`` refers.
     draws
         Resamples of the records, to which ``Marks.record`` refers.
     least
-        Minimum number of marks; labels with fewer get a note instead of metrics.
+        Minimum number of entries of ``marks``; labels with fewer entries get a note instead of metrics.
 
     Returns
     -------
     dict
-        ``all`` and ``labels``, with ``n`` (number of marks), ``shared`` (proportion of pairs of people who marked at
-        least one sentence in common, averaged over the marks) and ``krippendorff_alpha`` over all sentences.
+        ``all`` and ``labels``, with ``n`` (number of entries of ``marks``), ``shared`` (proportion of pairs of people
+        who marked at least one sentence in common, averaged over the entries) and ``krippendorff_alpha`` over all
+        sentences.
     """
     # Number of marks, sum of the proportions of pairs that share a sentence, and the three coincidences of `tallies`.
     terms = np.zeros((draws.weights.shape[1], len(labels), 5))

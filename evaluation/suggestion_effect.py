@@ -77,7 +77,7 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
 
 
 def _figures(sums: Array) -> dict[str, Array]:
-    """Return the metrics from the numbers of codes, shape (..., groups, 3): all codes, agreeing codes, and yes."""
+    """Compute the metrics from the numbers of all codes, agreeing codes, and yes, in shape (..., groups, 3)."""
     shares = {"agreement": ratio(sums[..., 1], sums[..., 0]), "yes": ratio(sums[..., 2], sums[..., 0])}
     return {
         f"{name}_{group}": share[..., place] for name, share in shares.items() for place, group in enumerate(GROUPS)

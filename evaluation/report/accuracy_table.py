@@ -532,7 +532,7 @@ def _kappas(
     figure: str,
     names: Mapping[str, str],
 ) -> Section:
-    """Return a table of kappas with one row per label and one column per pair or group of coders."""
+    """Return a section with a table of kappas: one row per label, and one column per pair or group of coders."""
     rows = [
         [
             _named(label, names),

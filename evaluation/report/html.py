@@ -105,7 +105,7 @@ class Numbers:
         return self._mark(path, kind, percent(found, decimals))
 
     def between(self, path: str) -> Markup:
-        """Format the interval of the metric at a path as percentages in words; return ``""`` if it has no interval."""
+        """Format the interval of the metric at a path as percentages in words; return ``""`` without an interval."""
         found = self.get(path)
         if found is None or found.ci_low is None or found.ci_low == found.ci_high:
             return Markup()
@@ -157,7 +157,7 @@ class MatrixPaper:
 
 
 def read_comparison(path: Path) -> list[MatrixPaper]:
-    """Read ``predictions_vs_<gold>.csv`` and return its papers in file order.
+    """Read ``predictions_vs_<gold>.csv``, and return the papers in the order of the file.
 
     Raises
     ------

@@ -207,7 +207,7 @@ def dot_chart(
 
 
 def _attributes(caption: Caption, width: float, height: float) -> dict[str, str | float]:
-    """Return the attributes of a chart of a given size."""
+    """Return the attributes of the element ``svg`` of a chart with the given size."""
     return {
         "class": "chart",
         "viewBox": f"0 0 {width} {height}",
@@ -219,7 +219,7 @@ def _attributes(caption: Caption, width: float, height: float) -> dict[str, str 
 
 
 def legend_of(lines: Sequence[ChartLine]) -> list[tuple[str, str]]:
-    """Return a small SVG drawing and the name of each line; screen readers skip the drawings."""
+    """Return a pair for each line: a small SVG drawing of the line, which screen readers skip, and the line's name."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
         ("".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"]), line.name)

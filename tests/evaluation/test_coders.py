@@ -162,7 +162,7 @@ def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
 def test_too_few_and_undefined_say_so():
     same = coders([[[1, 0, 0]] * 6, [[1, 0, 1]] * 6])
     (pair,) = agreement_section(same, "relevant", draw_resamples(6, 20, 0, np.random.default_rng(1)), 5)["pairs"]
-    assert pair["labels"]["a"]["note"] == "too few: 0 coded yes by anyone; metrics need 5"
+    assert pair["labels"]["a"]["note"] == "too few: 0 items coded yes by at least one coder; metrics need 5"
     assert pair["labels"]["a"]["agreement"] == {"value": None, "ci_low": None, "ci_high": None}
     assert pair["labels"]["relevant"]["gwet_ac1"]["value"] == 1
     assert "all codes are the same" in pair["labels"]["relevant"]["undefined"]["cohen_kappa"]

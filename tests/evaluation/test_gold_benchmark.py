@@ -189,7 +189,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
     expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
     assert pooled["cohen_kappa"]["value"] == pytest.approx(expected, abs=1e-6)
     assert people["labels"]["relevant"]["agreement"]["value"] == 1
-    assert people["labels"]["rare"]["note"] == "too few: 1 coded yes by anyone; metrics need 2"
+    assert people["labels"]["rare"]["note"] == "too few: 1 item coded yes by at least one coder; metrics need 2"
     assert people["labels"]["rare"]["cohen_kappa"]["value"] is None
     assert sentences["pooled"]["n"] == 10 * 3
     assert sentences["pooled"]["cohen_kappa"]["value"] == 1
@@ -268,7 +268,7 @@ def test_faults_are_counted_in_the_table(metrics):
     assert found["faults"] == [
         "hard money: the table ticks 5 papers, the text of the publication counts 9; the table is used as it is.",
         "1 paper (p3) has none of the labels; it counts as 0 for every label that was judged.",
-        "other: 1 paper (p1) ticked, though the text says none.",
+        "other: 1 paper (p1) is ticked, though the text says none.",
     ]
 
 
@@ -314,7 +314,7 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
     with pytest.raises(MechtagError, match="the decision needs review, but its probability or threshold is missing"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
-    with pytest.raises(MechtagError, match="found tfidf, expected transfer or leave_one_out"):
+    with pytest.raises(MechtagError, match="named tfidf, expected transfer or leave_one_out"):
         run(rows, "tfidf")
 
 

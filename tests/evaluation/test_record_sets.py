@@ -98,7 +98,7 @@ def test_too_few_papers_say_so(found: dict) -> None:
     mechanisms = found["c"]["mechanisms"]
     assert mechanisms["papers"] == 2
     assert mechanisms["undefined"]["kappa"] == "too few: 2 relevant records; the metric needs 3"
-    assert "too few: 1 coded yes by anyone" in found["c"]["second_coder"]["relevance"]["note"]
+    assert "too few: 1 item coded yes by at least one coder" in found["c"]["second_coder"]["relevance"]["note"]
 
 
 @pytest.mark.parametrize(("name", "papers"), [("a", 8), ("b", 7)])
