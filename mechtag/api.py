@@ -82,7 +82,7 @@ class Records(Sequence[Record]):
         return dedupe(self)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per record. Lists are converted to tuples, and ``raw`` is omitted."""
+        """Return a table with one row per record, without ``raw``; the cells of authors and keywords are tuples."""
         import pandas as pd
 
         columns = [name for name in Record.model_fields if name != "raw"]
@@ -108,7 +108,7 @@ class Records(Sequence[Record]):
         Raises
         ------
         MechtagError
-            If there is no column ``title``, or a value is invalid for its field. The message names the row.
+            If there is no column ``title``, or a value is invalid for its field.
         """
         return cls(_from_rows(frame.to_dict("records")))
 
@@ -175,8 +175,8 @@ def read(*sources: StrPath) -> Records:
 def dedupe(records: Iterable[Record]) -> Records:
     """Merge the records of each paper, and return one record per paper.
 
-    The record of a paper is the most complete of its records, with missing fields filled from the others. Pairs
-    of records that a person should decide on are not merged.
+    The record of a paper is the most complete of the merged records, with missing fields filled from the others. Pairs
+    of records on which a person should decide are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
 
@@ -288,7 +288,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: StrPath | None = None) -> Self:
-        """Load a trained model from a folder; by default, the project's model or the model that comes with mechtag.
+        """Load a model from a folder; by default, the model of the project in which Python runs, see `Project.model`.
 
         If the project's model was trained with an encoder other than the one that the project's settings name, a
         warning is issued.
@@ -413,7 +413,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Predictions(predictions)
 
     def __sklearn_tags__(self) -> Any:
-        """Return the tags by which scikit-learn recognises text input and multi-label output."""
+        """Return scikit-learn's estimator tags, which declare text input and multi-label output."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
@@ -513,7 +513,8 @@ def evaluate(
     predictions
         Predictions for all records in ``codes``; see `Tagger.tag`.
     codes : pandas.DataFrame
-        Human codes: 1, 0, or missing if not judged, with record ids as the index and one column per label.
+        Human codes: 1, 0, or missing if not judged. The index contains record ids, and there is one column per label,
+        named with the key of the label.
     bootstrap
         Number of bootstrap resamples of papers for the intervals.
 

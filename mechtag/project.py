@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).with_name("shipped")
 _SHIPPED_CODEBOOK = SHIPPED / "codebook.yaml"
 
 _NEW_PARAMS = """\
-# Settings of this review. Paths are relative to this folder. A key that is omitted has its default.
+# Settings of this review. Paths are relative to this folder. A key that is omitted has its default value.
 codebook: codebook.yaml
 
 # Name, and file or folder, of each search.
@@ -104,11 +104,11 @@ class Project:
 
     @property
     def kept_models(self) -> Path:
-        """Return the folder with copies of the models that are or were in use."""
+        """Return the folder with copies of the model in use and of the models used earlier."""
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the models that are or were in the model folder ``model``."""
+        """Return the folder with copies of the current and earlier models of the model folder ``model``."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
@@ -185,7 +185,8 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     Raises
     ------
     MechtagError
-        If the folder is already a project, or the codebook is invalid.
+        If the folder is already a project, the codebook is invalid, or the folder contains a different
+        ``codebook.yaml``.
     """
     root = Path(folder)
     if (root / PARAMS).exists():
@@ -198,7 +199,10 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     if not target.exists():
         write_text(target, source.read_text(encoding="utf-8"))
     elif not target.samefile(source):
-        raise MechtagError(f"{target} already exists with different content; move that file elsewhere first")
+        raise MechtagError(
+            f"{target} already exists, and the new project would replace it; move that file elsewhere, or pass it as "
+            "the codebook"
+        )
     # Write this file last, because it makes the folder a project.
     write_text(root / PARAMS, _NEW_PARAMS)
     return open_project(root)

@@ -139,7 +139,7 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            help="Report to write, named .html or .md. Repeat the option to write both.",
+            help="Report file to write. Its name must end in .html or .md; repeat the option to write both.",
             show_default=False,
         ),
     ] = None,
@@ -163,8 +163,8 @@ def report(
 ) -> None:
     """Print the accuracy table. Optionally, write it as Markdown, or write the full report as one HTML page.
 
-    The HTML report includes the tables, the plot points and `methods.md` that lie next to METRICS, and lists any that
-    are missing.
+    The HTML report includes the tables, the plot points and `methods.md` that lie next to METRICS, and states which of
+    these files are missing.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """

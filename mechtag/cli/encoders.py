@@ -1,4 +1,4 @@
-"""Commands that fetch encoders, which turn texts into vectors."""
+"""Command group ``encoder``, whose command downloads encoders, which turn texts into vectors."""
 
 from __future__ import annotations
 

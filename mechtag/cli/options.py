@@ -151,18 +151,20 @@ class Terminal(Reporter):
         say(message)
 
     def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Show a progress bar for a step; see `progress`."""
+        """Show a progress bar for a step; see the function `mechtag.cli.options.progress`."""
         return progress(what, total, done=done)
 
 
 @contextmanager
 def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and remaining time if the output is a terminal; otherwise, show nothing.
+    """Show a progress bar with rate and remaining time if standard error is a terminal; otherwise, show nothing.
+
+    The context manager yields a function that is called with the number of items finished since its last call.
 
     Parameters
     ----------
     what, total
-        Name of the step, and its number of items.
+        Name of the step, and number of its items.
     of_bytes
         Whether the items are bytes.
     done

@@ -19,7 +19,7 @@ class Engine(StrEnum):
 
 
 class Basis(StrEnum):
-    """Values of ``--basis``: what labels are searched for in."""
+    """Values of ``--basis``: the text in which labels are searched for."""
 
     abstract = "abstract"
     full_text = "full-text"
@@ -53,7 +53,9 @@ def tag(
     ] = None,
     basis: Annotated[
         Basis | None,
-        typer.Option("--basis", help="'abstract' ignores --full-texts.", show_default=False),
+        typer.Option(
+            "--basis", help="'abstract' ignores --full-texts; 'full-text' requires --full-texts.", show_default=False
+        ),
     ] = None,
     ranking: Annotated[
         Path | None,
@@ -99,9 +101,9 @@ def tag(
     Example: `mechtag tag search_update.ris -o out/`
     """
     if basis is Basis.full_text and full_texts is None:
-        raise typer.BadParameter("--basis full-text needs --full-texts")
+        raise typer.BadParameter("--basis full-text was passed without --full-texts; also pass the table of full texts")
     if (ranking is None) != (top is None):
-        raise typer.BadParameter("--top and --ranking must be used together")
+        raise typer.BadParameter("--top and --ranking work only together; pass both, or neither")
     from mechtag.workflows.define import usable_model
     from mechtag.workflows.tag import tag as tag_sources
 

@@ -31,7 +31,7 @@ def attach(
     send_files: bool = False,
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Read full texts, find the record of each, and write them to a table.
+    """Read full texts, find the record of each full text, and write the full texts to a table.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def attach(
     Returns
     -------
     list of str
-        Sentences with the numbers of files, and what to do about those that were not attached.
+        Sentences that state the numbers of files, and what to do about the files that were not attached.
     """
     program = find_program(ocr) if ocr else None
     address = check_address(grobid, may_send=send_files) if grobid else None

@@ -48,9 +48,10 @@ def report(
     ----------
     metrics
         Metrics file written by `evaluate`. The HTML report also includes the tables, plot points and ``methods.md``
-        next to the metrics file, and lists any that are missing.
+        next to the metrics file, and states which of these files are missing.
     model, summary, mlflow_run
-        Model folder, ``summary.json`` of the literature search, and ``mlflow_run.json`` of the model.
+        Model folder (by default, the folder of the project's model), ``summary.json`` of the literature search (by
+        default, the file of the search ``update``), and ``mlflow_run.json`` of the model.
 
     Returns
     -------

@@ -39,11 +39,12 @@ class Learned:
     model_id, former_id
         Id of the model in use now, and id of the model that was in use before.
     papers, compared
-        Number of papers used for training, and number of papers on which the two models were compared.
+        Number of papers used for training, and number of papers with independent codes; if there are enough of the
+        latter, the two models were compared on them.
     reasons
         Sentences that explain the outcome.
     differences
-        Metrics of both models on the same papers; empty if the models were not compared.
+        Differences in metrics between the two models on the same papers; empty if the models were not compared.
     """
 
     outcome: Literal["adopted", "kept", "too_few", "unchanged"]

@@ -36,7 +36,7 @@ def evaluate(
 ) -> str:
     """Evaluate predictions on a gold standard; write the metrics to ``output``, and tables next to it.
 
-    See `evaluate.evaluate_files` for the parameters that are not described here.
+    For the parameters that are not described here, see `mechtag.evaluation.evaluate.evaluate_files`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 
 class Reporter:
-    """Receives notes and progress from a workflow. This base class ignores them."""
+    """Receives notes and progress from a workflow. This base class ignores both; subclasses show them to users."""
 
     def note(self, message: str) -> None:
         """Receive a message that the user should see, but that does not stop the workflow."""
@@ -18,7 +18,7 @@ class Reporter:
         Parameters
         ----------
         what, total
-            Name of the step, and its number of items.
+            Name of the step, and number of its items.
         done
             Number of items that an earlier run has already finished.
 

@@ -59,7 +59,8 @@ class Retraining:
     ----------
     project
     model, out_of_fold
-        Folders of the model in use and of its out-of-fold predictions; by default, those of the project.
+        Folder of the model in use, and folder of the out-of-fold predictions of this model; by default, the folders of
+        the project.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Retraining:
         change_log_on
             Records to tag with both models for the log of changes; by default, the sources in the settings.
         leave_out_leaks
-            Whether to set aside records that may be papers used to measure accuracy. Otherwise, they are refused.
+            Whether to set aside records that may be papers used to measure accuracy. By default, an error is raised.
         onto
             Version of the annotations that the codings are added to, or ``none``; by default, the version of the last
             retraining or rollback.
@@ -195,7 +196,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Create a version of the annotations, and return sentences that describe it."""
+        """Create a version of the annotations, report what it contains, and return the name of the version."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto

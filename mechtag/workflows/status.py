@@ -75,13 +75,13 @@ def _describe_tagged(project: Project, folder: Path) -> str:
 
 
 def has_codes(project: Project) -> bool:
-    """Return whether the project has a file of human codes."""
+    """Return whether the project has human codes: the file named in the settings, or codes added by retraining."""
     settings = project.settings.train
     return Path(settings.records).exists() or bool(version_in_use(settings.added))
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a description of the human codes, and the coded records, which may be none."""
+    """Return a description of the human codes, and the coded records; without readable codes, the list is empty."""
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []

@@ -34,7 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        Folder of the prediction files if the results are in an object store, in which these files are not joined.
+        Folder of the chunks of predictions, one file per chunk. The chunks are joined at the end of a run, but not in
+        an object store.
     """
 
     inputs: Inputs
@@ -60,7 +61,7 @@ def tag(
     workers: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Tagged:
-    """Tag search exports, or one table of records, and write the results to a folder.
+    """Tag the records of search exports, or of one table of records, and write the results to a folder.
 
     Parameters
     ----------
@@ -83,14 +84,14 @@ def tag(
     resume
         Whether to continue an interrupted run if there is one in the output folder.
     engine, workers
-        The engine ``ray`` scores on the cluster named in ``RAY_ADDRESS``; ``workers`` is its number of processes,
-        by default one per core.
+        Engine that scores records, and number of Ray processes. The engine ``local`` uses this machine; ``ray`` uses
+        the cluster named in ``RAY_ADDRESS``, by default with one process per core.
 
     Raises
     ------
     MechtagError
         If no record could be read, the model was trained with a different codebook, the output folder contains
-        a different run, or none of the records is in the table in reading order.
+        a different run, or the table in reading order contains no record to tag.
     """
     codebook = project.codebook
     model = model or project.model

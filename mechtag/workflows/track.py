@@ -8,7 +8,14 @@ from mechtag.project import Project
 
 
 def track(project: Project, reports: Path | None = None, model: Path | None = None) -> str:
-    """Add an evaluation to the MLflow run of the evaluated model, and return the id of the run."""
+    """Add the files of an evaluation to the MLflow run of the evaluated model, and return the id of the run.
+
+    Parameters
+    ----------
+    reports, model
+        Folder that contains ``metrics.json``, and folder of the evaluated model; by default, the folders of the
+        project.
+    """
     from mechtag.evaluation.report.chart_data import chart_files
     from mechtag.evaluation.results import Results
     from mechtag.training.mlflow_runs import log_evaluation

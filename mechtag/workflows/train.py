@@ -12,14 +12,14 @@ from mechtag.workflows.reporter import SILENT, Reporter
 def train(
     project: Project, output: Path | None = None, out_of_fold: Path | None = None, *, reporter: Reporter = SILENT
 ) -> tuple[str, str]:
-    """Train on the annotations named in the settings, write the model folder, and log the run.
+    """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
     The reporter receives a table of the labels, and a warning for each label that training did not demonstrably help.
 
     Parameters
     ----------
     output, out_of_fold
-        Folders of the model and of its out-of-fold predictions; by default, those of the project.
+        Folder of the model, and folder of its out-of-fold predictions; by default, the folders of the project.
 
     Returns
     -------
@@ -59,14 +59,17 @@ def run_baselines(
 ) -> list[str]:
     """Predict the labels of the gold papers with the leave-one-paper-out protocol and with each baseline.
 
-    Returns the names of the protocol and the baselines.
-
     Parameters
     ----------
     records, sentences
         Parquet tables of the gold records and of their sentences.
     output
-        Folder to write to, with one table of predictions per protocol or baseline.
+        Folder to write to; the protocol and each baseline have one table of predictions.
+
+    Returns
+    -------
+    list of str
+        Names of the protocol and the baselines.
     """
     from mechtag.training.baselines import prepare, run_all
 
@@ -81,7 +84,13 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records with models trained on subsets of these records; return the sizes of the subsets."""
+    """Tag the coded records with models trained on subsets of these records, and write one table per subset.
+
+    Returns
+    -------
+    list of int
+        Number of papers in each subset.
+    """
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
 
@@ -93,9 +102,12 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records and rewritten versions of them with models that were not trained on these records.
+    """Tag the coded records, and variations of their texts, with models that were not trained on these records.
 
-    Returns the names of the variations.
+    Returns
+    -------
+    list of str
+        Names of the variations; a table of predictions is written for each.
     """
     from mechtag.training.invariance import tag_varied
 

@@ -78,7 +78,7 @@ def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         create_project(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/codebook.yaml").write_text("mine: true\n")
-    with pytest.raises(MechtagError, match=r"codebook\.yaml already exists with different content"):
+    with pytest.raises(MechtagError, match=r"codebook\.yaml already exists, and the new project would"):
         create_project(tmp_path / "b")
     assert (tmp_path / "b/codebook.yaml").read_text() == "mine: true\n"
     (tmp_path / "bad.yaml").write_text("labels: []\n")

@@ -177,7 +177,7 @@ def test_a_codebook_in_the_folder_is_offered(site: Site, root: Path) -> None:
     assert "which is in the folder" in texts(site.enter())
     answer = site.create(codebook="shipped")
     assert answer.status_code == 422
-    assert "already exists with different content" in texts(answer.text)
+    assert "already exists, and the new project would replace it" in texts(answer.text)
     assert site.create(codebook="folder").url.path == "/import"
     assert open_project(root).codebook.name == "fruit"
 
