@@ -1,4 +1,4 @@
-"""Measure how many papers must be coded until the tagger ranks well, by the rule that chooses the papers.
+"""Measure how many papers must be coded until the tagger ranks well, for several rules that choose the papers.
 
 ``python -m benchmarks.active`` replays the coding of the project's coded records and of the Hallmarks of Cancer in
 batches, and writes ``docs/benchmarks/active.json`` and its section of ``docs/benchmarks.md``. Finished replays are kept
@@ -65,7 +65,7 @@ def _by_relevance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
 
 
 def _by_doubt(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose the papers with the most errors to expect if the more probable answer is taken for every label."""
+    """Choose the papers for which most errors are expected if the more probable answer is taken for every label."""
     doubt = papers.relevance * np.minimum(papers.labels, 1 - papers.labels).sum(axis=1)
     return _highest(doubt, papers)
 
@@ -108,9 +108,9 @@ class Replay:
     labels, relevance
         Macro average precision of the labels over the held-out relevant papers, and average precision of relevance.
     full
-        The same two figures for a model trained on all papers that could be coded.
+        The same two metrics for a model trained on all papers that are not held out.
     covered
-        Number of papers after which every label has ``EXAMPLES`` examples; `MOST` if a label never has as many.
+        Number of coded papers at which every label has ``EXAMPLES`` examples, or `MOST` if a label never has that many.
     """
 
     papers: tuple[int, ...]
@@ -120,7 +120,7 @@ class Replay:
     covered: int
 
     def needed(self) -> int:
-        """Return the number of papers after which the labels reach ``GOAL`` of the full model, at most `MOST`."""
+        """Return the number of coded papers at which ``labels`` first reaches ``GOAL`` times ``full[0]``, or `MOST`."""
         reached = [
             papers for papers, found in zip(self.papers, self.labels, strict=True) if found >= GOAL * self.full[0]
         ]
@@ -164,7 +164,7 @@ def score(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Array:
 
 
 def precision(corpus: Corpus, held: Mask, scores: Array) -> tuple[float, float]:
-    """Return the macro average precision of the labels over relevant held-out papers, and that of relevance."""
+    """Return the macro average precision of the labels over relevant held-out papers, and the one of relevance."""
     targets, found = corpus.document_targets[held], scores[held]
     relevant = targets[:, 0] == 1
     labels = [
@@ -219,7 +219,7 @@ def measured(dataset: str, rule: str) -> dict[int, Replay]:
 
 
 def figures(found: Replay) -> dict[str, float]:
-    """Return the figures of one replay."""
+    """Return the metrics of one replay, keyed by the names under which they are published."""
     after = dict(zip(found.papers, found.labels, strict=True))
     return {
         TO_GOAL: found.needed(),
@@ -231,7 +231,7 @@ def figures(found: Replay) -> dict[str, float]:
 
 
 def results() -> list[dict[str, Any]]:
-    """Return the means over the replays, and the mean differences from random order on the same held-out papers."""
+    """Return the mean of each metric over the replays, and its mean difference from the replay in random order."""
     rows = []
     for dataset, rule in product(DATASETS, RULES):
         own, plain = ({seed: figures(run) for seed, run in measured(dataset, one).items()} for one in (rule, RANDOM))
@@ -248,7 +248,7 @@ def results() -> list[dict[str, Any]]:
 
 
 def outcome(rows: Sequence[dict[str, Any]]) -> str:
-    """Return sentences that compare the rule, and the other rules, with random order."""
+    """Return sentences that compare the shipped rule and the other rules with random order."""
     found = {(row["dataset"], row["system"], row["metric"]): row for row in rows}
     told = []
     for dataset in DATASETS:

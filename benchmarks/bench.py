@@ -35,7 +35,7 @@ COMMAND = "python -m benchmarks.bench"
 
 @dataclass(frozen=True)
 class Speed:
-    """The results of a measurement, each of which is the median of several runs.
+    """The results of a measurement; speeds and proportions are medians of several runs.
 
     Attributes
     ----------

@@ -53,12 +53,12 @@ METHODS: dict[str, Method] = {"Platt": platt, "isotonic": isotonic, "Venn-Abers"
 
 
 def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, float]]:
-    """Measure each calibration method on all coded papers; the method is fitted on the other folds.
+    """Measure each calibration method on all coded papers; for each fold, the method is fitted on the other folds.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Pooled, out of fold.
+        Pooled out-of-fold scores of the papers.
 
     Returns
     -------
@@ -115,12 +115,13 @@ def decide_both_ways(
 ) -> dict[str, NDArray[np.str_]]:
     """Decide on labels by their unconditional probability, as mechtag does, and by their probability given relevance.
 
-    Curves and bounds are fitted on the other folds. In both cases, a record that is clearly irrelevant has no label.
+    For each fold, curves and bounds are fitted on the other folds. With both methods, a record that is clearly
+    irrelevant has no label.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Pooled, out of fold.
+        Pooled out-of-fold scores of the papers.
 
     Returns
     -------

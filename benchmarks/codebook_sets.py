@@ -60,7 +60,7 @@ class CodedSet:
 
 
 def load_sets(names: Collection[str] = ()) -> list[CodedSet]:
-    """Read the named sets or, by default, all sets.
+    """Read the coded papers of the named sets or, by default, of all sets.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _exposure_labels(text: str, codebook: Codebook) -> tuple[str, ...]:
 
 
 def _goals(settings: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
-    """Read the abstracts of the SwissText 2024 shared task: one goal each, in the test set sometimes several."""
+    """Read the abstracts of the SwissText 2024 shared task, most of which have exactly one goal."""
     folder = _folder("development_goals", "data/ of github.com/ZurichNLP/sdg_swisstext_2024_sharedtask")
     codebook = load_codebook(ROOT / "benchmarks/goals.yaml")
     records, goals = {}, {}

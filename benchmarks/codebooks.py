@@ -1,4 +1,4 @@
-"""Measure the ranking of papers by label and relevance for several codebooks, trained on no paper up to all papers.
+"""Measure the ranking of papers by label and relevance for several codebooks, after training on none to all papers.
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
 and one plot per codebook in ``docs/benchmarks/codebooks/``. Published results that a run does not measure again are
@@ -76,7 +76,7 @@ class Draw:
 def draw(relevant: Mask, size: int | None, seed: int) -> Draw:
     """Draw ``size`` relevant and ``size`` irrelevant papers to learn from; with ``None``, all that are not held out.
 
-    The held-out papers do not depend on the size, and a smaller draw with the same seed is part of a larger one.
+    The held-out papers do not depend on the size, and a smaller draw is contained in a larger one with the same seed.
     """
     generator = np.random.default_rng(seed)
     learned, held = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
@@ -95,7 +95,7 @@ def all_draws(relevant: Mask) -> list[Draw]:
 
 
 def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
-    """Score with mechtag's heads; if no document is selected, these are the definitions alone."""
+    """Score with mechtag's heads; if ``learned`` selects no document, the heads score by the definitions alone."""
     heads = fit_heads(corpus, learned, settings)
     texts = score_texts(corpus, heads, np.ones(len(corpus.texts), dtype=bool))
     relevance = score_wholes(corpus, heads, np.ones(corpus.n_documents, dtype=bool))
@@ -224,7 +224,7 @@ def measure(targets: Array, scored: Scored, draws: Sequence[Draw], name: str) ->
     ----------
     targets : ndarray, shape (n_documents, 1 + n_labels)
     scored
-        Scores of all documents after each draw by system.
+        Scores of all documents, keyed by system and draw.
     name
         Name of the set.
     """
@@ -501,7 +501,7 @@ def curve(
 
 
 def main() -> None:
-    """Run the benchmark."""
+    """Measure the chosen encoders, and publish the results unless only some of the sets were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
     parser.add_argument("--only", help="measure only sets whose name contains this text")

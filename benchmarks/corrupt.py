@@ -116,7 +116,13 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
-    """Return a different volume, issue and pages in the same journal."""
+    """Return the pages, volume, year and DOI of a different paper in the same journal.
+
+    Parameters
+    ----------
+    volumes
+        Number to add to the volume and the year.
+    """
     start = int(rng.integers(300, 2000))
     volume = (record.volume or "").split(" ")[0]
     return {
@@ -226,5 +232,5 @@ NEAR_MISSES: tuple[Callable[[Record, np.random.Generator], Record], ...] = (
 
 
 def near_miss(record: Record, rng: np.random.Generator) -> Record:
-    """Return a record of a different paper that closely resembles a record."""
+    """Return a record of a different paper that closely resembles the given record."""
     return NEAR_MISSES[rng.integers(len(NEAR_MISSES))](record, rng)

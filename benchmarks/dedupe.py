@@ -36,7 +36,17 @@ _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
 class Counts(NamedTuple):
-    """Numbers of records that were removed correctly, that were removed wrongly, and that should have been removed."""
+    """Counts of removals by a system.
+
+    Attributes
+    ----------
+    right
+        Number of records that were removed correctly.
+    wrong
+        Number of groups of which no record was kept.
+    missed
+        Number of records that were kept, but should have been removed.
+    """
 
     right: int
     wrong: int
@@ -44,7 +54,7 @@ class Counts(NamedTuple):
 
 
 def count(groups: Sequence[str], kept: set[int]) -> Counts:
-    """Count the correct, wrong and expected removals of a system.
+    """Count the correct, wrong and missed removals of a system.
 
     Parameters
     ----------
@@ -69,12 +79,12 @@ def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
-    """Count, for each field, how many copies with a fault in this field were found, and how many there are.
+    """Count, for each field, the copies with a fault in this field that were found, and all copies with such a fault.
 
     Parameters
     ----------
     names
-        Fault of each record, whose first word is the field; empty for records without one.
+        Name of the fault of each record, which begins with the name of the field; empty for records without a fault.
     """
     left = Counter(groups[number - 1] for number in kept)
     fields = Counter(name.split("_")[0] for name in names if name)

@@ -25,7 +25,7 @@ from mechtag.core.records import Record
 COMMAND = "python -m benchmarks.dedupe_scale"
 SIZES = (10_000, 100_000, 1_000_000)
 _SEED = 2021
-# Shares of the records that are new papers, copies of an earlier paper, and look-alikes of it.
+# Proportions of the records that are new papers, copies of an earlier paper, and papers that resemble an earlier paper.
 _KINDS, _SHARES = ("paper", "copy", "near miss"), (0.7, 0.25, 0.05)
 _TEXT = (ROOT / "benchmarks/dedupe_scale.md").read_text(encoding="utf-8")
 
@@ -52,7 +52,7 @@ def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record
 
 
 def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
-    """Yield records, each with the number of its paper; copies of a paper follow at random positions."""
+    """Yield records, each with the name of its true group; copies of a paper follow the paper at random positions."""
     rng = np.random.default_rng(seed)
     base = papers()
     recent: list[tuple[Record, str]] = []
@@ -77,7 +77,7 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
 
 
 def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
-    """Write generated records as CSV, and return the paper of each row, keyed by the number of the row (from 1)."""
+    """Write generated records as CSV; return the true group of each row, keyed by the number of the row (from 1)."""
     groups = {}
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")

@@ -161,7 +161,7 @@ class Outcome:
 
 
 def read(path: Path) -> Outcome:
-    """Read a file and compare the counts."""
+    """Read an exported file with mechtag, and compare its number of records with an independent count."""
     started = time.perf_counter()
     try:
         ingested = ingest([path])

@@ -40,7 +40,7 @@ among the other records; *labels* counts these."""
 
 
 def drawn(relevant: Mask, size: int, seed: int) -> tuple[Mask, Mask]:
-    """Draw ``size`` relevant records, and at most `REST` other relevant records."""
+    """Draw ``size`` relevant records to train on, and at most `REST` other relevant records to measure on."""
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(relevant))
     chosen, rest = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
     chosen[rows[:size]] = True
@@ -49,12 +49,12 @@ def drawn(relevant: Mask, size: int, seed: int) -> tuple[Mask, Mask]:
 
 
 def values(corpus: Corpus, frozen: FrozenTrainer, chosen: Mask, settings: TrainSettings) -> list[tuple[float, ...]]:
-    """Return the ROC AUC true, before and after for each label whose codes include both kinds.
+    """Return the values ``true``, ``before`` and ``after`` of each label that has enough codes of both kinds.
 
     Parameters
     ----------
     chosen
-        Records that are trained on; the true value is measured on the others.
+        Records that are used for training; the value ``true`` is measured on all other records.
     """
     own = corpus.keep(chosen)
     fold = assign_folds(own.document_targets[:, 0], settings.folds, 0, source=own.source, hard=own.hard)

@@ -39,7 +39,7 @@ _TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Truth:
-    """What the XML of a paper says: its sentences, the titles of cited articles, and the titles of its sections."""
+    """Content of the XML of a paper: its sentences, the titles of cited articles, and the titles of its sections."""
 
     sentences: tuple[str, ...]
     cited: tuple[str, ...]
@@ -48,7 +48,15 @@ class Truth:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader found: the text without references, the headings (or lines), and the number of pages."""
+    """Content of a file according to a reader.
+
+    Attributes
+    ----------
+    text
+        Text of the paper, without references if the reader recognises references.
+    headings
+        Letters of each heading or, if the reader does not recognise headings, of each line.
+    """
 
     text: str
     headings: frozenset[str]
@@ -57,7 +65,17 @@ class Reading:
 
 @dataclass
 class Score:
-    """Counts over all papers."""
+    """Counts over all papers.
+
+    Attributes
+    ----------
+    sentences, words, letters
+        Number of sentences, and numbers of sentences that a reader found whole by their words and by their letters.
+    cited, left
+        Number of cited articles, and number of cited articles whose titles the reader did not remove from the text.
+    titles, headings
+        Number of titles of sections, and number of these titles that the reader found.
+    """
 
     sentences: int = 0
     words: int = 0
@@ -72,7 +90,7 @@ class Score:
 
 
 def read_truth(path: Path) -> Truth:
-    """Return what the JATS XML of a paper says."""
+    """Return the content of the JATS XML of a paper with which readers are compared."""
     root = parse(path.read_bytes(), path.name)
     sentences, headings = list[str](), list[str]()
     for body in every(root, "body"):
@@ -182,7 +200,7 @@ def papers_in(folder: Path) -> list[Path]:
 
 
 def rows_of(dataset: str, system: str, total: Score) -> list[dict[str, Any]]:
-    """Return the results of one reader."""
+    """Return the rows of the results table for one reader of full texts."""
     rows = [
         result(dataset, system, "whole, words", total.words / max(1, total.sentences)),
         result(dataset, system, "whole, letters", total.letters / max(1, total.sentences)),

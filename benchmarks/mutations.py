@@ -105,7 +105,7 @@ _STUDIES = (
 
 
 def _inline() -> Iterator[tuple[str, bytes]]:
-    """Yield files that are made from others, or short."""
+    """Yield name and content of valid files in formats, archives and encodings for which there are no fixtures."""
     exports = FIXTURES / "exports"
     yield "clinicaltrials.json", json.dumps({"studies": [_STUDY]}).encode()
     yield "clinicaltrials.xml", _STUDIES.encode()
@@ -144,7 +144,7 @@ def workbook(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return a zip file."""
+    """Return the bytes of a zip file with the given members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
@@ -202,7 +202,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 @cache
 def others() -> tuple[Base, ...]:
-    """Return valid files of all other kinds that users hand over: settings, codebooks, tables, annotations."""
+    """Return valid files of the other kinds that users pass to mechtag: settings, codebooks, tables, annotations."""
     annotated, codings = ROOT / "data/annotated", FIXTURES / "codings"
     codebook = load_codebook(annotated / "codebook.yaml")
     book = load_codebook(codings / "codebook.yaml")
@@ -403,7 +403,7 @@ def _number(data: bytearray, rng: random.Random) -> None:
 
 
 def _lines(data: bytearray, rng: random.Random) -> None:
-    """Swap, delete or repeat lines, or join them."""
+    """Swap two lines, delete or repeat a line, or join two lines."""
     lines = bytes(data).split(b"\n")
     one, other = rng.randrange(len(lines)), rng.randrange(len(lines))
     kind = rng.randrange(4)

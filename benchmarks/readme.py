@@ -28,7 +28,7 @@ DECIDED = ("macro_f1", "kappa", "referred", "yes_right", "no_right")
 
 
 def collect(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of a metrics file that the README prints."""
+    """Return the figures that the README prints, from the content of a metrics file."""
     baselines = {name: metrics["baselines"][name]["pooled"] for name in SYSTEMS if name != "transfer"}
     gold = metrics["relevance"]["gold"]
     pooled = metrics["transfer"]["pooled"]

@@ -32,7 +32,7 @@ COMMAND = "python -m benchmarks.real_prose"
 MODEL = ROOT / "models/trained"
 WORK = ROOT / "data/work/benchmarks/real_prose"
 TOTAL = "all"
-# Findings of a person who read those called relevant: the model id on the first line, then a table.
+# Findings of a person who read the abstracts called relevant: the model id on the first line, then a table.
 KINDS = ROOT / "benchmarks/real_prose_kinds.md"
 _TEXT = (ROOT / "benchmarks/real_prose.md").read_text(encoding="utf-8")
 _CHUNK, _SHOWN = 1000, 40
@@ -79,7 +79,7 @@ def _references(folder: Path) -> Iterator[tuple[str, str]]:
 def shares(
     decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
 ) -> list[dict[str, Any]]:
-    """Count the decisions for each data set and for all data sets together.
+    """Return the number of abstracts and the proportions of decisions, per data set and for all data sets together.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def kinds(model_id: str, path: Path = KINDS) -> str:
     """Return the table of the kinds of abstracts called relevant, or a note if it was made for a different model."""
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
-        return f"Those that model {model_id} calls relevant have not been read and sorted by kind."
+        return f"The abstracts that model {model_id} calls relevant have not been read and sorted by kind."
     return table.strip()
 
 

@@ -100,7 +100,7 @@ def _value(record: Record, name: str) -> object:
 
 
 def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
-    """Find papers that are in two files, by DOI or, if one has no DOI, by title."""
+    """Return all pairs of records in different files that have the same DOI or the same title."""
     found: dict[object, list[tuple[str, Record]]] = defaultdict(list)
     for outcome in outcomes:
         for record in outcome.records:
@@ -115,7 +115,7 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return, for each system and field, the proportion of pairs with other systems that agree."""
+    """Return, for each system and field, the proportion of pairs in which its record and the other record agree."""
     found = pairs(outcomes)
     results = []
     for outcome in outcomes:

@@ -38,7 +38,7 @@ from mechtag.review.workspace import Workspace, write_fact
 COMMAND = "python -m benchmarks.review"
 WORK = ROOT / "data/work/benchmarks/review"
 RECORDS = 100_000
-#: Decisions that have been made before the measurement, as a share of the records.
+#: Proportion of the records on which decisions are made before the measurement.
 DECIDED = 0.1
 CODERS = ("Ann", "Bob")
 PER_SECOND = 4
@@ -138,7 +138,7 @@ class Coder:
 
 
 def decide(coder: Coder, decisions: int) -> list[float]:
-    """Decide at a steady pace; return the time of each decision."""
+    """Make decisions at a steady pace, and return the duration of each decision in seconds."""
     found, begun = [], time.perf_counter()
     for number in range(decisions):
         time.sleep(max(0.0, begun + number / PER_SECOND - time.perf_counter()))
@@ -160,7 +160,7 @@ def writing(workspace: Workspace, count: int) -> Iterator[None]:
 
 
 def write_suggestions(folder: Path, count: int) -> None:
-    """Compute without pause and write suggestions in chunks, until this process is killed."""
+    """Compute without pause, and write suggestions for all records in small transactions, as the worker does."""
     from mechtag.project import open_project
 
     os.nice(10)
@@ -182,7 +182,7 @@ def write_suggestions(folder: Path, count: int) -> None:
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
-    """Return the percentiles of times that are reported, in milliseconds."""
+    """Convert times in seconds to the percentiles that are published, in milliseconds."""
     return {f"p{share} (ms)": 1000 * float(np.percentile(times, share)) for share in (50, 95, 99)}
 
 
@@ -212,7 +212,7 @@ def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, 
             rows.append((name, percentiles(taken)))
         memory = process.memory_info().rss / 2**20
     rows.append(("web process", {"memory (MB)": memory, "start to first page (s)": start}))
-    # What else ran on the machine, for the machine is not always quiet.
+    # The load shows whether other programs ran on the machine.
     rows.append(("machine", {"load average, 15 minutes": os.getloadavg()[2]}))
     return [result(data, system, metric, value) for system, found in rows for metric, value in found.items()]
 

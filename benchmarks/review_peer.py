@@ -1,4 +1,4 @@
-"""Compare the review page with ASReview LAB 3: time to the first record and per decision, memory, and kill -9."""
+"""Compare the review page with ASReview LAB 3: start-up time, time per decision, memory, and losses after kill -9."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _PATIENCE = 3600.0
 
 
 def _wait(ready: Callable[[], bool]) -> float:
-    """Wait until a condition holds; return the seconds."""
+    """Wait until a condition holds, and return the number of seconds waited."""
     begun = time.perf_counter()
     while True:
         with suppress(httpx.TransportError):
@@ -61,7 +61,7 @@ def _wait(ready: Callable[[], bool]) -> float:
 
 
 def _records() -> tuple[list[tuple[str, str]], list[int], list[int]]:
-    """Return title and abstract of the records, their labels, and the rows known beforehand, one of each label."""
+    """Return titles and abstracts of the records, their labels, and two rows known beforehand, one with each label."""
     titles, abstracts, labels = review(_REVIEW)
     known = [labels[:RECORDS].tolist().index(value) for value in (1, 0)]
     texts = [(title or "Untitled", abstract) for title, abstract in zip(titles, abstracts, strict=True)]
@@ -83,7 +83,7 @@ class System(Protocol):
         ...
 
     def first(self) -> bool:
-        """Return whether the first record has arrived."""
+        """Request the first record to decide about, and return whether it arrived."""
         ...
 
     def decide(self) -> float:
@@ -91,7 +91,7 @@ class System(Protocol):
         ...
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions on the disk."""
+        """Return the decisions that are stored on the disk, keyed by the number of the record."""
         ...
 
 
@@ -141,7 +141,7 @@ class Mechtag:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment)
 
     def first(self) -> bool:
-        """Return whether the first record has arrived."""
+        """Request the first record to decide about, and return whether it arrived."""
         httpx.get(self.address, timeout=60)
         self.coder = Coder(self.workspace, self.address, self.person)
         return 'action="/screen/decide"' in self.coder.page
@@ -155,7 +155,7 @@ class Mechtag:
         return taken
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions on the disk."""
+        """Return the decisions that are stored on the disk, keyed by the number of the record."""
         table = schema.final
         with self.workspace.store.read() as connection:
             rows = connection.execute(select(table.c.record, table.c.value).where(table.c.stage == "screen")).all()
@@ -214,7 +214,7 @@ class ASReview:
         )
 
     def first(self) -> bool:
-        """Return whether the first record has arrived."""
+        """Request the first record to decide about, and return whether it arrived."""
         return self._next()
 
     def _next(self) -> bool:
@@ -236,7 +236,7 @@ class ASReview:
         return time.perf_counter() - begun
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions on the disk."""
+        """Return the decisions that are stored on the disk, keyed by the number of the record."""
         (path,) = (self.folder / "projects").rglob("results.db")
         with sqlite3.connect(path) as database:
             rows = database.execute("SELECT record_id, label FROM results WHERE label IS NOT NULL").fetchall()
@@ -299,7 +299,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python", type=Path, help="Python of an environment in which ASReview 3 is installed")
     parser.add_argument("--decisions", type=int, default=200, help="decisions that are timed")
-    parser.add_argument("--kills", type=int, default=20, help="further starts, each ended by kill -9 after a decision")
+    parser.add_argument(
+        "--kills", type=int, default=20, help=f"further starts, each ended by kill -9 after {_BEFORE_KILL} decisions"
+    )
     parser.add_argument("--no-publish", action="store_true", help="print the results only")
     chosen = parser.parse_args()
     show = "import importlib.metadata as m; print(m.version('asreview'))"

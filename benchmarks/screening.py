@@ -239,7 +239,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what has not been run yet, and publish."""
+    """Compute the reading orders that earlier runs have not saved; publish the results unless one system was chosen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="draws of the two records known beforehand")
     parser.add_argument("--only", choices=SYSTEMS, help="run this system, and publish nothing")

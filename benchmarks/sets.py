@@ -110,7 +110,10 @@ def _frames() -> list[Record]:
 
 
 def papers() -> list[Record]:
-    """Return distinct papers: those of the medical sets, and papers with titles from reviews and data from them."""
+    """Return distinct papers: those of the medical sets, and invented papers.
+
+    An invented paper has the title and abstract of a screening record, and its other data from a medical paper.
+    """
     frames = _frames()
     found = {normalise_title(frame.title): frame for frame in frames}
     screened = [paper for name in _SCREENED for paper in read_table(BENCH / "screening" / f"{name}.csv.gz")]

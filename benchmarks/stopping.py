@@ -18,7 +18,7 @@ from mechtag.pipeline.screening.stopping import bound_of_one_look, too_many
 COMMAND = "python -m benchmarks.stopping"
 _TEXT = (ROOT / "benchmarks/stopping.md").read_text(encoding="utf-8")
 _TARGETS = ((0.95, 0.95), (0.9, 0.95), (0.95, 0.8))
-# Number of replays of each reading, each with another sample and other records that the ranking misses.
+# Number of replays of each reading, each with a different sample and different records that the ranking misses.
 _DRAWS = 10
 
 
@@ -34,10 +34,10 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Move relevant records to the end of the labels: the fewest without which the recall is missed.
+    """Move relevant records to the end of the labels, as few as suffice to miss the recall without them.
 
-    This is the hardest case for a stopping rule: without fewer records, the recall would still be reached, and more
-    records would be detected earlier.
+    This is the hardest case for a stopping rule: if fewer records were moved, the recall would still be reached, and if
+    more were moved, they would be detected earlier.
     """
     relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
     total = int(labels.sum())
@@ -74,7 +74,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Replay the stopping rules on the reading orders that `benchmarks.screening` computed, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="as in benchmarks.screening")
+    parser.add_argument("--runs", type=int, default=5, help="reading orders per review; see benchmarks.screening")
     runs = parser.parse_args(arguments).runs
     publish("stopping", f"{COMMAND} --runs {runs}", list(_results(runs)), _TEXT, versions=("scipy",))
 

@@ -54,17 +54,17 @@ _INCLUDED, _REFERRED, _SLIPS = 0.03, 0.01, 0.01
 _STRETCH, _WORKER_LAG = 40, 10
 # Duplicates that are joined before screening, and while it goes on.
 _JOINED_BEFORE, _JOINED_LATER = 3, 2
-# Part of the records that are imported later, in a quarter of the reviews.
+# Proportion of the records that are imported later, in a quarter of the reviews.
 _LATER = 0.2
 PAGE, EVERYTHING = "review page", "everything screened"
 _IN_A_ROW = {"50 irrelevant in a row": (50, 0.0), "100 irrelevant in a row": (100, 0.0)}
-#: Rules in use: number of irrelevant records in a row, and least part of the records that must have been screened.
+#: Rules in use: number of irrelevant records in a row, and lowest proportion of records that must have been screened.
 RULES = {**_IN_A_ROW, "50 in a row after 10% of the records": (50, 0.1)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a simulated review ended under one rule.
+    """The result of a simulated review under one stopping rule.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Outcome:
 
 @dataclass
 class People:
-    """What two people and an adjudicator say about each record; records are numbered from 0.
+    """The decisions of two people on each record, and the truth, which the adjudicator knows; rows count from 0.
 
     Attributes
     ----------
@@ -117,14 +117,18 @@ class People:
 
 @dataclass
 class Log:
-    """What happened to the records of a review.
+    """The progress of a simulated review, for the rules in use.
 
     Attributes
     ----------
     seen, judged
         Records on which somebody has decided, and records on which nobody else has to decide.
+    decisions
+        Number of decisions so far.
     stops
-        Records seen, records judged and number of decisions when a rule said stop, keyed by the rule.
+        Records seen, records judged and number of decisions at the moment when a rule said stop, keyed by the rule.
+    run
+        Number of irrelevant records in a row at the end of the final decisions so far.
     """
 
     seen: set[int] = field(default_factory=set)
@@ -191,7 +195,7 @@ class Play:
         self.work()
 
     def work(self) -> None:
-        """Do what the worker of the page does."""
+        """Run the jobs that the worker process of the page would run."""
         while worker.do_next(self.workspace, self.known):
             self.queues = [[], []]
 
@@ -204,7 +208,7 @@ class Play:
             self.joined.add(record)
 
     def stopping(self) -> dict[str, Any]:
-        """Return what the stopping rule of the page says."""
+        """Return the result of the page's stopping rule."""
         with self.workspace.store.read() as connection:
             found: dict[str, Any] = read_fact(connection, ranking.FACT)
             return found
@@ -234,7 +238,7 @@ class Play:
                 self.import_later()
 
     def ends(self) -> bool:
-        """Return whether the review ends here; the records that come later are imported when their time has come."""
+        """Return whether the review ends now; if a later import is due, import the records instead."""
         found = self.stopping()
         if self.later == "while the sample is read" and found.get("read_of_sample", 0) >= 20:
             self.import_later()
@@ -249,7 +253,7 @@ class Play:
         return True
 
     def import_later(self) -> None:
-        """Import the rest of the records; the rules in use start again with them."""
+        """Import the rest of the records; the rules in use then start to count again."""
         self.later = ""
         self.log.run, self.log.stops = 0, {}
         self.add(self.added, len(self.records))
@@ -308,7 +312,7 @@ class Play:
                 self.conflicts.add(record)
 
     def correct(self, coder: int) -> None:
-        """Let a person correct slips."""
+        """Let a coder correct the slips that the coder made earlier."""
         for record in self.slips[coder]:
             # The adjudicator may have settled the record already.
             with suppress(Refused):
@@ -316,7 +320,7 @@ class Play:
         self.slips[coder] = []
 
     def adjudicate(self) -> None:
-        """Let the adjudicator settle what is open."""
+        """Let the adjudicator settle all records on which the two people differ or that one of them referred."""
         label = self.workspace.codebook.relevance.key
         for record in sorted(self.conflicts):
             truth = int(self.people.truth[record - 1])
@@ -329,14 +333,14 @@ class Play:
         self.work()
 
     def settled(self, record: int, value: int) -> None:
-        """Note a final decision, and count it for the rules in use."""
+        """Store a final decision, and count the decision for the rules in use."""
         self.conflicts.discard(record)
         if record not in self.final:
             self.log.count(value, self.added)
         self.final.add(record)
 
     def unread(self) -> bool:
-        """Return whether a record waits for a decision of somebody."""
+        """Return whether a record still needs a decision from one of the two people."""
         return len(self.log.judged | self.joined) < self.added
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -371,7 +375,7 @@ def create_review(folder: Path, name: str) -> Workspace:
 
 
 def keep_vectors(workspace: Workspace, name: str) -> None:
-    """Copy the vectors that `benchmarks.screening.search` computed to where the worker of the page looks for them."""
+    """Copy the vectors that `benchmarks.screening.search` computed to the cache that the page's worker reads."""
     cache = workspace.folder / "cache/vectors.npz"
     cache.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(WORK / f"{name}.vectors.npz", cache)

@@ -153,9 +153,9 @@ def _units(records: Sequence[Record]) -> list[str]:
 
 
 def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
-    """Encode abstracts with one of the encoders that have a short name, and compare the vectors with those of torch.
+    """Encode abstracts with an encoder that has a short name, and compare the vectors with those of the runtime torch.
 
-    The vectors of ``torch`` are kept, so this runtime must be the first.
+    The runtime ``torch`` must be measured first, because its vectors are saved for comparison.
     """
     texts = _units(abstracts(count))
     settings = EncoderSettings.model_validate({"name": name})

@@ -288,7 +288,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     Parameters
     ----------
     texts : ndarray, shape (n_texts, 1 + n_labels)
-        Out of fold.
+        Out-of-fold scores of each text: relevance in column 0, then one column per label.
 
     Returns
     -------

@@ -59,7 +59,7 @@ probability that a label of the paper ranks above another label. *ECE*: calibrat
 
 @dataclass(frozen=True)
 class Curves:
-    """Probabilities of the labels of each paper, and what they are compared with.
+    """Probabilities of the labels of each paper, and the thresholds and bounds with which they are compared.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Windows:
             self._fitted.append((fitted, long))
 
     def curves(self, scores: Array, count: int) -> Curves:
-        """Return the probabilities of texts of ``count`` windows."""
+        """Return the probabilities of the labels for texts that consist of ``count`` windows."""
         relevance = self._held_out.documents[self._texts.papers, 0]
         found = Curves(*(np.zeros(scores.shape) for _ in range(4)))
         for number, (fitted, long) in enumerate(self._fitted):
@@ -177,7 +177,7 @@ class BestSentence(Windows):
 
 
 def within(chances: Array, codes: Array) -> float:
-    """Return the mean over papers of the AUC of their labels."""
+    """Return the mean over papers of the AUC with which the probabilities rank the labels of one paper."""
     areas = []
     for row, own in zip(chances, codes, strict=True):
         yes, no = row[own == 1], row[own == 0]
