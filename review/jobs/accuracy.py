@@ -88,9 +88,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
-    """Return the id of each record of a calibration exercise, with whether the exercise was at screening.
+    """Return the record id of each record of a calibration exercise, and whether the exercise was at screening.
 
-    Agreement in an exercise is a figure of its own, because its coders have not yet agreed on the definitions.
+    Codes of an exercise do not count in the agreement of the review, because the coders had not yet agreed on the
+    definitions.
     """
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
@@ -152,9 +153,9 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Return metrics of the out-of-fold predictions against independent final codes; ``None`` if either is missing.
+    """Compare out-of-fold predictions with independent final codes; return ``None`` if no record has both.
 
-    ``doubted`` lists the codes that the model contradicts with confidence, the most doubtful first.
+    ``doubted`` in the result lists the final codes that the model contradicts with confidence, most doubtful first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points
@@ -186,7 +187,7 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
-    """Return the saved out-of-fold predictions, if they belong to the model in use and to the codebook."""
+    """Return the saved out-of-fold predictions of the model in use; none if they belong to a different codebook."""
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import DOCUMENTS

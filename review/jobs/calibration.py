@@ -26,8 +26,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     -------
     dict
         ``records`` (number of records that all coders judged), ``agreement`` (see
-        `mechtag.evaluation.coders.agreement_section`; ``None`` without such records) and ``discuss``: the labels on
-        which the coders differ, with the answer of each coder, those with the most disagreement first.
+        `mechtag.evaluation.coders.agreement_section`; ``None`` without such records) and ``discuss``: the labels of
+        records on which the coders differ, with the answer of each coder; the labels with the most disagreement come
+        first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of
 

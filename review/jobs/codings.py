@@ -1,4 +1,4 @@
-"""Import codes that people gave outside the review page: read a file, add its codes, or take them out again."""
+"""Import codes that people gave outside the review page: read files, add the codes, or remove the codes again."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        ``codes`` (number of codes that can be added), ``coders`` (number of codes by name of the coder), ``labels``
-        (number of codes by label), ``left_out`` (what cannot be added, as place and reason), ``counts`` (of entries, by
-        outcome) and ``notes``.
+        ``codes`` and ``records`` (numbers of codes that can be added, and of their records), ``coders`` (number of
+        codes by name of the coder), ``labels`` (number of codes by label), ``left_out`` (the first entries and codes
+        that cannot be added, each with its place and the reason), ``all_left_out`` (their number), ``counts`` (of
+        entries, by outcome), ``formats`` (of the files) and ``notes``.
     """
     from mechtag.pipeline.annotations.imports.importer import read_codings_from
     from mechtag.pipeline.annotations.imports.label_names import MapFile
@@ -88,7 +89,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def _for_the_page(message: str, folder: Path) -> str:
-    """Return an error message of the reader without advice on the command line and without the folder of the server."""
+    """Return an error message without advice about the command line and without the path of the server's folder."""
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
     return (
         f"{text}\nEnter under “Names of labels” what each of these names means, and read the file again"
@@ -131,7 +132,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        ``added`` (number of codes) and ``left_out`` (what was not added, as place and reason).
+        ``added`` (number of codes), ``left_out`` (the first codes that were not added, each with its place and the
+        reason) and ``all_left_out`` (their number).
     """
     content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
     codings = [Coding.model_validate(row) for row in content["codes"]]
@@ -176,7 +178,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
-    """Return the account of each coder; people who are not in the review yet get one with which they cannot sign in."""
+    """Return the account number of each coder; create accounts that cannot sign in for people outside the review."""
     accounts = {}
     with workspace.store.write() as connection:
         for name, account in people.items():
@@ -192,7 +194,7 @@ def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[st
 
 
 def _code(row: Coding, entry: Entry) -> dict[str, Any]:
-    """Return a code as `Acts.import_codes` takes it, with the sentences of the abstract that the evidence quotes."""
+    """Convert a code to the form that `Acts.import_codes` expects, with the sentences that the evidence quotes."""
     evidence = " ".join((row.evidence or "").split())
     texts = [" ".join(entry.sentence(number).split()) for number in range(len(entry.sentences))]
     quoted = [number for number, text in enumerate(texts) if text and text in evidence]
@@ -200,7 +202,7 @@ def _code(row: Coding, entry: Entry) -> dict[str, Any]:
 
 
 def group_of(job: int) -> str:
-    """Return the name of the codes that were read by a job, under which they can be taken out together."""
+    """Return the name of the group of all codes that a job read; the codes of a group can be removed together."""
     return f"codings-{job}"
 
 
@@ -218,17 +220,17 @@ def acts_of(connection: Connection, job: int) -> list[Any]:
 
 
 def refuse_removal(connection: Connection, job: int) -> None:
-    """Refuse to take imported codes out if somebody has settled their records or sent them back since.
+    """Refuse to remove imported codes if somebody has settled their records or sent the records back since.
 
     Raises
     ------
     Refused
-        With status 409.
+        If the codes cannot be removed, or are not in the review; the error has status 409.
     """
     table = schema.event
     rows = acts_of(connection, job)
     if not rows:
-        raise Refused("these codes are not in the review, or no longer", 409)
+        raise Refused("these codes are not in the review, because they were not added or were removed already", 409)
     later = connection.execute(
         select(func.count(func.distinct(table.c.record))).where(
             table.c.kind.in_(("settle", "reopen")),
@@ -239,8 +241,8 @@ def refuse_removal(connection: Connection, job: int) -> None:
     ).scalar_one()
     if later:
         raise Refused(
-            f"{later} of these records have been settled or sent back since, on the basis of the imported codes; undo "
-            "that first",
+            f"{later} of these records {'has' if later == 1 else 'have'} been settled or sent back since, on the basis "
+            "of the imported codes; undo that first",
             409,
         )
 
@@ -250,7 +252,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
     with workspace.store.read() as connection:
         refuse_removal(connection, arguments["of"])
         acts: Sequence[int] = [row.act for row in acts_of(connection, arguments["of"])]
-    progress.start(len(acts), "Taking the codes out")
+    progress.start(len(acts), "Removing the codes")
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]
         stamp = Stamp(arguments["coder"], client_id=f"codings-job-{progress.job}/{part[0]}")

@@ -1,4 +1,4 @@
-"""Compute the learning curve: how accurate the model is if it is trained on only a part of the codes of this review."""
+"""Compute the learning curve: the accuracy of models that are trained on subsets of the codes of this review."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KIND = "curve"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train on parts of the codes that the last training used, and evaluate each model on papers outside its part.
+    """Train models on subsets of the codes that the last training used, and evaluate each on papers outside its subset.
 
-    Only codes that no suggestion can have influenced are compared with the predictions.
+    Predictions are compared only with codes that no suggestion can have influenced.
 
     Returns
     -------
     dict
-        ``papers`` (number of papers evaluated) and ``rows``: one row per part, as
-        `mechtag.evaluation.output_tables.write_learning` writes them.
+        ``papers`` (number of papers used for evaluation) and ``rows``: the rows of
+        `mechtag.evaluation.output_tables.learning_rows`, one per size of the subset.
     """
     from mechtag.evaluation.coded_records import CodedSet, learning_section
     from mechtag.evaluation.output_tables import learning_rows
@@ -38,7 +38,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         if read_fact(connection, FACT) is None:
             raise MechtagError("the model has not been trained on the codes of this review yet; train it first")
         independent = independent_codings(connection)
-    progress.start(len(SHARES), "Training on parts of the codes")
+    progress.start(len(SHARES), "Training on subsets of the codes")
     made = learning_curve(settings, codebook, progress.advance)
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
     judged = judged_by(independent, coded, codebook)

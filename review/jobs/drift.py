@@ -26,13 +26,13 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     Parameters
     ----------
     codings
-        Codes as they were first given.
+        Codes of all people, as they were first given.
 
     Returns
     -------
     dict
-        Keyed by stage: ``week`` (its Monday as an ISO date), ``records`` and ``agreement``, for each week with at least
-        `LEAST` records. A record counts in the week in which the second person finished it.
+        Keyed by stage: ``week`` (ISO date of the Monday), ``records`` (their number) and ``agreement``, for each week
+        with at least `LEAST` records. A record counts in the week in which the second person finished the record.
     """
     from mechtag.evaluation.agreement import tallies
     from mechtag.evaluation.coders import coders_of
@@ -71,7 +71,16 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 
 
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
-    """Return the percent agreement in resamples, from the numbers of shared items and of agreeing pairs by record."""
+    """Compute the percent agreement in resamples of the records.
+
+    Parameters
+    ----------
+    terms
+        Shape (2, records): number of items that at least two people judged, and sum of the proportions of agreeing
+        pairs of people over these items.
+    drawn
+        Number of times that each record was drawn, shape (resamples, records).
+    """
     from mechtag.evaluation.agreement import ratio
 
     shared, agreeing = terms

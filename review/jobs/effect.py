@@ -1,4 +1,4 @@
-"""Estimate what seeing the suggestions of the model changes in the codes of this review."""
+"""Estimate how seeing the suggestions of the model changes the codes of this review."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mechtag.review.workspace import Workspace, read_fact
 #: Fewest codes with a suggestion in view, and fewest without, that are compared.
 LEAST = 30
 _DECIDED = {"yes": 1, "no": 0}
-# Stands for an answer that is neither yes nor no, and so agrees with no suggestion.
+# Value of an answer that is neither yes nor no, so that it agrees with no suggestion.
 _NEITHER = -1
 
 
@@ -36,15 +36,16 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
     Parameters
     ----------
     out_of_fold
-        Predictions of the model in use for the papers that it has learned from, by models that have not.
+        Out-of-fold predictions for the papers on which the model in use was trained: each paper was tagged by a model
+        that was not trained on this paper.
 
     Returns
     -------
     dict
-        ``assisted``: codes given with a suggestion in view, compared to codes of the audit sample, which is shown
-        without suggestions. ``after``: codes as changed after a suggestion appeared, compared to the same codes as they
-        were first given, with the number of codes that were ``changed``, and of those changed ``towards`` the
-        suggestion. Each is ``None`` if there are no such codes; see
+        ``assisted``: codes given with a suggestion in view, compared with codes of the audit sample, which is shown
+        without suggestions. ``after``: codes as they are after a suggestion appeared, compared with the same codes as
+        they were first given; ``changed`` is the number of codes that differ, and ``towards`` is the number of these
+        that now agree with the suggestion. Each is ``None`` if there are no such codes; for all other entries, see
         `mechtag.evaluation.suggestion_effect.effect_section`.
     """
     with workspace.store.read() as connection:
@@ -82,7 +83,10 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
 
 
 def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> dict[tuple[str, str], int]:
-    """Return what the model in use suggests for papers that it has not learned from, keyed by record and label."""
+    """Return the suggestions of a model that was not trained on the paper: 1 or 0, keyed by record id and label.
+
+    For papers on which the model in use was trained, these are the out-of-fold predictions.
+    """
     table, record = schema.suggestion, schema.record
     rows = connection.execute(
         select(record.c.record_id, table.c.label, table.c.decision)
@@ -117,7 +121,7 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the first codes with a suggestion in view, and those of the audit sample, which had none in view."""
+    """Return the first codes given with a suggestion in view, and the first codes of the audit sample."""
     plan = read_plan(connection)
     found = []
     for row in _first_codes(connection):
@@ -130,7 +134,7 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return each code that was first given without and then shown a suggestion: as it was given, and as it is now."""
+    """Return each code that was given before a suggestion appeared, twice: as it was first given, and as it is now."""
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}
     rows = connection.execute(

@@ -45,7 +45,7 @@ class Export:
     title, help
         Title and explanation on the page.
     open_to_blinded
-        Whether a blinded coder may download the file, which then contains only this coder's own codes.
+        Whether a blinded coder may download the file. The file of a blinded coder contains only the coder's own codes.
     """
 
     name: str
@@ -86,9 +86,9 @@ EXPORTS = (
         "included",
         "included.ris",
         "Included references",
-        "For EndNote, Zotero and similar programs, with labels as keywords.",
+        "Included records for EndNote, Zotero and similar programs, with labels as keywords.",
     ),
-    Export("excluded", "excluded.ris", "Excluded references", "With the reason as a keyword."),
+    Export("excluded", "excluded.ris", "Excluded references", "Excluded records, with the reason as a keyword."),
     Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
     Export("events", "events.jsonl", "Log of events", "Every action of every person, one JSON object per line."),
     Export(
@@ -112,8 +112,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``name``: name of the export; ``coder``: account number of the person to whose codes the export is limited, or
-        ``None``.
+        ``name``: name of the export; ``coder``: account number of the person whose codes are exported, or ``None`` for
+        the codes of all people.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)

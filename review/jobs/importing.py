@@ -109,7 +109,7 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
 def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Remove the records of an import from the review, provided that nobody has worked on these records."""
     number = int(arguments["batch"])
-    progress.start(0, "Taking the records out")
+    progress.start(0, "Removing the records")
     with workspace.store.write() as connection:
         refuse_removal(connection, number)
         _remove(connection, number)
@@ -263,7 +263,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return the rows for those pairs of records that are not yet in table ``pair``."""
+    """Return the rows of table ``pair`` for the uncertain pairs of records that are not yet in the table."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -280,7 +280,7 @@ def _pair_rows(
 
 
 def _require_all(connection: Connection, wave: int, new: int, copies: int, read: int) -> None:
-    """Make sure that every record that was read is a new record or a duplicate."""
+    """Raise an error unless every record that was read is a new record or a duplicate."""
     added = select(func.count()).where(schema.record.c.wave == wave)
     found = connection.execute(added).scalar_one()
     if found != new or new + copies != read:

@@ -22,7 +22,7 @@ from mechtag.workflows.reporter import Reporter
 
 KIND = "learn"
 ROLL_BACK = "roll_back"
-#: Fact that holds what was learned last: the hash of the table of codes, and the number of codes in it.
+#: Key of the fact about the last training: hash of the table of codes, number of codes in it, and id of the model.
 FACT = "learned"
 _TAG = "tag"
 

@@ -44,12 +44,29 @@ class Progress:
     can_be_cancelled: bool = True
 
     def start(self, total: int, message: str) -> None:
-        """Record that a step of the job begins; raise `Cancelled` if somebody has cancelled the job."""
+        """Record that a step of the job begins.
+
+        Parameters
+        ----------
+        total, message
+            Number of items of the step (0 if not known), and description of the step.
+
+        Raises
+        ------
+        Cancelled
+            If somebody has cancelled the job.
+        """
         self.done, self.total, self.message = 0, total, message
         self._note()
 
     def advance(self, number: int) -> None:
-        """Record that a number of items of the step are done; raise `Cancelled` if somebody has cancelled the job."""
+        """Record that ``number`` further items of the step are done.
+
+        Raises
+        ------
+        Cancelled
+            If somebody has cancelled the job; this is checked about twice per second.
+        """
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()

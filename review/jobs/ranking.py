@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mechtag.pipeline.screening.search import Search
 
 KIND = FIRST
-#: Fact that holds what the stopping rule says, and the numbers of the records in the random sample.
+#: Key of the fact that contains the result of the stopping rule, and the numbers of the records in the random sample.
 FACT = "stopping"
-#: Fact that holds the number of the last event that the latest ranking and the stopping rule have considered.
+#: Key of the fact that contains the number of the last event that the latest ranking and the stopping rule considered.
 SEEN = "ranked"
 # Kinds of events after which the order or the result of the stopping rule can differ.
 _SCREENING = ("code", "settle", "reopen")
@@ -94,12 +94,16 @@ class Ranking:
     ) -> tuple[list[int] | None, dict[str, Any]]:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
-        Only final decisions count, in the order in which they became final. A record that was joined to another is not
-        a separate record, in the sample or elsewhere. A record whose decision is no longer final, although
-        it was final when the sample was drawn, must be decided again before screening may stop; the sample stays the
-        same, because each further sample would be a further chance to stop too early. Only if records have been
-        imported since the sample was drawn is a new sample drawn, from all unread records, once relevant records have
-        become rare again. ``known`` is what the last ranking found out about the sample.
+        Only final decisions count, in the order in which they became final. Records that were joined to other records
+        are left out. If a decision was final when the sample was drawn but is no longer final, the record must be
+        decided again before screening may stop; the sample stays the same, because each further sample would be a
+        further chance to stop too early. A new sample is drawn only if records have been imported since the sample was
+        drawn: it is drawn from all unread records, once relevant records have become rare again.
+
+        Parameters
+        ----------
+        known
+            Content of the fact `FACT` that the last ranking stored.
         """
         import numpy as np
 
@@ -165,7 +169,7 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Record that a random sample was drawn, as an event of the person who led to it or else of the owner."""
+    """Record that a random sample was drawn, in the name of the person who requested the ranking or else the owner."""
     account = schema.account
     owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)
     with workspace.store.read() as connection:
@@ -176,7 +180,7 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
 
 
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
-    """Return the decision on each record: the final decision or else the one on which all coders so far agree."""
+    """Return the decision on each record (1, 0 or NaN): the final one, or the one on which all coders so far agree."""
     import numpy as np
 
     current, final = schema.current, schema.final
@@ -205,7 +209,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return the order of screening while the random sample is being read, and ``None`` otherwise."""
+    """Return the records in screening order while the random sample is being read; otherwise, return ``None``."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")
@@ -217,7 +221,15 @@ def _sampling_order(connection: Connection) -> list[int] | None:
 
 
 def ask_after_decisions(connection: Connection, coder: int, records: Iterable[int]) -> None:
-    """Add the jobs that decisions on some records at screening make necessary: a ranking, and suggestions."""
+    """Add the jobs that screening decisions on some records require: to rank the records, and to compute suggestions.
+
+    Parameters
+    ----------
+    coder
+        Account number of the person who decided.
+    records
+        Records on which the person decided.
+    """
     ask_if_due(connection, coder)
     for record in records:
         tagging.ask_if_included(connection, record, coder)

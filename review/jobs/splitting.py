@@ -15,14 +15,15 @@ from mechtag.review.workspace import Workspace
 
 #: Records that are changed in one transaction, so that a decision never waits long.
 AT_ONCE = 200
-# Sentences of a record whose abstract has not been split.
+# Content of the column ``sentences`` while an abstract has not been split.
 _NONE = "[]"
 
 
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
-    """Split the abstracts that have not been split into sentences. Screening, which can begin before, needs none.
+    """Split the abstracts that have not been split yet into sentences.
 
-    Suggestions for a record that was tagged before are removed, because they do not know its sentences.
+    Screening can begin before this, because it does not use sentences. Existing suggestions for a record are deleted
+    when its abstract is split, because they do not refer to the new sentences.
     """
     record, copy = schema.record, schema.copy
     whole = (record.c.abstract != "", record.c.sentences == _NONE)
@@ -64,7 +65,7 @@ def _is_whole(row: Mapping[str, Any]) -> bool:
 
 
 def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, str]:
-    """Return the sentences of abstracts as table ``record`` has them."""
+    """Split abstracts into sentences, and return them in the format of the column ``sentences`` of table ``record``."""
     from mechtag.pipeline.text.sentences import split
 
     records = [Record(record_id=str(key), title="", abstract=text) for key, text in abstracts.items()]

@@ -1,4 +1,4 @@
-"""Write the tables of records for the commands of mechtag, from the database and the records as imported."""
+"""Write the tables of records that the commands of mechtag read, from the database and from the imported files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 #: File of the records of one import, as they were read.
 RECORDS = "records.parquet"
-#: Records that count as duplicates of another record.
+#: Query for the records that count as duplicates of a different record.
 JOINED = select(schema.joined.c.record)
 #: Where a record was read: name of the file, and number of the record in it.
 Place = tuple[str, int]
-#: Number and id of each record.
+#: Query for the number and the record id of each record.
 IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write the tables of records for the commands of mechtag."""
+    """Write the tables of records in ``data/``, which the commands of mechtag read."""
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.dedupe.results import Deduped
     from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
@@ -91,7 +91,10 @@ def place_of(record: Record) -> Place:
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of some imports, and those that the project had before, as they were read from files."""
+    """Return the records of some imports as they were read from files, keyed by place; see `Place`.
+
+    The records that the project had before the first import are included.
+    """
     from mechtag.core.parquet import read_records
 
     paths = [folder_of(workspace, number) / RECORDS for number in (0, *batches)]
@@ -99,7 +102,15 @@ def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Reco
 
 
 def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
-    """Return the records that meet conditions on table ``record``, with all fields that were read from files."""
+    """Return the records of the review with all fields that were read from files.
+
+    Parameters
+    ----------
+    as_read
+        Result of `as_read_in`.
+    *where
+        Conditions on table ``record``; by default, all records are returned.
+    """
     table, copy = schema.record, schema.copy
     gave = defaultdict[int, dict[str, Any]](dict)
     for row in connection.execute(select(copy.c.head, copy.c.gave).where(copy.c.gave != "{}", _TOGETHER)):
@@ -126,7 +137,7 @@ _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED)
 
 
 def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
-    """Return the groups of records that are the same paper, in the form in which `dedupe` returns groups."""
+    """Return the groups of records that are the same paper; see `mechtag.pipeline.dedupe.results.Group`."""
     from mechtag.pipeline.dedupe.results import Filled, Group
 
     table, copy, joined = schema.record, schema.copy, schema.joined
@@ -174,6 +185,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the total counts of several imports, in the form in which `Ingested.summary` returns the counts of one."""
+    """Return the total counts of several imports, in the form of `mechtag.pipeline.reading.ingest.Reading.summary`."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

@@ -38,7 +38,7 @@ class Tagging:
     _model: Model | None = None
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Tag the records that have no suggestions of the current model, then show this model's suggestions.
+        """Tag the records that have no suggestions of the current model, and then replace earlier models' suggestions.
 
         If a ranking is requested meanwhile, the job adds itself to the queue again and ends. Records that were already
         tagged are not tagged again.
@@ -216,7 +216,7 @@ def _row(record: int, stage: str, prediction: Prediction) -> dict[str, Any]:
 
 
 def _describe(folder: Path, config: ModelConfig, *, shipped: bool) -> dict[str, Any]:
-    """Return what pages show about a model: what the model was made from, and when (UTC)."""
+    """Return the facts that pages show about a model: its id, what it was made from, and when it was made (UTC)."""
     from mechtag.training.leakage import read_training_papers
 
     known = read_training_papers(folder, config.model_id)

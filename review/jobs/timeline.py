@@ -28,9 +28,12 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
 
 
 def read_finished(connection: Connection, stage: str) -> list[Any]:
-    """Return when each person first finished each record at a stage: ``record_id``, ``name`` of the person, and ``at``.
+    """Return the time at which each person first finished each record at a stage, if the judgement still counts.
 
-    Only judgements that still count are returned.
+    Returns
+    -------
+    list of rows
+        ``record_id``, ``name`` (of the person) and ``at`` (time).
     """
     current, account, event, record = schema.current, schema.account, schema.event, schema.record
     judged = (
@@ -71,7 +74,7 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
 
 
 def day_of(moment: str) -> str:
-    """Return the day of a time of the log in the time zone of this computer, as an ISO date."""
+    """Convert a time in ISO 8601 to an ISO date in the time zone of this computer."""
     return datetime.fromisoformat(moment).astimezone().date().isoformat()
 
 

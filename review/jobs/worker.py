@@ -139,9 +139,9 @@ def end_with(parent: int) -> None:
 
 
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
-    """Run the next job, rankings before all other jobs; return whether there was a job.
+    """Run the next job, and return whether there was a job.
 
-    Cancelled jobs come first: what they have done so far is taken back.
+    Cancelled jobs come first; what a cancelled job has done so far is undone. Rankings come before all other jobs.
     """
     table = schema.job
     with workspace.store.read() as connection:

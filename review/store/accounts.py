@@ -79,14 +79,24 @@ def list_accounts(connection: Connection) -> list[Any]:
 
 
 def names_of(connection: Connection) -> dict[int, str]:
-    """Return the names of all people, sorted by name, keyed by the number of their account."""
+    """Return the names of all people, keyed by the number of their account and sorted by name."""
     table = schema.account
     rows = connection.execute(select(table.c.id, table.c.name).order_by(table.c.name))
     return {row.id: row.name for row in rows}
 
 
 def invite(connection: Connection, role: str, made_by: int | None, resets: int | None = None) -> str:
-    """Create an invitation or a password reset, and return the token for its link; only the hash is stored."""
+    """Create an invitation or a password reset, and return the token for the link; only the token's hash is stored.
+
+    Parameters
+    ----------
+    role
+        Role of the invited person.
+    made_by
+        Account number of the person who invites, or ``None`` if mechtag itself creates the link.
+    resets
+        Account number of the person who gets a new password; ``None`` for an invitation.
+    """
     if role not in ROLES:
         raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
     token = secrets.token_urlsafe(32)
@@ -102,20 +112,20 @@ def find_invitation(connection: Connection, token: str) -> Any:
     Raises
     ------
     Refused
-        If the link was used or revoked, or has expired.
+        If the link does not exist or was used or withdrawn, or if it has expired.
     """
     table = schema.invitation
     row = connection.execute(select(table).where(table.c.token_sha256 == hashed(token))).one_or_none()
     if row is None or row.used_by is not None or datetime.fromisoformat(row.until) < datetime.now(UTC):
         raise Refused(
-            "this invitation was used or withdrawn, or has expired; ask the owner of the review for a new one",
+            "this link was used or withdrawn, or has expired; ask the owner of the review for a new link",
             403,
         )
     return row
 
 
 def use_invitation(connection: Connection, token: str, name: str, password: str) -> int:
-    """Create the account that an invitation is for, or set a new password; return the number of the account.
+    """Create an account as an invitation says or, for a password reset, set the password; return the account number.
 
     Parameters
     ----------
@@ -134,7 +144,7 @@ def use_invitation(connection: Connection, token: str, name: str, password: str)
 
 
 def open_invitations(connection: Connection) -> list[Any]:
-    """Return the invitations that nobody has used yet."""
+    """Return the invitations and password resets that nobody has used yet and that have not expired."""
     table = schema.invitation
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return list(connection.execute(select(table).where(table.c.used_by.is_(None), table.c.until > now)).all())

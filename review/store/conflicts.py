@@ -16,7 +16,7 @@ from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_shown
 from mechtag.review.workspace import read_fact
 
-#: Lists of the page *Reconcile*, with the states of the records in each and the stage.
+#: Lists of the page *Reconcile*, by name: stage, and state of the records in the list.
 LISTS: Mapping[str, tuple[str, str]] = {
     "screening": ("screen", "conflict"),
     "coding": ("code", "conflict"),
@@ -25,19 +25,19 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "referred-coding": ("code", "referred"),
     "referred-full-text": ("full-text", "referred"),
 }
-#: Lists of records that are settled, because everybody gave the same code, but for a different reason, or with
-#: sentences that have none in common; with the stage.
+#: Lists of settled records on which everybody gave the same code, but for different reasons, or with marked sentences
+#: that have none in common; the stage of each list, by its name.
 DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code", "evidence-full-text": "full-text"}
-#: List of records with a final code that the model contradicts, as the page *Accuracy* found out last.
+#: Name of the list of records with a final code that the model contradicts, by the last measurement of the accuracy.
 DOUBTED = "model"
-#: Fact that holds these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
+#: Name of the fact that holds these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
 DOUBTED_CODES = "doubted codes"
 #: Records on a page of a list.
 PAGE = 50
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
-    """Return the number of records in each list of the page *Reconcile*, by the name of the list."""
+    """Return the number of records in each list of the page *Reconcile*, keyed by the name of the list."""
     states = {stage: count_shown(connection, stage) for stage in STAGES}
     found = {name: states[stage][state] for name, (stage, state) in LISTS.items()}
     return found | {name: count_selected(connection, Selection(name)) for name in (*DIFFERING, DOUBTED, "settled")}
@@ -54,7 +54,7 @@ class Selection:
     label
         If set, only records that are in the list because of this label are selected.
     coder
-        If set, only records that this person has judged, or a copy of which, are selected.
+        If set, only records are selected of which this person has judged the record itself or a joined record.
     """
 
     name: str
@@ -70,9 +70,9 @@ def count_selected(connection: Connection, chosen: Selection) -> int:
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return some records of a list, each with its stage.
+    """Return the records on one page of a list, each with its stage.
 
-    Records that have waited longest come first; in the list ``settled``, those that were settled last.
+    The records that have waited longest come first; in the list ``settled``, the records settled last come first.
     """
     rows = _rows(connection, chosen)
     found = connection.execute(
@@ -82,7 +82,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return those of some records that are in a list and pass its filters."""
+    """Return the given records as far as they are in a list and pass its filters."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -92,9 +92,10 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return what is before and after a record in a list; ``None`` if there is nothing or the record is not in it.
+    """Return the places before and after a record in a list, each ``None`` if there is no such place.
 
-    Nobody goes through the list ``settled``.
+    If the record is not in the list, both are ``None``. They are also ``None`` for the list ``settled``, which people
+    do not go through record by record.
     """
     if chosen.name == "settled":
         return None, None
@@ -199,7 +200,7 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the open labels of a record and, in a list of settled records, the labels for which it is in the list."""
+    """Return the open labels of a record and, for a list of settled records, the labels that put the record in it."""
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:
         query = _doubted(connection).where(schema.final.c.record == family_of(connection, record)[0])

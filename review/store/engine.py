@@ -32,8 +32,8 @@ class Damaged(MechtagError):
 class Store:
     """The database of a review, in one SQLite file.
 
-    SQLite writes to its log before it confirms (``synchronous=FULL``), so a confirmed event survives a crash and a loss
-    of power. Readers never wait for writers.
+    SQLite writes a transaction to the disk before it confirms the transaction (``synchronous=FULL``), so a confirmed
+    event survives a crash and a loss of power. Readers never wait for writers.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Compute all derived tables again from the log, and return the names of the tables whose rows were wrong."""
+        """Compute all derived tables again from the log, and return the names of the tables that had wrong rows."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):
@@ -150,7 +150,7 @@ def _engine(path: Path) -> Engine:
 
 
 def _create(connection: Connection, path: Path) -> None:
-    """Create the tables in a new database; in one of an earlier format, derive the derived tables again."""
+    """Create the tables of a new database; in a database of an earlier format, compute the derived tables again."""
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found == schema.VERSION:
         return

@@ -111,7 +111,13 @@ _REVERSING = schema.event.alias()
 
 
 def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that an action, given by the column of its number, is undone."""
+    """Return the SQL condition that an action is undone.
+
+    Parameters
+    ----------
+    act
+        Column that contains the number of the action.
+    """
     table = _REVERSING
     last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
     return func.coalesce(last, "") == "undo"
@@ -249,7 +255,7 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 
 
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
-    """Return a query for the records that at least some number of people, and less than another, have judged."""
+    """Return a query for the records that at least ``least`` but fewer than ``less_than`` people have judged."""
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
     have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
@@ -267,7 +273,7 @@ def _mark_stale(connection: Connection, records: Select[int]) -> None:
 
 
 def derive_stale(connection: Connection) -> bool:
-    """Compute the derived rows of some of the records in table ``stale``; return whether there are more of them."""
+    """Compute the derived rows of some records in table ``stale``, and return whether the table has more records."""
     table = schema.stale
     records = connection.execute(select(table.c.record).limit(_PART)).scalars().all()
     if records:
@@ -282,7 +288,13 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Compute the derived rows of some records and of their joined records, and replace the rows in the tables."""
+    """Compute the derived rows of the given records and their joined records again, and replace the rows in the tables.
+
+    Parameters
+    ----------
+    records
+        Numbers of the records.
+    """
     rules = _read_rules(connection)
     numbers = sorted(records)
     done = set[int]()
@@ -437,7 +449,15 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill missing fields of a record from its duplicate, or empty these fields again if not ``together``."""
+    """Fill missing fields of a record from its duplicate, or empty these fields again.
+
+    Parameters
+    ----------
+    copy
+        Number of the row of table ``copy``, which describes the duplicate.
+    together
+        Whether the duplicate belongs to the record now; otherwise, the fields are emptied.
+    """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()
     given = {name: value for name, value in json.loads(row.gave).items() if name in record.c}
@@ -451,7 +471,7 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
 
 
 def count_copies(connection: Connection, head: int) -> None:
-    """Store how often a paper was found: once for its record, and once for each duplicate."""
+    """Store how often a paper was found: once as the record ``head``, and once per duplicate of this record."""
     table, record = schema.copy, schema.record
     others = (
         select(func.count())
@@ -488,6 +508,6 @@ def _derive_accounts(connection: Connection) -> None:
 
 
 def _states(connection: Connection) -> dict[int, str]:
-    """Return the state of each account, by its number."""
+    """Return the state of each account, keyed by the number of the account."""
     rows = connection.execute(select(schema.account.c.id, schema.account.c.state))
     return {row.id: row.state for row in rows}

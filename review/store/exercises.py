@@ -67,7 +67,7 @@ def read_exercises(connection: Connection) -> list[Exercise]:
 
 
 def running_exercise(connection: Connection, stage: str | None = None) -> Exercise | None:
-    """Return the exercise that is running, or ``None`` if there is none or it is at a different stage."""
+    """Return the running exercise, or ``None`` if no exercise is running (at the given stage, if one is given)."""
     running = (one for one in read_exercises(connection) if one.state == "running" and stage in (None, one.stage))
     return next(running, None)
 
@@ -106,7 +106,7 @@ def count_left(connection: Connection, coder: int) -> int:
 
 
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
-    """Return the records that nobody has judged at a stage, from which an exercise can be drawn."""
+    """Return the records that nobody has judged at a stage, from which the records of an exercise can be drawn."""
     need, joined = schema.need, schema.joined
     return list(
         connection.execute(

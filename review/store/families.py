@@ -12,7 +12,7 @@ from mechtag.review.store.events import family_of
 
 
 def any_apart(connection: Connection, record: int, other: int) -> bool:
-    """Return whether somebody marked a record of one family and a record of a second family as different papers."""
+    """Return whether somebody marked a record in the family of ``record`` and one in that of ``other`` as different."""
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart
     one_way = table.c.record.in_(ours) & table.c.other.in_(theirs)
@@ -21,9 +21,9 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 
 
 def record_of_copy(connection: Connection, copy: int) -> int | None:
-    """Return the record of a duplicate, or ``None`` if the duplicate does not exist.
+    """Return the number of the record of a duplicate, or ``None`` if there is no such duplicate.
 
-    If the duplicate is not a record yet, a record is added that is joined to the record it duplicates.
+    If the duplicate has no record of its own yet, a record is added and joined to the record that it duplicates.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def record_of_copy(connection: Connection, copy: int) -> int | None:
 
 
 def undecided() -> Select[Any]:
-    """Return a query for the pairs that nobody has decided on, with the most likely duplicates first."""
+    """Return a query for the uncertain pairs on which nobody has decided, with the most likely duplicates first."""
     pair, apart = schema.pair, schema.apart
     one, other = schema.joined.alias(), schema.joined.alias()
     left, right = func.coalesce(one.c.into, pair.c.left), func.coalesce(other.c.into, pair.c.right)

@@ -1,4 +1,4 @@
-"""Find the records that people finished before a label was added to the codebook, and that they must code for it."""
+"""Find records that people must code for new labels, because they finished the records before the labels were added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mechtag.review.store import schema
 
 
 def owed_labels(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-    """Return the new labels for which a person has to code a record that this person finished before at a stage."""
+    """Return the labels, added since a person finished a stage of a record, for which the person must still code it."""
     table = schema.owed
     mine = (table.c.coder == coder, table.c.record == record, table.c.stage == stage)
     return set(connection.execute(select(table.c.label).where(*mine)).scalars())
@@ -29,7 +29,7 @@ def count_owed_by_label(connection: Connection) -> dict[str, int]:
 
 
 def next_owed(connection: Connection, coder: int, stage: str) -> int | None:
-    """Return the next record that a person has to code for new labels at a stage; those put aside come last."""
+    """Return the next record that a person has to code for new labels at a stage; records put aside come last."""
     table, skip = schema.owed, schema.skip
     put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == stage)
     return connection.execute(

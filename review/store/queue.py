@@ -88,7 +88,7 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """The number of records that a person has judged at a stage, in all and since midnight."""
+    """The number of records that a person has judged at a stage: in total (``records``) and since midnight."""
 
     name: str
     stage: str
@@ -97,7 +97,9 @@ class Work:
 
 
 def count_work(connection: Connection, midnight: str) -> list[Work]:
-    """Return how many records each person has judged at each stage, sorted by name; without people who were withdrawn.
+    """Return the number of records that each person has judged at each stage, sorted by name of the person.
+
+    People who were withdrawn are left out.
 
     Parameters
     ----------

@@ -55,12 +55,12 @@ class Entry:
         return self.abstract[start:end]
 
     def quote(self, numbers: Iterable[int]) -> str:
-        """Return several sentences of the abstract, with a space between them; missing sentences are left out."""
+        """Return several sentences of the abstract, joined by spaces; numbers without a sentence are ignored."""
         return " ".join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
 def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies: int = 1) -> dict[str, Any]:
-    """Return a record as a row of table ``record``; see `add_records`."""
+    """Convert a record to a row of table ``record``; for the parameters, see `add_records`."""
     return {
         "record_id": record.record_id,
         "title": record.title,
@@ -116,7 +116,7 @@ def add_records(
 
 
 def read_entry(connection: Connection, number: int) -> Entry | None:
-    """Return a record by its number in the database."""
+    """Return the record with a number, or ``None`` if there is no such record."""
     row = connection.execute(select(schema.record).where(schema.record.c.id == number)).one_or_none()
     return None if row is None else _entry(row)
 

@@ -40,7 +40,7 @@ account = Table(
     Column("role", Text, nullable=False),
     # Hash of the password or PIN (argon2id), or NULL for the only person on this computer.
     Column("password", Text),
-    # active, or withdrawn: the person's codes do not count.
+    # active; left: cannot sign in; or withdrawn: cannot sign in, and the person's codes do not count.
     Column("state", Text, nullable=False, server_default="active"),
     Column("created", Text, nullable=False),
 )
@@ -463,7 +463,8 @@ _COUNT_NEW = """
 """
 _COUNT_OLD = "UPDATE tally SET number = number - 1 WHERE stage = old.stage AND state = old.state;"
 
-#: What SQLAlchemy has no words for: the log is append-only, states are counted, and records can be searched.
+#: SQL statements for what SQLAlchemy cannot express: triggers that keep the log append-only and count states, and the
+#: index for searching records.
 STATEMENTS = (
     """
     CREATE TRIGGER IF NOT EXISTS event_is_not_changed BEFORE UPDATE ON event

@@ -35,9 +35,9 @@ class Query:
     mine
         The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
     label
-        A label whose final code is yes.
+        Key of a label; records match if their final code for this label is yes.
     tag
-        A free tag.
+        A free tag; records match if they have this tag.
     """
 
     words: str = ""

@@ -1,4 +1,4 @@
-"""Find the records that an adjudicator or the owner sent back to a coder, with what they wrote."""
+"""Find the records that an adjudicator or the owner sent back to a coder, with the message of the sender."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from mechtag.review.store.events import is_undone
 
 @dataclass(frozen=True)
 class SentBack:
-    """A record that was sent back to a coder, who has not finished it again."""
+    """A record that was sent back to a coder and that the coder has not finished again.
+
+    Attributes
+    ----------
+    by
+        Name of the person who sent the record back.
+    """
 
     record: int
     title: str
@@ -26,12 +32,12 @@ class SentBack:
 def sent_back(
     connection: Connection, coder: int, *, stage: str | None = None, record: int | None = None
 ) -> list[SentBack]:
-    """Return the records that were sent back to a person and are not finished again, those sent first at the top.
+    """Return the records that were sent back to a person and that the person has not finished again, oldest first.
 
     Parameters
     ----------
     stage, record
-        If set, only records of this stage, and only this record, are looked up.
+        Stage and number of a record to which the result is limited; ``None`` for no limit.
     """
     event, account, paper = schema.event, schema.account, schema.record
     draft, done, joined = schema.current, schema.current.alias(), schema.joined

@@ -1,8 +1,7 @@
 """Compute the state of a record from the events about it, as a pure function.
 
-The same function is used when an event is added, when the database is checked at start, and when it is rebuilt from the
-log, so the results cannot differ. Undone actions are left out first, so undoing an action restores the previous state
-exactly.
+The same function is used when an event is added and when the tables are computed again from the log, so the results
+cannot differ. Undone actions are left out first, so undoing an action restores the previous state exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from mechtag.review.plan import BASES, STAGES
 
-# Coder of codes and order of votes: a record and a person. Records that were joined keep their own votes.
+# Number of a record, and account number of a person who judged it. Records that were joined keep their own votes.
 _Voter = tuple[int, int]
 
 
@@ -63,13 +62,19 @@ class Code:
 
     @property
     def answer(self) -> tuple[int | None, bool]:
-        """Return the parts of a code that are compared between two people."""
+        """Return the value of the code and whether the coder referred it; two people agree if both are the same."""
         return self.value, self.refer
 
 
 @dataclass(frozen=True)
 class Final:
-    """A final code, agreed by all coders or settled by an adjudicator, with the columns of table ``final``."""
+    """A final code of one label of a record, with the columns of table ``final``.
+
+    Attributes
+    ----------
+    how
+        ``single`` (given by one coder), ``agreed`` (by all coders) or ``adjudicated``.
+    """
 
     record: int
     stage: str
@@ -84,13 +89,25 @@ class Final:
 
 @dataclass(frozen=True)
 class Need:
-    """The state of a record at a stage, with the columns of table ``need``."""
+    """The state of a record at a stage, with the columns of table ``need``.
+
+    Attributes
+    ----------
+    have
+        Number of people who have judged the record.
+    state
+        ``open`` (nobody has judged the record), ``waiting`` (a further person must judge it), ``conflict`` (people gave
+        different codes), ``referred`` (somebody referred a label to the adjudicator) or ``settled``.
+    labels
+        Labels that an adjudicator has to settle, in alphabetical order.
+    event
+        Number of the last event that led to the state; 0 if there is none.
+    """
 
     record: int
     stage: str
     have: int
     state: str
-    # Labels that an adjudicator has to settle, in alphabetical order.
     labels: tuple[str, ...]
     event: int
 
@@ -108,8 +125,8 @@ class Rules:
     retired
         Labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
     added
-        Labels that were added to the codebook in the course of the review, with the number of the event. A person who
-        finished a record before owes the record a code for the label.
+        Labels that were added to the codebook during the review, with the number of the event. A person who finished a
+        record before that event must still code the record for the label.
     away
         People who cannot code any more, so that they are not asked about new labels.
     """
@@ -131,7 +148,7 @@ class State:
     notes: dict[tuple[int, int, str], tuple[str, int]] = field(default_factory=dict)
     tags: dict[tuple[int, str], int] = field(default_factory=dict)
     skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
-    # Present value of each field of a record that was ever edited, even if the edit was undone.
+    # Current value of each field of a record that was ever edited, even if the edit was undone.
     texts: dict[tuple[int, str], str] = field(default_factory=dict)
     # Record, person, stage and label: new labels that a person has not been asked about yet.
     owed: set[tuple[int, int, str, str]] = field(default_factory=set)
@@ -271,7 +288,7 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark the codes of a person, except those for new labels, as committed; store each as it was first committed."""
+    """Mark the codes of a person as committed, except codes for new labels; remember each code as first committed."""
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
             code = replace(code, committed=True)
@@ -342,7 +359,7 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether a record is included, or has been coded without ever being screened.
 
-    If a record is excluded after coding has begun, its codes are kept, but it is not handed out any more.
+    If a record is excluded after coding has begun, its codes are kept, but nobody is asked to code it any more.
     """
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
