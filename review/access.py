@@ -174,7 +174,7 @@ def check_key(given: str, expected: str | None) -> None:
     Raises
     ------
     Refused
-        With status 403.
+        If the keys differ, or there is no start address; the error has status 403.
     """
     if expected is None or not same(given, expected):
         raise Refused(
@@ -232,7 +232,7 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
     Raises
     ------
     Refused
-        With status 403.
+        If the request is refused; the error has status 403.
     """
     host = headers.get("host", "")
     if host not in hosts:
@@ -243,9 +243,13 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
     if origin is not None:
         parts = urlsplit(origin)
         if (parts.scheme, parts.netloc) != (scheme, host):
-            raise Refused("this request comes from a different page", 403)
+            raise _foreign()
     elif headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise Refused("this request comes from a different page", 403)
+        raise _foreign()
+
+
+def _foreign() -> Refused:
+    return Refused("this request was sent by a different web page; open the address that mechtag printed", 403)
 
 
 def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, str]) -> None:
@@ -254,7 +258,7 @@ def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, st
     Raises
     ------
     Refused
-        With status 403.
+        If the token is missing or wrong; the error has status 403.
     """
     given = str(form.get("csrf") or headers.get("x-csrf", ""))
     if not same(given, person.csrf):

@@ -75,7 +75,7 @@ _JUDGING = ("code", "evidence", "commit", "reopen", "settle")
 
 
 class Refused(MechtagError):
-    """Raised when an action is not possible; its HTTP status says why: 403, 404, 409 or 422."""
+    """Raised when an action is not possible; ``status`` is the HTTP status of the answer, such as 403 or 404."""
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -139,7 +139,10 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Write the events that a method of `Acts` returns, unless this was done before; return the first number."""
+    """Make a method that returns events write these events, once per id of the action.
+
+    The decorated method returns the number of the first event.
+    """
 
     @wraps(act)
     def write(acts: Acts, stamp: Stamp, /, *args: _Given.args, **named: _Given.kwargs) -> int:
@@ -257,7 +260,7 @@ class Acts:
         complete: bool = False,
         stage: str = "code",
     ) -> list[Draft]:
-        """Set the sentences that support a label; if the label has no answer yet, the answer becomes yes.
+        """Set the sentences that support a label; if there are any and the label has no answer yet, also answer yes.
 
         Parameters
         ----------
@@ -343,7 +346,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the person has not been shown a suggestion for this label, or for the same reasons as `mark`.
+            If the person has not been shown a suggestion for this label, if a suggestion that is neither yes nor no is
+            accepted or rejected, or for the same reasons as `mark`.
         """
         if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
@@ -388,15 +392,15 @@ class Acts:
         open_labels
             Whether labels without an answer are allowed; they count as not judged.
         all_sentences
-            Whether the person went through all sentences, so that a sentence that is not marked does not support the
-            label. If the record was finished before labels were added to the codebook, this is about these labels.
+            Whether the person has read all sentences, so that unmarked sentences do not support the labels. If the
+            person finished the record before labels were added to the codebook, this applies only to the new labels.
         stage
             See `code`.
 
         Raises
         ------
         Refused
-            If labels have no answer and ``open_labels`` is false, or no label has one.
+            If labels have no answer and ``open_labels`` is false, or if no label has an answer.
         """
         self._require_text(connection, record, stage)
         new = owed_labels(connection, stamp.coder, record, stage)
@@ -465,13 +469,24 @@ class Acts:
         reason: str | None = None,
         sentences: Sequence[int] = (),
     ) -> list[Draft]:
-        """Record the final code of a label in conflict or referred to the adjudicator; the coders' codes do not change.
+        """Record the final code that an adjudicator gives for a label; the codes of the coders do not change.
+
+        Parameters
+        ----------
+        value
+            1 (yes) or 0 (no).
+        why
+            Explanation of the final code.
+        reason
+            Reason for exclusion, one of those in the plan.
+        sentences
+            Numbers of the sentences that support the label.
 
         Raises
         ------
         Refused
-            If there is nothing to settle, because nobody has judged the record, or if the code, the reason or a
-            sentence is not possible.
+            If there is nothing to settle, because nobody has judged the record, if the record belongs to a running
+            calibration exercise, or if the code, the reason or a sentence is not possible.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
@@ -609,7 +624,15 @@ class Acts:
 
     @_once
     def note(self, connection: Connection, stamp: Stamp, record: int, text: str, audience: str = "team") -> list[Draft]:
-        """Save a note about a record for ``me``, the ``team`` or the ``adjudicator``; an empty text deletes a note."""
+        """Save a person's note about a record, which replaces the person's earlier note for the same audience.
+
+        Parameters
+        ----------
+        text
+            Text of the note; an empty text deletes the note.
+        audience
+            Who can read the note: ``me`` (only the person), ``team`` or ``adjudicator``.
+        """
         if audience not in ("me", "team", "adjudicator"):
             raise Refused(f"a note can be for me, team or adjudicator, not for '{audience}'")
         self._require_record(connection, record)
@@ -667,7 +690,8 @@ class Acts:
         Raises
         ------
         Refused
-            If somebody has marked sentences of the abstract; the numbers of these sentences would no longer be right.
+            If ``name`` is a different field, or if the abstract is changed although somebody has marked its sentences;
+            the numbers of these sentences would no longer be right.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
@@ -751,7 +775,7 @@ class Acts:
         Raises
         ------
         Refused
-            If both are the same record, or are already joined.
+            If both are the same record, are already joined, or were marked as different papers.
         """
         self._require_record(connection, record)
         self._require_record(connection, into)
@@ -797,7 +821,7 @@ class Acts:
     def _split(connection: Connection, record: int) -> list[Draft]:
         head, _ = family_of(connection, record)
         if head == record:
-            raise Refused("this record is not joined to another", 409)
+            raise Refused("this record is not joined to another record, so it cannot be separated", 409)
         return [Draft("split", record), Draft("differ", record, value={"other": head})]
 
     @_once
@@ -824,7 +848,7 @@ class Acts:
         Raises
         ------
         Refused
-            If there is no such setting, or the value is not allowed.
+            If there is no such setting, the value is not allowed, or the setting ``unblinded`` is already true.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
@@ -977,19 +1001,20 @@ class Acts:
         codes: Sequence[Mapping[str, Any]],
         more: Mapping[str, Any],
     ) -> list[Draft]:
-        """Add codes of one person for one record that were given outside the review page; they count as finished.
+        """Add the codes that one person gave to one record outside the review page; these codes count as committed.
 
         Parameters
         ----------
         codes
             ``label``, ``value`` (1 or 0), ``sentences`` and ``date`` of each code.
         more
-            Further content of the events: ``group``, under which they can be found, and ``by``, who imported them.
+            Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
+            of the person who imports the codes).
 
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, or the person has already judged one of the labels.
+            If an adjudicator has settled the record, or if the person has already given a code for one of the labels.
         """
         entry = self._require_record(connection, record)
         table = schema.current
@@ -1021,7 +1046,7 @@ class Acts:
 
     @_once
     def undo_import(self, connection: Connection, stamp: Stamp, acts: Sequence[int]) -> list[Draft]:
-        """Undo acts of `import_codes`, which may be those of other people."""
+        """Undo actions that `import_codes` wrote, including actions in the name of other people."""
         return [Draft("undo", undoes=act) for act in acts]
 
     @_once
@@ -1060,8 +1085,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the person's last action was not an undo or redo, or somebody else's later work on the record depends on
-            it.
+            If the person has done something else since the last undo, or if somebody else's later work on the record
+            depends on the action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1322,6 +1347,6 @@ _LAST_JUDGED = _last_judged()
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event in which a person judged a record or undid this; 0 if there is none."""
+    """Return the number of the last event in which a person judged a record or undid a judgement; 0 without events."""
     found = connection.execute(_LAST_JUDGED, {"coder": coder, "record": record, "stage": stage}).scalar_one()
     return int(found or 0)

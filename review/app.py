@@ -25,7 +25,7 @@ from mechtag.review.workspace import Workspace
 def create_app(
     workspace: Workspace, *, hosts: frozenset[str], start_key: str | None, secure: bool = False, port: int = 0
 ) -> Starlette:
-    """Create the application.
+    """Create the web application that serves the pages of a review.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _refused(_: Request, error: Exception) -> Response:
 
 def _http_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    titles = {404: "Page not found", 405: "This address does not take a form"}
+    titles = {404: "Page not found", 405: "This address cannot be used in this way"}
     return _error_page(status, titles.get(status, "This was not possible"), "Go back, or start from the project page.")
 
 

@@ -28,7 +28,17 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True)
 class Picture:
-    """Charts of one kind as HTML: samples and names for the legend, captions and drawings, and the same as a table."""
+    """Charts of one kind as HTML.
+
+    Attributes
+    ----------
+    legend
+        Sample (small drawing) and name of each line.
+    panels
+        Caption and drawing of each chart.
+    header, rows
+        Column names and rows of a table of the values that the charts show.
+    """
 
     legend: Sequence[tuple[Markup, str]]
     panels: Sequence[tuple[str, Markup]]
@@ -89,7 +99,13 @@ def _dot(figure: Mapping[str, float | None] | None) -> Dot | None:
 
 
 def draw_reliability(points: Sequence[tuple[float, float, int]]) -> Picture | None:
-    """Draw a reliability curve from the points of `mechtag.evaluation.output_tables.reliability_points`."""
+    """Draw a reliability curve, or return ``None`` if there are no points.
+
+    Parameters
+    ----------
+    points
+        Result of `mechtag.evaluation.output_tables.reliability_points`.
+    """
     if not points:
         return None
     rows = [
@@ -102,7 +118,13 @@ def draw_reliability(points: Sequence[tuple[float, float, int]]) -> Picture | No
 
 
 def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
-    """Draw a learning curve from the rows of the job `mechtag.review.jobs.curve`."""
+    """Draw a learning curve, or return ``None`` if there are too few rows.
+
+    Parameters
+    ----------
+    rows
+        Rows that the job `mechtag.review.jobs.curve` computed.
+    """
     charts = learning_charts(rows)
     return None if charts.missing else _picture(charts)
 
@@ -207,7 +229,9 @@ def _cells(state: str, places: Iterable[int], y: int) -> str:
 
 
 def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
-    """Draw the agreement of people by week, one line per stage, or return ``None`` if no stage has two weeks.
+    """Draw the agreement of people by week, with one line per stage.
+
+    Stages with only one week are left out; if no stage is left, the result is ``None``.
 
     Parameters
     ----------

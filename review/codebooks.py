@@ -1,4 +1,4 @@
-"""Change the codebook, keep its earlier versions, and find codes that were given before a meaning changed."""
+"""Change the codebook, keep its earlier versions, and find codes given before the meaning of their label changed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Change:
     Attributes
     ----------
     added, removed
-        Keys of the labels that only the new codebook has, and of those that only the old one has.
+        Keys of the labels that only the new codebook has, and keys of the labels that only the old codebook has.
     reworded
-        The entries whose definition, rules or name differ: by key, the old and the new text.
+        Old and new text of each entry whose definition, rules or name differ, keyed by the key of the entry.
     """
 
     added: tuple[str, ...]
@@ -86,6 +86,11 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     -------
     int
         Number of the new version, which is 2 or more.
+
+    Raises
+    ------
+    Refused
+        If nothing has changed, or ``meaning`` contains the key of an entry whose text has not changed.
     """
     old = workspace.codebook
     change = compare(old, new)

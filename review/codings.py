@@ -99,7 +99,13 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
 
 
 def _any_assisted(values: list[int | None]) -> bool | None:
-    """Return whether any of these codes was given while a suggestion was visible, or ``None`` if this is unknown."""
+    """Return whether any code was given while a suggestion was visible, or ``None`` if this is not known.
+
+    Parameters
+    ----------
+    values
+        Column ``assisted`` of each code: 1, 0, or ``None`` if not known.
+    """
     if any(values):
         return True
     return None if not values or None in values else False
@@ -181,7 +187,10 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
 
 def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
-    """Return the codes of people by record, stage and label; those of a joined record are codes of its paper."""
+    """Return the codes of people, keyed by record, stage and label.
+
+    Codes of a joined record are listed under the record that represents the paper.
+    """
     joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
     given: dict[tuple[int, str, str], list[Any]] = {}
     for vote in votes:

@@ -24,7 +24,7 @@ from mechtag.review.store.queue import count_shown
 
 @dataclass(frozen=True)
 class Field:
-    """A count that mechtag cannot know, so that people enter it.
+    """A field for a count that mechtag cannot know and that people enter.
 
     Attributes
     ----------
@@ -74,7 +74,17 @@ FIELDS = {field.path: field for _, group in GROUPS for field in group}
 
 @dataclass(frozen=True)
 class Entry:
-    """A value that a person entered, with the name of the person."""
+    """A value that a person entered.
+
+    Attributes
+    ----------
+    value
+        A number, or counts by name; see `Field`.
+    coder
+        Number of the person's account.
+    at
+        Time in UTC (ISO 8601).
+    """
 
     value: Any
     coder: int
@@ -124,7 +134,7 @@ def _number(text: str, what: str) -> int:
 
 
 def identification(connection: Connection) -> Identification | None:
-    """Return the counts before screening, or ``None`` if nothing was imported on the review page."""
+    """Return the counts of records before screening, or ``None`` if nothing was imported on the review page."""
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
         return None

@@ -73,8 +73,8 @@ def sentences_about(
     viewer
         Number of the account of the reader. Notes that others wrote for themselves are left out.
     blinded
-        Whether the judgements of others are also left out. Judgements of records that the reader can still judge are
-        always left out, until blinding is lifted.
+        Whether all judgements of others are left out. Judgements of others on records that the reader can still judge
+        are always left out, until blinding is lifted.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -152,7 +152,8 @@ def _in_exercise(connection: Connection, stage: str) -> ColumnElement[bool]:
 def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
     """Return the SQL condition that a person may see a judgement of somebody else.
 
-    Who can still judge a record, does not see before that what others said about it, whatever the person's role.
+    A person who can still judge a record does not see what others said about the record before doing so, whatever the
+    person's role.
     """
     table, other = schema.event, schema.event.alias()
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
@@ -193,7 +194,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             numbers = ", ".join(str(number + 1) for number in value["sentences"])
             many = "sentences" if len(value["sentences"]) > 1 else "sentence"
             text = f"marked {many} {numbers} for {label}" if numbers else f"marked no sentence for {label}"
-            return text + (", having gone through all" if value.get("complete") else "")
+            return text + (", after reading all sentences" if value.get("complete") else "")
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"
@@ -250,7 +251,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "sign_in":
             return "signed in"
         case "import":
-            return "took an import out again" if value.get("undone") else f"added {value.get('unique', 0):,} records"
+            return "undid an import" if value.get("undone") else f"added {value.get('unique', 0):,} records"
         case "export":
             return f"exported {value['name']}"
         case "train":
@@ -270,9 +271,9 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "cancel":
             return f"cancelled work in the background: {value['name']}"
         case "undo":
-            return "undid the last act"
+            return "undid the last action"
         case "redo":
-            return "redid an act"
+            return "redid an action"
         case kind:
             # Events of a newer version are shown as they are.
             text = value.get("text")

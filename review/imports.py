@@ -54,7 +54,9 @@ class Batch:
         Counts of what was added: ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was
         added.
     fault
-        Message of the last job if it failed or was cancelled, or else ``""``.
+        Message of the last job of this import if that job failed or was cancelled, or else ``""``.
+    job
+        Number of the job that is waiting or running, or ``None`` if there is none.
     """
 
     id: int
@@ -179,7 +181,10 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return the rows of table ``upload`` for all imports that were not discarded, keyed by the hash of the file."""
+    """Return in words when each known file was uploaded or imported, keyed by the hash of the file.
+
+    Files of discarded imports are left out.
+    """
     batch, upload = schema.batch, schema.upload
     rows = connection.execute(
         select(upload.c.sha256, batch.c.at, batch.c.state)
@@ -204,7 +209,7 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def read_batch(connection: Connection, number: int) -> Batch | None:
-    """Return an import by its number."""
+    """Return the import with a number, or ``None`` if it does not exist."""
     row = connection.execute(select(schema.batch).where(schema.batch.c.id == number)).one_or_none()
     return None if row is None else _batch(connection, row)
 
@@ -240,7 +245,9 @@ def _batch(connection: Connection, row: Any) -> Batch:
 
 
 def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
-    """Add a job for the worker process that reads, adds or removes the records of an import.
+    """Add a job with which the worker process reads, adds or removes the records of an import.
+
+    If such a job is waiting or running already, nothing happens.
 
     Raises
     ------
@@ -276,7 +283,10 @@ def discard(workspace: Workspace, number: int) -> None:
         if batch is None:
             raise Refused("this import does not exist", 404)
         if batch.job is not None or batch.state not in ("reading", "read"):
-            raise Refused("only an import of which nothing was added can be discarded", 409)
+            raise Refused(
+                "this import cannot be discarded, because its records were added, or because a job for it is running",
+                409,
+            )
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state="discarded"))
     shutil.rmtree(folder_of(workspace, number), ignore_errors=True)
 
@@ -287,7 +297,7 @@ def refuse_removal(connection: Connection, number: int) -> None:
     Raises
     ------
     Refused
-        With status 409.
+        If the import cannot be undone; the error has status 409.
     """
     batch, record, event = schema.batch, schema.record, schema.event
     later = connection.execute(

@@ -154,7 +154,10 @@ def _not_written(folder: Path, error: Exception) -> str:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the next events, with the ids of their records and with what the person saw."""
+    """Yield the events that follow the event ``after``, as the log has them.
+
+    Numbers of records are replaced by record ids, and ``sight`` by the content of the row of table ``sight``.
+    """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
     sights = {

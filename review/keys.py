@@ -121,12 +121,12 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the key under which table ``fact`` stores the key set of a person."""
+    """Return the name under which table ``fact`` stores which set of keyboard shortcuts a person has chosen."""
     return f"keys of {account}"
 
 
 def names_of(action: str, chosen: str) -> tuple[str, ...]:
-    """Return the keys of an action in a key set; an unknown key set has the default keys."""
+    """Return the keys of an action in the key set ``chosen``; for an unknown key set, return the default keys."""
     return SETS.get(chosen, {}).get(action, _BY_ACTION[action].names)
 
 

@@ -14,9 +14,10 @@ from mechtag.review.acts import Refused
 
 @dataclass
 class Limit:
-    """Counts tries by name in this process, and refuses more than ``most`` tries within ``seconds``.
+    """Counts tries under names, such as accounts, and refuses more than ``most`` tries under a name in ``seconds``.
 
-    After some time, tries are allowed again, so nobody is locked out permanently.
+    Tries are counted in this process only. After some time, tries are allowed again, so nobody is locked out
+    permanently.
     """
 
     most: int

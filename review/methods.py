@@ -27,7 +27,7 @@ _SHOWN: Mapping[Mode, str] = {
 
 
 def methods_text(found: Mapping[str, Any], plan: Plan, codebook: Codebook, exercises: Sequence[Exercise]) -> str:
-    """Return the paragraph as plain text.
+    """Return a paragraph for the methods section of a paper about the review, as plain text.
 
     Parameters
     ----------

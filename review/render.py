@@ -68,13 +68,13 @@ def render(template: str, **context: Any) -> str:
 
 
 def when(moment: str) -> str:
-    """Return a time of the log in the time zone of this computer, such as ``29 Nov 2026, 14:02``."""
+    """Convert a time in ISO 8601 to text in the time zone of this computer, such as ``29 Nov 2026, 14:02``."""
     local = datetime.fromisoformat(moment).astimezone()
     return f"{local.day} {local:%b %Y, %H:%M}"
 
 
 def reference_type(kind: str) -> str:
-    """Return the type of a reference in words if it is a common RIS type; otherwise, return it unchanged."""
+    """Return the type of a reference in words if it is a common RIS type; otherwise, return ``kind`` unchanged."""
     return _RIS_TYPES.get(kind.upper(), kind)
 
 

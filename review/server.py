@@ -78,24 +78,26 @@ class Team:
         return self.certificate is not None or self.proxy is not None
 
     def check(self) -> None:
-        """Raise an error if others could read passwords on the network.
+        """Raise an error if the settings are incomplete, or if others could read passwords on the network.
 
         Raises
         ------
         MechtagError
-            If neither a certificate nor a proxy provides HTTPS, and ``insecure`` is not set.
+            If the certificate or the private key is missing; or if the page would be served on a network although
+            neither a certificate nor a proxy provides HTTPS, and ``insecure`` is not set.
         """
         if (self.certificate is None) != (self.private_key is None):
-            raise MechtagError("--certificate and --private-key need each other; give the paths of both files")
+            raise MechtagError("--certificate and --private-key work only together; pass the paths of both files")
         for path in (self.certificate, self.private_key):
             if path is not None and not path.is_file():
                 raise MechtagError(
-                    f"{path}: no such file; give the paths of the certificate and of its private key (PEM files)"
+                    f"{path}: no such file; pass the paths of the certificate and of its private key (PEM files)"
                 )
         if not self.secure and not self.insecure and not _is_loopback(self.host):
             raise MechtagError(
                 f"serving on {self.host} without HTTPS would show passwords and codes to everybody on the network; "
-                "name a --certificate and its --private-key, put the page --behind-proxy, or accept it with --insecure"
+                "pass --certificate and --private-key, name a reverse proxy with --behind-proxy, or accept the risk "
+                "with --insecure"
             )
 
     def hosts(self, port: int) -> frozenset[str]:
@@ -116,8 +118,8 @@ def serve(
 ) -> None:
     """Serve the review page of a project until the process is interrupted.
 
-    If the page is already being served on this computer, this function opens the address of that page instead. If the
-    folder is not a project yet, a form that creates the project is served first, and nothing else.
+    If a different process already serves the page of this project, the address of that page is printed and opened
+    instead. If the folder is not a project yet, only a form that creates the project is served at first.
 
     Parameters
     ----------
@@ -135,8 +137,8 @@ def serve(
     Raises
     ------
     MechtagError
-        If the page would be served to a team without HTTPS or before the project is created, if the port is taken, or
-        if the log has events that the database lacks.
+        If the page would be served to a team without HTTPS or before the project is created, if ``root`` is a file, if
+        the port is taken, or if the log has events that the database lacks.
     """
     if team is not None:
         team.check()
@@ -260,7 +262,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folders on a path that do not exist, the innermost folder first."""
+    """Return the given folder and the folders above it as far as they do not exist, the innermost folder first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -307,7 +309,7 @@ def _run(
     with ExitStack() as stack:
 
         def start(project: Project) -> Workspace:
-            """Open a project, and serve the pages of the project from now on."""
+            """Open a project, and serve its pages from now on."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
             _back_up(workspace, say)

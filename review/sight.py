@@ -68,7 +68,7 @@ class Sight:
     others
         Codes of others; empty if these codes are hidden or do not exist.
     committed
-        Whether the person had finished the record.
+        Whether the person has finished the record, including labels that were added to the codebook since.
     """
 
     id: int
@@ -103,6 +103,8 @@ def show(
         Id of the model in use; its suggestions are shown if the mode allows this.
     seed
         Seed of the review, used to choose the audited records.
+    highlights
+        Whether the words of the plan are marked in the text.
     """
     plan = read_plan(connection)
     committed = has_committed(connection, entry.id, coder, stage)
@@ -188,9 +190,9 @@ def note_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage, and must not see what others said before that.
+    """Return whether a person can still judge a record at a stage and therefore must not see the codes of others yet.
 
-    The coders of a running calibration exercise all judge its records, whatever others have said.
+    The coders of a running calibration exercise judge all records of the exercise, whatever codes others have given.
     """
     head, members = family_of(connection, record)
     need = schema.need
@@ -211,7 +213,10 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the committed codes of a record and its joined records; people get letters in the order of their names."""
+    """Return the committed codes of a record and its joined records.
+
+    Each person gets a letter for each record, in the order of the names of people.
+    """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
     rows = connection.execute(
@@ -268,7 +273,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether a person has ever been shown a suggestion for one of some labels of a record."""
+    """Return whether any earlier row of table ``sight`` contains a suggestion for at least one of the labels."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 

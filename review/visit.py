@@ -37,6 +37,8 @@ class Visit:
         Values from the address, such as the number of a record.
     query, form
         Values of the query string, and values of the form if the request has a form.
+    by_script
+        Whether a script sent the request, so that the answer replaces the content of the page.
     """
 
     workspace: Workspace
@@ -53,7 +55,7 @@ class Visit:
         return [File(file.filename, file.file) for file in sent if file.filename]
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Return a rendered page with the header and footer of all pages."""
+        """Render a template with the values that all pages need, such as the person, and return the page."""
         with self.workspace.store.read() as connection:
             shared = {
                 "person": self.person,
@@ -69,7 +71,7 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return a page as the response to a form, with the address for loading the page again."""
+        """Return a page as the response to a form, with a header that sets the address shown by the browser."""
         response.headers["HX-Replace-Url"] = address
         return response
 
@@ -84,7 +86,7 @@ class Visit:
         return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
 
     def stamp(self) -> Stamp:
-        """Return the stamp of a form: who sent the form, and from which state of the record."""
+        """Return the stamp of the form: who sent the form, the id of the action, and what the person saw."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -108,7 +110,7 @@ class Visit:
         return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
-        """Return a field of the form as a number of seconds from 0 to a day, or ``None`` if that is not possible."""
+        """Return a field of the form as a number of seconds, or ``None`` unless it is a number from 0 to 86,400."""
         try:
             value = float(self.text(name))
         except ValueError:

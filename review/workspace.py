@@ -122,7 +122,7 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
 
 
 def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
-    """Return the latest job of a kind or, if ``done``, the latest that has ended well; ``None`` if there is no job."""
+    """Return the latest job of a kind or, if ``done``, the latest that succeeded; ``None`` if there is no such job."""
     table = schema.job
     query = select(table).where(table.c.kind == kind).order_by(table.c.id.desc()).limit(1)
     return connection.execute(query.where(table.c.state == "done") if done else query).one_or_none()
@@ -139,15 +139,15 @@ class Working:
 
 #: State of a job that somebody has cancelled and that the worker has not stopped yet.
 STOPPING = "stopping"
-#: States of jobs that have not ended, and of jobs that have.
+#: States of jobs that have not ended, and of jobs that have ended.
 ACTIVE = ("waiting", "running", STOPPING)
 ENDED = ("done", "failed", "cancelled")
-#: What is shown of a job that has not begun, by its kind.
+#: Message shown while a job has not begun, keyed by the kind of the job.
 WAITING = {
     "rank": "Waiting to compute the reading order",
     "read": "Waiting to read the files",
     "add": "Waiting to add the records",
-    "remove": "Waiting to take the records out",
+    "remove": "Waiting to remove the records",
     "files": "Waiting to write the tables of records",
     "tag": "Waiting to compute suggestions",
     "export": "Waiting to export",
@@ -156,7 +156,7 @@ WAITING = {
     "learn": "Waiting to train",
     "read_codings": "Waiting to read the codes",
     "add_codings": "Waiting to add the codes",
-    "remove_codings": "Waiting to take the codes out",
+    "remove_codings": "Waiting to remove the codes",
     "calibrate": "Waiting to compare the codes of the exercise",
     "curve": "Waiting to compute the learning curve",
     "roll_back": "Waiting to restore the previous model",
@@ -174,6 +174,6 @@ def now_working(connection: Connection) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Return the message and the progress of a row of table ``job``."""
+    """Return the message and the progress of the job in a row of table ``job``."""
     message = row.message or WAITING.get(row.kind, "Working")
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

@@ -181,7 +181,7 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
 
 
 def _cancel(workspace: Workspace, row: Any) -> None:
-    """Take back what a cancelled job has done so far, and note that the job was cancelled."""
+    """Undo what a cancelled job has done so far, and record that the job was cancelled."""
     if row.kind in TAKE_BACK:
         TAKE_BACK[row.kind](workspace.again(), json.loads(row.arguments), row.id)
     message = "this was cancelled before it was finished; it can be started again"

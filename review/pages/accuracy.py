@@ -39,7 +39,7 @@ OF_MODEL = {
 
 
 def accuracy(visit: Visit) -> Response:
-    """Show the latest figures."""
+    """Show the latest figures of agreement and accuracy, and the text for the methods section."""
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(
@@ -75,14 +75,14 @@ def _draw(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, chart
 
 
 def compute(visit: Visit) -> Response:
-    """Add a job that computes the figures again."""
+    """Add a job that computes the figures of agreement and accuracy again."""
     with visit.workspace.store.write() as connection:
         add_job(connection, KIND, visit.person.id)
     return visit.go("/accuracy")
 
 
 def download(visit: Visit) -> Response:
-    """Send the latest figures as JSON."""
+    """Send the latest figures of agreement and accuracy as a JSON file."""
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(

@@ -50,7 +50,7 @@ def activity(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Return the log in sentences as a table (CSV)."""
+    """Send the log of events in sentences as a table (CSV)."""
     with visit.workspace.store.read() as connection:
         blinded = not sees_results(visit, connection)
         codebook, viewer = visit.workspace.codebook, visit.person.id

@@ -1,4 +1,4 @@
-"""Handle what every screen offers next to a record: notes, undo, redo, and one's own decisions."""
+"""Handle what every page offers in addition to its own controls: notes, undo, redo, and the page *My decisions*."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion"
 
 @dataclass(frozen=True)
 class Card:
-    """What the page shows for one label.
+    """What the page *Code* shows for one label of a record.
 
     Attributes
     ----------
@@ -80,9 +80,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the text, with the labels that it supports according to the person, and to the model.
+    """One sentence of the text, with the labels for which the person marked it or the model suggests it.
 
-    ``heading`` and ``page`` are the section and the page that begin with the sentence; empty if none does.
+    ``heading`` and ``page`` are the heading of the section and the number of the page that begin with the sentence;
+    they are empty if none begins with it.
     """
 
     number: int
@@ -124,7 +125,7 @@ def code(visit: Visit) -> Response:
 
 
 def new_labels(visit: Visit) -> Response:
-    """Show the next record that the person finished before a label was added to the codebook."""
+    """Show the next record that the person must code for labels added since the person finished the record."""
     with visit.workspace.store.write() as connection:
         shown = _see(connection, visit, None, "", new=True)
     return _page(visit, shown)
@@ -220,7 +221,7 @@ def done(visit: Visit) -> Response:
 
 
 def _following(stage: str, new: bool) -> str:
-    """Return the address of the next record: of all records to code, or of those to code for new labels."""
+    """Return the address that shows the next record to code; if ``new``, the next record to code for new labels."""
     return f"{_place(stage)}/new" if new else _place(stage)
 
 
@@ -298,7 +299,7 @@ def _in_words(answer: str, sentences: Sequence[int]) -> str:
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
-    """Return a letter for each label: the first free letter of its name or of the alphabet, or "" if none is free."""
+    """Return a letter for each label: the first free letter of its name, else of the alphabet, else ``""``."""
     found = list[str]()
     for label in labels:
         letters = [letter for letter in label.name.lower() if "a" <= letter <= "z"]
@@ -315,20 +316,26 @@ def _card(connection: Connection, visit: Visit, record: int, label: str) -> Card
 
 
 def _asked_anew(connection: Connection, visit: Visit, record: int) -> set[str]:
-    """Return the labels that were added to the codebook after the person finished a record."""
+    """Return the labels in the codebook that were added after the person finished a record."""
     return owed_labels(connection, visit.person.id, record, _stage(visit)) & set(visit.workspace.codebook.keys)
 
 
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
     """Return what the page shows for each label of a record, in codebook order.
 
-    If the person finished the record before labels were added to the codebook, these are the new labels alone.
+    If the person finished the record before labels were added to the codebook, only the new labels are returned.
     """
     return _cards_of(connection, visit, record, _asked_anew(connection, visit, record))
 
 
 def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection[str]) -> list[Card]:
-    """Return the same as `_cards`, given the labels that were added after the person finished the record."""
+    """Return what the page shows for each label of a record; see `_cards`.
+
+    Parameters
+    ----------
+    new
+        Labels that were added after the person finished the record; if there are none, all labels are returned.
+    """
     table = schema.current
     rows = connection.execute(
         select(table).where(table.c.record == record, table.c.stage == _stage(visit), table.c.coder == visit.person.id)
@@ -367,9 +374,16 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
 
 
 def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
-    """Return the values that show a record or else the next record, and note that it is shown.
+    """Return the values of the template that shows a record, and store in table ``sight`` what is shown.
 
-    If there is no record, the key ``entry`` is missing.
+    Parameters
+    ----------
+    number
+        Number of the record; ``None`` for the next record. If there is no next record, the key ``entry`` is missing.
+    label
+        Key of the label to choose; if empty, the first label without an answer is chosen.
+    new
+        Whether the next record is one that the person must code for new labels.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:

@@ -38,7 +38,7 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Handle the form: move or add a label, check the entries, ask whether a meaning changed, or save."""
+    """Handle the form: move or add a label, check the entries, ask whether the meaning of an entry changed, or save."""
     action = visit.text("action")
     entries = _typed(visit)
     if action == "add":
@@ -105,7 +105,7 @@ def _move(entries: list[dict[str, Any]], place: int, by: int) -> None:
 
 
 def look_again(visit: Visit) -> Response:
-    """Send records back to the person who coded these records before the meaning of a label changed."""
+    """Send records back to a person who coded these records before the meaning of a label changed."""
     label, coder = visit.text("label"), visit.number("coder")
     book: Codebook = visit.workspace.codebook
     with visit.workspace.store.read() as connection:

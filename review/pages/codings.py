@@ -37,7 +37,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _import(connection: Connection, row: Any) -> dict[str, Any]:
-    """Return an import: its answers, what was read, what was added, and its state."""
+    """Return the answers in the form of an import, what was read, what was added, and the state of the import."""
     job = schema.job
     of = func.json_extract(job.c.arguments, "$.of") == row.id
     later = connection.execute(select(job).where(job.c.kind.in_((ADD, REMOVE)), of).order_by(job.c.id)).all()
@@ -65,7 +65,7 @@ def _read(connection: Connection, number: int) -> dict[str, Any]:
 
 
 def upload(visit: Visit) -> Response:
-    """Save the uploaded files, or take those of an earlier attempt, and add a job that reads them."""
+    """Save the uploaded files, or use the files of an earlier attempt, and add a job that reads the files."""
     try:
         answers = _answers(visit)
         token = visit.text("token")
@@ -81,12 +81,12 @@ def upload(visit: Visit) -> Response:
 
 
 def _answers(visit: Visit) -> dict[str, Any]:
-    """Return what the form says about the files: coder, basis, meaning of unticked labels, and names of labels."""
+    """Check the form, and return its answers about the files: coder, basis, unticked labels, and names of labels."""
     basis = visit.text("basis")
     if basis not in _BASES:
         raise Refused("say whether the codes were given from abstracts or from full texts")
     if not visit.text("coder").strip():
-        raise Refused("enter who gave the codes; the name is used where the file does not say so")
+        raise Refused("enter the name of the coder; the name is used for codes whose file does not name a coder")
     unticked = visit.text("unticked") or None
     if unticked not in (None, "no", "not-judged"):
         raise Refused("this form is incomplete; load the page again")
@@ -123,7 +123,7 @@ def _save(visit: Visit) -> str:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: the progress, what was read and from whom, or what was added."""
+    """Show one import of codes: its progress, the codes that were read and their coders, or what was added."""
     return _one(visit)
 
 
@@ -154,7 +154,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add the codes that were read, or take them out again."""
+    """Add a job that adds the codes that were read, or a job that removes these codes again."""
     number, wanted = int(visit.path["job"]), visit.text("act")
     try:
         with visit.workspace.store.write() as connection:

@@ -45,7 +45,7 @@ _PAGE = 20
 
 @dataclass(frozen=True)
 class Line:
-    """One field of a pair of records: both values, with differing words marked, and whether the values differ."""
+    """One field of a pair of records: the two values, with differing words marked, and whether the values differ."""
 
     name: str
     left: Markup
@@ -55,7 +55,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Member:
-    """One record of a group of duplicates, and where the record was found."""
+    """One record of a group of duplicates, as the page shows it.
+
+    Attributes
+    ----------
+    source
+        File in which the record was found, and position in the file.
+    reason
+        Reason why the record was joined to the group.
+    gave
+        Names of the fields that the record that represents the group has from this record.
+    copy, record
+        Number of the row of table ``copy`` or number of the record, with which the record can be separated.
+    """
 
     title: str
     authors: tuple[str, ...]
@@ -93,7 +105,7 @@ def duplicates(visit: Visit) -> Response:
 
 
 def decide(visit: Visit) -> Response:
-    """Save the decision whether two records are the same paper."""
+    """Save a person's decision on whether two records are the same paper."""
     number, answer = visit.number("pair") or 0, visit.text("answer")
     with visit.workspace.store.read() as connection:
         pair = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).one_or_none()
@@ -199,7 +211,13 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the records with duplicates, least certain first; with ``words``, only records with matching titles."""
+    """Return the records that have duplicates, those with the least certain duplicates first.
+
+    Parameters
+    ----------
+    words
+        Words that must occur in the title of the record; may be empty.
+    """
     copy, joined, record = schema.copy, schema.joined, schema.record
     into = joined.alias()
     together = or_(copy.c.record.is_(None), copy.c.record.in_(select(joined.c.record)))

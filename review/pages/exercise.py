@@ -32,7 +32,7 @@ USUAL, LARGEST = 20, 200
 
 
 def exercise(visit: Visit) -> Response:
-    """Show the running exercise, the form for a new one, and the results of those that ended."""
+    """Show the running exercise, the form for a new exercise, and the results of the exercises that ended."""
     return _show(visit)
 
 
@@ -79,7 +79,7 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return an exercise with its results, which are missing until the worker has computed them."""
+    """Return an exercise that has ended, with its results, or without results until the worker has computed them."""
     job = schema.job
     row = connection.execute(
         select(job)
@@ -93,7 +93,7 @@ def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dic
 
 
 def start(visit: Visit) -> Response:
-    """Draw the records and start an exercise."""
+    """Draw records at random that nobody has judged, and start a calibration exercise with them."""
     stage, number = visit.text("stage"), visit.number("number") or 0
     try:
         if not 2 <= number <= LARGEST:
@@ -103,7 +103,10 @@ def start(visit: Visit) -> Response:
             before = len(read_exercises(connection))
         if len(known) < number:
             what = "records" if stage == "screen" else "included records"
-            raise Refused(f"nobody has judged {len(known)} {what} yet, so no more can be drawn; choose a lower number")
+            raise Refused(
+                f"only {len(known)} {what} are left that nobody has judged, which is fewer than {number}; choose a "
+                "lower number"
+            )
         # Each exercise of a review draws anew, but with the same seed always the same records.
         drawn = order.random_order(known, visit.workspace.seed + before)[:number]
         visit.workspace.acts.start_exercise(visit.stamp(), stage, drawn, visit.numbers("coder"))
@@ -113,7 +116,7 @@ def start(visit: Visit) -> Response:
 
 
 def end(visit: Visit) -> Response:
-    """End the exercise, and add a job that computes its results."""
+    """End the running calibration exercise, and add a job that computes its results."""
     with visit.workspace.store.read() as connection:
         running = running_exercise(connection)
     choice = visit.text("codes")

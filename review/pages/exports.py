@@ -32,7 +32,7 @@ def exports(visit: Visit) -> Response:
 
 
 def make(visit: Visit) -> Response:
-    """Add a job that creates a file."""
+    """Add a job that writes one of the exports to a file."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
         raise Refused("there is no such export", 404)
@@ -48,7 +48,7 @@ def make(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send a file that is ready."""
+    """Send the file of a finished export."""
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(schema.job).where(schema.job.c.id == int(visit.path["job"]))).one_or_none()
         open_to = sees_results(visit, connection)

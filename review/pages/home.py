@@ -26,7 +26,7 @@ _CODING = {"code": "/code", "full-text": "/full-text"}
 
 
 def home(visit: Visit) -> Response:
-    """Show the project page."""
+    """Show the next task of the person, the progress of the review, and whether screening may stop."""
     with visit.workspace.store.read() as connection:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
         stages = {stage: count_shown(connection, stage) for stage in STAGES}

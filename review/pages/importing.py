@@ -48,7 +48,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: the progress of the import, what was read, or what was added."""
+    """Show one import of records: its progress, the records that were read, or the records that were added."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)
@@ -68,7 +68,7 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add the records of an import, discard the import, undo it, or repeat a failed step."""
+    """Add the records of an import, discard or undo the import, or repeat a failed step of the import."""
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":
         imports.discard(visit.workspace, number)

@@ -21,7 +21,7 @@ NAMES = {
     "rank": "Compute the reading order",
     "read": "Read files",
     "add": "Add records",
-    "remove": "Take records out",
+    "remove": "Remove records",
     "files": "Write the tables of records",
     "tag": "Compute suggestions",
     "export": "Export",
@@ -34,7 +34,7 @@ NAMES = {
     "accuracy": "Measure the accuracy",
     "read_codings": "Read files with codes",
     "add_codings": "Add imported codes",
-    "remove_codings": "Take imported codes out",
+    "remove_codings": "Remove imported codes",
 }
 
 
@@ -57,7 +57,7 @@ STARTED_ON: Mapping[str, str] = {
 
 
 def jobs(visit: Visit) -> Response:
-    """Show the latest jobs."""
+    """Show the latest jobs of the worker process."""
     table = schema.job
     with visit.workspace.store.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
@@ -98,14 +98,14 @@ def cancel(visit: Visit) -> Response:
 
 
 def now(visit: Visit) -> Response:
-    """Return the line in the header that says what the worker does."""
+    """Return the line in the header of all pages that states which job the worker is running."""
     with visit.workspace.store.read() as connection:
         current = now_working(connection)
     return HTMLResponse(render("working.html", working=current))
 
 
 def progress(visit: Visit) -> Response:
-    """Return the progress of a job; once the job has ended, reload the page from which it was started."""
+    """Return the progress of a job; once the job has ended, make the browser load its page again."""
     number, table = int(visit.path["job"]), schema.job
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()

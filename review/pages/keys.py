@@ -1,4 +1,4 @@
-"""Show the page *Keys*: all keys of the pages, and the choice of a key set."""
+"""Show the page *Keys*: all keyboard shortcuts of the pages, and the choice of a set of shortcuts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mechtag.review.workspace import read_fact, write_fact
 
 
 def keys(visit: Visit) -> Response:
-    """Show the current keys of the person, and the key sets to choose from."""
+    """Show the current keyboard shortcuts of the person, and the sets of shortcuts to choose from."""
     with visit.workspace.store.read() as connection:
         chosen = read_fact(connection, key_set_of(visit.person.id)) or "default"
     rows = [
@@ -23,7 +23,7 @@ def keys(visit: Visit) -> Response:
 
 
 def choose(visit: Visit) -> Response:
-    """Change the key set of the person."""
+    """Change the set of keyboard shortcuts that the person uses."""
     name = visit.text("set")
     if name not in SET_NAMES:
         raise Refused("choose one of the key sets on the page")

@@ -70,7 +70,7 @@ def learn(visit: Visit) -> Response:
 
 
 def _training(row: Any) -> dict[str, Any]:
-    """Return a training job with its result in plain words."""
+    """Return a training job with its result, and the differences in metrics with their display names."""
     result = json.loads(row.result)
     differences = [
         {**each, "name": _NAMES[each["figure"]]}

@@ -22,7 +22,7 @@ def matrix(visit: Visit) -> Response:
     names = {label.key: label.name for label in visit.workspace.codebook.labels}
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
-            raise Refused("these codes are those of everybody, so they can be seen only after blinding is lifted", 403)
+            raise Refused("this page shows everybody's codes, so it can be seen only after blinding is lifted", 403)
         rows = read_matrix(connection, list(names))
     start = min(whole_number(visit.query.get("after", "")) or 0, len(rows))
     counts = [Counter(row.states[column] for row in rows) for column in range(len(names))]

@@ -85,12 +85,12 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return a list with the filters in the address."""
+    """Return the list with a name, with the filters that the address of the page contains."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 
 def _query(chosen: Selection) -> str:
-    """Return the query string of an address for a record that a person reached from a list."""
+    """Return the query string that names a list and its filters, for the addresses of the records in the list."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 
@@ -101,7 +101,7 @@ def _address(place: Place | None, chosen: Selection) -> str:
 
 
 def _came_from(visit: Visit, stage: str) -> Selection:
-    """Return the list from which a person reached a record; without one, the conflicts of the stage."""
+    """Return the list from which a person reached a record; if no list is known, the conflicts of the stage."""
     name = visit.query.get("list", "")
     conflicts = next(name for name, place in LISTS.items() if place == (stage, "conflict"))
     return _chosen(visit, name if name in _TITLES else conflicts)
@@ -227,7 +227,13 @@ def settle(visit: Visit) -> Response:
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the code in the form or, if the adjudicator takes the code of a coder, this code."""
+    """Return the final code that the form states: an answer, or the code of a coder that the adjudicator takes.
+
+    Raises
+    ------
+    Refused
+        If the answer is neither yes nor no; see `_taken`.
+    """
     label, answer = visit.text("label"), visit.text("answer")
     if visit.text("take"):
         return _taken(visit, record, stage, label)
@@ -238,7 +244,13 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the code of the coder in the form, which the adjudicator takes after having seen who said what."""
+    """Return the code of a coder that the adjudicator takes as the final code.
+
+    Raises
+    ------
+    Refused
+        If the adjudicator has not been shown the codes of the coders, or the chosen code is neither yes nor no.
+    """
     with visit.workspace.store.read() as connection:
         shown = bool(visit.text("votes")) and not is_hidden(connection, record, stage, visit.person.id)
         votes = read_votes(connection, record, stage) if shown else ()
@@ -250,7 +262,7 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
 
 
 def _again(visit: Visit, stage: str, record: int) -> str:
-    """Return the address of a record on this page, with the codes of each coder if these were shown before."""
+    """Return the address at which the same record is shown again, with the coders' codes if they were shown before."""
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 

@@ -132,7 +132,7 @@ def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]
 
 
 def record(visit: Visit) -> Response:
-    """Show everything about one record that the person may see."""
+    """Show one record with everything about it that the person may see."""
     number = int(visit.path["record"])
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)

@@ -59,21 +59,22 @@ def skip(visit: Visit) -> Response:
 
 
 def words(visit: Visit) -> Response:
-    """Mark the words of the plan in titles and abstracts, or stop marking them; the choice stays for this person."""
+    """Switch the marking of words in titles and abstracts on or off, and store this choice for the person."""
     with visit.workspace.store.write() as connection:
         write_fact(connection, _without_words(visit.person.id), visit.text("words") == "off")
     return visit.go(f"/screen?record={visit.number('record') or 0}")
 
 
 def _without_words(account: int) -> str:
-    """Return the key under which table ``fact`` stores that a person does not want words to be marked."""
+    """Return the key under which table ``fact`` stores whether a person has switched the marking of words off."""
     return f"no words for {account}"
 
 
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
-    """Save what a person did with a record and, if a script sent the form, show the next record; else redirect to it.
+    """Save what a person did with a record, and show the next record or redirect to it.
 
-    All of this is one transaction, because each transaction waits for the disk.
+    If a script sent the form, the next record is part of this response, and is chosen in the same transaction, because
+    each transaction waits for the disk.
     """
     with visit.workspace.store.write() as connection:
         write(visit.workspace.acts.in_transaction(connection))
@@ -88,7 +89,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
 
 
 def _conflict(visit: Visit, record: int) -> Response:
-    """Show the decision that was saved in a different window, and the decision that this form contains."""
+    """Show the decision that was saved in a different window next to the decision that the form contains."""
     with visit.workspace.store.read() as connection:
         mine = _mine(connection, record, visit.person.id)
         based_on = last_judged(connection, visit.person.id, record, STAGE)
@@ -107,9 +108,12 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 
 
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
-    """Return the values that show a record or else the next record, and note that it is shown.
+    """Return the values of the template that shows a record, and store in table ``sight`` what is shown.
 
-    If there is no record, the key ``entry`` is missing.
+    Parameters
+    ----------
+    number
+        Number of the record; ``None`` for the next record. If there is no next record, the key ``entry`` is missing.
     """
     workspace, coder = visit.workspace, visit.person.id
     plan = read_plan(connection)

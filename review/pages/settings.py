@@ -1,4 +1,4 @@
-"""Show the *Settings* page: the plan of the review, with an explanation of each setting."""
+"""Show the page *Settings*: the plan of the review, with an explanation of each setting."""
 
 from __future__ import annotations
 

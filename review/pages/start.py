@@ -1,4 +1,4 @@
-"""Sign in with the start address that the terminal shows, and ask for the person's name once."""
+"""Sign in with the start address that the terminal shows, and ask the first person for a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechtag.review.workspace import Workspace
 
 
 async def enter(request: Request) -> Response:
-    """Start a session if the key of the start address is right; ask for a name if the project has no person yet."""
+    """Start a session if the key of the start address is right; if nobody works on the project yet, ask for a name."""
     form = await request.form() if request.method == "POST" else {}
     key = str(form.get("key") or request.query_params.get("key", ""))
     expected = request.app.state.start_key

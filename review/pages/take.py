@@ -1,4 +1,4 @@
-"""Settle several conflicts at once with the codes of one person, after a look at who said what."""
+"""Settle several conflicts at once with the codes of one person, after showing the codes of all coders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Row:
     Attributes
     ----------
     taken
-        The code to take, or ``None`` if the chosen person has not said yes or no.
+        Code of the chosen person, which becomes final; ``None`` if this person has said neither yes nor no.
     """
 
     entry: Entry
@@ -52,7 +52,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
 
 
 def preview(visit: Visit) -> Response:
-    """Show who said what about the chosen records, before the codes of one person are taken."""
+    """Show the codes of all coders for the chosen records, before the codes of one person become final."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     with visit.workspace.store.write() as connection:
@@ -103,7 +103,7 @@ def take(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
-    """Return the list that the form is about, with the person and the label, and the records that were ticked."""
+    """Return the list in the address, with the person and the label in the form, and the records that were ticked."""
     name = str(visit.path["list"])
     if name not in LISTS:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
@@ -119,7 +119,7 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
 
 
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
-    """Return those of the records that are still in the list, with the votes."""
+    """Return the given records that are still in the list, with the codes of all coders for the label."""
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key
     within = those_selected(connection, chosen, records)
@@ -135,7 +135,13 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the row of table ``sight`` that says that a person saw who said what about a record."""
+    """Return the latest row of table ``sight`` in which a person was shown the codes of others for a record.
+
+    Raises
+    ------
+    Refused
+        If there is no such row.
+    """
     table = schema.sight
     found = connection.execute(
         select(table.c.id)
@@ -144,7 +150,7 @@ def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
         .limit(1)
     ).scalar()
     if found is None:
-        raise Refused("look at who said what before you take the codes of one person", 409)
+        raise Refused("the codes of the coders have not been shown to you yet; look at them before you settle", 409)
     return int(found)
 
 

@@ -127,7 +127,7 @@ def _require_pin(pin: str) -> None:
 
 
 def switch(visit: Visit) -> Response:
-    """Sign in as a different person on this computer, with the PIN of that person."""
+    """Sign in as a different person who works on this computer, with the PIN of that person."""
     if not _is_alone(visit):
         raise Refused("this page is served to a team; sign out, and sign in as the other person", 409)
     visit.request.app.state.limits.account.count(f"pin {visit.number('account')}")
@@ -144,7 +144,7 @@ def switch(visit: Visit) -> Response:
 
 
 def password(visit: Visit) -> Response:
-    """Set one's own password (or PIN, without a team), and end all other sessions of the person."""
+    """Set the person's own password (or PIN, if the page is not served to a team), and end all other sessions."""
     new = visit.text("password")
     if not _is_alone(visit):
         require_strong(new, visit.person.name, visit.workspace.name)

@@ -1,4 +1,4 @@
-"""Show the codes saved in a different window next to those sent from this window, and let the person choose."""
+"""Show the codes saved in a different window next to the codes sent from this window, so that the person can choose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def two_versions(
     Parameters
     ----------
     saved
-        Names and values that are saved now.
+        Name and saved value of each code, in words.
     wanted
         Changes that the form contains, in words.
     based_on

@@ -107,7 +107,7 @@ def test_a_pair_can_be_put_off(owner: Browser) -> None:
     page = owner.get("/duplicates")
     address = re.search(r'href="(/duplicates\?after=[^"]+)"', page)
     assert address is not None
-    assert "You put 1 off" in texts(owner.get(address.group(1)))
+    assert "You put off 1 pair" in texts(owner.get(address.group(1)))
     assert "Are these the same paper?" in texts(owner.get("/duplicates"))
     owner.get("/duplicates?after=x.9999999999999999999999.-1")
 

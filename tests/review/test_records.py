@@ -193,7 +193,7 @@ def test_what_the_worker_and_the_server_did_is_told_in_words(review: Workspace) 
         "trained a model on 40 papers; the old model stays, because the new one may be worse",
         "put the new model new-1 into use, in place of old-1",
         "added 1,200 records",
-        "took an import out again",
+        "undid an import",
         "drew a random sample of 55 unread records, after 105 had been read",
     ):
         assert f"Owen {sentence}" in page
@@ -206,4 +206,4 @@ def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser)
     page = texts(Browser(review, 1).get("/activity"))
     assert "Ann included; " not in page
     assert "Ann included ( record 1 ) (undone)" in page
-    assert "Ann undid the last act" in page
+    assert "Ann undid the last action" in page
