@@ -309,7 +309,7 @@ def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the results, and those published results that were not measured again, with their commit.
+    """Return the new results, and the published results that were not measured again, each with its commit.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
 
 
 def origins(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return a sentence for each earlier commit that lists the results of this commit."""
+    """Return one sentence per earlier commit, which lists the results that were measured at this commit."""
     commits: dict[str, dict[str, dict[str, None]]] = {}
     for found in results:
         if "commit" in found:
@@ -425,8 +425,8 @@ def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
 def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     """Return a table of the ROC AUC of relevance by set, system and size, for the sets with irrelevant papers.
 
-    Systems that also learn from the codes of sentences or from exemplars are left out, because neither says anything
-    about relevance.
+    Systems that also learn from the codes of sentences or from exemplars are omitted, because neither influences
+    relevance.
     """
     own = [
         found
@@ -501,7 +501,7 @@ def curve(
 
 
 def main() -> None:
-    """Measure the chosen encoders, and publish the results unless only some of the sets were asked for."""
+    """Measure the chosen encoders, and publish the results together with earlier ones that were not measured again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
     parser.add_argument("--only", help="measure only sets whose name contains this text")

@@ -49,12 +49,12 @@ def drawn(relevant: Mask, size: int, seed: int) -> tuple[Mask, Mask]:
 
 
 def values(corpus: Corpus, frozen: FrozenTrainer, chosen: Mask, settings: TrainSettings) -> list[tuple[float, ...]]:
-    """Return the values ``true``, ``before`` and ``after`` of each label that has enough codes of both kinds.
+    """Return three ROC AUCs, in the order of `METRICS`, for each label that has enough positive and negative codes.
 
     Parameters
     ----------
     chosen
-        Records that are used for training; the value ``true`` is measured on all other records.
+        Records that are used for training; the first ROC AUC is measured on all other records of the corpus.
     """
     own = corpus.keep(chosen)
     fold = assign_folds(own.document_targets[:, 0], settings.folds, 0, source=own.source, hard=own.hard)
@@ -83,7 +83,7 @@ def _auc(codes: Array, scores: Array) -> float:
 
 
 def main() -> None:
-    """Draw records, train, and publish the values."""
+    """Draw records, train models with them, and publish the mean ROC AUCs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_codes", description=__doc__)
     parser.add_argument("--draws", type=int, default=10, help="number of draws of each size")
     draws = parser.parse_args().draws

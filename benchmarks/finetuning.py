@@ -49,12 +49,12 @@ _TEXT = (ROOT / "benchmarks/finetuning.md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class FrozenTop:
-    """Encodes texts with the unchanged top layers, from the same hidden states from which they are fine-tuned.
+    """An encoder whose top layers are not fine-tuned; it starts from the same hidden states as fine-tuning.
 
     Attributes
     ----------
     low_precision
-        Whether the layers below are computed in bfloat16.
+        Whether the layers below the top layers are computed in bfloat16.
     """
 
     states: States
@@ -75,7 +75,15 @@ class FrozenTop:
 
 @dataclass
 class Timed:
-    """A trainer that records the processor time and the size of each fit."""
+    """A trainer that records the cost of its fits.
+
+    Attributes
+    ----------
+    seconds
+        Processor seconds of each fit.
+    size
+        Size in bytes of the weights that the last fit changed.
+    """
 
     trainer: Trainer
     seconds: list[float] = field(default_factory=list)
@@ -92,7 +100,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run.
+    """The scores and the cost of a finished run.
 
     Attributes
     ----------
@@ -111,7 +119,7 @@ class Finished:
 
 
 def prepare(base: Ground, name: str) -> tuple[Ground, States, float]:
-    """Encode the coded records with an encoder, and return the hidden states and the processor time as well."""
+    """Encode the coded records with an encoder; return them, their hidden states, and the processor seconds needed."""
     settings = base.settings.model_copy(update={"encoder": EncoderSettings(name=name)})
     states = States(load_encoder(settings), settings.train.tuning.layers)
     encoder = FrozenTop(states, TopLayers(states, settings.train.tuning.rank), low_precision=name != "fast")
@@ -127,7 +135,7 @@ def assign(ground: Ground, split: str, seed: int) -> Index:
 
 
 def cache(ground: Ground, encoder: str, trainer: str, split: str, seed: int) -> Path:
-    """Return the path of the file that caches a run."""
+    """Return the path of the file that caches the scores and the cost of a run."""
     train = ground.settings.train.model_dump_json()
     texts = [ground.codebook.sha256, *(repr(each) for each in (*ground.documents, *ground.exemplars))]
     digest = hashlib.sha256("\n".join([train, *texts]).encode()).hexdigest()[:12]
@@ -135,7 +143,7 @@ def cache(ground: Ground, encoder: str, trainer: str, split: str, seed: int) -> 
 
 
 def compute(ground: Ground, states: States, below: float, trainer: str, split: str, seed: int) -> Finished:
-    """Train on the papers of each split, and score the papers that are held out."""
+    """Train one model for each fold of a split, and score the papers that the fold holds out."""
     tuning = TuningTrainer(states, ground.codebook, ground.settings.train.tuning, WORK / "checkpoints", lambda _: None)
     timed = Timed(ground.frozen if trainer == FROZEN else tuning)
     run = out_of_fold(ground, ground.corpus, timed, assign(ground, split, seed), seed)["both"]
@@ -169,14 +177,27 @@ Runs = dict[tuple[str, str], dict[int, Figures]]
 
 
 def samples(ground: Ground, split: str) -> dict[str, Sample]:
-    """Return the papers on which a split is judged, by the name under which the results are published."""
+    """Return the papers on which a split is judged, keyed by the data set under which the results are published."""
     if split == TO_JOURNAL:
         return {TO_JOURNAL: Sample(ground.sets[JOURNAL], ground.settings.seed)}
     return {f"{FOLDS}, {name}": Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
 
 
 def gain(runs: Runs, dataset: str, name: str, metric: str) -> tuple[Array, int] | None:
-    """Return the mean difference between two systems over the seeds that both have, and the number of these seeds."""
+    """Return a gain, averaged over the seeds that both its systems have, and their number; ``None`` without seeds.
+
+    Parameters
+    ----------
+    name
+        Key of the gain in `GAINS`, which names the two systems.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_resamples,)
+        The gain on the sample, followed by the gain on each resample.
+    int
+        Number of seeds.
+    """
     own, other = (runs.get((dataset, system), {}) for system in GAINS[name])
     seeds = [seed for seed in own if seed in other]
     if not seeds:
@@ -224,7 +245,7 @@ def costs(finished: Mapping[str, Finished], fits: int) -> list[dict[str, Any]]:
     finished
         For each encoder, the run with the longest fit.
     fits
-        Number of fits in a training.
+        Number of fits that training a model takes.
     """
     rows = []
     for encoder, each in finished.items():
@@ -239,7 +260,7 @@ def costs(finished: Mapping[str, Finished], fits: int) -> list[dict[str, Any]]:
 
 
 def outcome(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return sentences that state, for each encoder, which conditions of the rule are not met."""
+    """Return sentences that state, for each encoder, which conditions for fine-tuning by default are not met."""
     found = {(each["dataset"], each["system"], each["metric"]): each for each in results}
     sentences = []
     for encoder in ENCODERS:

@@ -153,7 +153,7 @@ def _units(records: Sequence[Record]) -> list[str]:
 
 
 def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
-    """Encode abstracts with an encoder that has a short name, and compare the vectors with those of the runtime torch.
+    """Encode abstracts with the encoder of a short name, and compare the vectors with those of the runtime ``torch``.
 
     The runtime ``torch`` must be measured first, because its vectors are saved for comparison.
     """
@@ -185,9 +185,9 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
 
 
 def encode_plainly(name: str, count: int) -> dict[str, float]:
-    """Encode abstracts as in a tutorial, with sentence-transformers and its defaults, by one thread.
+    """Encode abstracts on one thread as a tutorial does: sentence-transformers with defaults, and normalised vectors.
 
-    The vectors of ``torch`` must have been kept; see `encode_with`.
+    `encode_with` must have saved the vectors of the runtime ``torch``, because the vectors are compared with them.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -219,7 +219,7 @@ def _encoding(
 
 
 def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
-    """Return the speed of each encoder in each runtime and the plain way, and how close the vectors are to torch's."""
+    """Return the speed and the vectors' similarity to torch's, for each encoder in each runtime and the plain way."""
     systems = (*_MECHTAG, PLAIN)
     found: dict[tuple[str, str], list[dict[str, float]]] = {
         (name, system): [] for name in ENCODERS for system in systems
