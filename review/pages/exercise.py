@@ -104,7 +104,7 @@ def start(visit: Visit) -> Response:
         if len(known) < number:
             what = "records" if stage == "screen" else "included records"
             raise Refused(
-                f"only {len(known)} {what} are left that nobody has judged, which is fewer than {number}; choose a "
+                f"the number of {what} that nobody has judged is {len(known)}, but {number} were asked for; choose a "
                 "lower number"
             )
         # Each exercise of a review draws anew, but with the same seed always the same records.

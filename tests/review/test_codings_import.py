@@ -194,7 +194,7 @@ def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"coder": " "}, "Enter who gave the codes"),
+        ({"coder": " "}, "Enter the name of the coder"),
         ({"basis": ""}, "Say whether the codes were given from abstracts or from full texts"),
         ({"labels": "Apfel"}, "&#39;Apfel&#39; is not a name in the file, an equals sign and a key"),
         ({"token": "../../secret"}, "The files of this import are no longer here"),
