@@ -678,20 +678,20 @@ class Acts:
         source: str = "",
         group: str = "",
     ) -> list[Draft]:
-        """Correct the title of a record, or add a missing abstract.
+        """Change the title or the abstract of a record.
 
         Parameters
         ----------
         source
             Service from which the text was fetched; empty if a person entered the text.
         group
-            Name of the acts that are undone and redone together with this one.
+            Name that acts share which are undone and redone together; empty if this act is undone alone.
 
         Raises
         ------
         Refused
-            If ``name`` is a different field, or if the abstract is changed although somebody has marked its sentences;
-            the numbers of these sentences would no longer be right.
+            If ``name`` is neither ``title`` nor ``abstract``, or if the abstract is changed although somebody has
+            marked its sentences; the numbers of these sentences would no longer be right.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
