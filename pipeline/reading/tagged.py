@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 # Lines that databases print above and between records: numbers, rules, searches with their number of hits. A line
 # such as '1  - Trust' has a damaged tag, and one such as '12 teams in wards' may be a title.
 _ROUTINE = re.compile(
-    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+(?!-\s)\S.*[\d)]\s*\Z|Record #\d"
+    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+(?!-\s)\S.*(?:\([\d,]+\)|\s\d+)\s*\Z|Record #\d"
     r"|(?:Provider|Database|Content|Search Strategy|Link to [^:\n]{1,60}):)",
     re.I,
 )

@@ -29,7 +29,7 @@ _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*+(?:,\s*+)?\ufeff?\[)*")
 # Pages of results that were put together are documents one after the other.
 _DOCUMENT_END, _WORD = re.compile(r"\}[\s\ufeff]*+(?=\{)"), re.compile(r"\w")
 # Fields of which a record has only one.
-_ONCE = ('"title"', '"abstract"')
+_ONCE = ('"title"', '"abstract"', '"author"', '"authors"', '"doi"', '"DOI"')
 _REPEATED = (
     "these fields occur more than once with different values, and the last value was used: {}; check whether the entry "
     "consists of two records"
@@ -108,7 +108,7 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """Return the values in a JSON object that are replaced by later values of the same fields, and a note on them.
 
     Such a JSON object may consist of two records between which some text is missing. Values in nested objects are
-    returned without a name. An object in which neither the title nor the abstract occurs twice is not examined.
+    returned without a name. An object in which none of the fields in `_ONCE` occurs twice is not examined.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()

@@ -26,9 +26,9 @@ from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 # A longer name is not a column name of an export, and a header with still longer names is not a header.
 _LONGEST_NAME, _LONGEST_HEADING = 60, 100
-# A name that is a number or a date, contains a brace, semicolon or doubled quotes, or in which a quoted cell begins or
-# ends, is a cell of the first row.
-_VALUE = re.compile(r"\A\s*\d[\d ./:-]{1,20}\Z|\S\"\w|[{};]|\"\"|\A[^\"]*\"\Z")
+# A name that is a number or a date, contains a brace, semicolon, link, DOI or doubled quotes, or in which a quoted cell
+# begins or ends, is a cell of the first row.
+_VALUE = re.compile(r"\A\s*\d[\d ./:-]{1,20}\Z|\S\"\w|[{};]|://|10\.\d{4}|\"\"|\A[^\"]*\"\Z")
 # A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
 _GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S{0,40} {1,3}\S{1,40} {1,3}\S)")
 _JOINED = (

@@ -263,6 +263,15 @@ def test_marks_between_the_elements_of_xml_are_no_text(tmp_path: Path, mark: str
     assert [record.title for record in found.records] == ["Two"]
 
 
+def test_authors_and_doi_that_are_replaced_in_json_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"title": "One", "doi": "10.5555/a", "authors": ["Oak"], "doi": "10.5555/b", "authors": ["Elm"]}\n'
+    )
+    (note,) = (note.text for note in ingest([path]).notes)
+    assert note.startswith("these fields occur more than once with different values, and the last value was used: doi")
+
+
 def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('One,"Text, short.",2001,x\nTwo,,2002,x\ntitle,abstract,year,note\nThree,Text.,2003,x\n')
@@ -286,6 +295,8 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
         ",2018-03-01,x",
         '\ufffd"One","x"',
         ',x y"',
+        ',"https://example.org/1"',
+        ',"10.5555/a.1"',
         ',"Oak, L; Elm, P"',
         ',x""',
         f" {'A long title ' * 5},x",
@@ -466,6 +477,10 @@ def test_a_damaged_tag_outside_of_records_is_not_a_number_of_ovid(tmp_path: Path
     path.write_text(f"{_RIS}1  - A lost title\n{_RIS}1. Trust in teams (12)\n{_RIS}")
     assert [note.text for note in ingest([path]).notes] == [
         "1 line outside of records was not read; the first is line 4: '1  - A lost title'"
+    ]
+    path.write_text(f"14\t7\tWOS:2\n{_RIS}1. TY  - JOURDO  - 10.5555/a.0045\n{_RIS}")
+    assert [note.text for note in ingest([path]).notes] == [
+        "2 lines outside of records were not read; the first is line 1: '14\\t7\\tWOS:2'"
     ]
 
 
