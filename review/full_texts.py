@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from mechtag.review.acts import Refused, utc_now
-from mechtag.review.imports import LARGEST_BATCH, File, clean_name, save_file, saving
+from mechtag.review.imports import File, clean_name, not_saved, save_file, saving
 from mechtag.review.store import schema
-from mechtag.review.workspace import Workspace, add_job
+from mechtag.review.workspace import ACTIVE, Workspace, add_job
 
 READ = "read_full_texts"
 #: Maximum size of a file in bytes, the same as that of `mechtag.pipeline.fulltext.reading`.
@@ -59,48 +59,91 @@ def folder_of(workspace: Workspace, file: int) -> Path:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
-    """Save uploaded files, and ask the worker to read them; return a sentence about each file that is not new.
+    """Save uploaded files, and ask the worker to read them; return a sentence about each file that is not read.
+
+    A file that was uploaded before is read again unless it is attached to a record or is being read. The records, or
+    what can be read, may have changed since.
 
     Raises
     ------
     Refused
-        If there is no file, or a file is too large.
+        If there is no file, or the files cannot be saved. Files that were saved before are read.
     """
     if not files:
         raise Refused("no file was chosen; choose one or more full texts")
     left_out, taken = list[str](), list[int]()
-    for file in files:
-        name = clean_name(file.name)
-        number = _next_number(workspace)
-        folder = folder_of(workspace, number)
-        with saving(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            size, sha256 = save_file(file, folder / name, LARGEST_BATCH)
-            if size > LARGEST:
-                raise Refused(f"{name} is too large; the limit is {LARGEST // 1_000_000} MB", 413)
-            table = schema.full_text
+    try:
+        for file in files:
+            number, reason = _take(workspace, coder, file, taken)
+            if reason:
+                left_out.append(reason)
+            else:
+                taken.append(number)
+    finally:
+        if taken:
             with workspace.store.write() as connection:
-                known = connection.execute(select(table.c.name).where(table.c.sha256 == sha256)).scalar()
-                if known is None:
-                    values = {"id": number, "sha256": sha256, "name": name, "at": utc_now(), "coder": coder}
-                    connection.execute(insert(table).values(**values, state="reading"))
-        if known is None:
-            taken.append(number)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            left_out.append(f"{name} was uploaded before" + (f", as {known}" if known != name else ""))
-    if taken:
-        with workspace.store.write() as connection:
-            add_job(connection, READ, coder, files=taken)
+                add_job(connection, READ, coder, files=taken)
     return left_out
 
 
-def _next_number(workspace: Workspace) -> int:
-    """Return a number that no uploaded file has yet, not even one that is just being saved."""
+def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
+    """Save an uploaded file, and return its number and, if the file is not to be read, the reason."""
+    name, table = clean_name(file.name), schema.full_text
+    number, folder = _new_folder(workspace)
+    with saving(folder):
+        try:
+            _, sha256 = save_file(file, folder / name, LARGEST)
+        except Refused:
+            shutil.rmtree(folder)
+            return number, f"{name} is too large; the limit is {LARGEST // 1_000_000} MB per file"
+        with workspace.store.write() as connection:
+            known = connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
+            values = {"at": utc_now(), "coder": coder, "state": "reading", "reason": ""}
+            if known is None:
+                connection.execute(insert(table).values(**values, id=number, sha256=sha256, name=name))
+                return number, ""
+            again = known.id not in taken and not _is_in_use(connection, known)
+            if again:
+                connection.execute(update(table).where(table.c.id == known.id).values(values))
+        place = folder_of(workspace, known.id) / known.name
+        if not place.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(place)
+    shutil.rmtree(folder)
+    same = f", as {known.name}" if known.name != name else ""
+    return int(known.id), "" if again else f"{name} was uploaded before{same}"
+
+
+def _is_in_use(connection: Connection, row: Any) -> bool:
+    """Return whether a file, given its row of table ``full_text``, is attached to a record or is being read."""
+    attachment, job = schema.attachment, schema.job
+    if row.state == "reading":
+        query = select(job.c.id).where(job.c.kind == READ, job.c.state.in_(ACTIVE))
+    else:
+        query = select(attachment.c.record).where(attachment.c.sha256 == row.sha256)
+    return connection.execute(query).first() is not None
+
+
+def _new_folder(workspace: Workspace) -> tuple[int, Path]:
+    """Make the folder of the next file; return the number of the file, which no other upload can have, and the folder.
+
+    Raises
+    ------
+    Refused
+        If the folder cannot be made.
+    """
     with workspace.store.read() as connection:
-        last = connection.execute(select(func.max(schema.full_text.c.id))).scalar() or 0
-    folders = (workspace.folder / "full-texts").glob("*")
-    return max([last, *(int(path.name) for path in folders if path.name.isdecimal())]) + 1
+        number = connection.execute(select(func.max(schema.full_text.c.id))).scalar() or 0
+    while True:
+        number += 1
+        folder = folder_of(workspace, number)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise not_saved(error) from None
+        return number, folder
 
 
 def list_files(connection: Connection) -> list[Attached]:

@@ -174,10 +174,13 @@ def saving(folder: Path) -> Iterator[None]:
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise Refused(
-                f"the files could not be saved: {error.strerror}; free some space and try again", 507
-            ) from None
+            raise not_saved(error) from None
         raise
+
+
+def not_saved(error: OSError) -> Refused:
+    """Return the error that says why uploaded files could not be saved."""
+    return Refused(f"the files could not be saved: {error.strerror}; free some space and try again", 507)
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
@@ -314,7 +317,7 @@ def refuse_removal(connection: Connection, number: int) -> None:
     worked += sum(bool({value.get("into"), value.get("other")} & ours) for value in map(json.loads, about))
     if worked:
         raise Refused(
-            "this import can no longer be undone, because people have worked on its records; exclude records that "
-            "do not belong to the review when you screen them",
+            "this import can no longer be undone, because people have worked on its records or full texts have been "
+            "attached to them; exclude records that do not belong to the review when you screen them",
             409,
         )

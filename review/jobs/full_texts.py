@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from mechtag.core.records import Rejected
-from mechtag.review.acts import Stamp
-from mechtag.review.full_texts import folder_of
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.full_texts import READ, folder_of
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import JOINED, full_records
 from mechtag.review.jobs.tagging import KIND as TAG
+from mechtag.review.render import as_sentence
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, add_job
 
@@ -57,12 +57,28 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
             with workspace.store.write() as connection:
                 connection.execute(update(table).where(table.c.id == row.id).values(values))
             progress.advance(1)
-    attached = _attach(workspace, ours)
+    progress.can_be_cancelled = False
+    return {"files": len(ours), "attached": _attach_all(workspace, ours, progress.job)}
+
+
+def keep_what_is_read(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
+    """After a job was cancelled, attach the files that it has read; the others can be uploaded again."""
+    _attach_all(workspace, list(arguments["files"]), job)
+
+
+TAKE_BACK = {READ: keep_what_is_read}
+
+
+def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
+    """Attach files that were read to their records, and ask for suggestions; return how many were attached."""
+    # The log of events names the files from now on.
+    write_imports(workspace)
+    attached = _attach(workspace, files, job)
     write_imports(workspace)
     if attached:
         with workspace.store.write() as connection:
             add_job(connection, TAG, None)
-    return {"files": len(ours), "attached": attached}
+    return attached
 
 
 def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str, Any]:
@@ -91,28 +107,41 @@ def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[s
     return {"record": record, "found_by": match.by, "likeness": match.likeness, "reason": match.doubt}
 
 
-def _attach(workspace: Workspace, files: Sequence[int]) -> int:
+def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
     """Attach the best file of each record that has no full text yet; return how many were attached."""
     from mechtag.pipeline.fulltext.attaching import preference
 
-    table, attachment = schema.full_text, schema.attachment
+    table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     sure = (table.c.state == "read", table.c.record.is_not(None), table.c.reason == "")
     with workspace.store.read() as connection:
-        held = {row.record: row for row in connection.execute(select(attachment))}
+        # The file of a duplicate that was joined to a record is the full text of this record.
+        held = {
+            row.record: row.sha256
+            for row in connection.execute(
+                select(func.coalesce(joined.c.into, attachment.c.record).label("record"), attachment.c.sha256)
+                .outerjoin(joined, joined.c.record == attachment.c.record)
+                .order_by(attachment.c.event.desc())
+            )
+        }
         rows = connection.execute(select(table).where(table.c.id.in_(files), *sure)).all()
         names = {row.sha256: row.name for row in connection.execute(select(table.c.sha256, table.c.name))}
     best = {}
     for row in sorted(rows, key=lambda row: preference(row.likeness, row.format, len(row.text))):
         best[row.record] = row.sha256
-    best |= {record: row.sha256 for record, row in held.items()}
+    best |= held
     attached = 0
     for row in rows:
         if best[row.record] != row.sha256:
             _say(workspace, row.id, f"A different file, {names[best[row.record]]}, is attached to this record.")
         elif row.record not in held:
-            stamp = Stamp(row.coder, client_id=str(uuid5(NAMESPACE_URL, f"full-text-{row.sha256}")))
-            workspace.acts.attach(stamp, row.record, row.id, row.found_by)
-            attached += 1
+            try:
+                workspace.acts.attach(
+                    Stamp(row.coder, client_id=f"full-texts-job-{job}/{row.id}"), row.record, row.id, row.found_by
+                )
+            except Refused as error:  # Somebody was faster.
+                _say(workspace, row.id, as_sentence(error))
+            else:
+                attached += 1
     return attached
 
 

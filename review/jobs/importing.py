@@ -323,6 +323,9 @@ def _remove(connection: Connection, wave: int) -> None:
         for column in table.c:
             if table is not record and any(key.column is record.c.id for key in column.foreign_keys):
                 connection.execute(delete(table).where(column.in_(ours)))
+    # Numbers of records are used again.
+    file = schema.full_text
+    connection.execute(update(file).where(file.c.record.in_(ours)).values(record=None, found_by=""))
     connection.execute(delete(record).where(record.c.wave == wave))
     connection.execute(update(schema.batch).where(schema.batch.c.id == wave).values(result="{}"))
     if connection.execute(select(record.c.id)).first() is None:

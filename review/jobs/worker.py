@@ -63,6 +63,7 @@ TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
     **importing.TAKE_BACK,
     **codings.TAKE_BACK,
     fetching.KIND: fetching.take_back,
+    **full_texts.TAKE_BACK,
 }
 
 

@@ -19,7 +19,7 @@ from mechtag.review.store.readings import Reading, attached_file, read_reading
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.store.search import Query, find_records
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import add_job, last_job
+from mechtag.review.workspace import ACTIVE, add_job, last_job
 
 # Records that a search for the record of a file returns, and characters of the beginning of the file that are shown.
 _FOUND, _SHOWN = 20, 600
@@ -34,15 +34,23 @@ def _overview(visit: Visit, fault: str = "", left_out: list[str] | None = None, 
     with visit.workspace.store.read() as connection:
         files = full_texts.list_files(connection)
         job = last_job(connection, full_texts.READ)
+        is_reading = job is not None and job.state in ACTIVE
         included, with_text = (sum(count_states(connection, stage).values()) for stage in ("code", "full-text"))
+    # Files that have been read are attached together, at the end of the job.
+    unread = [
+        file
+        for file in files
+        if file.state == "reading" or (is_reading and file.record and not file.attached and not file.reason)
+    ]
     return visit.page(
         "full_texts.html",
         files=files,
-        to_settle=[file for file in files if file.state == "read" and not file.attached],
+        to_settle=[file for file in files if file.state == "read" and not file.attached and file not in unread],
         rejected=[file for file in files if file.state == "rejected"],
         attached=[file for file in files if file.attached],
-        reading=[file for file in files if file.state == "reading"],
+        reading=unread,
         job=job,
+        is_reading=is_reading,
         included=included,
         with_text=with_text,
         fault=fault,

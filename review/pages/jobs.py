@@ -46,6 +46,7 @@ STARTED_ON: Mapping[str, str] = {
     "remove": "import_act",
     "export": "make_export",
     "fetch_abstracts": "fetch_abstracts",
+    "read_full_texts": "full_texts_upload",
     "learn": "start_learning",
     "calibrate": "end_exercise",
     "curve": "compute_curve",
