@@ -39,7 +39,7 @@ from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import Reading, attached_file, read_reading
+from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights, and those among them whose people screen and code.
@@ -733,8 +733,7 @@ class Acts:
         holder = connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).scalar()
         if holder is not None:
             raise Refused("this file is attached to a record already; detach it there first", 409)
-        if attached_file(connection, record) is not None:
-            self._refuse_if_coded_by_full_text(connection, record)
+        self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("attach", record, value={"sha256": row.sha256, "name": row.name, "by": found_by})]
 
     @_once
@@ -1006,7 +1005,7 @@ class Acts:
         Parameters
         ----------
         codes
-            ``label``, ``value`` (1 or 0), ``sentences`` and ``date`` of each code.
+            ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` of each code.
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1014,15 +1013,15 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, or if the person has already given a code for one of the labels.
+            If an adjudicator has settled the record, the person has already judged one of the labels, or no full text
+            is attached to a record that was coded by its full text.
         """
-        entry = self._require_record(connection, record)
+        self._require_record(connection, record)
         table = schema.current
         drafts = list[Draft]()
         for code in codes:
-            label, relevance = code["label"], self.codebook.relevance.key
-            stage = "screen" if label == relevance else "code"
-            if stage == "code":
+            label, stage = code["label"], code["stage"]
+            if stage in BASES:
                 self._require_label(label)
             self._check_answer(code["value"], refer=False)
             self._check(connection, stamp, record, stage)
@@ -1038,8 +1037,9 @@ class Acts:
                 raise Refused("this person has already judged the record in this review", 409)
             content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **more}
             drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
-            if code["value"] == 1 and stage == "code" and code["sentences"]:
-                numbers = self._check_sentences(read_reading(connection, entry, stage), code["sentences"])
+            text = self._require_text(connection, record, stage) if stage in BASES else None
+            if text is not None and code["value"] == 1 and code["sentences"]:
+                numbers = self._check_sentences(text, code["sentences"])
                 marked = {"sentences": numbers, "complete": False, "how": "imported"}
                 drafts.append(Draft("evidence", record, stage, label, marked))
         return drafts

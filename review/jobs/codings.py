@@ -16,10 +16,12 @@ from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs import ranking, tagging
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import JOINED, as_read_in, in_review
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account, find_account
 from mechtag.review.store.events import is_undone
-from mechtag.review.store.records import Entry, read_entries
+from mechtag.review.store.readings import Reading, attached_file, read_reading
+from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import Workspace, add_job
 
 if TYPE_CHECKING:
@@ -72,9 +74,10 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         )
     except MechtagError as error:
         raise MechtagError(_for_the_page(str(error), folder)) from None
-    kept = [row for row in imported.codings if row.value is not None and row.basis == "abstract"]
+    faults = list(_faults(workspace, imported.codings))
+    kept = [row for row, fault in zip(imported.codings, faults, strict=True) if not fault]
     write_json(folder / "codes.json", {"codes": [row.model_dump(mode="json") for row in kept]})
-    left_out = list(_left_out(imported))
+    left_out = list(_left_out(imported, faults))
     return {
         "codes": len(kept),
         "records": len({row.record_id for row in kept}),
@@ -98,7 +101,7 @@ def _for_the_page(message: str, folder: Path) -> str:
     )
 
 
-def _left_out(imported: Imported) -> Iterator[tuple[str, str]]:
+def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the place and the reason of each entry, or of each code, that cannot be added."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
@@ -111,12 +114,35 @@ def _left_out(imported: Imported) -> Iterator[tuple[str, str]]:
         places = ", ".join(dict.fromkeys(each.place for each in conflict.rows))
         labels = ", ".join(dict.fromkeys(each.label for each in conflict.rows))
         yield f"{places}: {labels}", f"the codes of {conflict.rows[0].coder} are {conflict.kind}"
-    for coding in imported.codings:
-        place = f"{coding.record_id}: {coding.label}, {coding.coder}"
-        if coding.value is None:
-            yield place, "not judged, so there is nothing to add"
-        elif coding.basis != "abstract":
-            yield place, "given from the full text; the codes of this review are given from titles and abstracts"
+    for coding, why in zip(imported.codings, faults, strict=True):
+        if why:
+            yield f"{coding.record_id}: {coding.label}, {coding.coder}", why
+
+
+def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
+    """Yield why each code cannot be added, or "" if it can."""
+    table = schema.record
+    asked = {row.record_id for row in codings if row.basis == "full-text"}
+    with workspace.store.read() as connection:
+        rows = connection.execute(select(table.c.record_id, table.c.id).where(table.c.record_id.in_(asked))).all()
+        with_text = {name for name, number in rows if attached_file(connection, number) is not None}
+    for row in codings:
+        stage = _stage(row, workspace)
+        if row.value is None:
+            yield "not judged, so there is nothing to add"
+        elif stage is None:
+            yield "decided on the full text; records of this review are screened by title and abstract"
+        elif stage == "full-text" and row.record_id not in with_text:
+            yield "given from the full text, but no full text is attached to the record; attach it, then read the codes"
+        else:
+            yield ""
+
+
+def _stage(row: Coding, workspace: Workspace) -> str | None:
+    """Return the stage to which a code belongs, or ``None`` if it is a decision of screening by the full text."""
+    if row.label == workspace.codebook.relevance.key:
+        return "screen" if row.basis == "abstract" else None
+    return next(stage for stage, basis in BASES.items() if basis == row.basis)
 
 
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -144,25 +170,26 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         numbers = {name: number for name, number in found}
         entries = read_entries(connection, sorted({numbers.get(row.record_id or "", 0) for row in codings}))
     by_number = {entry.id: entry for entry in entries}
-    groups: dict[tuple[int, int, bool], list[Coding]] = {}
-    relevance = workspace.codebook.relevance.key
+    groups: dict[tuple[int, int, str], list[Coding]] = {}
     left_out = list[tuple[str, str]]()
     for row in codings:
         number = numbers.get(row.record_id or "")
-        if number is None:
+        stage = _stage(row, workspace)
+        if number is None or stage is None:
             left_out.append((f"{row.record_id}: {row.label}, {row.coder}", "the record is no longer in the review"))
         else:
-            groups.setdefault((number, accounts[row.coder], row.label == relevance), []).append(row)
+            groups.setdefault((number, accounts[row.coder], stage), []).append(row)
     progress.start(len(groups), "Adding the codes")
     added, rows = 0, list(groups.items())
     for start in range(0, len(rows), _RECORDS):
         part = rows[start : start + _RECORDS]
         with workspace.store.write() as connection:
             acts = workspace.acts.in_transaction(connection)
-            for place, ((number, coder, _), own) in enumerate(part, start=start):
+            for place, ((number, coder, stage), own) in enumerate(part, start=start):
                 stamp = Stamp(coder, client_id=f"codings-job-{progress.job}/{place}")
                 more = {"group": group_of(arguments["of"]), "by": arguments["coder"]}
-                codes = [_code(row, by_number[number]) for row in own]
+                reading = read_reading(connection, by_number[number], stage)
+                codes = [{"stage": stage, **_code(row, reading)} for row in own]
                 try:
                     acts.import_codes(stamp, number, codes, more)
                     added += len(own)
@@ -193,10 +220,10 @@ def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[st
     return accounts
 
 
-def _code(row: Coding, entry: Entry) -> dict[str, Any]:
-    """Convert a code to the form that `Acts.import_codes` expects, with the sentences that the evidence quotes."""
+def _code(row: Coding, reading: Reading) -> dict[str, Any]:
+    """Return a code as `Acts.import_codes` takes it, with the sentences of the text that the evidence quotes."""
     evidence = " ".join((row.evidence or "").split())
-    texts = [" ".join(entry.sentence(number).split()) for number in range(len(entry.sentences))]
+    texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = [number for number, text in enumerate(texts) if text and text in evidence]
     return {"label": row.label, "value": row.value, "sentences": quoted, "date": row.date}
 

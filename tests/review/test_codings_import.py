@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import uuid
 from pathlib import Path
 
 import pytest
 from openpyxl import Workbook
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings
 from mechtag.review.jobs.codings import JOBS
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
+from mechtag.review.store.events import read_events
 from mechtag.review.store.queue import count_states
+from mechtag.review.store.state import Event
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, look, make_review, texts
 from tests.support.reviews import check_replay
@@ -85,11 +88,48 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert "Ann, 2 codes" in page
     assert "Zoe, 3 codes" in page
     assert "not judged, so there is nothing to add" in page
-    assert "given from the full text; the codes of this review are given from titles and abstracts" in page
+    assert "given from the full text, but no full text is attached to the record" in page
     assert "codes.csv: entry 8: doi:10.1/99 no record matches this paper" in page
     assert "perhaps" in page
     assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
     assert codes(review) == set()
+
+
+def test_codes_given_from_a_full_text_belong_to_the_text_that_is_attached(review: Workspace) -> None:
+    text, lines = "Pears were pressed. Apples were not.", [[0, 19, "Results", "4"], [20, 36, "", "5"]]
+    values = {"id": 1, "sha256": "x", "name": "x.pdf", "at": "", "coder": OWNER, "state": "read", "text": text}
+    with review.store.write() as connection:
+        connection.execute(insert(schema.full_text).values(**values, sentences=json.dumps(lines)))
+    for record in (1, 3):
+        review.acts.decide(Stamp(OWNER), record, 1)
+    review.acts.attach(Stamp(OWNER), 3, 1, "person")
+    rows = (
+        ("doi:10.1/3", "Ann", "apple", "1", "full-text", "", "Apples were not."),
+        ("doi:10.1/1", "Ann", "apple", "1", "full-text", "", ""),
+        ("doi:10.1/3", "Ann", "edible", "1", "full-text", "", ""),
+    )
+    browser, address = upload(review, table(rows))
+    page = texts(browser.get(address))
+    assert "doi:10.1/1: apple, Ann given from the full text, but no full text is attached to the record" in page
+    assert "doi:10.1/3: edible, Ann decided on the full text" in page
+    browser.post(address, act="add", **{"person-0": str(ANN)})
+    work(review)
+    with review.store.read() as connection:
+        (code,) = (row for row in coders_codings(connection) if row.coder == "Ann")
+    assert (code.label, code.basis, code.sentences, code.evidence) == ("apple", "full-text", (1,), "Apples were not.")
+    # Somebody has exchanged the file while the codes were looked at.
+    pear = (*rows[0][:2], "pear", *rows[0][3:])
+    browser, address = upload(review, table((pear,)))
+    review.acts.undo_import(Stamp(OWNER), [row.act for row in acts_of_full_text(review)])
+    review.acts.detach(Stamp(OWNER), 3)
+    browser.post(address, act="add", **{"person-0": str(ANN)})
+    work(review)
+    assert "no full text is attached to this record" in texts(browser.get(address))
+
+
+def acts_of_full_text(review: Workspace) -> list[Event]:
+    with review.store.read() as connection:
+        return read_events(connection, schema.event.c.stage == "full-text", schema.event.c.part == 0)
 
 
 def test_codes_become_codes_of_their_people(review: Workspace) -> None:

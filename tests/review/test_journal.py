@@ -52,7 +52,7 @@ def review(tmp_path: Path) -> Workspace:
     acts.end_exercise(Stamp(1), keep=False)
     with review.store.write() as connection:
         bob = add_account(connection, "Bob", "coder")
-    pear = {"label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
+    pear = {"stage": "code", "label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
     imported = [acts.import_codes(Stamp(bob), record, [pear], {"group": "codings-7", "by": 1}) for record in (1, 3)]
     acts.undo_import(Stamp(1), imported[1:])
     return review

@@ -104,7 +104,7 @@ def judge(review: Workspace, ann: int, bob: int) -> None:
     for person in (ann, bob):
         acts.decide(Stamp(person), 5, 1)
     acts.end_exercise(Stamp(OWNER), keep=True)
-    pear = {"label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
+    pear = {"stage": "code", "label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
     acts.import_codes(Stamp(bob), 2, [pear], {"group": "codings-7", "by": 1})
     acts.change_account(Stamp(OWNER), ann, role="adjudicator")
     acts.log(Stamp(OWNER), "codebook", {"version": 2, "meaning": ["apple"], "wording": [], "added": [], "removed": []})
