@@ -192,9 +192,10 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return _coded(row, value, label)
         case "evidence":
             numbers = ", ".join(str(number + 1) for number in value["sentences"])
+            where = " of the full text" if row.stage == "full-text" else ""
             many = "sentences" if len(value["sentences"]) > 1 else "sentence"
-            text = f"marked {many} {numbers} for {label}" if numbers else f"marked no sentence for {label}"
-            return text + (", after reading all sentences" if value.get("complete") else "")
+            text = f"marked {f'{many} {numbers}' if numbers else 'no sentence'}{where} for {label}"
+            return text + (", having gone through all" if value.get("complete") else "")
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"
@@ -300,6 +301,7 @@ def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
         return f"{text}; imported" + (f", given on {value['date']}" if value.get("date") else "")
     if row.suggestions_shown is None:
         return text
-    return text + (
-        f"; a suggestion of model {row.model_id} was shown" if row.suggestions_shown else "; no suggestion shown"
-    )
+    if not row.suggestions_shown:
+        return f"{text}; no suggestion shown"
+    # A suggestion that was shown earlier, perhaps for a different text of the paper, counts too.
+    return f"{text}; a suggestion {f'of model {row.model_id} was shown' if row.model_id else 'had been shown before'}"

@@ -116,7 +116,8 @@ def show(
     visible = mode == "assisted" or (mode == "after" and committed)
     known = read_suggestions(connection, entry.id, stage, model_id) if visible and model_id else {}
     suggestions = {label: row for label, row in known.items() if label in labels}
-    before = _rows_before(connection, entry.id, coder, stage)
+    before = _rows_before(connection, entry.id, coder)
+    at_stage = [row for row in before if row.stage == stage]
     is_open = plan.unblinded or is_unblinded(connection, entry.id, stage)
     votes = read_votes(connection, entry.id, stage) if is_open else ()
     others = tuple(vote for vote in votes if vote.coder != coder)
@@ -127,28 +128,27 @@ def show(
         "stage": stage,
         "mode": mode,
         "model_id": model_id if suggestions else None,
-        # What was seen once cannot be unseen: later codes count as given with the suggestion in view.
+        # What was seen once cannot be unseen: later codes count as given with the suggestion in view, also those by a
+        # different text of the same paper.
         "suggestions_shown": int(bool(suggestions) or _has_seen(before, labels)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
         "text_sha256": text_digest(connection, entry, stage),
         "suggested": json.dumps(shown) if shown else None,
     }
-    if before and all(before[-1]._mapping[name] == value for name, value in values.items()):
-        number = int(before[-1].id)
+    if at_stage and all(at_stage[-1]._mapping[name] == value for name, value in values.items()):
+        number = int(at_stage[-1].id)
     else:
         table = schema.sight
         number = int(connection.execute(insert(table).values(**values, at=at).returning(table.c.id)).scalar_one())
     return Sight(number, mode, audited, suggestions, others, committed)
 
 
-def _rows_before(connection: Connection, record: int, coder: int, stage: str) -> Sequence[Any]:
-    """Return what a person has been shown of a record at a stage so far, in order."""
+def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
+    """Return what a person has been shown of a record so far, in order."""
     table = schema.sight
     return connection.execute(
-        select(table)
-        .where(table.c.record == record, table.c.coder == coder, table.c.stage == stage)
-        .order_by(table.c.id)
+        select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)
     ).all()
 
 
