@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, exists, insert, select
 from mechtag.core.records import Record, Sentence
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.splitting import split_abstracts
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
 from mechtag.review.store.readings import attached_file, full_text_of, read_lines
@@ -137,20 +138,20 @@ class Tagging:
             ]
             found.append(_row(number, "full-text", prediction.model_copy(update={"evidence": tuple(own)})))
         with workspace.store.write() as connection:
-            connection.execute(insert(schema.suggestion), found)
+            now = attached_file(connection, number)
+            if now is not None and now.sha256 == row.sha256:
+                connection.execute(insert(schema.suggestion), found)
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """Add a job that tags a record if the record is included and has no suggestions of the model in use."""
+    """Add a job that tags a record if the record is included and lacks suggestions of the model in use for a text."""
     head, _ = family_of(connection, record)
     need, suggestion = schema.need, schema.suggestion
-    included = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == "code")).first()
-    tagged = connection.execute(
-        select(suggestion.c.record).where(
-            suggestion.c.model_id == (read_fact(connection, "model_id") or ""), suggestion.c.record == head
-        )
-    ).first()
-    if included and not tagged:
+    wanted = select(need.c.stage).where(need.c.record == head, need.c.stage.in_(BASES))
+    tagged = select(suggestion.c.stage).where(
+        suggestion.c.model_id == (read_fact(connection, "model_id") or ""), suggestion.c.record == head
+    )
+    if set(connection.execute(wanted).scalars()) - set(connection.execute(tagged).scalars()):
         add_job(connection, KIND, coder)
 
 

@@ -170,6 +170,8 @@ def _doubted(connection: Connection) -> Select[Any]:
         .join(record, record.c.record_id == code["record_id"])
         .join(final, final.c.record == record.c.id)
         .where(final.c.label == code["label"], final.c.value == code["value"], final.c.how != "adjudicated")
+        # The model is compared with codes by abstract.
+        .where(final.c.stage != "full-text")
     )
 
 

@@ -152,6 +152,12 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         _derive_joins(connection)
     if "differ" in kinds:
         _derive_apart(connection)
+    if kinds & {"attach", "detach", "join", "split"}:
+        # These were suggestions for the sentences of a text that may not be that of the record any more.
+        suggestion = schema.suggestion
+        families = records | _heads(connection, records)
+        old = (suggestion.c.record.in_(families), suggestion.c.stage == "full-text")
+        connection.execute(delete(suggestion).where(*old))
     if "team" in kinds:
         before_change = _states(connection)
         _derive_accounts(connection)

@@ -345,8 +345,8 @@ def _resolve(
     begun = bool(voters or settled)
     if stage in BASES and not _is_to_be_coded(found, begun=begun):
         return
-    if stage == "full-text" and not (found.attached or begun):
-        return
+    if stage == "full-text" and not found.attached:
+        return  # If the file is that of a record which was separated, the codes are kept, but nobody can read the text.
     found.needs.append(Need(head, stage, have, state, tuple(sorted(open_labels)), last))
     found.owed |= {
         (*voter, stage, label)
