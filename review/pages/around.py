@@ -11,6 +11,7 @@ from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.pages.duplicates import follow
 from mechtag.review.pages.records import ask_to_tag
 from mechtag.review.pages.settings import ask_after_change
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
@@ -76,6 +77,7 @@ def decisions(visit: Visit) -> Response:
         coded = connection.execute(
             select(
                 current.c.record,
+                current.c.stage,
                 record.c.title,
                 record.c.year,
                 func.min(current.c.committed).label("committed"),
@@ -83,12 +85,13 @@ def decisions(visit: Visit) -> Response:
                 func.max(current.c.at).label("at"),
             )
             .join(record, record.c.id == current.c.record)
-            .where(current.c.coder == visit.person.id, current.c.stage == "code")
-            .group_by(current.c.record)
+            .where(current.c.coder == visit.person.id, current.c.stage.in_(BASES))
+            .group_by(current.c.record, current.c.stage)
             .order_by(func.min(current.c.committed), func.max(current.c.event).desc())
             .limit(_SHOWN)
         ).all()
-    return visit.page("decisions.html", rows=rows, coded=coded, labels=len(visit.workspace.codebook.keys))
+    labels = len(visit.workspace.codebook.keys)
+    return visit.page("decisions.html", rows=rows, coded=coded, labels=labels, screens=_SCREENS, bases=BASES)
 
 
 ROUTES = [
