@@ -256,7 +256,9 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
     if label in visit.workspace.codebook.keys:
         address += f"&label={label}"
     if shown is None:
-        return visit.go(f"{address}#label-{label}" if label else address)
+        sentence = visit.number("sentence") if visit.request.url.path.endswith("/mark") else None
+        place = f"#label-{label}" if sentence is None else f"#s-{sentence}"
+        return visit.go(f"{address}{place}" if label else address)
     names = visit.workspace.codebook.names
     text = said if isinstance(said, str) else "; ".join(said)
     return visit.show_again(_page(visit, shown, f"{names[label]}: {text}" if label in names else text), address)

@@ -14,6 +14,7 @@ let held = false; // a decision of this page waits to be sent
 let onItsWay = null; // a decision that has been sent and not answered yet
 let timer = null;
 let opened = []; // details that are open when the page is replaced
+let scrolled = 0; // how far the labels are scrolled then
 let awaits = ""; // the first of two keys, while the second is awaited
 const left = {}; // whether parts of the page that stay as they were left are open
 const next = []; // controls used while a decision was being sent, with their record
@@ -86,6 +87,7 @@ function arrive() {
   const where = (heading && heading.dataset.focus) || location.pathname;
   if (where === place) {
     for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    document.getElementById("labels")?.scrollTo(0, scrolled);
     if (document.activeElement === document.body) document.querySelector("[data-chosen]")?.focus({ preventScroll: true });
     return;
   }
@@ -107,6 +109,7 @@ function record() {
 }
 
 document.addEventListener("htmx:beforeSwap", () => {
+  scrolled = document.getElementById("labels")?.scrollTop ?? 0;
   opened = [...document.querySelectorAll("#main details[open][id]")].map((element) => element.id);
 });
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 from starlette.responses import Response
 
+from mechtag.core.records import Record
+from mechtag.review import full_texts as uploads
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.full_texts import READ, list_files
-from mechtag.review.jobs import full_texts
+from mechtag.review.imports import File
+from mechtag.review.jobs import full_texts, importing
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
+from mechtag.review.store.conflicts import DOUBTED, DOUBTED_CODES, Selection, count_selected
 from mechtag.review.store.events import project_events
 from mechtag.review.store.queue import count_states
-from mechtag.review.store.readings import read_reading
-from mechtag.review.store.records import read_entry
+from mechtag.review.store.readings import attached_file, read_reading
+from mechtag.review.store.records import add_records, read_entry
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.pdfs import write_paper
 from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
@@ -76,6 +81,16 @@ def coded(review: Workspace, coder: int, *, apple: int, pear: int = 0) -> None:
     acts.code(Stamp(coder), 1, "pear", pear, stage="full-text")
     acts.mark(Stamp(coder), 1, "apple", [3] if apple else [], stage="full-text")
     acts.commit(Stamp(coder), 1, stage="full-text")
+
+
+def attach_by_hand(review: Workspace, tmp_path: Path, record: int, name: str = "s.pdf") -> int:
+    """Upload a file that belongs to no record, and attach it to one; return the number of the file."""
+    browser = Browser(review, OWEN)
+    bring(review, browser, pdf(tmp_path, f"Something short {name}", name=name))
+    with review.store.read() as connection:
+        number = max(file.id for file in list_files(connection))
+    assert browser.post(f"/full-texts/{number}", record=record).status_code == 200
+    return number
 
 
 def test_each_file_is_attached_or_listed_with_its_reason(review: Workspace, tmp_path: Path) -> None:
@@ -165,7 +180,7 @@ def test_the_text_is_read_by_section_and_page_and_nothing_in_it_is_markup(review
     assert 'Leaders shared <b>apples</b> & "pears"' in texts(page.replace("&lt;", "LT").replace("&gt;", "GT")).replace(
         "LT", "<"
     ).replace("GT", ">")
-    assert "<h2>Results</h2>" in page
+    assert re.search(r'<h2 id="section-\d+">Results</h2>', page)
     assert "Page 2" in texts(page)
     assert "A cited paper" not in page
     answer = browser.client.get("/full-texts/of/1")
@@ -210,6 +225,19 @@ def test_codes_by_full_text_are_kept_apart_from_those_by_abstract(with_text: Wor
     for (row,) in (found, mine):
         assert (row.basis, row.evidence, row.sentences) == ("full-text", quote, (3,))
     assert review.store.rebuild() == []
+
+
+def test_a_long_text_has_headings_and_no_boxes_for_each_sentence_and_label(with_text: Workspace) -> None:
+    browser = Browser(with_text, OWEN)
+    page = browser.get("/full-text?record=1")
+    assert re.search(r'<h3 class="section" id="section-(\d+)">Results</h3>', page)
+    assert 'type="checkbox" name="sentence"' not in page
+    # Without script, the buttons of the sentences mark them, and an answer does not remove the marks.
+    answer = browser.post("/full-text/mark", record=1, label="apple", sentence=3)
+    assert answer.history[0].headers["location"] == "/full-text?record=1&label=apple#s-3"
+    browser.post("/full-text/answer", record=1, label="apple", answer="yes")
+    assert ", marked for Apple" in texts(browser.get("/full-text?record=1"))
+    assert 'type="checkbox" name="sentence"' in browser.get("/code?record=1")
 
 
 def test_the_page_goes_back_to_the_text_by_which_a_person_coded_last(with_text: Workspace) -> None:
@@ -301,3 +329,205 @@ def test_suggestions_for_the_text_point_to_its_sentences_and_follow_the_mode(wit
     assert "You said no; mechtag says: yes" in page
     assert "mechtag points to it for Apple" in page
     assert "mechtag says" not in texts(browser.get("/code?record=1"))
+
+
+def test_what_was_saved_before_a_full_disk_is_read(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, saved = Browser(review, OWEN), uploads.save_file
+
+    def save(file: File, place: Path, room: int) -> tuple[int, str]:
+        if file.name == "b.txt":
+            raise OSError(28, "No space left on device")
+        return saved(file, place, room)
+
+    monkeypatch.setattr(uploads, "save_file", save)
+    monkeypatch.setattr(uploads, "LARGEST", 2_000)
+    text = ("a.txt", b"How pears are pressed in the large cities of the north\n\nLeaders shared their pears.")
+    answer = send(browser, text, ("large.txt", b"x" * 3_000), ("b.txt", b"b"))
+    assert answer.status_code == 507
+    assert "The files could not be saved: No space left on device" in texts(answer.text)
+    work(review)
+    with review.store.read() as connection:
+        assert [(file.name, file.state) for file in list_files(connection)] == [("a.txt", "read")]
+    assert [path.name for path in (review.folder / "full-texts").iterdir()] == ["1"]
+    answer = send(browser, ("large.txt", b"x" * 3_000), ("c.txt", b"A text of three words"))
+    assert answer.status_code == 200
+    assert "large.txt is too large; the limit is 0 MB per file" in texts(answer.text)
+    assert "+ 1 not read yet" in texts(answer.text)
+
+
+def test_two_uploads_at_once_do_not_share_a_folder(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, saved = Browser(review, OWEN), uploads.save_file
+    others = [File("other.txt", io.BytesIO(b"A text of somebody else"))]
+
+    def save(file: File, place: Path, room: int) -> tuple[int, str]:
+        if others:
+            uploads.take_files(review, OWEN, [others.pop()])
+        return saved(file, place, room)
+
+    monkeypatch.setattr(uploads, "save_file", save)
+    assert send(browser, ("own.txt", b"A text of one's own")).status_code == 200
+    found = {path.name for path in (review.folder / "full-texts").glob("*/*")}
+    assert found == {"other.txt", "own.txt"}
+    with review.store.read() as connection:
+        assert {file.id: file.name for file in list_files(connection)} == {1: "own.txt", 2: "other.txt"}
+
+
+def test_a_file_that_found_no_record_is_read_again_if_it_is_uploaded_again(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    broken = ("broken.pdf", b"%PDF-1.4 cut off")
+    text = ("a.txt", b"How quinces are dried in the large cities of the south\n\nLeaders shared their quinces.")
+    bring(review, browser, broken, text)
+    with review.store.write() as connection:
+        title = "How quinces are dried in the large cities of the south"
+        connection.execute(update(schema.record).where(schema.record.c.id == 3).values(title=title))
+    next((review.folder / "full-texts").glob("*/a.txt")).unlink()
+    bring(review, browser, broken, ("b.txt", text[1]))
+    with review.store.read() as connection:
+        files = {file.name: file for file in list_files(connection)}
+    assert files["broken.pdf"].state == "rejected"
+    assert (files["a.txt"].record, files["a.txt"].attached) == (3, True)
+    assert "b.txt was uploaded before, as a.txt" in texts(send(browser, ("b.txt", text[1])).text)
+    assert browser.client.get("/full-texts/of/3").content == text[1]
+    # Detached by a person, and uploaded again.
+    browser.post("/full-texts/of/3/detach")
+    bring(review, browser, text)
+    with review.store.read() as connection:
+        assert [file.name for file in list_files(connection) if file.attached] == ["a.txt"]
+
+
+def test_cancelled_reading_keeps_what_was_read(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechtag.review.jobs.progress._PAUSE", -1.0)
+    browser = Browser(review, OWEN)
+    title = b"How pears are pressed in the large cities of the north"
+    assert send(browser, ("a.txt", title), ("b.txt", b"A second text")).status_code == 200
+    values = full_texts._read_values
+
+    def read(*args: object) -> dict[str, object]:
+        assert "2 files = 0 attached + 0 without a record + 0 not readable + 2 not read yet" in texts(
+            browser.get("/full-texts")
+        )
+        assert browser.post("/jobs/1/cancel").status_code == 200
+        return values(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(full_texts, "_read_values", read)
+    work(review)
+    with review.store.read() as connection:
+        assert connection.execute(select(schema.job.c.state).where(schema.job.c.id == 1)).scalar() == "cancelled"
+        assert {file.name: file.attached for file in list_files(connection)} == {"a.txt": True, "b.txt": False}
+    page = texts(browser.get("/full-texts"))
+    assert "Reading was stopped before 1 file was read. Choose it again: b.txt" in page
+    monkeypatch.undo()
+    bring(review, browser, ("b.txt", b"A second text"))
+    assert "2 files = 1 attached + 1 without a record + 0 not readable." in texts(browser.get("/full-texts"))
+
+
+def test_a_file_of_a_duplicate_is_the_text_of_its_paper(review: Workspace, tmp_path: Path) -> None:
+    number = attach_by_hand(review, tmp_path, 3)
+    title = "How pears are pressed in the large cities of the north"
+    review.acts.join(Stamp(OWEN), 3, into=2)
+    assert states(review) == {"open": 1}
+    bring(review, Browser(review, OWEN), pdf(tmp_path, title, name="late.pdf"))
+    with review.store.read() as connection:
+        files = {file.name: file for file in list_files(connection)}
+        attached = attached_file(connection, 2)
+    assert attached.id == number
+    assert files["late.pdf"].reason == "A different file, s.pdf, is attached to this record."
+
+
+def test_a_record_whose_text_went_with_a_separated_record_is_not_handed_out(review: Workspace, tmp_path: Path) -> None:
+    attach_by_hand(review, tmp_path, 3)
+    review.acts.join(Stamp(OWEN), 3, into=1)
+    coded(review, OWEN, apple=1)
+    assert states(review) == {"waiting": 1}
+    review.acts.split(Stamp(OWEN), 3)
+    assert states(review) == {}
+    bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
+    with pytest.raises(Refused, match="coded by its full text"):
+        review.acts.attach(Stamp(OWEN), 1, 2, "person")
+    with review.store.read() as connection:
+        assert [row.sentences for row in coders_codings(connection) if row.label == "apple"] == [(3,)]
+    review.acts.undo(Stamp(OWEN))
+    assert states(review) == {"waiting": 1}
+    assert review.store.rebuild() == []
+
+
+def suggest(review: Workspace, record: int, *stages: str) -> None:
+    """Store a suggestion of yes for the label apple at each stage, as the worker does."""
+    own = {"model_id": MODEL, "record": record, "label": "apple", "probability": 0.9, "decision": "yes"}
+    with review.store.write() as connection:
+        connection.execute(insert(schema.suggestion), [{**own, "stage": stage, "sentences": "[0]"} for stage in stages])
+        write_fact(connection, "model_id", MODEL)
+
+
+def test_suggestions_for_a_text_go_with_it(with_text: Workspace, tmp_path: Path) -> None:
+    review, table = with_text, schema.suggestion
+    suggest(review, 1, "code", "full-text")
+    attach_by_hand(review, tmp_path, 1, "t.pdf")
+    with review.store.read() as connection:
+        assert connection.execute(select(table.c.stage)).scalars().all() == ["code"]
+
+
+def test_a_record_with_a_text_is_tagged_once_it_is_included(review: Workspace, tmp_path: Path) -> None:
+    attach_by_hand(review, tmp_path, 3)
+    suggest(review, 3, "code")
+    work(review)
+    Browser(review, OWEN).post("/screen/decide", record=3, answer="include")
+    with review.store.read() as connection:
+        job = schema.job
+        waiting = connection.execute(select(job.c.kind).where(job.c.state == "waiting")).scalars().all()
+    assert "tag" in waiting
+
+
+def test_a_suggestion_seen_for_the_abstract_counts_for_the_codes_by_full_text(with_text: Workspace) -> None:
+    review = with_text
+    suggest(review, 1, "code")
+    ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
+    for coder in (ann, bob):
+        review.acts.code(look(review, coder, 1), 1, "apple", 1)
+        review.acts.commit(Stamp(coder), 1, open_labels=True)
+    browser = Browser(review, ann)
+    assert "mechtag says" in texts(browser.get("/code?record=1"))
+    for coder in (ann, bob):
+        own = Browser(review, coder)
+        page = own.get("/full-text?record=1")
+        sight = re.findall(r'name="sight" value="(\d+)"', page)[0]
+        assert own.post("/full-text/answer", record=1, label="apple", answer="yes", sight=sight).status_code == 200
+        own.post("/full-text/done", record=1, open_labels=1)
+    with review.store.read() as connection:
+        found = {row.coder: row.assisted for row in coders_codings(connection) if row.basis == "full-text"}
+    assert found == {"Ann": True, "Bob": False}
+    assert "; a suggestion had been shown before" in texts(browser.get("/records/1"))
+
+
+def test_marks_in_the_full_text_do_not_keep_people_from_adding_the_abstract(with_text: Workspace) -> None:
+    coded(with_text, OWEN, apple=1)
+    with_text.acts.edit_record(Stamp(OWEN), 1, "abstract", "An abstract that was missing.")
+
+
+def test_ones_own_list_has_what_was_coded_by_full_text(with_text: Workspace) -> None:
+    coded(with_text, OWEN, apple=1)
+    page = Browser(with_text, OWEN).get("/decisions")
+    assert '<a href="/full-text?record=1">' in page
+    assert '<a href="/code?record=1">' not in page
+    assert "full text finished 2 of 2" in texts(page)
+
+
+def test_a_removed_record_is_no_longer_proposed_for_a_file(review: Workspace) -> None:
+    with review.store.write() as connection:
+        add_records(connection, [Record(record_id="doi:10.1/9", title="Paper 9")], (), 2, {})
+        values = {"sha256": "x", "name": "x.pdf", "at": "", "coder": OWEN, "state": "read", "record": 5}
+        connection.execute(insert(schema.full_text).values(**values, reason="Perhaps.", found_by="title"))
+        importing._remove(connection, 2)
+        assert connection.execute(select(schema.full_text.c.record)).scalar() is None
+
+
+def test_the_model_is_not_said_to_disagree_with_codes_by_full_text(with_text: Workspace) -> None:
+    for name in ("Ann", "Bob"):
+        coded(with_text, add_person(with_text, name, "coder"), apple=1)
+    with with_text.store.write() as connection:
+        write_fact(connection, DOUBTED_CODES, [{"record_id": "doi:10.1/1", "label": "apple", "value": 1}])
+        assert count_selected(connection, Selection(DOUBTED)) == 0
