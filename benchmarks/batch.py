@@ -67,17 +67,20 @@ def _table(count: int) -> Path:
     return path
 
 
-def _params(chunk: int | None = None) -> Path:
+def _project(chunk: int | None = None) -> Path:
+    """Return a project with the settings of the repository, but with a number of records per chunk."""
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    settings["codebook"] = str(ROOT / settings["codebook"])
     if chunk:
         settings["tag"]["chunk_records"] = chunk
-    path = WORK / f"params_{chunk or 'default'}.yaml"
-    write_text(path, yaml.safe_dump(settings))
-    return path
+    folder = WORK / f"project_{chunk or 'default'}"
+    write_text(folder / "params.yaml", yaml.safe_dump(settings))
+    return folder
 
 
 def _start(records: Path, output: Path, *more: object, chunk: int | None = None) -> subprocess.Popen[bytes]:
-    words = ("tag", records, "-o", output, "--params", _params(chunk), "--runtime", "auto", *more)
+    where = ("--project", _project(chunk), "--model", ROOT / "models/trained")
+    words = ("tag", records, "-o", output, *where, "--runtime", "auto", *more)
     with (WORK / "log.txt").open("ab") as log:
         return subprocess.Popen((sys.executable, "-m", "mechtag", *map(str, words)), cwd=ROOT, stdout=log, stderr=log)
 
