@@ -195,7 +195,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             where = " of the full text" if row.stage == "full-text" else ""
             many = "sentences" if len(value["sentences"]) > 1 else "sentence"
             text = f"marked {f'{many} {numbers}' if numbers else 'no sentence'}{where} for {label}"
-            return text + (", having gone through all" if value.get("complete") else "")
+            return text + (", after reading all sentences" if value.get("complete") else "")
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"
