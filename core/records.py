@@ -386,7 +386,10 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the reviewers' own identifiers of a record: the values of its fields ``key``, ``id`` and citation key."""
+    """Return the reviewers' own identifiers of a record.
+
+    They are the values of its fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
+    """
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)
     # JSON sources may contain numbers as identifiers.

@@ -87,7 +87,7 @@ class CodedSet:
 
     @property
     def record_ids(self) -> list[str]:
-        """Return the record ids of the coded records, in order."""
+        """Return the ids of the coded records, in the order of ``records``."""
         return [row.record.record_id for row in self.records]
 
 

@@ -115,7 +115,10 @@ def as_it_is(truth: Array) -> Resamples:
 
 
 def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, Array]:
-    """Count true positives, false positives, false negatives, true negatives; each has shape (resamples, labels)."""
+    """Return the counts of true positives, false positives, false negatives and true negatives, in this order.
+
+    Each count is an array of shape (resamples, labels).
+    """
     positive, negative, yes = samples.positive, samples.negative, judged.decided
     return (
         (positive * yes).sum(axis=1),

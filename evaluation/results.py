@@ -539,9 +539,19 @@ class Agreement(Block):
 class FullTextPaper(Block):
     """A paper of the gold standard whose full text was tagged.
 
-    ``word_count`` counts the words outside references, back matter, tables and captions; ``windows`` counts the windows
-    that were scored, the abstract included; and ``query_words`` is the number of times that the setting
-    ``evaluate.baseline_query`` occurs per 1,000 words. ``warnings`` are those of the file, ``notes`` those of tagging.
+    Attributes
+    ----------
+    word_count
+        Number of words outside references, back matter, tables and captions.
+    windows
+        Number of windows that were scored, including the window of the abstract.
+    query_words
+        Number of occurrences, per 1,000 of the counted words, of the phrase in the setting ``evaluate.baseline_query``;
+        ``None`` if the setting is empty.
+    warnings
+        Warnings from reading the file.
+    notes
+        Notes from tagging the full text.
     """
 
     file: str

@@ -109,7 +109,14 @@ def plan_download(name: str, revision: str) -> Download:
 
 
 def download(name: str, revision: str) -> Path:
-    """Download an encoder to the hub's cache and return its folder; raise the same errors as `plan_download`."""
+    """Download an encoder to the hub's cache, and return its folder.
+
+    Raises
+    ------
+    MechtagError
+        If the download fails, for example because the hub cannot be reached or has no such model or revision. Whether
+        the model contains weights in a safe format is not checked here, but by `plan_download`.
+    """
     from huggingface_hub import snapshot_download
 
     with _reported(name):

@@ -28,19 +28,21 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves and decision thresholds to out-of-fold scores and human codes.
 
-    The threshold for relevance keeps the proportion ``relevance_recall`` of the relevant records, or all of them if
-    no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where irrelevant
-    records count as negative. Labels with too few positives or negatives share one curve and one threshold, which
-    are fitted on all labels together. If no label was judged, the labels use the curve of `definitions_calibration`.
+    The threshold for relevance keeps at least the proportion ``relevance_recall`` of the relevant records, or all of
+    them if no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where
+    irrelevant records count as negative. Labels with too few positives or negatives share one curve and one threshold,
+    which are fitted on all labels together. If no label was judged, the labels use the curve of
+    `definitions_calibration`.
 
     `refer_band` sets the bounds between which a record needs review:
 
-    - For relevance, "yes" must reach its target precision on the hard records of each set that has enough of them,
-      because on easy records any "yes" would look right. The bound for "no" is low enough that, with certainty
+    - For relevance, "yes" must reach its target precision on the relevant and hard records of each set that has enough
+      hard records, because on easy records any "yes" would look right. If no set has enough hard records, "yes" must
+      reach its target precision on all records. The bound for "no" is low enough that, with certainty
       ``CERTAINTY``, at most the proportion ``relevance_loss`` of the relevant records is lost; see `safe_no`.
     - All labels share one band, because a probability means the same for each label and a single label has too few
-      cases. For labels, "yes" is judged on relevant and hard records, but "no" on relevant records only: irrelevant
-      records rarely carry a label, so "no" is almost always right for them.
+      cases. For labels, "yes" is judged on the records of all these sets together, but "no" on relevant records only:
+      irrelevant records rarely carry a label, so "no" is almost always right for them.
 
     Parameters
     ----------

@@ -53,7 +53,10 @@ def text_of(value: Any) -> str:
 
 
 def texts(value: Any) -> list[str]:
-    """Return the strings in a JSON list, or a single string as a list; for any other value, return an empty list."""
+    """Return the strings and numbers of a JSON list as texts; a single string or number counts as a list of one item.
+
+    In each text, white space is collapsed to single spaces. Empty texts and all other values are left out.
+    """
     values = value if isinstance(value, list) else [value]
     return [text for item in values if (text := text_of(item))]
 

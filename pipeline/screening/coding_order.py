@@ -122,7 +122,7 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
 
 
 def explain(choice: Choice, papers: Papers, examples: Array, names: Sequence[str]) -> str:
-    """Return the reason for a choice in words.
+    """Describe in words why a paper was chosen.
 
     Parameters
     ----------

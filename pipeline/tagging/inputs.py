@@ -152,9 +152,17 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
 
 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, *others: Path | None) -> dict[str, str]:
-    """Return a fingerprint of the content of each source and of each table in ``others``, keyed by its name.
+    """Return the fingerprints of the files that records and other tables are read from, keyed by the name of the file.
 
-    See `StoragePath.fingerprint`.
+    A source that is a folder has one fingerprint per file in it. If ``table`` is given, records are read from this
+    table, and the sources are not read. See also `StoragePath.fingerprint`.
+
+    Parameters
+    ----------
+    table
+        Table of records, or ``None`` if records are read from ``sources``.
+    others
+        Other tables; ``None`` is skipped.
     """
     files = [] if table else [path for source in sources for path in _files(Path(source))]
     found = {table.name: table.fingerprint()} if table else {}

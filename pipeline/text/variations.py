@@ -144,7 +144,7 @@ _BREAK = re.compile(
 
 
 def with_abstract(record: Record, abstract: str) -> Record:
-    """Return the record with a new abstract, or the same record if the abstract is equal."""
+    """Return a copy of a record with ``abstract`` as its abstract, or the record itself if it has this abstract."""
     return record if abstract == record.abstract else record.model_copy(update={"abstract": abstract})
 
 

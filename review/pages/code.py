@@ -110,7 +110,11 @@ def _place(stage: str) -> str:
 
 
 def code(visit: Visit) -> Response:
-    """Show the record in the address, or else the next record."""
+    """Show the record whose number is in the URL, or else the next record.
+
+    If the URL of the page for abstracts contains neither a record nor ``basis``, a person who last coded from full
+    texts is redirected to ``/full-text``, as long as records are waiting there for this person.
+    """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
     with visit.workspace.store.write() as connection:

@@ -32,7 +32,7 @@ USUAL, LARGEST = 20, 200
 
 
 def exercise(visit: Visit) -> Response:
-    """Show the running exercise, the form for a new exercise, and the results of the exercises that ended."""
+    """Show the running exercise, the form for a new one, and the results of past exercises that the person may see."""
     return _show(visit)
 
 

@@ -156,7 +156,7 @@ def revoke_invitation(connection: Connection, token_sha256: str) -> None:
     connection.execute(delete(table).where(table.c.token_sha256 == token_sha256, table.c.used_by.is_(None)))
 
 
-def set_password(connection: Connection, account: int, password: str) -> None:
-    """Set the hash of a person's password or PIN, and end all sessions of the person."""
-    connection.execute(update(schema.account).where(schema.account.c.id == account).values(password=password))
+def set_password(connection: Connection, account: int, password_hash: str) -> None:
+    """Store the hash of a person's new password or PIN, and end all sessions of the person."""
+    connection.execute(update(schema.account).where(schema.account.c.id == account).values(password=password_hash))
     connection.execute(delete(schema.session).where(schema.session.c.account == account))

@@ -21,7 +21,25 @@ _PART = 50
 
 @dataclass(frozen=True)
 class Draft:
-    """An event that is not written yet; for the meaning of the fields, see `mechtag.review.store.schema.event`."""
+    """An event that has not yet been written to the log.
+
+    Attributes
+    ----------
+    kind
+        What happened, for example ``code``, ``commit``, ``settle`` or ``undo``.
+    record
+        Number of the record that the event is about, or ``None``. For an event that undoes or redoes an action,
+        `append` writes the record of that action instead.
+    stage
+        Stage that the event is about (``screen``, ``code`` or ``full-text``), or ``None``.
+    label
+        Key of the label that the event is about, or ``None``.
+    value
+        Content of the event, as a JSON object whose keys depend on ``kind``.
+    undoes
+        Number of the action that is undone or redone by an event of kind ``undo`` or ``redo``; ``None`` for other
+        events.
+    """
 
     kind: str
     record: int | None = None

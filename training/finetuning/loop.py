@@ -38,7 +38,11 @@ class State:
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Return a hash of the corpus (except its vectors) and of everything else that affects the result."""
+    """Return a hash of everything that affects the fine-tuned encoder.
+
+    This is the corpus without its vectors, and ``circumstances``, which contain the settings, the seed, the original
+    encoder, the codebook and the machine.
+    """
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):

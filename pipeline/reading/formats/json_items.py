@@ -59,7 +59,10 @@ def text(item: Any, *path: str) -> str:
 
 
 def many(item: Any, *path: str) -> list[Any]:
-    """Return the list at a path of names in nested JSON objects; a single value is returned as a list of one item."""
+    """Return the list at a path of names in nested JSON objects.
+
+    A single value is returned as a list of one item. If the value is missing or empty, the list is empty.
+    """
     value = at(item, *path)
     return value if isinstance(value, list) else [] if value in (None, "") else [value]
 
