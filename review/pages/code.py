@@ -25,7 +25,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
-from mechtag.review.store.queue import count_judged, count_states, count_waiting
+from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
 from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
@@ -479,7 +479,7 @@ def _bases(connection: Connection, coder: int) -> list[tuple[str, str, int]]:
 
     Returns an empty list if no full text is attached to a record to code.
     """
-    if not any(count_states(connection, "full-text").values()):
+    if not has_full_texts(connection):
         return []
     addresses = {"code": "/code?basis=abstract", "full-text": "/full-text"}
     return [(addresses[stage], name, count_waiting(connection, coder, stage)) for stage, name in _BASIS_NAMES.items()]

@@ -17,16 +17,17 @@ from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
 from mechtag.review.store.exercises import hidden_records
+from mechtag.review.store.queue import has_full_texts
 from mechtag.review.store.readings import attached_file
 from mechtag.review.store.records import read_entries, read_entry
-from mechtag.review.store.search import PAGE, Query, find_records
+from mechtag.review.store.search import PAGE, Query, final_labels, find_records
 from mechtag.review.store.tags import count_tags, frequent_tags, tags_of, tags_of_several
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
 _FIELDS = tuple(Query.__dataclass_fields__)
 # What would show a blinded coder how others decided.
-_HIDDEN = ("screen", "code", "decision", "label")
+_HIDDEN = ("screen", "code", "full_text", "decision", "label")
 # Records that are tagged at once; nobody else can write meanwhile.
 _MOST_TAGGED = 200
 
@@ -45,6 +46,7 @@ def records(visit: Visit) -> Response:
         states = _states(connection, numbers) if open_to else {}
         mine = _own(connection, numbers, coder)
         finals = _labels(connection, numbers, workspace.codebook.names) if open_to else {}
+        by_text = open_to and has_full_texts(connection)
         tags, own_tags = count_tags(connection), tags_of_several(connection, numbers)
     chosen = {name: value for name, value in given.items() if value}
     more = chosen | {"after": numbers[-1] if numbers else 0}
@@ -64,6 +66,7 @@ def records(visit: Visit) -> Response:
         most=_MOST_TAGGED,
         labels=[(label.key, label.name) for label in workspace.codebook.labels],
         open_to=open_to,
+        by_text=by_text,
         more=f"/records?{urlencode(more)}" if len(numbers) == PAGE else "",
         first=start == 0,
     )
@@ -116,14 +119,11 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
 
 
 def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:
+    """Return the names of the labels of each record, keyed by record; see `final_labels`."""
     final = schema.final
+    hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
     rows = connection.execute(
-        select(final.c.record, final.c.label).where(
-            final.c.record.in_(numbers),
-            final.c.record.not_in(hidden_records(connection, "code")),
-            final.c.stage == "code",
-            final.c.value == 1,
-        )
+        select(final.c.record, final.c.label).where(final.c.record.in_(numbers), final_labels(hidden))
     )
     found: dict[int, list[str]] = {}
     for record, label in rows:

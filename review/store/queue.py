@@ -21,6 +21,11 @@ def count_states(connection: Connection, stage: str) -> dict[str, int]:
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
 
 
+def has_full_texts(connection: Connection) -> bool:
+    """Return whether a full text is attached to at least one record that is to be coded."""
+    return any(count_states(connection, "full-text").values())
+
+
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
     """Return the number of records in each state at a stage, as pages show it.
 

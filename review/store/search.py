@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, or_, select, table, text
 
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
@@ -28,14 +28,15 @@ class Query:
     ----------
     words
         Words, "phrases", and conditions such as ``author:smith``, ``doi:10.1/2`` or ``year:2019-2021``.
-    screen, code
-        State of the record at the stage; see `mechtag.review.store.state.Need`.
+    screen, code, full_text
+        State of the record at screening, at coding by abstract, and at coding by full text; see
+        `mechtag.review.store.state.Need`.
     decision
         Final decision at screening: ``include`` or ``exclude``.
     mine
         The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
     label
-        Key of a label; records match if their final code for this label is yes.
+        Key of a label; records match if their final code for this label is yes, see `final_labels`.
     tag
         A free tag; records match if they have this tag.
     """
@@ -43,6 +44,7 @@ class Query:
     words: str = ""
     screen: str = ""
     code: str = ""
+    full_text: str = ""
     decision: str = ""
     mine: str = ""
     label: str = ""
@@ -84,7 +86,7 @@ def _conditions(
         inner = select(rows).select_from(_FTS).where(text("record_fts MATCH :m").bindparams(m=match))
         found.append(record.c.id.in_(inner))
     found += [_condition(name.casefold(), value.strip('"')) for name, value in _PREFIX.findall(query.words)]
-    for stage, state in (("screen", query.screen), ("code", query.code)):
+    for stage, state in (("screen", query.screen), ("code", query.code), ("full-text", query.full_text)):
         if state:
             need = schema.need
             # A record of a running exercise waits, whatever its coders have said so far.
@@ -113,18 +115,28 @@ def _conditions(
     elif query.mine == "none":
         found.append(~exists().where(own))
     if query.label:
-        found.append(
-            exists().where(
-                final.c.record == record.c.id,
-                final.c.stage == "code",
-                final.c.label == query.label,
-                final.c.value == 1,
-                final.c.record.not_in(hidden["code"]),
-            )
-        )
+        found.append(exists().where(final.c.record == record.c.id, final.c.label == query.label, final_labels(hidden)))
     if query.tag:
         found.append(exists().where(schema.tag.c.record == record.c.id, schema.tag.c.tag == query.tag))
     return found
+
+
+def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
+    """Return the SQL condition that a row of table ``final`` is a label that a record has.
+
+    If a record has final codes by its full text, these codes count, else the final codes by its abstract.
+
+    Parameters
+    ----------
+    hidden
+        Records whose codes at a stage nobody may see yet, keyed by stage.
+    """
+    final, other = schema.final, schema.final.alias()
+    by_text = exists().where(other.c.record == final.c.record, other.c.stage == "full-text")
+    shown = {
+        stage: and_(final.c.stage == stage, final.c.record.not_in(hidden[stage])) for stage in ("code", "full-text")
+    }
+    return and_(final.c.value == 1, or_(shown["full-text"], and_(shown["code"], ~by_text)))
 
 
 def _condition(name: str, value: str) -> ColumnElement[bool]:

@@ -531,3 +531,53 @@ def test_the_model_is_not_said_to_disagree_with_codes_by_full_text(with_text: Wo
     with with_text.store.write() as connection:
         write_fact(connection, DOUBTED_CODES, [{"record_id": "doi:10.1/1", "label": "apple", "value": 1}])
         assert count_selected(connection, Selection(DOUBTED)) == 0
+
+
+def by_abstract(review: Workspace, coder: int, record: int, *, apple: int, pear: int) -> None:
+    """Code a record by its abstract."""
+    review.acts.code(look(review, coder, record), record, "apple", apple)
+    review.acts.code(Stamp(coder), record, "pear", pear)
+    review.acts.commit(Stamp(coder), record)
+
+
+def test_records_are_listed_by_the_state_of_full_text_coding(with_text: Workspace) -> None:
+    review = with_text
+    ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
+    coded(review, ann, apple=1)
+    coded(review, bob, apple=0, pear=1)
+    owner, coder = Browser(review, OWEN), Browser(review, bob)
+    page = owner.get("/records")
+    assert ('name="full_text"' in page, '<th scope="col">Full-text coding</th>' in page) == (True, True)
+    assert "included settled not begun in conflict" in texts(page)
+    assert " 1 record " in texts(owner.get("/records?full_text=conflict"))
+    assert " 0 records " in texts(owner.get("/records?full_text=settled"))
+    # A blinded coder sees neither the column nor the filter, and the filter does nothing when it is typed.
+    hidden = coder.get("/records?full_text=conflict")
+    assert ("Full-text coding" in hidden, "in conflict" in hidden) == (False, False)
+    assert " 4 records " in texts(hidden)
+
+
+def test_records_are_not_listed_by_full_text_coding_if_there_is_nothing_to_code(review: Workspace) -> None:
+    page = Browser(review, OWEN).get("/records")
+    assert '<th scope="col">Coding</th>' in page
+    assert "Full-text coding" not in page
+
+
+def test_the_labels_of_a_record_are_those_by_its_full_text_if_there_are_any(with_text: Workspace) -> None:
+    review = with_text
+    people = [add_person(review, name, "coder") for name in ("Ann", "Bob")]
+    for coder in people:
+        by_abstract(review, coder, 1, apple=0, pear=1)
+        by_abstract(review, coder, 2, apple=0, pear=1)
+    owner = Browser(review, OWEN)
+
+    def found(label: str) -> list[str]:
+        return re.findall(r'<th scope="row"><a href="/records/(\d+)"', owner.get(f"/records?label={label}"))
+
+    assert (found("apple"), found("pear")) == ([], ["1", "2"])
+    coded(review, people[0], apple=1)
+    assert (found("apple"), found("pear")) == ([], ["1", "2"])
+    coded(review, people[1], apple=1)
+    assert (found("apple"), found("pear")) == (["1"], ["2"])
+    row = texts(owner.get("/records?label=apple").partition("<tbody>")[2].partition("</tbody>")[0])
+    assert row.endswith("settled settled Apple")
