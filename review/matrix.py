@@ -24,29 +24,31 @@ class MatrixRow:
     states: tuple[str, ...]
 
 
-def read_matrix(connection: Connection, labels: Sequence[str]) -> list[MatrixRow]:
-    """Return the papers that at least one person has coded; papers with the same labels are next to each other.
+def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> list[MatrixRow]:
+    """Return the papers that at least one person has coded at a stage.
 
-    Papers of a running calibration exercise are left out, because its coders must not see each other's codes.
+    Papers with the same labels are next to each other. Papers of a running calibration exercise are left out, because its coders must not see each other's codes.
 
     Parameters
     ----------
     labels
         Keys of the labels, in codebook order.
+    stage
+        Text by which the papers were coded; see `mechtag.review.plan.BASES`.
     """
     need, final, record = schema.need, schema.final, schema.record
     values = {
         (row.record, row.label): row.value
         for row in connection.execute(
-            select(final.c.record, final.c.label, final.c.value).where(final.c.stage == "code")
+            select(final.c.record, final.c.label, final.c.value).where(final.c.stage == stage)
         )
     }
     papers = connection.execute(
         select(need.c.record, need.c.state, need.c.labels, record.c.title)
         .join(record, record.c.id == need.c.record)
-        .where(need.c.stage == "code", need.c.state != "open")
+        .where(need.c.stage == stage, need.c.state != "open")
     )
-    hidden = hidden_records(connection, "code")
+    hidden = hidden_records(connection, stage)
     rows = []
     for paper in papers:
         if paper.record in hidden:

@@ -11,6 +11,8 @@ from mechtag.review.charts import draw_matrix
 from mechtag.review.matrix import STATES, read_matrix
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.records import sees_results
+from mechtag.review.plan import BASES
+from mechtag.review.store.queue import has_full_texts
 from mechtag.review.visit import Visit, route
 
 # Papers in one table.
@@ -19,15 +21,20 @@ _PAGE = 50
 
 def matrix(visit: Visit) -> Response:
     """Show the matrix as a picture, the number of papers by label and state, and the papers as a table."""
+    basis = "full-text" if visit.query.get("basis") == "full-text" else "abstract"
+    stage = next(stage for stage, text in BASES.items() if text == basis)
     names = {label.key: label.name for label in visit.workspace.codebook.labels}
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused("this page shows everybody's codes, so it can be seen only after blinding is lifted", 403)
-        rows = read_matrix(connection, list(names))
+        rows = read_matrix(connection, list(names), stage)
+        by_text = has_full_texts(connection)
     start = min(whole_number(visit.query.get("after", "")) or 0, len(rows))
     counts = [Counter(row.states[column] for row in rows) for column in range(len(names))]
     return visit.page(
         "matrix.html",
+        basis=basis,
+        by_text=by_text,
         picture=draw_matrix(rows, list(names.values())) if rows else None,
         states=STATES,
         totals=[(name, [count[state] for state in STATES]) for name, count in zip(names.values(), counts, strict=True)],

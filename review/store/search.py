@@ -36,7 +36,7 @@ class Query:
     mine
         The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
     label
-        Key of a label; records match if their final code for this label is yes, see `final_labels`.
+        Key of a label; records match if their final code for this label is yes; see `final_labels`.
     tag
         A free tag; records match if they have this tag.
     """

@@ -581,3 +581,28 @@ def test_the_labels_of_a_record_are_those_by_its_full_text_if_there_are_any(with
     assert (found("apple"), found("pear")) == (["1"], ["2"])
     row = texts(owner.get("/records?label=apple").partition("<tbody>")[2].partition("</tbody>")[0])
     assert row.endswith("settled settled Apple")
+
+
+def test_the_matrix_shows_the_codes_by_one_text(with_text: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    review = with_text
+    people = [add_person(review, name, "coder") for name in ("Ann", "Bob")]
+    owner = Browser(review, OWEN)
+    empty = owner.get("/matrix?basis=full-text")
+    assert "No paper has been coded by its full text yet" in texts(empty)
+    assert '<a href="/matrix?basis=full-text" aria-current="page">Full text</a>' in empty
+    for coder in people:
+        for record in (1, 2):
+            by_abstract(review, coder, record, apple=0, pear=1)
+        coded(review, coder, apple=1)
+    page, other = owner.get("/matrix?basis=full-text"), owner.get("/matrix")
+    assert "1 paper has been coded by full text by at least one person" in texts(page)
+    assert ("Apple 1 0 0 0 0" in texts(page), "Pear 0 1 0 0 0" in texts(page)) == (True, True)
+    assert "2 papers have been coded by at least one person" in texts(other)
+    assert '<a href="/matrix?basis=abstract" aria-current="page">Abstract</a>' in other
+    # The next part of the table is that of the same text.
+    monkeypatch.setattr("mechtag.review.pages.matrix._PAGE", 1)
+    assert 'href="/matrix?basis=full-text&amp;after=0"' in owner.get("/matrix?basis=full-text&after=1")
+
+
+def test_the_matrix_has_no_choice_of_text_if_there_are_no_full_texts(review: Workspace) -> None:
+    assert "basis=full-text" not in Browser(review, OWEN).get("/matrix")

@@ -40,7 +40,7 @@ def review(tmp_path: Path) -> Workspace:
 
 def test_each_label_has_its_state(review: Workspace) -> None:
     with review.store.read() as connection:
-        rows = read_matrix(connection, ["apple", "pear"])
+        rows = read_matrix(connection, ["apple", "pear"], "code")
     assert [(row.record, row.states) for row in rows] == [
         (1, ("yes", "yes")),
         (3, ("yes", "no")),
@@ -76,7 +76,7 @@ def test_long_matrices_are_shown_in_parts(review: Workspace, monkeypatch: pytest
     browser = Browser(review, 1)
     first, last = browser.get("/matrix"), browser.get("/matrix?after=4")
     assert "Papers 1 to 2 of 5" in texts(first)
-    assert 'href="/matrix?after=2"' in first
+    assert 'href="/matrix?basis=abstract&amp;after=2"' in first
     assert "Papers 5 to 5 of 5" in texts(last)
     assert "More papers" not in last
 
