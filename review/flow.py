@@ -173,6 +173,8 @@ class Screening:
         Number of records whose final decision is to include, and to exclude.
     stopped
         Whether screening was stopped; all records without a final decision then count as excluded by automation.
+    with_text
+        Number of included records to which a full text is attached.
     reasons
         Number of excluded records by reason.
     states
@@ -183,6 +185,7 @@ class Screening:
     included: int
     excluded: int
     stopped: bool
+    with_text: int
     reasons: Mapping[str, int]
     states: Mapping[str, int]
 
@@ -199,20 +202,25 @@ class Screening:
 
 def screening(connection: Connection, relevance: str) -> Screening:
     """Count the final decisions at screening."""
-    final = schema.final
+    final, need = schema.final, schema.need
+    decided = (
+        final.c.stage == "screen",
+        final.c.label == relevance,
+        final.c.record.not_in(hidden_records(connection, "screen")),
+    )
     rows = connection.execute(
-        select(final.c.value, final.c.reason, func.count())
-        .where(
-            final.c.stage == "screen",
-            final.c.label == relevance,
-            final.c.record.not_in(hidden_records(connection, "screen")),
-        )
-        .group_by(final.c.value, final.c.reason)
+        select(final.c.value, final.c.reason, func.count()).where(*decided).group_by(final.c.value, final.c.reason)
     ).all()
+    with_text = connection.execute(
+        select(func.count())
+        .select_from(final.join(need, need.c.record == final.c.record))
+        .where(*decided, final.c.value == 1, need.c.stage == "full-text")
+    ).scalar_one()
     papers, _ = count_papers(connection)
     reasons = {reason: number for value, reason, number in rows if value == 0 and reason}
     counts = {value: sum(number for other, _, number in rows if other == value) for value in (0, 1)}
-    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons, count_shown(connection, "screen"))
+    stopped, states = is_stopped(connection), count_shown(connection, "screen")
+    return Screening(papers, counts[1], counts[0], stopped, with_text, reasons, states)
 
 
 def fill_in(

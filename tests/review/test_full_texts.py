@@ -606,3 +606,17 @@ def test_the_matrix_shows_the_codes_by_one_text(with_text: Workspace, monkeypatc
 
 def test_the_matrix_has_no_choice_of_text_if_there_are_no_full_texts(review: Workspace) -> None:
     assert "basis=full-text" not in Browser(review, OWEN).get("/matrix")
+
+
+def test_the_flow_says_how_many_included_records_have_a_full_text(with_text: Workspace, tmp_path: Path) -> None:
+    review = with_text
+    owner = Browser(review, OWEN)
+    # The text of a record that is not included does not count.
+    attach_by_hand(review, tmp_path, 3, "t.pdf")
+    page = owner.get("/flow")
+    assert "2 included records, 1 of them has a full text attached." in texts(page)
+    assert page.count('aria-describedby="with-text"') == 2
+    # The fields stay empty.
+    assert re.search(r'name="reports.sought" inputmode="numeric" value=""', page)
+    review.acts.decide(Stamp(OWEN), 3, 1)
+    assert "3 included records, 2 of them have a full text attached." in texts(owner.get("/flow"))
