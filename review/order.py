@@ -120,30 +120,14 @@ def next_record(
         if record is not None:
             renew_lease(connection, record, coder, stage, clock=clock)
             return record
-    ranked = stage if stage in RANKED else "code"
-    ranking = connection.execute(
-        select(schema.ranking.c.id).where(schema.ranking.c.stage == ranked, schema.ranking.c.active == 1)
-    ).scalar()
+    ranking = _ranking(connection, stage)
     if ranking is None:
         return None
     place = schema.place
     mine = (place.c.coder == coder) & (place.c.stage == stage)
     known = connection.execute(select(place.c.ranking, place.c.position).where(mine)).one_or_none()
     start = known.position if known is not None and known.ranking == ranking else 0
-    wanted = read_plan(connection).coders(stage)
-    # Records of an exercise are for its coders alone.
-    besides = list(() if exercise is None else exercise.records)
-    if stage != "screen":
-        # To code a record would show those who still screen it that others included it.
-        besides += hidden_records(connection, "screen")
-    asked = {
-        "coder": coder,
-        "stage": stage,
-        "ranking": ranking,
-        "wanted": wanted,
-        "now": now,
-        "besides": besides,
-    }
+    asked = _asked(connection, coder, stage, ranking, exercise, now)
     found = _walk(connection, asked, start)
     if found is None and start:
         # Records before the place may be free again: leases end, acts are undone, records are sent back.
@@ -162,6 +146,37 @@ def next_record(
     )
     renew_lease(connection, record, coder, stage, clock=clock)
     return record
+
+
+def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
+    """Return whether a person could get a record as the next record; see `next_record`.
+
+    The records of a calibration exercise are not available, because they come first and in an order of their own.
+    """
+    ranking = _ranking(connection, stage)
+    if ranking is None:
+        return False
+    asked = _asked(connection, coder, stage, ranking, running_exercise(connection, stage), time.time())
+    return connection.execute(_ONE, {**asked, "record": record}).first() is not None
+
+
+def _ranking(connection: Connection, stage: str) -> int | None:
+    """Return the number of the ranking in which the records of a stage are read, or ``None`` if there is none."""
+    table, ranked = schema.ranking, stage if stage in RANKED else "code"
+    return connection.execute(select(table.c.id).where(table.c.stage == ranked, table.c.active == 1)).scalar()
+
+
+def _asked(
+    connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
+) -> dict[str, object]:
+    """Return the values of the parameters of `_free`."""
+    # Records of an exercise are for its coders alone.
+    besides = list(() if exercise is None else exercise.records)
+    if stage != "screen":
+        # To code a record would show those who still screen it that others included it.
+        besides += hidden_records(connection, "screen")
+    wanted = read_plan(connection).coders(stage)
+    return {"coder": coder, "stage": stage, "ranking": ranking, "wanted": wanted, "now": now, "besides": besides}
 
 
 def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int | None:
@@ -262,6 +277,7 @@ _NEXT = (
     .where(~_IS_PUT_ASIDE, schema.queue.c.position.between(bindparam("start"), bindparam("end")))
     .order_by(schema.queue.c.position)
 )
+_ONE = _free().where(schema.queue.c.record == bindparam("record"))
 _PUT_ASIDE = (
     _free()
     .join(_SKIP, _SKIP.c.record == schema.queue.c.record)

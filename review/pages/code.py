@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from starlette.responses import Response
 
 from mechtag.core.codebook import Label
@@ -122,7 +122,7 @@ def code(visit: Visit) -> Response:
         if (stage, chosen) == ("code", "full-text") and record is None and "basis" not in visit.query:
             if count_waiting(connection, visit.person.id, "full-text"):
                 return visit.go("/full-text")
-        elif (record is None or stage == "full-text") and chosen != stage:
+        elif (record is None or stage == "full-text" or "basis" in visit.query) and chosen != stage:
             write_fact(connection, basis_of(visit.person.id), stage)
         shown = _see(connection, visit, record, visit.query.get("label", ""), new=new)
     return _page(visit, shown)
@@ -400,7 +400,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     counts = {
         "stage": stage,
         "place": _place(stage),
-        "bases": _bases(connection, coder),
+        "bases": _bases(connection, visit, entry),
         "judged": count_judged(connection, coder, stage),
         "left": count_waiting(connection, coder, stage),
         "owed": count_owed(connection, coder, stage),
@@ -474,15 +474,37 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
     return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, **shown)
 
 
-def _bases(connection: Connection, coder: int) -> list[tuple[str, str, int]]:
+def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
     """Return the address, the name and the number of records left for each text by which this person can code.
 
-    Returns an empty list if no full text is attached to a record to code.
+    The address of the text that is not shown leads to the same record if the person can code the record by this text
+    or has begun to, and otherwise to the next record. Returns an empty list if no full text is attached to a record to
+    code.
+
+    Parameters
+    ----------
+    entry
+        The record that is shown, if there is one.
     """
+    coder, addresses = visit.person.id, {"code": "/code?basis=abstract", "full-text": "/full-text?basis=full-text"}
     if not has_full_texts(connection):
         return []
-    addresses = {"code": "/code?basis=abstract", "full-text": "/full-text"}
+    other = next(stage for stage in _BASIS_NAMES if stage != _stage(visit))
+    if entry is not None and _can_code(connection, coder, entry.id, other):
+        addresses[other] += f"&record={entry.id}"
     return [(addresses[stage], name, count_waiting(connection, coder, stage)) for stage, name in _BASIS_NAMES.items()]
+
+
+def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
+    """Return whether a record is available to a person at a stage, or the person has answered a label of it there."""
+    table = schema.current
+    own = select(table.c.record).where(
+        table.c.record == record,
+        table.c.stage == stage,
+        table.c.coder == coder,
+        or_(table.c.value.is_not(None), table.c.refer == 1),
+    )
+    return order.is_available(connection, record, coder, stage) or connection.execute(own).first() is not None
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:

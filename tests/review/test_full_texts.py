@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -620,3 +621,41 @@ def test_the_flow_says_how_many_included_records_have_a_full_text(with_text: Wor
     assert re.search(r'name="reports.sought" inputmode="numeric" value=""', page)
     review.acts.decide(Stamp(OWEN), 3, 1)
     assert "3 included records, 2 of them have a full text attached." in texts(owner.get("/flow"))
+
+
+def other_text(browser: Browser, address: str) -> str:
+    """Return the address of the other text to code on a page, after following it."""
+    (link,) = re.findall(r'<a href="(/(?:code|full-text)\?[^"]*)">(?:Abstract|Full text)', browser.get(address))
+    shown = browser.client.get(unescape(link))
+    (record,) = re.findall(r'data-record="(\d+)"', shown.text) or [""]
+    assert browser.client.get("/code").url.path == shown.url.path, "the choice is not remembered"
+    return f"{shown.url.path} {record}".strip()
+
+
+def test_the_other_text_is_that_of_the_same_record_if_it_can_be_coded(with_text: Workspace, tmp_path: Path) -> None:
+    review = with_text
+    title = "How pears are pressed in the large cities of the north"
+    bring(review, Browser(review, OWEN), pdf(tmp_path, title, name="x2.pdf"))
+    ann, bob, eve = (add_person(review, name, "coder") for name in ("Ann", "Bob", "Eve"))
+    browser = Browser(review, ann)
+    # The second record is not the next one.
+    assert other_text(browser, "/code?record=2") == "/full-text 2"
+    assert other_text(browser, "/full-text?record=2") == "/code 2"
+    # One's own codes can be looked at again; what others have finished is not handed out.
+    coded(review, ann, apple=1)
+    assert other_text(browser, "/code?record=1") == "/full-text 1"
+    coded(review, bob, apple=1)
+    assert other_text(browser, "/code?record=1") == "/full-text 1"
+    assert other_text(Browser(review, eve), "/code?record=1") == "/full-text 2"
+
+
+def test_the_other_text_is_the_next_one_if_the_record_has_none(with_text: Workspace) -> None:
+    assert other_text(Browser(with_text, OWEN), "/code?record=2") == "/full-text 1"
+
+
+def test_a_text_on_the_screens_of_others_is_not_handed_out(with_text: Workspace) -> None:
+    review = with_text
+    review.acts.change_plan(Stamp(OWEN), "coders_code", 1)
+    ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
+    assert 'data-record="1"' in Browser(review, ann).get("/full-text")
+    assert other_text(Browser(review, bob), "/code?record=1") == "/full-text"
