@@ -35,7 +35,7 @@ class Cache:
     Parameters
     ----------
     path
-        SQLite file, which need not exist.
+        SQLite file. If it does not exist, it is created or, if ``read_only`` is set, counts as an empty cache.
     read_only
         Whether the file must not be changed or created.
 
@@ -53,6 +53,12 @@ class Cache:
                 where = ":memory:"
             # Every statement is a transaction of its own.
             self._database = sqlite3.connect(where, uri=True, timeout=60, isolation_level=None)
+            tables = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            if {name for (name,) in tables} - {"answer"}:
+                raise MechtagError(
+                    f"{path}: the file is a database of a different program, not a cache of answers; move the file, or "
+                    "choose a different output folder"
+                )
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
                 raise sqlite3.DatabaseError(f"its format is {version}, but expected {_FORMAT}")

@@ -6,7 +6,9 @@ import gzip
 import json
 import logging
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -424,6 +426,12 @@ def test_a_cache_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path
         old._database.execute("PRAGMA user_version = 7")
     with pytest.raises(MechtagError, match="its format is 7, but expected 1"):
         Cache(tmp_path / "old.sqlite")
+    with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
+        foreign.execute("CREATE TABLE bookmark (url TEXT)")
+    before = (tmp_path / "foreign.sqlite").read_bytes()
+    with pytest.raises(MechtagError, match=r"foreign\.sqlite: the file is a database of a different program"):
+        Cache(tmp_path / "foreign.sqlite")
+    assert (tmp_path / "foreign.sqlite").read_bytes() == before
 
 
 def test_reading_only_creates_no_file(tmp_path: Path) -> None:
