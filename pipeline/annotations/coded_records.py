@@ -257,8 +257,15 @@ def read_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise MechtagError(f"{path}: no such file (expected {what}); check the path") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise MechtagError(f"{path}: the file is not readable as UTF-8 text: {error}; save it as UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise MechtagError(
+            f"{path}: the file is not UTF-8 text (expected {what}): {error}; save the file as UTF-8"
+        ) from None
+    except OSError as error:
+        raise MechtagError(
+            f"{path}: the file cannot be read (expected {what}): {error.strerror or error}; check its path and "
+            "permissions"
+        ) from None
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
@@ -304,9 +311,10 @@ def _codes(
         ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
         stray = [label for label in ordered if label not in labels]
         if stray:
+            codes, pronoun = ("this code", "it") if len(stray) == 1 else ("these codes", "them")
             raise MechtagError(
-                f"{place}, sentence {number}: this sentence is coded {', '.join(map(repr, stray))}, but its record "
-                "is not; add this code to the record, or remove it from the sentence"
+                f"{place}, sentence {number}: this sentence is coded as {', '.join(map(repr, stray))}, but its record "
+                f"does not have {codes}; add {pronoun} to the record, or remove {pronoun} from the sentence"
             )
         sentence_labels.append(ordered)
     return {

@@ -116,7 +116,12 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
         ),
         (
             [ROW | {"mechanisms": ["trust"]}],
-            r"line 1, sentence 2: this sentence is coded 'power', but its record is not",
+            r"line 1, sentence 2: this sentence is coded as 'power', but its record does not have this code; add it to",
+        ),
+        (
+            [ROW | {"mechanisms": []}],
+            r"sentence 2: this sentence is coded as 'trust', 'power', but its record does not have these codes; add "
+            "them to the record, or remove them from the sentence",
         ),
         ([ROW | {"relevant": False}], r"line 1: this record is coded as not relevant, but also as trust, power"),
         ([ROW | {"relevant": 1}], r"line 1: relevant: Input should be a valid boolean"),
@@ -136,8 +141,10 @@ def test_unreadable_files_refused(tmp_path):
     with pytest.raises(MechtagError, match="no such file"):
         read_coded(tmp_path / "none.jsonl", LABELS)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MechtagError, match="not readable as UTF-8"):
+    with pytest.raises(MechtagError, match=r"not UTF-8 text \(expected .*save the file as UTF-8"):
         read_exemplars(tmp_path / "binary", LABELS)
+    with pytest.raises(MechtagError, match=r"cannot be read .*: Is a directory; check its path and permissions"):
+        read_exemplars(tmp_path, LABELS)
 
 
 def test_line_separators_inside_text_do_not_cut_lines(tmp_path):
