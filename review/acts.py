@@ -763,7 +763,8 @@ class Acts:
         ).first()
         if coded is not None:
             raise Refused(
-                "this record has been coded by its full text, and the codes refer to sentences of the file; keep it",
+                "this record has been coded from its full text, and these codes refer to sentences of the file, so the "
+                "file cannot be replaced or detached",
                 409,
             )
 
@@ -915,7 +916,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an exercise is running, blinding is lifted, or there are fewer than two records or two people.
+            If an exercise is running, blinding is lifted, somebody cannot code, or there are fewer than two records or
+            two people.
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
@@ -929,8 +931,10 @@ class Acts:
                 select(table.c.id).where(table.c.state == "active", table.c.role.in_(CODING_ROLES))
             ).scalars()
         )
-        if len(people) < 2 or not active.issuperset(people):
-            raise Refused("choose at least two people who code in this review")
+        if not active.issuperset(people):
+            raise Refused("some of the chosen people cannot code in this review; choose only people who can")
+        if len(people) < 2:
+            raise Refused("an exercise needs at least two people; choose more people")
         if len(records) < 2:
             raise Refused("an exercise needs at least two records that nobody has judged yet")
         names = [self._require_record(connection, record).record_id for record in records]

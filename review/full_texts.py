@@ -92,10 +92,10 @@ def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) ->
     number, folder = _new_folder(workspace)
     with saving(folder):
         try:
-            _, sha256 = save_file(file, folder / name, LARGEST)
-        except Refused:
+            _, sha256 = save_file(file, folder / name, LARGEST, "lower the resolution of its pictures")
+        except Refused as error:
             shutil.rmtree(folder)
-            return number, f"{name} is too large; the limit is {LARGEST // 1_000_000} MB per file"
+            return number, str(error)
         with workspace.store.write() as connection:
             known = connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
             values = {"at": utc_now(), "coder": coder, "state": "reading", "reason": ""}

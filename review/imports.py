@@ -21,8 +21,12 @@ from mechtag.review.store import schema
 from mechtag.review.workspace import ACTIVE, Workspace, add_job
 
 #: Largest file, and largest files of one import together, in bytes.
-LARGEST_FILE = 500 << 20
-LARGEST_BATCH = 2 << 30
+LARGEST_FILE = 500_000_000
+LARGEST_BATCH = 2_000_000_000
+#: Message about files that are too large together.
+TOO_LARGE_TOGETHER = (
+    f"together, the files are larger than {LARGEST_BATCH // 1_000_000_000} GB; import fewer files at a time"
+)
 #: Folder in a project from which the commands read search exports.
 RAW = Path("data/raw")
 READ, ADD, REMOVE, FILES = "read", "add", "remove", "files"
@@ -131,8 +135,10 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
     for file in files:
         name = clean_name(file.name)
         place = folder / free_name(name, names)
-        size, sha256 = save_file(file, place, LARGEST_BATCH - total)
+        size, sha256 = save_file(file, place, LARGEST_FILE, "split the export, and import the parts one by one")
         total += size
+        if total > LARGEST_BATCH:
+            raise Refused(TOO_LARGE_TOGETHER, 413)
         if (before := known.get(sha256)) is not None:
             place.unlink()
             left_out.append(f"{name} was {before}")
@@ -143,24 +149,21 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
     return taken, left_out
 
 
-def save_file(file: File, place: Path, room: int) -> tuple[int, str]:
+def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, str]:
     """Save an uploaded file, and return its size and its hash.
 
     Raises
     ------
     Refused
-        If the file has more than `LARGEST_FILE` or ``room`` bytes.
+        If the file has more than ``largest`` bytes. The message ends with ``advice``.
     """
     digest, size = hashlib.sha256(), 0
     with place.open("wb") as target:
         while chunk := file.content.read(_CHUNK):
             size += len(chunk)
-            if size > min(LARGEST_FILE, room):
-                raise Refused(
-                    f"{clean_name(file.name)} is too large; the limit is {LARGEST_FILE >> 20} MB per file and "
-                    f"{LARGEST_BATCH >> 30} GB for all files; split the export, and import the parts one by one",
-                    413,
-                )
+            if size > largest:
+                limit = f"the limit is {largest // 1_000_000} MB per file"
+                raise Refused(f"{clean_name(file.name)} is too large; {limit}; {advice}", 413)
             digest.update(chunk)
             target.write(chunk)
     return size, digest.hexdigest()

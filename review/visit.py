@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.imports import LARGEST_BATCH, File
+from mechtag.review.imports import LARGEST_BATCH, TOO_LARGE_TOGETHER, File
 from mechtag.review.keys import PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
@@ -24,7 +24,6 @@ from mechtag.review.workspace import ACTIVE, Workspace, now_working, read_fact
 #: Largest form without files, and with files, in bytes.
 LARGEST_FORM = 2_000_000
 LARGEST_WITH_FILES = LARGEST_BATCH + LARGEST_FORM
-_TOO_LARGE = f"together, the files are larger than {LARGEST_BATCH >> 30} GB; import fewer files at a time"
 
 
 @dataclass(frozen=True)
@@ -172,4 +171,4 @@ def _refuse_large(request: Request) -> None:
     files = request.headers.get("content-type", "").startswith("multipart/")
     size = whole_number(length)
     if size is None or size > (LARGEST_WITH_FILES if files else LARGEST_FORM):
-        raise Refused("this form is too large" if not files else _TOO_LARGE, 413)
+        raise Refused("this form is too large" if not files else TOO_LARGE_TOGETHER, 413)

@@ -118,7 +118,7 @@ def _save(visit: Visit) -> str:
         for file in sent:
             place = folder / "files" / free_name(clean_name(file.name), names)
             names.add(place.name.casefold())
-            save_file(file, place, LARGEST_FILE)
+            save_file(file, place, LARGEST_FILE, "split the file, and import the parts one by one")
     return token
 
 

@@ -33,8 +33,8 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
         batches=batches,
         fault=fault,
         status=status,
-        largest=imports.LARGEST_FILE >> 20,
-        together=imports.LARGEST_BATCH >> 30,
+        largest=imports.LARGEST_FILE // 1_000_000,
+        together=imports.LARGEST_BATCH // 1_000_000_000,
     )
 
 

@@ -112,7 +112,11 @@ def change(visit: Visit) -> Response:
 def add_here(visit: Visit) -> Response:
     """Add a person who works on this computer and signs in with a PIN."""
     if not _is_alone(visit):
-        raise Refused("this page is served to a team; invite people with a link", 409)
+        raise Refused(
+            "people cannot be added with a PIN here, because this review page is open to a team; invite them with a "
+            "link",
+            409,
+        )
     pin = visit.text("pin")
     _require_pin(pin)
     hashed = hash_password(pin)

@@ -284,7 +284,8 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
 
 
 def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> None:
-    assert "Choose at least two people who code" in start(review, coders=(ANN,))
+    assert "An exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
+    assert "Some of the chosen people cannot code in this review" in start(review, coders=(ANN, 99))
     assert "The number of included records that nobody has judged is 0, but 5" in start(review, 5, "code")
     assert "Choose from 2 to 200 records" in start(review, 1)
     assert running(review) is None

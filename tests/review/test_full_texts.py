@@ -279,10 +279,10 @@ def test_a_blinded_coder_does_not_see_what_another_marked_in_the_text(with_text:
 def test_a_text_by_which_somebody_coded_stays(with_text: Workspace, tmp_path: Path) -> None:
     review = with_text
     coded(review, OWEN, apple=1)
-    with pytest.raises(Refused, match="coded by its full text, and the codes refer to sentences"):
+    with pytest.raises(Refused, match="coded from its full text, and these codes refer to sentences"):
         review.acts.detach(Stamp(OWEN), 1)
     bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
-    with pytest.raises(Refused, match="coded by its full text"):
+    with pytest.raises(Refused, match="coded from its full text"):
         review.acts.attach(Stamp(OWEN), 1, 2, "person")
 
 
@@ -337,10 +337,10 @@ def test_what_was_saved_before_a_full_disk_is_read(
 ) -> None:
     browser, saved = Browser(review, OWEN), uploads.save_file
 
-    def save(file: File, place: Path, room: int) -> tuple[int, str]:
+    def save(file: File, place: Path, largest: int, advice: str) -> tuple[int, str]:
         if file.name == "b.txt":
             raise OSError(28, "No space left on device")
-        return saved(file, place, room)
+        return saved(file, place, largest, advice)
 
     monkeypatch.setattr(uploads, "save_file", save)
     monkeypatch.setattr(uploads, "LARGEST", 2_000)
@@ -354,7 +354,9 @@ def test_what_was_saved_before_a_full_disk_is_read(
     assert [path.name for path in (review.folder / "full-texts").iterdir()] == ["1"]
     answer = send(browser, ("large.txt", b"x" * 3_000), ("c.txt", b"A text of three words"))
     assert answer.status_code == 200
-    assert "large.txt is too large; the limit is 0 MB per file" in texts(answer.text)
+    assert "large.txt is too large; the limit is 0 MB per file; lower the resolution of its pictures" in texts(
+        answer.text
+    )
     assert "+ 1 not read yet" in texts(answer.text)
 
 
@@ -362,10 +364,10 @@ def test_two_uploads_at_once_do_not_share_a_folder(review: Workspace, monkeypatc
     browser, saved = Browser(review, OWEN), uploads.save_file
     others = [File("other.txt", io.BytesIO(b"A text of somebody else"))]
 
-    def save(file: File, place: Path, room: int) -> tuple[int, str]:
+    def save(file: File, place: Path, largest: int, advice: str) -> tuple[int, str]:
         if others:
             uploads.take_files(review, OWEN, [others.pop()])
-        return saved(file, place, room)
+        return saved(file, place, largest, advice)
 
     monkeypatch.setattr(uploads, "save_file", save)
     assert send(browser, ("own.txt", b"A text of one's own")).status_code == 200
@@ -447,7 +449,7 @@ def test_a_record_whose_text_went_with_a_separated_record_is_not_handed_out(revi
     review.acts.split(Stamp(OWEN), 3)
     assert states(review) == {}
     bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
-    with pytest.raises(Refused, match="coded by its full text"):
+    with pytest.raises(Refused, match="coded from its full text"):
         review.acts.attach(Stamp(OWEN), 1, 2, "person")
     with review.store.read() as connection:
         assert [row.sentences for row in coders_codings(connection) if row.label == "apple"] == [(3,)]

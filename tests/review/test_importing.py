@@ -361,7 +361,11 @@ def test_too_large_files_are_refused(review: Workspace, owner: Browser, monkeypa
     monkeypatch.setattr(imports, "LARGEST_FILE", 1 << 20)
     answer = upload(owner, ("a.ris", ris(TITLES[0])), ("large.ris", b"x" * (2 << 20)))
     assert answer.status_code == 413
-    assert "Large.ris is too large; the limit is 1 MB per file" in texts(answer.text)
+    assert "Large.ris is too large; the limit is 1 MB per file; split the export" in texts(answer.text)
+    monkeypatch.setattr(imports, "LARGEST_BATCH", 1 << 20)
+    answer = upload(owner, *((f"{letter}.ris", letter.encode() * 600_000) for letter in "ab"))
+    assert answer.status_code == 413
+    assert "Together, the files are larger than 2 GB; import fewer files at a time" in texts(answer.text)
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(3 << 30)}
     answer = owner.client.post("/import", headers=headers, content=b"")
     assert answer.status_code == 413
