@@ -103,15 +103,19 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     MechtagError
         If one of the files names a different model; files that do not name a model are accepted.
     """
-    others = {"metrics": results.transfer.model_id if results.transfer else None}
-    if summary is not None:
-        others["tagged search"] = summary["model_id"]
-    for place, model_id in others.items():
-        if model_id is not None and model_id != model["model_id"]:
-            raise MechtagError(
-                f"{place}: the file was created with model {model_id}, but the model folder contains model "
-                f"{model['model_id']}; create the file again"
-            )
+    own = model["model_id"]
+    measured = results.transfer.model_id if results.transfer else None
+    if measured not in (None, own):
+        raise MechtagError(
+            f"the metrics were computed with model {measured}, but the model folder contains model {own}; run "
+            "'mechtag tag' and 'mechtag evaluate' again"
+        )
+    tagged = summary["model_id"] if summary is not None else None
+    if tagged not in (None, own):
+        raise MechtagError(
+            f"the search was tagged with model {tagged}, but the model folder contains model {own}; run 'mechtag tag' "
+            "again"
+        )
 
 
 def _environment() -> Environment:

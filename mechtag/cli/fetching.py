@@ -80,7 +80,8 @@ def fetch(
         bool,
         typer.Option(
             "--discard-abstracts",
-            help="Discard the abstracts that the records have, for example because they are synopses, and fetch all.",
+            help="Discard the abstracts in the records, for example if they are only synopses, and fetch every "
+            "abstract again.",
         ),
     ] = False,
     any_licence: Annotated[

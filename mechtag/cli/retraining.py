@@ -25,7 +25,9 @@ def retrain(
     on: Annotated[
         Path | None,
         typer.Option(
-            "--on", help="Records to tag with both models for the log of changes. Default: the sources in the settings."
+            "--on",
+            help="Records to tag with the old and the new model, so that changed tags can be listed. Default: the "
+            "sources in the settings.",
         ),
     ] = None,
     leave_out_leaks: Annotated[

@@ -94,7 +94,8 @@ class Retraining:
             Tables of codings, and tables of the records that the codings are about. Both may be empty if only the
             codebook has changed.
         change_log_on
-            Records to tag with both models for the log of changes; by default, the sources in the settings.
+            Records to tag with the old and the new model, so that changed tags can be listed; by default, the sources
+            in the settings.
         leave_out_leaks
             Whether to set aside records that may be papers used to measure accuracy. By default, an error is raised.
         onto

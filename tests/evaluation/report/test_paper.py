@@ -364,11 +364,13 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
     with pytest.raises(
-        MechtagError, match="metrics: the file was created with model m1, but the model folder contains model m2"
+        MechtagError,
+        match="the metrics were computed with model m1, but the model folder contains model m2; run 'mechtag tag' and",
     ):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
     with pytest.raises(
-        MechtagError, match="tagged search: the file was created with model m0, but the model folder contains model m1"
+        MechtagError,
+        match="the search was tagged with model m0, but the model folder contains model m1; run 'mechtag tag' again",
     ):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]

@@ -86,8 +86,16 @@ def test_blocks_that_are_missing_are_told(
             assert [value_at(metrics, one) for one in path.split("+")]
 
 
-@pytest.mark.parametrize("place", ["metrics", "tagged search"])
-def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "made", "commands"),
+    [
+        ("metrics", "the metrics were computed", "'mechtag tag' and 'mechtag evaluate'"),
+        ("tagged search", "the search was tagged", "'mechtag tag'"),
+    ],
+)
+def test_figures_of_another_model_are_refused(
+    finished: Path, tmp_path: Path, place: str, made: str, commands: str
+) -> None:
     """After a retraining or a rollback, figures of the former model would stand under the name of the new one."""
     shutil.copytree(finished, tmp_path / "copy")
     path = tmp_path / "copy" / ("reports/metrics.json" if place == "metrics" else "summary.json")
@@ -100,11 +108,7 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
         *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
-    assert (
-        message
-        == f"{place}: the file was created with model former, but the model folder contains model abc; create the file "
-        "again"
-    )
+    assert message == f"{made} with model former, but the model folder contains model abc; run {commands} again"
 
 
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
