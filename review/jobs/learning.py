@@ -57,7 +57,11 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     # Models learn from abstracts, because they are trained on abstracts.
     codings = [row for row in codings if row.label in workspace.codebook.all_keys and row.basis == "abstract"]
     if not any(row.value is not None for row in codings):
-        raise MechtagError("there are no final codes to learn from yet; screen or code records first")
+        unassisted = "" if plan.learn_from_assisted else " that were given without a suggestion in view"
+        raise MechtagError(
+            f"there are no final codes that the model can learn from: it uses only yes and no codes by abstract"
+            f"{unassisted}; screen or code more records first"
+        )
     progress.start(1, "Reading the codes")
     # A model from the definitions is made only while there are no codes, so this comes first.
     champion = usable_model(project)
