@@ -109,7 +109,7 @@ def test_missing_data_are_told(tmp_path: Path) -> None:
 
 def test_kinds_are_shown_for_the_model_that_they_were_read_for(tmp_path: Path) -> None:
     path = tmp_path / "kinds.md"
-    assert kinds("abc", path) == "Those that model abc calls relevant have not been read and sorted by kind."
+    assert kinds("abc", path) == "The abstracts that model abc calls relevant have not been read and sorted by kind."
     path.write_text("model abc\n\n| kind | papers |\n|---|---:|\n| teams | 3 |\n", encoding="utf-8")
     assert kinds("abc", path).startswith("| kind | papers |")
     assert "have not been read" in kinds("abcd", path)
