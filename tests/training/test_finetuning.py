@@ -333,7 +333,7 @@ def test_damaged_checkpoint_is_told(corpus: Corpus, trainer: Callable[..., Train
     trainer(one, work=tmp_path).encode(corpus, everything, 1)
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(MechtagError, match=r"finished\.safetensors: the checkpoint cannot be read.*delete this file and train again"):
+    with pytest.raises(MechtagError, match=r"finished\.safetensors: the checkpoint cannot be read.*delete this file"):
         trainer(one, work=tmp_path).encode(corpus, everything, 1)
 
 
