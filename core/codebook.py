@@ -203,8 +203,8 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
             return None
         if _expanded(node, {}) > _MOST_NODES:
             raise ValueError(
-                f"it has more than {_MOST_NODES:,} values after its aliases are expanded; shorten the file, or use "
-                "fewer aliases"
+                f"the file has more than {_MOST_NODES:,} values after its aliases are expanded; shorten the file, or "
+                "use fewer aliases"
             )
         return reader.construct_document(node)
     finally:

@@ -1,4 +1,4 @@
-"""Define the full text of a paper: its text, and the sections and pages that tile it."""
+"""Define the full text of a paper, and the sections and pages into which it is divided."""
 
 from __future__ import annotations
 

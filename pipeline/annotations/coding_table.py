@@ -185,7 +185,7 @@ def coded_from(
         found = finder.find(CitedPaper(names=(coding.record_id or coding.key or "",)))
         if found.record is None:
             name = coding.record_id or coding.key
-            fault = "belongs to two of the" if found.several else "belongs to none of the"
+            fault = "belongs to more than one of the" if found.several else "belongs to none of the"
             remedy = (
                 "use the record_id in the codings"
                 if found.several

@@ -1,4 +1,4 @@
-"""Keep the answers of web services in a file, so that no answered request is sent again."""
+"""Store the answers of web services in a file, so that an answered request is not sent again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fetch.requests import Answer
 
-#: Name of the file, which lies in the folder of the results.
+#: Name of the file, which is in the folder of the results.
 NAME = "fetch.sqlite"
 # Seconds for which "not found" is believed: services learn of papers later.
 _NEGATIVE = 30 * 24 * 3600
@@ -29,8 +29,7 @@ CREATE TABLE IF NOT EXISTS answer (
 class Cache:
     """The answers of web services to earlier requests.
 
-    Each answer is on the disk before the next request is sent, so a run that is killed loses at most the answer to one
-    request.
+    Each answer is saved before the next request is sent, so a run that is killed loses at most one answer.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class Cache:
     Raises
     ------
     MechtagError
-        If the file is not a cache of this version of mechtag.
+        If the file cannot be read, or is not a cache in the format of this version of mechtag.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -61,7 +60,7 @@ class Cache:
                 )
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
-                raise sqlite3.DatabaseError(f"its format is {version}, but expected {_FORMAT}")
+                raise sqlite3.DatabaseError(f"the file has cache format {version}, but expected format {_FORMAT}")
             if not read_only or where == ":memory:":
                 self._database.execute(_TABLE)
                 self._database.execute(f"PRAGMA user_version = {_FORMAT}")
@@ -76,7 +75,10 @@ class Cache:
             ) from None
 
     def get(self, key: str, now: float) -> Answer | None:
-        """Return the answer to a request; ``None`` if there is none, or only an old answer that nothing was found."""
+        """Return the stored answer to a request, or ``None`` if there is no valid answer.
+
+        A negative answer, such as "not found", is valid for 30 days, because services add papers later.
+        """
         with self._readable():
             found = self._database.execute("SELECT status, url, body, time FROM answer WHERE key = ?", (key,))
             row = found.fetchone()

@@ -1,4 +1,4 @@
-"""Find the papers that included papers cite, and those that cite them."""
+"""Search citations: find the papers that the included papers cite, and the papers that cite the included papers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.pipeline.fetch.transport import Transport
 Direction = Literal["backward", "forward"]
 #: Directions: from a seed to the papers that it cites, and to the papers that cite it.
 DIRECTIONS: tuple[Direction, ...] = ("backward", "forward")
-#: Services that know citations.
+#: Services that list the citations of a paper.
 SOURCES = (openalex.SERVICE.name, europepmc.SERVICE.name)
 _LISTS = {"backward": "references", "forward": "citations"}
 #: Maximum number of papers that may be found in one run, counting a paper once per seed and service.
@@ -27,7 +27,10 @@ MOST = 20_000
 
 
 class Step(NamedTuple):
-    """How a paper was found: id of the seed, direction, and name of the service."""
+    """How citation searching found a paper: the id of the seed, the direction, and the name of the service.
+
+    The seed is the paper whose citations were followed.
+    """
 
     seed: str
     direction: Direction
@@ -39,9 +42,10 @@ class Step(NamedTuple):
 
 
 class SeedCount(NamedTuple):
-    """What a service knows of one seed: numbers of papers by direction, both ``None`` if it does not know the seed.
+    """Numbers of papers that a service lists for one seed, that is, for a paper whose citations were followed.
 
-    A number is also ``None`` if the direction was not asked for.
+    ``backward`` counts the papers that the seed cites, and ``forward`` the papers that cite the seed. A number is
+    ``None`` if the service does not have the seed, or if papers in this direction were not requested.
     """
 
     record: Record
@@ -51,14 +55,14 @@ class SeedCount(NamedTuple):
 
 
 class Chased(NamedTuple):
-    """A new paper, and the steps by which it was found."""
+    """A new paper that citation searching found, and the steps by which it was found."""
 
     record: Record
     steps: tuple[Step, ...]
 
     @property
     def seeds(self) -> int:
-        """Return the number of different seeds from which the paper was found."""
+        """Return the number of different papers (seeds) whose citations led to this paper."""
         return len({step.seed for step in self.steps})
 
 
@@ -69,13 +73,13 @@ class Chase:
     Attributes
     ----------
     papers
-        New papers: those found from the most seeds first.
+        New papers, in descending order of the number of seeds that led to them.
     identified
-        Number of different papers that were found, including known ones.
+        Number of different papers that were found, including those that were known before.
     seeds
-        What each service knows of each seed.
+        Numbers of papers that each service lists for each seed.
     complete
-        Whether the search ended before `MOST` papers were found.
+        Whether all citations were followed; false if the search was stopped because it had found `MOST` papers.
     """
 
     papers: list[Chased]
@@ -85,21 +89,23 @@ class Chase:
 
     @property
     def known(self) -> int:
-        """Return the number of papers that were found although they are known."""
+        """Return the number of found papers that were known before, because they were included or found earlier."""
         return self.identified - len(self.papers)
 
 
 class _Enough(Exception):
-    """So many papers were found that nobody would read them."""
+    """Raised to stop citation searching, because more papers were found than anybody would read."""
 
 
 class Chaser:
-    """Follows citations.
+    """Finds papers by following the citations of included papers.
 
     Parameters
     ----------
-    directions, sources
-        Some of `DIRECTIONS` and `SOURCES`.
+    directions
+        Directions in which to follow citations; see `DIRECTIONS`.
+    sources
+        Names of the services to ask; see `SOURCES`.
     settings
         Settings for recognising duplicates.
     """
@@ -119,16 +125,17 @@ class Chaser:
         self._seeds: list[SeedCount] = []
 
     def chase(self, included: Sequence[Record], known: Sequence[Record], rounds: int) -> Chase:
-        """Find papers that are neither included nor known.
+        """Find papers that are linked to the included papers by citations and are neither included nor known.
 
         Parameters
         ----------
         included
-            Records of the included papers, without duplicates: the seeds.
+            Records of the included papers, without duplicates.
         known
             Records that have been found before, for example by searching databases.
         rounds
-            1, or 2 to follow the citations of the papers that the first round found.
+            1 to follow the citations of the included papers; 2 to follow also the citations of the papers that the
+            first round found.
         """
         existing = list({record.record_id: record for record in (*included, *known)}.values())
         seeds, complete = included, True
@@ -147,7 +154,7 @@ class Chaser:
         return Chase(papers, identified, self._seeds, complete)
 
     def _follow(self, source: str, seeds: Sequence[Record]) -> None:
-        """Ask a service for the citations of seeds."""
+        """Ask a service for the citations of the seeds, and store the papers and their numbers."""
         module = openalex if source == openalex.SERVICE.name else europepmc
         label = module.SERVICE.label
         with self._progress(f"following citations in {label}", len(seeds)) as advance:
@@ -166,11 +173,11 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service can be asked for a direction: OpenAlex lists citing papers only with a key."""
+        """Return whether a service lists the papers in a direction; OpenAlex lists citing papers only with a key."""
         return source != openalex.SERVICE.name or direction == "backward" or self._transport.has_key(openalex.SERVICE)
 
     def _others(self, source: str, seed: Found, direction: Direction) -> Iterator[Found]:
-        """Yield the papers that a service knows in one direction from a seed."""
+        """Yield the papers that a seed cites (backward) or that cite the seed (forward), according to a service."""
         if source == openalex.SERVICE.name:
             if direction == "backward":
                 yield from openalex.works(seed.references, self._transport)
@@ -187,7 +194,7 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge the records of each paper that was found, and return the new papers and the number of all papers."""
+        """Merge duplicates among the papers found; return the new papers, and the number of new and known papers."""
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
         steps: dict[str, list[Step]] = defaultdict(list)
@@ -207,7 +214,7 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the first paper that a service knows for each record, by record id, unless its title is different."""
+    """Return the paper that a service found for each record, keyed by record id; leave out papers with other titles."""
     believed: dict[str, Found] = {}
     for record, paper in found:
         if not match.by_identifier(record, paper).doubt:

@@ -20,7 +20,7 @@ _CANDIDATES = 5
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield each record whose DOI Crossref knows, with what Crossref says about the paper."""
+    """Look up records in Crossref by DOI; yield each record that is found, with Crossref's description of the paper."""
     dois = list(dict.fromkeys(record.doi for record in records if record.doi))
     # A comma separates the values of a filter.
     listed = [doi for doi in dois if "," not in doi]
@@ -41,11 +41,11 @@ def _request(dois: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if "message" not in readable_json(body):
-        raise ValueError("the answer contains no message")
+        raise ValueError("the answer lacks the part 'message', which contains the papers")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that Crossref finds by the title and the first author of a record."""
+    """Search Crossref for the title and first author of a record; yield descriptions of the papers found."""
     family = record.authors[0].split(",")[0] if record.authors else ""
     query = " ".join(f"{record.title} {family}".split())
     parameters = (("query.bibliographic", query), ("rows", str(_CANDIDATES)))

@@ -21,7 +21,10 @@ _OUTSIDE_QUERIES = str.maketrans('"\\', "  ")
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield each record whose DOI or PubMed id Europe PMC knows, with what Europe PMC says about the paper."""
+    """Look up records in Europe PMC by DOI or PubMed id.
+
+    Yield each record that is found, with Europe PMC's description of the paper.
+    """
     terms = list(dict.fromkeys(term for record in records if (term := _term(record))))
     if terms:
         for answer in ask_for_all(terms, _query, transport.ask):
@@ -48,7 +51,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that Europe PMC finds by the title of a record."""
+    """Search Europe PMC for the title of a record; yield descriptions of the papers found."""
     words = " ".join(record.title.translate(_OUTSIDE_QUERIES).split())
     answer = transport.ask(_query([f'TITLE:"{words}"'], _CANDIDATES))
     if answer and answer.found:
@@ -74,7 +77,7 @@ def _read(answer: Answer) -> Iterator[Found]:
 
 
 def full_text(pmcid: str) -> Request:
-    """Return the request for the full text, in JATS XML, of the paper with a PMC id."""
+    """Return a request for the full text, in JATS XML, of the paper with this PMC id."""
     return Request(SERVICE, f"/{pmcid}/fullTextXML", check=_check_article)
 
 
@@ -84,12 +87,14 @@ def _check_article(body: bytes) -> None:
 
 
 def cited(work: str, direction: str, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that a paper cites (``references``), or that cite it (``citations``).
+    """Yield the papers that a paper cites, or the papers that cite it, according to Europe PMC.
 
     Parameters
     ----------
     work
-        `Found.work` of the paper.
+        Identifier of the paper in Europe PMC, such as ``MED/12345678``; see `Found.work`.
+    direction
+        ``references`` for the papers that the paper cites; ``citations`` for the papers that cite it.
     """
     page, left = 1, 1
     while left > 0:

@@ -1,4 +1,4 @@
-"""Define the class for what a service says about a paper, and build records from answers as from search exports."""
+"""Define a web service's description of a paper, and build such descriptions from the answers of services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADING = re.compile(r"(?:abstract|summary)(?:\s?[:.–—]\s+|\s?\n\s*)", re.I
 
 
 class Link(NamedTuple):
-    """The address of a full text, with its licence as the service names it (empty if unknown)."""
+    """The URL of a full text, and its licence as the service names it; the licence is empty if unknown."""
 
     url: str
     licence: str
@@ -27,30 +27,30 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What a service says about a paper.
+    """A web service's description of a paper.
 
     Attributes
     ----------
     record
-        Description of the paper, cleaned like a record of a search export.
+        Title, authors, abstract and identifiers of the paper, cleaned like a record of a search export.
     service
-        The service.
+        Service that returned the description.
     url
-        Page of the paper at the service.
+        URL of the paper at the service.
     time
         Time of the answer, such as ``2026-11-29T20:00:00Z``.
     licence
         Licence of the paper; empty if unknown.
     retracted
-        Whether the service says that the paper was retracted.
+        Whether the service states that the paper was retracted.
     links
-        Addresses of free PDFs.
+        URLs and licences of free PDFs.
     open_pmcid
         PMC id of the paper, if the open-access subset of Europe PMC contains its text; otherwise empty.
     work
-        Identifier by which the service refers to the paper.
+        The service's own identifier of the paper; empty if the service has none.
     references
-        Identifiers by which the service refers to the papers that this paper cites.
+        The service's own identifiers of the papers that this paper cites.
     """
 
     record: Record
@@ -65,24 +65,24 @@ class Found:
     references: tuple[str, ...] = ()
 
 
-#: A record, and what a service says about its paper.
+#: A record, and a service's description of its paper.
 Pair = tuple[Record, Found]
 
 
 def objects(content: Any, *path: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in the list at a path of names in an answer."""
+    """Return the JSON objects in the list at a path of names in an answer; empty if there are none."""
     return [item for item in many(content, *path) if isinstance(item, dict)]
 
 
 def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service) -> Record | None:
-    """Build a record from the fields that a service returned for a paper; return ``None`` if there is no title.
+    """Build a record from the fields that a service returned for a paper; return ``None`` if this is not possible.
 
     Parameters
     ----------
     form
-        Format of search exports whose entries have these fields.
+        Format of search exports that has the same fields; it defines how the fields become a record.
     fields
-        Pairs of name and value.
+        Pairs of field name and value.
     """
     built = build(form, Entry(1, 1, fields), service.label)
     if not isinstance(built, Record):
@@ -94,12 +94,12 @@ def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service)
 
 
 def time_of(answer: Answer) -> str:
-    """Return the time of an answer as text."""
+    """Return the time of an answer as text in ISO 8601, such as ``2026-11-29T20:00:00Z``."""
     return datetime.fromtimestamp(answer.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pairs(records: Sequence[Record], founds: Iterable[Found]) -> Iterator[Pair]:
-    """Yield each record that shares a DOI or PubMed id with a paper that was found, together with the paper."""
+    """Match the papers that a service found to records; yield each pair that shares a DOI or PubMed id."""
     by_doi: dict[str, list[Record]] = {}
     by_pmid: dict[str, list[Record]] = {}
     for record in records:

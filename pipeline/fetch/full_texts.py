@@ -33,15 +33,17 @@ def fetch_full_texts(
     *,
     any_licence: bool = False,
 ) -> list[Fetched]:
-    """Download a free full text of each record that services were asked for, and return what was downloaded.
+    """Download a free full text for each record in ``result.asked``, and return one row per downloaded file.
 
-    JATS XML from the open-access subset of Europe PMC is preferred; otherwise, PDFs are tried that Unpaywall or
-    OpenAlex know.
+    JATS XML from the open-access subset of Europe PMC is preferred. If there is none, the free PDFs that Unpaywall
+    and OpenAlex list are tried in order.
 
     Parameters
     ----------
+    result
+        Result of `gaps.fill`, with the descriptions of papers that the services returned.
     folder
-        Folder for the files, whose names are made from the record ids; ``None`` to save no files.
+        Folder for the files, which are named after the record ids; ``None`` to save no files.
     any_licence
         Whether PDFs without a Creative Commons licence are downloaded, too.
     """
@@ -60,7 +62,10 @@ def fetch_full_texts(
 def _text_of(
     record: Record, founds: Sequence[Found], wanted: Wanted, transport: Transport, any_licence: bool
 ) -> tuple[str, str, str, Answer] | None:
-    """Return ending, service, licence and content of the first full text that can be downloaded."""
+    """Return the extension, service, licence and content of the first full text that can be downloaded.
+
+    The result is ``None`` if no full text can be downloaded.
+    """
     for found in founds:
         if found.open_pmcid and (answer := transport.ask(europepmc.full_text(found.open_pmcid))) and answer.found:
             return ".xml", found.service.name, found.licence, answer
@@ -100,7 +105,7 @@ def _save(
 
 
 def file_names(records: Sequence[Record]) -> list[str]:
-    """Return a different file name, without an ending, for each record."""
+    """Return a different file name, without extension, for each record."""
     names = [_NOT_IN_NAMES.sub("_", record.record_id)[:_LONGEST_NAME] for record in records]
     # Some systems do not distinguish capitals in names.
     shared = Counter(name.casefold() for name in names)

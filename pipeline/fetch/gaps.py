@@ -1,4 +1,4 @@
-"""Ask services, one after the other, for what records lack."""
+"""Complete records: ask web services, one after the other, for missing abstracts and identifiers."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from mechtag.pipeline.fetch.transport import Transport
 
 
 class Source(Protocol):
-    """A module that asks a service about papers by their identifiers."""
+    """Interface of the modules that look up papers in a service by their identifiers."""
 
     SERVICE: Service
     BATCH: int
 
     def look_up(self, records: Sequence[Record], transport: Transport) -> Iterable[Pair]:
-        """Yield each record that the service knows, with what the service says about the paper."""
+        """Yield each record that the service has, with the service's description of the paper."""
 
 
-# In the order in which they are asked.
+# Services that look up papers by identifiers, in the order in which they are asked.
 _SOURCES: tuple[Source, ...] = (pubmed, europepmc, openalex, crossref, semantic_scholar)
-# Those that also find papers by their titles.
+# Services that also search for papers by title.
 _SEARCHES: dict[str, Callable[[Record, Transport], Iterator[Found]]] = {
     module.SERVICE.name: module.search for module in (europepmc, openalex, crossref)
 }
 #: All services by name, in the order in which they are asked.
 SERVICES = {service.name: service for service in (*(source.SERVICE for source in _SOURCES), unpaywall.SERVICE)}
-#: Names of the services that are asked unless the user chooses.
+#: Names of the services that are asked by default.
 USUAL = tuple(name for name in SERVICES if name != semantic_scholar.SERVICE.name)
 #: What can be fetched.
 WHAT = ("abstract", "identifiers", "full-text")
@@ -44,18 +44,18 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 class Wanted(NamedTuple):
-    """What to fetch.
+    """The user's choice of what to fetch, and from which services.
 
     Attributes
     ----------
     what
-        Some of `WHAT`.
+        Kinds of data to fetch; see `WHAT`.
     sources
         Names of the services to ask.
     replace_shorter
-        Whether abstracts that were cut off are replaced.
+        Whether an abstract that may have been cut off is replaced by a longer abstract that begins alike.
     limit
-        Maximum number of records for which services are asked; ``None`` for all.
+        Maximum number of records for which services are asked; ``None`` for all records.
     """
 
     what: tuple[str, ...] = WHAT[:2]
@@ -64,27 +64,27 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def lacks(self, record: Record) -> bool:
-        """Return whether a record lacks an abstract or a DOI, of which only those in ``what`` count."""
+        """Return whether a record lacks data to fetch: an abstract or a DOI, each only if it is in ``what``."""
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)
 
 
 @dataclass
 class Result:
-    """What was fetched for records.
+    """The completed records, and the data that services returned for them.
 
     Attributes
     ----------
     records
-        All records in their order, completed.
+        All records in their original order, with the fetched fields filled in.
     asked
         Ids of the records for which services were asked.
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that may be the papers of records, for a person to decide.
+        Papers that may be the same as a record, which a person has to decide.
     found
-        What services said about the paper of each record, keyed by record id.
+        Services' descriptions of the paper of each record, keyed by record id.
     """
 
     records: list[Record]
@@ -95,15 +95,15 @@ class Result:
 
 
 def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progress: Progress) -> Result:
-    """Ask services for what records lack, and return the completed records.
+    """Ask services for the abstracts and identifiers that records lack, and return the completed records.
 
-    Records are looked up by DOI and PubMed id. Records that have neither are searched by title, and looked up by the
-    identifiers that were found.
+    Records are looked up by DOI or PubMed id. Records that have neither are searched for by title; if an identifier is
+    found in this way, they are looked up by it.
 
     Parameters
     ----------
     progress
-        Function that starts a step; see `workflows.reporter.Reporter.progress`.
+        Function that shows the progress of a step; see `workflows.reporter.Reporter.progress`.
     """
     return _Filling(records, wanted, transport, progress).run()
 
@@ -163,7 +163,7 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill the fields of a record from a paper that was found, or keep the paper for a person to decide."""
+        """Fill missing fields of a record from a paper, or list the paper as a candidate if it may be another one."""
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:
             self._result.candidates.append(one)

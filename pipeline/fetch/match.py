@@ -1,4 +1,4 @@
-"""Decide whether the paper that a service found is the paper of a record."""
+"""Decide whether a paper that a service found is the paper that a record describes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHORTEST_TITLE = 30
 
 
 class Verdict(NamedTuple):
-    """Whether a paper that a service found is the paper of a record.
+    """The decision whether a paper that a service found is the paper that a record describes.
 
     Attributes
     ----------
     likeness
-        Likeness of the titles, from 0 to 1; ``None`` if the record has no title.
+        Similarity of the titles, from 0 to 1; ``None`` if the record has no title.
     doubt
-        Sentence that states why the paper may be different from the paper of the record; empty if there is no doubt.
+        Sentence that states why the two papers may differ; empty if they are the same paper.
     """
 
     likeness: float | None
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A record, a paper that a service found for the record, and the verdict on whether this is the record's paper."""
+    """A record, a paper that a service found for it, and the verdict on whether the record describes this paper."""
 
     record: Record
     found: Found
@@ -40,12 +40,12 @@ class Candidate(NamedTuple):
 
 
 def likeness(left: str, right: str) -> float:
-    """Return how alike two titles are, from 0 to 1, whatever the order of their words."""
+    """Return the similarity of two titles, from 0 to 1, regardless of the order of their words."""
     return float(round(fuzz.token_sort_ratio(normalise_title(left), normalise_title(right)) / 100, 4))
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Return the verdict on a paper that was found by an identifier of a record."""
+    """Compare a record with a paper that was found by the record's DOI or PubMed id, and return the verdict."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)
@@ -55,9 +55,10 @@ def by_identifier(record: Record, found: Found) -> Verdict:
 
 
 def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
-    """Return the papers that a service found by the title of a record, each with its verdict.
+    """Compare a record with the papers that a search for its title found, and return each paper with its verdict.
 
-    At most one verdict is without doubt. Papers with clearly different titles are left out.
+    At most one paper is accepted, that is, has a verdict without doubt. Papers with clearly different titles are left
+    out.
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

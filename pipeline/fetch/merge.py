@@ -1,6 +1,6 @@
-"""Fill the fields that a record lacks with what services say about its paper.
+"""Fill the missing fields of a record with the values that services returned for its paper.
 
-What a record contains is not replaced; the only exception is an abstract that was cut off, if the user asks for it.
+Existing values are not replaced, with one exception: an abstract that was cut off is replaced if the user asks for it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _BEGINNING = 60
 
 
 class Fetched(NamedTuple):
-    """A field that was fetched: a row of ``fetched.csv``.
+    """A fetched field of a record and its origin; one row of ``fetched.csv``.
 
     Attributes
     ----------
     field
-        ``abstract``, ``doi``, ``pmid``, ``full-text``, or ``retraction`` if a service says that the paper was
+        ``abstract``, ``doi``, ``pmid``, ``full-text``, or ``retraction`` if a service states that the paper was
         retracted.
     source, url, time
-        Name of the service, page of the paper or address of the file there, and time of the answer.
+        Name of the service, URL of the paper or the file, and time of the answer.
     licence
         Licence as the service names it, or ``unknown``.
     likeness
-        Likeness of the titles; see `match.Verdict`.
+        Similarity of the titles, from 0 to 1; ``None`` for full texts, and for records without a title.
     sha256
         SHA-256 of the value in UTF-8, or of the file; empty for a retraction.
     """
@@ -50,7 +50,17 @@ class Fetched(NamedTuple):
 
 
 def provenance(record_id: str, field: str, found: Found, likeness: float | None, value: str = "") -> Fetched:
-    """Return the row of ``fetched.csv`` for a field whose value a service returned."""
+    """Return the row of ``fetched.csv`` for a field whose value a service returned.
+
+    Parameters
+    ----------
+    found
+        Description of the paper that the service returned.
+    likeness
+        Similarity of the titles of the record and of the paper, from 0 to 1.
+    value
+        Value of the field; empty for a retraction.
+    """
     return Fetched(
         *(record_id, field, found.service.name, found.url, found.time, found.licence or "unknown", likeness),
         hashlib.sha256(value.encode()).hexdigest() if value else "",
@@ -58,12 +68,14 @@ def provenance(record_id: str, field: str, found: Found, likeness: float | None,
 
 
 def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool:
-    """Return whether a service returned a real abstract, and not a placeholder, and the record lacks an abstract.
+    """Return whether the abstract that a service returned should become the abstract of the record.
+
+    This is the case if the record has no abstract, and the service did not return a placeholder.
 
     Parameters
     ----------
     replace_shorter
-        Whether an abstract that was cut off counts as lacking, if the service returned a longer one that begins alike.
+        Whether to replace also an abstract that may have been cut off, if the new abstract is longer and begins alike.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):
@@ -84,7 +96,7 @@ def _is_longer(old: str, new: str) -> bool:
 
 
 def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool) -> tuple[Record, list[Fetched]]:
-    """Fill the fields that a record lacks; return the completed record, and a row for each field that was filled."""
+    """Fill the missing fields of a record; return the completed record, and one row for each field that was filled."""
     values = dict(_lacking(record, found, replace_shorter))
     rows = [provenance(record.record_id, field, found, verdict.likeness, value) for field, value in values.items()]
     return (record.model_copy(update=values) if values else record), rows

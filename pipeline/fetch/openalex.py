@@ -1,6 +1,6 @@
 """Ask OpenAlex about papers and their citations (https://docs.openalex.org/api-entities/works).
 
-Without a key, only requests for single works are sent, which are free.
+Without a key, only requests for single papers are sent, which are free; searches and lists need a key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIELDS = (
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield each record whose DOI or PubMed id OpenAlex knows, with what OpenAlex says about the paper."""
+    """Look up records in OpenAlex by DOI or PubMed id; yield each record that is found, with OpenAlex's description."""
     if not transport.has_key(SERVICE):
         for record in records:
             if record.doi or record.pmid:
@@ -54,7 +54,7 @@ def _name(record: Record) -> str:
 
 
 def _one(name: str, transport: Transport) -> Iterator[Found]:
-    """Yield the paper with a name such as ``doi:10.1000/1`` or ``W123``, if OpenAlex knows the paper."""
+    """Yield OpenAlex's description of the paper with an id such as ``doi:10.1000/1`` or ``W123``, if it has one."""
     answer = transport.ask(Request(SERVICE, f"/works/{name}", (("select", _FIELDS),)))
     if answer and answer.found:
         yield from _read(answer)
@@ -76,7 +76,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that OpenAlex finds by the title of a record; without a key, OpenAlex is not asked."""
+    """Search OpenAlex for the title of a record; yield descriptions of the papers found, or nothing without a key."""
     if transport.has_key(SERVICE):
         words = normalise_title(record.title)
         parameters = (("filter", f"title.search:{words}"), ("per-page", str(_CANDIDATES)), ("select", _FIELDS))
@@ -86,7 +86,7 @@ def search(record: Record, transport: Transport) -> Iterator[Found]:
 
 
 def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
-    """Yield the papers with the given OpenAlex identifiers."""
+    """Yield OpenAlex's descriptions of the papers with the given OpenAlex identifiers, such as ``W123``."""
     if transport.has_key(SERVICE):
         yield from _listed("openalex", identifiers, transport)
         return
@@ -95,7 +95,7 @@ def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
 
 
 def citing(work: str, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that cite the paper with an OpenAlex identifier; without a key, OpenAlex is not asked."""
+    """Yield the papers that cite the paper with the OpenAlex identifier ``work``; yield nothing without a key."""
     cursor = "*" if transport.has_key(SERVICE) else ""
     while cursor:
         parameters = (
@@ -142,9 +142,10 @@ def _identifier(url: str) -> str:
 
 
 def mark_gaps(index: Any) -> dict[str, list[int]] | None:
-    """Return the inverted index of an abstract with an ellipsis at each position that has no word.
+    """Put an ellipsis at each position of an abstract's inverted index that has no word, and return the new index.
 
-    The result is ``None`` if there is no valid index, or if more than a fifth of the positions have no word.
+    An inverted index maps each word to the list of its positions. The result is ``None`` if the index is not valid, or
+    if more than a fifth of the positions have no word.
     """
     if not isinstance(index, dict):
         return None

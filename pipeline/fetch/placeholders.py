@@ -28,12 +28,12 @@ _PLACEHOLDER = re.compile(
 
 
 def is_placeholder(abstract: str) -> bool:
-    """Return whether a text from the field for the abstract is not an abstract.
+    """Return whether a text is only a placeholder for an abstract, such as 'No abstract available', or is very short.
 
     Parameters
     ----------
     abstract
-        Abstract as cleaned by `text.cleaning.clean_abstract`.
+        Content of the field for the abstract, cleaned by `text.cleaning.clean_abstract`.
     """
     text = abstract.strip()
     if sum(map(str.isalpha, text)) < _FEWEST_LETTERS or says_none(text) or is_only_notice(text):

@@ -28,7 +28,7 @@ _ENDS = (b"</PubmedArticleSet>", b"<PubmedArticleSet/>", b"<PubmedArticleSet></P
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Yield each record whose PubMed id PubMed knows, with what PubMed says about the paper."""
+    """Look up records in PubMed by PubMed id; yield each record that is found, with PubMed's description of it."""
     pmids = list(dict.fromkeys(record.pmid for record in records if record.pmid))
     if pmids:
         for answer in ask_for_all(pmids, _request, transport.ask):

@@ -27,7 +27,7 @@ class Service:
     address
         Start of the URLs of the service; empty for the sites of publishers, whose requests contain the whole URL.
     rate, keyed_rate
-        Maximum number of requests per second, without a key and with one.
+        Maximum number of requests per second without a key, and with a key.
     key_variable
         Environment variable that contains the user's key; empty if the service has no keys.
     key_parameter, key_header
@@ -48,11 +48,11 @@ class Service:
 
 
 class UselessAnswer(ValueError):
-    """An answer that cannot be used, and that would be the same if the request were sent again."""
+    """Raised for an answer that cannot be used and that would not change if the request were repeated."""
 
 
 def readable_json(body: bytes) -> Any:
-    """Return the content of an answer in JSON.
+    """Parse the body of an answer as JSON and return its content, an object or a list.
 
     Raises
     ------
@@ -78,9 +78,9 @@ class Request(NamedTuple):
     path
         Path below the address of the service, in which special characters are already quoted.
     parameters
-        Names and values that follow the path.
+        Names and values of the query string.
     body
-        JSON text to send; the request is a POST request if it is not empty.
+        JSON text to send; empty for a GET request, not empty for a POST request.
     check
         Function that raises `ValueError` if an answer cannot be read, for example because it is cut off. The request is
         then sent again, unless the error is a `UselessAnswer`.
@@ -96,7 +96,7 @@ class Request(NamedTuple):
     cost: float = 0.0
 
     def url(self, address: str) -> str:
-        """Return the URL of the request, given the address of the service."""
+        """Return the URL of the request for a service at ``address``."""
         query = urlencode(self.parameters, quote_via=quote, safe=":/|,")
         return f"{address}{self.path}" + (f"?{query}" if query else "")
 
@@ -108,7 +108,7 @@ class Answer:
     Attributes
     ----------
     status
-        Status code of HTTP.
+        HTTP status code.
     url
         URL of the request, without key and e-mail address.
     time
@@ -122,28 +122,35 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        """Return whether the service found what was asked for."""
+        """Return whether the request succeeded, which the status code shows."""
         return self.status < 300
 
     @property
     def unreadable(self) -> bool:
-        """Return whether the service could not read the request."""
+        """Return whether the service rejected the request as malformed or too long (status 400, 413 or 414)."""
         return self.status in _NOT_READABLE
 
     def json(self) -> Any:
-        """Return the content of the answer, which must be JSON."""
+        """Return the JSON content of the answer; raise the same errors as `readable_json`."""
         return readable_json(self.body)
 
 
-#: Function that sends a request and returns the answer; ``None`` if there is none.
+#: Function that sends a request and returns the answer, or ``None`` if there is no answer.
 Ask = Callable[[Request], Answer | None]
 
 
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
-    """Ask for many items in one request, and yield the answers in which something was found.
+    """Request many items at once, and yield the successful answers.
 
-    If the service cannot read the request, each half of the items is asked for separately, so that one strange item
-    does not affect the others.
+    If the service rejects the request as malformed, the items are divided into two halves that are requested
+    separately, and so on, so that one invalid item does not affect the others.
+
+    Parameters
+    ----------
+    make
+        Function that creates the request for some of the items.
+    ask
+        Function that sends a request and returns its answer.
     """
     answer = ask(make(items))
     if answer and answer.found:

@@ -1,9 +1,8 @@
-"""Send requests to web services slowly enough and with retries; never send a request again that was answered."""
+"""Send requests to web services at a limited rate and with retries, and take known answers from a cache."""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import random
 import re
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import mechtag
 from mechtag.core.errors import MechtagError
+from mechtag.core.hosts import is_this_machine
 from mechtag.pipeline.fetch.cache import Cache
 from mechtag.pipeline.fetch.requests import Answer, Request, Service, UselessAnswer
 
@@ -34,10 +34,10 @@ _ABSENT, _USELESS = frozenset((404, 410)), 404
 # Codes that say that the service answers no request of this user, such as those with a wrong key or address.
 _REJECTED = frozenset((401, 402, 403, 422))
 _REDIRECTS, _MOST_REDIRECTS = frozenset((301, 302, 303, 307, 308)), 5
-# A service that wants a longer pause is not waited for.
+# If a service asks for a longer pause, it is not asked again in this run.
 _LONGEST_PAUSE = 600
 _FAILURES = 5
-# A pause after which the user is told why nothing happens.
+# Pauses of more seconds are announced to the user, who would otherwise not know why nothing happens.
 _NOTICED = 10
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _INTERVAL = re.compile(r"(\d{1,6})([smh]?)")
@@ -47,7 +47,7 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-
 
 
 class Clock:
-    """The time of this computer; tests replace it."""
+    """The clock of this computer, which tests replace by a simulated clock."""
 
     def now(self) -> float:
         """Return the time in seconds since 1970."""
@@ -63,7 +63,7 @@ class Clock:
 
 
 class Failure(NamedTuple):
-    """A request that was not answered: the label of the service, the URL without key and e-mail, and the reason."""
+    """A request that failed: the name of the service, the URL without key and e-mail address, and the reason."""
 
     service: str
     url: str
@@ -71,9 +71,10 @@ class Failure(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The reason why a service is not asked any more in this run.
+    """The reason why no more requests are sent to a service in this run.
 
-    ``until`` is the time from which the service will answer again, if the service stated a time.
+    ``until`` is the time, in seconds since 1970, from which the service will answer again; ``None`` if the service
+    stated no time.
     """
 
     reason: str
@@ -81,13 +82,13 @@ class Pause(NamedTuple):
 
 
 class _Refused(Exception):
-    """An answer that is not accepted, and that would be the same if the request were sent again."""
+    """Raised if mechtag rejects an answer, such as a redirect to a different site; repeating the request is useless."""
 
 
 class _Bucket:
-    """Lets requests to one host pass at a fixed rate.
+    """Limits the rate of requests to one service or host.
 
-    This is a token bucket that holds one token, so that not even a short period has more requests than allowed.
+    This is a token bucket that holds one token, so requests are evenly spaced and never come in bursts.
     """
 
     def __init__(self, rate: float, clock: Clock) -> None:
@@ -101,7 +102,7 @@ class _Bucket:
 
 
 def check_email(email: str) -> None:
-    """Raise an error unless a text can be an e-mail address.
+    """Raise an error if a text does not have the form of an e-mail address.
 
     Raises
     ------
@@ -120,12 +121,12 @@ def check_email(email: str) -> None:
 class Transport:
     """Sends requests to services, unless the cache already contains the answers.
 
-    Requests are sent one after the other, because some services allow only one at a time and none allows many.
+    Requests are sent one after the other, because some services allow only one request at a time.
 
     Parameters
     ----------
     cache
-        Answers to earlier requests. New answers are added.
+        Answers to earlier requests; new answers are added to it.
     email
         E-mail address of the user; only needed if requests are sent.
     keys
@@ -133,22 +134,22 @@ class Transport:
     addresses
         Addresses to use instead of `Service.address`, keyed by the name of the service.
     offline
-        Whether only the cache is read; requests without an answer in it are added to ``unsent``.
+        Whether no request is sent; requests that the cache cannot answer are added to ``unsent``.
     refresh
-        Whether answers from before this run are ignored.
+        Whether cached answers from before this run are ignored.
     note
-        Called with messages on long pauses.
+        Function that is called with a message before each long pause.
 
     Attributes
     ----------
     unsent
         Requests that were not sent because the transport is offline.
     failures
-        Requests that were sent but not answered.
+        Requests that were sent but failed.
     paused
-        Services that are not asked any more, by label.
+        Reason why no more requests are sent to a service, keyed by the name of the service or host.
     skipped
-        Number of requests that were not sent because the service is paused, by label.
+        Number of requests that were not sent for this reason, keyed by the name of the service or host.
     sent
         Number of requests that were sent, including retries.
     """
@@ -198,10 +199,10 @@ class Transport:
         return request.url(self._addresses.get(request.service.name, request.service.address))
 
     def ask(self, request: Request) -> Answer | None:
-        """Return the answer to a request from the cache or the service.
+        """Return the answer to a request from the cache or from the service.
 
-        The answer may say that nothing was found, or that the service could not read the request. The result is
-        ``None`` if the service did not answer, or if the request was not sent.
+        The answer may be negative: its status code then states that nothing was found, or that the service rejected
+        the request. The result is ``None`` if the service did not answer, or if the request was not sent.
         """
         url = self.url(request)
         key = f"{'POST' if request.body else 'GET'} {url} {hashlib.sha256(request.body.encode()).hexdigest()}"
@@ -221,7 +222,7 @@ class Transport:
         return answer
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name under which rates and failures are counted: that of the service, or else of the host."""
+        """Return the name by which rates and failures are counted: the name of the service or of a publisher's host."""
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(self, request: Request, url: str, label: str) -> Answer | None:
@@ -280,7 +281,10 @@ class Transport:
         return None
 
     def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
-        """Note a failure; after several in a row, do not ask the service any more."""
+        """Record a failed request; after several failures in a row, stop sending requests to the service.
+
+        If ``counts`` is false, the failure concerns only this request and does not count towards stopping.
+        """
         self.failures.append(Failure(label, url, self._printable(reason)))
         self._in_a_row[label] += counts
         if self._in_a_row[label] >= _FAILURES:
@@ -291,7 +295,7 @@ class Transport:
         return self._buckets.setdefault(label, _Bucket(rate, self._clock))
 
     def _slow_down(self, service: Service, label: str, headers: Mapping[str, str]) -> None:
-        """Heed the rate that a service states in its answers, if it is lower than the one in use."""
+        """Reduce the request rate to the limit in the response headers, if the limit is lower than the current rate."""
         limit, interval = headers.get("x-rate-limit-limit", ""), headers.get("x-rate-limit-interval", "")
         period = _INTERVAL.fullmatch(interval.strip())
         if period and int(period[1]) and limit.strip().isdecimal() and int(limit):
@@ -299,7 +303,10 @@ class Transport:
             bucket.rate = min(bucket.rate, int(limit) / (int(period[1]) * _SECONDS[period[2]]))
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
-        """Return the pause in seconds that a service asks for, as a number or a date; ``None`` if it asks for none."""
+        """Return the pause in seconds that the header Retry-After asks for; ``None`` if it is missing or invalid.
+
+        The value of the header is a number of seconds or a date.
+        """
         value = headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}", value):
             return float(value)
@@ -324,7 +331,7 @@ class Transport:
         return self._client
 
     def _send(self, request: Request, url: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request once, follow redirects within the site, and return status, headers and body."""
+        """Send a request once, follow redirects within the site, and return the status code, headers and body."""
         import httpx
 
         service, started = request.service, self._clock.elapsed()
@@ -357,7 +364,7 @@ class Transport:
         return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain)]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
-        """Remove the key and the e-mail address from an answer, in case the service repeats the request in it."""
+        """Remove keys and the e-mail address from an answer, because a service may quote the request in its answer."""
         if request.service.address:  # A paper may contain the address of its author.
             for secret in self._secrets():
                 body = body.replace(secret.encode(), b"")
@@ -381,26 +388,21 @@ def _host(url: str) -> str:
 
 
 def _refuse_insecure(url: str) -> None:
-    if not (url.startswith("https://") or (url.startswith("http://") and _is_loopback(_host(url)))):
-        raise _Refused("the address does not begin with https")
+    if not (url.startswith("https://") or (url.startswith("http://") and is_this_machine(_host(url)))):
+        raise _Refused("the address does not begin with https, so no request was sent to it")
 
 
 def _redirected(place: str, location: str) -> str:
-    """Return the URL to which a redirect leads."""
+    """Return the URL to which a redirect leads; raise `_Refused` if the URL is on a different site."""
     try:
         target = urljoin(place, location)
     except ValueError:
         target = ""
     if not _same_site(_host(place), _host(target)):
-        raise _Refused(f"the service redirects to a different site, {_host(target) or 'without a name'}")
+        raise _Refused(
+            f"the service redirects to a different site, {_host(target) or 'without a name'}, which was not opened"
+        )
     return target
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _same_site(left: str, right: str) -> bool:

@@ -1,4 +1,4 @@
-"""Ask Unpaywall where a free PDF of a paper is (https://unpaywall.org/products/api)."""
+"""Ask Unpaywall for the URLs of free PDFs of a paper (https://unpaywall.org/products/api)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SERVICE = Service("unpaywall", "Unpaywall", "https://api.unpaywall.org/v2", rate
 
 
 def links(record: Record, transport: Transport) -> list[Link]:
-    """Return the addresses of free PDFs of a record's paper, the best first; none if the record has no DOI."""
+    """Return the URLs and licences of free PDFs of a record's paper, the best PDF first.
+
+    The list is empty if the record has no DOI, or if Unpaywall lists no PDF.
+    """
     if not record.doi:
         return []
     answer = transport.ask(Request(SERVICE, f"/{quote(record.doi, safe='/:')}", check=_check))

@@ -1,4 +1,4 @@
-"""Leave out what was fetched without a licence to publish it."""
+"""Remove abstracts and quotations that were fetched from web services and must not be published."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _BASES: dict[str, Basis] = {"abstract": "abstract", "full-text": "full-text"}
 def leave_out(
     fetched: Path, records: Iterable[Record], predictions: Iterable[Prediction]
 ) -> tuple[list[Record], list[Prediction]]:
-    """Return records without abstracts, and predictions without quoted sentences, that may not be published.
+    """Remove abstracts and quoted sentences that must not be published, and return the records and predictions.
 
-    These are the ones that were fetched and have no Creative Commons licence.
+    An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Its record
+    is kept without the abstract, and its predictions are kept without the quoted sentences.
 
     Parameters
     ----------
     fetched
-        Table ``fetched.csv`` that ``mechtag fetch`` wrote.
+        Table ``fetched.csv`` that 'mechtag fetch' wrote, which states the licences.
 
     Raises
     ------
@@ -51,5 +52,5 @@ def _without_abstract(record: Record) -> Record:
 
 
 def is_open(licence: str) -> bool:
-    """Return whether a licence is one of Creative Commons, such as ``cc-by``, ``CC BY`` or its web address."""
+    """Return whether a licence is a Creative Commons licence, named like ``cc-by`` or ``CC BY`` or by its URL."""
     return licence.casefold().startswith("cc") or "creativecommons.org" in licence.casefold()

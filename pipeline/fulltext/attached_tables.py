@@ -1,4 +1,4 @@
-"""Write the tables that list which files of full texts were attached to records, not matched, or rejected."""
+"""Write tables that list which full texts were attached to records, which match no record, and which were rejected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def output_paths(output: Path) -> Paths:
 
 
 def refuse_filled(path: Path) -> None:
-    """Raise an error if a person entered records in an earlier ``unmatched.csv``, which would be overwritten.
+    """Raise an error if a person entered records in the file ``unmatched.csv`` that would be overwritten.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Attach files of full texts to records: find the record of each file, and choose one file for each record."""
+"""Attach full texts to records: find the record to which each file belongs, and choose one file for each record."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def _is_pdf(path: Path) -> bool:
 
 
 def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound]) -> dict[str, Record]:
-    """Read a table in which a person assigned files to records, and return the record of each file by its name.
+    """Read a table in which a person assigned files to records; return the records, keyed by the name of the file.
 
-    Rows without a record are skipped, as are rows on files that are not among ``files``.
+    Rows without a record and rows about files that are not in ``files`` are skipped.
 
     Raises
     ------
@@ -141,7 +141,13 @@ def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the names of the files that a row refers to; empty if none of ``files`` has the name in the row."""
+    """Return the names of the files to which a row refers; empty if none of ``files`` has the name in the row.
+
+    Raises
+    ------
+    MechtagError
+        If the row contains only a file name, and files in several folders have this name.
+    """
     value = row.cells[_FILE]
     exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]
     if exact:
@@ -155,12 +161,12 @@ def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
 
 
 class Row(NamedTuple):
-    """A file that was read, for the tables of results.
+    """A full text that was read, with the values that the tables of results show.
 
     Attributes
     ----------
     match
-        Result of searching for the record of the file.
+        Result of searching for the record that belongs to the file.
     begins
         First words of the file.
     used
@@ -179,16 +185,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Attached:
-    """The result of attaching files to records; every file is in one of the four tuples.
+    """The result of attaching files to records; every file is in exactly one of the four tuples.
 
     Attributes
     ----------
     attached
         Files that were attached, each to a different record.
     duplicates
-        Further files of the records in ``attached``.
+        Other files that belong to the same records as the files in ``attached``.
     unmatched
-        Files without a record, and files whose record a person has to confirm.
+        Files for which no record was found, and files whose record a person has to confirm.
     rejected
         Files that cannot be read.
 
@@ -211,12 +217,12 @@ class Attached:
 
     @property
     def uncertain(self) -> tuple[Row, ...]:
-        """Return the unmatched files for which there are records that a person can confirm."""
+        """Return the unmatched files for which a possible record was found, which a person has to confirm."""
         return tuple(row for row in self.unmatched if row.match.record or row.match.candidates)
 
 
 class Matcher:
-    """Finds the record of each file.
+    """Finds the record to which each file belongs.
 
     Parameters
     ----------
@@ -235,7 +241,10 @@ class Matcher:
         self._identifier = Identifier(records)
 
     def find(self, file: FileFound, read: ReadFile) -> Match:
-        """Find the record of a file: by the assignments, then by the paths in the records, then by its content."""
+        """Find the record to which a file belongs.
+
+        The user's assignments are searched first, then the file paths in the records, then the content of the file.
+        """
         beginning = Beginning(read)
         if record := self._assigned.get(file.name):
             return Match(record, "map", self._identifier.likeness(record, beginning))
@@ -259,10 +268,11 @@ def attach(
     output: Path,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Attached:
-    """Read files, write the full texts of the records to which the files belong, and return the outcome for each file.
+    """Read files, write one full text for each record to which a file belongs, and return the outcome for each file.
 
-    If several files belong to one record, a file in which the title was found is preferred, then JATS to TEI to PDF to
-    other formats, then the longer text. Only a few full texts are in memory at the same time.
+    If several files belong to one record, a file that contains the title of the record is preferred. Among such files,
+    JATS is preferred to TEI, TEI to PDF and PDF to other formats; among files of one format, the longest text is
+    preferred. Only a few full texts are in memory at the same time.
 
     Parameters
     ----------
@@ -271,7 +281,7 @@ def attach(
     output
         Parquet table of full texts to write.
     on_progress
-        Called with the number of files read since the last call.
+        Function that is called with the number of files read since the last call.
     """
     rows: list[Row] = []
     rejected: list[Rejected] = []

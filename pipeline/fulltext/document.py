@@ -1,4 +1,4 @@
-"""Build a full text from blocks, which are the paragraphs and headings that the reader of a format found in a file."""
+"""Build a full text from blocks, that is, from the paragraphs and headings that were found in a file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Draft:
 
 
 class Assembled(NamedTuple):
-    """A text with the sections and pages that tile it."""
+    """The text of a paper, and the sections and pages into which it is divided."""
 
     text: str
     sections: tuple[Section, ...]
@@ -174,9 +174,15 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
-    """Return the pages of a text of ``length`` characters, given the offset and number of each page in ``starts``.
+    """Return the pages of a text of ``length`` characters.
 
-    A page that is not in ``starts`` is empty, and is at the start of the next page.
+    Parameters
+    ----------
+    starts
+        Offset and number of each page that contains text. All other pages are empty, and start and end where the next
+        page starts.
+    labels
+        Label of each page.
     """
     first = dict[int, int]()
     for offset, number in starts:

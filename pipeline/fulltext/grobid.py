@@ -1,9 +1,8 @@
-"""Have PDFs read by a GROBID server, which the user must run and name."""
+"""Read PDFs with a GROBID server, which the user must start and whose address the user must specify."""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.hosts import is_this_machine
 from mechtag.core.records import Rejected
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.fulltext.attaching import FileFound
@@ -30,7 +30,7 @@ _FIELDS = {"consolidateHeader": "0", "consolidateCitations": "0", "teiCoordinate
 
 
 def check_address(url: str, *, may_send: bool) -> str:
-    """Return the address of a GROBID server without a slash at its end.
+    """Check the address of a GROBID server, and return it without a slash at its end.
 
     Parameters
     ----------
@@ -42,39 +42,38 @@ def check_address(url: str, *, may_send: bool) -> str:
     MechtagError
         If the address is not that of a web server, or names a different machine and ``may_send`` is not set.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        # The port is checked when it is read.
+        host = (parts.hostname or "") if parts.scheme in ("http", "https") and parts.port != 0 else ""
+    except ValueError:
+        host = ""
+    if not host:
         raise MechtagError(
             f"--grobid {url}: this is not the address of a server; expected, e.g., http://localhost:8070"
         )
-    if not (may_send or _is_this_machine(parts.hostname)):
+    if not (may_send or is_this_machine(host)):
         raise MechtagError(
-            f"--grobid {url}: your files would be sent to {parts.hostname}, which is not this machine. Add "
+            f"--grobid {url}: your files would be sent to {host}, which is not this machine. Add "
             "--send-files-to-grobid if the licences of the files allow this, or run GROBID on this machine"
         )
     return url.rstrip("/")
 
 
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class GrobidReader:
-    """Reads PDFs with a GROBID server, and all other files in a separate process; must be used as a context manager.
+    """Reads PDFs with a GROBID server, and all other files in a separate process.
 
-    If the server cannot read a PDF, it is read in the separate process, and the text gets a warning.
+    If the server cannot read a PDF, the separate process reads it, and a warning is added to its text. A reader must be
+    used as a context manager.
 
     Parameters
     ----------
     url
         Address of the server; see `check_address`.
     files
-        Files in the order in which they will be read. The next PDF is sent while one is read.
+        Files in the order in which they will be read, so that the next PDF can be sent while one is being read.
     reader
-        Reader in a separate process.
+        Reader for all other files, which uses a separate process.
     wait
         Function that waits for a number of seconds.
     """
@@ -111,7 +110,7 @@ class GrobidReader:
         self._client.close()
 
     def read(self, path: Path, name: str) -> ReadFile | Rejected:
-        """Read a file, or return why it cannot be read; see `IsolatedReader.read`."""
+        """Read a file and return its content, or the reason why it cannot be read; see `IsolatedReader.read`."""
         if path not in self._sent and path not in self._left:
             return self._reader.read(path, name)
         while self._left and len(self._sent) < _AT_ONCE:
@@ -145,9 +144,9 @@ class GrobidReader:
         return found.model_copy(update={"full_text": text.model_copy(update={"warnings": (*text.warnings, warning)})})
 
     def _ask(self, path: Path) -> bytes:
-        """Send a PDF and return the answer; raise `OSError` or `httpx.HTTPError` if there is none."""
+        """Send a PDF to the server and return the answer; raise `OSError` or `httpx.HTTPError` if the server fails."""
         if path.stat().st_size > LARGEST:
-            raise OSError(f"it has more than {LARGEST // 1_000_000} MB")
+            raise OSError(f"the file has more than {LARGEST // 1_000_000} MB")
         content = path.read_bytes()
         for wait in (*_WAITS, None):
             answer = self._client.post(

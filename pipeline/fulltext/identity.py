@@ -1,4 +1,4 @@
-"""Find the record of a paper by what its full text says: DOI, PubMed id, PMC id and title on the first page."""
+"""Find the record of a full text by the DOI, PubMed id, PMC id and title on its first page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PROTOCOL, _BEHIND = "protocol", 50
 
 
 class Match(NamedTuple):
-    """The result of searching for the record of a file.
+    """The result of searching for the record that belongs to a file.
 
     Attributes
     ----------
@@ -53,12 +53,12 @@ class Match(NamedTuple):
     by
         Detail by which the record was found, such as ``DOI`` or ``title``.
     likeness
-        Likeness of the record's title and the beginning of the file: 1 if the title occurs in the beginning, 0 if the
-        two are not more alike than unrelated texts. ``None`` if nothing was found, or the record has no title.
+        Similarity of the record's title and the beginning of the file: 1 if the title occurs in the beginning, 0 if the
+        two are not more similar than unrelated texts. ``None`` if nothing was found, or the record has no title.
     doubt
         Sentence that states why the file cannot be attached to the record; ``""`` if it can.
     candidates
-        Possible records, if there are several.
+        The possible records, if several records match the file equally well.
     """
 
     record: Record | None
@@ -88,7 +88,10 @@ class Beginning:
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
-        """Return the similarity (0 to 100) of the letters of a title and the most similar part of the beginning."""
+        """Return the similarity, from 0 to 100, of a title and the most similar part of the beginning.
+
+        The title must consist of letters only; see `letters_of`. A similarity below ``cutoff`` is returned as 0.
+        """
         if title in self.letters:
             return 100.0
         # The beginning of an empty or very short text would be similar to a part of any title.
@@ -96,7 +99,10 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Return the start and end of the letters of a title in ``letters``, or ``None`` if they are not found."""
+        """Return where a title, or a very similar text, starts and ends in ``letters``; ``None`` if it does not occur.
+
+        The title must consist of letters only; see `letters_of`.
+        """
         if not title:
             return None
         if (start := self.letters.find(title)) >= 0:
@@ -106,7 +112,7 @@ class Beginning:
 
 
 class Identifier:
-    """Finds the records of full texts.
+    """Finds the record of a full text by the identifiers and the title at its beginning.
 
     Parameters
     ----------
@@ -122,7 +128,7 @@ class Identifier:
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
-        """Return how alike the title of a record and the beginning of a file are; see ``likeness`` in `Match`."""
+        """Return the similarity of the title of a record and the beginning of a file; see ``likeness`` in `Match`."""
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
 
@@ -134,7 +140,10 @@ class Identifier:
         return self.by_identifier(beginning) or self._by_title(beginning, name)
 
     def by_identifier(self, beginning: Beginning) -> Match | None:
-        """Find the record whose DOI, PMC id or PubMed id is in the beginning, or return ``None``."""
+        """Find the record whose DOI, PMC id or PubMed id is in the beginning of a file.
+
+        The result is ``None`` if the beginning contains no identifier of any record.
+        """
         dois = [(place, record) for place, forms in beginning.dois if (record := self._with_doi(forms))]
         pmcids = [(0, self._pmcids[pmcid]) for pmcid in beginning.pmcids if pmcid in self._pmcids]
         pmids = [(0, self._pmids[pmid]) for pmid in map(normalise_pmid, beginning.pmids) if pmid in self._pmids]
@@ -148,7 +157,10 @@ class Identifier:
         return self._dois[max(known, key=len)] if known else None
 
     def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Return the only record whose title is in the beginning too; otherwise, return the first record."""
+        """Choose among records that were found by identifiers in the beginning of a file, and return one of them.
+
+        If the title of exactly one of the records is in the beginning, it is chosen; otherwise, the first record is.
+        """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
         return titled[0] if len(titled) == 1 else records[0]
@@ -165,9 +177,9 @@ class Identifier:
         return Match(record, by, likeness, doubt)
 
     def _doubt(self, record: Record, beginning: Beginning) -> str:
-        """Return a sentence that states why a file may not be the paper of a record, or ``""`` if there is no doubt.
+        """Return a sentence that states why a file may not be the paper of a record; ``""`` if there is no doubt.
 
-        The beginning of the file contains the title or an identifier of the record.
+        The record must be one whose title or identifier is in the beginning of the file.
         """
         title = self._letters[record.record_id]
         place = beginning.place(title)
@@ -187,7 +199,7 @@ class Identifier:
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
         """Return the position and text of the first DOI in the beginning of a file, if it is not the record's DOI.
 
-        Otherwise, or if the record has no DOI, return ``None``.
+        The result is ``None`` if it is the record's DOI, or if the record or the beginning has no DOI.
         """
         if not record.doi or not beginning.dois:
             return None
@@ -261,7 +273,7 @@ def _scaled(similarity: float) -> float:
 
 
 def _before_references(text: str) -> str:
-    """Return a text up to the heading of its list of references."""
+    """Return the part of a text before its list of references."""
     place = 0
     for line in text.splitlines(keepends=True):
         if len(line) <= _LONGEST_HEADING and kind_of(line.strip()) == "references":
@@ -271,10 +283,9 @@ def _before_references(text: str) -> str:
 
 
 def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield the place of each DOI in a text and its possible forms, the most likely one first.
+    """Yield the position of each DOI in a text, and the possible spellings of the DOI, the most likely one first.
 
-    A DOI may be broken at the end of a line, and may be followed by other characters without a space, such as those of
-    a supplement of the paper.
+    Spellings differ because a line end may divide a DOI, and because other characters may follow a DOI without a space.
     """
     for found in _DOI_START.finditer(text):
         words = text[found.start() : found.start() + _LONGEST_DOI].split(maxsplit=2)[:2]
@@ -289,7 +300,7 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record of which the most details are among ``words``; ``None`` if this is not a single record.
+    """Return the record that shares the most details with ``words``; ``None`` if there is no single best record.
 
     The details are the family name of the first author and, if ``years`` is set, the year.
     """

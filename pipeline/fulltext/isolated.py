@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     memory
         Maximum address space of the process in bytes, where the operating system can limit it.
     ocr_seconds
-        Maximum time in seconds for the recognition of one page. The process itself has some seconds more for the page.
+        Maximum time in seconds for recognising the text of one scanned page.
     """
 
     seconds: float = 30
@@ -84,12 +84,12 @@ class IsolatedReader:
         self._stop()
 
     def read(self, path: Path, name: str) -> ReadFile | Rejected:
-        """Read a file and return its content, or return a `Rejected` with the reason why it cannot be read.
+        """Read a file and return its content; if it cannot be read, return a `Rejected` with the reason.
 
         Parameters
         ----------
         path, name
-            Path of the file, and the name of the file in the result.
+            Path of the file, and name of the file in the result and in the reason.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class IsolatedReader:
             return self._read(process, path, name)
         except _Failure as failure:
             self._stop()
-            return Rejected(file=name, reason=f"{name} {failure}")
+            return Rejected(file=name, reason=str(failure))
         except MechtagError as error:
             return Rejected(file=name, reason=str(error))
 
@@ -119,13 +119,13 @@ class IsolatedReader:
         with _Deadline(process, self._limits.seconds) as deadline:
             with contextlib.suppress(OSError):  # the answer is then missing
                 _send(process.stdin, {"path": os.path.abspath(path), "name": name})
-            answer = self._answer(process, deadline)
+            answer = self._answer(process, deadline, name)
             if isinstance(pages := answer.get("pages"), int):
                 deadline.extend(self._limits.seconds_per_page * min(pages, MOST_PAGES))
-                answer = self._answer(process, deadline)
+                answer = self._answer(process, deadline, name)
             while "recognises" in answer and self._program:
                 deadline.extend(self._limits.ocr_seconds + _DRAWING)
-                answer = self._answer(process, deadline)
+                answer = self._answer(process, deadline, name)
         if deadline.passed:  # just after the answer
             self._stop()
         if "fault" in answer:
@@ -133,7 +133,7 @@ class IsolatedReader:
         try:
             return ReadFile.model_validate(answer["read"])
         except (KeyError, ValidationError):
-            raise _Failure(_CRASHED) from None
+            raise _Failure(f"{name} {_CRASHED}") from None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
@@ -156,22 +156,22 @@ class IsolatedReader:
             )
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], deadline: _Deadline) -> dict[str, Any]:
+    def _answer(self, process: subprocess.Popen[bytes], deadline: _Deadline, name: str) -> dict[str, Any]:
         answer = _receive(process.stdout)
         if answer is not None:
             return answer
         if deadline.passed:
             raise _Failure(
-                f"was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
+                f"{name} was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
                 "different format"
             )
         process.kill()
         if process.wait() == _NO_MEMORY:
             raise _Failure(
-                f"needs more than {self._limits.memory >> 20:,} MB of memory; print it to a new PDF, or save it in a "
-                "different format"
+                f"{name} needs more than {self._limits.memory >> 20:,} MB of memory to be read; print it to a new PDF, "
+                "or save it in a different format"
             )
-        raise _Failure(_CRASHED)
+        raise _Failure(f"{name} {_CRASHED}")
 
     def _stop(self) -> None:
         if self._process:
@@ -185,7 +185,7 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """The process ended without an answer; the message continues a sentence that begins with the name of the file."""
+    """Raised if the separate process did not return a usable answer for a file; the message states the reason."""
 
 
 _CRASHED = "crashes the program that reads it; it may be damaged. Download it again, or print it to a new PDF"
@@ -194,7 +194,7 @@ _NO_MEMORY = 77
 
 
 class _Deadline:
-    """Context manager that kills a process if the block takes too long."""
+    """Context manager that kills a process if the code in the context takes too long."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.passed = False
@@ -208,7 +208,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and measure the time from now on."""
+        """Add ``seconds`` to the time limit, and restart the measurement of time."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds
@@ -256,7 +256,7 @@ def _limit(memory: int) -> None:
 
 
 def _requests() -> queue.Queue[dict[str, Any]]:
-    """Return a queue to which a thread adds the requests from standard input.
+    """Start a thread that reads requests from standard input, and return the queue to which it adds them.
 
     When standard input ends, the thread ends this process, even while a file is being read.
     """
@@ -272,7 +272,7 @@ def _requests() -> queue.Queue[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answer requests until standard input ends."""
+    """Run the separate process: read the files named on standard input until it ends, and print their content."""
     given, program = json.loads(sys.argv[1]) if len(sys.argv) > 1 else ((), None)
     limits = Limits(*given)
     # A library that prints must not disturb the answers.

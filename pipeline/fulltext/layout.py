@@ -59,9 +59,9 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading continues the sentence before the heading.
+    """Return whether the text after a heading continues the sentence that was interrupted by the heading.
 
-    Such a heading is that of a box, which interrupts the sentence.
+    Such a heading is the heading of a box in the middle of a sentence.
     """
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
@@ -69,7 +69,7 @@ def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
 
 @dataclass
 class _Paragraph:
-    """A paragraph under construction; ``breaks`` are the offset and the number of each page that begins within it."""
+    """A paragraph under construction; ``breaks`` has the offset and number of each page that begins within it."""
 
     last: Line
     text: str
@@ -91,7 +91,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph as a block, in which words that line ends divide are joined; see `lines.mend`."""
+        """Return the paragraph as a block, with words joined that a line end divides; see `lines.mend`."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))
@@ -115,7 +115,7 @@ class _Flow:
 
     @property
     def is_unfinished(self) -> bool:
-        """Return whether there is an open paragraph that does not end with a sentence."""
+        """Return whether the current paragraph ends in mid-sentence, so that it may continue after an interruption."""
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:

@@ -1,4 +1,4 @@
-"""Clean the printed lines of a document: remove running heads, join parts of rows, and mend ligatures and words."""
+"""Clean the printed lines of a document: remove running heads, join divided rows, and repair ligatures and words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
     @property
     def font(self) -> str:
-        """Return the most frequent of the fonts of the line."""
+        """Return the most frequent font of the line."""
         return max(self.fonts, key=self.fonts.count)
 
 
@@ -73,7 +73,10 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _edges(lines: Sequence[Line]) -> list[Line]:
-    """Return the highest and the lowest lines of a page, and the first and the last lines in the order of the file."""
+    """Return the lines that may be running heads: those at the top and bottom of a page, and at its start and end.
+
+    The start and end are the first and the last two lines in the order of the file.
+    """
     by_height = sorted(lines, key=lambda line: line.bottom)
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]
 
@@ -83,7 +86,7 @@ def _pattern(line: Line) -> str:
 
 
 def joined_rows(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield printed rows, in which the parts of a row that a superscript separates are joined."""
+    """Join the parts of printed rows, such as the parts before and after a superscript, and yield the whole rows."""
     row: Line | None = None
     for line in lines:
         if row is not None and _same_row(row, line):
@@ -119,7 +122,7 @@ def with_ligatures(rows: list[Line]) -> list[Line]:
 
 
 def vocabulary(rows: Iterable[Line]) -> Counter[str]:
-    """Return how often each word occurs in a document; a compound with hyphens is one word.
+    """Return the number of occurrences of each word in a document; a compound with hyphens is one word.
 
     Words that are divided by a line end are not counted.
     """

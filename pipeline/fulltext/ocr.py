@@ -1,4 +1,4 @@
-"""Recognise the text of scanned pages with tesseract, which the user must have installed and asked for."""
+"""Recognise the text of scanned pages with tesseract, which is used only if the user asks for it with ``--ocr``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,17 @@ _LONGEST_REASON = 200
 
 
 class Picture(NamedTuple):
-    """A picture of a page: one byte per pixel from 0 (black) to 255, row by row, and its number of pixels per point."""
+    """A picture of a page in shades of grey.
+
+    Attributes
+    ----------
+    width, height
+        Size of the picture in pixels.
+    pixels
+        One byte per pixel, from 0 (black) to 255 (white), row by row.
+    scale
+        Number of pixels per point.
+    """
 
     width: int
     height: int
@@ -39,7 +49,7 @@ class Picture(NamedTuple):
 
 
 class RecognitionError(Exception):
-    """The text of a page could not be recognised; the message continues a sentence that begins with the page."""
+    """Raised if the text of a page cannot be recognised; the message states the page and the reason."""
 
 
 def find_program(name: str) -> str:
@@ -70,14 +80,14 @@ class Recogniser:
     seconds
         Maximum time for one page.
     before
-        Called before each page.
+        Function that is called before each page.
     """
 
     def __init__(self, program: str, seconds: float = SECONDS, before: Callable[[], None] = lambda: None) -> None:
         self._program, self._seconds, self._before = program, seconds, before
 
     def lines(self, picture: Picture, page: int) -> list[Line]:
-        """Return the lines of a page, whose number counts from 1, in the order in which they are read.
+        """Return the lines of a page in reading order; ``page`` is the number of the page, from 1.
 
         Raises
         ------
@@ -90,12 +100,16 @@ class Recogniser:
         try:
             done = subprocess.run(words, input=header + picture.pixels, capture_output=True, timeout=self._seconds)
         except subprocess.TimeoutExpired:
-            raise RecognitionError(f"was not recognised within {self._seconds:g} seconds") from None
+            raise RecognitionError(f"page {page} was not recognised within {self._seconds:g} seconds") from None
         except OSError as error:
-            raise RecognitionError(f"was not recognised, because tesseract could not be started ({error})") from None
+            raise RecognitionError(
+                f"page {page} was not recognised, because tesseract could not be started ({error})"
+            ) from None
         if done.returncode:
             message = " ".join(done.stderr.decode("utf-8", "replace").split())[-_LONGEST_REASON:]
-            raise RecognitionError(f"was not recognised, because tesseract failed ({message or 'without a message'})")
+            raise RecognitionError(
+                f"page {page} was not recognised, because tesseract failed ({message or 'without a message'})"
+            )
         return list(_lines(done.stdout.decode("utf-8", "replace"), picture, page))
 
 
@@ -108,7 +122,10 @@ class _Word(NamedTuple):
 
 
 def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
-    """Yield the lines in a table of words; places are converted from pixels, from the top, to points, from below."""
+    """Combine the words in tesseract's table to lines.
+
+    Positions in the table are in pixels from the top of the page; positions of lines are in points from the bottom.
+    """
     rows = csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE)
     by_line: dict[tuple[str, ...], list[_Word]] = {}
     for row in rows:
@@ -137,7 +154,7 @@ def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
 
 
 def _height(words: Sequence[_Word]) -> float:
-    """Return the height of the font of a line, which is that of a line with ascenders and descenders."""
+    """Return the font height of a line: the height that the line would have with ascenders and descenders."""
     letters = "".join(word.text for word in words)
     has_ascenders = any(letter in _ASCENDERS or letter.isupper() or letter.isdigit() for letter in letters)
     has_descenders = any(letter in _DESCENDERS for letter in letters)

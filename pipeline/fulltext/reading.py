@@ -149,24 +149,24 @@ def read_full_text(
     on_pages: Callable[[int], None] = lambda _: None,
     recogniser: Recogniser | None = None,
 ) -> ReadFile:
-    """Read a file of any supported format.
+    """Read a full text in any supported format, in this process.
 
-    A file from elsewhere should be read by `isolated.IsolatedReader` instead, because a damaged file can crash the
-    libraries that read it.
+    To read untrusted files, use `isolated.IsolatedReader` instead, because a damaged file can crash the libraries that
+    read it.
 
     Parameters
     ----------
     path, name
         Path of the file, and the name of the file in the result and in messages.
     on_pages
-        Called with the number of pages before a PDF is read; not called if the PDF cannot be opened.
+        Function that is called with the number of pages before a PDF is read, unless the PDF cannot be opened.
     recogniser
-        Recognises the text of scanned pages of a PDF; by default, they have no text.
+        Recogniser of the text of scanned pages of a PDF; by default, scanned pages have no text.
 
     Raises
     ------
     MechtagError
-        If the file cannot be read; the message is a sentence that begins with the name.
+        If the file cannot be read; the message begins with ``name``.
     """
     with readable(path):
         data = path.read_bytes()
@@ -180,7 +180,7 @@ def read_full_text(
 
 
 def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:
-    """Build a full text from the draft that the reader of a format returned.
+    """Build a full text from a draft, the content of a file as returned by the reader of its format.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
 
 
 def _storable(text: str) -> str:
-    """Replace halves of surrogate pairs, which damaged files contain and which no file can store."""
+    """Replace unpaired surrogates in a text by U+FFFD, because they cannot be stored in UTF-8."""
     return _SURROGATE.sub("\ufffd", text)
 
 

@@ -27,10 +27,10 @@ _LATEX = {r"{\_}": "_", r"{\&}": "&", r"{\%}": "%", r"{\#}": "#", r"$\backslash$
 
 
 def recorded_paths(record: Record) -> list[tuple[str, ...]]:
-    """Return the paths of files that the fields of a record name, each as a tuple of folders and file name.
+    """Return the file paths in the fields of a record, each as a tuple of its folders and its file name.
 
-    All names are in lower case, and either kind of slash separates folders, because the library may have been exported
-    on a different computer. Web addresses are not paths.
+    All names are in lower case, and paths may be written with slashes or backslashes, because the record may have been
+    exported on a different computer. Web addresses are not returned.
     """
     found = dict.fromkeys(parts for value in _values(record.raw) if (parts := _parts(value)))
     return list(found)
@@ -83,14 +83,14 @@ def _folded(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 class RecordedPaths:
-    """Finds the records whose fields name a given file.
+    """Finds the record whose fields contain the path of a given file.
 
     Parameters
     ----------
     records
         Records without duplicates.
     files
-        All files that will be looked up, which decide whether a name without a folder is unique.
+        All files that will be looked up; they show whether a file name is unique.
     """
 
     def __init__(self, records: Sequence[Record], files: Sequence[Path]) -> None:
@@ -101,10 +101,11 @@ class RecordedPaths:
         self._count: Mapping[str, int] = _counts(files)
 
     def find(self, file: Path) -> str | None:
-        """Return the id of the record that names a file, or ``None`` if no record or more than one record names it.
+        """Return the id of the record whose fields contain the path of a file; ``None`` if there is no single record.
 
-        A recorded path names a file if the two paths end in the same file name and in at least one common folder. A
-        recorded file name without a folder counts only if exactly one of the files has this name.
+        A path in a record matches a file if both end in the same folder and file name. A file name without a folder
+        matches only if exactly one of the files has this name. If several paths match, the one with the most folders
+        in common is used.
         """
         parts = _folded(file.absolute().parts)
         ranked: dict[int, set[str]] = defaultdict(set)

@@ -83,7 +83,7 @@ class _Place(NamedTuple):
 
 
 def ends_sentence(text: str) -> bool:
-    """Return whether a text ends with a sentence, perhaps followed by quotes, brackets or numbers of references."""
+    """Return whether a text ends at the end of a sentence; quotes, brackets or reference numbers may follow it."""
     return bool(_SENTENCE_END.search(text[-_LONGEST_END:]))
 
 

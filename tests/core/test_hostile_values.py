@@ -53,8 +53,8 @@ def test_deeply_nested_json(tmp_path: Path) -> None:
         ('codebook: "\\ud800"', "codebook: the path contains characters that are not allowed"),
         ("a: !!timestamp 99999-01-01", "not readable as YAML"),
         (f"a: {DEEP}", "not readable as YAML"),
-        (LAUGHS, "it has more than 100,000 values after its aliases are expanded"),
-        ("sources: &a {b: *a}", "it has more than 100,000 values after its aliases are expanded"),
+        (LAUGHS, "the file has more than 100,000 values after its aliases are expanded"),
+        ("sources: &a {b: *a}", "the file has more than 100,000 values after its aliases are expanded"),
     ],
 )
 def test_settings(tmp_path: Path, text: str, message: str) -> None:

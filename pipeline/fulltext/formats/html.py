@@ -1,4 +1,4 @@
-"""Read web pages of articles, and EPUB books, which are packages of web pages."""
+"""Read articles that are web pages (HTML) or EPUB books, which are packages of web pages."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _decoded(data: bytes) -> str:
 
 
 class _Page(HTMLParser):
-    """Parser that collects the headings and paragraphs of a web page, the title and the metadata."""
+    """Parser that collects the headings, paragraphs, title and metadata of a web page."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

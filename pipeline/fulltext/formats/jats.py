@@ -38,8 +38,8 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is not well-formed XML, is not a JATS article, or has no text after the front matter, as some
-        downloads do.
+        If the file is not well-formed XML, is not a JATS article, or contains only the front matter (title, authors
+        and abstract), as is the case in some downloads.
     """
     root = parse(data, name)
     article = root if local(root) == "article" else first(every(root, "article"))

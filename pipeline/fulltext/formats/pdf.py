@@ -48,9 +48,9 @@ def read(
     name
         Name of the file, for messages.
     on_pages
-        Called with the number of pages before they are read.
+        Function that is called with the number of pages before they are read.
     recogniser
-        Recognises the text of pages that have none; by default, they remain without text.
+        Recogniser of the text of pages that have none; by default, they remain without text.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def read(
 
 @dataclass
 class _Recognised:
-    """Numbers of the pages whose text was recognised, and why others were not."""
+    """Numbers of the pages whose text was recognised, and for each other page without text, the reason."""
 
     pages: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
 def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -> _Recognised:
-    """Recognise the text of the pages that have none, and replace their lines."""
+    """Recognise the text of the pages that have none, and replace their lines in ``pages``."""
     found = _Recognised()
     for number, lines in enumerate(pages):
         if not _is_empty(lines):
@@ -110,7 +110,8 @@ def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -
         try:
             pages[number] = recogniser.lines(_picture(document, number), number + 1) or lines
         except (RecognitionError, pypdfium2.PdfiumError) as error:
-            found.faults.append(f"page {number + 1} {error}")
+            shown = isinstance(error, RecognitionError)
+            found.faults.append(str(error) if shown else f"page {number + 1} could not be drawn ({error})")
             continue
         if not _is_empty(pages[number]):
             found.pages.append(number + 1)
@@ -122,7 +123,7 @@ def _is_empty(lines: Sequence[Line]) -> bool:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Return the numbers of pages in words: 'page 3' or 'pages 1-4, 9'."""
+    """Return page numbers as text, with ranges: 'page 3' or 'pages 1-4, 9'."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -134,7 +135,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _picture(document: Any, number: int) -> Picture:
-    """Draw a page in shades of grey; large pages are drawn smaller, so that memory is bounded."""
+    """Draw a page in shades of grey and return the picture; large pages are drawn smaller, to limit memory use."""
     page = document[number]
     try:
         width, height = page.get_size()

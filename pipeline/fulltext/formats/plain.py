@@ -26,7 +26,7 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is empty, or contains bytes that do not occur in text.
+        If the file is empty, or contains NUL bytes, which do not occur in text.
     """
     text = _decoded(data, name)
     if not text.strip():

@@ -61,9 +61,10 @@ def _identifier(header: Any, kind: str) -> str:
 
 
 def _page(element: Any) -> int | None:
-    """Return the first page in the coordinates of an element, or of its first sentence if it has no coordinates.
+    """Return the number of the first page on which an element is printed, according to its coordinates.
 
-    Coordinates are written 'page,x,y,width,height;...'. Without any coordinates, the result is ``None``.
+    Coordinates are written 'page,x,y,width,height;...'. If the element has none, those of its first sentence are used;
+    if the sentence has none either, the result is ``None``.
     """
     found = _PAGE.match(element.get("coords") or "")
     if found:

@@ -336,7 +336,7 @@ def test_redirects_stay_at_the_site(connect: Connect, services: FakeServices, mo
         services.faults["crossref"].append(Reply(status=302, headers={"Location": location}))
         transport = connect()
         assert transport.ask(work(1)) is None
-        assert transport.failures[0].reason == f"the service {reason}"
+        assert transport.failures[0].reason == f"the service {reason}, which was not opened"
     services.faults["crossref"].extend([Reply(status=302, headers={"Location": "/crossref/works/1"})] * 6)
     transport = connect()
     assert transport.ask(work(1)) is None
@@ -424,7 +424,7 @@ def test_a_cache_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path
         Cache(tmp_path / "bad.sqlite")
     with Cache(tmp_path / "old.sqlite") as old:
         old._database.execute("PRAGMA user_version = 7")
-    with pytest.raises(MechtagError, match="its format is 7, but expected 1"):
+    with pytest.raises(MechtagError, match="the file has cache format 7, but expected format 1"):
         Cache(tmp_path / "old.sqlite")
     with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
         foreign.execute("CREATE TABLE bookmark (url TEXT)")

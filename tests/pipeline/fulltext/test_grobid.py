@@ -183,7 +183,7 @@ def test_files_stay_on_this_machine_unless_the_user_allows_more() -> None:
         with pytest.raises(MechtagError, match=r"which is not this machine\. Add --send-files-to-grobid"):
             check_address(url, may_send=False)
         assert check_address(url, may_send=True) == url
-    for url in ("localhost:8070", "file:///etc/passwd", "http://"):
+    for url in ("localhost:8070", "file:///etc/passwd", "http://", "http://[::1", "http://localhost:port"):
         with pytest.raises(MechtagError, match="this is not the address of a server"):
             check_address(url, may_send=True)
 

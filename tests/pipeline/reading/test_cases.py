@@ -126,5 +126,5 @@ def test_methods_of_abstracts_on_one_line() -> None:
 @pytest.mark.parametrize("load", [load_settings, load_codebook], ids=["params", "codebook"])
 def test_aliases_that_expand_without_end(load: Any) -> None:
     name = "params" if load is load_settings else "codebook"
-    with pytest.raises(MechtagError, match="it has more than 100,000 values after its aliases are expanded"):
+    with pytest.raises(MechtagError, match="the file has more than 100,000 values after its aliases are expanded"):
         load(HOSTILE / f"{name}_laughs.yaml")
