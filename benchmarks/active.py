@@ -1,8 +1,8 @@
-"""Measure how many papers must be coded until the tagger ranks well, for several rules that choose the papers.
+"""Measure how many papers people must code until the tagger ranks well, for several rules that choose the papers.
 
-``python -m benchmarks.active`` replays the coding of the project's coded records and of the Hallmarks of Cancer in
-batches, and writes ``docs/benchmarks/active.json`` and its section of ``docs/benchmarks.md``. Finished replays are kept
-in ``data/work/benchmarks/active``; delete this folder after a change of the code.
+``python -m benchmarks.active`` replays the coding of the project's coded records and of the Hallmarks of Cancer corpus
+in batches, and writes ``docs/benchmarks/active.json`` and its section of ``docs/benchmarks.md``. Finished replays are
+kept in ``data/work/benchmarks/active``; delete this folder after changing the code.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _by_relevance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
 
 
 def _by_doubt(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose the papers for which most errors are expected if the more probable answer is taken for every label."""
+    """Choose the papers with the most expected coding errors if each label gets its more probable answer."""
     doubt = papers.relevance * np.minimum(papers.labels, 1 - papers.labels).sum(axis=1)
     return _highest(doubt, papers)
 
@@ -99,16 +99,20 @@ RULES: dict[str, Chooser] = {
 
 @dataclass(frozen=True)
 class Replay:
-    """Measurements of a replay of the coding: the first before any coding, then one after each batch.
+    """Results of one replay, in which the papers of a coded corpus are coded again, batch by batch.
+
+    ``papers``, ``labels`` and ``relevance`` have one value from before the first batch, and one value after each batch.
 
     Attributes
     ----------
     papers
         Number of coded papers.
-    labels, relevance
-        Macro average precision of the labels over the held-out relevant papers, and average precision of relevance.
+    labels
+        Average precision on the held-out relevant papers, averaged over the labels.
+    relevance
+        Average precision of relevance on the held-out papers.
     full
-        The same two metrics for a model trained on all papers that are not held out.
+        The metrics ``labels`` and ``relevance`` for a model trained on all papers that are not held out.
     covered
         Number of coded papers at which every label has ``EXAMPLES`` examples, or `MOST` if a label never has that many.
     """
@@ -120,7 +124,10 @@ class Replay:
     covered: int
 
     def needed(self) -> int:
-        """Return the number of coded papers at which ``labels`` first reaches ``GOAL`` times ``full[0]``, or `MOST`."""
+        """Return the number of coded papers at which ``labels`` first reaches ``GOAL`` times ``full[0]``.
+
+        The result is `MOST` if ``labels`` never reaches this value.
+        """
         reached = [
             papers for papers, found in zip(self.papers, self.labels, strict=True) if found >= GOAL * self.full[0]
         ]
@@ -128,7 +135,13 @@ class Replay:
 
 
 def load_corpus(dataset: str, encoder: TransformerEncoder) -> Corpus:
-    """Return a corpus without exemplars, in which only whole papers are coded."""
+    """Load a coded corpus without example sentences and without the codes of sentences.
+
+    Parameters
+    ----------
+    dataset
+        Name from `DATASETS`.
+    """
     codebook: Codebook
     documents: Sequence[CodedDocument]
     if dataset == HALLMARKS:
@@ -144,7 +157,7 @@ def load_corpus(dataset: str, encoder: TransformerEncoder) -> Corpus:
 
 
 def draw(corpus: Corpus, seed: int) -> tuple[Corpus, Mask]:
-    """Return a random sample of the corpus, and a mask of its held-out papers."""
+    """Return a random sample of the corpus, and a mask of the sampled papers that are held out."""
     generator = np.random.default_rng(seed)
     drawn = np.zeros(corpus.n_documents, dtype=bool)
     drawn[generator.permutation(corpus.n_documents)[:DRAWN]] = True
@@ -155,7 +168,7 @@ def draw(corpus: Corpus, seed: int) -> tuple[Corpus, Mask]:
 
 
 def score(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Array:
-    """Return the scores of all documents by heads that were fitted on the learned documents."""
+    """Return the scores of all papers by classifiers that were trained on the papers in ``learned``."""
     own = corpus.keep(learned) if learned.any() else corpus
     heads = fit_heads(own, learned[learned] if learned.any() else learned, settings)
     everything = np.ones(corpus.n_documents, dtype=bool)
@@ -164,7 +177,10 @@ def score(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Array:
 
 
 def precision(corpus: Corpus, held: Mask, scores: Array) -> tuple[float, float]:
-    """Return the macro average precision of the labels over relevant held-out papers, and the one of relevance."""
+    """Return average precision on held-out papers: the mean over the labels, and the value of relevance.
+
+    Only relevant papers count for the labels.
+    """
     targets, found = corpus.document_targets[held], scores[held]
     relevant = targets[:, 0] == 1
     labels = [
@@ -178,10 +194,19 @@ def precision(corpus: Corpus, held: Mask, scores: Array) -> tuple[float, float]:
 def replay(
     corpus: Corpus, held: Mask, chooser: Chooser, full: tuple[float, float], seed: int, settings: TrainSettings
 ) -> Replay:
-    """Replay the coding of a review that starts without codes, batch by batch.
+    """Replay the coding of a corpus that starts without codes, batch by batch.
 
     Probabilities are calibrated on the scores that each coded paper had when it was chosen, before its codes were
     known. `mechtag train` calibrates by cross-validation instead, which would take several times as long.
+
+    Parameters
+    ----------
+    held
+        Mask of the held-out papers, on which the metrics are measured.
+    chooser
+        Rule that chooses the papers of the next batch.
+    full
+        Metrics of a model trained on all papers that are not held out.
     """
     pool = np.flatnonzero(~held)
     targets = corpus.document_targets
@@ -231,7 +256,10 @@ def figures(found: Replay) -> dict[str, float]:
 
 
 def results() -> list[dict[str, Any]]:
-    """Return the mean of each metric over the replays, and its mean difference from the replay in random order."""
+    """Return the mean of each metric over the replays, and its mean difference from random order.
+
+    Both are computed for each corpus and rule.
+    """
     rows = []
     for dataset, rule in product(DATASETS, RULES):
         own, plain = ({seed: figures(run) for seed, run in measured(dataset, one).items()} for one in (rule, RANDOM))
@@ -248,7 +276,7 @@ def results() -> list[dict[str, Any]]:
 
 
 def outcome(rows: Sequence[dict[str, Any]]) -> str:
-    """Return sentences that compare the shipped rule and the other rules with random order."""
+    """Return sentences that compare mechtag's rule for choosing papers, and the other rules, with random order."""
     found = {(row["dataset"], row["system"], row["metric"]): row for row in rows}
     told = []
     for dataset in DATASETS:

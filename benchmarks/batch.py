@@ -1,4 +1,7 @@
-"""Measure tagging in bulk: memory and time by the number of records, killed runs, Ray, and the cost of PubMed."""
+"""Measure tagging of large numbers of records: speed, memory, resuming after a kill, and the engine Ray.
+
+The time that tagging all of PubMed would take is estimated from the results.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,17 @@ def _papers() -> list[tuple[str, str]]:
     """Return the titles and abstracts of the screening sets."""
     paths = sorted(_SCREENING.glob("*.csv.gz"))
     if not paths:
-        raise MechtagError(f"{_SCREENING}: no screening sets; set MECHTAG_BENCH to the folder of the benchmark data")
+        raise MechtagError(
+            f"{_SCREENING}: no screening sets found; set MECHTAG_BENCH to the folder of the benchmark data"
+        )
     return [(row["title"], row["abstract"]) for path in paths for row in read_table(path)]
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
-    """Yield ``count`` records: papers repeated as often as needed, each time with different words changed."""
+    """Yield ``count`` invented records, made from real papers in which some words are replaced at random.
+
+    Papers are used as often as needed, each time with different replacements.
+    """
     papers, rng = _papers(), np.random.default_rng(seed)
     words = [word for _, abstract in papers[:500] for word in abstract.split()]
     for number in range(count):
@@ -68,7 +76,7 @@ def _table(count: int) -> Path:
 
 
 def _project(chunk: int | None = None) -> Path:
-    """Return a project with the settings of the repository, but with a number of records per chunk."""
+    """Return a project with the settings of the repository; ``chunk`` overrides the number of records per chunk."""
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     settings["codebook"] = str(ROOT / settings["codebook"])
     if chunk:
@@ -111,13 +119,18 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
-    """Wait for a run to end; return its duration in seconds and the peak memory of all its processes from now on."""
+    """Wait until a tagging run ends; return its duration in seconds and the peak memory of its processes in megabytes.
+
+    The duration counts from ``begun``, a time of `time.perf_counter`. The peak counts from the call of this function.
+    """
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(_tree(process)))
         time.sleep(_POLL)
     if process.returncode:
-        raise MechtagError(f"a run failed with status {process.returncode}; see {WORK / 'log.txt'}")
+        raise MechtagError(
+            f"a tagging run failed with status {process.returncode}; its messages are in {WORK / 'log.txt'}"
+        )
     return {"seconds": time.perf_counter() - begun, "megabytes": peak / 1e6}
 
 
@@ -135,7 +148,10 @@ def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
-    """Tag ``count`` records on this machine, and keep the outputs for comparison."""
+    """Tag ``count`` records on this machine in one run without interruption.
+
+    The results include hashes of the output files, with which interrupted runs are compared.
+    """
     output = WORK / f"whole_{count}"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -144,7 +160,15 @@ def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
 
 
 def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
-    """Kill a run at a moment drawn uniformly from its duration, resume it, and compare it with an uninterrupted run."""
+    """Kill a tagging run at a random moment, resume it, and compare its outputs with those of an uninterrupted run.
+
+    Parameters
+    ----------
+    number
+        Number of the repetition, which determines the moment.
+    whole
+        Results of `uninterrupted`.
+    """
     output = WORK / "killed"
     shutil.rmtree(output, ignore_errors=True)
     process = _start(_table(count), output, chunk=_KILLED_CHUNK)
@@ -157,7 +181,15 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> dict[str, Any]:
-    """Tag with Ray, and compare the outputs with those of the local engine; ``kill`` kills a worker midway."""
+    """Tag with the engine Ray, and compare the outputs with those of the local engine.
+
+    Parameters
+    ----------
+    whole
+        Output folder of a run with the local engine.
+    kill
+        Whether to kill a Ray worker during the run.
+    """
     output = WORK / "ray"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -172,7 +204,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
                 deaths = 1
     cost = _wait(process, begun)
     if kill and not deaths:
-        raise MechtagError("the run ended before a Ray worker could be killed")
+        raise MechtagError("the run ended before a Ray worker could be killed; repeat it with more records")
     same = _hashes(output) == _hashes(whole)
     pairs = list(
         zip(

@@ -1,4 +1,4 @@
-"""Compare methods of calibration and decision on out-of-fold scores of the coded records."""
+"""Compare methods of calibrating scores and of deciding on labels, with out-of-fold scores of the coded records."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Pooled out-of-fold scores of the papers.
+        Out-of-fold scores of the papers: relevance, then the labels.
 
     Returns
     -------
     dict
-        ``log loss`` and ``Brier score``, means over the labels, by calibration method.
+        ``log loss`` and ``Brier score``, averaged over the labels, keyed by the name of the method.
     """
     targets = corpus.document_targets
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
@@ -113,20 +113,20 @@ def _mean(loss: Callable[[Array, Array], float], coded: Array, found: Array) -> 
 def decide_both_ways(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings
 ) -> dict[str, NDArray[np.str_]]:
-    """Decide on labels by their unconditional probability, as mechtag does, and by their probability given relevance.
+    """Decide on labels in two ways: by their probability, as mechtag does, and by their probability given relevance.
 
-    For each fold, curves and bounds are fitted on the other folds. With both methods, a record that is clearly
-    irrelevant has no label.
+    For each fold, calibration curves and decision bounds are fitted on the other folds. In both ways, a record that is
+    clearly irrelevant has no label.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Pooled out-of-fold scores of the papers.
+        Out-of-fold scores of the papers: relevance, then the labels.
 
     Returns
     -------
     dict
-        Decisions on labels by method, shape (n_documents, n_labels).
+        Decisions on labels, shape (n_documents, n_labels), keyed by the name of the way.
     """
     shape = (scores.shape[0], scores.shape[1] - 1)
     in_any_case, given_relevant = np.full(shape, "refer"), np.full(shape, "refer")
@@ -143,7 +143,7 @@ def decide_both_ways(
 def _bounds_given_relevant(
     corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
 ) -> Calibration:
-    """Return a calibration whose bounds for labels are fitted to probabilities given relevance."""
+    """Return a copy of a calibration, with decision bounds of labels that apply to probabilities given relevance."""
     targets = corpus.document_targets
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]

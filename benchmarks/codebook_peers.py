@@ -70,7 +70,10 @@ def whole_vector(corpus: Corpus, learned: Mask) -> Scores:
 
 
 def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], Any]) -> Scores:
-    """Fit one classifier for relevance and one per label; the scores are 0 if the codes are all yes or all no."""
+    """Fit one classifier for relevance and one per label, and score all papers.
+
+    The scores of a label are 0 if all its codes are yes or all are no.
+    """
     scores = np.zeros(corpus.document_targets.shape)
     for column, codes in enumerate(corpus.document_targets.T):
         rows = learned & ~np.isnan(codes)
@@ -161,19 +164,21 @@ def _setfit_scores(
 
 
 def previous(coded: CodedSet, draws: Sequence[Mask], vectors: tuple[Sequence[str], Vectors]) -> list[Scores]:
-    """Score with the heads of the commit ``PREVIOUS``, which run in a process of their own; the scores are cached.
+    """Score papers with an earlier version of mechtag (the commit ``PREVIOUS``), in a separate process.
+
+    The scores are cached.
 
     Parameters
     ----------
     draws
-        Papers that are learned from in each draw.
+        Mask of the papers to learn from, for each draw.
     vectors
         Texts of the papers and the codebook, and the vector of each text.
 
     Returns
     -------
     list of Scores
-        Scores after each draw. If that version could not learn from a draw, all papers have the same score.
+        Scores of all papers, for each draw. If the earlier version could not learn from a draw, all scores are 0.
     """
     content = {
         "papers": [asdict(document) for document in coded.documents],
@@ -211,7 +216,7 @@ def _previous_tree() -> Path:
 
 
 def _cache(name: str, content: Any) -> Path:
-    """Return the path of the file that caches the scores that a system computes from ``content``."""
+    """Return the path of the file that caches the scores computed by the system ``name`` from ``content``."""
     return WORK / f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.npy"
 
 

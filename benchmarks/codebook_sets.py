@@ -1,4 +1,4 @@
-"""Provide coded papers of several codebooks: two of the project's own, and three public sets of abstracts."""
+"""Load papers coded with several codebooks: two sets of the project, and three public sets of abstracts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _EXPOSURE = {
 
 @dataclass(frozen=True)
 class CodedSet:
-    """Papers coded with one codebook, and the exemplars of its labels."""
+    """Papers coded with one codebook, and example sentences of its labels."""
 
     name: str
     codebook: Codebook
@@ -55,7 +55,7 @@ class CodedSet:
         return any(document.sentence_labels is not None for document in self.documents)
 
     def without_sentences(self) -> CodedSet:
-        """Return the set with the codes of whole papers only."""
+        """Return a copy of the set without the codes of sentences."""
         return replace(self, documents=[replace(document, sentence_labels=None) for document in self.documents])
 
 
@@ -110,7 +110,7 @@ def _folder(name: str, source: str) -> Path:
 
 
 def _exposure(_: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
-    """Read the Chemical Exposure Information corpus (Larsson et al. 2017): one label string per sentence."""
+    """Read the Chemical Exposure Information corpus (Larsson et al. 2017), whose sentences each have a label string."""
     folder = _folder("chemical_exposure", "github.com/sb895/chemical-exposure-information-corpus")
     codebook = load_codebook(ROOT / "benchmarks/exposure.yaml")
     documents = []
@@ -136,7 +136,7 @@ def _exposure_labels(text: str, codebook: Codebook) -> tuple[str, ...]:
 
 
 def _goals(settings: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
-    """Read the abstracts of the SwissText 2024 shared task, most of which have exactly one goal."""
+    """Read the abstracts of the SwissText 2024 shared task; most abstracts have exactly one label, a goal."""
     folder = _folder("development_goals", "data/ of github.com/ZurichNLP/sdg_swisstext_2024_sharedtask")
     codebook = load_codebook(ROOT / "benchmarks/goals.yaml")
     records, goals = {}, {}

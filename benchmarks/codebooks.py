@@ -1,4 +1,4 @@
-"""Measure the ranking of papers by label and relevance for several codebooks, after training on none to all papers.
+"""Measure how well papers are ranked by label and by relevance, for several codebooks and numbers of training papers.
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
 and one plot per codebook in ``docs/benchmarks/codebooks/``. Published results that a run does not measure again are
@@ -58,13 +58,14 @@ _TEXT = (ROOT / "benchmarks/codebooks.md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Papers of a set that are learned from, and papers that are held out.
+    """A division of the papers of a set into training papers, held-out papers and unused papers.
 
     Attributes
     ----------
     size
-        Number of relevant papers that are learned from; ``None`` for all that are not held out.
+        Number of relevant training papers; ``None`` if all papers that are not held out are training papers.
     learned, held : ndarray of bool, shape (n_documents,)
+        Masks of the training papers and of the held-out papers.
     """
 
     size: int | None
@@ -74,9 +75,10 @@ class Draw:
 
 
 def draw(relevant: Mask, size: int | None, seed: int) -> Draw:
-    """Draw ``size`` relevant and ``size`` irrelevant papers to learn from; with ``None``, all that are not held out.
+    """Draw at most ``size`` relevant and ``size`` irrelevant training papers, and the held-out papers.
 
-    The held-out papers do not depend on the size, and a smaller draw is contained in a larger one with the same seed.
+    If ``size`` is ``None``, all papers that are not held out are training papers. The held-out papers do not depend on
+    the size, and a smaller draw is contained in a larger draw with the same seed.
     """
     generator = np.random.default_rng(seed)
     learned, held = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
@@ -95,7 +97,10 @@ def all_draws(relevant: Mask) -> list[Draw]:
 
 
 def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
-    """Score with mechtag's heads; if ``learned`` selects no document, the heads score by the definitions alone."""
+    """Score papers with mechtag, trained on the papers in ``learned``.
+
+    If ``learned`` selects no paper, papers are scored by the definitions of the labels alone.
+    """
     heads = fit_heads(corpus, learned, settings)
     texts = score_texts(corpus, heads, np.ones(len(corpus.texts), dtype=bool))
     relevance = score_wholes(corpus, heads, np.ones(corpus.n_documents, dtype=bool))
@@ -103,7 +108,7 @@ def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
 
 
 def definition_cosine(corpus: Corpus, vectors: Vectors) -> Scores:
-    """Score by the mean cosine of a paper's sentences with the definition of the label."""
+    """Score each label by the mean cosine between the sentences of a paper and the definition of the label."""
     own = corpus.document != NO_DOCUMENT
     cosines = corpus.vectors[own].astype(np.float64) @ vectors.T.astype(np.float64)
     return Scores(mean(cosines, corpus.lengths))
@@ -111,14 +116,14 @@ def definition_cosine(corpus: Corpus, vectors: Vectors) -> Scores:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A set encoded by one encoder.
+    """A set of coded papers whose texts were encoded by one encoder.
 
     Attributes
     ----------
     sets, corpora
-        The set and its corpus. Under the key ``whole papers``, they contain only the codes of whole papers; under the
-        key ``sentences``, which exists only if sentences were coded, they also contain the codes of sentences. If the
-        set has exemplars, the corpus ``whole papers and exemplars`` contains them.
+        Variants of the set, and the corpus of each variant. The variant ``whole papers`` has only the codes of whole
+        papers. The variant ``sentences`` also has the codes of sentences, and exists only if sentences were coded.
+        ``corpora`` also has the variant ``whole papers and exemplars`` if the set has example sentences (exemplars).
     """
 
     transformer: TransformerEncoder
@@ -160,12 +165,12 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
 
 
 def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
-    """Score the papers of a set after each draw with the systems that run with the encoder ``fast`` only.
+    """Score the papers of a set after each draw with the systems that only run with the encoder ``fast``.
 
     Parameters
     ----------
     train_setfit
-        Whether to train SetFit on draws for which there are no cached scores; otherwise, these draws are left out.
+        Whether to train SetFit on draws without cached scores. Otherwise, SetFit has no scores for these draws.
     """
     corpus, encoder, codebook = encoded.corpora[PAPERS], encoded.encoder, encoded.sets[PAPERS].codebook
     cosine = definition_cosine(corpus, encoder.encode([label.definition for label in codebook.labels]))
@@ -183,7 +188,7 @@ def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) 
 
 
 def figures(targets: Array, scores: Scores, weight: Array) -> dict[str, Array]:
-    """Compute the metrics on held-out papers, each of shape (resamples,).
+    """Compute metrics on held-out papers, in resamples of the papers.
 
     Parameters
     ----------
@@ -192,7 +197,14 @@ def figures(targets: Array, scores: Scores, weight: Array) -> dict[str, Array]:
     scores
         Scores of the held-out papers.
     weight : ndarray, shape (resamples, n_held)
-        How often each held-out paper is drawn.
+        Number of times that each held-out paper is drawn.
+
+    Returns
+    -------
+    dict
+        ``across`` (ROC AUC across papers, averaged over the labels), ``within`` (ROC AUC within papers), ``average
+        precision`` and the ROC AUC of relevance, each of shape (resamples,). Labels with few positive or negative
+        papers are excluded. Relevance is missing if it was not scored or all papers are relevant.
     """
     relevant = targets[:, 0] == 1
     truth = np.where(relevant[:, None], targets, np.nan)[:, 1:]
@@ -218,13 +230,14 @@ Runs = dict[str, dict[int, dict[str, Array]]]
 
 
 def measure(targets: Array, scored: Scored, draws: Sequence[Draw], name: str) -> list[dict[str, Any]]:
-    """Compute the metrics of all systems and how far mechtag is ahead of its peers, as results to publish.
+    """Compute the metrics of all systems, and how far mechtag is ahead of the other systems, as results to publish.
 
     Parameters
     ----------
     targets : ndarray, shape (n_documents, 1 + n_labels)
+        Codes of all papers for relevance and for the labels; NaN if not judged.
     scored
-        Scores of all documents, keyed by system and draw.
+        Scores of all papers, keyed by system and draw.
     name
         Name of the set.
     """
@@ -265,17 +278,20 @@ def _mean(values: Sequence[Array]) -> Array:
 
 
 def lead_over(peer: str) -> str:
-    """Return the name of the metric that says how far mechtag is ahead of a system."""
+    """Return the name of the metric that states how far mechtag is ahead of the system ``peer``."""
     return f"lead over {peer}"
 
 
 def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
-    """Return, for each variant of mechtag, the difference in ``across`` from its peers on the same draws.
+    """Compute how far each variant of mechtag is ahead of the systems that it is compared with.
+
+    Both are measured on the same draws of training papers, by the metric ``across`` (mean ROC AUC across papers).
 
     Returns
     -------
     list of (system, metric, difference, number of draws)
-        The difference has the shape (resamples,). The better of definitions and TF-IDF is chosen in each resample.
+        The difference has shape (resamples,). For the comparison with the better of two systems (definitions alone, or
+        TF-IDF), the better system is chosen in each resample.
     """
     found = []
     for system in (name for name in runs if name.startswith(OURS)):
@@ -297,9 +313,10 @@ def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
 
 
 def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the set, size and system of each result that is below the better of definitions and TF-IDF.
+    """Return the set, size and name of each variant of mechtag that is significantly worse than a simpler method.
 
-    Only results for which the whole interval of the difference is below zero are returned.
+    The simpler method is the better of definitions alone and TF-IDF. A variant is significantly worse if the whole
+    interval of the difference is below zero.
     """
     return [
         f"{found['dataset']}, {found['system']}"
@@ -309,12 +326,12 @@ def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the new results, and the published results that were not measured again, each with its commit.
+    """Return the new results, and the published results that were not measured again; each result states its commit.
 
     Parameters
     ----------
     published
-        Content of the file that `publish` wrote.
+        Content of the JSON file of the published results.
     """
 
     def key(found: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -400,10 +417,10 @@ def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
 
 
 def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a table of the lead of mechtag over its peers.
+    """Return a table that states how far mechtag is ahead of the other systems.
 
-    Each cell contains the mean over sizes, and the numbers of sizes at which the interval is above zero, includes
-    zero and is below zero.
+    Each cell contains the mean over the numbers of training papers, and three counts: at how many of these numbers the
+    interval is above zero, includes zero, and is below zero.
     """
     own = [found for found in results if found["metric"].startswith(lead_over(""))]
     rows = []
@@ -423,10 +440,10 @@ def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
 
 
 def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a table of the ROC AUC of relevance by set, system and size, for the sets with irrelevant papers.
+    """Return a table of the ROC AUC of relevance, for the sets with irrelevant papers.
 
-    Systems that also learn from the codes of sentences or from exemplars are omitted, because neither influences
-    relevance.
+    There is one row per set and system, and one column per number of training papers. Systems that also learn from the
+    codes of sentences or from example sentences are omitted, because neither influences relevance.
     """
     own = [
         found
@@ -445,7 +462,11 @@ def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
 
 
 def set_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return a table of one set: ``across`` by system and size, and the other metrics with all papers."""
+    """Return a table of one set, with one row per system.
+
+    The table contains the metric ``across`` for each number of training papers, and the other metrics for training on
+    all papers.
+    """
     own = [found for found in results if _name(found) == name and not found["metric"].startswith(lead_over(""))]
     sizes = list(dict.fromkeys(_size(found) for found in own))
     columns = [("across", size) for size in sizes] + [(metric, sizes[-1]) for metric in (*METRICS[1:], RELEVANCE)]
@@ -462,7 +483,7 @@ def _cell(found: Mapping[str, Any]) -> str:
 
 
 def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Draw the curves of one set, and return the Markdown that shows them."""
+    """Draw the learning curves of one set as an SVG file, and return the Markdown that shows the file."""
     own = [found for found in results if _name(found) == name and found["metric"] == "across"]
     lines: dict[str, list[tuple[float, float]]] = {system: [] for system in _systems(own) if system != COSINE}
     for found in own:
@@ -483,7 +504,15 @@ def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
 def curve(
     coded: CodedSet, encoders: Mapping[str, TransformerEncoder], settings: TrainSettings, *, train_setfit: bool = False
 ) -> list[dict[str, Any]]:
-    """Measure all systems at all sizes on one set; for ``train_setfit``, see `score_peers`."""
+    """Measure all systems on one set, for all numbers of training papers.
+
+    Parameters
+    ----------
+    encoders
+        Encoders, keyed by name.
+    train_setfit
+        See `score_peers`.
+    """
     draws = all_draws(np.array([document.relevant for document in coded.documents]))
     scored: Scored = {}
     for name, transformer in encoders.items():
@@ -501,7 +530,7 @@ def curve(
 
 
 def main() -> None:
-    """Measure the chosen encoders, and publish the results together with earlier ones that were not measured again."""
+    """Run the benchmark with the chosen encoders, and publish the results together with earlier results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
     parser.add_argument("--only", help="measure only sets whose name contains this text")

@@ -85,7 +85,10 @@ better."""
 
 
 class Sample:
-    """A subset of the papers, and bootstrap samples of it; the first row of the weights is the subset itself."""
+    """Some of the papers, with weights for the bootstrap.
+
+    The first row of the weights counts each paper once; each other row is a bootstrap sample.
+    """
 
     def __init__(self, papers: Mask, seed: int) -> None:
         self.papers = np.flatnonzero(papers)
@@ -94,13 +97,14 @@ class Sample:
 
 
 def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask | None = None) -> Figures:
-    """Compute the metrics of relevance.
+    """Compute the metrics of relevance in a sample of papers and in its resamples.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents,)
+        Scores of relevance.
     kept : ndarray of bool, shape (n_documents,), optional
-        Whether each document is above the threshold.
+        Whether the score of each paper reaches the threshold; see `keep`.
     """
     corpus, rows, weight = ground.corpus, sample.papers, sample.weight
     relevant = corpus.document_targets[rows, 0] == 1
@@ -116,9 +120,10 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
 
 
 def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
-    """Return whether each document is above the threshold that keeps ``recall`` of the relevant documents.
+    """Return whether the score of each paper reaches a threshold that keeps most relevant papers.
 
-    The threshold for each fold is determined on the other folds.
+    The threshold for each fold is determined on the other folds, so that it keeps the proportion ``recall`` of the
+    relevant papers there.
     """
     kept = np.zeros(len(scores), dtype=bool)
     for held_out in np.unique(fold):
@@ -128,7 +133,7 @@ def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
 
 
 def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
-    """Combine scores of labels, shape (n_documents, n_labels), with the codes of the relevant papers."""
+    """Combine the scores of labels, shape (n_documents, n_labels), with the codes of a sample's relevant papers."""
     targets = ground.corpus.document_targets[sample.papers]
     own = scores[sample.papers]
     return Judged(
@@ -142,7 +147,7 @@ def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
 
 
 def across_figures(ground: Ground, sample: Sample, scores: Array) -> Array:
-    """Return the mean ROC AUC of the labels across relevant papers."""
+    """Return the ROC AUC of each label across relevant papers, averaged over the labels, in resamples of the papers."""
     judged = _judged(ground, sample, scores)
     truth = judged.truth
     areas = [
@@ -154,7 +159,7 @@ def across_figures(ground: Ground, sample: Sample, scores: Array) -> Array:
 
 
 def label_run_figures(ground: Ground, sample: Sample, run: Run) -> Figures:
-    """Compute the metrics of labels, for sentences and for relevant papers."""
+    """Compute the metrics of labels for sentences and for relevant papers, from the scores of one tagging method."""
     codes, owner = ground.sentences
     place = np.full(ground.corpus.n_documents, -1)
     place[sample.papers] = np.arange(len(sample.papers))
@@ -195,7 +200,7 @@ def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) 
 
 
 def label_runs(ground: Ground, seed: int) -> Iterator[tuple[str, Run]]:
-    """Yield the name of each tagging method and its scores of every text; the shipped method comes first."""
+    """Yield the name of each tagging method and its out-of-fold scores; mechtag's own method comes first."""
     fold, corpus = ground.deal(seed), ground.corpus
     parts = out_of_fold(ground, corpus, ground.frozen, fold, seed)
     yield REFERENCE, parts["both"]
@@ -209,7 +214,7 @@ def label_runs(ground: Ground, seed: int) -> Iterator[tuple[str, Run]]:
 
 
 class Table:
-    """Collects metrics by data set, system and seed, and computes the published results from them."""
+    """Collects the metrics of each data set, system and seed, and computes the published results from these metrics."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[Figures]] = {}
@@ -221,19 +226,28 @@ class Table:
         self._papers[dataset] = papers
 
     def gain(self, dataset: str, system: str, metric: str, shipped: str) -> Array:
-        """Return the mean difference between a system and the shipped method, with the same seeds and resamples."""
+        """Return the difference of a metric between a system and the method ``shipped``, averaged over the seeds.
+
+        Both are measured with the same seeds and on the same resamples of papers.
+        """
         own, others = self._found[dataset, system], self._found[dataset, shipped]
         gains = [one[metric] - other[metric] for one, other in zip(own, others, strict=False)]
         mean: Array = np.mean(gains, axis=0)
         return mean
 
     def bounds(self, dataset: str, values: Array) -> tuple[float, float] | None:
-        """Return the interval of a metric; the first of ``values`` is the metric itself, the others are resamples."""
+        """Return the interval of a metric, or ``None`` if too many resamples are undefined.
+
+        Parameters
+        ----------
+        values
+            The value of the metric, followed by its values in the resamples.
+        """
         low, high, _ = interval(values[1:], self._papers[dataset])
         return None if low is None or high is None else (low, high)
 
     def results(self) -> list[dict[str, Any]]:
-        """Return the results for `publish`, including the gains over the shipped method."""
+        """Return all results to publish, including the differences from mechtag's own method."""
         rows = []
         for dataset, system in sorted(self._found, key=lambda key: list(self._papers).index(key[0])):
             own = self._found[dataset, system]
@@ -248,7 +262,11 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Return a sentence that states the decision of the selection rule on the label features."""
+        """Return a sentence on the tagging methods that mechtag should adopt according to the selection rule.
+
+        The rule adopts a method that improves the decisive metric by at least ``LEAST``, if the interval of the
+        improvement excludes 0.
+        """
         dataset = "labels, all records"
         taken, spare = [], []
         for own, system in self._found:
@@ -267,7 +285,15 @@ class Table:
 
 
 def measure(ground: Ground) -> tuple[list[dict[str, Any]], str]:
-    """Evaluate every method; return the results, and the outcome of the selection rule as a sentence."""
+    """Evaluate every tagging method.
+
+    Returns
+    -------
+    results
+        Results to publish.
+    outcome
+        Sentence on the methods that the selection rule adopts.
+    """
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
     table = Table()

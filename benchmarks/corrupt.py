@@ -18,7 +18,7 @@ Change = dict[str, Any]
 
 
 def change(record: Record, **values: Any) -> Record:
-    """Return a copy of a record with changed values and the record id that follows from them."""
+    """Return a copy of a record with some fields changed, and with the record id that belongs to the changed fields."""
     changed = record.model_copy(update=values)
     names = {name: getattr(changed, name) for name in ("doi", "pmid", "title", "year", "authors")}
     return changed.model_copy(update={"record_id": make_record_id(**names)})
@@ -29,7 +29,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _cut_pages(record: Record, rng: np.random.Generator) -> str | None:
-    """Return the pages of a record in a different style: '123-129' as '123-9', as '123', or with a different dash."""
+    """Return the pages of a record in a different style, such as '123-9' or '123' for '123-129'."""
     first, dash, last = (record.pages or "").replace("--", "-").partition("-")
     if not dash:
         return record.pages
@@ -116,7 +116,7 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
-    """Return the pages, volume, year and DOI of a different paper in the same journal.
+    """Return values of pages, volume, year and DOI that a different paper in the same journal might have.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _registration(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _of_others(record: Record, rng: np.random.Generator) -> Record:
-    """Return a paper by different people with the same title."""
+    """Return the record of a different paper, by different people, that has the same title."""
     names = tuple(f"{_pick(rng, 'Okafor', 'Lindqvist', 'Marchetti', 'Quiroga')}, {_pick(rng, 'A', 'B')}." for _ in "12")
     return change(record, **_moved(record, rng, 2), authors=names, journal="Annals of Invented Research", abstract="")
 

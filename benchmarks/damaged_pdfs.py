@@ -1,8 +1,9 @@
 """Damage valid PDFs at random, and attach all of them as a user would.
 
-``python -m benchmarks.damaged_pdfs --count 1000 --seed 1`` prints what became of the files, with the reasons why files
-were rejected, and each fault: an exception, a reading that takes longer than its limit, a full text whose sections and
-pages do not tile it, or a file that is not counted. The exit status is 1 if a fault was found.
+``python -m benchmarks.damaged_pdfs --count 1000 --seed 1`` prints how many files were attached or rejected, the reasons
+for rejection, and each fault. Faults are: an exception; a file that takes longer to read than the limit; a full text
+whose sections or pages overlap or leave gaps; and a file that is not counted. The exit status is 1 if a fault was
+found.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def pdfs() -> tuple[bytes, ...]:
 
 
 def _reference(data: bytearray, rng: random.Random) -> None:
-    """Have a reference point to a different object, so that objects contain themselves or are of the wrong kind."""
+    """Replace a reference in a PDF by a reference to a different object.
+
+    As a result, an object may contain itself, or may be of the wrong kind.
+    """
     found = list(_REFERENCES.finditer(bytes(data)))
     if len(found) > 1:
         one, other = rng.sample(found, 2)
@@ -99,21 +103,21 @@ DAMAGE: tuple[Damage, ...] = (
 
 @dataclass
 class Outcome:
-    """What became of the files; ``slowest`` is the longest time for one file in seconds."""
+    """Results of attaching damaged files; ``slowest`` is the longest time for one file in seconds."""
 
     attached: Attached
     slowest: float = 0.0
     faults: list[str] = field(default_factory=list)
 
     def reasons(self) -> Counter[str]:
-        """Return how often files were rejected for each reason."""
+        """Return the number of rejected files for each reason."""
         return Counter(
             " ".join(_PLACES.sub("#", one.reason.removeprefix(one.file)).split()) for one in self.attached.rejected
         )
 
 
 def untiled(text: FullText) -> str:
-    """Return a fault if the sections or pages of a full text do not tile it, otherwise ``""``."""
+    """Describe a fault of a full text whose sections or pages overlap or leave gaps; return ``""`` if there is none."""
     for tiles in (text.sections, text.pages):
         ends = [0, *(place for tile in tiles for place in (tile.start, tile.end)), len(text.text)]
         if tiles and any(before != after for before, after in list(pairwise(ends))[::2]):
@@ -124,7 +128,17 @@ def untiled(text: FullText) -> str:
 def attach_damaged(
     count: int, seed: int, limits: Limits | None = None, on_progress: Callable[[int], None] = lambda _: None
 ) -> Outcome:
-    """Damage PDFs, attach them to a record, and return what became of them."""
+    """Damage PDFs, attach them to a record, and return the results.
+
+    Parameters
+    ----------
+    count
+        Number of damaged PDFs.
+    limits
+        Limits of the reader, which runs in a separate process.
+    on_progress
+        Function that is called with the number of files read so far.
+    """
     bases, limits = pdfs(), limits or Limits()
     times: list[float] = []
     faults: list[str] = []
@@ -157,7 +171,7 @@ def attach_damaged(
 
 
 def described(outcome: Outcome) -> Sequence[str]:
-    """Return lines that say what became of the files."""
+    """Return lines of text that describe the results."""
     found = outcome.attached
     lines = [
         f"{found.files} files: {len(found.attached)} attached, {len(found.duplicates)} duplicates, "
@@ -169,7 +183,7 @@ def described(outcome: Outcome) -> Sequence[str]:
 
 
 def main() -> None:
-    """Damage PDFs, attach them, and print what became of them."""
+    """Damage PDFs, attach them, and print the results."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="number of damaged files")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,7 @@
-"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, with the counts of BibDedupe's benchmark.
+"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, counting as BibDedupe's benchmark does.
 
-In each true group, all records except one should be removed. These removals are correct, every additional record
-that is kept counts as missed, and removing the last record of a group is an error.
+Of each group of records of the same paper, a system should keep exactly one record. An additional record that is kept
+counts as missed. A group of which no record is kept counts as one error.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return the groups with errata, corrections and retractions separated from the papers to which they belong.
+    """Return the true groups, with errata, corrections and retractions in groups of their own.
 
     Errata, corrections and retractions are recognised by their titles.
     """
@@ -79,12 +79,22 @@ def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
-    """Count, for each field, the copies with a fault in this field that were found, and all copies with such a fault.
+    """Count the faulty copies of papers, and the faulty copies that a system recognised as duplicates.
 
     Parameters
     ----------
+    groups
+        True group of each record.
     names
-        Name of the fault of each record, which begins with the name of the field; empty for records without a fault.
+        Name of the fault of each record, which begins with the name of the affected field; empty for records without a
+        fault.
+    kept
+        Numbers of the records that the system kept, counted from 1.
+
+    Returns
+    -------
+    dict
+        Number of recognised copies and number of copies with a fault in a field, keyed by the field.
     """
     left = Counter(groups[number - 1] for number in kept)
     fields = Counter(name.split("_")[0] for name in names if name)
@@ -129,7 +139,7 @@ _WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe, "splink": _splink}
 
 
 def _asreview() -> str:
-    """Return the path of a Python interpreter with ASReview; the first call sets up an environment."""
+    """Return the path of a Python interpreter with ASReview; the first call creates the environment."""
     python = _ENVIRONMENT / "bin/python"
     ready = _ENVIRONMENT / "ready"
     if not ready.exists():

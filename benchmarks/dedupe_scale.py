@@ -1,4 +1,4 @@
-"""Measure the time and memory of ingest and dedupe as the number of records grows."""
+"""Measure how the time and memory of ``mechtag ingest`` and ``mechtag dedupe`` grow with the number of records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEXT = (ROOT / "benchmarks/dedupe_scale.md").read_text(encoding="utf-8")
 
 
 def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record:
-    """Return an invented paper made from three real papers: two halves of titles, and the other data of the third."""
+    """Return an invented paper: its title joins halves of two real titles; its other data are from a third paper."""
     first, second, frame = (base[index] for index in rng.integers(len(base), size=3))
     front, back = first.title.split(), second.title.split()
     title = " ".join(front[: (len(front) + 1) // 2] + back[len(back) // 2 :])
@@ -52,7 +52,10 @@ def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record
 
 
 def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
-    """Yield records, each with the name of its true group; copies of a paper follow the paper at random positions."""
+    """Yield generated records, each with the name of its true group.
+
+    The copies of a paper follow it at random positions.
+    """
     rng = np.random.default_rng(seed)
     base = papers()
     recent: list[tuple[Record, str]] = []
@@ -115,7 +118,7 @@ def measure(count: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure all numbers of records, and publish the results."""
+    """Run the measurement for each number of records, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--sizes",

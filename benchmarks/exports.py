@@ -1,8 +1,9 @@
 """Read every file below a folder as a user would, and compare the number of records with an independent count.
 
-``python -m benchmarks.exports FOLDER`` prints a line per file: the records found by the independent count, those
-read (kept and rejected), those rejected, the notes, and seconds. The exit status is 1 if reading a file fails with
-anything but a message for users, if the counts of a file do not add up, or if they differ from the independent count.
+``python -m benchmarks.exports FOLDER`` prints one line per file: the independent count, the number of records read
+(kept and rejected), the number of rejected records, the notes, and the time in seconds. The exit status is 1 if
+reading a file fails without a message for users, if the counts of a file do not add up, or if they differ from the
+independent count.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ _LONGEST_NAME, _PREAMBLE, _SHOWN = 60, 20, 150
 def count(data: bytes, form: str) -> int | None:
     """Count the records in a file without using mechtag's readers; return ``None`` if they cannot be counted.
 
-    In text, the lines or elements that start a record are counted; in tables, the rows; and in JSON, the objects.
+    In text formats, the lines or elements that start a record are counted; in tables, the rows; and in JSON, the
+    objects.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def count(data: bytes, form: str) -> int | None:
 
 
 def decoded(data: bytes) -> str:
-    """Return the text of a file, in Windows-1252 where it is not Unicode."""
+    """Return the text of a file; a file that is not valid Unicode is read as Windows-1252."""
     name = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(name)
@@ -91,7 +93,7 @@ def decoded(data: bytes) -> str:
 
 
 def _objects(text: str) -> int | None:
-    """Return the length of the list of records, which may be wrapped in objects."""
+    """Return the length of the list of records in a JSON text; the list may be nested in objects."""
     try:
         document = json.loads(text.lstrip("\ufeff"))
     except ValueError:
@@ -111,7 +113,7 @@ def _lengths(document: Mapping[str, Any]) -> Iterator[int]:
 
 
 def _rows(text: str) -> int:
-    """Return the number of rows below the header, with the delimiter that makes most rows as wide as the header."""
+    """Return the number of rows below the header of a table; the delimiter is guessed from the widths of the rows."""
     csv.field_size_limit(sys.maxsize)
     found = []
     for delimiter in ",;\t|":
@@ -123,7 +125,10 @@ def _rows(text: str) -> int:
 
 
 def _header(rows: list[list[str]]) -> tuple[int, int]:
-    """Return the number of names in the header, and its index: the first row with most cells that may be names."""
+    """Return the number of column names in the header of a table, and the index of the header among the rows.
+
+    The header is the first row with the largest number of cells that may be names.
+    """
     filled = [sum(map(bool, row)) if all(len(cell) <= _LONGEST_NAME for cell in row) else 0 for row in rows[:_PREAMBLE]]
     return max(filled), filled.index(max(filled))
 
@@ -145,9 +150,9 @@ class Outcome:
     Attributes
     ----------
     found
-        Number of records by the independent count; ``None`` if they cannot be counted.
+        Number of records by the independent count; ``None`` if the records cannot be counted.
     fault
-        The fault found: a traceback, or counts that do not add up; ``""`` if no fault was found.
+        Description of a fault: a traceback, or counts that do not add up; ``""`` if no fault was found.
     """
 
     path: Path
@@ -182,7 +187,7 @@ def read(path: Path) -> Outcome:
 
 
 def _without_start(ingested: Ingested) -> bool:
-    """Return whether notes state that the start of a record is missing, so that fewer starts than records are found."""
+    """Return whether a note states that the start of a record is missing, so that the independent count misses it."""
     return any(_NO_START.search(note.text) for note in ingested.notes)
 
 

@@ -1,7 +1,8 @@
-"""Generate the faults of real libraries, with one function for each way in which two records of a paper differ.
+"""Generate the differences between two records of the same paper that occur in real libraries, one per function.
 
-The list comes from exports and from public reports about deduplication, and was written before the rules that must
-tolerate the faults. `library` adds the harmless differences that two databases always have.
+Each such difference is called a fault. The list of faults comes from exports and from public reports about
+deduplication, and was written before the rules that must tolerate the faults. `library` adds the harmless differences
+that records from two databases always have.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _foreign(title: str) -> str:
-    """Return a text of the same length that has almost no word in common with a title, like a translation."""
+    """Return a text of the same length that, like a translation, has almost no word in common with a title."""
     return title.lower().translate(_FOREIGN).capitalize()
 
 
@@ -48,7 +49,7 @@ def _ends(record: Record) -> tuple[int, int] | None:
 
 
 def _issue_running(record: Record, rng: np.random.Generator) -> Change:
-    """Return an issue number that is counted from the first volume, and not from the first issue of the volume."""
+    """Return an issue number that is counted from the first volume instead of from the start of the volume."""
     return {"issue": str(int(rng.integers(13, 900)))}
 
 
@@ -196,7 +197,7 @@ def _title_words_changed(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _authors_full(record: Record, rng: np.random.Generator) -> Change:
-    """Return authors with full given names, for which the other record has initials."""
+    """Return the authors with invented full given names; the other record of the paper has initials."""
     given = {"A": "Anna", "B": "Benjamin", "C": "Clara", "D": "David", "E": "Elena", "J": "Johannes", "M": "Maria"}
 
     def full(name: str) -> str:
@@ -278,7 +279,10 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def library(record: Record, rng: np.random.Generator) -> Record:
-    """Return a record as in a different library, without faults, but with a different style of names and pages."""
+    """Return a record as a different library would export it: without faults, but with other styles and fewer fields.
+
+    The style of names, journal and pages may differ; the DOI and the abstract may be missing.
+    """
     values: Change = {}
     if rng.random() < 0.5:
         values["authors"] = tuple(plain(initials(name)) for name in record.authors)
@@ -296,6 +300,6 @@ def library(record: Record, rng: np.random.Generator) -> Record:
 
 
 def faulty(record: Record, fault: Fault, rng: np.random.Generator) -> Record:
-    """Return a record as in a different library, with one fault."""
+    """Return a record as a different library would export it, with one fault."""
     held = library(record, rng)
     return change(held, **fault(held, rng))

@@ -1,7 +1,7 @@
-"""Compare the ROC AUC that ``mechtag train`` prints with the ROC AUC on other records, for models from a few codes.
+"""Compare the ROC AUC that ``mechtag train`` prints with the ROC AUC on other records, for models trained on few codes.
 
-``python -m benchmarks.few_codes`` draws relevant records from the codebooks of ``benchmarks.codebooks``, coded as whole
-papers, and writes ``docs/benchmarks/few_codes.json`` and its section of ``docs/benchmarks.md``.
+``python -m benchmarks.few_codes`` draws relevant records from the sets of ``benchmarks.codebooks``, with the codes of
+whole papers only, and writes ``docs/benchmarks/few_codes.json`` and its section of ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def values(corpus: Corpus, frozen: FrozenTrainer, chosen: Mask, settings: TrainS
     Parameters
     ----------
     chosen
-        Records that are used for training; the first ROC AUC is measured on all other records of the corpus.
+        Mask of the training records; the first ROC AUC is measured on all other records of the corpus.
     """
     own = corpus.keep(chosen)
     fold = assign_folds(own.document_targets[:, 0], settings.folds, 0, source=own.source, hard=own.hard)
@@ -83,7 +83,7 @@ def _auc(codes: Array, scores: Array) -> float:
 
 
 def main() -> None:
-    """Draw records, train models with them, and publish the mean ROC AUCs."""
+    """Draw records, train models on them, and publish the mean ROC AUCs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_codes", description=__doc__)
     parser.add_argument("--draws", type=int, default=10, help="number of draws of each size")
     draws = parser.parse_args().draws

@@ -1,8 +1,8 @@
-"""Compare both encoders, each frozen and fine-tuned, on the coded records.
+"""Compare frozen and fine-tuned versions of both encoders on the coded records.
 
 ``python -m benchmarks.finetuning`` writes ``docs/benchmarks/finetuning.json`` and its section of
 ``docs/benchmarks.md``. The scores of each finished run are cached in ``data/work/benchmarks/finetuning``; delete this
-folder after a change of the heads or of the fine-tuning.
+folder after changing the classifiers or the fine-tuning.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ _TEXT = (ROOT / "benchmarks/finetuning.md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class FrozenTop:
-    """An encoder whose top layers are not fine-tuned; it starts from the same hidden states as fine-tuning.
+    """An encoder that is not fine-tuned, but computes vectors from the same hidden states as a fine-tuned encoder.
 
     Attributes
     ----------
+    states
+        Hidden states that the top layers receive.
     low_precision
         Whether the layers below the top layers are computed in bfloat16.
     """
@@ -100,16 +102,16 @@ class Timed:
 
 @dataclass(frozen=True)
 class Finished:
-    """The scores and the cost of a finished run.
+    """The scores and the cost of a finished run, which trains one model per fold.
 
     Attributes
     ----------
     below
-        Processor seconds for computing the layers below the top layers for all texts.
+        Processor seconds for computing the layers that are not fine-tuned, for all texts.
     fit
-        Processor seconds of the longest fit.
+        Processor seconds of the longest fine-tuning.
     size
-        Size of the changed weights in bytes.
+        Size in bytes of the weights that fine-tuning changed.
     """
 
     run: Run
@@ -119,7 +121,17 @@ class Finished:
 
 
 def prepare(base: Ground, name: str) -> tuple[Ground, States, float]:
-    """Encode the coded records with an encoder; return them, their hidden states, and the processor seconds needed."""
+    """Encode the coded records with the encoder ``name``.
+
+    Returns
+    -------
+    ground
+        The coded records, with their vectors.
+    states
+        Hidden states from which fine-tuning starts.
+    seconds : float
+        Processor seconds for encoding.
+    """
     settings = base.settings.model_copy(update={"encoder": EncoderSettings(name=name)})
     states = States(load_encoder(settings), settings.train.tuning.layers)
     encoder = FrozenTop(states, TopLayers(states, settings.train.tuning.rank), low_precision=name != "fast")
@@ -130,7 +142,7 @@ def prepare(base: Ground, name: str) -> tuple[Ground, States, float]:
 
 
 def assign(ground: Ground, split: str, seed: int) -> Index:
-    """Return the fold in which each paper is held out; -1 for papers that are only trained on."""
+    """Return the fold in which each paper is held out; -1 for papers that are never held out, but always trained on."""
     return ground.deal(seed) if split == FOLDS else np.where(ground.sets[JOURNAL], 0, -1)
 
 
@@ -143,7 +155,7 @@ def cache(ground: Ground, encoder: str, trainer: str, split: str, seed: int) -> 
 
 
 def compute(ground: Ground, states: States, below: float, trainer: str, split: str, seed: int) -> Finished:
-    """Train one model for each fold of a split, and score the papers that the fold holds out."""
+    """Train one model for each fold of a split, and score the papers held out in the fold."""
     tuning = TuningTrainer(states, ground.codebook, ground.settings.train.tuning, WORK / "checkpoints", lambda _: None)
     timed = Timed(ground.frozen if trainer == FROZEN else tuning)
     run = out_of_fold(ground, ground.corpus, timed, assign(ground, split, seed), seed)["both"]
@@ -177,26 +189,25 @@ Runs = dict[tuple[str, str], dict[int, Figures]]
 
 
 def samples(ground: Ground, split: str) -> dict[str, Sample]:
-    """Return the papers on which a split is judged, keyed by the data set under which the results are published."""
+    """Return the samples of papers on which a split is evaluated, keyed by the name of the data set in the results."""
     if split == TO_JOURNAL:
         return {TO_JOURNAL: Sample(ground.sets[JOURNAL], ground.settings.seed)}
     return {f"{FOLDS}, {name}": Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
 
 
 def gain(runs: Runs, dataset: str, name: str, metric: str) -> tuple[Array, int] | None:
-    """Return a gain, averaged over the seeds that both its systems have, and their number; ``None`` without seeds.
+    """Compute the difference in a metric between two systems, averaged over the seeds that both systems have.
 
     Parameters
     ----------
     name
-        Key of the gain in `GAINS`, which names the two systems.
+        Key in `GAINS`, which names the two systems.
 
     Returns
     -------
-    ndarray, shape (1 + n_resamples,)
-        The gain on the sample, followed by the gain on each resample.
-    int
-        Number of seeds.
+    tuple of ndarray and int, or None
+        The difference, shape (1 + n_resamples,): its value in the sample, followed by its values in the resamples; and
+        the number of seeds. ``None`` if the systems have no seed in common.
     """
     own, other = (runs.get((dataset, system), {}) for system in GAINS[name])
     seeds = [seed for seed in own if seed in other]
@@ -206,12 +217,12 @@ def gain(runs: Runs, dataset: str, name: str, metric: str) -> tuple[Array, int] 
 
 
 def results_of(runs: Runs, papers: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the metrics of all systems and the gains, as results to publish.
+    """Return the metrics of all systems, and the differences between systems, as results to publish.
 
     Parameters
     ----------
     papers
-        Number of papers of each data set.
+        Number of papers of each data set, keyed by its name.
     """
     rows = []
     for dataset in dict.fromkeys(dataset for dataset, _ in runs):
@@ -238,14 +249,14 @@ def results_of(runs: Runs, papers: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def costs(finished: Mapping[str, Finished], fits: int) -> list[dict[str, Any]]:
-    """Return the cost of training with each fine-tuned encoder, as results to publish.
+    """Return the cost of fine-tuning each encoder, as results to publish.
 
     Parameters
     ----------
     finished
-        For each encoder, the run with the longest fit.
+        For each encoder, the run with the longest fine-tuning.
     fits
-        Number of fits that training a model takes.
+        Number of times that an encoder is fine-tuned to train one model.
     """
     rows = []
     for encoder, each in finished.items():

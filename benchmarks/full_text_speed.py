@@ -1,9 +1,10 @@
 """Measure how long full texts take to tag, and whether memory grows with their number.
 
-``python -m benchmarks.full_text_speed --runtime fp32`` tags 50, 100 and 200 papers of 300 sentences, each number in a
-process of its own, and prints seconds, seconds of processor time and the peak of the memory. The sentences are made of
-halves of sentences of the coded records, so that none occurs twice. Without a trained model, a model from the
-definitions of the codebook is used, which does the same work but for the words.
+``python -m benchmarks.full_text_speed --runtime fp32`` tags 50, 100 and 200 papers of 300 sentences, each number of
+papers in a separate process. It prints the elapsed seconds, the processor seconds and the peak memory. Each sentence
+joins halves of two sentences of the coded records, so that no sentence occurs twice. If there is no trained model, a
+model from the definitions of the codebook is used; it is as slow as a trained model, except that it does not score
+words.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ running, and memory that does not grow with the number of papers.
 
 
 def sentences(count: int) -> Iterator[str]:
-    """Yield different sentences, each made of the halves of two sentences of the coded records."""
+    """Yield different sentences, each of which joins halves of two sentences of the coded records."""
     project = open_project(ROOT)
     codebook = project.codebook
     coded = read_annotations(project.settings, codebook.keys, codebook.relevance.key)
@@ -91,7 +92,7 @@ def write_papers(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, model: Path, runtime: str) -> dict[str, float]:
-    """Tag the papers in a folder, and return seconds, seconds of processor time and the peak of the memory in MB."""
+    """Tag the papers in a folder, and return the elapsed seconds, the processor seconds and the peak memory in MB."""
     started = time.perf_counter()
     tag(
         open_project(ROOT),
@@ -112,7 +113,7 @@ def measure(folder: Path, model: Path, runtime: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure each number of papers in a process of its own, and print or publish the results."""
+    """Run the measurement for each number of papers in a separate process, and print or publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runtime", choices=RUNTIMES, default="fp32")
     parser.add_argument("--papers", type=int, nargs="+", default=list(COUNTS), help="numbers of papers")

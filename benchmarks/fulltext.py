@@ -1,4 +1,4 @@
-"""Compare readers of PDFs by how many sentences of the publisher's XML they keep whole.
+"""Compare PDF readers by the number of sentences of the publisher's XML that they extract completely.
 
 ``python -m benchmarks.fulltext FOLDER...`` reads pairs of files ``NAME.pdf`` and ``NAME.xml`` (JATS) of the same paper.
 """
@@ -39,7 +39,15 @@ _TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Truth:
-    """Content of the XML of a paper: its sentences, the titles of cited articles, and the titles of its sections."""
+    """Content of the XML of a paper, with which readers are compared.
+
+    Attributes
+    ----------
+    cited
+        Titles of the cited articles.
+    headings
+        Titles of the sections.
+    """
 
     sentences: tuple[str, ...]
     cited: tuple[str, ...]
@@ -48,7 +56,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Reading:
-    """Content of a file according to a reader.
+    """Content that a reader extracted from a file.
 
     Attributes
     ----------
@@ -65,16 +73,18 @@ class Reading:
 
 @dataclass
 class Score:
-    """Counts over all papers.
+    """Counts for one reader, over all papers.
 
     Attributes
     ----------
-    sentences, words, letters
-        Number of sentences, and numbers of sentences that a reader found whole by their words and by their letters.
+    sentences
+        Number of sentences in the XML.
+    words, letters
+        Numbers of these sentences whose words, and whose letters, are in the extracted text in the same order.
     cited, left
         Number of cited articles, and number of cited articles whose titles the reader did not remove from the text.
     titles, headings
-        Number of titles of sections, and number of these titles that the reader found.
+        Number of section titles in the XML, and number of these titles that the reader recognised as headings.
     """
 
     sentences: int = 0
@@ -90,7 +100,7 @@ class Score:
 
 
 def read_truth(path: Path) -> Truth:
-    """Return the content of the JATS XML of a paper with which readers are compared."""
+    """Read the sentences, cited titles and section titles from the JATS XML of a paper."""
     root = parse(path.read_bytes(), path.name)
     sentences, headings = list[str](), list[str]()
     for body in every(root, "body"):
@@ -113,12 +123,12 @@ def read_truth(path: Path) -> Truth:
 
 
 def words(text: str) -> str:
-    """Return the words of a text in lower case, with one space before and after each."""
+    """Return the words of a text in lower case, with one space before and after each word."""
     return " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
 
 
 def letters(text: str) -> str:
-    """Return the letters of a text in lower case, without anything between them."""
+    """Return the letters of a text in lower case, without spaces, digits and punctuation."""
     return "".join(char for char in text.casefold() if char.isalpha())
 
 
@@ -155,7 +165,7 @@ def _pdftotext(path: Path) -> Reading:
 
 
 def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
-    """Yield the readers that this machine has: name, suffix of the files that they read, and function."""
+    """Yield the readers installed on this machine: name, suffix of the files that they read, and function."""
     yield "mechtag", ".pdf", lambda path: _ours(pdf.read, path)
     yield "mechtag, from JATS", ".xml", lambda path: _ours(jats.read, path)
     yield "pypdfium2", ".pdf", _pdfium
@@ -164,13 +174,19 @@ def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
 
         yield "pypdf", ".pdf", _pypdf
     except ImportError:
-        print("pypdf is not installed, so it is left out", file=sys.stderr)  # noqa: T201
+        print("pypdf is not installed, so it is left out of the comparison", file=sys.stderr)  # noqa: T201
     if shutil.which("pdftotext"):
         yield "pdftotext", ".pdf", _pdftotext
 
 
 def score(papers: Sequence[Path], suffix: str, read: Callable[[Path], Reading]) -> Score:
-    """Compare what a reader finds in the files of papers with their XML."""
+    """Read the files of papers with one reader, and count how much of the papers' XML the reader found.
+
+    Parameters
+    ----------
+    suffix
+        Suffix of the files that the reader reads, such as ``.pdf``.
+    """
     total = Score()
     for paper in papers:
         truth = read_truth(paper.with_suffix(".xml"))

@@ -46,7 +46,7 @@ class Hallmarks:
         return [" ".join(coded.document.sentences) for coded in self.documents]
 
     def coded(self, rows: Index, *, sentences: bool) -> list[CodedDocument]:
-        """Return the documents in the given rows, with or without the labels of their sentences."""
+        """Return the documents in the given rows; without ``sentences``, the labels of their sentences are removed."""
         chosen = [self.documents[row] for row in rows]
         return chosen if sentences else [replace(coded, sentence_labels=None) for coded in chosen]
 
@@ -76,12 +76,12 @@ def load_hallmarks() -> Hallmarks:
 
 @dataclass(frozen=True)
 class Task:
-    """A split of the documents into training, validation and test documents.
+    """A division of the documents into training, validation and test documents.
 
     Attributes
     ----------
     shots
-        Number of training documents per label; ``None`` if all are used.
+        Number of training documents per label; ``None`` if all training documents are used.
     """
 
     seed: int
@@ -92,7 +92,7 @@ class Task:
 
     @property
     def known(self) -> Index:
-        """Return the rows of the documents whose codes may be used, which are those for training and validation."""
+        """Return the rows of the training and validation documents, whose codes may be used."""
         return np.concatenate([self.learnt, self.valid])
 
 
@@ -112,7 +112,9 @@ def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Ta
 
 
 def draw_shots(targets: NDArray[np.bool_], rows: Index, shots: int, generator: np.random.Generator) -> Index:
-    """Draw documents until each label has ``shots`` documents or all its documents are drawn, rarest label first.
+    """Draw documents at random until every label has ``shots`` documents, or all documents with the label are drawn.
+
+    Labels are processed from the rarest to the most frequent.
 
     Returns
     -------

@@ -1,8 +1,7 @@
-"""Compare the labels of whole abstracts on the Hallmarks of Cancer with a linear SVM, SetFit and fine-tuning.
+"""Compare mechtag with a linear SVM, SetFit and fine-tuning, on whole abstracts of the Hallmarks of Cancer corpus.
 
-``python -m benchmarks.hoc`` runs each system that has not been run yet, and then writes
-``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
-curve. Finished runs are kept in ``data/work/benchmarks/hoc``.
+``python -m benchmarks.hoc`` runs each system that has not been run yet, and then writes ``docs/benchmarks/hoc.json``,
+its section of ``docs/benchmarks.md`` and the learning curve. Finished runs are kept in ``data/work/benchmarks/hoc``.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class KeptVectors:
 
 @dataclass(frozen=True)
 class Bench:
-    """The corpus, and the encoder that mechtag and its peers share."""
+    """The corpus, and the encoder that mechtag and the other systems use."""
 
     hallmarks: Hallmarks
     transformer: TransformerEncoder
@@ -85,11 +84,11 @@ class Bench:
 
     @property
     def folder(self) -> Path:
-        """Return the folder of the encoder's files."""
+        """Return the folder that contains the encoder's files."""
         return self.transformer.source.folder
 
     def texts(self, rows: Index) -> Texts:
-        """Return the documents in the given rows as whole texts with their labels."""
+        """Return the documents in the given rows as whole texts, with their labels."""
         return Texts(self.hallmarks.texts, self.hallmarks.targets).take(rows)
 
 
@@ -104,7 +103,18 @@ def prepare() -> Bench:
 
 
 def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) -> Ticks:
-    """Train a model as ``mechtag train`` does, with its own cross-validation, and tag the test documents."""
+    """Train a model as ``mechtag train`` does, including cross-validation, and tag the test documents.
+
+    Parameters
+    ----------
+    sentences
+        Whether to train on the labels of sentences, and not only on those of whole documents.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_test_documents, n_labels)
+        Whether each label is suggested.
+    """
     codebook = bench.hallmarks.codebook
     definitions = embed_codebook(codebook, bench.encoder)
     documents = bench.hallmarks.coded(task.known, sentences=sentences)
@@ -151,7 +161,7 @@ SYSTEMS = PEERS | OURS | TUNED
 
 
 def _fingerprint(system: str) -> str:
-    """Return a hash of everything on which the runs of a system depend, except the task."""
+    """Return a hash of the code and settings that a system uses, so that outdated runs are not reused."""
     what: Any = None
     if system in PEERS:
         what = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}.get(system)
@@ -170,7 +180,7 @@ def _path(system: str, seed: int, shots: int | None) -> Path:
 
 
 def run(bench: Bench, system: str, task: Task) -> None:
-    """Run a system on a task, and save its decisions; do nothing if it was already run."""
+    """Run a system on a task and save its decisions, unless the system was already run on the task."""
     path = _path(system, task.seed, task.shots)
     if path.exists():
         return
@@ -209,7 +219,7 @@ def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, f
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean over splits and its 95% interval by Student's t; for a single split, the interval is ``None``."""
+    """Return the mean over splits and its 95% interval by Student's t; the interval is ``None`` for a single split."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None
@@ -218,7 +228,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] |
 
 
 def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[float, float]]]]:
-    """Return all metrics in the form that `publish` expects, and the lines of the learning curve."""
+    """Return all metrics in the form that `publish` expects, and the points of the learning curve of each system."""
     rows: list[dict[str, Any]] = []
     lines: dict[str, list[tuple[float, float]]] = {}
     for shots in (None, *SHOTS):
@@ -234,7 +244,7 @@ def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[fl
 
 
 def _gaps(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a sentence on runs that are missing, because every system should run on each sample."""
+    """Return a sentence that lists the runs that have not been made yet; ``""`` if no run is missing."""
     ran = {(row["dataset"], row["system"]) for row in rows}
     told = []
     for system in (*PEERS, *OURS):

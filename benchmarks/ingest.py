@@ -1,6 +1,6 @@
-"""Compare the time of ingest with libraries that only parse the file: rispy, Python's csv and json.
+"""Compare the speed of ``mechtag ingest`` with that of programs that only parse the file: rispy, Python's csv and json.
 
-The records are those of the set digital_work, repeated under new titles. A record without an abstract
+The records are those of the data set digital_work, repeated under new titles. A record without an abstract
 receives the abstract of a different record, because nearly all records in database exports have an abstract.
 """
 
@@ -97,7 +97,7 @@ def _seconds(setup: str, code: str, path: Path) -> float:
 
 
 def main() -> None:
-    """Write the files, time each system, and publish the results."""
+    """Write the files, measure the time of each program, and publish the results."""
     argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args()
     records = _records()
     texts = {"ris": "".join(map(_ris, records)), "csv": _csv(records), "jsonl": "".join(map(_json, records))}

@@ -22,7 +22,7 @@ class Cost:
 
 
 def run(command: Sequence[str], folder: Path | None = None) -> Cost:
-    """Run a command to its end in a folder (by default, the current folder), and return its cost.
+    """Run a command in a folder (by default, the current folder), wait until it ends, and return its cost.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def run(command: Sequence[str], folder: Path | None = None) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
     if process.returncode:
-        raise MechtagError(f"{' '.join(command)}: failed with status {process.returncode}: {said[-2000:]}")
+        raise MechtagError(f"the command '{' '.join(command)}' failed with status {process.returncode}: {said[-2000:]}")
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(seconds, usage.ru_maxrss * unit / 1e6)

@@ -1,8 +1,8 @@
-"""Damage valid files of all formats at random and read each as a user would.
+"""Damage valid files of all formats at random, and read each damaged file as a user would.
 
-``python -m benchmarks.mutations --count 10000 --seed 1`` prints each fault: an exception other than a message for
-users, a reading that takes more than five seconds, a record that is neither kept nor rejected, or content that is lost
-without a note. The exit status is 1 if a fault was found.
+``python -m benchmarks.mutations --count 10000 --seed 1`` prints each fault: an exception without a message for users, a
+reading that takes more than five seconds, a record that is neither kept nor rejected, or content that is lost without a
+note. The exit status is 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ _PARQUET = b"PAR1"
 
 @dataclass(frozen=True)
 class Base:
-    """A valid file.
+    """A valid file that is damaged in the benchmark.
 
     Attributes
     ----------
     check
-        Function that reads a damaged copy and returns the fault of the reading, or ``""`` if there is none.
+        Function that reads a damaged copy, and returns a description of a fault, or ``""`` if there is none.
     form, titles, texts
-        Only for exports: the format, and titles and other values that occur exactly once in the text, spelled as in the
+        Only for exports: the format, and titles and other values that occur exactly once in the file, spelled as in the
         records.
     """
 
@@ -105,7 +105,7 @@ _STUDIES = (
 
 
 def _inline() -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of valid files in formats, archives and encodings for which there are no fixtures."""
+    """Yield the name and content of valid files in formats, archives and encodings that the test files do not cover."""
     exports = FIXTURES / "exports"
     yield "clinicaltrials.json", json.dumps({"studies": [_STUDY]}).encode()
     yield "clinicaltrials.xml", _STUDIES.encode()
@@ -185,9 +185,9 @@ def _described(name: str, data: bytes) -> Base:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield the texts in a value of a field, which may be any JSON value, but not attributes of XML elements.
+    """Yield the texts in a JSON value of a field, except the attributes of XML elements.
 
-    An element that has text between its children is read as its text alone, which is all that people see.
+    An XML element with text between its children is represented by this text alone.
     """
     if isinstance(value, str):
         yield value
@@ -202,7 +202,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 @cache
 def others() -> tuple[Base, ...]:
-    """Return valid files of the other kinds that users pass to mechtag: settings, codebooks, tables, annotations."""
+    """Return valid files of all other kinds that users pass to mechtag: settings, codebooks, tables and annotations."""
     annotated, codings = ROOT / "data/annotated", FIXTURES / "codings"
     codebook = load_codebook(annotated / "codebook.yaml")
     book = load_codebook(codings / "codebook.yaml")
@@ -424,7 +424,7 @@ def _ends(data: bytearray, rng: random.Random) -> None:
 
 
 def _encode(data: bytearray, rng: random.Random) -> None:
-    """Change the encoding of the file, or of the part after a random position in the file."""
+    """Change the encoding of a whole file, or of its part after a random position."""
     place = rng.choice((0, rng.randrange(len(data) + 1)))
     text = bytes(data[place:]).decode(rng.choice(("utf-8", "utf-8", "cp1252")), errors="replace")
     data[place:] = text.encode(rng.choice(_ENCODINGS), errors="replace")
@@ -439,7 +439,7 @@ def _join(data: bytearray, rng: random.Random) -> None:
 
 
 def _text(data: bytearray) -> str:
-    """Return the text of a file, which may be in any encoding; each byte can be restored by `_put`."""
+    """Decode a file in an unknown encoding as text, from which `_put` can restore each byte."""
     return bytes(data).decode("utf-8", errors="surrogateescape")
 
 
@@ -448,7 +448,7 @@ def _put(data: bytearray, text: str) -> None:
 
 
 def _typeset(data: bytearray, rng: random.Random) -> None:
-    """Replace signs as a word processor does: curly quotes, dashes, no-break spaces, ligatures."""
+    """Replace characters as a word processor does: with curly quotes, dashes, no-break spaces and ligatures."""
     text = _text(data)
     curly = re.sub(r'(?<!\w)"', "“", text).replace('"', "”")
     changed = (
@@ -460,7 +460,7 @@ def _typeset(data: bytearray, rng: random.Random) -> None:
 
 
 def _head_line(data: bytearray, rng: random.Random) -> None:
-    """Lose the first line, or write further lines above it, as people and programs do."""
+    """Delete the first line of a file, or insert other lines above it, as people and programs do."""
     lines = (
         *(
             b"Search of 3 May 2024",
@@ -482,14 +482,14 @@ def _head_line(data: bytearray, rng: random.Random) -> None:
 
 
 def _delimit(data: bytearray, rng: random.Random) -> None:
-    """Change the delimiter or the quotes of a table without regard to its cells, as a search and replace does."""
+    """Change all delimiters or quotes of a table, also within cells, as a careless search and replace does."""
     old, new = rng.sample((b",", b";", b"\t", b"|", b'"', b'""', b"'", b'","', b'";"', b", ", b"    ", b""), 2)
     if old:
         data[:] = bytes(data).replace(old, new)
 
 
 def _resave(data: bytearray, rng: random.Random) -> None:
-    """Read a table and write it as a spreadsheet does: other delimiter, quotes, line ends, columns, order or cells."""
+    """Save a table as a spreadsheet program does, with other delimiters, quotes, line ends, columns, order or cells."""
     read, written = rng.choice((",,", ",;", ",\t", ";;", ";,", "\t\t", "\t,", ",|"))
     text = _text(data).removeprefix("\ufeff")
     csv.field_size_limit(sys.maxsize)
@@ -525,7 +525,7 @@ def _mixed_ends(data: bytearray, rng: random.Random) -> None:
 
 
 def _margin(data: bytearray, rng: random.Random) -> None:
-    """Change the starts, ends or case of lines, or wrap them, as mail programs and editors do."""
+    """Change the start, end or case of lines, or wrap lines, as mail programs and editors do."""
     lines = _text(data).split("\n")
     start, end = sorted(rng.randrange(len(lines) + 1) for _ in range(2))
     start, end = rng.choice(((0, len(lines)), (start, end)))
@@ -540,13 +540,13 @@ def _margin(data: bytearray, rng: random.Random) -> None:
 
 
 def _mojibake(data: bytearray, rng: random.Random) -> None:
-    """Read UTF-8 in a wrong encoding and write it as UTF-8, once or twice."""
+    """Decode UTF-8 with a wrong encoding and encode the result as UTF-8, once or twice."""
     for _ in range(rng.choice((1, 1, 2))):
         data[:] = bytes(data).decode(rng.choice(("cp1252", "latin-1", "mac_roman")), errors="replace").encode()
 
 
 def _download(data: bytearray, rng: random.Random) -> None:
-    """Cut the file as an interrupted download does: with zeros, an error page, or an overlap where it was resumed."""
+    """Damage a file as an interrupted download does: with zeros, an error page, or an overlap where it was resumed."""
     place = rng.randrange(len(data) + 1)
     page = b"<html><head><title>502 Bad Gateway</title></head><body>Session expired</body></html>"
     again = max(0, place - int(10 ** rng.uniform(1, 4)))
@@ -561,7 +561,13 @@ DAMAGE: tuple[Damage, ...] = (
 
 
 def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) -> bytes:
-    """Return a copy of a file that is damaged one to four times; often, a zip file is damaged in one of its members."""
+    """Return a copy of a file that was damaged one to four times, sometimes within a member of an archive.
+
+    Parameters
+    ----------
+    damage
+        Functions that each damage the content of a file in place.
+    """
     if data.startswith(b"PK") and rng.random() < 0.7:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
@@ -579,7 +585,7 @@ def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) 
 
 
 def _odd_table(data: bytes, rng: random.Random) -> bytes:
-    """Return a Parquet table in which some columns have an unexpected type, or values that Python cannot hold."""
+    """Return a Parquet table in which some columns have an unexpected type, or values that Python cannot represent."""
     table = pq.read_table(io.BytesIO(data))
     for _ in range(rng.randrange(1, 4)):
         index = rng.randrange(table.num_columns)
@@ -643,7 +649,7 @@ _ADMITTED = re.compile(r"different format|(?:may be|consists of) two records|(?<
 
 
 def reading(path: Path, base: Base) -> str:
-    """Read a damaged export, write its records in all formats, and return the fault found, or ``""``."""
+    """Read a damaged export and write its records in all formats; return a description of a fault, or ``""``."""
     try:
         found = ingest([path])
     except MechtagError:
@@ -663,7 +669,7 @@ def reading(path: Path, base: Base) -> str:
 
 
 def lost(path: Path, base: Base, found: Ingested) -> str:
-    """Describe content of a damaged file that was lost without a note; return ``""`` if nothing was lost."""
+    """Return a description of content that was lost from a damaged file without a note; ``""`` if nothing was lost."""
     notes = [note.text for note in (*found.notes, *found.unread)]
     if any(map(_ADMITTED.search, notes)):
         return ""
@@ -689,7 +695,7 @@ def lost(path: Path, base: Base, found: Ingested) -> str:
 
 
 def _letters(texts: Iterable[str]) -> str:
-    """Return the letters and digits of texts without anything between them."""
+    """Return the letters and digits of texts, joined without spaces or other characters."""
     return _OTHER_SIGNS.sub("", "".join(texts))
 
 
@@ -698,7 +704,7 @@ def _letters(texts: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault in the reading of a damaged file."""
+    """A fault that occurred when a damaged file was read."""
 
     number: int
     name: str
@@ -706,14 +712,14 @@ class Fault:
 
 
 def file_of(bases: Sequence[Base], seed: int, number: int) -> tuple[Base, bytes]:
-    """Return the valid file from which the damaged file with this number is made, and the damaged file."""
+    """Choose a valid file by seed and number, and return this file and the damaged copy of it."""
     rng = random.Random(f"{seed} {number}")
     base = bases[number % len(bases)]
     return base, damaged(base.data, rng)
 
 
 def fault_of(base: Base, data: bytes, folder: Path) -> str:
-    """Read a damaged file and return the fault found, or ``""``."""
+    """Read a damaged file, and return a description of a fault, or ``""`` if there is none."""
     path = folder / ("damaged" + Path(base.name).suffix)
     path.write_bytes(data)
     begun = time.process_time()
@@ -734,7 +740,7 @@ def _work(bases: Sequence[Base], seed: int, numbers: Connection) -> None:
 
 
 class _Worker:
-    """A process that reads damaged files and can be ended if it hangs."""
+    """A process that reads damaged files and can be killed if it hangs."""
 
     def __init__(self, bases: Sequence[Base], seed: int) -> None:
         self._pipe, other = multiprocessing.Pipe()
@@ -744,7 +750,10 @@ class _Worker:
         other.close()
 
     def fault(self, number: int) -> str:
-        """Read a damaged file and return the fault found, or ``""``; if the process fails, it must be replaced."""
+        """Read a damaged file in the process, and return a description of a fault, or ``""`` if there is none.
+
+        If the process ended or does not answer, it must be replaced.
+        """
         self._pipe.send(number)
         try:
             if self._pipe.poll(_PATIENCE):
@@ -761,7 +770,7 @@ class _Worker:
 
 
 def run(bases: Sequence[Base], seed: int, numbers: Sequence[int]) -> Iterator[Fault]:
-    """Read damaged files in a separate process and yield the faults."""
+    """Read damaged files in a separate process, and yield the faults."""
     worker = _Worker(bases, seed)
     try:
         for number in numbers:
@@ -775,7 +784,7 @@ def run(bases: Sequence[Base], seed: int, numbers: Sequence[int]) -> Iterator[Fa
 
 
 def main() -> None:
-    """Damage files, read them and print the faults."""
+    """Damage files, read the damaged files, and print the faults."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="number of damaged files")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Measure the peak throughput of the machine, with which the speed of the encoder is compared."""
+"""Measure the peak throughput of this machine, with which the speed of the encoder is compared."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
     config = encoder.model.config
     layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
     if not layers or not width:
-        raise MechtagError(f"encoder {encoder.source.name}: cannot estimate FLOPs: unknown architecture")
+        raise MechtagError(
+            f"encoder {encoder.source.name}: the number of operations cannot be computed, because "
+            "the configuration of the model lacks num_hidden_layers or hidden_size; measure a different encoder"
+        )
     import torch
 
     linear = sum(

@@ -1,6 +1,6 @@
-"""Learn labels of documents with methods other than mechtag's: linear SVM on words, plain fine-tuning, and SetFit.
+"""Classify documents with methods other than mechtag's: a linear SVM on words, plain fine-tuning, and SetFit.
 
-Each method is trained on some documents, may choose thresholds on other documents, and decides on the rest.
+Each method is trained on some documents, may choose thresholds on other documents, and decides on the remaining ones.
 """
 
 from __future__ import annotations
@@ -56,7 +56,15 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class SetFit:
-    """Settings of SetFit: training steps on pairs, and evaluation interval; all others are SetFit's defaults."""
+    """Settings of SetFit; all other settings are SetFit's defaults.
+
+    Attributes
+    ----------
+    steps, batch
+        Number of training steps, and number of pairs per step.
+    every
+        Number of steps between two evaluations.
+    """
 
     steps: int = 160
     batch: int = 8
@@ -83,7 +91,9 @@ def _score(decided: Ticks, targets: Ticks) -> float:
 
 
 def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
-    """Choose the thresholds with the best example-based F1: one half, one for all labels, or one per label.
+    """Choose decision thresholds that maximise the example-based F1.
+
+    Three variants are compared: one half for every label, one threshold for all labels, and one threshold per label.
 
     Returns
     -------
@@ -101,10 +111,9 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """Train a linear SVM per label on the TF-IDF weights of words and word pairs, and decide on ``held``.
+    """Train a linear SVM per label on the TF-IDF weights of words and word pairs, and decide on the documents ``held``.
 
-    C, class weights and thresholds are those with the best cross-validated F1 on all training
-    documents.
+    C, class weights and thresholds are those with the best cross-validated F1 on all training documents.
     """
     folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(learnt.texts))
     best = -1.0
@@ -124,7 +133,7 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Return the scores of an SVM per label, converted to the range from 0 to 1; 0.5 is the SVM's own boundary."""
+    """Return the scores of one SVM per label, mapped to the range from 0 to 1; the decision boundary is at 0.5."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
     columns = []
@@ -168,7 +177,7 @@ class _Classifier(torch.nn.Module):
 def fine_tuning(
     learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: FineTuning = FineTuning()
 ) -> Ticks:
-    """Fine-tune the encoder on whole documents with binary cross-entropy, and decide on ``held``.
+    """Fine-tune the encoder on whole documents with binary cross-entropy, and decide on the documents ``held``.
 
     The best epoch and the thresholds are chosen on ``valid``.
     """
@@ -210,7 +219,7 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """Train SetFit (Tunstall et al. 2022) with one logistic regression per label, and decide on ``held``.
+    """Train SetFit (Tunstall et al. 2022) with one logistic regression per label, and decide on the documents ``held``.
 
     The best step and the thresholds are chosen on ``valid``. SetFit runs in float32, because bfloat16, which is
     sufficient for fine-tuning, would reduce its F1 by a third.

@@ -1,8 +1,8 @@
 """Score papers with an earlier version of mechtag; `benchmarks.codebook_peers` runs this script.
 
-``python previous_peer.py FOLDER`` reads the papers, the codebook, the vectors and the draws that `codebook_peers` wrote
-to ``FOLDER``, and writes ``scores.npy`` there. The script imports `mechtag` from the working directory, which contains
-the earlier version.
+``python previous_peer.py FOLDER`` reads the papers, the codebook, the vectors and the training sets (draws) that
+`codebook_peers` wrote to ``FOLDER``, and writes ``scores.npy`` there. The script imports `mechtag` from the working
+directory, which contains the earlier version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 
 class _GivenVectors:
-    """An encoder that looks texts up in a table."""
+    """An encoder that returns precomputed vectors."""
 
     def __init__(self, texts: list[str], vectors: NDArray[np.float32]) -> None:
         self._vectors = dict(zip(texts, vectors, strict=True))
@@ -44,7 +44,10 @@ def _with_tuples(value: Any) -> Any:
 
 
 def score(folder: Path) -> NDArray[np.float64]:
-    """Return the scores of all papers after each draw, shape (n_draws, n_papers, 1 + n_labels)."""
+    """Return the scores of all papers after training on each draw, shape (n_draws, n_papers, 1 + n_labels).
+
+    The first score of a paper is that of relevance.
+    """
     tables, heads, dataset = _module("models.features"), _module("training.heads"), _module("training.dataset")
     codebook = _module("core.codebook").load_codebook(folder / "codebook.yaml")
     settings = _module("core.settings").load_settings("params.yaml").train

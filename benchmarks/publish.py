@@ -101,7 +101,7 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def provenance(command: str, versions: Iterable[str]) -> dict[str, Any]:
-    """Return the origin of results: command, commit, machine and versions; see `publish` for the parameters."""
+    """Return the origin of results: command, commit, machine and package versions; see `publish` for the parameters."""
     found = {}
     for package in versions:
         label, _, version = package.partition(" ")

@@ -28,7 +28,7 @@ DECIDED = ("macro_f1", "kappa", "referred", "yes_right", "no_right")
 
 
 def collect(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures that the README prints, from the content of a metrics file."""
+    """Return the accuracy figures for the README, taken from the content of a metrics file."""
     baselines = {name: metrics["baselines"][name]["pooled"] for name in SYSTEMS if name != "transfer"}
     gold = metrics["relevance"]["gold"]
     pooled = metrics["transfer"]["pooled"]
@@ -55,7 +55,7 @@ def _set(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def section(figures: Mapping[str, Any], hoc: Sequence[Mapping[str, Any]]) -> str:
-    """Return the section of the README with the accuracy figures.
+    """Return the Markdown of the README's section on accuracy.
 
     Parameters
     ----------
@@ -150,7 +150,10 @@ def write(metrics: Path, readme: Path, docs: Path) -> None:
     before, start, rest = page.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:
-        raise MechtagError(f"{readme}: the markers {START.strip()} and {END.strip()} are missing")
+        raise MechtagError(
+            f"{readme}: the markers {START.strip()} and {END.strip()} are missing; restore them "
+            "around the section on accuracy"
+        )
     text = section(figures, read_json(docs / "hoc.json")["results"])
     write_json(docs / "readme.json", figures)
     write_text(readme, before + START + text + END + after)

@@ -1,8 +1,8 @@
-"""Measure the trained model's decisions on real abstracts that are hardly ever about its subject.
+"""Measure the decisions of the trained model on real abstracts, almost none of which is about the subject of the model.
 
 ``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
-``models/trained``. Abstracts called relevant are written to ``data/work/benchmarks/real_prose/``, and the most
-likely ones are printed, so that they can be read and sorted by kind; only counts are published.
+``models/trained``. Abstracts called relevant are written to ``data/work/benchmarks/real_prose/``, and those with the
+highest probabilities are printed, so that a person can sort them by kind. Only counts are published.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _references(folder: Path) -> Iterator[tuple[str, str]]:
 def shares(
     decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
 ) -> list[dict[str, Any]]:
-    """Return the number of abstracts and the proportions of decisions, per data set and for all data sets together.
+    """Compute the number of abstracts and the proportions of decisions, per data set and for all data sets together.
 
     Parameters
     ----------
@@ -125,7 +125,10 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Return the table of the kinds of abstracts called relevant, or a note if it was made for a different model."""
+    """Return the Markdown table of the kinds of abstracts that were called relevant.
+
+    If the table was made for a different model, a note that says so is returned instead.
+    """
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
         return f"The abstracts that model {model_id} calls relevant have not been read and sorted by kind."

@@ -1,4 +1,4 @@
-"""Read every public reference file, and report the outcomes and whether records of the same papers agree."""
+"""Read every public reference file, and report the results, and how far records of the same papers agree."""
 
 from __future__ import annotations
 
@@ -91,7 +91,10 @@ class Pair:
 
 
 def _value(record: Record, name: str) -> object:
-    """Return a field's value for comparison; for the first author, the last word of the family name."""
+    """Return the value of a field in a form that can be compared.
+
+    For authors, this is the last word of the family name of the first author.
+    """
     if name == "title":
         return normalise_title(record.title)
     if name == "first author":
@@ -115,7 +118,10 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return, for each system and field, the proportion of pairs in which its record and the other record agree."""
+    """Return the proportion of pairs of records that agree in a field, for each file and field.
+
+    A pair consists of a record from the file and a record of the same paper from a different file.
+    """
     found = pairs(outcomes)
     results = []
     for outcome in outcomes:
@@ -168,7 +174,8 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
     text = page.read_text(encoding="utf-8")
     if _START not in text or _END not in text:
         raise MechtagError(
-            f"{page}: lacks the lines {_START.strip()} and {_END.strip()}, which mark the place of the table"
+            f"{page}: lacks the lines {_START.strip()} and {_END.strip()}, between which the table is written; "
+            "restore both lines"
         )
     lines = [
         _summary(outcomes),

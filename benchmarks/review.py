@@ -1,4 +1,4 @@
-"""Measure the review page under load: time per decision, memory, start and search with many records."""
+"""Measure the review page under load: time per decision, memory, start-up time and search time with many records."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TEXT = (ROOT / "benchmarks/review.md").read_text(encoding="utf-8")
 
 
 def prepare(folder: Path, count: int) -> Workspace:
-    """Create a project with records, two people, and decisions of both on a tenth of the records."""
+    """Create a project with ``count`` records and two people who have decided on a tenth of the records."""
     shutil.rmtree(folder, ignore_errors=True)
     workspace = Workspace.open(create_project(folder))
     records = list(invent(count, _SEED))
@@ -72,7 +72,11 @@ def prepare(folder: Path, count: int) -> Workspace:
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Serve the page; yield its address, its process, and the time from the start to the first page in seconds."""
+    """Start a server for the page in this context.
+
+    The context manager yields the address of the page, the server process, and the seconds from the start of the
+    process to the first page.
+    """
     log = folder.parent / "server.txt"
     command = [sys.executable, "-m", "mechtag", "review", str(folder), "--no-browser"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -98,7 +102,7 @@ def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 
 
 class Coder:
-    """One person's browser, which sends the requests that the script of the page would send."""
+    """A person's browser, which sends the requests that the script of the page would send."""
 
     def __init__(self, workspace: Workspace, address: str, account: int) -> None:
         with workspace.store.write() as connection:
@@ -109,11 +113,11 @@ class Coder:
 
     @property
     def record(self) -> int:
-        """Return the number of the record on the page."""
+        """Return the number of the record that the page shows."""
         return int(self._field("record"))
 
     def decide(self, answer: str = "exclude") -> float:
-        """Decide on the record of the page; return the seconds until the next record has arrived."""
+        """Send a decision on the record that the page shows; return the seconds until the next record has arrived."""
         fields = {name: self._field(name) for name in ("csrf", "record", "sight", "based_on")}
         data = {**fields, "client_id": str(uuid.uuid4()), "seconds": "3", "answer": answer}
         headers = {"HX-Request": "true", "Origin": str(self.client.base_url).rstrip("/")}
@@ -148,7 +152,7 @@ def decide(coder: Coder, decisions: int) -> list[float]:
 
 @contextmanager
 def writing(workspace: Workspace, count: int) -> Iterator[None]:
-    """Compute and write suggestions without pause in this context, as the worker does."""
+    """Run a process that computes and writes suggestions, as the worker does, until the context is left."""
     command = [sys.executable, "-m", "benchmarks.review", "--write-suggestions", str(workspace.project.root)]
     process = subprocess.Popen([*command, "--records", str(count)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     time.sleep(3)
@@ -160,7 +164,7 @@ def writing(workspace: Workspace, count: int) -> Iterator[None]:
 
 
 def write_suggestions(folder: Path, count: int) -> None:
-    """Compute without pause, and write suggestions for all records in small transactions, as the worker does."""
+    """Compute and write suggestions for all records in small transactions, as the worker does, without pauses."""
     from mechtag.project import open_project
 
     os.nice(10)
@@ -182,12 +186,12 @@ def write_suggestions(folder: Path, count: int) -> None:
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
-    """Convert times in seconds to the percentiles that are published, in milliseconds."""
+    """Convert times in seconds to the percentiles to publish, in milliseconds."""
     return {f"p{share} (ms)": 1000 * float(np.percentile(times, share)) for share in (50, 95, 99)}
 
 
 def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, Any]]:
-    """Serve the project and return all results."""
+    """Serve a review page, decide on records in it, and return all results."""
     data = f"{count:,} records"
     rows: list[tuple[str, dict[str, float]]] = []
     with served(workspace.project.root) as (address, process, start):

@@ -1,4 +1,4 @@
-"""Kill the processes of the review page at random moments, and count what is lost or doubled."""
+"""Kill the processes of the review page at random moments, and count decisions and results that are lost or doubled."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _ris(numbers: range) -> bytes:
 
 
 def prepare(root: Path, encoder: str) -> Workspace:
-    """Create a project with three people, and without records."""
+    """Create a project with three people and without records."""
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     book = root.with_suffix(".yaml")
@@ -106,7 +106,7 @@ def _upload(workspace: Workspace, *files: tuple[str, bytes]) -> int:
 
 
 def _code(workspace: Workspace, numbers: range) -> None:
-    """Screen and code records as their texts say."""
+    """Screen and code the records with the given numbers, with decisions that depend on their texts."""
     with workspace.store.read() as connection:
         table = schema.record
         found = connection.execute(select(table.c.id, table.c.doi).where(table.c.doi.is_not(None))).all()
@@ -140,7 +140,7 @@ def _read_codes(workspace: Workspace) -> None:
 
 
 def _of(workspace: Workspace) -> int:
-    """Return the number of the job that read the codes."""
+    """Return the number of the latest job that read a file of codes."""
     job = schema.job
     with workspace.store.read() as connection:
         return int(connection.execute(select(func.max(job.c.id)).where(job.c.kind == codings_jobs.READ)).scalar_one())
@@ -225,12 +225,12 @@ def _wait(condition: Callable[[], bool], pause: float = 0.05) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit("a job did not end")
+            raise SystemExit(f"gave up, because a job or a decision was not finished within {_PATIENCE:g} seconds")
         time.sleep(pause)
 
 
 def finish(workspace: Workspace, kind: str) -> None:
-    """Let a worker do the jobs of a kind, and drop the jobs that follow from them."""
+    """Run a worker until all jobs of a kind are done; drop the jobs that follow from them."""
     job = schema.job
     _drop_others(workspace, kind)
     if _active(workspace, job.c.kind == kind):
@@ -243,7 +243,7 @@ def finish(workspace: Workspace, kind: str) -> None:
 
 
 def _drop_others(workspace: Workspace, kind: str) -> None:
-    """Drop the jobs that follow from a job, so that only jobs of one kind are done and compared."""
+    """Drop all jobs of other kinds, so that only jobs of one kind are run and compared."""
     job = schema.job
     with workspace.store.write() as connection:
         connection.execute(delete(job).where(job.c.state.in_(ACTIVE), job.c.kind != kind))
@@ -255,7 +255,17 @@ def _kill(process: BaseProcess) -> None:
 
 
 def kill_during(workspace: Workspace, kind: str, kills: int, longest: float, rng: random.Random) -> int:
-    """Kill the worker while it does a job of a kind, up to a number of times; return how often it was killed."""
+    """Kill the worker repeatedly while it runs jobs of a kind; return the number of kills.
+
+    Parameters
+    ----------
+    kind
+        Kind of the jobs.
+    kills
+        Maximum number of kills.
+    longest
+        Maximum number of seconds from the start of a job to the kill.
+    """
     killed, job = 0, schema.job
     running = (job.c.kind == kind, job.c.state == "running")
     while killed < kills and _active(workspace, job.c.kind == kind):
@@ -276,7 +286,7 @@ _TIMES = frozenset(("at", "asked", "started", "ended", "created", "seen", "until
 
 
 def left_by(workspace: Workspace) -> dict[str, Any]:
-    """Return what all jobs have left in the database and in the folder, apart from times and numbers of jobs."""
+    """Return the results of all jobs in the database and in the folder, without times and job numbers."""
     found: dict[str, Any] = {}
     skipped = {"session", "invitation", "lease", "job", "fact", "place", "tally", "stale", "event", "queue", "ranking"}
     with workspace.store.read() as connection:
@@ -307,7 +317,17 @@ def left_by(workspace: Workspace) -> dict[str, Any]:
 
 @dataclass
 class Kills:
-    """What came of killing the worker during jobs of one kind."""
+    """Results of killing the worker during jobs of one kind.
+
+    Attributes
+    ----------
+    killed
+        Number of kills.
+    runs
+        Number of times that the jobs were run.
+    differing
+        Names of the results that differ from those of a run without kills.
+    """
 
     kind: str
     killed: int = 0
@@ -316,10 +336,10 @@ class Kills:
 
 
 def kill_worker(folder: Path, kills: int, encoder: str, rng: random.Random) -> Iterator[Kills]:
-    """Do jobs of every kind without a kill and with kills, and yield how the ends differ.
+    """Run jobs of every kind, once without kills and then with kills, and yield the differences in the results.
 
-    A job may be over before it can be killed, so it is done again, from the same beginning, until the worker was killed
-    ``kills`` times.
+    A job may end before it can be killed. The jobs of a kind are therefore repeated from the same starting point until
+    the worker was killed ``kills`` times, but at most four times as often.
     """
     plain = prepare(folder / "plain", encoder)
     for kind, do in STEPS:
@@ -347,7 +367,7 @@ def kill_worker(folder: Path, kills: int, encoder: str, rng: random.Random) -> I
 
 
 def _seconds(workspace: Workspace, kind: str) -> float:
-    """Return how long the last job of a kind took."""
+    """Return the duration of the last job of a kind, in seconds."""
     job = schema.job
     with workspace.store.read() as connection:
         query = select(job.c.started, job.c.ended).where(job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
@@ -360,14 +380,14 @@ def _seconds(workspace: Workspace, kind: str) -> float:
 
 @dataclass
 class Reader:
-    """A person who decides as fast as the page allows, and whose browser keeps what was not answered.
+    """A person who decides as fast as the page allows, and whose browser keeps a decision until the server answers.
 
     Attributes
     ----------
     sent, confirmed
-        Ids of the decisions that were sent, and of those that were answered.
+        Ids of the decisions that were sent, and of those that the server confirmed.
     waiting
-        The form of the decision that was not answered.
+        Form of the decision that the server has not answered yet; ``None`` if there is no such decision.
     """
 
     account: int
@@ -376,7 +396,7 @@ class Reader:
     waiting: dict[str, str] | None = None
 
     def read(self, workspace: Workspace, address: str, stopped: threading.Event) -> None:
-        """Decide until the server is gone."""
+        """Send decisions until the server no longer answers."""
         with workspace.store.write() as connection:
             cookies = {f"mechtag-{address.rsplit(':', 1)[1]}": access.open_session(connection, self.account)}
         headers = {"HX-Request": "true", "Origin": address}
@@ -405,7 +425,10 @@ def _value(page: str, name: str) -> str:
 
 
 def _form(page: str) -> dict[str, str] | None:
-    """Return the fields of the form of a decision, with the id that the page gave it."""
+    """Return the fields of the page's decision form, including the id that the page assigned to the decision.
+
+    The result is ``None`` if the page has no such form.
+    """
     _, found, rest = page.partition('action="/screen/decide"')
     if not found:
         return None
@@ -414,13 +437,20 @@ def _form(page: str) -> dict[str, str] | None:
 
 
 def _wait_for_decisions(readers: Sequence[Reader]) -> None:
-    """Wait until one of the next decisions is confirmed."""
+    """Wait until the server has confirmed one more decision."""
     before = sum(len(each.confirmed) for each in readers)
     _wait(lambda: sum(len(each.confirmed) for each in readers) > before)
 
 
 def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict[str, int]:
-    """Kill the web process again and again under two busy people; return counts of what was sent, kept and lost."""
+    """Kill the web process repeatedly while two people decide.
+
+    Returns
+    -------
+    dict
+        Numbers of decisions that were sent, confirmed, lost and doubled, and numbers of faults in the database and in
+        the text log.
+    """
     root = folder / "web"
     workspace = prepare(root, "fast")
     with workspace.store.write() as connection:

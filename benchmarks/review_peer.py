@@ -56,12 +56,21 @@ def _wait(ready: Callable[[], bool]) -> float:
             if ready():
                 return time.perf_counter() - begun
         if time.perf_counter() - begun > _PATIENCE:
-            raise MechtagError(f"nothing happened for {_PATIENCE:g} seconds")
+            raise MechtagError(f"the server did not answer as expected within {_PATIENCE:g} seconds")
         time.sleep(0.02)
 
 
 def _records() -> tuple[list[tuple[str, str]], list[int], list[int]]:
-    """Return titles and abstracts of the records, their labels, and two rows known beforehand, one with each label."""
+    """Return the records, their labels, and two known rows.
+
+    Returns
+    -------
+    texts : list of (title, abstract)
+    labels : list of int
+        1 for relevant, 0 for irrelevant.
+    known : list of int
+        Row of a relevant record and row of an irrelevant record.
+    """
     titles, abstracts, labels = review(_REVIEW)
     known = [labels[:RECORDS].tolist().index(value) for value in (1, 0)]
     texts = [(title or "Untitled", abstract) for title, abstract in zip(titles, abstracts, strict=True)]
@@ -75,7 +84,7 @@ class System(Protocol):
     confirmed: dict[int, int]
 
     def prepare(self) -> None:
-        """Create the project with two known decisions, and wait for the first ranking."""
+        """Create the project with one relevant and one irrelevant known record, and wait for the first ranking."""
         ...
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -83,20 +92,20 @@ class System(Protocol):
         ...
 
     def first(self) -> bool:
-        """Request the first record to decide about, and return whether it arrived."""
+        """Request the first record to decide on, and return whether it arrived."""
         ...
 
     def decide(self) -> float:
-        """Decide on the record that is shown; return the seconds until the next record has arrived."""
+        """Decide on the current record; return the seconds until the next record has arrived."""
         ...
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions that are stored on the disk, keyed by the number of the record."""
+        """Return the decisions that are stored on disk, keyed by the number of the record."""
         ...
 
 
 class Mechtag:
-    """The review page, with one person per record and without suggestions of a model."""
+    """The review page of mechtag, with one person per record and without suggestions of a model."""
 
     name = "mechtag"
 
@@ -107,7 +116,7 @@ class Mechtag:
         self.address = f"http://127.0.0.1:{_PORTS[0]}"
 
     def prepare(self) -> None:
-        """Create the project with two known decisions, and wait for the first ranking."""
+        """Create the project with one relevant and one irrelevant known record, and wait for the first ranking."""
         texts, labels, known = _records()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -141,13 +150,13 @@ class Mechtag:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment)
 
     def first(self) -> bool:
-        """Request the first record to decide about, and return whether it arrived."""
+        """Request the first record to decide on, and return whether it arrived."""
         httpx.get(self.address, timeout=60)
         self.coder = Coder(self.workspace, self.address, self.person)
         return 'action="/screen/decide"' in self.coder.page
 
     def decide(self) -> float:
-        """Decide on the record that is shown; return the seconds until the next record has arrived."""
+        """Decide on the current record; return the seconds until the next record has arrived."""
         row = self.coder.record - 1
         label = self.labels[row]
         taken = self.coder.decide("include" if label else "exclude")
@@ -155,7 +164,7 @@ class Mechtag:
         return taken
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions that are stored on the disk, keyed by the number of the record."""
+        """Return the decisions that are stored on disk, keyed by the number of the record."""
         table = schema.final
         with self.workspace.store.read() as connection:
             rows = connection.execute(select(table.c.record, table.c.value).where(table.c.stage == "screen")).all()
@@ -163,7 +172,7 @@ class Mechtag:
 
 
 class ASReview:
-    """ASReview LAB without authentication, with its default model, which is trained again after each decision."""
+    """ASReview LAB without authentication and with its default model, which is retrained after each decision."""
 
     name = "ASReview LAB"
 
@@ -176,7 +185,7 @@ class ASReview:
         self.project = ""
 
     def prepare(self) -> None:
-        """Create the project with two known decisions, and wait for the first ranking."""
+        """Create the project with one relevant and one irrelevant known record, and wait for the first ranking."""
         texts, labels, known = _records()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -214,7 +223,7 @@ class ASReview:
         )
 
     def first(self) -> bool:
-        """Request the first record to decide about, and return whether it arrived."""
+        """Request the first record to decide on, and return whether it arrived."""
         return self._next()
 
     def _next(self) -> bool:
@@ -223,7 +232,7 @@ class ASReview:
         return self.shown is not None
 
     def decide(self) -> float:
-        """Decide on the record that is shown; return the seconds until the next record has arrived."""
+        """Decide on the current record; return the seconds until the next record has arrived."""
         assert self.shown is not None
         row = int(self.shown["record_id"])
         label = self.labels[row]
@@ -232,11 +241,11 @@ class ASReview:
         self.client.post(f"/api/projects/{self.project}/record/{row}", data=form).raise_for_status()
         self.confirmed[row] = label
         if not self._next():
-            raise MechtagError("ASReview LAB shows no record")
+            raise MechtagError("ASReview LAB did not return a next record to decide on")
         return time.perf_counter() - begun
 
     def stored(self) -> dict[int, int]:
-        """Return the decisions that are stored on the disk, keyed by the number of the record."""
+        """Return the decisions that are stored on disk, keyed by the number of the record."""
         (path,) = (self.folder / "projects").rglob("results.db")
         with sqlite3.connect(path) as database:
             rows = database.execute("SELECT record_id, label FROM results WHERE label IS NOT NULL").fetchall()
@@ -249,13 +258,16 @@ def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def _memory(process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """Return the memory of the server and of all processes in MB; pages that processes share count once."""
+    """Return the memory of a server, and of the server with its child processes, in MB (2^20 bytes).
+
+    A page of memory that several processes share is divided among these processes.
+    """
     sizes = [each.memory_full_info().pss / 2**20 for each in _family(process)]
     return sizes[0], sum(sizes)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
-    """Kill a server, then those of its processes that do not end by themselves; return the number of the latter."""
+    """Kill a server, then those of its child processes that do not end by themselves; return their number."""
     rest = _family(process)[1:]
     process.kill()
     process.wait()
@@ -267,7 +279,7 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
 
 
 def measure(system: System, decisions: int, kills: int) -> dict[str, float]:
-    """Return all metrics of a system."""
+    """Measure a system, and return all metrics."""
     system.prepare()
     starts, times, lost, left = list[float](), list[float](), 0, 0
     for turn in range(kills + 1):

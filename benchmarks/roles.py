@@ -2,10 +2,10 @@
 
     python -m benchmarks.roles
 
-Structured abstracts of the screening benchmark provide the roles by their headings. The model that ships
-(``models/roles.safetensors``, which contains only words and weights) is trained on all these abstracts. Accuracy is
-measured on reviews on which the measured model was not trained, and on invented abstracts in journal style, on which
-no model was trained.
+The training data are structured abstracts of the screening benchmark, whose headings imply the roles. The model that
+ships with mechtag (``models/roles.safetensors``, which contains only words and weights) is trained on all these
+abstracts. Accuracy is measured on reviews that the measured model was not trained on, and on invented abstracts in
+journal style, which no model was trained on.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Roles = NDArray[np.str_]
 
 
 def review_sentences(name: str) -> tuple[Texts, Roles]:
-    """Return the sentences of a review's structured abstracts, and the roles implied by their headings."""
+    """Return the sentences of the structured abstracts of a review, and the roles implied by their headings."""
     rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
     records = [
         Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])

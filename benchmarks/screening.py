@@ -1,6 +1,6 @@
-"""Compare the reading orders of mechtag and ASReview 3 on finished reviews, from the same known records.
+"""Compare the reading orders of mechtag and ASReview 3 on finished reviews; both start from the same known records.
 
-The order of mechtag that starts without known records, from a definition of relevance, is measured as well.
+A second order of mechtag, which starts without known records from a definition of relevance, is also measured.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ Figures = dict[str, float]
 
 @cache
 def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
-    """Return the titles, abstracts and labels of a review's records."""
+    """Return the titles, abstracts and labels (1 for relevant, 0 for irrelevant) of a review's records."""
     path = BENCH / "screening" / f"{name}.csv.gz"
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
@@ -88,13 +88,13 @@ def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
 
 
 def priors(name: str, run: int) -> Order:
-    """Return the rows of the records that both systems know beforehand, one relevant and one irrelevant."""
+    """Return the rows of the two known records from which all systems start: a relevant and an irrelevant record."""
     return draw_priors(review(name)[2], np.random.default_rng((SEED, run)))
 
 
 @cache
 def search(name: str) -> Search:
-    """Return the records of a review, prepared for ranking; vectors are computed once and cached."""
+    """Return the records of a review, prepared for ranking; their vectors are cached."""
     settings = EncoderSettings()
     source = locate_encoder(settings.name, revision=settings.revision)
 
@@ -155,7 +155,10 @@ def _asreview(name: str, run: int) -> list[int]:
         with sqlite3.connect(Path(folder) / "results.db") as database:
             read = [int(row) for (row,) in database.execute("SELECT record_id FROM results ORDER BY rowid")]
     if labels[read].sum() != labels.sum():
-        raise MechtagError(f"{name}: ASReview found {labels[read].sum()} of {labels.sum()} relevant records")
+        raise MechtagError(
+            f"review {name}: the simulation by ASReview stopped after {labels[read].sum()} of {labels.sum()} relevant "
+            "records, although it must find all of them"
+        )
     seen = set(read)
     return read + [row for row in range(len(labels)) if row not in seen]
 
@@ -169,9 +172,9 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {
 
 
 def _fingerprint(system: str) -> str:
-    """Return a hash of everything on which a reading order depends, so that outdated orders are not reused.
+    """Return a hash of the system's version or code, so that outdated reading orders are not reused.
 
-    Comments and docstrings of the ranker do not count.
+    Comments and docstrings in the code of the ranker do not change the hash.
     """
     if system == "ASReview 3":
         return f"{_ASREVIEW.replace('==', '-')}-{_BATCH}"
@@ -184,7 +187,10 @@ def _fingerprint(system: str) -> str:
 
 
 def order_of(system: str, name: str, run: int) -> Order:
-    """Return the rows of a review in the reading order of a system, starting with the priors; orders are cached."""
+    """Return the rows of a review's records in the reading order of a system; orders are cached.
+
+    The known records come first.
+    """
     path = WORK / _fingerprint(system) / f"{name}-{run}.json"
     if not path.exists():
         write_json(path, {"order": SYSTEMS[system](name, run)})
@@ -193,7 +199,10 @@ def order_of(system: str, name: str, run: int) -> Order:
 
 
 def _figures(system: str, name: str, runs: int) -> list[Figures]:
-    """Return the metrics of each run. A start from the definition does not depend on a draw, so it runs once."""
+    """Return the metrics of each run.
+
+    The order that starts from a definition does not depend on the known records, so it has only one run.
+    """
     labels = review(name)[2]
     if system == _COLD:
         return [asdict(screening_figures(labels[order_of(system, name, 0)]))]
@@ -239,7 +248,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compute the reading orders that earlier runs have not saved; publish the results unless one system was chosen."""
+    """Compute the reading orders that are not saved yet; publish the results unless a single system was chosen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="draws of the two records known beforehand")
     parser.add_argument("--only", choices=SYSTEMS, help="run this system, and publish nothing")

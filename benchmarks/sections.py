@@ -1,9 +1,10 @@
-"""Count the sentences that are assigned the printed section, for each way in which exports join headings and text.
+"""Count the sentences that are assigned to the right section, for each way in which exports join headings and text.
 
     python -m benchmarks.sections journal_style.jsonl
 
-The file has one abstract per line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are
-reassembled in each way. The third column is for abstracts without headings, in which no heading must be found.
+The file has one abstract per line, with ``sentences`` that have a ``text`` and the ``section`` that was printed above
+them. Abstracts are reassembled in each way. The third column counts sentences of abstracts without headings, in which
+no heading must be found.
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ def name_of(section: str) -> str:
 
 
 def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """Assemble an abstract from its sentences; return it with the start, end and section of each sentence."""
+    """Join the sentences of an abstract in the given way.
+
+    Returns
+    -------
+    abstract : str
+    sentences : list of (start, end, section)
+        Position of each sentence in the abstract, and its section.
+    """
     pattern, capitals = JOININGS[joining]
     text, above = "", ""
     places = []
@@ -49,7 +57,7 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 
 
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
-    """Count the sentences that are assigned the correct section and do not contain a heading."""
+    """Count the sentences that are assigned to the right section and do not contain a heading."""
     text, places = join(sentences, joining)
     headings = find_headings(text)
     right = 0

@@ -1,4 +1,4 @@
-"""Provide records with known duplicates: three labelled sets, and sets generated from real records."""
+"""Provide records with known duplicates: three labelled sets, and sets that are generated from real records."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Return a record as a row of the table that `write_rows` writes."""
+    """Return a record as a row of the table that `write_rows` writes, keyed by column name."""
     return {
         **{"ENTRYTYPE": record.type, "title": record.title, "author": " and ".join(record.authors)},
         **{"year": record.year, "journal": record.journal, "volume": record.volume, "number": record.issue},
@@ -69,7 +69,7 @@ def read_table(path: Path) -> Rows:
 
 
 def _split_authors(cell: str) -> str:
-    """Convert a list of authors such as 'Adeli K.Lewis G. F.' to 'Adeli, K. and Lewis, G. F.' for all systems."""
+    """Convert a list of authors such as 'Adeli K.Lewis G. F.' to the format 'Adeli, K. and Lewis, G. F.'."""
     names = re.split(r"(?<=\.)(?=[^\W\d_]{2})", cell)
     return " and ".join(re.sub(r" (?=(?:[^\W\d_]\.[ -]?)+$)", ", ", name.strip(), count=1) for name in names)
 
@@ -77,7 +77,7 @@ def _split_authors(cell: str) -> str:
 def labelled(name: str) -> tuple[Rows, list[str]]:
     """Return the rows of a labelled set, and the true group of each row.
 
-    The authors of the set diabetes are split; otherwise, the rows are unchanged.
+    In the set diabetes, the list of authors is split into names; otherwise, the rows are unchanged.
     """
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
@@ -95,7 +95,7 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
 
 
 def _frames() -> list[Record]:
-    """Return the most complete record of each paper in the medical sets, if it has authors and a journal."""
+    """Return the most complete record of each paper in the medical sets, if the record has authors and a journal."""
     frames = []
     for name in ("cytology_screening", "diabetes"):
         rows, groups = labelled(name)
@@ -110,7 +110,7 @@ def _frames() -> list[Record]:
 
 
 def papers() -> list[Record]:
-    """Return distinct papers: those of the medical sets, and invented papers.
+    """Return records of different papers: those of the medical sets, and invented papers.
 
     An invented paper has the title and abstract of a screening record, and its other data from a medical paper.
     """
@@ -146,14 +146,14 @@ def _with_copies(chosen: Sequence[Record], rng: np.random.Generator) -> Iterator
 
 
 def made_faulty(seed: int, count: int) -> tuple[list[Record], list[str], list[str]]:
-    """Generate records of papers, copies that each have one fault of `benchmarks.faults`, and similar papers.
+    """Generate records of papers, copies with one fault each (see `benchmarks.faults`), and records of similar papers.
 
     Returns
     -------
     records, groups
         Records and the true group of each record, in random order.
     names
-        Name of the fault of each record; empty for papers and similar papers.
+        Name of the fault of each record; empty for records without a fault.
     """
     rng = np.random.default_rng(seed)
     base = [paper for paper in papers() if not NOTICE.match(paper.title)]

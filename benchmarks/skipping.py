@@ -1,4 +1,4 @@
-"""Time the tagging of a search in which 90% of records are irrelevant, with and without scoring their labels.
+"""Measure the time of tagging a search in which 90% of records are irrelevant, with and without scoring their labels.
 
     python -m benchmarks.skipping [--before FOLDER]
 
@@ -68,7 +68,10 @@ def search() -> list[Record]:
 
 
 def first_words() -> list[dict[str, Any]]:
-    """Count the correct and wrong decisions that are made from the first words of texts, out of fold."""
+    """Count right and wrong decisions on relevance if clearly irrelevant records are recognised by their first words.
+
+    The decisions are out of fold, and are compared with decisions from whole texts.
+    """
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
     everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)

@@ -1,9 +1,9 @@
 """Find duplicates with splink, set up without labels as its documentation recommends, for `benchmarks.dedupe`.
 
 The steps are those of splink's tutorial (https://moj-analytical-services.github.io/splink, 'Estimating model
-parameters' and 'Predicting results'): the probability of a match from deterministic rules, the
-probabilities of agreement between different papers from random pairs, and between records of one paper by
-expectation maximisation on two blocks.
+parameters' and 'Predicting results'). The probability of a match is estimated from deterministic rules, the
+probabilities of agreement between different papers from random pairs, and the probabilities of agreement between
+records of one paper by expectation maximisation on two blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _STEM = 30
 
 
 def _prepared(source: Path) -> pd.DataFrame:
-    """Return a table with one column per compared field, in lower case, without punctuation, empty if unknown."""
+    """Return a table with one column per compared field.
+
+    Values are in lower case and without punctuation; unknown values are empty.
+    """
     records = pd.read_csv(source, dtype=str, keep_default_na=False)
     plain = records.map(lambda text: " ".join(re.findall(r"\w+", text.lower())))
     columns = {
@@ -63,7 +66,7 @@ def _settings() -> Any:
 
 
 def find(source: Path) -> list[int]:
-    """Read a table written by `benchmarks.sets.write_rows`; return the numbers of the records that are kept."""
+    """Find duplicates in a table written by `benchmarks.sets.write_rows`; return the numbers of the records to keep."""
     from splink import DuckDBAPI, Linker, block_on
 
     database = DuckDBAPI()

@@ -1,4 +1,4 @@
-"""Measure how often stopping rules reach the promised recall, and how much work they save, in replayed reviews."""
+"""Measure how often stopping rules reach the promised recall in replayed reviews, and how much reading they save."""
 
 from __future__ import annotations
 
@@ -34,10 +34,22 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Move relevant records to the end of the labels, as few as suffice to miss the recall without them.
+    """Move relevant records to the end of the reading order, just enough to miss the recall if the end is not read.
 
     This is the hardest case for a stopping rule: if fewer records were moved, the recall would still be reached, and if
-    more were moved, they would be detected earlier.
+    more records were moved, a rule would be more likely to notice them.
+
+    Parameters
+    ----------
+    labels
+        Label of each record in reading order, 1 for relevant; the first two records are known beforehand.
+    recall
+        Proportion of the relevant records to find.
+
+    Returns
+    -------
+    ndarray
+        The labels in the new order.
     """
     relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
     total = int(labels.sum())

@@ -1,4 +1,4 @@
-"""Measure the stopping rule of the review page in simulated reviews of two people, next to other rules in use.
+"""Measure the stopping rule of the review page, and other common rules, in simulated reviews by two people.
 
 The events, the order of the records and the stopping rule are those of the review page; only the people are simulated.
 """
@@ -86,12 +86,12 @@ class Outcome:
 
 @dataclass
 class People:
-    """The decisions of two people on each record, and the truth, which the adjudicator knows; rows count from 0.
+    """The decisions of two people on each record, and the truth, which the adjudicator knows.
 
     Attributes
     ----------
     truth
-        Whether the finished review included the record.
+        1 for each record that the finished review included, otherwise 0; shape (n_records,).
     votes
         Decision of each person on each record, shape (2, n_records): 1, 0, or -1 for refer.
     """
@@ -101,7 +101,7 @@ class People:
 
     @classmethod
     def draw(cls, truth: NDArray[np.int64], generator: np.random.Generator) -> People:
-        """Draw the decisions of two people with errors."""
+        """Draw the decisions of two people who make errors."""
         hard = generator.random(len(truth)) < _MISSED_BY_ALL
         chance = generator.random((2, len(truth)))
         votes = np.where(truth == 1, ~hard & (chance >= _MISSED), chance < _INCLUDED).astype(np.int64)
@@ -109,7 +109,11 @@ class People:
         return cls(truth, votes)
 
     def found(self) -> NDArray[np.bool_]:
-        """Return which records are relevant when everything is screened: the adjudicator is always right."""
+        """Return whether each record is found to be relevant if everything is screened.
+
+        The adjudicator, who is always right, decides on records on which the two people differ or that one of them
+        referred.
+        """
         differ = (self.votes[0] != self.votes[1]) | (self.votes == -1).any(axis=0)
         found: NDArray[np.bool_] = np.where(differ, self.truth, self.votes[0]) == 1
         return found
@@ -117,18 +121,20 @@ class People:
 
 @dataclass
 class Log:
-    """The progress of a simulated review, for the rules in use.
+    """The progress of a simulated review, with which the other stopping rules are evaluated.
 
     Attributes
     ----------
-    seen, judged
-        Records on which somebody has decided, and records on which nobody else has to decide.
+    seen
+        Records on which somebody has decided.
+    judged
+        Records on which nobody else has to decide.
     decisions
         Number of decisions so far.
     stops
-        Records seen, records judged and number of decisions at the moment when a rule said stop, keyed by the rule.
+        Values of ``seen``, ``judged`` and ``decisions`` at the moment when a rule first says stop, keyed by the rule.
     run
-        Number of irrelevant records in a row at the end of the final decisions so far.
+        Number of final decisions in a row, up to now, that a record is irrelevant.
     """
 
     seen: set[int] = field(default_factory=set)
@@ -138,14 +144,22 @@ class Log:
     run: int = 0
 
     def count(self, final: int, records: int) -> None:
-        """Count a final decision for the rules in use."""
+        """Count a final decision on a record, and check whether one of the other stopping rules says stop.
+
+        Parameters
+        ----------
+        final
+            The final decision: 1 for relevant, 0 for irrelevant.
+        records
+            Number of records in the review.
+        """
         self.run = 0 if final else self.run + 1
         for rule, (run, least) in RULES.items():
             if rule not in self.stops and self.run >= run and len(self.judged) >= least * records:
                 self.stop(rule)
 
     def stop(self, rule: str) -> None:
-        """Record that a rule says stop now."""
+        """Store the current progress as the moment at which a rule says stop."""
         self.stops[rule] = set(self.seen), set(self.judged), self.decisions
 
 
@@ -186,7 +200,7 @@ class Play:
             self.join()
 
     def add(self, start: int, end: int) -> None:
-        """Import some of the records."""
+        """Import the records in a range of rows, from ``start`` up to but not including ``end``."""
         with self.workspace.store.write() as connection:
             add_records(connection, self.records[start:end], (), 1 + bool(start), {})
             add_job(connection, ranking.KIND, None)
@@ -200,7 +214,7 @@ class Play:
             self.queues = [[], []]
 
     def join(self) -> None:
-        """Join a record on which nobody has decided to another record."""
+        """Join two random records on which nobody has decided, as one does with duplicates."""
         free = [number for number in range(1, self.added + 1) if number not in self.log.seen | self.joined]
         if len(free) > 1:
             record, into = (int(number) for number in self.generator.choice(free, size=2, replace=False))
@@ -208,13 +222,13 @@ class Play:
             self.joined.add(record)
 
     def stopping(self) -> dict[str, Any]:
-        """Return the result of the page's stopping rule."""
+        """Return the result of the stopping rule of the review page."""
         with self.workspace.store.read() as connection:
             found: dict[str, Any] = read_fact(connection, ranking.FACT)
             return found
 
     def play(self) -> dict[str, Outcome]:
-        """Let the people screen until the page says stop, and return the outcome of each rule."""
+        """Let the people screen until the review page says stop; return the outcome of each rule, keyed by the rule."""
         pace = self.generator.uniform(0.4, 0.6)
         joins = sorted(self.generator.integers(len(self.records), size=_JOINED_LATER))
         while True:
@@ -238,7 +252,7 @@ class Play:
                 self.import_later()
 
     def ends(self) -> bool:
-        """Return whether the review ends now; if a later import is due, import the records instead."""
+        """Return whether the review ends now; if a second import is due, import its records and return False."""
         found = self.stopping()
         if self.later == "while the sample is read" and found.get("read_of_sample", 0) >= 20:
             self.import_later()
@@ -253,13 +267,13 @@ class Play:
         return True
 
     def import_later(self) -> None:
-        """Import the rest of the records; the rules in use then start to count again."""
+        """Import the rest of the records; the other stopping rules then start to count again."""
         self.later = ""
         self.log.run, self.log.stops = 0, {}
         self.add(self.added, len(self.records))
 
     def decide(self, coder: int) -> bool:
-        """Let a person decide on the next record; return whether there was one."""
+        """Let a person decide on the next record; return False if there is no record left for this person."""
         record = self.next_record(coder)
         if record is None:
             return False
@@ -273,7 +287,7 @@ class Play:
         return True
 
     def next_record(self, coder: int) -> int | None:
-        """Return the first record in the order of reading that needs a decision of a person."""
+        """Return the first record in reading order that needs a decision from a person; ``None`` if there is none."""
         if not self.queues[coder]:
             queue, active = schema.queue, schema.ranking
             with self.workspace.store.read() as connection:
@@ -292,7 +306,7 @@ class Play:
         return None
 
     def send(self, coder: int, record: int, vote: int) -> None:
-        """Send a decision, as the page does."""
+        """Send a decision to the review page, as a browser does."""
         account = self.coders[coder]
         value = None if vote < 0 else vote
         with self.workspace.store.write() as connection:
@@ -312,7 +326,7 @@ class Play:
                 self.conflicts.add(record)
 
     def correct(self, coder: int) -> None:
-        """Let a coder correct the slips that the coder made earlier."""
+        """Let a person correct earlier mistakes in answering."""
         for record in self.slips[coder]:
             # The adjudicator may have settled the record already.
             with suppress(Refused):
@@ -333,7 +347,7 @@ class Play:
         self.work()
 
     def settled(self, record: int, value: int) -> None:
-        """Store a final decision, and count the decision for the rules in use."""
+        """Store a final decision, and count it for the other stopping rules."""
         self.conflicts.discard(record)
         if record not in self.final:
             self.log.count(value, self.added)
@@ -344,7 +358,7 @@ class Play:
         return len(self.log.judged | self.joined) < self.added
 
     def outcomes(self) -> dict[str, Outcome]:
-        """Return the outcome of each rule; a rule that never said stop screened everything."""
+        """Return the outcome of each rule, keyed by the rule; if a rule never said stop, everything was screened."""
         papers = np.array([number not in self.joined for number in range(1, len(self.records) + 1)])
         relevant, truth = self.people.found() & papers, (self.people.truth == 1) & papers
         everything = set(range(1, len(self.records) + 1)) - self.joined
@@ -366,7 +380,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def create_review(folder: Path, name: str) -> Workspace:
-    """Create a project for the review page, whose codebook defines the relevance of a finished review."""
+    """Create a project for the review page, with a codebook that defines the relevance of a finished review."""
     book = folder / "codebook.yaml"
     relevance = {"key": "relevant", "name": "Relevant", "definition": DEFINITIONS[name]}
     label = {"key": "any", "name": "Any", "definition": "Any paper."}
@@ -375,14 +389,14 @@ def create_review(folder: Path, name: str) -> Workspace:
 
 
 def keep_vectors(workspace: Workspace, name: str) -> None:
-    """Copy the vectors that `benchmarks.screening.search` computed to the cache that the page's worker reads."""
+    """Copy the vectors that `benchmarks.screening.search` computed to the cache of the page's worker."""
     cache = workspace.folder / "cache/vectors.npz"
     cache.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(WORK / f"{name}.vectors.npz", cache)
 
 
 def simulate(number: int, kept: Path) -> dict[str, Any]:
-    """Return the outcomes of a simulated review, from the folder ``kept`` if it was simulated before."""
+    """Simulate a review, and return its outcomes; the outcomes are cached in the folder ``kept``."""
     path = kept / f"{number}.json"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:

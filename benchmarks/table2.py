@@ -1,4 +1,4 @@
-"""Compare the accuracy on the gold standard with that of naive baselines, and measure the cost of training.
+"""Compare accuracy on the gold standard with that of naive baselines, and measure the cost of training.
 
 ``python -m benchmarks.table2`` runs the stages of the pipeline that are out of date, and writes
 ``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the metrics.
@@ -55,7 +55,7 @@ def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _train() -> Cost:
-    """Measure the cost of training in a separate folder, so that neither the model nor the MLflow store changes."""
+    """Train a model in a separate folder and return the cost; the project's model and MLflow store do not change."""
     with TemporaryDirectory() as folder:
         for name in ("data", "params.yaml"):
             (Path(folder) / name).symlink_to(ROOT / name)
@@ -67,7 +67,7 @@ def main() -> None:
     """Run the pipeline stages that are out of date, and publish the results."""
     done = subprocess.run((sys.executable, "-m", "dvc", "repro", "evaluate"), cwd=ROOT, check=False)
     if done.returncode:
-        raise MechtagError("dvc repro evaluate: failed; see above")
+        raise MechtagError("the command 'dvc repro evaluate' failed; its messages are above")
     metrics = read_json(METRICS)
     sections = {name: metrics[name] for name in PROTOCOLS} | {
         f"baseline {name}": section for name, section in metrics["baselines"].items()

@@ -1,9 +1,9 @@
-"""Measure the tagging speed of a plain pipeline and of mechtag in each runtime, end to end and encoder only.
+"""Measure the tagging speed of a plain pipeline and of mechtag with each runtime, for all steps and for encoding alone.
 
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
 trained model. Each run is a separate process, and its results are saved in
 ``data/work/benchmarks/throughput``, so that an interrupted benchmark can resume. ``--fresh`` discards saved results.
-``--encoders`` compares the encoders that have a short name instead, without the other parts of tagging.
+``--encoders`` instead compares the speed of the encoders that have a short name, without the other steps of tagging.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _ENCODERS_TEXT = (ROOT / "benchmarks/encoders.md").read_text(encoding="utf-8")
 
 
 def abstracts(count: int) -> list[Record]:
-    """Return real titles and abstracts, the same number from each review."""
+    """Return real records with titles and abstracts, the same number from each review."""
     records = []
     for name in _SETS:
         rows = [row for row in read_table(BENCH / "screening" / f"{name}.csv.gz") if row["abstract"].strip()]
@@ -76,7 +76,7 @@ def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
 
 
 def tag_plainly(source: Path, target: Path) -> dict[str, float]:
-    """Tag a table of records as in a tutorial, with spaCy's sentencizer, sentence-transformers and scikit-learn."""
+    """Tag a table of records as a tutorial does, with spaCy's sentencizer, sentence-transformers and scikit-learn."""
     import pandas
     import spacy
     import torch
@@ -111,7 +111,10 @@ def tag_plainly(source: Path, target: Path) -> dict[str, float]:
 
 
 def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
-    """Tag a table of records as ``mechtag tag`` does, time the encoder alone, and measure the machine's peak."""
+    """Tag a table of records as ``mechtag tag`` does, and return the number of records, times, memory and throughput.
+
+    The encoder alone, and the peak throughput of the machine, are also measured.
+    """
     begun = time.perf_counter()
     model = _model(runtime)
     warm = [Record(record_id="text:0", title="A title", abstract="One sentence. And another.")]
@@ -153,9 +156,14 @@ def _units(records: Sequence[Record]) -> list[str]:
 
 
 def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
-    """Encode abstracts with the encoder of a short name, and compare the vectors with those of the runtime ``torch``.
+    """Encode abstracts with an encoder, and compare the vectors with those of the runtime ``torch``.
 
     The runtime ``torch`` must be measured first, because its vectors are saved for comparison.
+
+    Parameters
+    ----------
+    name
+        Short name of the encoder, such as ``fast``.
     """
     texts = _units(abstracts(count))
     settings = EncoderSettings.model_validate({"name": name})
@@ -185,9 +193,10 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
 
 
 def encode_plainly(name: str, count: int) -> dict[str, float]:
-    """Encode abstracts on one thread as a tutorial does: sentence-transformers with defaults, and normalised vectors.
+    """Encode abstracts on one thread with sentence-transformers and its defaults, as a tutorial does.
 
-    `encode_with` must have saved the vectors of the runtime ``torch``, because the vectors are compared with them.
+    The vectors are normalised. They are compared with the vectors of the runtime ``torch``, which `encode_with` must
+    have saved before.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -219,7 +228,10 @@ def _encoding(
 
 
 def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
-    """Return the speed and the vectors' similarity to torch's, for each encoder in each runtime and the plain way."""
+    """Measure the speed of each encoder with each runtime and with plain sentence-transformers.
+
+    The results include the cosine similarity of the vectors to those of the runtime ``torch``.
+    """
     systems = (*_MECHTAG, PLAIN)
     found: dict[tuple[str, str], list[dict[str, float]]] = {
         (name, system): [] for name in ENCODERS for system in systems
@@ -255,7 +267,7 @@ def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """Compare each runtime with torch on abstracts and on the papers of Table 2."""
+    """Compare the predictions of each runtime with those of ``torch``, on abstracts and on the papers of Table 2."""
     records = abstracts(count)
     documents = _documents(records, list(split(records, SentenceSettings())))
     gold = ROOT / "data/work/gold"
@@ -296,7 +308,7 @@ def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
 
 
 def start_up() -> dict[str, float]:
-    """Return the time of ``mechtag --help``, and of tagging one record with a cached export of the encoder."""
+    """Measure the time of ``mechtag --help``, and that of tagging one record with a cached export of the encoder."""
     one = WORK / "one.parquet"
     write_records(one, abstracts(1))
     seconds = {}

@@ -1,4 +1,7 @@
-"""Define the tagging methods that are compared on the coded records; all scores are out of fold."""
+"""Define the tagging methods that are compared on the coded records; all scores are out of fold.
+
+``Ground`` contains the coded records. Each method is a function that returns scores, or a changed corpus to train on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _WHOLE_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class Ground:
-    """The shipped coded records, and everything that is computed from them only once."""
+    """The coded records and example sentences in the repository, and cached results computed from them."""
 
     settings: Settings
     codebook: Codebook
@@ -50,12 +53,12 @@ class Ground:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """Return all documents, followed by all exemplars, encoded by the encoder."""
+        """Return the corpus of all documents, followed by all example sentences."""
         return build_corpus(self.documents, self.exemplars, self.codebook.keys, self.encoder, self.definitions)
 
     @cached_property
     def with_methods(self) -> Vectors:
-        """Return vectors of whole texts, including methods sentences but not notes."""
+        """Return vectors of whole texts that include methods sentences, but exclude notes such as copyright notices."""
         units = units_of([coded.document for coded in self.documents])
         return self.encoder.encode(replace(units, counts=~units.notes).whole_texts())
 
@@ -63,7 +66,7 @@ class Ground:
     def sentences(self) -> tuple[Array, Index]:
         """Return the codes of titles and sentences, shape (n_units, 1 + n_labels), and the document of each.
 
-        Codes are NaN for units that were not coded.
+        A unit is a title or a sentence. Codes are NaN if a unit was not coded. Documents are given by their index.
         """
         table = unit_table(self.documents, (), self.codebook.keys).with_format("numpy")
         return np.asarray(table["targets"], dtype=np.float64), np.asarray(table["document"], dtype=np.int64)
@@ -83,14 +86,14 @@ class Ground:
         }
 
     def deal(self, seed: int) -> Index:
-        """Assign the documents to folds as training does."""
+        """Assign each document to a fold, as training does, and return the fold numbers."""
         corpus, added = self.corpus, sum(coded.added for coded in self.documents)
         folds = self.settings.train.folds
         return assign_folds(corpus.document_targets[:, 0], folds, seed, added, corpus.source, corpus.hard)
 
 
 def load_ground() -> Ground:
-    """Read the annotations that the project's settings name."""
+    """Read the coded records and example sentences that the project's settings name."""
     settings = load_settings()
     codebook = load_codebook(settings.codebook)
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
@@ -141,12 +144,12 @@ def of_whole_and_title(ground: Ground, learnt: Mask) -> Array:
 
 
 def of_machine(ground: Ground, learnt: Mask) -> Array:
-    """Score relevance as mechtag does."""
+    """Score relevance as mechtag does, from the whole text without methods sentences."""
     return _fit_and_score(ground.corpus, ground, learnt)
 
 
 def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
-    """Score as mechtag does, but with methods sentences included in the text."""
+    """Score relevance as mechtag does, but from the whole text including methods sentences."""
     return _fit_and_score(replace(ground.corpus, wholes=ground.with_methods), ground, learnt)
 
 
@@ -202,13 +205,13 @@ PARTS = ("both", "vectors", "words")
 
 
 def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, seed: int) -> dict[str, Run]:
-    """Score all texts with heads that were not trained on their document.
+    """Score all texts with classifiers that were not trained on the document of the text.
 
     Returns
     -------
     dict
-        ``both`` for the shipped heads; ``vectors`` (with definitions and roles) and ``words`` for the terms of their
-        sum.
+        ``both`` contains the scores of mechtag's own method, which are a sum of two terms. ``vectors`` contains the
+        scores from vectors, definitions and sentence roles alone, and ``words`` the scores from words alone.
     """
     n_units = len(ground.sentences[1])
     settings = ground.settings.train.model_copy(update={"folds": int(fold.max()) + 1})
@@ -242,18 +245,21 @@ def zero_shot(ground: Ground) -> Run:
 
 
 def without_definitions(ground: Ground) -> Corpus:
-    """Return the corpus without definitions, so that the weights of the labels are drawn towards zero."""
+    """Return a copy of the corpus without definitions, so that label weights are regularised towards zero."""
     definitions = ground.definitions
     return replace(ground.corpus, definitions=replace(definitions, labels=np.zeros_like(definitions.labels)))
 
 
 def without_exemplars(ground: Ground) -> Corpus:
-    """Return the corpus without exemplars."""
+    """Return a copy of the corpus without example sentences."""
     return ground.corpus.keep(np.ones(ground.corpus.n_documents, dtype=bool), exemplars=False)
 
 
 def without_roles(ground: Ground) -> Corpus:
-    """Return the corpus without the feature that a text reports results; methods sentences are still not content."""
+    """Return a copy of the corpus without the feature that states whether a sentence reports results.
+
+    Sentences on methods remain excluded from scoring.
+    """
     return replace(ground.corpus, reports=np.zeros_like(ground.corpus.reports))
 
 
@@ -265,7 +271,10 @@ FEATURES: dict[str, Callable[[Ground], Corpus]] = {
 
 
 def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
-    """Return the corpus without the sentence codes of half the papers and, unless ``whole``, their paper codes."""
+    """Return a copy of the corpus in which the codes of a random half of the papers are removed.
+
+    The codes of sentences are always removed; the codes of whole papers are kept if ``whole`` is set.
+    """
     corpus = ground.corpus
     hidden = np.random.default_rng(seed).random(corpus.n_documents) < 0.5
     texts, documents = corpus.unit_targets.copy(), corpus.document_targets.copy()
@@ -283,7 +292,7 @@ _BEST = 2
 
 
 def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
-    """Pool the label scores of texts into scores of papers, with each pooling method.
+    """Combine the label scores of a paper's texts into scores of the paper, with each pooling method.
 
     Parameters
     ----------
@@ -293,7 +302,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     Returns
     -------
     dict
-        Scores of papers, keyed by pooling method, each of shape (n_documents, n_labels).
+        Scores of papers, shape (n_documents, n_labels), keyed by pooling method.
     """
     corpus = ground.corpus
     own = corpus.document != NO_DOCUMENT
@@ -312,7 +321,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
 
 
 def _labels_of_wholes(corpus: Corpus, fold: Index) -> Array:
-    """Score labels out of fold by logistic regression on the whole text, shape (n_documents, n_labels)."""
+    """Return out-of-fold scores of labels by logistic regression on whole texts, shape (n_documents, n_labels)."""
     scores = np.zeros((corpus.n_documents, corpus.document_targets.shape[1] - 1))
     wholes = corpus.wholes.astype(np.float64)
     for held_out in np.unique(fold):

@@ -1,8 +1,8 @@
-"""Measure how the length of a text changes its labels, on long texts made up from the coded records.
+"""Measure how the length of a text changes the labels suggested for it, on long texts made from the coded records.
 
 The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
-of ``docs/benchmarks.md``. ``--definitions`` instead fits the correction of models from definitions alone, on each
-codebook that has coded sentences and irrelevant records, and prints it.
+of ``docs/benchmarks.md``. ``--definitions`` instead estimates the length correction for models from definitions alone,
+on each codebook that has coded sentences and irrelevant records, and prints the correction.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ probability that a label of the paper ranks above another label. *ECE*: calibrat
 
 @dataclass(frozen=True)
 class Curves:
-    """Probabilities of the labels of each paper, and the thresholds and bounds with which they are compared.
+    """Probabilities of the labels of each paper, with the decision thresholds and bounds.
 
     Attributes
     ----------
     chances : ndarray, shape (n_papers, n_labels)
     threshold, low, high : ndarray, shape (n_papers, n_labels)
+        A probability below ``low`` means no, and a probability from ``high`` upwards means yes.
     """
 
     chances: Array
@@ -74,7 +75,7 @@ class Curves:
 
 
 class Windows:
-    """Probabilities from windows; the calibration of each fold is fitted on the other folds."""
+    """Probabilities of long texts, which are scored in windows; each fold is calibrated on the other folds."""
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class Windows:
             self._fitted.append((fitted, long))
 
     def curves(self, scores: Array, count: int) -> Curves:
-        """Return the probabilities of the labels for texts that consist of ``count`` windows."""
+        """Convert the scores of texts that consist of ``count`` windows to probabilities."""
         relevance = self._held_out.documents[self._texts.papers, 0]
         found = Curves(*(np.zeros(scores.shape) for _ in range(4)))
         for number, (fitted, long) in enumerate(self._fitted):
@@ -108,14 +109,14 @@ class Windows:
         return found
 
     def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
-        """Return the probabilities of long texts; see `LongTexts.scores`."""
+        """Return the probabilities of long texts; the parameters are those of `LongTexts.scores`."""
         if not sentences:
             return self.curves(self._texts.abstracts, 1)
         return self.curves(*self._texts.scores(filling, sentences, alone=alone))
 
 
 class BestSentence(Windows):
-    """Probabilities from the p-value of the sentence with the highest score, under a null of uncoded sentences."""
+    """Probabilities from the p-value of the highest score of a sentence, compared with sentences that have no label."""
 
     def __init__(
         self,
@@ -153,7 +154,10 @@ class BestSentence(Windows):
             yield fit_curve(found[:, judged, label].ravel(), codes)
 
     def _evidence(self, number: int, filling: str, sentences: int, alone: bool = False) -> Array:
-        """Return minus the logarithm of the p-value of each text, corrected for its number of sentences."""
+        """Return -log(p) for each text and label, where p is the p-value of the highest score of a sentence.
+
+        The p-value is corrected for the number of sentences in the text.
+        """
         scores = self._texts.abstracts
         if sentences:
             scores, _ = self._texts.scores(filling, sentences, alone=alone)
@@ -165,7 +169,7 @@ class BestSentence(Windows):
         return -np.log(-np.expm1(tried * np.log1p(-(1 + above) / (2 + len(null)))))
 
     def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
-        """Return the probabilities of long texts; see `LongTexts.scores`."""
+        """Return the probabilities of long texts; the parameters are those of `LongTexts.scores`."""
         found = super().of(filling, sentences, alone=alone)
         relevance = self._held_out.documents[self._texts.papers, 0]
         for number, lines in enumerate(self._lines):
@@ -177,7 +181,12 @@ class BestSentence(Windows):
 
 
 def within(chances: Array, codes: Array) -> float:
-    """Return the mean over papers of the AUC with which the probabilities rank the labels of one paper."""
+    """Return the AUC with which the probabilities of a paper rank its labels above other labels, averaged over papers.
+
+    Parameters
+    ----------
+    chances, codes : ndarray, shape (n_papers, n_labels)
+    """
     areas = []
     for row, own in zip(chances, codes, strict=True):
         yes, no = row[own == 1], row[own == 0]
@@ -188,7 +197,7 @@ def within(chances: Array, codes: Array) -> float:
 
 
 def calibration_error(chances: Array, codes: Array) -> float:
-    """Return the expected calibration error in ten bins."""
+    """Return the expected calibration error of probabilities, with ten bins; codes that are NaN are ignored."""
     judged = ~np.isnan(codes)
     found, truth = chances[judged], codes[judged]
     bins = np.minimum((found * 10).astype(int), 9)
@@ -196,7 +205,7 @@ def calibration_error(chances: Array, codes: Array) -> float:
 
 
 def measure(corpus: Corpus, held_out: HeldOut, fold: Index, settings: TrainSettings, seed: int) -> list[dict[str, Any]]:
-    """Measure all systems on texts of all lengths."""
+    """Compute the metrics of all methods on texts of all lengths."""
     long_texts = make_long_texts(corpus, held_out, fold, seed)
     assert long_texts is not None
     systems: dict[str, Windows] = {
@@ -239,15 +248,18 @@ def _metrics(
 
 
 def steady_correction(margins: Array, abstracts: Array) -> float:
-    """Return the correction that keeps the mean probability of long texts closest to that of their abstracts.
+    """Return the length correction that keeps the mean probability of long texts closest to that of their abstracts.
 
-    The labels of a text do not change when it is filled with sentences without labels. The correction with the highest
-    likelihood would depend on how far the probabilities of the codebook's definitions are from its labels.
+    A long text has the labels of its abstract, because it is filled with sentences without labels. The correction is
+    not fitted by maximum likelihood, because that correction would depend on how far the probabilities from the
+    codebook's definitions are from the true labels.
 
     Parameters
     ----------
-    margins, abstracts
-        Log odds of long texts, see `log_odds`, and of abstracts.
+    margins
+        Log odds of the labels of long texts; see `log_odds`.
+    abstracts
+        Log odds of the labels of the abstracts.
     """
     level = expit(abstracts).mean()
 
@@ -258,7 +270,7 @@ def steady_correction(margins: Array, abstracts: Array) -> float:
 
 
 def of_definitions() -> None:
-    """Print the correction of models from definitions for each codebook, and what it does to probabilities."""
+    """Print the length correction of models from definitions, and its effect on probabilities, for each codebook."""
     settings = load_settings()
     encoder = load_encoder(settings)
     for coded in load_sets((LEADERSHIP, GREEN_SPACE)):
@@ -273,7 +285,7 @@ def of_definitions() -> None:
         codes = corpus.document_targets[long_texts.papers, 1:]
         abstracts = long_texts.abstracts * calibration.slope[1:] + calibration.intercept[1:]
         correction = steady_correction(log_odds(long_texts, calibration), abstracts)
-        print(f"{coded.name}: {len(codes)} papers, window {long_texts.size}, correction {correction:.2f}")  # noqa: T201
+        print(f"{coded.name}: {len(codes)} papers, windows of {long_texts.size} sentences, correction {correction:.2f}")  # noqa: T201
         for filling in FILLINGS:
             for sentences in (0, *LENGTHS):
                 scores, count = long_texts.abstracts, 1
@@ -286,7 +298,7 @@ def of_definitions() -> None:
 
 
 def main() -> None:
-    """Measure all systems, and publish the results."""
+    """Compute the metrics of all methods, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--definitions", action="store_true", help="fit the correction of models from definitions")
     if parser.parse_args().definitions:

@@ -33,8 +33,8 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Kappa, in the same shape; NaN where both coders gave only one and the same answer, such as no to every item,
-        so that the expected agreement is 1.
+        Kappa, in the same shape. It is NaN where both coders answered yes to every item, or both answered no to every
+        item, because the expected agreement is then 1.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -79,9 +79,9 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
     Returns
     -------
     dict
-        ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each in the
-        same shape. All are NaN where there are no items; kappa and alpha are also NaN where both coders gave only one
-        and the same answer, such as no to every item.
+        ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1`` and ``krippendorff_alpha``, each an array of the same
+        shape. All are NaN where there are no items. Kappa and alpha are also NaN where both coders answered yes to
+        every item, or both answered no to every item.
     """
     total = both_yes + only_a + only_b + both_no
     observed = ratio(both_yes + both_no, total)
@@ -108,9 +108,10 @@ def tallies(codes: ArrayLike) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (7, ...). The terms are: whether any coder judged the item; the proportion of yes among the codes of the
-        item; whether two or more coders judged the item; the proportion of coder pairs who agree; and the coincidences
-        no-no, no-yes (equal to yes-no) and yes-yes. The last four terms are 0 if fewer than two coders judged the item.
+        Shape (7, ...). The first four terms of an item are: 1 if any coder judged the item; the proportion of yes among
+        its codes; 1 if two or more coders judged the item; and the proportion of coder pairs who agree on it. The last
+        three terms are the coincidences no-no, no-yes (equal to yes-no) and yes-yes. A proportion or coincidence of an
+        item is 0 if it cannot be computed because too few coders judged the item.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)

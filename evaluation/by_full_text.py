@@ -1,4 +1,8 @@
-"""Evaluate predictions by full texts: on the papers that have one, next to naive methods, and paired with abstracts."""
+"""Evaluate predictions that are based on full texts instead of abstracts.
+
+The metrics cover the gold papers with a full text. They are compared with those of naive methods, and with those of
+predictions based on the abstracts of the same papers.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Numbers of words and windows of a full text, and of occurrences of the query per 1,000 words."""
+    """Counts of a full text: words, windows in which it was scored, and occurrences of the query per 1,000 words."""
 
     words: int
     windows: int
@@ -52,9 +56,10 @@ class FullTextSet:
     predictions
         Predictions by full texts.
     texts, tagging
-        Full text of each record in ``predictions``, and how it was tagged, by record id.
+        Full text of each record in ``predictions``, and information on how the full text was tagged, keyed by record
+        id.
     query
-        Words that the query baseline counts; ``""`` for none.
+        Word or phrase that the query baseline counts; ``""`` if there is no query baseline.
     """
 
     predictions: Sequence[Prediction]
@@ -63,7 +68,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return the numbers by which naive methods rank a paper."""
+        """Return the counts of a paper's full text by which naive methods rank the paper."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()
@@ -75,7 +80,7 @@ class FullTextSet:
 def read_full_text_set(
     predictions: Path, rows: Sequence[Prediction], table: Path, gold: GoldStandard, query: str
 ) -> FullTextSet:
-    """Read what the evaluation of full texts needs.
+    """Read the full texts and the other files that the evaluation of predictions by full texts needs.
 
     Parameters
     ----------
@@ -85,6 +90,8 @@ def read_full_text_set(
         Predictions by full texts in this file.
     table
         Table of the full texts.
+    query
+        Word or phrase that the query baseline counts; ``""`` for no query baseline.
 
     Raises
     ------
@@ -165,7 +172,12 @@ def full_text_section(
     Parameters
     ----------
     abstracts
-        Predictions by abstracts for all papers of the gold standard.
+        Predictions based on abstracts, for all papers of the gold standard.
+    found
+        The full texts, and the predictions based on them.
+    coded
+        Coded records of the project, with whose irrelevant records the gold papers are compared; ``None`` to omit this
+        comparison.
     """
     own = papers_with(gold, found)
     full = System("full text", found.predictions)
@@ -208,7 +220,15 @@ def _measured(
     *,
     naive: bool = False,
 ) -> tuple[Judged, dict[str, Any]]:
-    """Return the codes and predictions of the papers that have a record, and the metrics of the predictions."""
+    """Compute the metrics of a system on the gold papers that have a record.
+
+    Returns
+    -------
+    judged : Judged
+        Human codes and predictions.
+    metrics : dict
+        Metrics over all labels, and metrics of each label.
+    """
     truth = gold.truth(label_keys)
     judged = system.judged([record.record_id for record in gold.evaluated], label_keys, truth)
     draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
@@ -242,7 +262,10 @@ def _paired(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """Compare the bases on the papers that have both; return ``None`` if there are none."""
+    """Compare predictions by full texts with predictions by abstracts, on the papers that have both texts.
+
+    The result is ``None`` if there are no such papers.
+    """
     both = replace(gold, records={key: record for key, record in gold.records.items() if record.abstract})
     if not both.records:
         return None

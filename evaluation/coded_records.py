@@ -206,17 +206,17 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the relevant papers of the gold standard by the model's decision, and rank them among irrelevant records.
+    """Count the model's decisions on relevant gold papers, and rank these papers among irrelevant coded records.
 
     A paper counts as relevant unless the gold table has a column for relevance that codes the paper as irrelevant.
 
     Returns
     -------
     dict
-        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision (``kept`` is yes or
-        needs review), and the rank of each paper among the irrelevant coded records: rank 1 is above all of these
-        records, and ties count against the paper. The scores of the coded records are out of fold, so they come from
-        models that were trained on slightly less data.
+        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision (``kept`` counts yes and
+        needs review together), and the rank of each paper among the irrelevant coded records. Rank 1 is above all of
+        these records, and ties count against the paper. The scores of the coded records are out of fold, so they come
+        from models that were trained on slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -317,12 +317,14 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Return the coded record with the key and the number of sentences of a second coder's record.
+    """Return the coded record to which a second coder's codes belong.
+
+    The record has the same key and, if the second coder coded sentences, the same number of sentences.
 
     Raises
     ------
     MechtagError
-        If no coded record or several coded records have this key and this number of sentences.
+        If no coded record or several coded records match.
     """
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
@@ -349,7 +351,7 @@ def _sentence_pair(
 ) -> dict[str, Any]:
     """Compute the agreement of two coders on the labels of sentences.
 
-    The bootstrap draws whole records, because the sentences of a record are similar.
+    The bootstrap draws whole records, because codes of sentences in the same record are not independent.
     """
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:

@@ -85,9 +85,9 @@ def coders_of(
     Parameters
     ----------
     labels
-        Relevance first, then the labels in codebook order.
+        Keys of relevance and of the labels, in codebook order.
     place
-        Source of the codings, for messages.
+        Name of the source of the codings, used in error messages.
     ids
         Record id of each key, used for codings that have only a key. The mapping may omit keys that occur together
         with a record id in other codings.
@@ -96,7 +96,7 @@ def coders_of(
     ------
     MechtagError
         If a key belongs to two records, a coder coded a label of a record twice with different values, or a coder has
-        the model's name.
+        the name that is reserved for the model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -349,9 +349,10 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Yield the pairs of coders who judged at least one item in common, as two indices and the kind of pair.
+    """Yield each pair of coders who judged at least one item in common.
 
-    Pairs of people come first.
+    A pair consists of the indices of the two coders, and ``human-human`` or ``human-model``. Pairs of people come
+    first.
     """
     found = [
         (one, two, "human-model" if two >= coders.people else "human-human")

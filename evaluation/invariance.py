@@ -51,7 +51,7 @@ def invariance_section(
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
     if wrong or AS_IT_IS not in predictions:
         raise MechtagError(
-            f"predictions of variations: found {', '.join(wrong) or f'none named {AS_IT_IS}'}, but expected {AS_IT_IS} "
+            f"tables of varied texts: found {', '.join(wrong) or f'none named {AS_IT_IS}'}, but expected {AS_IT_IS} "
             f"and some of {', '.join(VARIATIONS)}; run 'mechtag variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])

@@ -1,4 +1,4 @@
-"""Compare two systems on the same papers by the difference in each metric, and apply the promotion rule."""
+"""Compare two models on the same papers, and decide whether the newer model may replace the model in use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RELEVANCE_AUC = "relevance_auc"
 
 @dataclass(frozen=True)
 class Difference:
-    """The values of a metric for the champion and the challenger, and their difference.
+    """Values of a metric for the champion (the model in use) and the challenger (the new model), and their difference.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Difference:
     champion, challenger, difference
         Values, or ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
     ci_low, ci_high
-        95% interval (expanded percentile) of the difference; both systems use the same resamples of papers.
+        95% interval (expanded percentile) of the difference; both models use the same resamples of papers.
     """
 
     figure: str
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class PromotionVerdict:
-    """Whether the challenger may replace the champion, and the reasons."""
+    """Decision on whether the challenger (new model) may replace the champion (model in use), with the reasons."""
 
     promote: bool
     reasons: tuple[str, ...]
@@ -104,7 +104,7 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
 
 
 def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
-    """Compute the differences in the metrics of a statistic between two systems, on the same resamples of papers."""
+    """Return the difference in each metric of ``statistic`` between two systems, on the same resamples of papers."""
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
     found = []
@@ -130,7 +130,7 @@ def _number(value: float) -> float | None:
 
 
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
-    """Decide whether the challenger may replace the champion, by the promotion rule.
+    """Decide whether the challenger (the new model) may replace the champion (the model in use).
 
     The challenger may replace the champion if, on every set of papers and for every chosen metric, the lower end of
     the interval of the difference is greater than the negative of the metric's margin. A metric that is undefined on a

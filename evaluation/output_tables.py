@@ -1,4 +1,4 @@
-"""Write the tables that accompany ``metrics.json``: metrics per label, predictions with codes, and plot points."""
+"""Write the tables next to ``metrics.json``: metrics per label, predictions with human codes, and plot points."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_outputs(
 def write_full_text_outputs(
     folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
 ) -> None:
-    """Write the same tables for the predictions by full texts to the folder ``full_text``; see `write_outputs`.
+    """Write the tables of `write_outputs` for the predictions by full texts, to the folder ``full_text``.
 
     Parameters
     ----------

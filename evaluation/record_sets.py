@@ -123,7 +123,15 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return the reason why a metric is missing if there are fewer than ``least`` records; otherwise ``None``."""
+    """Return the reason why a metric is missing if fewer than ``least`` records are selected; otherwise ``None``.
+
+    Parameters
+    ----------
+    rows
+        Mask of the selected records.
+    what
+        Name of the selected records in the plural, for the reason.
+    """
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -131,7 +139,7 @@ def _few(rows: Mask, what: str, least: int) -> str | None:
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Compute metrics over all labels on the relevant papers of a set, because only these have coded labels."""
+    """Compute the metrics of the labels over the relevant papers of a set; only relevant papers have coded labels."""
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
@@ -156,7 +164,7 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of a set over all labels, for its papers and for its sentences; see also `coded_section`."""
+    """Compute the metrics over all labels, for the papers and the sentences of a set; see also `coded_section`."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -222,7 +230,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert estimates of metrics to a block of the metrics file, with the reason for each missing metric."""
+    """Convert estimates of metrics to the format of the metrics file, and add the reason for each missing metric."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

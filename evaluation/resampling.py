@@ -106,9 +106,9 @@ def tail(papers: int) -> float:
 
 
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Return the expanded percentile interval, and the number of undefined resamples excluded from it.
+    """Return the ends of the expanded percentile interval, and the number of undefined resamples, which are excluded.
 
-    There is no interval if more than half of the resamples are undefined, because the remaining
+    The ends are ``None`` if more than half of the resamples are undefined, because the remaining
     resamples would no longer represent the papers.
 
     Parameters
@@ -290,7 +290,7 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     figures
         Function that computes the metrics from weights of the papers, shape (resamples, papers).
     biased
-        Names of the metrics that get the `corrected_interval`.
+        Names of the metrics whose interval is computed by `corrected_interval`.
 
     Returns
     -------
@@ -332,9 +332,9 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
-    """Replace or remove an interval without width, which would wrongly suggest that the value is exact.
+    """Replace or remove an interval of width 0, which would wrongly suggest that the value is exact.
 
-    The interval of a proportion is replaced by the interval of `of_papers`; all other intervals are removed.
+    The interval of a proportion is replaced by the Wilson interval (see `of_papers`); all other intervals are removed.
     """
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found

@@ -106,7 +106,7 @@ class Block(BaseModel):
         """Return the metric in the field ``name``."""
         found = getattr(self, name)
         if not isinstance(found, Figure):
-            raise TypeError(f"{type(self).__name__}.{name} is not a figure")
+            raise TypeError(f"{type(self).__name__}.{name} is not a metric")
         return found
 
     def content(self) -> dict[str, Any]:
@@ -565,7 +565,7 @@ class FullTextPaper(Block):
 
     @property
     def remarks(self) -> list[str]:
-        """Return what readers need to know about the full text, in sentences."""
+        """Return the warnings and notes about the full text as sentences."""
         return [*self.warnings, *(f"{note[:1].upper()}{note[1:]}." for note in self.notes)]
 
 
@@ -593,7 +593,7 @@ class FullTextCoverage(Block):
     years_without: Years | None = None
 
     def describe(self) -> str:
-        """Return sentences on the number of papers with a full text, and on how these differ from the others."""
+        """Return sentences on the number of papers with a full text, and on the years of these and all other papers."""
         is_one = self.full_text == 1
         found = (
             f"{self.full_text} of the {self.papers} papers of the gold standard {'has' if is_one else 'have'} a full "
@@ -662,18 +662,19 @@ class ByFullText(Block):
         Metrics of the predictions by the full text.
     naive
         Metrics of naive methods on the same papers.
-    not_above_windows, labels_not_above_windows
-        Metrics over all labels in which the full text is not better than the number of windows alone, and labels for
-        which its ROC AUC is not.
+    not_above_windows
+        Names of the metrics over all labels in which the predictions are not better than the number of windows alone.
+    labels_not_above_windows
+        Labels for which the ROC AUC of the predictions is not higher than that of the number of windows alone.
     paired
         Comparison with the predictions by the abstract; ``None`` if no paper has both.
     best_available
-        Metrics on all papers, each tagged by its full text if it has one, and otherwise by its abstract. They are
-        from other papers than ``full_text``, so the two cannot be compared.
+        Metrics on all papers, each tagged by its full text if it has one, and otherwise by its abstract. They cannot be
+        compared with ``full_text``, because they are measured on other papers.
     relevance
         Decisions on relevance for the papers with a full text.
     doubted
-        Codes that the predictions by the full text confidently contradict.
+        Human codes that the predictions by the full text confidently contradict.
     """
 
     coverage: FullTextCoverage
@@ -687,7 +688,7 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in which the full text is not better than the number of windows."""
+        """Return a sentence that names the metrics in which full texts are no better than the number of windows."""
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
         words = Pooled.words()
@@ -695,7 +696,7 @@ class ByFullText(Block):
         return f"The tool is not better than the number of windows alone in: {listed}."
 
     def describe_best(self) -> str:
-        """Return a sentence on the texts of ``best_available``."""
+        """Return sentences on the texts that were used for the metrics ``best_available``."""
         others = self.best_available.papers - self.coverage.full_text
         return (
             f"Best available text: {self.coverage.full_text} papers by their full text, and the other {others} by "
@@ -772,12 +773,15 @@ class TrainingCheck(Block):
 
     @property
     def used(self) -> list[TrainingPaper]:
-        """Return the papers that were or may have been used in training."""
+        """Return the gold papers that were or may have been used in training."""
         return [paper for paper in self.papers if paper.different is None]
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the papers were compared with the training papers, and certainly none was used in training."""
+        """Return whether the gold papers were compared with the training papers, and none was found among them.
+
+        The result is False if a gold paper may have been used in training.
+        """
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:

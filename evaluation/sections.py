@@ -111,9 +111,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Return an estimate of F1 with an interval that is derived from the Wilson interval of tp / (tp + fp + fn).
+    """Return an estimate of F1, with an interval derived from the Wilson interval of tp / (tp + fp + fn).
 
-    This is possible because F1 increases with the proportion tp / (tp + fp + fn).
+    The derivation is possible because F1 is an increasing function of this proportion.
     """
     if found.value is None:
         return found
@@ -123,7 +123,7 @@ def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
-    """Return the points of `risk_by_coverage` in the format of the metrics file."""
+    """Return the points of the coverage-risk curve (see `risk_by_coverage`) in the format of the metrics file."""
     return [
         {"coverage": rounded(coverage), "risk": rounded(risk), "judgements": count}
         for coverage, risk, count in risk_by_coverage(judged)
@@ -197,7 +197,8 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     Returns
     -------
     EvidenceRanking
-        Entries for papers in which at least one sentence has the label, including papers in which all sentences do.
+        One entry for each paper and label if at least one sentence of the paper has the label, even if all its
+        sentences have the label.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []

@@ -20,7 +20,7 @@ GROUPS = ("without", "with")
 
 @dataclass(frozen=True)
 class ComparedCodes:
-    """Codes of people on which a model decided yes or no; each array has one entry per code.
+    """Human codes for which a model also decided yes or no; each array has one entry per code.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class ComparedCodes:
     suggested
         Decision of the model: 1 or 0.
     seen
-        Whether the coder saw the suggestion before giving the code.
+        Whether the coder saw the suggestion before coding.
     """
 
     record: NDArray[np.int64]
@@ -42,7 +42,7 @@ class ComparedCodes:
 
 
 def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compare codes that people gave after seeing a suggestion with codes given without one, per label and in total.
+    """Compare codes assigned after seeing a model's suggestion with codes assigned without one, per label and in total.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
     Returns
     -------
     dict
-        ``all`` and ``labels``, with the number of codes of each group (``n_without`` and ``n_with``); the proportion
+        ``all`` and ``labels``, with the number of codes in each group (``n_without`` and ``n_with``); the proportion
         of codes that agree with the model (``agreement_without``, ``agreement_with`` and ``agreement_change``, the
         difference); and the proportion of yes (``yes_without``, ``yes_with`` and ``yes_change``).
     """
@@ -77,7 +77,13 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
 
 
 def _figures(sums: Array) -> dict[str, Array]:
-    """Compute the metrics from the numbers of all codes, agreeing codes, and yes, in shape (..., groups, 3)."""
+    """Compute the metrics from numbers of codes.
+
+    Parameters
+    ----------
+    sums
+        Shape (..., groups, 3): number of codes, number of codes that agree with the model, and number of yes codes.
+    """
     shares = {"agreement": ratio(sums[..., 1], sums[..., 0]), "yes": ratio(sums[..., 2], sums[..., 0])}
     return {
         f"{name}_{group}": share[..., place] for name, share in shares.items() for place, group in enumerate(GROUPS)

@@ -1,4 +1,4 @@
-"""The public Python API, to read, deduplicate, tag and rank records, and to evaluate predictions.
+"""The public Python API: read, deduplicate, tag and rank records, and evaluate predictions.
 
 Records and predictions are sequences of typed rows that can be converted to and from pandas and ``datasets``.
 `Tagger` follows the conventions of scikit-learn.
@@ -46,6 +46,7 @@ class Records(Sequence[Record]):
     Parameters
     ----------
     records
+        Records of the sequence.
     rejected
         Entries of the files that could not be converted to a record, with the reason.
     notes
@@ -78,18 +79,21 @@ class Records(Sequence[Record]):
         return f"<Records: {len(self)} records{f', {len(self.rejected)} rejected' if self.rejected else ''}>"
 
     def dedupe(self) -> Records:
-        """Return the records without duplicates; see the function `mechtag.dedupe`."""
+        """Merge duplicate records, and return one record per paper; see the function `mechtag.dedupe`."""
         return dedupe(self)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per record, without ``raw``; the cells of authors and keywords are tuples."""
+        """Return a table with one row per record, without the field ``raw``.
+
+        The cells of authors and keywords are tuples.
+        """
         import pandas as pd
 
         columns = [name for name in Record.model_fields if name != "raw"]
         return pd.DataFrame([[getattr(record, name) for name in columns] for record in self], columns=columns)
 
     def to_dataset(self) -> Dataset:
-        """Return the records as a ``datasets.Dataset``, without ``raw``."""
+        """Return the records as a ``datasets.Dataset``, without the field ``raw``."""
         from datasets import Dataset
 
         return Dataset.from_list([record.model_dump(mode="json", exclude={"raw"}) for record in self])
@@ -101,9 +105,9 @@ class Records(Sequence[Record]):
         Parameters
         ----------
         frame
-            Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values
-            are ignored. Without a column ``record_id``, ids are derived from the DOI, from the PubMed id, or from
-            title, year and first author.
+            Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values are
+            ignored. If there is no column ``record_id``, the id of a record is derived from its DOI, from its PubMed
+            id, or from its title, year and first author.
 
         Raises
         ------
@@ -173,10 +177,10 @@ def read(*sources: StrPath) -> Records:
 
 
 def dedupe(records: Iterable[Record]) -> Records:
-    """Merge the records of each paper, and return one record per paper.
+    """Merge the records of the same paper, and return one record per paper.
 
-    The record of a paper is the most complete of the merged records, with missing fields filled from the others. Pairs
-    of records on which a person should decide are not merged.
+    The record of a paper is the most complete of its records; its missing fields are filled from the others. Pairs of
+    records that a person must check are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
 
@@ -249,15 +253,18 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     folds : int
         Number of folds of the cross-validation that fits probabilities and decision bounds.
     seed : int
+        Seed of the random assignment of texts to folds.
 
     Attributes
     ----------
     tagger_ : mechtag.models.tagger.Tagger
+        The fitted model.
     classes_ : ndarray, shape (n_outputs,)
         Indices of the outputs.
     labels_ : tuple of str, length n_outputs
         Keys of the outputs, in codebook order.
     model_id_ : str
+        Hash that identifies the fitted model.
 
     Examples
     --------
@@ -288,10 +295,10 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: StrPath | None = None) -> Self:
-        """Load a model from a folder; by default, the model of the project in which Python runs, see `Project.model`.
+        """Load a model from a folder.
 
-        If the project's model was trained with an encoder other than the one that the project's settings name, a
-        warning is issued.
+        By default, the model of the current project is loaded; see `Project.model`. If this model was trained with an
+        encoder other than the one in the project's settings, a warning is issued.
 
         Raises
         ------
@@ -388,7 +395,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return 1 for each output whose probability reaches its threshold, otherwise 0; shape (n_texts, n_outputs)."""
+        """Return 1 for each output whose probability reaches its threshold, otherwise 0, shape (n_texts, n_outputs)."""
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
 
@@ -399,6 +406,11 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         evidence_sentences
             Maximum number of sentences to quote per label.
+
+        Returns
+        -------
+        Predictions
+            For each record, a prediction of relevance and one prediction per label.
         """
         from mechtag.pipeline.tagging.predict import tag_records
 

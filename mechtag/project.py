@@ -1,4 +1,4 @@
-"""Open and create projects: the folder of a review, with settings, codebook, data, models and reports.
+"""Open and create projects; a project is the folder of a review, with settings, codebook, data, models and reports.
 
 All paths in the settings are relative to the folder, so the folder can be moved, copied or zipped. The repository of
 mechtag is also a project.
@@ -54,6 +54,7 @@ class Project:
     root
         Path of the folder; relative if it is the working directory.
     settings
+        Content of the settings file, ``params.yaml``.
     is_shipped
         Whether no project was found, so that the codebook and model are those that come with mechtag.
     """
@@ -86,8 +87,9 @@ class Project:
     def model(self) -> Path:
         """Return the folder of the model to use for tagging.
 
-        This is the project's own model; or, if there is none and the project uses the shipped codebook, the shipped
-        model. In a clone of the repository, the shipped model does not exist before the pipeline has trained it.
+        This is the project's own model if it exists. If it does not exist and the project uses the codebook that comes
+        with mechtag, it is the model that comes with mechtag. In a clone of the repository, that model does not exist
+        before the pipeline has trained it.
         """
         shipped = SHIPPED / "model"
         if self.is_shipped:
@@ -108,7 +110,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the current and earlier models of the model folder ``model``."""
+        """Return the folder with copies of the current and earlier models of a model folder."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property

@@ -39,18 +39,18 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Return the weights that training changed as the bytes of a safetensors file."""
+    """Return the weights that fine-tuning changed as the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Return the weights contained in the bytes of a safetensors file that `pack_tuned` created.
+    """Read the weights that fine-tuning changed from the bytes that `pack_tuned` returned.
 
     Parameters
     ----------
     place
-        Where the bytes come from; used in error messages.
+        Source of the bytes, used in error messages.
 
     Raises
     ------
@@ -60,14 +60,16 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
     try:
         arrays: Arrays = load(data)
     except SafetensorError as error:
-        raise MechtagError(f"{place}: the file is not readable as encoder weights: {error}; train again") from None
+        raise MechtagError(
+            f"{place}: the file is not readable as fine-tuned weights of an encoder: {error}; train again"
+        ) from None
     if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise MechtagError(f"{place}: {wrong[0]} contains values that are not finite numbers; train again")
     return arrays
 
 
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
-    """Apply changed weights to a model in place.
+    """Apply weights that fine-tuning changed to a model in place.
 
     The change of a parameter ``W`` is stored as two factors, ``A`` of shape (rank, n_in) under
     ``<name>.lora_A`` and ``B`` of shape (n_out, rank) under ``<name>.lora_B``, and yields
@@ -237,7 +239,13 @@ def downloaded_folder() -> Path:
 
 
 def _accurate_folder(revision: str) -> Path:
-    """Return the folder of the encoder ``accurate``: the folder of the download or else the hub's cache folder."""
+    """Return the folder of the encoder ``accurate``, which is in the download folder or in the hub's cache.
+
+    Raises
+    ------
+    MechtagError
+        If the encoder is in neither place.
+    """
     if (folder := downloaded_folder()).is_dir():
         return folder
     if (cached := find_cached(ACCURATE, revision)) is not None:
@@ -343,7 +351,13 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a copy of the encoder with the changed weights applied. Raises the same errors as `apply_tuned`."""
+        """Return a copy of the encoder with fine-tuned weights; raise the same errors as `apply_tuned`.
+
+        Parameters
+        ----------
+        tuned
+            Weights that fine-tuning changed, in the format of `apply_tuned`.
+        """
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
@@ -365,12 +379,12 @@ class TransformerEncoder:
         return ids
 
     def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Return one vector per text, shape (n_texts, size)."""
+        """Return one vector per text from token ids, shape (n_texts, size)."""
         batch = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return, for each text, the hidden states that the top layers of the model receive, in half precision.
+        """Return the hidden states that the top layers of the model receive for each text, in half precision.
 
         Parameters
         ----------
@@ -380,6 +394,7 @@ class TransformerEncoder:
         Returns
         -------
         list of Tensor, shape (n_tokens, size)
+            One tensor per text.
         """
         tokens = self.tokens(texts)
         found: dict[int, torch.Tensor] = {}
@@ -413,9 +428,9 @@ def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any],
     Parameters
     ----------
     items
-        Sequences of tokens or of hidden states.
+        Sequences of tokens or of hidden states; the length of an item is its number of tokens.
     batch_tokens
-        See `batches`.
+        Approximate number of tokens per batch; see `batches`.
     """
     import torch
 
@@ -443,7 +458,15 @@ def _device() -> torch.device:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Sort rows by length and yield batches of row numbers with at most ``budget`` tokens each, including padding."""
+    """Sort rows by length, and yield batches of row numbers.
+
+    Parameters
+    ----------
+    lengths
+        Number of tokens of each row.
+    budget
+        Maximum number of tokens per batch, including padding. A longer row is in a batch of its own.
+    """
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batch: list[int] = []
     for row in order:

@@ -43,7 +43,7 @@ class Words:
         return vectorizer
 
     def features(self, texts: Sequence[str]) -> csr_matrix:
-        """Return a TF-IDF row of unit length for each text, shape (n_texts, n_terms)."""
+        """Return the TF-IDF weights of the terms in each text, shape (n_texts, n_terms); each row has unit length."""
         if not self.terms or not texts:
             return csr_matrix((len(texts), len(self.terms)))
         return csr_matrix(self._vectorizer.transform(texts))
@@ -76,9 +76,9 @@ _LEAST_PRODUCT = 1e-6
 class Definitions:
     """Directions in vector space that represent a codebook, so that texts can be scored without any coded record.
 
-    The vectors of all texts about one subject are alike. What labels have in common is therefore subtracted from
-    the vectors of texts and of definitions before they are compared; this improved the ranking by definitions alone
-    on each of five codebooks (``python -m benchmarks.codebooks``).
+    The vectors of all texts about one subject are similar. The common component of the labels is therefore subtracted
+    from the vectors of texts and of definitions before they are compared. This improved the ranking by definitions
+    alone on each of five codebooks (``python -m benchmarks.codebooks``).
 
     Attributes
     ----------
@@ -97,13 +97,15 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features of parts for label heads: centred vectors, and how certainly each part reports results.
+        """Return the features of parts of sentences with which labels are scored.
+
+        The features are the centred vector of a part, and the log odds that the part reports results.
 
         Parameters
         ----------
         vectors : ndarray, shape (n_parts, size)
         reports : ndarray, shape (n_parts,)
-            See `sentence_roles.PartRoles`.
+            Log odds that a part reports results; see `sentence_roles.PartRoles`.
 
         Returns
         -------
@@ -112,7 +114,7 @@ class Definitions:
         return np.hstack([_centred(vectors.astype(np.float64), self.centre), _ROLE_SCALE * reports[:, None]])
 
     def label_weights(self) -> Array:
-        """Return weights for `features` that score parts by the definitions alone, shape (n_labels, size + 1)."""
+        """Return weights for `features` that score texts by the definitions alone, shape (n_labels, size + 1)."""
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 
     def relevance_weights(self) -> tuple[Array, float]:

@@ -125,7 +125,10 @@ def download(name: str, revision: str) -> Path:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Refuse all requests to the hub while files are loaded, because the files may refer to other files on the hub."""
+    """Refuse all requests to the Hugging Face hub in this context.
+
+    The context is used while files are loaded, because the files may refer to other files on the hub.
+    """
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE

@@ -122,7 +122,7 @@ class Model:
 
 
 def pack(tagger: Tagger) -> bytes:
-    """Serialise all arrays of a tagger, except those of the encoder, as safetensors."""
+    """Serialise all arrays of a tagger, except those of the encoder, as the bytes of a safetensors file."""
     arrays = {
         "definitions.centre": tagger.definitions.centre,
         "definitions.labels": tagger.definitions.labels,
@@ -242,7 +242,7 @@ def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
     stream = zlib.decompressobj()
     text = stream.decompress(arrays["words.terms"].tobytes(), _MOST_TEXT)
     if not stream.eof:
-        raise zlib.error("the text is cut off or too long")
+        raise zlib.error("the compressed list of words is truncated or too long")
     return tuple(filter(None, text.decode().split("\n")))
 
 
@@ -296,7 +296,7 @@ def swap_in(folder: Path) -> None:
 
 
 def new_folder(folder: Path) -> Path:
-    """Return the path of the folder in which the replacement for a model folder is prepared."""
+    """Return the path of the folder in which a new model is prepared before it replaces the model in ``folder``."""
     return folder.with_name(f".{folder.name}.new")
 
 
@@ -310,7 +310,7 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete the replacement of a model folder if it was interrupted; return whether it had been interrupted."""
+    """Complete an interrupted replacement of a model folder; return whether the replacement had been interrupted."""
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.
@@ -320,7 +320,14 @@ def finish_swap(folder: Path) -> bool:
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """Read only the ``config.json`` of a model folder; raise the same errors as `load_model`."""
+    """Read only the ``config.json`` of a model folder.
+
+    Raises
+    ------
+    MechtagError
+        If the file is missing or invalid, if its format version is not supported, or if the replacement of the model
+        folder was interrupted.
+    """
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -361,14 +368,16 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 
 
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
-    """Return a clause that says how the encoder of a model differs from the encoder in the settings.
+    """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
     If the names differ and both encoders are on this machine, their weights are compared.
 
     Parameters
     ----------
+    trained
+        Encoder of the model.
     folder
-        Folder of the model, as the clause names it.
+        Folder of the model, which the clause names.
 
     Returns
     -------

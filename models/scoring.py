@@ -85,7 +85,7 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
     """Pool the scores of each document's units into one score per label, by log-sum-exp.
 
     ``log(sum(exp(r * s))) / r`` is never below the highest score, and a unit with a low score adds almost
-    nothing, so neutral sentences cannot outweigh one that has the label (Boyd and Vandenberghe, Convex
+    nothing, so neutral sentences cannot outweigh a sentence that has the label (Boyd and Vandenberghe, Convex
     Optimization, 2004, section 3.1.5).
 
     Parameters
@@ -117,7 +117,15 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
 
 def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Return the mean of values over the units of each document, shape (n_documents, n_columns); see `pool_scores`."""
+    """Return the mean of values over the units (title and sentences) of each document, shape (n_documents, n_columns).
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_units, n_columns)
+        Values of the units of the first document, then of the second, and so on.
+    lengths : sequence of int, length n_documents
+        Number of units of each document, at least one.
+    """
     if len(lengths) == 0:
         return np.zeros((0, values.shape[1]))
     counts = np.asarray(lengths)
@@ -157,7 +165,7 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions for one document, on relevance and on each label; a label without a score is a no.
+        """Return the decisions on relevance and on each label for one document; a label without a probability is a no.
 
         If relevance is a no, every label is a no too, because a label implies that the document is relevant.
         """

@@ -56,7 +56,7 @@ class RoleModel:
         return odds
 
     def pack(self) -> bytes:
-        """Serialise the model as safetensors."""
+        """Serialise the model as the bytes of a safetensors file."""
         packed: bytes = save(
             {
                 "terms": np.frombuffer("\n".join(self.words.terms).encode(), dtype=np.uint8),

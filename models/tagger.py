@@ -50,7 +50,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Units:
-    """Units (titles and sentences) of documents, in document order, split into the parts that are scored.
+    """Titles and sentences (units) of documents, in document order, split into the parts that are scored.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Units:
         is neither in a note nor about methods. If a document has no such parts, all parts outside notes are content;
         if all parts are in notes, all are content. Of several equal parts, only the first is content.
     notes : ndarray of bool, shape (n_parts,)
-        Whether a part belongs to a note or is empty.
+        Whether a part is empty or belongs to a note, such as a copyright notice.
     reports : ndarray, shape (n_parts,)
         Log odds that a part reports results (see `sentence_roles.PartRoles`); 0 for titles.
     """
@@ -86,7 +86,7 @@ class Units:
     def whole_texts(self) -> list[str]:
         """Return one text per document, which joins the title and the other content.
 
-        If a document has no content other than its title, all its parts outside notes are joined.
+        If the only content of a document is its title, the parts of its other sentences outside notes are joined, too.
         """
         wholes = []
         end = 0
@@ -164,11 +164,17 @@ class Heads:
     intercept: Array
 
     def score_wholes(self, vectors: Vectors, texts: Sequence[str]) -> Array:
-        """Return the relevance score of each whole text, shape (n_texts,)."""
+        """Return the relevance score of each whole text, shape (n_texts,).
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_texts, size)
+            Vectors of the texts.
+        """
         return self.relevance.score(vectors, self.words.features(texts))
 
     def score_parts(self, vectors: Vectors, features: Array, words: csr_matrix) -> Array:
-        """Score parts for relevance and each label by their vectors, roles and words.
+        """Score parts of sentences for relevance and each label by their vectors, roles and words.
 
         Parameters
         ----------
@@ -181,20 +187,23 @@ class Heads:
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
-            Column 0 is the relevance score of the part on its own.
+            Column 0 is the score that the part would have as a whole text for relevance.
         """
         scores = features @ self.weights.T + words @ self.word_weights.T + self.intercept
         return np.hstack([self.relevance.score(vectors, words)[:, None], scores])
 
 
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
-    """Join the relevance score of each document with the label scores pooled over its units.
+    """Combine the relevance score of each document with its label scores, which are pooled over its units.
 
     Parameters
     ----------
     relevance : ndarray, shape (n_documents,)
+        Relevance scores.
     unit_scores : ndarray, shape (n_units, 1 + n_labels)
+        Scores of the titles and sentences of the documents; column 0 is ignored.
     lengths : ndarray, shape (n_documents,)
+        Number of units of each document.
 
     Returns
     -------
@@ -365,7 +374,13 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield, for each window, the scores of its units and the pooled score of each label."""
+        """Yield the scores of the title and sentences of each window, and the pooled score of each label.
+
+        Parameters
+        ----------
+        documents
+            Windows of full texts, each as a document.
+        """
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))
@@ -424,7 +439,7 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of the units of the ``likely`` documents.
+        """Return the scores of the titles and sentences of the documents selected by ``likely``.
 
         Repeated parts are scored once, and parts that are not content are not scored.
         """

@@ -1,4 +1,4 @@
-"""Normalise text before scoring, so that spelling and punctuation make no difference.
+"""Normalise text before scoring, so that differences in spelling and punctuation do not change scores.
 
 The spelling table lists words with exactly one British and one American form. It omits words that have the same
 spelling in both varieties (``analyses``, ``exercise``), and words that have two spellings with different meanings in
@@ -102,7 +102,7 @@ def normalise(text: str) -> str:
 
 
 def beginning(text: str, n_words: int) -> str:
-    """Return the first ``n_words`` words of a text; return a shorter text unchanged."""
+    """Return the first ``n_words`` words of a text; a shorter text is returned unchanged."""
     words = text.split(maxsplit=n_words)
     return text if len(words) <= n_words else " ".join(words[:n_words])
 

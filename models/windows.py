@@ -12,7 +12,7 @@ from mechtag.models.scoring import Calibration
 
 
 def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
-    """Yield the windows of consecutive sentences into which runs of sentences are divided.
+    """Divide runs of consecutive sentences, such as sections, into overlapping windows.
 
     Within a run, a window begins at every half window, so that each sentence is in one or two windows of its own run.
     A run that is not longer than a window is one window.
@@ -42,7 +42,7 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 
 @dataclass(frozen=True)
 class WindowCalibration:
-    """How the calibration of a text changes with the number of its windows; learned out of fold on long texts.
+    """Adjustment of a calibration to the number of windows of a text, learned out of fold on long texts.
 
     The score of a label in a long text is the highest score of a window. The more windows, the higher the score by
     chance, so each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
@@ -64,9 +64,9 @@ class WindowCalibration:
     high: Array
 
     def of(self, calibration: Calibration, count: int) -> Calibration:
-        """Return the calibration for a text with ``count`` windows.
+        """Return the calibration for a text with ``count`` windows, adjusted from the calibration for abstracts.
 
-        For a text with a single window, this is ``calibration`` itself, the calibration for abstracts.
+        For a text with a single window, ``calibration`` is returned unchanged.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

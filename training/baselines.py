@@ -44,7 +44,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """The data that all baselines use; the corpus contains the coded documents, followed by the gold papers."""
+    """The data that all baselines use. The corpus contains the coded documents, followed by the gold papers."""
 
     settings: Settings
     codebook: Codebook
@@ -270,7 +270,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of each document over its units, including the title."""
+    """Return the mean score of each document over its title and sentences."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -280,7 +280,9 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Fit a curve and threshold per label on the relevant coded papers, and apply them to the gold papers.
+    """Convert scores to predictions for the gold papers, with a curve and a threshold per label.
+
+    The curves and thresholds are fitted on the relevant coded papers.
 
     Parameters
     ----------
@@ -328,8 +330,9 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
     Returns
     -------
     dict
-        Predictions, keyed by the name of the baseline in the metrics file. The query cosine is omitted if the
-        settings do not contain a query, and the SVM for relevance is omitted if all coded records are relevant.
+        Predictions, keyed by the name of the baseline in the metrics file. The baseline that compares papers with a
+        query is omitted if the settings do not contain a query. The SVM for relevance is omitted if all coded records
+        are relevant.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

@@ -113,10 +113,11 @@ def definitions_calibration(n_labels: int) -> Calibration:
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return masks of the records on which decisions are judged.
+    """Return masks of the records on which the precision of "yes" is measured.
 
-    Each set with enough hard records has a mask, which selects the relevant and hard records of the set. If no set
-    has enough, a single mask selects all records.
+    There is one mask for each set that has enough hard records; it selects the relevant and the hard records of the
+    set. Hard records are irrelevant, but easily mistaken for relevant ones. If no set has enough hard records, a single
+    mask selects all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -155,9 +156,9 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    The limit on the loss holds with confidence ``CERTAINTY``; it is a Clopper-Pearson limit, as in `refer_band`. With a
-    ``share`` of 5%, 1 of 100 or 6 of 220 positives may be lost; with 2%, 1 of 220. If there are too few positives to
-    be certain, none may be lost.
+    The proportion is kept with confidence ``CERTAINTY``, by the method of Clopper and Pearson, as in `refer_band`. With
+    a ``share`` of 5%, 1 of 100 or 6 of 220 positives may be lost; with 2%, 1 of 220. If there are too few positives for
+    this confidence, none may be lost.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 
 
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
-    """Return a threshold that keeps at least the proportion ``recall`` of the positives, and no more than necessary.
+    """Return the highest threshold that keeps at least the proportion ``recall`` of the positives.
 
     The threshold lies midway between the lowest probability to keep and the next lower probability.
     """
@@ -219,9 +220,9 @@ _SLOPE, _SLOPE_SD, _INTERCEPT_SD = 1.0, 1.0, 3.0
 def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
     """Fit a non-decreasing logistic curve that converts scores to probabilities (Platt 1999).
 
-    The slope is drawn towards 1 and the probability at the mean score towards one half, so a few records suffice, even
-    if all are of one class. The slope cannot be negative: a decreasing curve would only reflect noise, and would
-    reverse the order of the records.
+    The slope is regularised towards 1, and the probability at the mean score towards one half, so a few records
+    suffice, even if all are of one class. The slope cannot be negative: a decreasing curve would only reflect noise,
+    and would reverse the order of the records.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Convert coded records and exemplars to the tables and arrays that training uses."""
+"""Convert coded records and example sentences (exemplars) to the tables and arrays that training uses."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Corpus:
 
     @property
     def first_parts(self) -> Index:
-        """Return the row of the first part of each unit, whose document and codes are those of the unit."""
+        """Return the row of the first part of each unit; this row contains the document and the codes of the unit."""
         first: Index = np.cumsum(self.n_parts) - self.n_parts
         return first
 
@@ -133,11 +133,14 @@ class Corpus:
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
-        """Return whether each text belongs to a selected document; for exemplars, return ``exemplars``.
+        """Return whether each text belongs to a selected document; for all exemplars, return ``exemplars``.
 
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
+            Mask of the selected documents.
+        exemplars
+            Value for texts that are exemplars.
         """
         # ``NO_DOCUMENT`` is the index of the last element.
         selected: Mask = np.append(documents, exemplars)[self.document]
@@ -153,6 +156,9 @@ class Corpus:
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
+            Mask of the selected documents.
+        exemplars
+            Whether to keep the exemplars (example sentences).
         """
         kept = self.texts_of(documents, exemplars=exemplars)
         return Corpus(
@@ -174,8 +180,9 @@ class Corpus:
     def whole_targets(self) -> Array:
         """Return the codes of whole papers that are used for training, shape (n_documents, 1 + n_labels).
 
-        The code of a label is NaN if sentences of the paper were coded, because sentence codes are more precise. The
-        exception is a label that only sentences with several parts have, because the targets of these parts are NaN.
+        The code of a label is NaN if sentences of the paper were coded, because sentence codes are more precise. There
+        is one exception: if a label was only found in sentences with several parts, the code of the paper is used,
+        because it is unknown which part has the label.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
@@ -186,21 +193,24 @@ class Corpus:
         return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
-        """Return the pooled scores of the content of each unit, shape (n_units, 1 + n_labels).
+        """Return the pooled scores of the content of each title, sentence and exemplar, shape (n_units, 1 + n_labels).
 
         Parameters
         ----------
         scores : ndarray, shape (n_texts, 1 + n_labels)
+            Scores of all texts of the corpus.
         """
         return pool_scores(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
 
     def score_documents(self, relevance: Array, scores: Array) -> Array:
-        """Return the pooled scores of the content of each document, shape (n_documents, 1 + n_labels).
+        """Return the relevance score and the pooled label scores of each document, shape (n_documents, 1 + n_labels).
 
         Parameters
         ----------
         relevance : ndarray, shape (n_documents,)
+            Relevance scores of the documents.
         scores : ndarray, shape (n_texts, 1 + n_labels)
+            Scores of all texts of the corpus.
         """
         own = self.document != NO_DOCUMENT
         content = np.where(self.counts[:, None], scores, -np.inf)[own]
@@ -226,13 +236,13 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
 
 
 def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar], label_keys: Sequence[str]) -> Dataset:
-    """Return a table with one row per unit: its text, its multi-hot targets, and the row of its document.
+    """Return a table with one row per unit (title, sentence or exemplar).
 
     Returns
     -------
     datasets.Dataset
         ``text`` (string), ``targets`` (1 + n_labels floats: relevance, then the labels in codebook order;
-        NaN for not judged), ``document`` (int; ``NO_DOCUMENT`` for exemplars).
+        NaN for not judged), ``document`` (row of the document; ``NO_DOCUMENT`` for exemplars).
     """
     from datasets import Dataset, Features, List, Value
 
@@ -266,7 +276,13 @@ def build_corpus(
     encoder: Encoder,
     definitions: Definitions,
 ) -> Corpus:
-    """Encode all units of documents and exemplars, and collect their targets; ``documents`` may be empty."""
+    """Encode the titles and sentences of documents, and the exemplars, and collect their codes.
+
+    Parameters
+    ----------
+    documents
+        Coded documents; there may be none.
+    """
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
     made_up = [clauses(exemplar.text) for exemplar in exemplars]
@@ -300,7 +316,7 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Return the corpus with its vectors and definitions encoded by a different encoder."""
+    """Return a copy of the corpus whose vectors and definitions are encoded by a different encoder."""
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
     return replace(corpus, vectors=vectors, definitions=definitions, wholes=wholes)
 

@@ -1,4 +1,4 @@
-"""Fit the classifiers (heads) on encoded texts, and score and calibrate them out of fold."""
+"""Fit the classifiers (heads) on encoded texts, score texts out of fold, and calibrate the scores."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Fitted:
 
 
 def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
-    """Fit the encoder and the heads on all documents, and probability curves and thresholds on out-of-fold scores.
+    """Fit the encoder and the heads on all documents, and fit probability curves and thresholds on out-of-fold scores.
 
     Parameters
     ----------
@@ -90,12 +90,16 @@ def held_out_scores(
 def fit_folds(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> list[tuple[Encoded, Heads]]:
-    """Return, for each fold in order, the encoder and heads fitted on the documents of the other folds; see `aligned`.
+    """Return, for each fold in order, the encoder and the heads fitted on the documents of the other folds.
+
+    The intercepts of the heads are shifted by `aligned`.
 
     Parameters
     ----------
+    fold : ndarray of int, shape (n_documents,)
+        Number of the fold of each document.
     documents : ndarray of bool, shape (n_documents,)
-        Documents that may be trained on.
+        Mask of the documents that may be trained on.
     """
     learned = [documents & (fold != held_out) for held_out in range(settings.folds)]
     encoded = [trainer.encode(corpus, rows, seed) for rows in learned]
@@ -104,19 +108,21 @@ def fit_folds(
 
 
 def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
-    """Shift the intercepts of the labels in the heads of all folds so that scores from different folds can be compared.
+    """Shift the label intercepts of the heads of all folds so that scores from different folds can be compared.
 
-    After the shift, the mean score of the documents that a fold learned from is the same for all folds. Otherwise, a
-    fold that holds out documents with a label would score them too low, because its intercept reflects how common the
-    label is among the other documents. With a few records, this alone would reverse the ranking. Relevance needs no
-    shift, because the same proportion of each fold is relevant.
+    After the shift, the mean score of the documents that the heads of a fold were fitted on is the same for all folds.
+    Without the shift, a fold that holds out many documents with a label would score them too low, because its intercept
+    reflects how common the label is among the other documents. With a few records, this alone would reverse the
+    ranking. Relevance needs no shift, because the same proportion of each fold is relevant.
 
     Parameters
     ----------
     corpora
-        Documents encoded by the encoder of each fold.
+        For each fold, the corpus encoded by the encoder of the fold.
+    heads
+        For each fold, the heads that were fitted on the documents of the other folds.
     learned
-        For each fold, whether its heads were fitted on each document.
+        For each fold, a mask of the documents that the heads were fitted on.
     """
     means = [_mean_scores(*each) for each in zip(corpora, heads, learned, strict=True)]
     shifts = np.nan_to_num(np.mean(means, axis=0) - means)
@@ -127,6 +133,11 @@ def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
     """Return, for each label, the mean score of the selected documents that were judged for the label.
 
     The mean is NaN if no selected document was judged for the label.
+
+    Parameters
+    ----------
+    documents : ndarray of bool, shape (n_documents,)
+        Mask of the selected documents.
     """
     if not documents.any():
         return np.full(corpus.document_targets.shape[1] - 1, np.nan)
@@ -157,6 +168,9 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
+        Out-of-fold scores of all documents: relevance, then the labels.
+    documents : ndarray of bool, shape (n_documents,)
+        Mask of the selected documents.
     """
     return fit_calibration(
         scores[documents],
@@ -250,15 +264,15 @@ def assign_folds(
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
-    The score of a label is the sum of its two regressions. The weights of the regression on vectors are drawn towards
-    the weights by the definitions alone (`features.Definitions.label_weights`); the more papers were judged, the weaker
-    this effect (see `freedom`). A label that is not coded both yes and no is scored by its definition. `LabelExamples`
-    describes the training examples of a label.
+    The score of a label is the sum of its two regressions. The weights of the regression on vectors are regularised
+    towards weights that score texts by the definition alone (`features.Definitions.label_weights`); the more papers
+    were judged, the weaker this effect (see `freedom`). A label that is not coded both yes and no is scored by its
+    definition. `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Documents to train on; there may be none. Exemplars are always used.
+        Mask of the documents to train on; there may be none. Exemplars are always used.
     """
     n_labels = corpus.unit_targets.shape[1] - 1
     weights, intercept = corpus.definitions.label_weights(), np.zeros(n_labels)
@@ -288,6 +302,11 @@ def freedom(judged: int) -> float:
 
     The factor increases with the square root of the number of judged papers and exemplars, and reaches its maximum
     of 1 at ``ENOUGH`` papers and exemplars.
+
+    Parameters
+    ----------
+    judged
+        Number of papers judged for the label, plus the number of exemplars.
     """
     # Sentences may be coded although no paper was judged.
     return float(np.sqrt(min(max(judged, 1) / ENOUGH, 1)))
@@ -299,7 +318,7 @@ FADES = 20
 
 
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
-    """Fit the head for relevance on whole texts: a support vector machine on vectors and a word-based regression.
+    """Fit the head for relevance on whole texts: a support vector machine on vectors, and a regression on words.
 
     The score of relevance is the sum of the scores of both classifiers and the score by the definitions alone. If the
     documents are all relevant or all irrelevant, only the score by the definitions is used.
@@ -373,15 +392,15 @@ class LabelExamples:
 
     @property
     def both_kinds(self) -> bool:
-        """Return whether both yes and no are among the codes."""
+        """Return whether the codes of the label include both yes and no."""
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers as bags of units (see `multiple_instance.Bags`) with the given features."""
+        """Return the papers as bags of units with the given features; see `multiple_instance.Bags`."""
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
-        """Fit the weights and the intercept of one regression; see `multiple_instance.fit_units`."""
+        """Fit the weights and the intercept of a regression for the label; see `multiple_instance.fit_units`."""
         return fit_units(features[self.units], self.targets, regularisation, self.bags(features), prior)
 
 

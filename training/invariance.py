@@ -1,4 +1,4 @@
-"""Test invariance: tag coded papers and rewritten versions of them with models that were not trained on them."""
+"""Test invariance: tag coded papers, and rewritten versions of them, with models not trained on these papers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mechtag.training.train import read_material
 def tag_varied(
     settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
 ) -> dict[str, list[Prediction]]:
-    """Tag each coded paper and its variations with a model trained on the other folds.
+    """Tag each coded paper, and each variation of its text, with a model trained on the other folds.
 
     Folds, curves and thresholds are the same as for the out-of-fold predictions written by training. Varied texts
     are cleaned and split into sentences like the texts of an export.
@@ -31,7 +31,7 @@ def tag_varied(
     Parameters
     ----------
     work
-        See `trainers.make_trainer`.
+        Folder for checkpoints; see `trainers.make_trainer`.
     on_progress
         Called with 1 after each fold.
 
@@ -76,7 +76,8 @@ def fold_taggers(
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
     """Return the predictions of a tagger for the records of a fold, unchanged and in each variation.
 
-    All variations are tagged together, so that sentences that they share are encoded once. See `tag_varied`.
+    All variations are tagged together, so that sentences that occur in several variations are encoded once. See
+    `tag_varied`.
     """
     whole = _cleaned(records)
     sentences = list(split(whole, settings.sentences))

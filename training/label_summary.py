@@ -165,9 +165,9 @@ class _Ranking:
         return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
 
     def better_than(self, other: _Ranking) -> float:
-        """Return the one-sided p-value of a test, paired by record, that this ranking has a higher AUC than ``other``.
+        """Return the p-value of a one-sided test that this ranking has a higher AUC than the ranking ``other``.
 
-        If the two rankings do not differ, the p-value is 0.5.
+        The test is paired by record. If the two rankings do not differ, the p-value is 0.5.
         """
         differences = [one - two for one, two in zip(self._places, other._places, strict=True)]
         variance = sum(float(each.var(ddof=1)) / len(each) for each in differences if len(each) > 1)

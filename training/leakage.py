@@ -1,7 +1,7 @@
-"""Find papers that are in both the training data and the papers that accuracy is measured on.
+"""Find papers that are in both the training data and the data used to measure accuracy.
 
 `retrain` compares new training records with the test papers. `evaluate` compares the test papers with the papers that a
-model was trained on, which `KnownPapers` describes in a file of the model folder.
+model was trained on, which are stored in the model folder as `KnownPapers`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("its arrays have different lengths")
+            raise ValueError("the arrays in the file do not have matching lengths")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(
@@ -164,7 +164,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        What the reasons call a paper in ``against``, such as ``test paper``.
+        Name of a paper in ``against`` that is used in the reasons, such as ``test paper``.
 
     Returns
     -------
@@ -215,9 +215,10 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
 
 
 def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
-    """Yield the positions and vectors of texts with the same number of sentences.
+    """Group texts with the same number of sentences, and yield the positions and vectors of each group.
 
-    The vectors have the shape (n_sentences, n_texts, size). Texts that are too short to be compared are left out.
+    The vectors of a group have shape (n_sentences, n_texts, size). Texts that are too short to be compared are left
+    out.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for position, own in enumerate(texts):
@@ -231,7 +232,17 @@ def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
 
 
 def _likenesses(first: Vectors, second: Vectors) -> Vectors:
-    """Return the likeness of each pair of a text in ``first`` and a text in ``second``; see `_packs` and `likeness`."""
+    """Return the likeness of each text in ``first`` to each text in ``second``; see `likeness`.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n_sentences, n_texts, size)
+        Vectors of texts with the same number of sentences; see `_packs`.
+
+    Returns
+    -------
+    ndarray, shape (n_texts_of_first, n_texts_of_second)
+    """
     cosines = np.tensordot(first, second, axes=(2, 2))
     forth, back = cosines.max(axis=2).mean(axis=0), cosines.max(axis=0).mean(axis=1)
     higher: Vectors = np.maximum(forth, back)
@@ -270,7 +281,7 @@ def _rotation(size: int) -> Vectors:
 
 
 def _same_identifiers(record: Record, paper: Record) -> list[str]:
-    """Return a description of each identifier that two records share, such as ``same DOI``."""
+    """Return a description of each identifier that two records have in common, such as ``same DOI``."""
     pairs = {
         "record id": (record.record_id, paper.record_id),
         "DOI": (record.doi, paper.doi),

@@ -67,9 +67,10 @@ def learning_curve(
 
 
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
-    """Draw the papers of each subset, stratified by relevance and fold, with at least one paper from each stratum.
+    """Draw the papers of each subset, stratified by relevance and fold.
 
-    Return a mask of the papers of each subset, keyed by the proportion of papers in the subset.
+    Each subset has at least one paper from each stratum. The result contains a mask of the papers of each subset, keyed
+    by the proportion of papers in the subset.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

@@ -1,4 +1,4 @@
-"""Learn out of fold how scores and bounds change with the number of windows of a text.
+"""Learn how scores and decision bounds change with the number of windows of a text, from out-of-fold scores.
 
 There are no coded full texts, so long texts are made up: each consists of the abstract of a coded record and of windows
 that are filled with sentences without labels from other papers.
@@ -82,7 +82,7 @@ def median_length(corpus: Corpus) -> int:
 
 
 def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
-    """Return the document of each unit, and the codes of each unit, shape (n_units, n_labels)."""
+    """Return the document of each unit, shape (n_units,), and the codes of each unit, shape (n_units, n_labels)."""
     first = corpus.first_parts
     return corpus.document[first], corpus.unit_targets[first, 1:]
 
@@ -90,13 +90,17 @@ def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
 def make_long_texts(
     corpus: Corpus, held_out: HeldOut, fold: Index, seed: int, sharpness: float = SHARPNESS
 ) -> LongTexts | None:
-    """Make up long texts from the out-of-fold scores of sentences, which are pooled with a given sharpness.
+    """Make up long texts, and compute their scores from the out-of-fold scores of sentences.
+
+    Parameters
+    ----------
+    sharpness
+        Sharpness with which the scores of sentences are pooled; see `scoring.pool_scores`.
 
     Returns
     -------
     LongTexts or None
-        ``None`` if there are no sentences with which to fill windows, for example because only papers were coded, and
-        not their sentences.
+        ``None`` if there are no sentences with which to fill windows, for example because only whole papers were coded.
     """
     document, codes = unit_codes(corpus)
     title = np.diff(document, prepend=NO_DOCUMENT) != 0
@@ -139,17 +143,18 @@ def fit_windows(
     documents: Mask,
     settings: TrainSettings,
 ) -> WindowCalibration:
-    """Fit the correction for the number of windows, and the bounds of texts in several windows.
+    """Fit the correction for the number of windows, and the decision bounds of texts in several windows.
 
-    Slope and intercept remain those of abstracts. Half of the texts are filled on topic and half off topic. Labels with
-    too few positives or negatives share one correction, which is fitted on all labels together.
+    Slope and intercept remain those of abstracts. Half of the texts are filled with sentences on topic, the other half
+    with sentences off topic. Labels with too few positives or negatives share one correction, which is fitted on all
+    labels together.
 
     Parameters
     ----------
     fitted
         Calibration of abstracts.
     documents : ndarray of bool, shape (n_documents,)
-        Documents to fit on.
+        Mask of the documents to fit on.
     """
     chosen = documents[long_texts.papers]
     codes = corpus.document_targets[long_texts.papers[chosen], 1:]
@@ -171,7 +176,7 @@ def fit_windows(
 
 
 def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
-    """Return the log odds of the labels without correction, shape (POWERS, n_fillings, n_papers, n_labels).
+    """Return the uncorrected log odds of the labels of long texts, shape (POWERS, n_fillings, n_papers, n_labels).
 
     The texts have 2, 4, 8, ... windows.
     """
@@ -186,13 +191,14 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the correction with the highest likelihood; 0 if nobody has judged the labels.
+    """Return the correction with the highest likelihood; 0 if no label was judged.
 
     Parameters
     ----------
     margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
         Log odds without correction; see `log_odds`.
     codes : ndarray, shape (n_papers, n_labels)
+        Human codes: 1, 0, or NaN for not judged.
     """
     judged = ~np.isnan(codes)
     if not judged.any():
@@ -212,7 +218,7 @@ _DEFINITIONS_WINDOW, _DEFINITIONS_CORRECTION = 10, -0.18
 
 
 def definitions_windows(n_labels: int) -> WindowCalibration:
-    """Return the calibration for full texts of a model without coded records, which leaves every decision to people."""
+    """Return the calibration for full texts of a model without coded records; every decision needs review by people."""
     return WindowCalibration(
         size=_DEFINITIONS_WINDOW,
         correction=np.full(n_labels, _DEFINITIONS_CORRECTION),
@@ -224,10 +230,10 @@ def definitions_windows(n_labels: int) -> WindowCalibration:
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration | None:
-    """Return the calibration of texts in several windows.
+    """Return the calibration of texts in several windows, learned from out-of-fold scores.
 
-    The result is ``None`` if there is no relevant paper, or if too few sentences are coded. Without any coded record,
-    it is that of `definitions_windows`.
+    The result is ``None`` if there is no relevant paper, or if there are no coded sentences from which to make long
+    texts. If there is no coded record, the result of `definitions_windows` is returned.
     """
     if not corpus.n_documents:
         return definitions_windows(len(fitted.slope) - 1)

@@ -130,7 +130,13 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """For each input row, yield its own id (``None`` if it has none) and a record whose id is unique in the table."""
+    """Yield, for each input row, the id in the row (``None`` if there is none), and a record with a unique id.
+
+    Raises
+    ------
+    MechtagError
+        If a row has no title, or a value is not text.
+    """
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
         record_id, title, abstract = (

@@ -172,7 +172,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     """Log a model folder to the active run as a model that MLflow can load and serve; see `training.mlflow_model`.
 
     The logged model includes mechtag's code, so it runs where mechtag is not installed. It does not include
-    the encoder, which is either a package in the requirements or loaded from the place that ``encoder.name`` names.
+    the encoder, which is either a package in the requirements or loaded from the location in ``encoder.name``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Fit a logistic regression to sentences that were coded individually and papers that were coded as a whole."""
+"""Fit a logistic regression to sentences that were coded individually, and to papers that were coded as a whole."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fit_units(
     """Fit a logistic regression to units coded individually and to papers coded as a whole.
 
     Features may be dense or sparse. The score of a paper coded as a whole is the pooled score of its
-    units (`scoring.pool_scores`) plus a separate intercept, because papers carry a label far more
+    units (`scoring.pool_scores`) plus a separate intercept, because papers have a label far more
     often than sentences do (multiple-instance learning with a softened maximum;
     Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
@@ -60,7 +60,7 @@ def fit_units(
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
     prior : ndarray, shape (n_features,), optional
-        Weights that the fitted weights are drawn towards (the mean of their Gaussian prior); by default, zeros.
+        Weights towards which the fitted weights are regularised (the mean of their Gaussian prior); by default, zeros.
 
     Returns
     -------

@@ -114,7 +114,7 @@ def train(
 def define(settings: Settings, codebook: Codebook) -> Trained:
     """Create a model from the definitions of a codebook alone, without annotations.
 
-    The heads of the model score the similarity of texts to the definitions and rules of the codebook. Every decision
+    The model scores the similarity of texts to the definitions and rules of the codebook. Every decision
     needs review, because nothing shows how often a yes or a no would be right.
 
     Raises
@@ -158,12 +158,21 @@ def _trained(
 def read_material(
     settings: Settings, codebook: Codebook, version: str | None = None
 ) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
-    """Read the annotation files and encode their texts; raise the same errors as `train`.
+    """Read the annotation files, and encode their texts.
 
     Returns
     -------
-    coded, encoder, definitions, corpus
-        The corpus contains the coded records in order, followed by the exemplars.
+    coded : list of CodedRecord
+        The coded records.
+    encoder, definitions
+        Encoder, and the definitions of the codebook encoded by it.
+    corpus : Corpus
+        The coded records in order, followed by the exemplars.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `train`.
     """
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
@@ -174,17 +183,14 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder named in the settings, and return it.
-
-    Raises the same errors as `encoder.locate_encoder`.
-    """
+    """Load the encoder named in the settings; raise the same errors as `encoder.locate_encoder`."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write a trained model to a new folder, and replace the model folder with it.
+    """Write a trained model to a new folder, and replace the model folder with this folder.
 
     The model folder is thus never missing for long, and never contains files of two models. A model card in the
     replaced folder is deleted, because it describes the earlier model; 'mechtag methods' writes a new one.
@@ -265,11 +271,12 @@ def _document_predictions(
 def predictions_of(
     record_ids: list[str], codebook: Codebook, scores: Array, calibration: Calibration, model_id: str
 ) -> list[Prediction]:
-    """Convert pooled scores to predictions with probabilities and decisions, but without evidence.
+    """Convert scores to predictions with probabilities and decisions, but without evidence.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
+        Relevance score and pooled label scores of each document.
     """
     chances, given = probabilities(scores, calibration.slope, calibration.intercept)
     decisions = [calibration.decide(row) for row in chances]
@@ -312,7 +319,11 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """Return the ROC AUC of relevance over papers, and the mean over labels of the average precision over sentences."""
+    """Return two metrics for comparing training runs, from out-of-fold scores.
+
+    The metrics are the ROC AUC of relevance, and the average precision of sentences, averaged over the labels. A metric
+    that is undefined on the records is omitted.
+    """
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
     first = corpus.first_parts

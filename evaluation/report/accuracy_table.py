@@ -76,13 +76,13 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings for wide columns of the named metrics of a block, keyed by metric."""
+    """Return the headings of the named metrics for tables with wide columns, keyed by metric."""
     words = block.words()
     return {name: words[name].column for name in names}
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings for narrow columns of the named metrics of a block, keyed by metric."""
+    """Return the headings of the named metrics for tables with narrow columns, keyed by metric."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -334,7 +334,10 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 
 
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
-    """Return a sentence that names the labels whose ranking is not better than that by the number of windows."""
+    """Return a sentence that names the labels that are ranked no better than by the number of windows alone.
+
+    The windows are those in which a full text is scored.
+    """
     if not found.labels_not_above_windows:
         return "Each label with enough papers is ranked better than by the number of windows alone."
     listed = "; ".join(_named(label, names) for label in found.labels_not_above_windows)
@@ -342,7 +345,10 @@ def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
 
 
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
-    """Return a table that fits one screen: the most important figures of the first protocol, without intervals."""
+    """Return a table of the most important metrics, without intervals, that fits on one screen.
+
+    The metrics are those of the first available protocol.
+    """
     results = for_readers(results, names or {})
     if not results.protocols:
         return Section("In short", _NO_GOLD)
@@ -369,7 +375,7 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """Return a section, with an additional line that explains dashes if the table of the section contains dashes."""
+    """Return a section with a line that explains dashes, if the table of the section contains dashes."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])
@@ -532,7 +538,10 @@ def _kappas(
     figure: str,
     names: Mapping[str, str],
 ) -> Section:
-    """Return a section with a table of kappas: one row per label, and one column per pair or group of coders."""
+    """Return a section with a table of an agreement coefficient.
+
+    The table has one row per label, and one column per pair or group of coders.
+    """
     rows = [
         [
             _named(label, names),

@@ -70,7 +70,7 @@ class Numbers:
         self._results = results
 
     def get(self, path: str) -> Any:
-        """Return the value at a path; ``None`` if the path does not exist."""
+        """Return the value at a path in the metrics file; ``None`` if the path does not exist."""
         found: Any = self._results
         for key in path.split("/"):
             if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
@@ -84,28 +84,34 @@ class Numbers:
         return found
 
     def count(self, *paths: str) -> Markup:
-        """Format the whole number at a path, or the sum of the numbers at several paths."""
+        """Format the whole number at a path in the metrics file, or the sum of the numbers at several paths."""
         found = [self.get(path) for path in paths]
         return self._mark("+".join(paths), "count", None if None in found else count(sum(found)))
 
     def total(self, path: str) -> str:
-        """Format the number of items in the list or mapping at a path."""
+        """Format the number of items in the list or mapping at a path in the metrics file."""
         return count(len(self.get(path) or ()))
 
     def number(self, path: str, decimals: int = 2) -> Markup:
-        """Format the number at a path, by default with two decimal places."""
+        """Format the number at a path in the metrics file, by default with two decimal places."""
         found = self.get(path)
         kind = f"number {decimals}" if decimals != 2 else "number"
         return self._mark(path, kind, number(found, decimals))
 
     def percent(self, path: str, decimals: int = 0) -> Markup:
-        """Format the proportion at a path as a percentage."""
+        """Format the proportion at a path in the metrics file as a percentage."""
         found = self.get(path)
         kind = f"percent {decimals}" if decimals else "percent"
         return self._mark(path, kind, percent(found, decimals))
 
     def between(self, path: str) -> Markup:
-        """Format the interval of the metric at a path as percentages in words; return ``""`` without an interval."""
+        """Format the interval of a metric as percentages in words; return ``""`` if the metric has no interval.
+
+        Parameters
+        ----------
+        path
+            Path of the metric in the metrics file.
+        """
         found = self.get(path)
         if found is None or found.ci_low is None or found.ci_low == found.ci_high:
             return Markup()
@@ -114,7 +120,7 @@ class Numbers:
         return Markup(" (between {} and {})").format(*ends)
 
     def figure(self, path: str) -> Markup:
-        """Format the number at a path; if it is a metric, add its interval and p-value on the lines below."""
+        """Format the number at a path in the metrics file; for a metric, add lines with its interval and p-value."""
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -135,7 +141,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """Human code and decision of the model for one label of one paper."""
+    """A cell of the matrix of papers and labels: the human code and the model's decision for one label of one paper."""
 
     label: str
     human: str
@@ -148,7 +154,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixPaper:
-    """A row of the matrix of papers and labels; ``text`` is the kind of text that mechtag read for the paper."""
+    """A row of the matrix of papers and labels; ``text`` is the kind of text that the model read, such as abstract."""
 
     key: str
     name: str
@@ -208,7 +214,7 @@ class Sources:
     mlflow_run: Path | None = None
 
     def files(self, metrics: Path) -> list[Path]:
-        """Return the paths of the metrics file and of all source files that exist."""
+        """Return the paths of the metrics file and of those source files that exist, without ``mlflow_run``."""
         beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
         model = [self.model / name for name in _MODEL_FILES] if self.model else []
         return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]

@@ -139,7 +139,7 @@ def _environment() -> Environment:
 
 
 def plain(text: str) -> str:
-    """Escape a text, so that Markdown displays it unchanged."""
+    """Escape a text so that Markdown displays it unchanged."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -149,7 +149,7 @@ def be(count: int, one: str = "was", many: str = "were") -> str:
 
 
 def cell(text: str) -> str:
-    """Escape a text for a cell of a Markdown table."""
+    """Escape a text so that it can be a cell of a Markdown table."""
     return plain(text).replace("|", "\\|")
 
 
@@ -213,7 +213,10 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _paired_differences(found: ByFullText | None) -> str:
-    """Return the most important differences between the full text and the abstract of the same papers."""
+    """Return a text that lists the most important metric differences between full text and abstract.
+
+    The text is empty if no paper has both.
+    """
     if found is None or found.paired is None:
         return ""
     words, differences = Pooled.words(), found.paired.differences

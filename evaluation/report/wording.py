@@ -76,7 +76,7 @@ def figure(found: Figure) -> str:
 
 
 def p_value(value: float) -> str:
-    """Format a p-value as in scientific papers."""
+    """Format a p-value as 'p = 0.012', or as 'p < 0.001' for smaller values."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 

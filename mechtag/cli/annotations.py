@@ -20,7 +20,7 @@ class ReadBasis(StrEnum):
 
 
 class UntickedMeans(StrEnum):
-    """Values of ``--unticked``: the meaning of an empty cell or an unticked label."""
+    """Values of ``--unticked``: the meaning of an empty cell, or of a label that a coder did not tick."""
 
     no = "no"
     not_judged = "not-judged"
@@ -34,9 +34,9 @@ def next_papers(
 ) -> None:
     """Choose which papers of a tagged search to code next, so that every label soon has examples.
 
-    Four in five of the chosen papers probably have the label that has the fewest coded papers; one in five is drawn at
-    random. The column `why` of the table states the reason for each paper. Fill in `decision` and the columns `your
-    code`, and import the table with `mechtag codings`: see docs/annotations.md.
+    Four in five of the chosen papers are those most likely to have the label that has the fewest coded papers; one in
+    five is drawn at random. The column `why` of the table states the reason for each paper. Fill in `decision` and the
+    columns `your code`, and import the table with `mechtag codings`: see docs/annotations.md.
 
     Example: `mechtag next out/ -n 10 -o next.csv`
     """
@@ -63,10 +63,11 @@ def codings(
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
     coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
     basis: Annotated[
-        ReadBasis | None, typer.Option("--basis", help="What the coders read, if the file does not record it.")
+        ReadBasis | None, typer.Option("--basis", help="Text that the coders read, if the file does not record it.")
     ] = None,
     unticked: Annotated[
-        UntickedMeans | None, typer.Option("--unticked", help="Meaning of an empty cell or an unticked label.")
+        UntickedMeans | None,
+        typer.Option("--unticked", help="Meaning of an empty cell, or of a label that a coder did not tick."),
     ] = None,
     map_file: Annotated[
         Path | None,

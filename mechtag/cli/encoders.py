@@ -1,4 +1,4 @@
-"""Command group ``encoder``, whose command downloads encoders, which turn texts into vectors."""
+"""Command group ``encoder`` with the command ``get``, which downloads encoders. An encoder turns texts into vectors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def get(
 
     Only weights (safetensors), configuration and tokenizer are kept, and nothing that can run code. An encoder that is
     on this machine already is not downloaded again, so the command also works without a network. No other command
-    downloads anything.
+    downloads encoders.
 
     Example: `mechtag encoder get accurate`
     """

@@ -1,4 +1,4 @@
-"""Commands that ask web services about papers. No other command but 'encoder get' contacts another computer."""
+"""Commands that send requests about papers to web services."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Send nothing: list hosts, numbers of requests, costs and the first URLs."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Send nothing: use only answers that were received before.")]
-Refresh = Annotated[bool, typer.Option("--refresh", help="Send requests again that were answered before.")]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Send nothing: use only answers that were received in earlier runs.")
+]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="Send all requests again, even if they were answered in an earlier run.")
+]
 
 
 def _access(email: str, offline: bool, refresh: bool) -> Access:
@@ -38,7 +42,7 @@ def _access(email: str, offline: bool, refresh: bool) -> Access:
 
 
 def _listed(option: str, value: str, allowed: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a list with commas; refuse words that are not allowed."""
+    """Split the comma-separated value of an option into words, and refuse words that are not allowed."""
     words = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
     if wrong := [word for word in words if word not in allowed]:
         raise typer.BadParameter(f"{option}: {wrong[0]!r} is not known; choose from {', '.join(allowed)}")
@@ -74,7 +78,10 @@ def fetch(
     ] = None,
     replace_shorter: Annotated[
         bool,
-        typer.Option("--replace-shorter", help="Replace abstracts that were cut off by longer ones that begin alike."),
+        typer.Option(
+            "--replace-shorter",
+            help="Replace truncated and very short abstracts by longer abstracts with the same beginning.",
+        ),
     ] = False,
     discard_abstracts: Annotated[
         bool,
@@ -92,8 +99,8 @@ def fetch(
     """Fetch missing abstracts, identifiers and free full texts of known records from web services.
 
     Only identifiers and titles are sent. Every answer is kept in fetch.sqlite in the output folder, so that running the
-    command again after an interruption continues where it stopped. fetched.csv lists where each field comes from, and
-    candidates.csv papers that may be those of records.
+    command again after an interruption continues where it stopped. fetched.csv lists the source of each fetched field.
+    candidates.csv lists papers that may match a record, but not with certainty.
 
     Example: `mechtag fetch unique.parquet -o fetched/ --email you@example.org`
     """
@@ -136,10 +143,18 @@ def chase(
     sources: Annotated[str, typer.Option("--sources", help="Services to ask.")] = "openalex,europepmc",
     known: Annotated[
         list[Path] | None,
-        typer.Option("--known", help="Records that you have found before, such as those of all searches."),
+        typer.Option(
+            "--known", help="Records that are already known, such as those of all searches; they are left out."
+        ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, max=2, help="2 also follows the citations of the papers found first.")
+        int,
+        typer.Option(
+            "--rounds",
+            min=1,
+            max=2,
+            help="1 follows the citations of included papers; 2 also those of the papers found.",
+        ),
     ] = 1,
     dry_run: DryRun = False,
     offline: Offline = False,
@@ -148,8 +163,9 @@ def chase(
 ) -> None:
     """Find papers by the citations of included papers.
 
-    Papers that are included or known are left out. Those that most included papers cite or are cited by come first;
-    a note in each record says which. The counts are for the box 'Citation searching' of the PRISMA diagram.
+    Included and known papers are left out. The papers with the most citations to or from included papers come first. A
+    note in each record states the citations by which the paper was found. The counts are for the box 'Citation
+    searching' of the PRISMA diagram.
 
     Example: `mechtag chase included.ris -o chased/chased.ris --known unique.parquet --email you@example.org`
     """

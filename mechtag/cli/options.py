@@ -65,7 +65,10 @@ Model = Annotated[
 
 
 def open_project(folder: Path | None) -> Project:
-    """Open the project on which a command works; print a note if there is no project and the defaults are used."""
+    """Open the project on which a command works.
+
+    If there is no project, print a note, and use the codebook and model that come with mechtag.
+    """
     from mechtag import project
 
     found = project.open_project(folder)
@@ -95,7 +98,7 @@ def show_table(table: RenderableType) -> None:
 
 
 class _Printable:
-    """A renderable whose texts contain no characters that control the terminal."""
+    """A renderable object in whose texts terminal control characters are escaped."""
 
     def __init__(self, content: RenderableType) -> None:
         self._content = content
@@ -107,7 +110,7 @@ class _Printable:
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Escape characters that control the terminal in the usage errors that typer prints."""
+    """Escape terminal control characters in the usage errors that typer prints."""
     try:
         yield
     except Exception as error:
@@ -118,7 +121,7 @@ def _printable_errors() -> Iterator[None]:
 
 
 class Commands(TyperGroup):
-    """Group of commands whose usage errors contain no characters that control the terminal."""
+    """A command group that escapes terminal control characters in its usage errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Parse the options of the group; see `typer.core.TyperGroup`."""
@@ -133,7 +136,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def printable_warnings() -> Iterator[None]:
-    """Escape characters that control the terminal in the warnings and tracebacks that Python prints."""
+    """Escape terminal control characters in the warnings and tracebacks that Python prints."""
     form = warnings.formatwarning
     warnings.formatwarning = lambda *args, **kwargs: printable(form(*args, **kwargs))
     sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))

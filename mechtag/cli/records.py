@@ -72,8 +72,8 @@ def dedupe(
 ) -> None:
     """Find records of the same paper and merge them into one.
 
-    No record is lost: groups.csv lists every merged record with the reason. Pairs that a person should check, and that
-    were not merged, are in uncertain.csv. With `--existing`, papers that are not among the existing records are also
+    No record is lost: groups.csv lists every merged record with the reason. uncertain.csv lists pairs that were not
+    merged and that a person should check. With `--existing`, papers that are not among the existing records are also
     written to new.parquet.
 
     Example: `mechtag dedupe records.parquet -o unique.parquet`
@@ -153,23 +153,23 @@ def attach(
     ] = None,
     ocr: Annotated[
         str | None,
-        typer.Option(
-            "--ocr", help="Recognise the text of scanned pages with this program: tesseract.", show_default=False
-        ),
+        typer.Option("--ocr", help="Program that recognises the text of scanned pages: tesseract.", show_default=False),
     ] = None,
     grobid: Annotated[
         str | None,
-        typer.Option("--grobid", help="Have PDFs read by the GROBID server at this address.", show_default=False),
+        typer.Option("--grobid", help="Address of a GROBID server that reads the PDFs.", show_default=False),
     ] = None,
     send_files: Annotated[
         bool,
-        typer.Option("--send-files-to-grobid", help="Allow a GROBID server that is not on this machine."),
+        typer.Option(
+            "--send-files-to-grobid", help="Allow files to be sent to a GROBID server that is not on this machine."
+        ),
     ] = False,
 ) -> None:
     """Read full texts (PDF, JATS or TEI XML, DOCX, HTML, EPUB, text), and attach each to its record.
 
-    A file belongs to the record that you assign to it with `--map`, whose fields name the file, or whose DOI, PMC id,
-    PubMed id or title is on the first page. Files that belong to no record with certainty are in unmatched.csv, and
+    mechtag finds the record of a file by your entry in `--map`, by a field of the record that names the file, or by the
+    DOI, PMC id, PubMed id or title on the first page. Files without a certain match are listed in unmatched.csv, and
     files that cannot be read in rejected.jsonl, each with the reason.
 
     Example: `mechtag attach pdfs/ --records unique.parquet -o fulltexts/`

@@ -14,32 +14,35 @@ def review(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]", help="Folder of the review. Default: the nearest project, from here upwards."
+            metavar="[FOLDER]", help="Folder of the review. Default: the nearest project, from this folder upwards."
         ),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Try the page on an example. Default folder: mechtag-demo.")
     ] = False,
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port of the page.")] = 8765,
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port at which the page is served.")] = 8765,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     host: Annotated[
         str | None,
         typer.Option(
             "--serve",
             metavar="ADDRESS",
-            help="Serve the page to a team, on this address of the computer (0.0.0.0: all networks). Needs HTTPS.",
+            help="Serve the page to a team, at this address of the computer (0.0.0.0: all networks). Requires HTTPS.",
             show_default=False,
         ),
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="Host name of the page for the team, such as review.example.org."),
+        typer.Option(
+            "--name", metavar="HOST", help="Host name at which the team opens the page, such as review.example.org."
+        ),
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="Certificate for HTTPS (PEM).", show_default=False)
+        Path | None, typer.Option("--certificate", help="Certificate file for HTTPS (PEM).", show_default=False)
     ] = None,
     private_key: Annotated[
-        Path | None, typer.Option("--private-key", help="Private key of the certificate (PEM).", show_default=False)
+        Path | None,
+        typer.Option("--private-key", help="File of the certificate's private key (PEM).", show_default=False),
     ] = None,
     proxy: Annotated[
         str | None,
@@ -58,7 +61,7 @@ def review(
     ] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Compute the state of all records again from the log of events, and exit."),
+        typer.Option("--rebuild", help="Recompute the state of all records from the log of events, and exit."),
     ] = False,
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.

@@ -45,9 +45,7 @@ def rank(
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(
-            "--confidence", help=f"Confidence that this proportion is found. {_KEPT} 0.95.", show_default=False
-        ),
+        typer.Option("--confidence", help=f"Confidence that --recall is reached. {_KEPT} 0.95.", show_default=False),
     ] = None,
     rule: Annotated[
         StoppingRule | None,
@@ -95,7 +93,7 @@ def simulate(
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that this proportion is found.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that --recall is reached.")] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review, to see when `rank` would have found its relevant records and stopped.

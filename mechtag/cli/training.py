@@ -57,7 +57,7 @@ def baselines(
     sentence_table: Annotated[
         Path, typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of the gold records.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
     """Predict the gold papers with the leave-one-paper-out protocol and with naive baselines.
@@ -71,7 +71,7 @@ def baselines(
 
 
 def curve(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
     """Measure the learning curve: tag the coded records with models trained on subsets of the coded records.
@@ -88,7 +88,7 @@ def curve(
 
 
 def variations(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
     """Measure invariance: tag coded records, and rewritten versions of them, with models not trained on them.

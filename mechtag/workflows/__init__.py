@@ -1,1 +1,1 @@
-"""Perform users' tasks; the command line, the Python API and the review page call these workflows."""
+"""Workflows: functions that perform the tasks of users, for the command line, the Python API and the review page."""

@@ -1,4 +1,4 @@
-"""Search for papers by citations: those that included papers cite, and those that cite them."""
+"""Search for papers by citations: papers that included papers cite, and papers that cite included papers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chase(
     dry_run: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Find papers by citations, write those that are new, and yield sentences on what was found.
+    """Find papers by citations, write the new papers to a RIS file, and yield sentences on the results.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def chase(
     directions, sources, rounds, settings
         See `citations.Chaser`.
     dry_run
-        Whether nothing is sent or written, and the requests of the first step are listed instead.
+        Whether only to list the requests of the first step, without sending or writing anything.
 
     Raises
     ------

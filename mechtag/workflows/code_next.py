@@ -25,8 +25,8 @@ from mechtag.workflows.status import has_codes
 def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> list[str]:
     """Choose papers of a tagged search to code next, and write a table of these papers, with the reasons.
 
-    The choice takes the existing codes of the project into account. The papers are in coding order. The table has the
-    columns of ``tagged.csv`` and a column ``why``.
+    The choice takes the existing codes of the project into account. The first row of the table is the paper to code
+    first. The table has the columns of ``tagged.csv`` and a column ``why``.
 
     Parameters
     ----------

@@ -10,11 +10,12 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model for tagging; without coded records, create a model from the definitions.
+    """Return the folder of the model for tagging; if no record is coded, create a model from the definitions.
 
-    A model from the definitions is created again if the codebook or the encoder in the settings has changed since, or
-    if an earlier version of mechtag created it without what tagging full texts needs. If records are coded but there
-    is no model, the returned folder does not contain a model, and the error raised on loading says what to do.
+    A model from the definitions is created again if the codebook or the encoder in the settings has changed, or if it
+    was created by a version of mechtag that could not tag full texts. If records are coded, but no model has been
+    trained, no model is created; the folder is then empty or missing, and `load_model` raises an error that tells the
+    user to train.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

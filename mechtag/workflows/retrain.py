@@ -86,7 +86,7 @@ class Retraining:
         leave_out_leaks: bool = False,
         onto: str | None = None,
     ) -> list[str]:
-        """Add codings as a new version of the annotations, train a challenger, and promote it if it is not worse.
+        """Add codings as a new version of the annotations, train a model on it, and use the model if it is not worse.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class Retraining:
     def _alone(self) -> Iterator[None]:
         """Lock the models and the annotations in this context, so that only one retraining runs at a time.
 
-        The annotations are locked separately, because several models may share them.
+        The annotations have their own lock, because several models may use the same annotations.
         """
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
@@ -184,7 +184,7 @@ class Retraining:
         }
 
     def _point_aliases(self, champion: str) -> None:
-        """Point the aliases in the registry to the model in use and to the model that a rollback would restore."""
+        """Point the aliases in the MLflow registry to the model in use and to the model that a rollback restores."""
         paths, settings = self._paths, self._settings
         note = note_of(paths, champion)
         with tolerated(self._reporter.note):
@@ -197,7 +197,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Create a version of the annotations, report what it contains, and return the name of the version."""
+        """Create a version of the annotations, report its content, and return the name of the version."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
@@ -235,7 +235,10 @@ class Retraining:
         return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
-        """Train a challenger, compare it with the champion, promote it if it is not worse, and describe the outcome."""
+        """Train a new model (challenger), compare it with the model in use, and promote it if it is not worse.
+
+        The result is a list of sentences that describe the outcome.
+        """
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
         if difference := encoder_difference(champion.config.encoder, settings.encoder, paths.model):

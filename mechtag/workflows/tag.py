@@ -157,7 +157,7 @@ def tag(
 
 
 def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, count: int, reporter: Reporter) -> str:
-    """Write the records at the top of a ranking to a table in the output folder, and return the path of this table."""
+    """Write a table of the records at the top of a ranking to the output folder, and return the path of the table."""
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import read_unique
     from mechtag.pipeline.screening.decisions import read_judgements

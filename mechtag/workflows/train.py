@@ -107,7 +107,7 @@ def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILEN
     Returns
     -------
     list of str
-        Names of the variations; a table of predictions is written for each.
+        Names of the variations; for each, a table of predictions is written to the folder ``output``.
     """
     from mechtag.training.invariance import tag_varied
 

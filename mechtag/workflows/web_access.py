@@ -1,4 +1,4 @@
-"""Ask web services for the user: who asks, what would be sent, and what was not answered."""
+"""Access to web services: the user's identity, the plan of a dry run, and the requests without an answer."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _GITIGNORE = f"""# Fetched abstracts and full texts belong to their publishers. 
 
 @dataclass(frozen=True)
 class Access:
-    """How services are asked.
+    """Settings for requests to web services.
 
     Attributes
     ----------
     email
-        E-mail address of the user, which the services are told; needed unless nothing is sent.
+        E-mail address of the user, which is sent to the services; required unless nothing is sent.
     offline
-        Whether nothing is sent, and only earlier answers are used.
+        Whether to send nothing, and use only earlier answers.
     refresh
-        Whether earlier answers are ignored.
+        Whether to ignore earlier answers, and send all requests again.
     addresses
-        Addresses of services, by name, that differ from the usual ones.
+        Addresses of services that replace the usual addresses, keyed by the name of the service.
     clock
-        The time; tests replace it.
+        Clock, which tests replace.
     """
 
     email: str = ""
@@ -56,12 +56,12 @@ class Access:
     clock: Clock = field(default_factory=Clock)
 
     def check(self) -> None:
-        """Raise an error if requests would be sent without the user's address."""
+        """Raise an error if requests would be sent, but the user's e-mail address is missing or invalid."""
         if not self.offline:
             check_email(self.email)
 
     def connect(self, cache: Cache, reporter: Reporter, *, dry: bool = False) -> Transport:
-        """Return the transport for the requests of one run."""
+        """Return the object that sends the requests of one run; if ``dry`` is set, nothing is sent."""
         return Transport(
             cache,
             self.email,
@@ -75,13 +75,13 @@ class Access:
 
 
 def _keys() -> dict[str, str]:
-    """Return the user's keys from the environment, by name of the service."""
+    """Return the user's keys for services from the environment, keyed by the name of the service."""
     found = {name: os.environ.get(service.key_variable, "") for name, service in SERVICES.items()}
     return {name: key.strip() for name, key in found.items() if key.strip()}
 
 
 def ignore_in_git(folder: Path) -> None:
-    """Write a ``.gitignore`` for what is fetched, unless the folder has one."""
+    """Write a ``.gitignore`` that excludes fetched files, unless the folder already has a ``.gitignore``."""
     path = folder / ".gitignore"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,10 @@ def ignore_in_git(folder: Path) -> None:
 
 
 def plan(transport: Transport) -> Iterator[str]:
-    """Yield lines on the requests that a dry run would have sent: hosts, numbers, costs, and the first URLs."""
+    """Yield lines on the requests that a run without ``--dry-run`` would send.
+
+    The lines state the hosts, the numbers and costs of requests, and the first URLs.
+    """
     requests = {
         f"{transport.url(request)}{request.body and ' '}{request.body}": request for request in transport.unsent
     }
@@ -116,8 +119,8 @@ def unanswered(transport: Transport) -> Iterator[str]:
     """Yield sentences on the requests that were not sent or not answered."""
     if transport.unsent:
         yield (
-            f"{counted(len(transport.unsent), 'request')} without an earlier answer: the results lack them; run the "
-            "command without --offline"
+            f"{counted(len(transport.unsent), 'request')} could not be answered from earlier runs, so the results "
+            "lack their answers; run the command without --offline"
         )
     for failure in transport.failures[:_SHOWN]:
         yield f"no answer from {failure.service}: {failure.reason} ({failure.url[:_SHOWN_URL]})"
@@ -126,18 +129,18 @@ def unanswered(transport: Transport) -> Iterator[str]:
     for label, pause in transport.paused.items():
         if pause.until is None:
             yield (
-                f"{label} was not asked any more: {pause.reason}. Requests not sent: {transport.skipped[label]}. "
-                "Run the command again later"
+                f"no more requests were sent to {label}: {pause.reason}. Requests not sent: {transport.skipped[label]}"
+                ". Run the command again later"
             )
 
 
 def refuse_unfinished(transport: Transport) -> None:
-    """Raise an error if a service asked for a long pause, so that the run is not complete."""
+    """Raise an error if a service asked for a long pause, so that some requests were not sent."""
     waiting = {label: pause for label, pause in transport.paused.items() if pause.until is not None}
     if waiting:
         reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
         skipped = sum(transport.skipped[label] for label in waiting)
         raise MechtagError(
-            f"{reasons}. Requests not sent: {skipped}. Run the same command again then; requests that were answered "
-            "are not sent again"
+            f"{reasons}. Requests not sent: {skipped}. Run the same command again after that time; requests that "
+            "were answered are not sent again"
         )

@@ -42,7 +42,7 @@ _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return artificial texts, made of the model's terms in random order, for testing runtimes.
+    """Return artificial texts for testing runtimes, which consist of the model's terms in random order.
 
     Real sentences cannot be used, because a model folder contains none.
 
@@ -60,7 +60,7 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
 
 @dataclass(frozen=True)
 class Agreement:
-    """Difference between two scorings of the same documents.
+    """Difference between the results of tagging the same documents with two runtimes.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Agreement:
 
 
 def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Measure the agreement between two scorings of the same documents; at least one document is required."""
+    """Compare the results of tagging the same documents with two runtimes; at least one document is required."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )
@@ -139,7 +139,7 @@ class Runtimes:
         return self._load()
 
     def encoder(self, runtime: Runtime) -> Encoder:
-        """Return the encoder in a given runtime, which must not be ``auto``.
+        """Return the encoder in a runtime other than ``auto``.
 
         Raises
         ------
@@ -243,7 +243,8 @@ def _kept(path: Path, key: str) -> Choice | None:
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
     """Encode texts twice, and return the shorter time in seconds.
 
-    Tagging is not timed, because artificial texts are often near a decision bound and would be encoded again.
+    Only encoding is timed. Artificial texts are often near a decision bound, so tagging them would encode them again
+    with a more precise encoder.
     """
     times = []
     for _ in range(2):

@@ -46,8 +46,8 @@ _LENGTHS = 16
 def import_openvino() -> Any:
     """Import OpenVINO with its telemetry disabled.
 
-    OpenVINO reports each import and conversion to its vendor unless a file in the home
-    folder forbids it. Without the telemetry module, OpenVINO and nncf send nothing.
+    OpenVINO reports each import and conversion to its vendor unless a file in the home folder forbids it. This function
+    blocks the telemetry module, without which OpenVINO and nncf send nothing.
 
     Raises
     ------
@@ -159,7 +159,17 @@ class OpenVinoEncoder:
         return vectors
 
     def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
-        """Submit texts to OpenVINO in batches; wait only while all streams are busy."""
+        """Submit texts to OpenVINO in batches, waiting only while all streams are busy.
+
+        Parameters
+        ----------
+        start
+            Number of texts that were submitted earlier.
+        order
+            Row of ``vectors`` for each text, including the earlier texts.
+        vectors
+            Array to which OpenVINO's results are written.
+        """
         tokens = self.tokens(texts)
         for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
             ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
@@ -311,9 +321,9 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
 
 
 def first_narrowing(graph: Any) -> list[str]:
-    """Find the first linear layer with fewer outputs than inputs, at the end of the first transformer block.
+    """Find the first linear layer with fewer outputs than inputs, which is at the end of the first transformer block.
 
-    A few input values of this layer are far larger than all the rest, which a common 8-bit range would represent
+    A few input values of this layer are so large that a common 8-bit range would represent all other values
     coarsely. Keeping this layer in float halves the largest error of a probability, at no measurable cost in time.
 
     Returns

@@ -31,7 +31,7 @@ class _Code(NamedTuple):
 
 
 def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str, Any]:
-    """Return the effect of suggestions in the mode ``assisted`` and in the mode ``after``.
+    """Compare codes given with and without sight of suggestions, in the modes ``assisted`` and ``after``.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
     Returns
     -------
     dict
-        ``assisted``: codes given with a suggestion in view, compared with codes of the audit sample, which is shown
-        without suggestions. ``after``: codes as they are after a suggestion appeared, compared with the same codes as
-        they were first given; ``changed`` is the number of codes that differ, and ``towards`` is the number of these
-        that now agree with the suggestion. Each is ``None`` if there are no such codes; for all other entries, see
-        `mechtag.evaluation.suggestion_effect.effect_section`.
+        Under the key ``assisted``, codes given with a suggestion in view are compared with codes of the audit sample,
+        which is shown without suggestions. Under the key ``after``, current codes of people who have seen a suggestion
+        are compared with the codes that these people first gave; ``changed`` is the number of codes that differ, and
+        ``towards`` is the number of changed codes that now agree with the suggestion. For all other entries, see
+        `mechtag.evaluation.suggestion_effect.effect_section`. The value is ``None`` if there are no such codes.
     """
     with workspace.store.read() as connection:
         assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))

@@ -71,10 +71,10 @@ def answers(folder: Path) -> list[tuple[object, ...]]:
 def test_abstracts_and_identifiers_are_written_with_their_origin(records: Path, access: Access, tmp_path: Path) -> None:
     said = list(fetch(records, tmp_path / "out", Wanted(), access))
     assert said == [
-        f"{tmp_path / 'out/records.parquet'}: 12 records written; services were asked for 12",
-        "12 lacked an abstract, 12 found (PubMed 3, Europe PMC 3, OpenAlex 3, Crossref 3), 0 still without",
-        "1 lacked a DOI, 1 found (Europe PMC 1), 0 still without",
-        f"{tmp_path / 'out/fetched.csv'}: according to a service, 1 paper retracted; see the rows 'retraction'",
+        f"{tmp_path / 'out/records.parquet'}: 12 records written; services were asked about 12",
+        "12 records lacked an abstract: 12 found (PubMed 3, Europe PMC 3, OpenAlex 3, Crossref 3), 0 still missing",
+        "1 record lacked a DOI: 1 found (Europe PMC 1), 0 still missing",
+        f"{tmp_path / 'out/fetched.csv'}: according to a service, 1 paper was retracted; see the rows 'retraction'",
     ]
     found = read_records(tmp_path / "out/records.parquet")
     assert [record.record_id for record in found] == [record.record_id for record in RECORDS]
@@ -165,8 +165,8 @@ def test_a_dry_run_changes_no_file(records: Path, access: Access, services: Fake
 def test_offline_says_what_is_missing(records: Path, tmp_path: Path) -> None:
     status, output, _ = call("fetch", records, "-o", tmp_path / "out", "--offline")
     assert status == 0
-    assert "12 lacked an abstract, 0 found, 12 still without" in output
-    assert "requests without an earlier answer: the results lack them" in output
+    assert "12 records lacked an abstract: 0 found, 12 still missing" in output
+    assert "requests could not be answered from earlier runs, so the results lack their answers" in output
     assert not (tmp_path / "out/fetch.sqlite").exists()
 
 
@@ -244,7 +244,7 @@ def test_candidates_are_left_to_a_person(records: Path, access: Access, services
     (row,) = table(tmp_path / "out/candidates.csv")
     assert (row["record_id"], row["candidate_title"]) == (RECORDS[3].record_id, "Wet meadows")
     assert row["reason"] == "The identifier of the record belongs to a paper with a different title."
-    assert any("papers were found for 1 record that may be different ones" in line for line in said)
+    assert any("possible matches were found for 1 record, but none is certain" in line for line in said)
 
 
 def test_a_service_that_wants_a_long_pause_ends_the_run_after_the_others(
@@ -254,9 +254,9 @@ def test_a_service_that_wants_a_long_pause_ends_the_run_after_the_others(
     said: list[str] = []
     with pytest.raises(MechtagError, match=r"OpenAlex: .* asked to wait until 2025-11-25 16:00 UTC\. .*Run the same"):
         said.extend(fetch(records, tmp_path / "out", Wanted(), access))
-    assert "12 lacked an abstract, 9 found (PubMed 3, Europe PMC 3, Crossref 3), 3 still without" in said
+    assert "12 records lacked an abstract: 9 found (PubMed 3, Europe PMC 3, Crossref 3), 3 still missing" in said
     again = list(fetch(records, tmp_path / "out", Wanted(), access))
-    assert again[1].endswith("0 still without")
+    assert again[1].endswith("0 still missing")
     assert max(Counter(asked.line for asked in services.answered).values()) == 1
 
 
@@ -265,9 +265,9 @@ def test_a_service_that_fails_is_named_and_the_others_go_on(
 ) -> None:
     services.faults["openalex"].extend([Reply(status=403)] * 50)
     said = list(fetch(records, tmp_path / "out", Wanted(), access))
-    assert said[1].endswith("(PubMed 3, Europe PMC 3, Crossref 3), 3 still without")
+    assert said[1].endswith("(PubMed 3, Europe PMC 3, Crossref 3), 3 still missing")
     assert sum(line.startswith("no answer from OpenAlex: the service answered with status 403") for line in said) == 5
-    assert "OpenAlex was not asked any more: 5 requests in a row failed" in said[-1]
+    assert "no more requests were sent to OpenAlex: 5 requests in a row failed" in said[-1]
 
 
 def test_key_and_address_are_in_no_file_and_no_message(
@@ -294,7 +294,7 @@ def test_synopses_are_discarded_if_the_user_asks(access: Access, services: FakeS
         json.loads(line)["synopsis"] for line in gold.read_text(encoding="utf-8").splitlines() if "synopsis" in line
     ]
     said = list(fetch(gold, tmp_path / "out", Wanted(), access, discard_abstracts=True))
-    assert "34 lacked an abstract, 0 found, 34 still without" in said
+    assert "34 records lacked an abstract: 0 found, 34 still missing" in said
     assert not any(record.abstract for record in read_records(tmp_path / "out/records.parquet"))
     assert synopses
     queries = " ".join(asked.query.get("query", "") for asked in services.asked)

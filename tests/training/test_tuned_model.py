@@ -103,7 +103,7 @@ def test_encoder_that_is_no_safetensors_is_told(folder: Path) -> None:
     encoder = config.encoder.model_copy(update={"tuned_sha256": hashlib.sha256(b"pickle").hexdigest()})
     forged = with_model_id(config.model_copy(update={"encoder": encoder}), (folder / WEIGHTS).read_bytes())
     (folder / CONFIG).write_text(forged.model_dump_json(), encoding="utf-8")
-    with pytest.raises(MechtagError, match=rf"{TUNED}: the file is not readable as encoder weights"):
+    with pytest.raises(MechtagError, match=rf"{TUNED}: the file is not readable as fine-tuned weights of an encoder"):
         load_model(folder)
 
 

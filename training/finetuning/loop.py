@@ -40,7 +40,7 @@ class State:
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
     """Return a hash of everything that affects the fine-tuned encoder.
 
-    This is the corpus without its vectors, and ``circumstances``, which contain the settings, the seed, the original
+    Hashed are the corpus without its vectors, and ``circumstances``: the settings, the seed, the original
     encoder, the codebook and the machine.
     """
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
@@ -62,17 +62,29 @@ class Checkpoints:
             _write(self._folder / EPOCH, state)
 
     def save_finished(self, state: State) -> None:
-        """Save the final state, and delete the state of the last epoch."""
+        """Save the final state, and delete the state that was saved after the last epoch."""
         if self._folder:
             _write(self._folder / FINISHED, state)
             (self._folder / EPOCH).unlink(missing_ok=True)
 
     def epoch(self) -> State | None:
-        """Return the state that was saved after the last epoch, or ``None``; raise `MechtagError` if it is damaged."""
+        """Return the state that was saved after the last finished epoch; ``None`` if no state was saved.
+
+        Raises
+        ------
+        MechtagError
+            If the file is damaged.
+        """
         return _read(self._folder / EPOCH) if self._folder else None
 
     def finished(self) -> State | None:
-        """Return the state that was saved at the end of the run, or ``None``; raise `MechtagError` if it is damaged."""
+        """Return the state that was saved at the end of the run; ``None`` if no state was saved.
+
+        Raises
+        ------
+        MechtagError
+            If the file is damaged.
+        """
         return _read(self._folder / FINISHED) if self._folder else None
 
 
@@ -120,7 +132,7 @@ def tune(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Fine-tune low-rank changes of an encoder's top layers on a corpus; the encoder itself is not changed.
+    """Train low-rank changes of the weights in an encoder's top layers; the encoder itself is not changed.
 
     The same arguments yield the same weights on the same machine; the global random state is
     not changed. With a work folder, an interrupted run resumes after its last epoch, and the
@@ -130,6 +142,8 @@ def tune(
     ----------
     states
         Hidden states that the encoder's top layers receive as input.
+    work
+        Folder for checkpoints; ``None`` for no checkpoints.
     on_progress
         Called with the number of epochs finished since the last call, including epochs loaded from a checkpoint.
     """
@@ -168,7 +182,7 @@ class _Run:
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=WEIGHT_DECAY)
 
     def finish(self, checkpoints: Checkpoints, on_progress: Progress) -> State:
-        """Run the remaining epochs after the last checkpoint, and return the weights."""
+        """Run the epochs that the last checkpoint does not include, and return the changed weights and the losses."""
         found = checkpoints.epoch()
         losses: tuple[float, ...] = ()
         if found is not None:

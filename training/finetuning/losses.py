@@ -1,8 +1,8 @@
 """Compute the contrastive loss for fine-tuning an encoder with torch.
 
-The loss attracts texts that share a label and repels all others, as in SetFit (Tunstall et al. 2022). The texts are
-coded sentences, exemplars, papers coded only as a whole (the mean of their units), and one definition or rule of each
-label.
+The loss attracts texts that share a label and repels texts that do not, as in SetFit (Tunstall et al. 2022). The texts
+are coded sentences, exemplars, papers coded only as a whole (the mean of their units), and one definition or rule of
+each label.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class TuningCorpus:
     Attributes
     ----------
     states : list of Tensor, length n_units
-        See `top_layers.States`.
+        Hidden states of each unit; see `top_layers.States`.
     unit_targets : Tensor, shape (n_units, 1 + n_labels)
+        Codes of each unit; see `Corpus`.
     document : ndarray, shape (n_units,)
-        See `Corpus`.
+        Row of the document of each unit; see `Corpus`.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
-        See `Corpus.whole_targets`.
+        Codes of whole papers; see `Corpus.whole_targets`.
     papers : list of ndarray
         One item per paper, with all units of the paper.
     """
@@ -68,7 +69,7 @@ def _judged(targets: Tensor) -> NDArray[np.bool_]:
 
 
 def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
-    """Look up the states of the texts of a corpus, and move its targets to the device of the encoder."""
+    """Return a corpus with the hidden states of its texts, and with its codes on the device of the encoder."""
     device = states.encoder.model.device
     return TuningCorpus(
         states=states.of(corpus.texts),
@@ -82,13 +83,14 @@ def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
 def cut_batches(
     items: Sequence[Index], lengths: Sequence[int], budget: int, generator: np.random.Generator
 ) -> Iterator[list[Index]]:
-    """Yield batches of items, in order, of about ``budget`` tokens each.
+    """Yield batches of about ``budget`` tokens each, with the items in their given order.
 
     If an item is longer than the budget, only a random selection of its units is used, with at least one unit.
 
     Parameters
     ----------
     lengths : sequence of int, length n_units
+        Number of tokens of each unit.
     """
     batch: list[Index] = []
     spent = 0
@@ -113,7 +115,7 @@ TEMPERATURE = 0.1
 
 
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-    """Return, in random order, all items that have a label, and at most as many items that have none."""
+    """Draw the items for one epoch: all items with a label, and at most as many without a label, in random order."""
     items = data.judged_items
     if not items:
         return []
@@ -124,7 +126,7 @@ def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index
 
 
 def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-    """Return the loss over all pairs of texts in a batch.
+    """Return the contrastive loss over all pairs of texts in a batch.
 
     Parameters
     ----------
@@ -142,17 +144,18 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 
 
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean contrastive loss of all pairs of texts in a batch that share a label.
+    """Return the mean contrastive loss of the pairs of texts in a batch that share a label.
 
-    Each of these pairs is contrasted with the negatives of its batch (Khosla et al. 2020, supervised contrastive
-    learning). Pairs for which it is unknown whether they share a label are ignored.
+    For each text of such a pair, the other text is contrasted with the texts of the batch that certainly share no label
+    with it (Khosla et al. 2020, supervised contrastive learning). Pairs for which it is unknown whether they share a
+    label are ignored.
 
     Parameters
     ----------
     likenesses : Tensor, shape (n, n)
         Cosine similarities of the texts, divided by the temperature of the loss.
     targets : Tensor, shape (n, n_labels)
-        1, 0, or NaN for not judged.
+        Codes of the texts: 1, 0, or NaN for not judged.
     """
     certain, possible = targets.nan_to_num(0.0), targets.nan_to_num(1.0)
     positive = ((certain @ certain.T) > 0).fill_diagonal_(False)

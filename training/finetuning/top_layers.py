@@ -1,4 +1,4 @@
-"""Train low-rank changes of an encoder's top layers, whose input, the hidden states, is computed once per text."""
+"""Train low-rank changes of an encoder's top layers; their input, the hidden states, is computed once per text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class States:
         self._found: dict[str, Tensor] = {}
 
     def of(self, texts: Sequence[str]) -> list[Tensor]:
-        """Return the states of each text, shape (n_tokens, size)."""
+        """Return the hidden states of each text, shape (n_tokens, size)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._found]
         self._found.update(zip(new, self.encoder.hidden_states(new, self.layers), strict=True))
         return [self._found[text] for text in texts]
@@ -96,7 +96,7 @@ class TopLayers:
         return vectors
 
     def embed(self, states: Sequence[Tensor]) -> Tensor:
-        """Return one vector per text from its states, shape (n_texts, size), with gradients if they are enabled."""
+        """Return one vector per text from its hidden states, shape (n_texts, size), with gradients if enabled."""
         return in_batches(self._embed, states, self._states.encoder.batch_tokens)
 
     def _embed(self, states: list[Tensor]) -> Tensor:
@@ -110,14 +110,14 @@ class TopLayers:
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the factors of the changes with factors that `arrays` returned."""
+        """Replace the factors of the low-rank changes with factors that `arrays` returned."""
         with torch.no_grad():
             for name, factor in self.trained.items():
                 factor.copy_(torch.from_numpy(arrays[name]))
 
 
 class _LowRank(nn.Module):
-    """Adds the product of two factors to a weight matrix; one factor is random, and the other is zero at first."""
+    """Adds the product of two low-rank factors to a weight matrix; at first, one is random and the other is zero."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -130,7 +130,10 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """Replaces the embeddings and all layers below the top layers, because the output of these layers is known."""
+    """Returns its input unchanged; replaces the embeddings and all layers below the top layers in a model.
+
+    These layers are not needed, because the hidden states that they would compute are passed as input.
+    """
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

@@ -28,9 +28,12 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The result of a trainer: an encoder, with the codebook definitions and the corpus that it encoded.
+    """The result of a trainer: an encoder, with the codebook definitions and the corpus encoded by it.
 
-    See `loop.Tuned` for ``tuned`` and ``losses``, which are empty if the encoder was not fine-tuned.
+    Attributes
+    ----------
+    tuned, losses
+        See `loop.Tuned`; empty if the encoder was not fine-tuned.
     """
 
     encoder: Encoder
@@ -49,9 +52,14 @@ class Trainer(Protocol):
         Parameters
         ----------
         corpus
-            Corpus returned by `dataset.build_corpus`; the result may have different vectors.
+            Corpus returned by `dataset.build_corpus`.
         documents : ndarray of bool, shape (n_documents,)
-            Documents that may be trained on. Exemplars are always trained on.
+            Mask of the documents that may be trained on. Exemplars are always trained on.
+
+        Returns
+        -------
+        Encoded
+            The trained encoder, and the corpus encoded by it.
         """
         ...
 

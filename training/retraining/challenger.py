@@ -28,17 +28,7 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Challenger:
-    """A model that may replace the active one.
-
-    Attributes
-    ----------
-    folder
-        Folder that contains the challenger's ``model`` and its ``out-of-fold`` predictions.
-    documents
-        Out-of-fold predictions for the coded records; see `train.Trained`.
-    figures, losses
-        See `train.Trained`.
-    """
+    """Train the challenger: a new model that may replace the active model (the champion)."""
 
     folder: Path
     model: Model
@@ -60,6 +50,8 @@ def train_challenger(
 
     Parameters
     ----------
+    version
+        Version of the added annotations.
     folder
         Folder for the result; nothing else is written.
     work, on_progress
@@ -102,8 +94,8 @@ def champion_predictions(
 ) -> tuple[list[Prediction], list[CodedRecord]]:
     """Return the active model's predictions for coded records, out of fold for the records that it was trained on.
 
-    The active model tags all other records like new records. A model from the definitions alone was trained on no
-    records.
+    The active model tags all other records like new records. A model from the definitions alone was not trained on any
+    record, so it tags all records.
 
     Returns
     -------

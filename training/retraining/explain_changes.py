@@ -40,11 +40,12 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities: the old model's, and one after each of three replacements, in which the new model's sentence
-        scores, calibration and probability of relevance take the place of the old model's. The last probability is thus
+        Four probabilities: the old model's, and one after each of three replacements, in which the old model's sentence
+        scores, calibration and probability of relevance are replaced by the new model's. The last probability is thus
         the new model's.
     cause
-        One of `STEPS`; or `BOUNDS`, if the old bounds would yield the old decision even for the new probability.
+        Step that moved the probability most, one of `STEPS`; or `BOUNDS`, if the old bounds would yield the old
+        decision even for the new probability.
     why
         Sentence that explains the change.
     """
@@ -165,14 +166,14 @@ def _column(tagger: Tagger, key: str) -> int:
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     """Return the probabilities of a label while the old model's steps are replaced by the new model's, one by one.
 
-    The result has the shape (n_documents, 4). The columns contain the probabilities before any replacement, and after
-    each of the three replacements (see `Change`).
+    The steps are the sentence scores, the calibration and the probability of relevance. The result has shape
+    (n_documents, 4): the old model's probability, and the probability after each replacement.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the probability of a label, given relevance, from the scores and the calibration of chosen models.
+        """Return the probabilities of a label, given relevance, from the scores and the calibration of chosen models.
 
         ``scored`` selects the model whose scores are used, and ``calibrated`` the model whose calibration is used: 0
         is the old model, and 1 the new model.
@@ -190,7 +191,13 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Return the decision of a tagger on a label, as in `Calibration.decide`; ``relevant`` is P(relevance)."""
+    """Return the decision of a tagger on a label, by the rules of `Calibration.decide`.
+
+    Parameters
+    ----------
+    chance, relevant
+        Probability of the label, and probability of relevance.
+    """
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
         return "no"
@@ -198,7 +205,13 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step that moved the logarithm of the probability most in the direction of the overall change."""
+    """Return the step that contributed most to the overall change of a probability, on the logarithmic scale.
+
+    Parameters
+    ----------
+    chances
+        Probability before the first step, and after each step.
+    """
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -233,7 +246,7 @@ def _explain(
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
     """Describe the sentence of a document that contributed most to the change of a score, with the reasons.
 
-    The contribution of a sentence to the change of a pooled score is its own change times its
+    The contribution of a sentence to the change of a pooled score is the change of the sentence's score times its
     weight in the pooling, averaged over both models.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
@@ -258,7 +271,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each term to the score of a part, keyed by term."""
+    """Return the contribution of each word or word pair to the score of a part of a sentence, keyed by the term."""
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {

@@ -97,17 +97,17 @@ def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Map
 
 
 def is_kept(paths: ModelPaths, model_id: str) -> bool:
-    """Return whether a copy of a model is kept, so that it can be restored."""
+    """Return whether a copy of a model is kept, from which the model can be restored."""
     return bool(model_id) and (paths.kept / model_id / NOTE).is_file()
 
 
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
-    """Return the note that `keep` wrote next to the copy of a model.
+    """Return the note with information on a kept model; see `keep`.
 
     Raises
     ------
     MechtagError
-        If the model was not kept.
+        If no copy of the model is kept.
     """
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
@@ -129,7 +129,8 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     Raises
     ------
     MechtagError
-        If the model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
+        If no copy of the model is kept, the copy was altered, or its annotations are missing. In these cases, nothing
+        is changed.
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
@@ -181,7 +182,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     Raises
     ------
     MechtagError
-        If the former model is unknown or was not kept.
+        If the former model is unknown, or no copy of it is kept.
     """
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(

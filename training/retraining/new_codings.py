@@ -44,7 +44,7 @@ class Addition:
     stale
         Codes, old or new, that were assigned under an earlier definition of their label.
     counts
-        Counts returned by `additions.extend_additions`.
+        Counts returned by `additions.extend_additions`: numbers of new, corrected, known and set aside codes.
     """
 
     additions: Additions
