@@ -46,6 +46,8 @@ UNTICKED = frozenset(("", "-", "–", "—"))
 WORDS = YES | NO | NOT_JUDGED | UNTICKED
 #: Columns that people fill in; names of columns for the code of one label end in `OWN_CODE`.
 DECISION, NOTES, OWN_CODE = "decision", "notes", ": your code"
+#: Name of the column and the row that contain the totals of a matrix; they are not codes.
+TOTAL = "total"
 _ALLOWED = "yes (also 1, true or x), no (also 0 or false) and an empty cell (not judged)"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _SHOWN = 100

@@ -35,7 +35,7 @@ HOMES = {
     "httpx": ("pipeline/fetch/transport.py", "pipeline/fulltext/grobid.py"),
     "pypdfium2": ("pipeline/fulltext/",),
     "lxml": ("pipeline/fulltext/",),
-    "docx": ("pipeline/fulltext/formats/docx.py",),
+    "docx": ("pipeline/fulltext/formats/docx.py", "pipeline/export/matrix.py"),
     "ray": ("pipeline/tagging/ray_engine.py",),
     "datasets": ("training/dataset.py", "mechtag/api.py"),
     "openvino": ("models/runtimes/",),

@@ -141,14 +141,77 @@ def tag(
         show(f"Predictions: the parquet files in {done.chunks}")
 
 
+class ExportFormat(StrEnum):
+    """Values of ``--to``: formats of exports."""
+
+    csv = "csv"
+    ris = "ris"
+    xlsx = "xlsx"
+    matrix = "matrix"
+
+
+class Exported(StrEnum):
+    """Values of ``--what``: what an export contains."""
+
+    decisions = "decisions"
+    codings = "codings"
+    both = "both"
+
+
+class CellContent(StrEnum):
+    """Values of ``--cells``: content of the cells of a matrix."""
+
+    tick = "tick"
+    probability = "probability"
+    pages = "pages"
+    value = "value"
+
+
 def export(
-    predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet written by 'tag'.")],
-    to: Annotated[str, typer.Option("--to", help="Output format: csv, ris or xlsx.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Folder or predictions.parquet written by 'tag', or a table of codings (CSV or XLSX)."
+        ),
+    ],
+    to: Annotated[ExportFormat, typer.Option("--to", help="Output format.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
+        typer.Option(
+            "--records",
+            help="Table of records, or search export. Default: records.parquet next to the predictions.",
+            show_default=False,
+        ),
     ] = None,
+    codings: Annotated[
+        Path | None,
+        typer.Option(
+            "--codings", help="Table of codings to export in addition to the decisions in IN.", show_default=False
+        ),
+    ] = None,
+    full_texts: Annotated[
+        Path | None,
+        typer.Option("--full-texts", help="Table of full texts written by 'attach'.", show_default=False),
+    ] = None,
+    what: Annotated[
+        Exported | None, typer.Option("--what", help="What to export. Default: all that is there.", show_default=False)
+    ] = None,
+    coder: Annotated[str, typer.Option("--coder", help="Export only the codes of this coder.")] = "",
+    basis: Annotated[
+        Basis | None,
+        typer.Option(
+            "--basis",
+            help="Export only the codes on this basis. Default: by the full text where there are any, else by the "
+            "abstract.",
+            show_default=False,
+        ),
+    ] = None,
+    cells: Annotated[
+        CellContent,
+        typer.Option("--cells", help="Content of the cells of a matrix. 'value' (1, 0, ? or empty) is for programs."),
+    ] = CellContent.tick,
+    note: Annotated[str, typer.Option("--note", help="Sentence to add below a matrix.")] = "",
     without_fetched: Annotated[
         Path | None,
         typer.Option(
@@ -159,23 +222,27 @@ def export(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Export tagged records to CSV, RIS or XLSX, for use in other programs.
+    """Export the decisions of a model, or the codings of people, for use in other programs.
 
-    Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
+    docs/exports.md describes the formats.
+
+    Example: `mechtag export out/ --to ris -o tagged.ris`
+
+    Example: `mechtag export codings.csv --records unique.parquet --to matrix -o table.docx`
     """
-    from mechtag.core.outputs import check_outputs
-    from mechtag.core.parquet import read_predictions, read_records
-    from mechtag.pipeline.export import export as write_export
-    from mechtag.pipeline.export.review_workbook import guide_to
+    from mechtag.workflows.export import Request
+    from mechtag.workflows.export import export as write_export
 
-    codebook = open_project(project).codebook
-    records = records or predictions.with_name("records.parquet")
-    check_outputs([output], (predictions, records, without_fetched))
-    tagged, rows = read_records(records), read_predictions(predictions)
-    if without_fetched:
-        from mechtag.pipeline.fetch.unpublishable import leave_out
-
-        tagged, rows = leave_out(without_fetched, tagged, rows)
-    labels = [(entry.key, entry.name) for entry in codebook.entries]
-    write_export(to, output, tagged, rows, labels, guide_to(codebook))
-    say(f"{output}: {len(tagged)} records written")
+    request = Request(
+        source,
+        records=records,
+        codings=codings,
+        full_texts=full_texts,
+        what=what.value if what else None,
+        coder=coder,
+        basis=basis.value if basis else None,
+        fetched=without_fetched,
+        cells=cells.value,
+        note=note,
+    )
+    say(write_export(open_project(project), request, to.value, output, Terminal()))

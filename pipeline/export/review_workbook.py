@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +17,18 @@ from mechtag.core.files import neutralise, replacing
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.core.temporary import temporary_folder
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
+from mechtag.pipeline.export.documents import DATE, UndatedZip, legal_text
 from mechtag.pipeline.export.review_rows import BASIS, FIRST, LAST, NOT_SCORED, PAGES, column_names, header
 from mechtag.pipeline.export.sorting import Row
 
 _REVIEW = "Review"
-# What a file says about its origin must not differ between two runs.
-_DATE = datetime(2000, 1, 1)
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-# Characters that XML does not allow, and text that Excel would read as an escaped character.
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+# Text that Excel would read as an escaped character.
 _ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 _WORDS = {"refer": "needs review"}
 _CHOICES = ("yes", "no", "maybe")
 _WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, PAGES: 10, OWN_CODE: 16}
+# Width of the first column of a table, which names the papers; the others are half as wide.
+_WIDTH = 28
 # Characters per unit of width, which is that of a digit.
 _PER_WIDTH = 1.1
 # Height of a line, and of the highest row that Excel allows, in points.
@@ -95,21 +91,37 @@ def write(
         _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left, by_basis)
 
 
-def write_table(path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as a workbook with one sheet; text is never converted to a formula, number or date.
+def write_table(
+    path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
+) -> None:
+    """Write a table as a workbook; text is never converted to a formula, number or date.
 
     Parameters
     ----------
     names
         Header of the table.
+    notes
+        Sentences for a second sheet, which mechtag does not read.
     """
+    from openpyxl.utils import get_column_letter
+
     with _workbook(path, title) as (book, folder):
         sheet = _sheet(book, title, folder)
         sheet.freeze_panes = "B2"
-        sheet.append([_set(_cells_of(sheet, bold=True, line=True), name) for name in names])
+        sheet.print_title_rows = "1:1"
+        _landscape(sheet)
+        widths = [_WIDTH, *[_WIDTH // 2] * (len(names) - 1)]
+        for place, width in enumerate(widths, start=1):
+            sheet.column_dimensions[get_column_letter(place)].width = width
+        _append(sheet, 1, [_set(_cells_of(sheet, bold=True, line=True), name) for name in names], widths)
         cells = [_cells_of(sheet, wrap=False) for _ in names]
         for row in rows:
             sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
+        if notes:
+            explanation = _sheet(book, EXPLANATION, folder)
+            explanation.column_dimensions["A"].width = 4 * _WIDTH
+            for number, text in enumerate(notes, start=1):
+                _append(explanation, number, [_set(_cells_of(explanation), text)], [4 * _WIDTH])
 
 
 @contextmanager
@@ -120,10 +132,10 @@ def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
 
     book = Workbook(write_only=True)
     book.properties.creator, book.properties.title = "mechtag", title
-    book.properties.created = book.properties.modified = _DATE
+    book.properties.created = book.properties.modified = DATE
     with temporary_folder(path.parent) as folder:
         yield book, folder
-        with replacing(path) as part, _Undated(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with replacing(path) as part, UndatedZip(part, "w", zipfile.ZIP_DEFLATED) as archive:
             ExcelWriter(book, archive).write_data()
 
 
@@ -148,24 +160,6 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
     return sheet
 
 
-class _Undated(zipfile.ZipFile):
-    """A zip archive without timestamps, so that equal content yields equal bytes."""
-
-    def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
-        super().writestr(self._member(zinfo_or_arcname), data)
-
-    def write(self, filename: Any, arcname: Any = None, *_: Any, **__: Any) -> None:
-        member = self._member(arcname)
-        member.file_size = os.path.getsize(filename)
-        with open(filename, "rb") as source, self.open(member, "w") as target:
-            shutil.copyfileobj(source, target)
-
-    def _member(self, name: str) -> zipfile.ZipInfo:
-        member = zipfile.ZipInfo(name, _ZIP_DATE)
-        member.compress_type, member.create_system, member.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
-        return member
-
-
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
     """Return a reusable cell with the given style; a new value is set each time before the cell is written."""
     from openpyxl.cell import WriteOnlyCell
@@ -184,16 +178,11 @@ def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
 def _set(cell: Any, value: Any) -> Any:
     """Set the value of a cell and return the cell; text is never converted to a formula, number or date."""
     if isinstance(value, str):
-        cell.value = _ESCAPE.sub("_x005F_", _ILLEGAL.sub("", _utf8(neutralise(value))))
+        cell.value = _ESCAPE.sub("_x005F_", legal_text(neutralise(value)))
         cell.data_type = "s"
     else:
         cell.value = value
     return cell
-
-
-def _utf8(text: str) -> str:
-    """Return text without lone surrogates, which UTF-8 cannot encode."""
-    return text.encode("utf-8", errors="replace").decode()
 
 
 def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -> None:
@@ -212,6 +201,13 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
     sheet.row_dimensions[row].height = min(_LINE * (longest + (longest > 1)), _HIGHEST)
     sheet.append(cells)
     del sheet.row_dimensions[row]  # it is written
+
+
+def _landscape(sheet: Any) -> None:
+    """Let a sheet be printed in landscape format, scaled to the width of the page."""
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
 
 
 def _is_own(name: str) -> bool:
@@ -287,9 +283,7 @@ def _explanation(
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    _landscape(sheet)
     names = column_names(labels)
     relevance = names[labels[0][0]]
 

@@ -1,6 +1,7 @@
 """Read a matrix (CSV or XLSX) with one row per paper and one column per code; extraction forms have this layout too.
 
-A column contains either ticks for the label in its header, or names of labels chosen from a list.
+A column contains either ticks for the label in its header, or names of labels chosen from a list. A column and a row
+named "total" are not read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.tables import WORDS, Value, read_tick
+from mechtag.core.tables import TOTAL, WORDS, Value, read_tick
 from mechtag.pipeline.annotations.cited_papers import NAMES, fold, paper_of
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.reading.columns import attributes
@@ -43,10 +44,19 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
             f"rename the columns of codes, or map their names with --map (columns found: "
             f"{', '.join(content.names)[:500]})"
         )
-    named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS))
+    named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS, TOTAL))
     content.note_unread({*ticks, *lists, *named})
     for entry in content.entries:
-        yield faulty(entry) if entry.fault else _item(entry, content, asked, ticks, lists)
+        if _is_total(entry, [*ticks, *lists]):
+            content.notes.append(f"line {entry.line} was not read, because it contains the totals of the columns")
+        else:
+            yield faulty(entry) if entry.fault else _item(entry, content, asked, ticks, lists)
+
+
+def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
+    """Return whether a row contains the totals of its columns: nothing but the word names its paper."""
+    described = {fold(value) for name, value in entry.fields if value and name not in codes and fold(name) != TOTAL}
+    return described == {TOTAL}
 
 
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
@@ -64,7 +74,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     ticks, lists = [], []
     for place, name in enumerate(content.names):
         meaning = asked.labels.find(_label(name))
-        if meaning is None and (not name or name in known or fold(name) in (*NAMES, *_CODERS)):
+        if meaning is None and (not name or name in known or fold(name) in (*NAMES, *_CODERS, TOTAL)):
             continue
         if meaning is not None and meaning.key is None:
             continue  # The user asked to ignore it.

@@ -1,0 +1,184 @@
+"""Export the decisions of a model and the codings of people to files that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.outputs import check_outputs
+from mechtag.core.parquet import iterate_full_texts, read_predictions, read_records
+from mechtag.core.records import Basis, Record
+from mechtag.core.tables import is_table
+from mechtag.core.words import counted
+from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined
+from mechtag.pipeline.export.matrix import Cells
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+#: Formats of tagged records alone, with the original fields of the records.
+_TAGGED = ("csv", "ris", "xlsx")
+FORMATS = (*_TAGGED, "matrix")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export, and how.
+
+    Attributes
+    ----------
+    source
+        Folder or ``predictions.parquet`` that `tag.tag` wrote, or a table of codings.
+    records
+        Table of records, or search export; by default, ``records.parquet`` next to the predictions.
+    codings
+        Table of codings to export together with, or instead of, the decisions in ``source``.
+    full_texts
+        Table of full texts that `attach` wrote.
+    what
+        By default, everything that ``source`` and ``codings`` contain.
+    coder, basis
+        Coder and basis of the codes to export; by default, all.
+    fetched
+        Table ``fetched.csv`` of the command ``fetch``: texts without an open licence are left out.
+    cells, note
+        Content of the cells of a matrix, and a sentence to add below the matrix.
+    """
+
+    source: Path
+    records: Path | None = None
+    codings: Path | None = None
+    full_texts: Path | None = None
+    what: What | None = None
+    coder: str = ""
+    basis: Basis | None = None
+    fetched: Path | None = None
+    cells: Cells = "tick"
+    note: str = ""
+
+
+def export(project: Project, request: Request, to: str, output: Path, reporter: Reporter = SILENT) -> str:
+    """Write decisions or codings to a file, and return a sentence that states what was written.
+
+    Parameters
+    ----------
+    to
+        One of `FORMATS`.
+
+    Raises
+    ------
+    MechtagError
+        If the format is unknown, a file that is needed is missing or cannot be read, or the output would overwrite a
+        file that the command reads or a person's decisions.
+    """
+    if to not in FORMATS:
+        raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
+    found = _find(request)
+    check_outputs([output], filter(None, (found.predictions, found.records, found.codings, request.full_texts)))
+    if to in _TAGGED and found.what == "decisions":
+        return _write_tagged(project, request, found, to, output)
+    coded = _read(project, request, found, reporter)
+    if to == "matrix":
+        if found.what == "both":
+            raise MechtagError(
+                "a cell of a matrix shows either a decision or a code; choose --what decisions or --what codings"
+            )
+        from mechtag.pipeline.export import matrix
+
+        arranged = matrix.arrange(coded, request.cells, request.note)
+        matrix.write(output, arranged)
+        return f"{output}: {counted(len(arranged.rows), 'paper')} written"
+    raise MechtagError(f"--to {to} exports decisions; use --what decisions")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The files to read, of which those that are not needed are ``None``, and what to export from them."""
+
+    what: What
+    predictions: Path | None
+    codings: Path | None
+    records: Path
+
+
+def _find(request: Request) -> _Found:
+    source, codings = request.source, request.codings
+    if not source.exists():
+        raise MechtagError(f"{source}: no such file or folder; check the path")
+    predictions: Path | None = source / "predictions.parquet" if source.is_dir() else source
+    if is_table(source):
+        if codings is not None:
+            raise MechtagError(f"{source}: this is a table of codings, so --codings cannot name a second one; omit it")
+        predictions, codings = None, source
+    there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
+    what = request.what or there
+    if what not in get_args(What):
+        raise MechtagError(f"--what {what} is unknown; choose one of: {', '.join(get_args(What))}")
+    if what != "decisions" and codings is None:
+        raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings with --codings")
+    if what != "codings" and predictions is None:
+        raise MechtagError(
+            f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote, and "
+            "pass this table with --codings"
+        )
+    records = request.records or (predictions.with_name("records.parquet") if predictions else None)
+    if records is None:
+        raise MechtagError(
+            f"{source}: a table of codings does not describe its papers; name the table of records, or the search "
+            "export, with --records"
+        )
+    return _Found(what, predictions if what != "codings" else None, codings if what != "decisions" else None, records)
+
+
+def _write_tagged(project: Project, request: Request, found: _Found, to: str, output: Path) -> str:
+    from mechtag.pipeline.export import export as write_export
+    from mechtag.pipeline.export.review_workbook import guide_to
+
+    assert found.predictions is not None
+    records, rows = read_records(found.records), read_predictions(found.predictions, request.basis)
+    if request.fetched:
+        from mechtag.pipeline.fetch.unpublishable import leave_out
+
+        records, rows = leave_out(request.fetched, records, rows)
+    labels = [(entry.key, entry.name) for entry in project.codebook.entries]
+    write_export(to, output, records, rows, labels, guide_to(project.codebook))
+    return f"{output}: {counted(len(records), 'record')} written"
+
+
+def _read(project: Project, request: Request, found: _Found, reporter: Reporter) -> CodedPapers:
+    """Read everything to export, and leave out what must not be published."""
+    from mechtag.pipeline.annotations.coding_table import read_codings
+    from mechtag.pipeline.annotations.record_finder import Finder
+    from mechtag.pipeline.fetch.unpublishable import leave_out
+    from mechtag.pipeline.reading.ingest import read_unique
+
+    codebook, settings = project.codebook, project.settings
+    records = read_unique(found.records, reporter.note)
+    if request.fetched:
+        records, _ = leave_out(request.fetched, records, ())
+    parts = []
+    if found.codings:
+        codings = read_codings(found.codings, codebook.all_keys, Finder(records, settings.dedupe))
+        texts = _full_texts(request, records)
+        parts.append(from_codings(codings, records, codebook, texts, request.basis, request.coder, settings.sentences))
+        known = {record.record_id for record in records}
+        if missing := {row.record_id or row.key for row in codings} - known:
+            reporter.note(
+                f"note: {counted(len(missing), 'coded paper')} not found in {found.records}, exported without "
+                "bibliographic data"
+            )
+    if found.predictions:
+        rows = read_predictions(found.predictions)
+        if request.fetched:
+            _, rows = leave_out(request.fetched, (), rows)
+        parts.append(from_predictions(records, rows, codebook, _full_texts(request, records), request.basis))
+    return joined(*parts) if len(parts) == 2 else parts[0]
+
+
+def _full_texts(request: Request, records: list[Record]) -> Mapping[str, str]:
+    if request.full_texts is None:
+        return {}
+    known = {record.record_id for record in records}
+    return {one.record_id: one.text for one in iterate_full_texts(request.full_texts) if one.record_id in known}

@@ -1,0 +1,306 @@
+"""Define coded papers, the form of decisions and codings from which most exports are written."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Basis, Coding, Prediction, Record, Sentence
+from mechtag.core.settings import SentenceSettings
+from mechtag.core.tables import Value
+from mechtag.pipeline.text.cleaning import clean_record
+
+Answer = Literal["yes", "no", "needs review", "not judged"]
+#: What an export contains: the decisions of a model, the codings of people, or both.
+What = Literal["decisions", "codings", "both"]
+
+#: Text between the quotations in the field ``evidence`` of a coding.
+BETWEEN_QUOTES = " […] "
+# First characters of the coder name under which the decisions of a model are exported.
+_MODEL = "mechtag ("
+
+
+class Quote(NamedTuple):
+    """A passage that supports a code.
+
+    Attributes
+    ----------
+    start, end
+        Offsets of the passage into the text that ``basis`` names; ``None`` if the text does not contain the passage.
+    score
+        Score of the passage, if a model chose it.
+    """
+
+    text: str
+    start: int | None = None
+    end: int | None = None
+    basis: Basis = "abstract"
+    page: str | None = None
+    section: str | None = None
+    score: float | None = None
+
+
+class Code(NamedTuple):
+    """What a coder or a model says about one label of a paper.
+
+    Attributes
+    ----------
+    coder
+        Name of the coder; for a model, the result of `model_coder`.
+    value, refer
+        As in `mechtag.core.records.Coding`.
+    quotes
+        Passages that support a yes or a referred code.
+    probability, threshold, model_id
+        As in `mechtag.core.records.Prediction`; ``None`` for the code of a person.
+    """
+
+    label: str
+    coder: str
+    value: Value
+    basis: Basis
+    quotes: tuple[Quote, ...] = ()
+    refer: bool = False
+    probability: float | None = None
+    threshold: float | None = None
+    date: str | None = None
+    model_id: str | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """Return the code as a word."""
+        return name_answer(self.value, self.refer)
+
+
+class CodedPaper(NamedTuple):
+    """A paper with its codes, at most one per coder and label, and its full text (``""`` if it is not known)."""
+
+    record: Record
+    codes: tuple[Code, ...]
+    full_text: str = ""
+
+    def of_label(self, label: str) -> tuple[Code, ...]:
+        """Return the codes of all coders for a label."""
+        return tuple(code for code in self.codes if code.label == label)
+
+
+@dataclass(frozen=True)
+class CodedPapers:
+    """The papers to export, with the codebook that defines their labels."""
+
+    codebook: Codebook
+    papers: tuple[CodedPaper, ...]
+
+    @property
+    def coders(self) -> tuple[str, ...]:
+        """Return the names of all coders in alphabetical order; models come last."""
+        models = {code.coder: code.model_id is not None for paper in self.papers for code in paper.codes}
+        return tuple(sorted(models, key=lambda name: (models[name], name)))
+
+    @property
+    def codes(self) -> Iterator[Code]:
+        """Yield the codes of all papers."""
+        return (code for paper in self.papers for code in paper.codes)
+
+
+def name_answer(value: Value, refer: bool) -> Answer:
+    """Return a code as a word."""
+    if refer:
+        return "needs review"
+    return "not judged" if value is None else "yes" if value else "no"
+
+
+def model_coder(model_id: str) -> str:
+    """Return the coder name under which the decisions of a model are exported."""
+    return f"{_MODEL}{model_id})"
+
+
+def is_model(coder: str) -> bool:
+    """Return whether a coder name in a file stands for a model, so that its codes are suggestions and not codings."""
+    return coder.startswith(_MODEL)
+
+
+def from_predictions(
+    records: Sequence[Record],
+    predictions: Iterable[Prediction],
+    codebook: Codebook,
+    full_texts: Mapping[str, str] | None = None,
+    basis: Basis | None = None,
+) -> CodedPapers:
+    """Return tagged records as coded papers, in the order of the records.
+
+    Parameters
+    ----------
+    full_texts
+        Full texts by record id.
+    basis
+        Basis of the decisions to return; by default, a decision by the full text replaces that by the abstract.
+
+    Raises
+    ------
+    MechtagError
+        If a prediction refers to a label that is not in the codebook, or to a record that is not among the records.
+    """
+    found: dict[str, list[Code]] = {record.record_id: [] for record in records}
+    for row in predictions:
+        if row.record_id not in found or row.label not in codebook.all_keys:
+            what = "record" if row.record_id not in found else "label"
+            raise MechtagError(
+                f"prediction of {row.label!r} for record {row.record_id}: there is no such {what}; use the records and "
+                "the codebook with which the predictions were made"
+            )
+        found[row.record_id].append(_decision(row))
+    return _coded(codebook, records, found, full_texts or {}, basis)
+
+
+def _decision(row: Prediction) -> Code:
+    quotes = sorted(row.evidence, key=lambda evidence: -evidence.score) if row.decision != "no" else ()
+    values: dict[str, Value] = {"yes": 1, "no": 0, "refer": None}
+    return Code(
+        label=row.label,
+        coder=model_coder(row.model_id),
+        value=values[row.decision],
+        basis=row.basis,
+        quotes=tuple(
+            Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score) for one in quotes
+        ),
+        refer=row.decision == "refer",
+        probability=row.probability,
+        threshold=row.threshold,
+        model_id=row.model_id,
+    )
+
+
+def from_codings(
+    codings: Sequence[Coding],
+    records: Sequence[Record],
+    codebook: Codebook,
+    full_texts: Mapping[str, str] | None = None,
+    basis: Basis | None = None,
+    coder: str = "",
+    settings: SentenceSettings | None = None,
+) -> CodedPapers:
+    """Return codings as coded papers, in the order of the records.
+
+    The passages that coders marked or quoted are looked up in the abstract or the full text. A paper without a record
+    comes last, with its key as its title.
+
+    Parameters
+    ----------
+    codings
+        Codings whose field ``record_id`` is set if the record is known; see `coding_table.read_codings`.
+    full_texts
+        Full texts by record id.
+    basis, coder
+        Basis and coder of the codings to return; by default, those of all coders are returned, and a code by the full
+        text replaces the code by the abstract of the same coder for the same label.
+    settings
+        Settings with which the coders' texts were split into sentences.
+
+    Raises
+    ------
+    MechtagError
+        If no coding remains.
+    """
+    coders = sorted({row.coder for row in codings})
+    if coder and coder not in coders:
+        raise MechtagError(f"no codings are by the coder {coder!r}; coders found: {', '.join(coders) or 'none'}")
+    own = [row for row in codings if not coder or row.coder == coder]
+    texts = full_texts or {}
+    known = {record.record_id: clean_record(record) for record in records}
+    for row in own:
+        name = row.record_id or row.key or ""
+        known.setdefault(name, Record(record_id=name, title=row.key or name))
+    marked = {row.record_id for row in own if row.sentences and row.basis == "abstract"}
+    sentences = _sentences([known[name] for name in known if name in marked], settings)
+    found: dict[str, list[Code]] = {name: [] for name in known}
+    for row in own:
+        name = row.record_id or row.key or ""
+        quotes = _quotes(row, known[name], texts.get(name, ""), sentences[name])
+        found[name].append(Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date))
+    coded = _coded(codebook, [known[name] for name, codes in found.items() if codes], found, texts, basis)
+    if not coded.papers:
+        raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
+    return coded
+
+
+def _sentences(records: Sequence[Record], settings: SentenceSettings | None) -> dict[str, list[Sentence]]:
+    found = defaultdict[str, list[Sentence]](list)
+    if records:
+        from mechtag.pipeline.text.sentences import split
+
+        for sentence in split(records, settings or SentenceSettings()):
+            found[sentence.record_id].append(sentence)
+    return found
+
+
+def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:
+    if row.sentences and max(row.sentences) < len(sentences):
+        own = [sentences[number] for number in row.sentences]
+        return tuple(Quote(one.text, one.start, one.end) for one in own)
+    texts = [text.strip() for text in (row.evidence or "").split(BETWEEN_QUOTES.strip())]
+    return tuple(_located(text, record, full_text) for text in texts if text)
+
+
+def _located(text: str, record: Record, full_text: str) -> Quote:
+    """Return a quotation with its place; white space in it may differ from that in the text.
+
+    The abstract is searched first, because a full text usually contains the abstract as well.
+    """
+    pattern = re.compile(r"\s+".join(map(re.escape, text.split())))
+    places: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", full_text))
+    for basis, where in places:
+        if place := pattern.search(where):
+            return Quote(place[0], place.start(), place.end(), basis)
+    return Quote(text)
+
+
+def _coded(
+    codebook: Codebook,
+    records: Sequence[Record],
+    codes: Mapping[str, Sequence[Code]],
+    full_texts: Mapping[str, str],
+    basis: Basis | None,
+) -> CodedPapers:
+    """Return papers with at most one code per coder and label, ordered by label and coder."""
+    order = {key: place for place, key in enumerate(codebook.all_keys)}
+    papers = []
+    for record in records:
+        kept: dict[tuple[int, str], Code] = {}
+        for code in codes[record.record_id]:
+            name = (order[code.label], code.coder)
+            if basis in (None, code.basis) and (name not in kept or code.basis == "full-text"):
+                kept[name] = code
+        if kept:
+            own = tuple(kept[name] for name in sorted(kept))
+            papers.append(CodedPaper(record, own, full_texts.get(record.record_id, "")))
+    return CodedPapers(codebook, tuple(papers))
+
+
+def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
+    """Return the papers of both, each with the codes of both; papers of ``first`` come first."""
+    papers = {paper.record.record_id: paper for paper in first.papers}
+    order = {key: place for place, key in enumerate(first.codebook.all_keys)}
+    for paper in second.papers:
+        name = paper.record.record_id
+        if (other := papers.get(name)) is not None:
+            codes = sorted((*other.codes, *paper.codes), key=lambda code: (order[code.label], code.coder))
+            paper = CodedPaper(other.record, tuple(codes), other.full_text or paper.full_text)
+        papers[name] = paper
+    return CodedPapers(first.codebook, tuple(papers.values()))
+
+
+def agreed(codes: Iterable[Code]) -> Answer:
+    """Return the common answer of several coders; coders who did not judge do not count.
+
+    Coders who disagree yield ``needs review``.
+    """
+    answers = {code.answer for code in codes} - {"not judged"}
+    if len(answers) > 1:
+        return "needs review"
+    return answers.pop() if answers else "not judged"

@@ -1,0 +1,348 @@
+"""Write a matrix of papers by labels, as reviews print it, for spreadsheets, word processors, LaTeX and the web."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing, write_csv, write_text
+from mechtag.core.records import Record, normalise_title
+from mechtag.core.tables import TOTAL
+from mechtag.core.words import counted
+from mechtag.pipeline.export import review_workbook
+from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPapers, agreed, is_model
+from mechtag.pipeline.export.documents import DATE, legal_text, undated
+from mechtag.pipeline.export.review_rows import column_names, excel_cell
+
+#: Content of a cell: a tick, the probability, the pages of the evidence, or a value that programs read.
+Cells = Literal["tick", "probability", "pages", "value"]
+
+_TICKS: dict[Answer, str] = {"yes": "✓", "no": "", "needs review": "?", "not judged": "n/a"}
+_VALUES: dict[Answer, str] = {"yes": "1", "no": "0", "needs review": "?", "not judged": ""}
+_MEANS = {
+    "✓": "yes",
+    "?": "needs review, or coders disagree",
+    "n/a": "not judged",
+    "": "no",
+}
+_LONGEST_NAME = 60
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class MatrixRow(NamedTuple):
+    """A paper of the matrix.
+
+    Attributes
+    ----------
+    name
+        Short citation, such as ``Williams (2012a)``.
+    cells
+        Content of the cell of each label, in codebook order.
+    total
+        Number of labels with a yes.
+    """
+
+    record_id: str
+    name: str
+    cells: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class LabelMatrix:
+    """A matrix of papers by labels.
+
+    Attributes
+    ----------
+    keys, names
+        Keys and names of the labels, in codebook order.
+    totals
+        Number of papers with a yes, for each label.
+    footnotes
+        Sentences that explain the cells and name their origin.
+    """
+
+    cells: Cells
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+    totals: tuple[int, ...]
+    footnotes: tuple[str, ...]
+
+
+def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelMatrix:
+    """Arrange coded papers as a matrix, whose rows are ordered by author and year.
+
+    Where several people coded a paper, a cell shows what they agree on. Papers that are not relevant, and papers
+    without a code for any label, are left out; a footnote states their number.
+
+    Parameters
+    ----------
+    note
+        Sentence to add to the footnotes, such as the date of the coding.
+
+    Raises
+    ------
+    MechtagError
+        If the cells are to show probabilities, but people coded the papers, or if no paper remains.
+    """
+    book = coded.codebook
+    if cells == "probability" and not any(code.probability is not None for code in coded.codes):
+        raise MechtagError("codings have no probabilities; use --cells tick, pages or value, or export the decisions")
+    kept, left_out = [], Counter[str]()
+    for paper in coded.papers:
+        if agreed(paper.of_label(book.relevance.key)) == "no":
+            left_out["not relevant"] += 1
+        elif all(code.label == book.relevance.key for code in paper.codes):
+            left_out["not coded"] += 1
+        else:
+            kept.append(paper)
+    if not kept:
+        raise MechtagError(
+            f"the matrix would be empty: of {counted(len(coded.papers), 'paper')}, {left_out['not relevant']} are not "
+            f"relevant and {left_out['not coded']} have no code for any label"
+        )
+    answers = [[agreed(paper.of_label(key)) for key in book.keys] for paper in kept]
+    names = cite([paper.record for paper in kept])
+    rows = [
+        MatrixRow(
+            paper.record.record_id,
+            name,
+            tuple(_cell(cells, answer, paper.of_label(key)) for key, answer in zip(book.keys, own, strict=True)),
+            own.count("yes"),
+        )
+        for paper, name, own in zip(kept, names, answers, strict=True)
+    ]
+    rows.sort(key=lambda row: (normalise_title(row.name), row.record_id))
+    columns = column_names([(entry.key, entry.name) for entry in book.entries])
+    return LabelMatrix(
+        cells=cells,
+        keys=book.keys,
+        names=tuple(columns[key] for key in book.keys),
+        rows=tuple(rows),
+        totals=tuple(sum(own[place] == "yes" for own in answers) for place in range(len(book.keys))),
+        footnotes=tuple(_footnotes(coded, cells, rows, left_out, note)),
+    )
+
+
+def cite(records: Sequence[Record]) -> list[str]:
+    """Return a short citation of each record, such as ``Williams (2012a)``; all citations are different.
+
+    Papers with the same first author and year are distinguished by letters, in the order of their titles.
+    """
+    plain = [_citation(record) for record in records]
+    places: dict[str, list[int]] = {}
+    for place in sorted(range(len(records)), key=lambda at: (records[at].title, records[at].record_id)):
+        places.setdefault(plain[place], []).append(place)
+    for name, own in places.items():
+        if len(own) > 1:
+            for number, place in enumerate(own):
+                plain[place] = name.removesuffix(")") + _letters(number) + (")" if name.endswith(")") else "")
+    return plain
+
+
+def _citation(record: Record) -> str:
+    first = " ".join(record.authors[0].split(",")[0].split()) if record.authors else ""
+    if not first and record.year is None:
+        return _shortened(" ".join(record.title.split()) or record.record_id)
+    return f"{_shortened(first or ' '.join(record.title.split()))} ({record.year or 'n.d.'})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"
+
+
+def _letters(number: int) -> str:
+    """Return ``a`` for 0, ``b`` for 1, ``aa`` for 26, and so on."""
+    more, last = divmod(number, 26)
+    return (_letters(more - 1) if more else "") + chr(ord("a") + last)
+
+
+def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
+    if cells == "value":
+        return _VALUES[answer]
+    if cells == "probability":
+        known = [code.probability for code in codes if code.probability is not None]
+        return f"{known[0]:.2f}" if known else ""
+    if cells == "pages" and answer == "yes":
+        pages = dict.fromkeys(quote.page for code in codes for quote in code.quotes if quote.page)
+        return ", ".join(pages) or _TICKS[answer]
+    return _TICKS[answer]
+
+
+def _footnotes(
+    coded: CodedPapers, cells: Cells, rows: Sequence[MatrixRow], left_out: Counter[str], note: str
+) -> Iterator[str]:
+    if cells == "probability":
+        yield "Cells: probability that a reviewer would find the paper relevant and code it with the label"
+    else:
+        used = {cell for row in rows for cell in row.cells}
+        yes = "pages of the evidence, or ✓: yes" if cells == "pages" else ""
+        means = {"1": "yes", "0": "no", "?": _MEANS["?"], "": "not judged"} if cells == "value" else _MEANS
+        said = [
+            f"{sign or 'empty'}: {word}" for sign, word in means.items() if sign in used and not (yes and sign == "✓")
+        ]
+        yield "; ".join(filter(None, (yes, *said)))
+    decisions = [code for code in coded.codes if code.model_id]
+    if models := sorted({code.model_id or "" for code in decisions}):
+        yield f"Decisions of the model {', '.join(models)}, which people have not checked"
+        names = coded.codebook.names
+        bounds = {names[code.label]: code.threshold for code in decisions if code.threshold is not None}
+        if bounds:
+            yield f"Yes from a probability of {', '.join(f'{bound:.2f} ({name})' for name, bound in bounds.items())}"
+    if people := [name for name in coded.coders if not is_model(name)]:
+        yield f"Coded by {', '.join(people)}"
+    bases = {code.basis for code in coded.codes if code.label != coded.codebook.relevance.key}
+    yield "Basis: " + {1: "".join(bases), 2: "full text where there is one, else abstract"}[len(bases)].replace(
+        "-", " "
+    )
+    if left_out:
+        parts = (f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        yield f"Papers left out: {', '.join(parts)}"
+    if note:
+        yield note
+
+
+def write(path: Path, matrix: LabelMatrix) -> None:
+    """Write a matrix; the extension of the file name chooses the format.
+
+    Raises
+    ------
+    MechtagError
+        If no format has this extension.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise MechtagError(f"{path}: the extension chooses the format of a matrix; use one of: {', '.join(_WRITERS)}")
+    writer(path, matrix)
+
+
+def _table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
+    """Return the header and the rows of a matrix for a spreadsheet.
+
+    Cells for programs come without totals, and with keys instead of names of labels, so that the table can be a gold
+    standard.
+    """
+    if matrix.cells == "value":
+        rows: list[list[Any]] = [[row.record_id, excel_cell(row.name), *row.cells] for row in matrix.rows]
+        return ["record_id", "paper", *matrix.keys], rows
+    rows = [[excel_cell(row.name), *row.cells, row.total, row.record_id] for row in matrix.rows]
+    rows.append([TOTAL, *matrix.totals, sum(matrix.totals), ""])
+    return ["paper", *matrix.names, TOTAL, "record_id"], rows
+
+
+def _write_csv(path: Path, matrix: LabelMatrix) -> None:
+    write_csv(path, *_table(matrix), bom=True)
+
+
+def _write_xlsx(path: Path, matrix: LabelMatrix) -> None:
+    review_workbook.write_table(path, "Papers by labels", *_table(matrix), notes=matrix.footnotes)
+
+
+def _write_docx(path: Path, matrix: LabelMatrix) -> None:
+    import docx
+    from docx.enum.section import WD_ORIENT
+    from docx.enum.text import WD_ALIGN_PARAGRAPH
+    from docx.oxml import OxmlElement
+    from docx.shared import Cm, Pt
+
+    document = docx.Document()
+    properties = document.core_properties
+    properties.author, properties.title, properties.comments = "mechtag", "Papers by labels", ""
+    properties.created = properties.modified = DATE
+    section = document.sections[0]
+    section.orientation = WD_ORIENT.LANDSCAPE
+    section.page_width, section.page_height = Cm(29.7), Cm(21)
+    section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Cm(2)
+    document.styles["Normal"].font.size = Pt(9)
+    header, rows = printed(matrix)
+    table = document.add_table(rows=0, cols=len(header), style="Table Grid")
+    table.autofit = False
+    widths = [Cm(5), *[Cm(20.7 / (len(header) - 1))] * (len(header) - 1)]
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    for number, row in enumerate((header, *rows)):
+        cells = table.add_row().cells
+        for place, (cell, text, width) in enumerate(zip(cells, row, widths, strict=True)):
+            cell.width = width
+            paragraph = cell.paragraphs[0]
+            paragraph.paragraph_format.space_after = Pt(0)
+            paragraph.add_run(legal_text(text)).bold = number in (0, len(rows))
+            if place:
+                paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+    # Word repeats a row with this mark at the top of each page, and does not divide rows with the other.
+    table.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
+    for line in table.rows:
+        line._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
+    for text in matrix.footnotes:
+        document.add_paragraph(legal_text(f"{text}."))
+    target = io.BytesIO()
+    document.save(target)
+    with replacing(path) as part:
+        part.write_bytes(undated(target.getvalue()))
+
+
+def printed(matrix: LabelMatrix) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a matrix as printed; the last row contains the totals."""
+    rows = [[row.name, *row.cells, str(row.total)] for row in matrix.rows]
+    rows.append(["Total", *map(str, matrix.totals), str(sum(matrix.totals))])
+    return ["Paper", *matrix.names, "Total"], rows
+
+
+def _write_template(path: Path, matrix: LabelMatrix) -> None:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    form = path.suffix.lower().removeprefix(".")
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=form == "html",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # Braces are part of nearly every line of LaTeX.
+        variable_start_string="<<" if form == "tex" else "{{",
+        variable_end_string=">>" if form == "tex" else "}}",
+    )
+    environment.filters["tex"], environment.filters["md"] = _tex, _md
+    header, rows = printed(matrix)
+    template = environment.get_template(f"matrix.{form}")
+    text = template.render(header=header, rows=rows[:-1], totals=rows[-1], footnotes=matrix.footnotes)
+    write_text(path, legal_text(text))
+
+
+_TEX = {
+    **{char: f"\\{char}" for char in "#$%&_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "✓": r"$\checkmark$"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "…": r"\ldots{}"},
+}
+
+
+def _tex(text: str) -> str:
+    """Escape text for LaTeX."""
+    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+
+
+def _md(text: str) -> str:
+    """Escape text for a cell of a Markdown table, or for a paragraph."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    text = re.sub(r"([\\`*_\[\]|~$!])", r"\\\1", text)
+    # What begins a heading, a list, a quotation or a line below a heading.
+    return re.sub(r"^(\d*)([#+\->=:.)])", r"\1\\\2", text)
+
+
+_WRITERS: dict[str, Callable[[Path, LabelMatrix], None]] = {
+    ".xlsx": _write_xlsx,
+    ".docx": _write_docx,
+    ".tex": _write_template,
+    ".md": _write_template,
+    ".html": _write_template,
+    ".csv": _write_csv,
+}
+CELLS = get_args(Cells)

@@ -1,0 +1,110 @@
+"""The command `export`: what it takes, what it refuses, and what it leaves in place."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mechtag.core.parquet import write_predictions, write_records
+from mechtag.core.records import Evidence, Prediction
+from mechtag.pipeline.annotations.coding_table import write_codings
+from tests.support.command import call
+from tests.support.hostile import BOOK, SENTENCES, hostile_codings, hostile_records
+
+PAPERS = 8
+
+
+def prediction(record_id: str, label: str, number: int, abstract: str) -> Prediction:
+    text = SENTENCES.get(label, "Trees stood there.")
+    start = abstract.index(text)
+    quote = Evidence(sentence=0, start=start, end=start + len(text), text=text, score=1)
+    decision = ("yes", "no", "refer")[number % 3] if label != "relevant" else "yes"
+    return Prediction.model_validate(
+        {
+            **{"record_id": record_id, "label": label, "score": 0, "probability": 0.5, "threshold": 0.5},
+            **{"decision": decision, "evidence": (quote,), "model_id": "m1"},
+        }
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a tagged search in ``out`` and codings of the same papers."""
+    records = hostile_records(PAPERS)
+    (tmp_path / "out").mkdir()
+    write_records(tmp_path / "out/records.parquet", records)
+    rows = [
+        prediction(one.record_id, key, number + place, one.abstract)
+        for number, one in enumerate(records)
+        for place, key in enumerate(BOOK.all_keys)
+    ]
+    write_predictions(tmp_path / "out/predictions.parquet", rows)
+    write_codings(tmp_path / "codings.csv", hostile_codings(records))
+    (tmp_path / "book.yaml").write_text(yaml.safe_dump(BOOK.model_dump(mode="json")), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text("codebook: book.yaml\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def matrix_cells(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [row[1:-2] for row in csv.reader(file)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_chooses_between_decisions_and_codings() -> None:
+    words = ("export", "out", "--codings", "codings.csv", "--to", "matrix", "-o", "m.csv")
+    status, _, message = call(*words)
+    assert (status, "choose --what decisions or --what codings" in message) == (1, True)
+    assert call(*words, "--what", "decisions")[0] == 0
+    assert matrix_cells(Path("m.csv"))[1:-1] == [
+        ["", "?", "✓"] if number % 3 == 0 else ["?", "✓", ""] if number % 3 == 1 else ["✓", "", "?"]
+        for number in range(PAPERS)
+    ]
+    assert call(*words, "--what", "codings", "--coder", "Ann")[0] == 0
+    ann = matrix_cells(Path("m.csv"))
+    assert ann[1:-1] == [
+        ["✓" if number >> bit & 1 else "" for bit in range(3)] for number in range(PAPERS) if number % 4 != 3
+    ]
+    words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "matrix", "-o", "n.csv")
+    assert call(*words, "--coder", "Ann")[0] == 0
+    assert Path("n.csv").read_bytes() == Path("m.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("out", "--what", "codings"), "contains decisions, but no codings; name a table of codings with --codings"),
+        (("codings.csv",), "name the table of records, or the search export, with --records"),
+        (("codings.csv", "--records", "r", "--what", "both"), "is a table of codings and contains no decisions"),
+        (("codings.csv", "--codings", "codings.csv"), "--codings cannot name a second one"),
+        (("nothing", "--what", "decisions"), "nothing: "),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_is_missing_is_named(words: tuple[str, ...], message: str) -> None:
+    status, _, error = call("export", *words, "--to", "matrix", "-o", "m.csv")
+    assert status == 1
+    assert message in error
+    assert not Path("m.csv").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_export_does_not_replace_what_it_reads() -> None:
+    before = Path("codings.csv").read_bytes()
+    words = ("export", "out", "--codings", "codings.csv", "--what", "codings", "--to", "matrix", "-o", "codings.csv")
+    status, _, message = call(*words)
+    assert (status, "would be overwritten, but this command reads it" in message) == (1, True)
+    assert Path("codings.csv").read_bytes() == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_codings_of_unknown_papers_are_named(folder: Path) -> None:
+    write_records(folder / "few.parquet", hostile_records(3))
+    status, _, message = call("export", "codings.csv", "--records", "few.parquet", "--to", "matrix", "-o", "m.csv")
+    assert (status, "note: 5 coded papers not found in few.parquet" in message) == (0, True)
+    assert len(matrix_cells(folder / "m.csv")) == 1 + 6 + 1
+    assert "doi:10.1234/paper4" in (folder / "m.csv").read_text(encoding="utf-8")
