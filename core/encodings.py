@@ -114,21 +114,22 @@ def _utf16(start: bytes) -> str:
 
 
 def _plausible(sample: bytes, name: str) -> int:
-    """Return how plausible it is that bytes are UTF-16 text in the given byte order.
+    """Return a score that is higher the more plausible it is that bytes are UTF-16 text in the given byte order.
 
-    Only the right byte order keeps the spaces and line ends next to letters that are not Latin.
+    Spaces and line ends raise the score, because in the wrong byte order they would be read as other characters.
+    Characters that do not occur in text lower it.
     """
     text = sample[: len(sample) // 2 * 2].decode(name, errors="replace")
     return len(_LATIN_CHARACTER.findall(text)) - _UNLIKELY * len(_IMPLAUSIBLE.findall(text))
 
 
 def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
-    """Find the first byte that is not UTF-8, or return ``None`` if there is none.
+    """Find the first byte that is not valid UTF-8; return ``None`` if all bytes are valid.
 
     Returns
     -------
     line, sample, multibyte
-        The line of the byte, the bytes around it, and the number of continuation bytes of characters before it.
+        Number of the line with the byte, the bytes around it, and the number of UTF-8 continuation bytes before it.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0

@@ -208,8 +208,8 @@ def _read(
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Read any Parquet table, and return its column names and an iterator over its rows.
 
-    Values are converted to types that JSON supports; dates and similar types become text. The second column of a name
-    is called ``name (2)``, and so on.
+    Values are converted to types that JSON supports; dates and similar types become text. If several columns have the
+    same name, the second is called ``name (2)``, and so on.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Decode the ``raw`` fields of a row of records; repeated strings are stored only once, to save memory."""
+    """Decode the fields in the column ``raw`` of a row; strings that other columns repeat share memory with them."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:
         pairs = json.loads(row["raw"] or "[]")
@@ -476,9 +476,10 @@ def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = Fals
 
 @contextmanager
 def joining_predictions(path: str | Path, *, by_basis: bool = False) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Yield a function that appends a packed table of predictions to ``path`` and returns the table's predictions.
+    """Join tables of predictions in one Parquet file at ``path``, which is complete when the context ends.
 
-    All tables are packed with the same value of ``by_basis``; see `pack_predictions`.
+    The context yields a function that takes a table as bytes (see `pack_predictions`), appends it to the file, and
+    returns its predictions. All tables must have been packed with the same value of ``by_basis``.
     """
     schema = _prediction_schema(by_basis)
     with (

@@ -336,7 +336,7 @@ class Coding(Row):
     record_id, key
         Identifier of the record, and identifier of the paper in the coders' own list; one of them is enough.
     value
-        1 (yes), 0 (no), or ``None`` (not judged), which is never treated as 0.
+        1 (yes), 0 (no) or ``None`` (not judged); a label that was not judged is never treated as a no.
     sentences
         Numbers, from 0, of the sentences of the abstract that the coder marked for the label; ``None`` if the coder
         did not mark sentences at all.

@@ -140,12 +140,12 @@ class Source:
 
     @cached_property
     def survey(self) -> Survey:
-        """Examine the whole file and add its irregularities to ``notes``.
+        """Read the whole file once, describe it, and add its irregularities to ``notes``.
 
         Raises
         ------
         MechtagError
-            If the file is empty or is not text.
+            If the file cannot be read, is empty, is not text, or has a line of more than `LARGEST_WHOLE` bytes.
         """
         size = nuls = run = 0
         blank = True
@@ -256,7 +256,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a source that reads the same file, but whose `head` is the given text."""
+        """Return a source for the same file in which `head` is the given text, to see which format the text starts."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

@@ -58,7 +58,7 @@ def _refuse_bombs(source: Source) -> None:
 
 
 @contextmanager
-def _told(source: Source) -> Iterator[None]:
+def _readable(source: Source) -> Iterator[None]:
     """Convert any error that openpyxl raises in this context to `MechtagError`.
 
     All errors are converted because openpyxl does not document which errors it raises.
@@ -86,7 +86,7 @@ def open_sheets(source: Source) -> dict[str, Any]:
     """
     import openpyxl
 
-    with _told(source):
+    with _readable(source):
         _refuse_bombs(source)
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
         found = [sheet for sheet in workbook.worksheets if sheet.title != EXPLANATION]
@@ -102,10 +102,10 @@ def open_sheets(source: Source) -> dict[str, Any]:
 
 def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
     """Yield each row of a sheet as a list of texts, without trailing empty cells."""
-    with _told(source):
+    with _readable(source):
         lines = iter(sheet.iter_rows(values_only=True))
     for _ in range(MOST_ROWS):
-        with _told(source):
+        with _readable(source):
             row = next(lines, None)
         if row is None:
             return

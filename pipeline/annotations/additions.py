@@ -23,7 +23,7 @@ _ABSENT = "the label was not in the codebook when the record was coded"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings with record ids of this project, and the coded records that are new to the project."""
+    """New codings, which refer to records by the ids of this project, and those of their records that are new."""
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]
@@ -38,7 +38,7 @@ class SetAside(Row):
 
 
 class Stale(Row):
-    """A code whose label had a different definition when the code was assigned."""
+    """A code that may be outdated, because the definition of its label has changed since the code was assigned."""
 
     record_id: str
     key: str
@@ -66,8 +66,8 @@ def match_codings(
     Raises
     ------
     MechtagError
-        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if
-        a coder refers to one record by two names and codes the same label yes under one name and no under the other.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if a coder gave the same
+        label of a record two different values, for example under two identifiers of the record.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -112,11 +112,10 @@ def extend_additions(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to earlier codings and return the result.
+    """Add new codings to the codings of earlier calls.
 
-    A new code replaces an earlier code by the same coder for the same record, label and basis.
-
-    Codings without a codebook version, or with the current one, count as coded under the current definitions.
+    A new code replaces an earlier code by the same coder for the same record, label and basis. A coding without a
+    codebook version, or with only the name of the codebook, counts as coded under the current definitions.
 
     Parameters
     ----------
@@ -131,7 +130,8 @@ def extend_additions(
     additions
         The earlier and new codings, without the codings of records that were set aside.
     set_aside
-        Records that are in ``refused``, or on whose relevance coders disagree.
+        Records that are in ``refused``, on whose relevance coders disagree, or which one coder coded as not relevant
+        although the coder gave them a label.
     counts
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
@@ -180,9 +180,11 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Return a message for each record on whose relevance coders disagree, keyed by record id.
+    """Return the reason why each record with contradictory codes on relevance is disputed, keyed by record id.
 
-    A coder who coded any label as yes is counted as having coded the record as relevant.
+    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant but gave
+    it a label. A coder who gave a record a label, but did not judge its relevance, counts as having coded it as
+    relevant.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
@@ -208,9 +210,10 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return each code that was assigned when the definition of its label differed from that in the codebook.
+    """Return the codes that may be outdated: those whose label had a different definition when they were assigned.
 
-    If a coder later changed a code that is in ``base``, only the later code is checked.
+    Codes under an unknown version of the codebook are included. If a coder later changed a code that is in ``base``,
+    only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

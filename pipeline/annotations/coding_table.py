@@ -239,8 +239,8 @@ def _sentence_labels(
     Parameters
     ----------
     values
-        Code of the record for each label. What a coder marked for a label counts only if the coder's code for the
-        record is the same.
+        Code of the record for each label, on which the coders agree. The sentences that a coder marked for a label are
+        used only if this coder also gave the record this code.
     count
         Number of sentences of the abstract.
 
@@ -335,7 +335,10 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
-    """Return whether a record counts as relevant: someone coded it as relevant, or nobody judged its relevance."""
+    """Return whether a record counts as relevant: a coder coded it as relevant, or nobody judged its relevance.
+
+    A coder who coded any label as yes, and did not judge relevance, counts as having coded the record as relevant.
+    """
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
         who = coding.coder, coding.basis

@@ -163,9 +163,9 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield the kind and value of each identifier of a paper, and the records with this identifier.
+        """Look up the records of a paper by each of its identifiers, the most reliable identifier first.
 
-        The most reliable identifier comes first.
+        Yield the kind of the identifier, its value, and the records with this identifier.
         """
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
@@ -276,9 +276,9 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only an excerpt of a record's title and abstract; ``None`` if they do not contain it.
+    """Return whether a text is only an excerpt of a record's title and abstract; a no for an excerpt is no code.
 
-    A "no" that is based on an excerpt says nothing about the whole paper.
+    The result is ``None`` if the title and abstract do not contain the text.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

@@ -86,9 +86,10 @@ class Additions:
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding that are hashed: all fields except newer fields with default values.
+    """Return the fields of a coding from which the hash of a version is computed.
 
-    The hashes of old versions thus remain valid.
+    Fields that later releases of mechtag added are left out if they have their default value, so that the hashes of old
+    versions remain valid.
     """
     content = coding.model_dump(mode="json")
     return {
@@ -175,9 +176,10 @@ def use_version(folder: str | Path, name: str) -> None:
 
 
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
-    """Return the paths of the files of a version, by default the version in use.
+    """Return the paths of the codings and records of a version, by default the version in use.
 
-    The paths are keyed by the names that the configuration of a model uses.
+    The paths are keyed by ``VERSION/FILE``, as in the configuration of a model. The result is empty if no version is in
+    use.
     """
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}

@@ -82,7 +82,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """A pair of similar records, with their comparison; if the records are not merged, a person should check them."""
+    """The positions of two similar records, and their comparison; a person should check them if they are not merged."""
 
     left: int
     right: int
@@ -153,7 +153,7 @@ class Clusters:
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the known record in a cluster, or ``None`` if the cluster contains none."""
+        """Return the position of the record in a cluster that is from an earlier run; ``None`` if there is none."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:
@@ -252,7 +252,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubts that no merge or decision has resolved, but only the first one for each pair of clusters."""
+    """Yield the doubtful pairs that no merge and no decision has resolved, at most one per pair of clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

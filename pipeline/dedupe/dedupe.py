@@ -104,9 +104,10 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Find the positions of the records to which decisions refer.
+    """Find the positions of the records to which people's decisions refer.
 
-    Return the decisions with these positions, and the places of decisions whose records are not in the input.
+    Return the decisions with the positions of both records, and the places (file and row) of decisions whose records
+    are not in the input.
     """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
@@ -248,9 +249,19 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore values of an existing paper that an earlier run copied from records that are missing now.
+    """Restore the values of an existing paper that an earlier run copied from records that are not in the input now.
 
-    Values from records that are now split off from the paper are not restored.
+    A value is not restored if it may be from a record that was split off from the paper, that is, if such a record has
+    the same value.
+
+    Parameters
+    ----------
+    kept
+        The paper as merged in this run.
+    earlier
+        The paper as an earlier run wrote it.
+    split
+        Records that, according to people's decisions, do not belong to the paper.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}

@@ -68,7 +68,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Two records that were not merged but that a person should check; their record ids are those of their papers."""
+    """Two similar records that were not merged and that a person should check.
+
+    Each record has the record id of the paper to which it belongs.
+    """
 
     left: Record
     right: Record

@@ -39,9 +39,15 @@ _VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 class Comparison(NamedTuple):
     """The result of comparing a pair of records.
 
-    ``same`` is ``None`` if the evidence is insufficient; such a pair is not merged. ``confidence``
-    increases with the number of fields that agree; it is not a probability. A pair that is not merged
-    has a ``reason`` if a person should check it.
+    Attributes
+    ----------
+    same
+        Whether the records describe the same paper; ``None`` if the evidence is insufficient, so that the pair is not
+        merged.
+    confidence
+        Number from 0 to 1 that is higher the more the fields agree; it is not a probability.
+    reason
+        Fields that agree and differ, in words; ``""`` for a pair that is not merged and that nobody needs to check.
     """
 
     same: bool | None
@@ -150,9 +156,9 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
 
 
 def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
-    """Return, for each pair of a value on the left and a value on the right, whether they are equal and not ``None``.
+    """Compare each value on the left with each value on the right; ``None`` is not equal to anything.
 
-    The result has one row per value on the left and one column per value on the right.
+    The result is a Boolean array with one row per value on the left and one column per value on the right.
     """
     numbers: dict[object, int] = {None: -1}
     rows, columns = (
@@ -166,10 +172,10 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Return which pairs of a record on the left and a record on the right may describe the same paper.
+    """Return which pairs of a record on the left and a record on the right must be compared.
 
-    The result has one row per record on the left and one column per record on the right. For every pair that is
-    ``False``, `compare_records` returns that the papers differ, without a reason to check the pair.
+    The result is a Boolean array with one row per record on the left and one column per record on the right. For each
+    pair that is ``False``, `compare_records` would find that the papers differ and that nobody needs to check the pair.
     """
     titles = [item.compact for item in right]
     scores = process.cdist(

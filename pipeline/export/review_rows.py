@@ -108,10 +108,13 @@ def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
 def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[str]:
     """Return the names of all columns of the table for reviewers.
 
-    ``labels`` has the key and the name of each label. The first must be relevance, for which there is no additional
-    column to fill in, because reviewers code it in the column ``decision``.
-    If ``by_basis`` is set, the table has the column ``basis`` and, for each label, a column for the pages of the
-    evidence.
+    Parameters
+    ----------
+    labels
+        Key and name of each label, relevance first. Relevance has no column for the reviewer's code, because reviewers
+        enter it in the column ``decision``.
+    by_basis
+        Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
     names = column_names(labels)
     parts = (": probability", ": decision", ": evidence", *([PAGES] if by_basis else []), OWN_CODE)
@@ -159,7 +162,7 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the pages of the evidence, in the order of `_quote` and without repetitions."""
+    """Return the page labels of the evidence, the strongest evidence first and without repetitions; ``""`` for a no."""
     if prediction is None or prediction.decision == "no":
         return ""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
@@ -206,9 +209,10 @@ def cells_of(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Yield a function that adds a record, and a function that then yields the rows of all records in reading order.
+    """Collect tagged records and sort their rows for reading; the context yields two functions.
 
-    Rows are sorted by the probability of relevance in descending order, then by ``record_id``; records without a
+    The first function adds a record and its predictions. The second function, called after all records were added,
+    yields the rows in descending order of the probability of relevance, then of ``record_id``; records without a
     probability come last. Sorting uses temporary files in ``folder``.
     """
     relevance = labels[0][0]

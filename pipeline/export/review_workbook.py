@@ -126,7 +126,10 @@ def write_table(
 
 @contextmanager
 def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
-    """Yield a new workbook and a folder for its sheets while they are written; the file is written at the end."""
+    """Create a workbook and write it to ``path`` when the context ends.
+
+    Yield the workbook, and a folder for the temporary files of its sheets.
+    """
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
 
@@ -140,10 +143,10 @@ def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
 
 
 def _sheet(book: Any, name: str, folder: Path) -> Any:
-    """Add a sheet whose rows are written one by one to a file in ``folder``.
+    """Add a sheet to a workbook and return it; its rows are written one by one to a temporary file in ``folder``.
 
-    By itself, openpyxl would use a file in the system's folder for temporary files, and leave it there if the process
-    is killed.
+    By default, openpyxl would use the system's folder for temporary files, and leave the file there if the process is
+    killed.
     """
     from openpyxl.worksheet import _writer
 
@@ -279,7 +282,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
 def _explanation(
     sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
 ) -> None:
-    """Write the sheet that explains the columns, the decisions and the bounds."""
+    """Write the sheet that explains the columns, the decisions, and the probabilities from which decisions follow."""
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width
@@ -376,7 +379,7 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return a label's definition, the bound below which its decision is no, and the bound from which it is yes."""
+    """Return the definition of a label, the probability below which it is decided no, and that from which it is yes."""
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))

@@ -117,9 +117,9 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield RIS fields for the DOI and abstract of a record if its own fields lack them.
+    """Yield RIS fields for the DOI and the abstract of a record if they are not among the fields that were read.
 
-    The DOI and abstract may have been taken from a duplicate.
+    Such a DOI or abstract was taken from a duplicate of the record.
     """
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
@@ -159,7 +159,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Format one RIS field; join lines of its value if a reader could mistake a line for a new field."""
+    """Format one RIS field; join those lines of its value that programs could mistake for a new field."""
     value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 

@@ -179,7 +179,7 @@ class _Layout:
         return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
 
     def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
-        """Return the points of a line that goes down, then sideways in the gap above the row of ``end``."""
+        """Return the points of a line that leaves ``start`` downwards and turns sideways in the gap above ``end``."""
         x = start.centre[0]
         return [(x, start.bottom), *self._enter(x, end)]
 
@@ -188,7 +188,10 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return the points of a line that passes the panels between ``start`` and ``end`` in a lane on the left."""
+        """Return the points of a line from ``start`` to ``end`` that bypasses the panels in between on the left.
+
+        ``lane`` is the x coordinate of the vertical part of the line.
+        """
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 

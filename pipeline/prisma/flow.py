@@ -66,7 +66,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of identified records by source; a file that no source mentions counts as a database."""
+    """Return the number of records from each source; files that the user's counts do not mention count as databases."""
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -300,7 +300,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the heading of each panel that has one."""
+    """Return the heading of each panel of the diagram; panels without a heading are left out."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"

@@ -56,9 +56,9 @@ def _refuse_bomb(path: Path, size: int, packed: int) -> None:
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Return a stream of an archive member's content that raises an error as soon as the member becomes too large.
+    """Return a stream of an archive member's content that raises an error as soon as the content becomes too large.
 
-    The size that the archive states may be false.
+    The content is counted while it is read, because the size that the archive states may be false.
     """
     size = 0
 

@@ -105,7 +105,7 @@ def clean_author(value: Any, notes: list[str] | None = None) -> str:
 
 
 def clean_authors(value: Any, notes: list[str] | None = None) -> tuple[str, ...]:
-    """Return the cleaned names of authors in a value, which may list several authors."""
+    """Split a value into the names of authors, and return the cleaned names."""
     text = clean_value(value, notes)
     return tuple(filter(None, map(clean_author, split_list(text)))) if text else ()
 

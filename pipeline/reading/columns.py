@@ -204,7 +204,16 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
 class _Plan(NamedTuple):
     """How the columns of a table map to the attributes of a record.
 
-    The columns of an attribute are in ascending order of preference.
+    Attributes
+    ----------
+    places
+        Index and attribute of each column; if several columns contain the same attribute, the preferred one is last.
+    keyword_places, year_places
+        Indices of the columns with keywords and with years, the preferred one first.
+    given_first
+        Whether author names begin with the given name.
+    glued
+        Whether a column named "Item Title" shows that the table is from SpringerLink, which joins names without spaces.
     """
 
     places: list[tuple[int, str]]
@@ -331,7 +340,7 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note that a table lacks abstracts, authors or years, with a list of the columns that were not read.
+    """Return a note that lists the unread columns of a table, if no column with abstracts, authors or years was found.
 
     The result is ``""`` if the table has all three, or if all its columns were read.
     """
@@ -416,7 +425,8 @@ def _cell(text: str) -> str:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the columns of a table row to attributes of a record.
 
-    If several columns contain the same attribute, the one that comes first in `COLUMNS` is used.
+    If several columns contain the same attribute, the one that comes first in `COLUMNS` is used; keywords are collected
+    from all columns.
     """
     places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}

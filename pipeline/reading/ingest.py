@@ -286,7 +286,7 @@ def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
 
 
 def _counted_files(path: Path) -> set[str]:
-    """Return the names of the files that an ``ingest.json`` lists; no names if ``path`` is not such a file."""
+    """Return the names of the source files in an ``ingest.json``; an empty set if ``path`` is not such a file."""
     try:
         found = read_json(path)
         known = found.keys() == _summary(0, 0, 0, (), (), ()).keys()

@@ -1,4 +1,4 @@
-"""Recognise files that were joined from exports in different formats, and records that were read as one."""
+"""Recognise files that were joined from exports in different formats, and two records that were read as one."""
 
 from __future__ import annotations
 

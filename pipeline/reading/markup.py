@@ -77,9 +77,10 @@ _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
 def _outside(text: str, above: bool) -> str:
-    """Return a note on a title or other words in the text around records, or ``""``.
+    """Return a note if the text between records, or before or after them, contains a title or other words.
 
-    The search that databases repeat above the first record is not noted.
+    The result is ``""`` if it does not. The search that databases repeat above the first record is not noted; ``above``
+    states whether the text is above the first record.
     """
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"

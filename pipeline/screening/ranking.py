@@ -128,9 +128,9 @@ def read_course(path: Path) -> Course:
 
 
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
-    """Raise `MechtagError` if ``output`` contains decisions or notes that are not in ``judgements``, or other content.
+    """Raise `MechtagError` if overwriting ``output`` would delete decisions or notes that are not in ``judgements``.
 
-    A missing file is not an error.
+    An existing file that is not a table of decisions is also an error; a missing file is not.
     """
     if not output.exists():
         return
@@ -196,7 +196,7 @@ def rank(
 def judge_course(
     labels: Array, order: Index, sampled: Index | None, target: Target, seed: int, *, earlier: int = 0
 ) -> tuple[Index | None, StoppingVerdict | None]:
-    """Draw the random sample if it is due, and apply the stopping rule.
+    """Apply the stopping rule to a review in progress; draw the random sample that the rule needs when it is due.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def judge_course(
         Rows of the sample, which may have been drawn now; ``None`` if the sample is not due yet, or the rule needs no
         sample.
     verdict
-        ``None`` until the rule has enough data.
+        Verdict of the stopping rule; ``None`` as long as the rule ``sample`` has no sample.
     """
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":

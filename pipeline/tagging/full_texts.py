@@ -56,7 +56,7 @@ class Divided(NamedTuple):
         Sentences that replace the abstract of a record without an abstract: the abstract in the full text, otherwise
         the first sentences of its introduction, otherwise the first scored sentences.
     judged
-        Description of ``opening``.
+        Words that describe ``opening`` in notes, such as 'abstract in the full text'.
     recognised
         Whether any section was recognised by its heading.
     """
@@ -71,12 +71,13 @@ class Divided(NamedTuple):
 
 @dataclass(frozen=True)
 class TaggedFullText:
-    """A divided full text, the sentences by which relevance was judged, and all scores.
+    """The result of tagging a full text: its windows, the sentences by which relevance was judged, and the scores.
 
     Attributes
     ----------
     first
-        Sentences of the abstract of the record or, if the record has no abstract, ``divided.opening``.
+        Sentences by which relevance was judged: those of the record's abstract or, if the record has no abstract,
+        ``divided.opening``.
     has_abstract
         Whether the record has an abstract.
     """
@@ -113,10 +114,10 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 
 
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
-    """Return the sections to score, with neighbouring sections of one kind in one list.
+    """Return the sections to score, grouped in runs of neighbouring sections of the same kind.
 
-    The second item of the result is whether any section was recognised by its heading. If none was, all sections before
-    the references are scored, except those that are certainly not part of the running text, such as tables.
+    The second item of the result states whether any section was recognised by its heading. If none was, all sections
+    before the references are scored, except those that are certainly not part of the running text, such as tables.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
@@ -263,7 +264,7 @@ def _document(title: str, first: Sequence[Sentence], divided: Divided) -> LongDo
 
 
 def _to_score(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return sentences of a full text as they are scored; they are quoted as they are in the text."""
+    """Return copies of sentences without reference numbers, for scoring; evidence quotes the original sentences."""
     return [one.model_copy(update={"text": without_reference_numbers(one.text)}) for one in sentences]
 
 
@@ -301,7 +302,7 @@ def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]
 
 
 def _ranked(scores: Array) -> list[int]:
-    """Return the numbers of the scored sentences, the highest score first."""
+    """Return the indices of the sentences that have a score, the highest score first."""
     order: list[int] = np.argsort(-scores, kind="stable").tolist()
     return [row for row in order if np.isfinite(scores[row])]
 
@@ -321,5 +322,5 @@ def _placed(full_text: FullText, sentence: Sentence, score: float) -> Evidence:
 
 
 def _at(tiles: Sequence[TileT], place: int) -> TileT:
-    """Return the section or page that contains a place in the text."""
+    """Return the section or page that contains the character at the offset ``place`` of the text."""
     return tiles[bisect_right(tiles, place, key=lambda tile: tile.start) - 1]

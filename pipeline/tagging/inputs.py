@@ -152,10 +152,10 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
 
 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, *others: Path | None) -> dict[str, str]:
-    """Return the fingerprints of the files that records and other tables are read from, keyed by the name of the file.
+    """Return a fingerprint of each input file, keyed by the name of the file; see `StoragePath.fingerprint`.
 
     A source that is a folder has one fingerprint per file in it. If ``table`` is given, records are read from this
-    table, and the sources are not read. See also `StoragePath.fingerprint`.
+    table, and the sources are not read.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records in a table, and those whose abstract, after cleaning, is missing or ends in mid-sentence.
+    """Count the records in a table, and the abstracts that, after cleaning, are missing or end in mid-sentence.
 
     Raises
     ------
@@ -265,9 +265,10 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts of each source file from the ``ingest.json`` next to a table of records, and notes.
+    """Read the counts of each source file from the ``ingest.json`` next to a table of records.
 
-    The counts are ``None`` if the file is missing or describes different records.
+    Return the counts, and notes. The counts are ``None`` if the file is missing, or if it describes different records;
+    in the latter case, a note says so.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():
@@ -287,7 +288,7 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Reads sentences that were split earlier; they must be in the same order as their records."""
+    """Reads a table of sentences that were split earlier; they must be in the same order as their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

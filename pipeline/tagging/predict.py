@@ -117,7 +117,10 @@ def prediction_rows(
 
 
 def _printed_elsewhere(section: str) -> float:
-    """Return the penalty, in log odds, for evidence from a section: 0 except for background and methods."""
+    """Return by how much to lower the score of evidence from a section: 0 unless it is on background or methods.
+
+    The penalty is in log odds, like the scores.
+    """
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
 

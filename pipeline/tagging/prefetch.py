@@ -59,7 +59,7 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Return the iterator ``make(*arguments)``; this `Runner` uses the current process and does not prefetch."""
+    """Return the iterator ``make(*arguments)``, which runs in the current process; the `Runner` without prefetching."""
     return make(*arguments)
 
 

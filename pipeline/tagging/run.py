@@ -107,7 +107,7 @@ def run_local(
     on_progress
         Called with the number of records processed since the last call.
     run
-        Function that runs the iterator which reads chunks and splits their records into sentences.
+        Function that starts the iterator that reads chunks and splits their records into sentences.
     """
 
     def note(writing: Future[Chunk] | None) -> None:

@@ -252,9 +252,10 @@ def _body(text: str, notes: list[str] | None, wrapped: bool) -> str:
 
 
 def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
-    r"""Clean an abstract, keep its paragraphs and headings on separate lines, and separate its keywords.
+    r"""Clean an abstract, and return it together with the keywords that are listed at its end.
 
-    Notices at its start and end, and keyword lists at its end, are removed.
+    Paragraphs and headings remain on separate lines. Notices at the start and end, and keyword lists at the end, are
+    removed from the abstract.
 
     Parameters
     ----------

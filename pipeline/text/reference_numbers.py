@@ -1,4 +1,4 @@
-"""Remove the numbers of references that are printed as superscripts, and are glued to words when a file is read."""
+"""Remove reference numbers that are attached to words, because superscripts become plain text when a file is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _GLUED = re.compile(r"([a-z]{3}[.,;:)\]’”\"]?)\d{1,3}(?:[,–‒-]\d{1,3}){0
 
 
 def without_reference_numbers(text: str) -> str:
-    """Return a sentence without the numbers of references that are glued to its words.
+    """Return a sentence without the reference numbers attached to its words: 'care12,13 and' becomes 'care and'.
 
-    The result is only for scoring: quotes remain as they are in the text.
+    The result is used only for scoring; quotations are not changed.
     """
     return _GLUED.sub(r"\1", text)

@@ -220,11 +220,11 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     """Return the name of the section that a sentence belongs to.
 
-    Below a heading that is not the heading of a note, the section of a sentence is the heading. The exception is a
-    sentence that is nothing but a note: its section is the kind of note (`sections.note_of`), unless the heading is on
-    ethics. The heading of a note applies only to the first sentence below the heading, and later sentences belong to a
-    note only if their own words show it, because exports may print "Trial registration: ..." in the middle of an
-    abstract.
+    Usually, this is the heading above the sentence. There are two exceptions. First, if the whole sentence is a note,
+    such as a statement on funding, its section is the kind of the note (see `sections.note_of`), unless the heading is
+    on ethics. Second, a heading that announces a note, such as "Trial registration:", applies only to the first
+    sentence below it, because exports may print such notes in the middle of an abstract. A later sentence has a section
+    only if the sentence itself is a note.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace a no by "not judged" if a coder coded several texts from a record and the no refers to one of them."""
+    """Replace a no by "not judged" if it concerns only one of several texts that a coder coded from a record."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -110,16 +110,16 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge repetitions of a code into one, with the evidence from all of them and the latest date."""
+    """Merge several rows that repeat the same code into one row, with all their evidence and their latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     return rows[0]._replace(evidence=excel_cell(" […] ".join(evidence)), date=dates)
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
-    """Remove contradicting codes of a coder for a paper: a no for relevance and, in spite of it, a yes for labels.
+    """Remove the codes of a coder who coded a paper as not relevant, but also coded labels of the paper as yes.
 
-    Add the removed codes to ``conflicts``, and return their number.
+    Add the removed codes (the no for relevance, and each yes) to ``conflicts``, and return their number.
     """
     decision = own.get(codebook.relevance.key)
     ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]

@@ -125,7 +125,7 @@ def read_codings_from(
     settings
         Thresholds for comparing titles.
     coder, basis
-        The coder, and what the coder read, for files that do not record them.
+        Name of the coder, and what the coder read (abstract or full text); used for files that do not record them.
     unticked
         Meaning of an empty cell in a matrix and of a label that a coder did not tick. By default, an
         empty cell is an error, and an unticked label counts as not judged.
@@ -183,7 +183,10 @@ class _Run:
     nobody: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file; only a ``spare`` file (one of several files) may contain none."""
+        """Read the codings in a file.
+
+        A file without codings is an error, unless it is one of several in a folder or archive (``spare``).
+        """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
@@ -192,7 +195,7 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the tables or sheets of a file that contain codings, with their formats; add a note on all others."""
+        """Return the tables or sheets of a file that contain codings, with their formats; note those that do not."""
         found, faults = [], []
         try:
             for content in load(source):
@@ -254,7 +257,7 @@ class _Run:
                 yield meaning.key, code._replace(value=value)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Return a "no" for each label that a coder left unticked, provided that the user specified this meaning."""
+        """Return a no for each label that a coder left unticked, if the user specified that unticked means no."""
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook
@@ -330,10 +333,9 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note on the use of the coder name that the user specified.
+        """Add a note if the name that the user specified with ``--coder`` is used for several files, or is not used.
 
-        The note lists the files whose codes are recorded under this name, because the files of two people may be among
-        them, or states that the name is not used.
+        Several files may contain codes of different people, which should not be recorded under one name.
         """
         if not self.asked.coder:
             return

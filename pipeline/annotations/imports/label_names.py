@@ -32,9 +32,14 @@ _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
 
 
 class Meaning(NamedTuple):
-    """The label (``key``) that a name in a file refers to, and the code (``value``) that ticking the name expresses.
+    """The meaning of a name that a file uses for a code.
 
-    A ``value`` of 1 means yes, 0 means no, and ``None`` means not judged. If ``key`` is ``None``, the name is ignored.
+    Attributes
+    ----------
+    key
+        Key of the label; ``None`` if the name is to be ignored.
+    value
+        Code that a tick at this name expresses: 1 (yes), 0 (no) or ``None`` (not judged).
     """
 
     key: str | None
@@ -118,9 +123,9 @@ class LabelMap:
         return known
 
     def find(self, name: str | None) -> Meaning | None:
-        """Return the meaning of a label name, or ``None`` if the name is unknown.
+        """Return the meaning of a label name; ``None`` if the name is unknown.
 
-        If ``name`` is ``None``, the meaning is relevance.
+        A ``name`` of ``None`` stands for the decision on relevance.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)

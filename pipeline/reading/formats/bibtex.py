@@ -166,10 +166,10 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Divide the text between two entries into the rest of the first entry, and entries whose start is missing.
+    """Divide the text after an entry into text that belongs to this entry, and entries whose start is missing.
 
-    An entry whose start is missing is recognised by a title, if the entry before it already has a title. The rest and
-    the entries are returned as lists of pairs: the number of the first line, and the text.
+    A field with a title shows that an entry starts, if the entry before it already has a title. Both parts are returned
+    as lists of pairs of a line number and a text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -229,7 +229,10 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block, or the reason why it is unreadable; for strings and comments, return neither."""
+    """Return the entry in a block and ``""``; if it is unreadable, return ``None`` and the reason.
+
+    For blocks that are not entries, such as comments, the result is ``None`` and ``""``.
+    """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""

@@ -45,7 +45,10 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file starts with a JSON object on several lines, or with a list of objects, nested or not."""
+    """Return whether a file starts with a JSON object on several lines, or with a list of objects.
+
+    The list may be nested in other objects, as in the answers of web services.
+    """
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
@@ -105,10 +108,11 @@ def read_items(source: Source) -> Iterator[Entry]:
 
 
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
-    """Return the values in a JSON object that are replaced by later values of the same fields, and a note on them.
+    """Return the earlier values of fields that occur twice in a JSON object, and a note on these fields.
 
-    Such a JSON object may consist of two records between which some text is missing. Values in nested objects are
-    returned without a name. An object in which none of the fields in `_ONCE` occurs twice is not examined.
+    JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
+    because some text between them is missing. Values in nested objects are returned without a name. An object in which
+    none of the fields in `_ONCE` occurs twice is not examined.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()

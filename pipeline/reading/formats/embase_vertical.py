@@ -30,7 +30,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record; skip the search strategy above the first record.
 
-    A new record starts where a field name recurs.
+    A new record starts at each row TITLE, and where a field name recurs.
     """
     title = _TITLE.search(source.head)
     if title is None:

@@ -37,9 +37,10 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per record, with its decision and tags; an unchecked tag means no only if the record is relevant.
+    """Yield one item per record, with its decision and its tags.
 
-    A reviewer who presses 'not relevant' may not have looked at the tags.
+    If a record is relevant, an unchecked tag means no. In all other records, it means not judged, because reviewers who
+    press 'not relevant' may not have looked at the tags.
     """
     own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
     if content.kind == "table":
@@ -88,7 +89,11 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the label in the name of a tag column: the longest ending that is a label, or else ``GROUP_TAG``."""
+    """Return the label name in the name of a tag column, such as ``trust`` in ``asreview_tag_mechanisms_trust``.
+
+    It is the longest ending of the column name that is a known label. If there is none, it is the column name after
+    ``asreview_tag_``.
+    """
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

@@ -23,7 +23,7 @@ _FIELDS = {"Title": "title", "Authors": "authors", "Year": "year", "DOI": "doi",
 
 
 class Node(NamedTuple):
-    """A code in the tree: its path of names from the root, and its type."""
+    """A code in EPPI-Reviewer's tree of codes: the names on the path from the root to the code, and its type."""
 
     path: tuple[str, ...]
     kind: str
@@ -81,9 +81,12 @@ def _number(node: dict[str, Any]) -> int:
 
 
 def _name(node: Node, asked: Asked) -> str:
-    """Return the name under which to look up a code: its whole path if the user mapped the path, otherwise its name.
+    """Return the name by which to look up the label of a code.
 
-    If the user mapped a code set, or a branch of one, to null, all codes in it are ignored.
+    This is the path of the code, such as ``Mechanisms / Trust``, if the user mapped the path; otherwise the name of the
+    code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the branch
+    to null, so that all its codes are ignored. If nothing is known, it is ``included`` or ``excluded`` for a screening
+    code, and the path for any other code.
     """
     paths = [" / ".join(node.path[:end]) for end in range(len(node.path), 0, -1)]
     name = node.path[-1]

@@ -75,7 +75,7 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels in one result of an annotation, each with the text that was marked or ``""``."""
+    """Return the labels in one result of an annotation, each with the marked text; the text is ``""`` if none is."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
