@@ -45,7 +45,10 @@ def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
 
 
 def _create(parent: Path) -> tuple[Path, IO[bytes]]:
-    """Create and lock a folder, and try again if another process deletes the folder before it is locked."""
+    """Create a folder, lock it with a file in it, and return the folder and the open file.
+
+    If another process deletes the folder before it is locked, a new folder is created.
+    """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         with suppress(FileNotFoundError), ExitStack() as stack:

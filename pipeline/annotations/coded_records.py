@@ -269,7 +269,14 @@ def read_text(path: Path, what: str) -> str:
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Yield the number of each line of a JSON Lines file, and the line as an instance of ``model``."""
+    """Yield the number of each line of a JSON Lines file, and the line as an instance of ``model``.
+
+    Raises
+    ------
+    MechtagError
+        If the file cannot be read or is empty, or if a line is not valid; messages contain ``what``, a description of
+        the expected file.
+    """
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -340,7 +347,10 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Return the labels of each sentence of a record, or ``None`` if only the whole record was coded."""
+    """Return the labels of each sentence of a record, or ``None`` if only the whole record was coded.
+
+    Raises `MechtagError` if only some of the sentences are coded.
+    """
     codes = [sentence.mechanisms for sentence in line.sentences]
     if all(names is None for names in codes):
         return None

@@ -155,7 +155,10 @@ def list_versions(folder: StrPath) -> list[str]:
 
 
 def version_in_use(folder: StrPath) -> str:
-    """Return the name of the version that training reads, or ``""`` if there is none."""
+    """Return the name of the version that training reads, or ``""`` if there is none.
+
+    Raises `MechtagError` if ``in_use.json`` does not contain the name of a version.
+    """
     path = Path(folder) / IN_USE
     if not path.is_file():
         return ""
@@ -186,7 +189,10 @@ def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
 
 
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
-    """Return the history of model changes, oldest first: promotions, rejected challengers and rollbacks."""
+    """Return the history of model changes (promotions, rejected challengers and rollbacks), oldest first.
+
+    Raises `MechtagError` if a line of the file is not a JSON object.
+    """
     path = Path(folder) / HISTORY
     if not path.is_file():
         return []

@@ -197,7 +197,7 @@ def _notice(title: str, record: Record) -> str:
 
 
 def _last_page(first: str, last: str | None) -> str | None:
-    """Return the last page of a page range in full, such as 129 for the range '123-9'."""
+    """Return the last page of a page range in full, such as 129 for the range '123-9'; ``None`` if it is missing."""
     return first[: -len(last)] + last if last and len(last) < len(first) else last
 
 

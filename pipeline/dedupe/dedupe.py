@@ -73,9 +73,9 @@ def _content(record: Record) -> tuple[object, ...]:
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
     """Combine records with the papers of an earlier run.
 
-    If a record of an earlier paper was read again, the new record replaces the paper. Fields that the earlier run
-    filled in from other records are left out of the new record, because the group may be split now; `_as_before`
-    restores these fields.
+    If ``records`` contains the record that an earlier run kept for a paper, this record takes the place of the paper.
+    It lacks the fields that the earlier run filled in from other records, because these records may no longer belong to
+    the paper; if they do, `_as_before` restores the fields.
 
     Returns
     -------
@@ -269,6 +269,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence among the links in a group, and the reasons for all links as text."""
+    """Return the lowest confidence among the links in a group, and the reasons for all links, joined by semicolons."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

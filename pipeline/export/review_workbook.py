@@ -379,12 +379,15 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label, the probability below which it is decided no, and that from which it is yes."""
+    """Return the definition of a label, the probability below which it is decided no, and that from which it is yes.
+
+    What is not known is ``None``.
+    """
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound of the decisions as a number, or as the word ``never`` if no probability can reach it."""
+    """Return a bound of the decisions as it is shown: a probability, or the word ``never`` if none can reach it."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

@@ -128,7 +128,10 @@ class Identifier:
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
-        """Return the similarity of the title of a record and the beginning of a file; see ``likeness`` in `Match`."""
+        """Return the similarity of a record's title and the beginning of a file, from 0 to 1; ``None`` without a title.
+
+        See ``likeness`` in `Match`.
+        """
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
 

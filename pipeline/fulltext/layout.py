@@ -99,9 +99,9 @@ class _Paragraph:
 
 @dataclass
 class _Flow:
-    """Collects rows into blocks.
+    """Collects the rows of a document into blocks, that is, into paragraphs and headings.
 
-    A paragraph that does not end with a sentence remains open while captions, tables and notes interrupt it.
+    A paragraph that ends in mid-sentence remains open while captions, tables and notes interrupt it.
     """
 
     style: Style

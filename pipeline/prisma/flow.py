@@ -47,12 +47,18 @@ class Flow:
     updated: bool
 
     def sources(self, group: str) -> dict[str, int | None]:
-        """Return the count of each source in ``databases``, ``registers`` or ``other_methods.sources``, by name."""
+        """Return the counts of the sources in one group, keyed by the name of the source; ``None`` means not known.
+
+        ``group`` is ``databases``, ``registers`` or ``other_methods.sources``.
+        """
         return {key.removeprefix(f"{group}."): n for key, n in self.counts.items() if key.startswith(f"{group}.")}
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Remove the wanted files from ``files``, and return the sum of the counts of the removed files."""
+    """Remove the wanted files from ``files``, and return the sum of their counts.
+
+    Raises `MechtagError` if a wanted file is not in ``files``.
+    """
     total = 0
     for file in wanted:
         if file not in files:
@@ -66,7 +72,10 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source; files that the user's counts do not mention count as databases."""
+    """Return the number of records from each source; files that the user's counts do not mention count as databases.
+
+    Raises `MechtagError` if the user counted a file that mechtag counted, too, or named an unknown file.
+    """
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -86,7 +95,10 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that mechtag or the user stated; derived counts are not included."""
+    """Return the counts of records that mechtag or the user stated, without derived counts.
+
+    Raises `MechtagError` if the two contradict each other.
+    """
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
     removed = elsewhere.removed_before_screening
@@ -190,7 +202,10 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Derive unknown counts from a total and its parts; return whether any count could be derived."""
+    """Derive unknown counts from a total and its parts; return whether any count could be derived.
+
+    Raises `MechtagError` if the known counts do not add up.
+    """
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]

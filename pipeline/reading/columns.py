@@ -181,7 +181,10 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the record attribute that a column contains, and the rank of the column; see `attributes`."""
+    """Return the record attribute that a column contains, and the rank of the column; ``None`` if it is not known.
+
+    ``tagged`` states whether the columns are named by tags, such as ``TI``. See `attributes` for ranks.
+    """
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     if known := _ATTRIBUTES.get(_folded(column)):

@@ -221,7 +221,10 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Combine the first and the last page into a page range; either argument may already contain the whole range."""
+    """Combine the first and the last page into a page range such as '12-19'; ``None`` if both are missing.
+
+    Either argument may already contain the whole range.
+    """
     if start and end and "-" in start + end:
         if start.endswith(f"-{end}"):
             return start

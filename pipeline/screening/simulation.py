@@ -153,7 +153,7 @@ Order = NDArray[np.int64]
 
 
 class Scorer(Protocol):
-    """Interface of a ranker of records; see `mechtag.pipeline.screening.search.Ranker`."""
+    """Interface of the rankers whose reading order can be replayed, such as `screening.search.Ranker`."""
 
     def scores(self, labels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a score for every record, higher for records that are more likely relevant."""

@@ -268,7 +268,7 @@ def _sources_beside(
     """Read the counts of each source file from the ``ingest.json`` next to a table of records.
 
     Return the counts, and notes. The counts are ``None`` if the file is missing, or if it describes different records;
-    in the latter case, a note says so.
+    in the latter case, a note says so. An invalid file is an error.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():

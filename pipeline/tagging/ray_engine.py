@@ -68,7 +68,10 @@ class Worker:
             return {"made": pickle.dumps(error)}
 
     def _make(self, number: int) -> Chunk:
-        """Process one chunk and return its description; repeated processing yields the same result."""
+        """Process one chunk and return its description; processing a chunk again yields the same result.
+
+        Raises `MechtagError` if workers that processed the chunk died repeatedly.
+        """
         import ray
 
         job = self._job
@@ -140,7 +143,10 @@ def run_ray(
 
 @contextmanager
 def _connected(workers: int | None) -> Iterator[Any]:
-    """Import Ray and start or join a cluster, without usage statistics, dashboard, logs or progress bars."""
+    """Import Ray and start or join a cluster, without usage statistics, dashboard, logs or progress bars.
+
+    Raises `MechtagError` if Ray is not installed, or the cluster cannot be reached.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:

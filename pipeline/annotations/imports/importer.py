@@ -151,7 +151,10 @@ def read_codings_from(
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield the name and content of each file at a path; skip hidden files, and add a note on each subfolder."""
+    """Yield the name and content of each file at a path, which must exist; files in an archive are yielded separately.
+
+    Hidden files are skipped, and a note is added on each subfolder or other special file.
+    """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]

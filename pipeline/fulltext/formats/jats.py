@@ -67,7 +67,7 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
-    """Return the DOI, the PubMed id and the PubMed Central id of an article."""
+    """Return the DOI, the PubMed id and the PubMed Central id of an article; each is ``None`` if it is missing."""
     meta = first(children(front, "article-meta")) if front is not None else None
     found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():

@@ -52,7 +52,10 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _pmid(fields: Sequence[tuple[str, Any]], urls: Sequence[str]) -> str | None:
-    """Return the PubMed id of an entry, from its accession number in PubMed or MEDLINE or from a link to PubMed."""
+    """Return the PubMed id of an entry, or ``None`` if it has none.
+
+    It is the accession number of an entry from PubMed or MEDLINE, or is found in a link to PubMed.
+    """
     database = f"{text(fields, 'remote-database-name')} {text(fields, 'remote-database-provider')}".lower()
     number = text(fields, "accession-num")
     if any(name in database for name in ("medline", "pubmed", "nlm")) and number.isdecimal():

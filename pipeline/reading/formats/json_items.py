@@ -51,7 +51,10 @@ def at(item: Any, *path: str) -> Any:
 
 
 def text(item: Any, *path: str) -> str:
-    """Return the text at a path of names in nested JSON objects; the texts of a list are joined by semicolons."""
+    """Return the text at a path of names in nested JSON objects, or ``""`` if there is none.
+
+    The texts of a list are joined by semicolons.
+    """
     value = at(item, *path)
     if isinstance(value, list):
         return "; ".join(filter(None, map(text, value)))
@@ -75,6 +78,6 @@ def person(author: Any, family: str, given: str) -> str:
 
 
 def pmid_of(value: str) -> str | None:
-    """Return the PubMed id at the end of a text, such as a URL."""
+    """Return the PubMed id at the end of a text, such as a URL; ``None`` if there is none."""
     found = _PMID.search(value)
     return found[1] if found else None

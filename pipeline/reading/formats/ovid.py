@@ -100,12 +100,15 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the last year in the source field or, if the article is not printed yet, in its status."""
+    """Return the last year in the source field; if it has none, the last year in the status or date of publication.
+
+    Ovid writes the year there if an article is not printed yet. The result is ``None`` if no field contains a year.
+    """
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 
 
 def last_year(text: str) -> str | None:
-    """Return the last year that is mentioned in a text, or ``None``."""
+    """Return the year that occurs last in a text, or ``None`` if the text contains no year."""
     return next(reversed(_YEAR.findall(text)), None)
 
 

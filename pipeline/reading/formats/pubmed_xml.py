@@ -77,7 +77,7 @@ def _name(author: Any) -> str:
 
 
 def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
-    """Return the DOI of the article itself; ignore the DOIs of its references and comments."""
+    """Return the DOI of the article, or ``None`` if it has none; DOIs of its references and comments are ignored."""
     ids = [(found, "@EIdType") for place in places for found in every(place, "ELocationID")]
     for data in ("PubmedData", "PubmedBookData"):
         ids += [(found, "@IdType") for found in every(fields, data, "ArticleIdList", "ArticleId")]

@@ -184,7 +184,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
-    """Return the title of the journal, book or proceedings or, if there is none, of the series."""
+    """Return the title of the journal, book or proceedings; if there is none, the title of the series or ``None``."""
     proceedings = "C3" if first(values, "TY") in _CONFERENCES else ""
     return first(values, "JF", "T2", "JO", "JA", "J1", "J2", book, proceedings, "SO", "T3")
 
@@ -203,7 +203,7 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """Return the DOI from DO or, if it is missing there, from other tags.
+    """Return the DOI from the tag DO or, if it is missing there, from other tags; ``None`` if no tag contains a DOI.
 
     EBSCO writes the DOI to L3; other programs write it to M3, or only as part of a link.
     """
@@ -219,9 +219,9 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Return the PubMed id of a record.
+    """Return the PubMed id of a record, or ``None`` if it has none.
 
-    This is a number marked as a PubMed id, or the number in the tag that the record's database uses for PubMed ids.
+    The id is a number marked as a PubMed id, or the number in the tag that the record's database uses for PubMed ids.
     """
     if "PMID" in values:
         return values["PMID"][0]

@@ -50,7 +50,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
-    """Return the fields that may identify the paper, and the longest text, assumed to be the one shown to coders."""
+    """Return the fields of a task that may identify its paper, and the text that was probably shown to coders.
+
+    That text is the longest text among the fields; ``""`` if there is none.
+    """
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]
     named = {name.lower(): value for name, value in fields}
