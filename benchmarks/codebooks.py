@@ -152,7 +152,10 @@ Scored = dict[str, dict[Draw, Scores]]
 
 
 def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> Scored:
-    """Score the papers of a set after each draw with mechtag, the definitions alone and whole-text vectors."""
+    """Score the papers of a set with mechtag, the definitions alone and whole-text vectors, after training on a draw.
+
+    The scores are computed for each draw.
+    """
     corpus = encoded.corpora[PAPERS]
     alone = ours(corpus, np.zeros(corpus.n_documents, dtype=bool), settings)
     coded = [each for each in draws if each.size != 0]
@@ -165,7 +168,7 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
 
 
 def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
-    """Score the papers of a set after each draw with the systems that only run with the encoder ``fast``.
+    """Score the papers of a set with the systems that only run with the encoder ``fast``, after training on each draw.
 
     Parameters
     ----------
@@ -397,9 +400,10 @@ def _systems(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a table of the mean of ``across`` over all sizes above 0 by system and set.
+    """Return a table of the metric ``across``, averaged over the numbers of training papers above 0.
 
-    Systems that were not measured at all of these sizes are left out.
+    There is one row per system, one column per set, and a column with the mean over the sets. Systems that were not
+    measured for all numbers of training papers are left out.
     """
     rows = []
     coded = [found for found in results if found["metric"] == "across" and _size(found) != "n = 0"]

@@ -84,7 +84,7 @@ def pdfs() -> tuple[bytes, ...]:
 
 
 def _reference(data: bytearray, rng: random.Random) -> None:
-    """Replace a reference in a PDF by a reference to a different object.
+    """Replace a reference in a PDF with a reference to a different object.
 
     As a result, an object may contain itself, or may be of the wrong kind.
     """

@@ -210,7 +210,7 @@ def score(papers: Sequence[Path], suffix: str, read: Callable[[Path], Reading]) 
 
 
 def papers_in(folder: Path) -> list[Path]:
-    """Return the PDFs of a folder that have an XML with enough sentences to compare."""
+    """Return the PDFs of a folder whose XML file has enough sentences to compare."""
     found = sorted(path for path in folder.glob("*.pdf") if path.with_suffix(".xml").exists())
     return [path for path in found if len(read_truth(path.with_suffix(".xml")).sentences) >= _FEWEST_SENTENCES]
 

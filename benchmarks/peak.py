@@ -88,7 +88,7 @@ def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
     Raises
     ------
     MechtagError
-        If the architecture of the model is unknown.
+        If the configuration of the model does not contain the number and the width of the layers.
     """
     config = encoder.model.config
     layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))

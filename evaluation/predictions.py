@@ -39,14 +39,15 @@ class System:
                 raise MechtagError(f"{place}: there are two predictions; keep one row per record and label")
             if row.score is None:
                 raise MechtagError(
-                    f"{place}: the label was not scored, because the record is clearly irrelevant; tag again with "
-                    "--score-all"
+                    f"{place}: the label was not scored, because the record is clearly irrelevant; run 'mechtag "
+                    "tag' again with --score-all"
                 )
             if not math.isfinite(row.score):
-                raise MechtagError(f"{place}: the score {row.score} is not a finite number; tag again")
+                raise MechtagError(f"{place}: the score {row.score} is not a finite number; run 'mechtag tag' again")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
                 raise MechtagError(
-                    f"{place}: the decision needs review, but its probability or threshold is missing; tag again"
+                    f"{place}: the decision needs review, but its probability or threshold is missing; run "
+                    "'mechtag tag' again"
                 )
             self._rows[row.record_id, row.label] = row
 
@@ -57,7 +58,8 @@ class System:
         except KeyError:
             raise MechtagError(
                 f"predictions of {self.name}: there is no prediction of label '{label}' for record {record_id}. Every "
-                "evaluated record needs predictions for all labels of the codebook; tag again with this codebook"
+                "evaluated record needs predictions for all labels of the codebook; run 'mechtag tag' again with this "
+                "codebook"
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:

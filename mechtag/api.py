@@ -142,7 +142,8 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
             record = Record.model_validate({"record_id": "", **values})
         except ValidationError as error:
             fault = error.errors()[0]
-            raise MechtagError(f"row {number}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+            place = ".".join(map(str, fault["loc"]))
+            raise MechtagError(f"row {number}: {place}: {fault['msg']}; correct or remove this value") from None
         if not record.record_id:
             made = make_record_id(
                 doi=record.doi, pmid=record.pmid, title=record.title, year=record.year, authors=record.authors
@@ -314,7 +315,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder = project.model
             model = load_model(folder)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
-                warnings.warn(f"{difference}. The model still uses its own encoder", stacklevel=2)
+                warnings.warn(f"{difference}. The model still uses the encoder that it was trained with", stacklevel=2)
         name = encoder_of(model.config, Path(folder))
         encoder = os.fspath(name) if Path(name).is_dir() else str(name)
         made = cls(model.config.codebook, encoder=encoder, seed=model.config.seed)

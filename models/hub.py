@@ -52,7 +52,10 @@ class Download:
 
 
 def find_cached(name: str, revision: str) -> Path | None:
-    """Return an encoder's folder in the hub's cache, or ``None`` if it is not there; the network is not used."""
+    """Return an encoder's folder in the cache of the Hugging Face hub, or ``None`` if it is not there.
+
+    The network is not used.
+    """
     from huggingface_hub import snapshot_download
 
     try:
@@ -63,7 +66,7 @@ def find_cached(name: str, revision: str) -> Path | None:
 
 
 def cached_folder(name: str, revision: str) -> Path:
-    """Return the folder of an encoder in the hub's cache.
+    """Return the folder of an encoder in the cache of the Hugging Face hub.
 
     Raises
     ------

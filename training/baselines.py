@@ -177,9 +177,9 @@ def text_length(bench: Bench) -> list[Prediction]:
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Return predictions in which the score of a paper is the mean cosine similarity of its units to a query.
+    """Return predictions in which the score of a paper is its mean cosine similarity to a query.
 
-    The score is the same for every label.
+    The mean is taken over the title and the sentences of the paper. The score is the same for every label.
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)

@@ -105,7 +105,7 @@ class KnownPapers:
 
 
 def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Settings) -> KnownPapers:
-    """Describe records for the leakage check; several of the records may have the same id."""
+    """Return the data by which the leakage check compares records; several records may have the same id."""
     units: list[str] = []
     lengths = []
     for record in records:

@@ -109,7 +109,7 @@ def _describe(config: ModelConfig) -> str:
 
 @contextmanager
 def tracking_store(settings: Settings) -> Iterator[None]:
-    """Select the MLflow store and the experiment for this project's runs, and create them if necessary.
+    """Select the MLflow store and the experiment for this project's runs in this context, and create them if necessary.
 
     The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names a different store.
 

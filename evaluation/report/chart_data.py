@@ -136,7 +136,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw charts with one panel per label and one line per protocol."""
+    """Draw ROC or precision-recall charts, with one panel per label and one line per protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -193,7 +193,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw a chart with a single panel and one line per protocol."""
+    """Draw a chart over all labels, with a single panel and one line per protocol."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()

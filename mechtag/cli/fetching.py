@@ -74,13 +74,13 @@ def fetch(
     offline: Offline = False,
     refresh: Refresh = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Maximum number of records to ask for.", show_default=False)
+        int | None, typer.Option("--limit", min=1, help="Maximum number of records to ask about.", show_default=False)
     ] = None,
     replace_shorter: Annotated[
         bool,
         typer.Option(
             "--replace-shorter",
-            help="Replace truncated and very short abstracts by longer abstracts with the same beginning.",
+            help="Replace truncated and very short abstracts with longer abstracts that begin in the same way.",
         ),
     ] = False,
     discard_abstracts: Annotated[
@@ -98,9 +98,10 @@ def fetch(
 ) -> None:
     """Fetch missing abstracts, identifiers and free full texts of known records from web services.
 
-    Only identifiers and titles are sent. Every answer is kept in fetch.sqlite in the output folder, so that running the
-    command again after an interruption continues where it stopped. fetched.csv lists the source of each fetched field.
-    candidates.csv lists papers that may match a record, but not with certainty.
+    Only identifiers and titles of records, your e-mail address and, if you have any, your keys for the services are
+    sent. Every answer is kept in fetch.sqlite in the output folder, so that running the command again after an
+    interruption continues where it stopped. fetched.csv lists the source of each fetched field. candidates.csv lists
+    papers that may match a record, but not with certainty.
 
     Example: `mechtag fetch unique.parquet -o fetched/ --email you@example.org`
     """

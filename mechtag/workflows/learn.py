@@ -81,8 +81,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
         )
     if path.exists() and _sha256(path) != former_sha256:
         raise MechtagError(
-            f"{path}: this table of codes was not written by the review page, or was changed since; move it away, and "
-            "import its codes into the review if they belong to it"
+            f"{path}: this table of codes was not written by the review page, or was changed afterwards; move it to a "
+            "different folder, and import its codes into the review if they belong to it"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_codings(path, codings)

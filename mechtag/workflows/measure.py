@@ -75,8 +75,8 @@ def evaluate(
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
     """Return a function that compares gold papers with the papers on which the model in a folder was trained.
 
-    If the papers cannot be compared, the function returns the reason for publication. This reason contains neither
-    paths nor error messages; the function passes these to the reporter.
+    If the papers cannot be compared, the result of the function contains the reason. Because this reason is published,
+    it contains neither paths nor error messages; these are passed to the reporter.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

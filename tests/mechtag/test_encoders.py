@@ -297,7 +297,9 @@ def test_commands_that_use_a_model_mention_the_other_encoder(
     assert f"Outdated:  {named}" in shown
     assert "Next:      train again" in shown
     monkeypatch.chdir(project)
-    with pytest.warns(UserWarning, match=rf"^{re.escape(named)}.* The model still uses its own encoder$"):
+    with pytest.warns(
+        UserWarning, match=rf"^{re.escape(named)}.* The model still uses the encoder that it was trained with$"
+    ):
         Tagger.load()
 
     write(project, str(tiny_bert(tmp_path, ["apple"])))

@@ -1,9 +1,10 @@
 """Explain decisions in which a new model differs from the previous one.
 
 A probability is computed in steps: sentences are scored, their scores are pooled and calibrated, and the result is
-multiplied by the probability of relevance. The decision follows by comparing the probability with the bounds for yes
-and no. The steps of the old model are replaced by those of the new model, one after another, which yields exact
-intermediate probabilities. The cause of a change is the step that moved the probability most in its direction.
+multiplied by the probability of relevance. The decision follows from comparing the probability with the bounds for yes
+and no. The steps of the old model are replaced, one after another, with those of the new model, which yields exact
+intermediate probabilities. The cause of a change is the step that moved the probability most in the direction of the
+change.
 """
 
 from __future__ import annotations

@@ -535,7 +535,9 @@ def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path
     some, every = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("some", "all"))
     first = next(row for row in some if row.score is None)
     place = f"predictions of toy: record {first.record_id}, label '{first.label}': the label was not scored"
-    with pytest.raises(MechtagError, match=f"^{place}, because .* clearly irrelevant; tag again with --score-all$"):
+    with pytest.raises(
+        MechtagError, match=f"^{place}, because .* clearly irrelevant; run 'mechtag tag' again with --score-all$"
+    ):
         System("toy", some)
     ids, labels = list(dict.fromkeys(row.record_id for row in every)), ["apple", "pear"]
     judged = System("toy", every).judged(ids, labels, np.zeros((COUNT, 2)))
