@@ -51,7 +51,7 @@ class CodedSet:
     sentences
         Predictions for sentences; their ``record_id`` is the record's id, ``#``, and the sentence's number from 0.
     relevance_baselines
-        Predictions of relevance by each baseline, by name of the baseline.
+        Predictions of relevance by each baseline, keyed by the name of the baseline.
     second
         A second coder's codes for some of the records.
     table

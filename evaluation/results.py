@@ -243,7 +243,11 @@ class BaselineLabelFigures(Block):
 
 
 class CoverageRisk(Block):
-    """A point of the coverage-risk curve."""
+    """A point of the coverage-risk curve.
+
+    ``coverage`` is the proportion of judgements that are included, the most confident first, and ``risk`` the
+    proportion of the included judgements that are wrong. ``judgements`` is the number of included judgements.
+    """
 
     coverage: float
     risk: float

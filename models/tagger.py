@@ -187,7 +187,7 @@ class Heads:
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
-            Column 0 is the score that the part would have as a whole text for relevance.
+            Column 0 is the relevance score that the part would have if it were a whole text.
         """
         scores = features @ self.weights.T + words @ self.word_weights.T + self.intercept
         return np.hstack([self.relevance.score(vectors, words)[:, None], scores])
@@ -284,7 +284,8 @@ class Tagger:
     Attributes
     ----------
     long
-        How the calibration depends on the number of windows; ``None`` if the model cannot tag full texts.
+        Adjustment of the calibration to the number of windows of a full text; ``None`` if the model cannot tag full
+        texts.
     finer
         Function that returns a more precise encoder, if ``encoder`` is fast but imprecise; otherwise ``None``.
         Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,

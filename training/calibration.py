@@ -42,7 +42,7 @@ def fit_calibration(
       ``CERTAINTY``, at most the proportion ``relevance_loss`` of the relevant records is lost; see `safe_no`.
     - All labels share one band, because a probability means the same for each label and a single label has too few
       cases. For labels, "yes" is judged on the records of all these sets together, but "no" on relevant records only:
-      irrelevant records rarely carry a label, so "no" is almost always right for them.
+      irrelevant records rarely have a label, so "no" is almost always right for them.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ class KnownPapers:
     is_sketch: bool = False
 
     def pack(self, model_id: str) -> bytes:
-        """Serialise the papers that a model was trained on, without abstracts, as safetensors."""
+        """Serialise the papers that a model was trained on, without abstracts, as the bytes of a safetensors file."""
         kept = [record.model_dump(mode="json", include=set(_KEPT), exclude_defaults=True) for record in self.records]
         size = self.vectors[0].shape[1] if self.vectors else 0
         text = json.dumps({"papers": kept, "groups": self.groups, "size": size}, ensure_ascii=False)

@@ -153,7 +153,7 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return the role of each coder, such as 'coder', keyed by the coder's name."""
+    """Return the role of each coder, such as 'first coder', keyed by the coder's name."""
     agreement = results.agreement
     named = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():

@@ -68,8 +68,8 @@ def evaluate(
 ) -> None:
     """Measure accuracy by comparing predictions with human coding.
 
-    Papers in the table of human codes are identified by the field `key` of their source file, or by their record id.
-    Papers that the model was trained on are refused.
+    Papers in the table of human codes are identified by record id, DOI, PubMed id, title, or the field `key` of their
+    source file. Papers that the model was trained on are refused.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
@@ -163,7 +163,7 @@ def report(
 ) -> None:
     """Print the accuracy table. Optionally, write it as Markdown, or write the full report as one HTML page.
 
-    The HTML report includes the tables, the plot points and `methods.md` that lie next to METRICS, and states which of
+    The HTML report includes the tables, the plot points and `methods.md` that are next to METRICS, and states which of
     these files are missing.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`

@@ -34,9 +34,8 @@ def get(
 
     All other encoders are downloaded from the Hugging Face hub, by their id.
 
-    Only weights (safetensors), configuration and tokenizer are kept, and nothing that can run code. An encoder that is
-    on this machine already is not downloaded again, so the command also works without a network. No other command
-    downloads encoders.
+    No file that can run code is kept. An encoder that is on this machine already is not downloaded again, so the
+    command also works without a network. No other command downloads encoders.
 
     Example: `mechtag encoder get accurate`
     """

@@ -151,7 +151,7 @@ class ExportFormat(StrEnum):
 
 
 class Exported(StrEnum):
-    """Values of ``--what``: what an export contains."""
+    """Values of ``--what``: the content of an export."""
 
     decisions = "decisions"
     codings = "codings"
@@ -195,14 +195,15 @@ def export(
         typer.Option("--full-texts", help="Table of full texts written by 'attach'.", show_default=False),
     ] = None,
     what: Annotated[
-        Exported | None, typer.Option("--what", help="What to export. Default: all that is there.", show_default=False)
+        Exported | None,
+        typer.Option("--what", help="Content to export. Default: everything in IN and --codings.", show_default=False),
     ] = None,
     coder: Annotated[str, typer.Option("--coder", help="Export only the codes of this coder.")] = "",
     basis: Annotated[
         Basis | None,
         typer.Option(
             "--basis",
-            help="Export only the codes on this basis. Default: by the full text where there are any, else by the "
+            help="Export only codes by this text. Default: codes by the full text if there are any, otherwise by the "
             "abstract.",
             show_default=False,
         ),

@@ -25,7 +25,7 @@ FORMATS = (*_TAGGED, "matrix")
 
 @dataclass(frozen=True)
 class Request:
-    """What to export, and how.
+    """A request to export decisions or codings.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Request:
     full_texts
         Table of full texts that `attach` wrote.
     what
-        By default, everything that ``source`` and ``codings`` contain.
+        Content to export; by default, everything that ``source`` and ``codings`` contain.
     coder, basis
         Coder and basis of the codes to export; by default, all.
     fetched
@@ -95,7 +95,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
 
 @dataclass(frozen=True)
 class _Found:
-    """The files to read, of which those that are not needed are ``None``, and what to export from them."""
+    """The files to read (``None`` for files that are not needed), and the content to export from them."""
 
     what: What
     predictions: Path | None
@@ -110,7 +110,9 @@ def _find(request: Request) -> _Found:
     predictions: Path | None = source / "predictions.parquet" if source.is_dir() else source
     if is_table(source):
         if codings is not None:
-            raise MechtagError(f"{source}: this is a table of codings, so --codings cannot name a second one; omit it")
+            raise MechtagError(
+                f"{source}: this is a table of codings, so --codings cannot name a second one; omit --codings"
+            )
         predictions, codings = None, source
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there
@@ -148,7 +150,7 @@ def _write_tagged(project: Project, request: Request, found: _Found, to: str, ou
 
 
 def _read(project: Project, request: Request, found: _Found, reporter: Reporter) -> CodedPapers:
-    """Read everything to export, and leave out what must not be published."""
+    """Read the decisions or codings to export, without texts that must not be published."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
     from mechtag.pipeline.fetch.unpublishable import leave_out

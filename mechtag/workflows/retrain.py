@@ -58,6 +58,7 @@ class Retraining:
     Parameters
     ----------
     project
+        Project whose model is retrained.
     model, out_of_fold
         Folder of the model in use, and folder of the out-of-fold predictions of this model; by default, the folders of
         the project.

@@ -1,4 +1,4 @@
-"""Train the challenger, a model that may replace the active model (the champion)."""
+"""Train the challenger: a new model that may replace the active model (the champion)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,17 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Challenger:
-    """Train the challenger: a new model that may replace the active model (the champion)."""
+    """A challenger: a new model that may replace the active model (the champion).
+
+    Attributes
+    ----------
+    folder
+        Folder that contains the challenger's ``model`` and its ``out-of-fold`` predictions.
+    documents
+        Out-of-fold predictions for the coded records; see `train.Trained`.
+    figures, losses
+        See `train.Trained`.
+    """
 
     folder: Path
     model: Model
