@@ -214,7 +214,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
     """Return the number of values in a YAML node after its aliases are replaced by the content to which they refer."""
     if id(node) not in known:
-        known[id(node)] = _MOST_NODES  # the size while it is counted: that of a node that contains itself
+        known[id(node)] = _MOST_NODES  # size of a node that contains itself, while it is being counted
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
         known[id(node)] = 1 + sum(_expanded(part, known) for pair in pairs for part in pair)

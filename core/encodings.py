@@ -216,7 +216,7 @@ _NARROW = re.compile(rb"[^\x00]{%d,}|(?<=[\x00\n])[A-Z][A-Z0-9 ]{1,3} ?- [\t -~]
 _ASCII_LINE = re.compile(rb"(?=[\t -~]{24})(?=[A-Za-z]{0,23}[^A-Za-z])(?:[^A-Za-z]{0,2}[A-Za-z]){12}")
 # Bytes at the end of a piece that are examined again with the next piece, and bytes of a part by which it is judged.
 _OVERLAP, _SAMPLE, _COMPARED = 2048, 1024, 4096
-# A file with more parts is made to do harm, as each takes time to find.
+# A file with more parts was probably made to cause harm, because finding each part takes time.
 _MOST_PARTS = 1000
 _FEWEST_LETTERS, _MOST_INVALID = 0.55, 0.2
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
@@ -323,7 +323,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
         # A byte before a NUL may be the first byte of a line end in 'utf-16-le'.
         end = found.end() - (found.end() < len(data))
         sample = data[start : min(end, start + _SAMPLE)]
-        # Behind the first line, text of 16 bits without NULs may follow.
+        # After the first line, text of 16 bits without NULs may follow.
         tag_line = len(found[0]) < _FEWEST_NARROW
         if tag_line or _is_narrow(sample) or _is_narrow(sample[: sample.find(b"\n") + 1]) or _ASCII_LINE.match(sample):
             mark = next((len(mark) for mark, _ in _MARKS if data.startswith(mark, start)), 0)

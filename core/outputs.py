@@ -81,7 +81,7 @@ def _decisions(path: Path) -> int:
         return 0
     try:
         source = Source(path)
-        # Most tables have no such column, and may be too large to read for nothing.
+        # Most tables have no such column, so reading a large table would be useless.
         if not workbook.recognise(source) and DECISION not in map(str.strip, delimited.header(source).names):
             return 0
         table = read_table(source, "a table", needed=())

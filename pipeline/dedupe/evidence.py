@@ -13,17 +13,17 @@ from mechtag.pipeline.dedupe.field_agreement import FieldAgreement, other_abstra
 
 #: Records whose weights add up to at least this are one paper.
 ENOUGH = 9
-#: Pairs of at least this sum are worth a person's look.
+#: A person should check pairs of records whose weights add up to at least this.
 DOUBTFUL = 4
 
-# Titles that agree, by how much they tell; then titles that agree in part.
+# Titles that agree, from long titles, which identify a paper, to stock titles; then titles that agree in part.
 _TELLING, _SHORT, _VERY_SHORT, _STOCK = 6, 2, -2, 0
-_TITLES = {"cut": 4, "alike": 3, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
-# Authors that agree in part are `unclear`: some have family and given name exchanged, for example.
+_TITLES = {"cut": 4, "alike": 3, "led": 4, "shorter": 3, "near": -6, "": -7}
+# If authors agree in part, the result is `None`; for example, some records have family and given names exchanged.
 _ALL_AUTHORS, _AUTHORS, _NO_AUTHORS = 5, {True: 4, None: 0, False: -7}, -2
 _JOURNAL = {True: 3, None: 0, False: -5}
 _VOLUME = {True: 3, None: 0, False: -4}
-# A volume that agrees tells little if the journal differs.
+# A volume that agrees is weak evidence if the journal differs.
 _VOLUME_ELSEWHERE = 1
 _ISSUE = {True: 2, None: 0, False: -3}
 _RANGE, _PAGE = 5, {True: 3, None: 0, False: -5}
@@ -97,7 +97,7 @@ def weigh(
     if moved:
         place = [_MOVED, _ISSUE[found.issue] if found.issue is False else 0, min(place[2], 0)]
     if found.title not in ("same", "alike") or not distinctive(left, right):
-        # Similar papers of one group, or a title and an author that occur again: what differs counts twice.
+        # These may be similar papers of one group, or a regular column, so fields that differ count twice.
         place = [2 * weight if weight < 0 else weight for weight in place]
     total = sum(place) + _JOURNAL[found.journal] + _title(left, right, found) + _IDENTIFIER[identifier]
     total += _ALL_AUTHORS if found.authors and everybody(left, right) else _AUTHORS[found.authors]

@@ -15,7 +15,7 @@ from mechtag.pipeline.fetch.requests import Answer
 
 #: Name of the file, which is in the folder of the results.
 NAME = "fetch.sqlite"
-# Seconds for which "not found" is believed: services learn of papers later.
+# Seconds for which the answer "not found" is used, because services add papers later.
 _NEGATIVE = 30 * 24 * 3600
 _FORMAT = 1
 _TABLE = """

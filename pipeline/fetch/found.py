@@ -14,7 +14,7 @@ from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats.json_items import many
 from mechtag.pipeline.reading.tagged import Entry, Format
 
-# The word with which some services begin abstracts; headings such as 'Abstract views' are something else.
+# Some services begin abstracts with this word; longer headings such as 'Abstract views' are not removed.
 _HEADING = re.compile(r"(?:abstract|summary)(?:\s?[:.–—]\s+|\s?\n\s*)", re.I)
 
 

@@ -12,7 +12,7 @@ from mechtag.pipeline.fetch.found import Found
 
 # Lowest likeness of the titles of one paper: if the services share its identifier, and if they share only the title.
 _IDENTIFIED, _TITLED = 0.85, 0.95
-# A shorter title is that of several papers.
+# Several papers may have the same shorter title.
 _SHORTEST_TITLE = 30
 
 

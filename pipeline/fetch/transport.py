@@ -31,7 +31,7 @@ _CONNECT, _READ, _WHOLE = 10, 60, 600  # Limits of time in seconds: for a connec
 _RETRIES, _SHORTEST, _LONGEST = 5, 1.0, 60.0
 _RETRIED = frozenset((429, 500, 502, 503, 504))
 _ABSENT, _USELESS = frozenset((404, 410)), 404
-# Codes that say that the service answers no request of this user, such as those with a wrong key or address.
+# Status codes that mean that the service rejects all requests of this user, for example because of a wrong key.
 _REJECTED = frozenset((401, 402, 403, 422))
 _REDIRECTS, _MOST_REDIRECTS = frozenset((301, 302, 303, 307, 308)), 5
 # If a service asks for a longer pause, it is not asked again in this run.
@@ -41,7 +41,7 @@ _FAILURES = 5
 _NOTICED = 10
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _INTERVAL = re.compile(r"(\d{1,6})([smh]?)")
-# A shorter text occurs in answers by chance, and no service has so short keys.
+# Shorter texts may occur in answers by chance, and no service has such short keys.
 _SHORTEST_SECRET = 6
 _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}")
 
@@ -241,7 +241,7 @@ class Transport:
             except httpx.TimeoutException:
                 reason = "the service did not answer in time"
             except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
-                # Its text may contain the whole URL.
+                # The text of the error may contain the whole URL, including the key.
                 reason = f"the connection failed ({type(error).__name__})"
             else:
                 self._slow_down(request.service, label, headers)
@@ -320,7 +320,7 @@ class Transport:
         if self._client is None:
             import httpx
 
-            # These write whole URLs to logs.
+            # These libraries write whole URLs, including keys, to logs.
             for name in ("httpx", "httpcore"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             agent = f"mechtag/{mechtag.__version__} (mailto:{self._email})"

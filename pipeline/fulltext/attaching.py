@@ -23,7 +23,7 @@ from mechtag.pipeline.fulltext.reading import ReadFile
 from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths
 from mechtag.pipeline.reading.ingest import distinct_names
 
-# Endings of the files in a folder that are read; other files are read only if they begin like a PDF.
+# Extensions of the files in a folder that are read; other files are read only if they begin like a PDF.
 _ENDINGS = frozenset(
     (".pdf", ".xml", ".nxml", ".tei", ".docx", ".doc", ".rtf", ".html", ".htm", ".xhtml", ".epub", ".txt")
 )

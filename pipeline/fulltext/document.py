@@ -18,7 +18,7 @@ MOST_PAGES = 3_000
 _REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\uffff]")
 _SPACE = re.compile(r"\s+")
 _ACCENTS = "".join(map(chr, range(0x0300, 0x0370)))
-# Letters of formulae in a font of their own, and ligatures: they stand for plain letters.
+# Letters of mathematical fonts, and ligatures, which are replaced by plain letters.
 _STYLED = re.compile("[\U0001d400-\U0001d7ff\ufb00-\ufb06]+")
 
 
@@ -162,7 +162,7 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
     pieces, offsets, length = list[str](), list[tuple[int, int]](), 0
     for (start, page), (end, _) in pairwise(bounds):
         raw = block.text[start:end]
-        # No page begins with an accent for the last letter of the page before it.
+        # An accent at the start of a page would be combined with the last letter of the previous page.
         text = clean(raw).lstrip(_ACCENTS) if length else clean(raw)
         if length and text and (raw[:1].isspace() or block.text[start - 1].isspace()):
             pieces.append(" ")

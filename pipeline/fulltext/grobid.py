@@ -25,7 +25,7 @@ _AT_ONCE = 2
 # Time limits of one request in seconds, and waits before a request is repeated because the server is busy.
 _SECONDS, _ALIVE_SECONDS = 300.0, 10.0
 _WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
-# Parameters of the request. Consolidation would have the server ask other servers.
+# Parameters of the request. With consolidation, the server would contact other services.
 _FIELDS = {"consolidateHeader": "0", "consolidateCitations": "0", "teiCoordinates": ["p", "head"]}
 
 
@@ -120,7 +120,7 @@ class GrobidReader:
             tei = self._sent.pop(path).result()
         except (OSError, httpx.HTTPError) as error:
             return self._without(path, name, _reason(error))
-        # The answer is read like any other file from elsewhere.
+        # The answer is read like any other untrusted file.
         with temporary_folder(None) as folder:
             answer = folder / "answer.tei.xml"
             answer.write_bytes(tei)

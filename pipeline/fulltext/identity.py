@@ -24,7 +24,7 @@ UNLIKE = 0.5
 # A shorter title occurs in other papers too.
 _SHORTEST_TITLE = 30
 _SEARCHED = 4_000
-# Characters among which the authors are, whose names decide between equal titles.
+# Number of characters at the beginning that contain the authors, whose names decide between equal titles.
 _FRONT = 1_500
 _DOI_START = re.compile(r"10\.\d{4,9}/", re.I)
 _LONGEST_DOI = 200
@@ -34,7 +34,7 @@ _LONGEST_HEADING = 40
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
 # Hyphens that are printed, and marks that pdfium writes for a hyphen at the end of a line.
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d\x02\ufffe"), "-")
-# Letters in front of the title, or behind it, of a paper about the paper with this title.
+# Letters before a title, and a word after it, that show that a file is only about the paper with this title.
 _NOTICES = (
     *("correctionto", "correction", "corrigendumto", "corrigendum", "erratumto", "erratum", "retractionof"),
     *("retractionnote", "retractionnoteto", "retraction", "expressionofconcern", "commenton", "commentaryon"),
@@ -79,7 +79,7 @@ class Beginning:
         self.letters = letters_of(self.text)[:_SEARCHED]
         self.pmids = [read.pmid] if read.pmid else _MARKED_PMID.findall(self.text)
         self.pmcids = [read.pmcid.upper()] if read.pmcid else _PMCID.findall(self.text)
-        # The DOI that a file states is in front of all others.
+        # The DOI in the metadata of a file comes before all others.
         stated = [(0, (read.doi,))] if read.doi else []
         self.dois = [*stated, *_dois(self.text)]
 

@@ -145,7 +145,7 @@ class IsolatedReader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Libraries for numbers reserve address space for each thread.
+            # Numerical libraries reserve address space for each thread.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"},
         )
         if _receive(self._process.stdout) != {"ready": True}:

@@ -40,7 +40,7 @@ _ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
 _HTML = re.compile(r"<!doctype\s+html|<(?:html|head|body)\b", re.I)
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Binary formats that are recognised only to name them, with what to do.
+# Binary formats that cannot be read; they are recognised so that the message can state what to do.
 _FOREIGN = {
     b"\xd0\xcf\x11\xe0": "is a document of an old version of Word; open it and save it as DOCX or PDF",
     b"{\\rtf": "is an RTF document; open it and save it as DOCX or PDF",
@@ -172,7 +172,7 @@ def read_full_text(
         data = path.read_bytes()
     form = find_format(data, name)
     reader = _READERS[form]
-    # Only what is needed, because each format has a library of its own.
+    # Import only the reader that is needed, because each format needs a different library.
     module = import_module(f"mechtag.pipeline.fulltext.formats.{reader.module}")
     read = getattr(module, reader.function)
     draft: Draft = read(data, name, on_pages, recogniser) if form == "pdf" else read(data, name)

@@ -20,7 +20,7 @@ _SUFFIX = re.compile(r"\.(?:pdf|xml|nxml|tei|docx|x?html?|epub|txt)$", re.I)
 _SCHEME = re.compile(r"^(?:file:(?://(?:localhost)?(?=/))?|internal-pdf:(?://)?)", re.I)
 _DRIVE = re.compile(r"^[a-z]:$", re.I)
 _WEB = re.compile(r"^[a-z][a-z0-9+.-]+://", re.I)
-# What LaTeX writes for characters of a path, as in Mendeley's files.
+# LaTeX escapes of characters in paths, as Mendeley writes them.
 _LATEX = {r"{\_}": "_", r"{\&}": "&", r"{\%}": "%", r"{\#}": "#", r"$\backslash$": ""} | {
     rf"\{char}": char for char in "_&%#$"
 }

@@ -189,7 +189,7 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     if known := _ATTRIBUTES.get(_folded(column)):
         return known
-    # 'TI - TITLE' and 'TITLE (TI)': by the name or, where we do not know it, by the tag.
+    # 'TI - TITLE' and 'TITLE (TI)': recognised by the name or, if it is not known, by the tag.
     if len(column) > _LONGEST_TAGGED:
         return None
     if found := _TAG_FIRST.fullmatch(column):

@@ -152,7 +152,7 @@ def as_json(element: Element, depth: int = 1) -> Any:
     if depth > _DEEPEST:
         raise ParseError(f"elements are nested more than {_DEEPEST} levels deep")
     children = [child for child in element if child.tag not in INLINE]
-    # A mark such as '>' between elements, as mail programs add in front of lines, is no text.
+    # A mark such as '>' between elements, as mail programs add before lines, is not text.
     mixed = any(part and _HAS_TEXT.search(part) for part in (element.text, *(child.tail for child in element)))
     if mixed or not children:
         text = _inline_text(element).strip()

@@ -36,7 +36,7 @@ _RECOGNISED = frozenset(("introduction", "methods", "results", "discussion", "co
 _NEVER = frozenset(("title", "abstract", "back", "table", "caption"))
 # Tables and captions, which may be printed between two paragraphs of a section.
 _BETWEEN = frozenset(("table", "caption"))
-# Evidence is taken from so many windows, and so many sentences from each.
+# Number of windows from which evidence is taken, and number of sentences from each window.
 _WINDOWS, _PER_WINDOW = 3, 2
 
 # What relevance was judged by, in addition to the title, if a record has no abstract.

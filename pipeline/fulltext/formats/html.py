@@ -17,7 +17,7 @@ from mechtag.pipeline.fulltext.sections import kind_of
 from mechtag.pipeline.fulltext.xml import every, parse
 
 _HEADING = re.compile(r"h([1-6])$")
-# Elements with text that is not of the article.
+# Elements whose text is not part of the article.
 _SKIPPED = frozenset(
     "script style noscript template nav footer aside form button select option svg math iframe object head".split()
 )

@@ -20,15 +20,15 @@ from mechtag.pipeline.fulltext.layout import to_blocks
 from mechtag.pipeline.fulltext.lines import Line
 from mechtag.pipeline.fulltext.ocr import DPI, Picture, Recogniser, RecognitionError
 
-# A page with fewer characters has no text to speak of; it is a scan, a figure or blank.
+# A page with fewer characters counts as a page without text: it is a scan, a figure or blank.
 _FEW_CHARACTERS = 50
 _LONGEST_NAME = 200
 _POINTS = 72
 # Maximum number of pixels of the picture of a page: a page of A3 at 300 dots per inch has half as many.
 _MOST_PIXELS = 35_000_000
-# Six letters in front of the name of a font of which the file holds only the letters that it uses.
+# Prefix of the name of a font of which only the letters in use are embedded: six letters and a plus sign.
 _SUBSET = re.compile(r"^[A-Z]{6}\+")
-# Letters of a line whose height and font are looked at.
+# Number of letters of a line whose height and font are examined.
 _SAMPLES = 5
 _LINE_ENDS = re.compile(r"(\r\n|\r|\n)")
 
@@ -191,7 +191,7 @@ def _cut(text_page: Any, text: str, page: int) -> list[Line]:
             first = index + len(raw) - len(raw.lstrip())
             start, end = _box(text_page, first), _box(text_page, index + len(raw.rstrip()) - 1)
             letters = [place for place, char in enumerate(stripped) if char.isalnum()] or [0]
-            # A few letters over the line, because a word in italics or a superscript is set otherwise than the line.
+            # Letters spread over the line, because single words may be in italics or superscript.
             chosen = sorted({letters[len(letters) * part // _SAMPLES] for part in range(_SAMPLES)})
             sizes = sorted(_size(text_page, first + place) for place in chosen)
             fonts = [_font(text_page, first + place) for place in chosen]

@@ -14,7 +14,7 @@ from mechtag.pipeline.fulltext.sections import kind_of, without_number
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*|\f")
 _MOST_WORDS = 12
 _FIRST_PAGE = 4000
-# Lines that are at most so long have been wrapped.
+# If half of the lines have at most this many characters, the lines have been wrapped.
 _WRAPPED = 100
 
 
@@ -51,7 +51,7 @@ def _blocks(parts: list[str]) -> Iterator[Block]:
         if _is_heading(head, alone=not rest):
             yield Block(head, 1)
             part = rest
-        # Words that a line end divides; a text has no other place in which a compound could be seen.
+        # Join words that a line end divides.
         joined = re.sub(r"(?<=[^\W\d_])-\n\s*(?=[a-z])", "", part)
         if joined.strip():
             yield Block(" ".join(joined.split()))

@@ -59,7 +59,7 @@ def read(source: Source) -> Iterator[Entry]:
         if not entry.fault:
             names.update((name, None) for name, _ in entry.fields)
         yield entry
-    # CSL's name of the date is no column of a table.
+    # CSL's name of the date is not a column name of tables.
     if note := columns.unread(["year" if name == "issued" else name for name in names]):
         source.notes.append(note.replace("column", "field", 1).replace("columns", "fields", 1))
 

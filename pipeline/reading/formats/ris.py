@@ -48,7 +48,7 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
-# What some programs write behind ER.
+# What some programs write after ER.
 _END_WORDS = re.compile(r"end of (?:reference|record)\W?", re.I)
 _NO_START = "the record has no TY line at its start"
 _NO_END = "the record has no ER line at its end; it may be truncated"
