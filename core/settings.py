@@ -191,7 +191,7 @@ class TrainSettings(Strict):
     ----------
     records, exemplars
         Paths of the coded records and of the example sentences (empty for none). Coded records are a JSON Lines
-        file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV).
+        file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
     texts
         Parquet table of the records to which a table of codings refers; empty if there is no such table.
     added
@@ -297,7 +297,7 @@ class EvaluateSettings(Strict):
     Attributes
     ----------
     gold
-        Coding matrix (CSV) with one row per paper and one column per label; see `gold_table.load_matrix`.
+        Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
         File, or folder of files, with a second person's codes of some of the coded records; empty for none.
     baseline_query

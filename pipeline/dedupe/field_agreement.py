@@ -144,10 +144,10 @@ def _clash(one: str, other: str) -> bool:
 
 
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the authors of two records agree; return ``None`` if this is not known.
+    """Return whether the authors of two records agree; return ``None`` if this cannot be decided.
 
-    The authors agree if the first authors may be the same person, or if the longer list contains at least half of the
-    shorter list.
+    The authors agree if the first authors may be the same person, or if at least half of the authors in the shorter
+    list are also in the longer list.
     """
     if not left.authors or not right.authors:
         return None

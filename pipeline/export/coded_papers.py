@@ -46,7 +46,7 @@ class Quote(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What a coder or a model says about one label of a paper.
+    """The answer of a coder or a model for one label of a paper.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Code(NamedTuple):
 
     @property
     def answer(self) -> Answer:
-        """Return the code as a word."""
+        """Return the code as words: ``yes``, ``no``, ``not judged`` or ``needs review``."""
         return name_answer(self.value, self.refer)
 
 
@@ -109,7 +109,7 @@ class CodedPapers:
 
 
 def name_answer(value: Value, refer: bool) -> Answer:
-    """Return a code as a word."""
+    """Return a code as words: ``yes``, ``no``, ``not judged`` or, if it was referred, ``needs review``."""
     if refer:
         return "needs review"
     return "not judged" if value is None else "yes" if value else "no"
@@ -248,9 +248,10 @@ def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sen
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:
-    """Return a quotation with its place; white space in it may differ from that in the text.
+    """Find a passage in the abstract or full text of a record, and return it as a quote with its offsets.
 
-    The abstract is searched first, because a full text usually contains the abstract as well.
+    White space may differ. The abstract is searched first, because a full text usually contains the abstract as well.
+    If the passage is not found, the quote has no offsets.
     """
     pattern = re.compile(r"\s+".join(map(re.escape, text.split())))
     places: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", full_text))
@@ -267,7 +268,11 @@ def _coded(
     full_texts: Mapping[str, str],
     basis: Basis | None,
 ) -> CodedPapers:
-    """Return papers with at most one code per coder and label, ordered by label and coder."""
+    """Return the records that have codes as coded papers, with at most one code per coder and label.
+
+    Only codes with the given basis are kept; if ``basis`` is ``None``, a code by the full text replaces the code by the
+    abstract of the same coder. Codes are ordered by label and coder.
+    """
     order = {key: place for place, key in enumerate(codebook.all_keys)}
     papers = []
     for record in records:
@@ -283,7 +288,10 @@ def _coded(
 
 
 def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
-    """Return the papers of both, each with the codes of both; papers of ``first`` come first."""
+    """Combine two sets of coded papers; a paper in both sets gets the codes from both.
+
+    The papers of ``first`` come first.
+    """
     papers = {paper.record.record_id: paper for paper in first.papers}
     order = {key: place for place, key in enumerate(first.codebook.all_keys)}
     for paper in second.papers:
@@ -296,9 +304,9 @@ def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
 
 
 def agreed(codes: Iterable[Code]) -> Answer:
-    """Return the common answer of several coders; coders who did not judge do not count.
+    """Return the answer on which all coders of a label agree, or ``needs review`` if they disagree.
 
-    Coders who disagree yield ``needs review``.
+    Coders who did not judge the label are ignored; if no coder judged it, the answer is ``not judged``.
     """
     answers = {code.answer for code in codes} - {"not judged"}
     if len(answers) > 1:

@@ -36,7 +36,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class MatrixRow(NamedTuple):
-    """A paper of the matrix.
+    """A row of the matrix, which shows one paper.
 
     Attributes
     ----------
@@ -79,11 +79,13 @@ class LabelMatrix:
 def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelMatrix:
     """Arrange coded papers as a matrix, whose rows are ordered by author and year.
 
-    Where several people coded a paper, a cell shows what they agree on. Papers that are not relevant, and papers
-    without a code for any label, are left out; a footnote states their number.
+    If several people coded a label of a paper, the cell shows their common answer; see `coded_papers.agreed`. Papers
+    that are not relevant, and papers without a code for any label, are left out; a footnote states their number.
 
     Parameters
     ----------
+    cells
+        What cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
     note
         Sentence to add to the footnotes, such as the date of the coding.
 
@@ -226,8 +228,8 @@ def write(path: Path, matrix: LabelMatrix) -> None:
 def _table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of a matrix for a spreadsheet.
 
-    Cells for programs come without totals, and with keys instead of names of labels, so that the table can be a gold
-    standard.
+    If the cells contain values for programs, the table has no totals, and the header has the keys instead of the names
+    of the labels, so that the table can be used as a gold standard.
     """
     if matrix.cells == "value":
         rows: list[list[Any]] = [[row.record_id, excel_cell(row.name), *row.cells] for row in matrix.rows]

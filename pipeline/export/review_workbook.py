@@ -207,7 +207,7 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
 
 
 def _landscape(sheet: Any) -> None:
-    """Let a sheet be printed in landscape format, scaled to the width of the page."""
+    """Set up a sheet for printing in landscape format, scaled to the width of the page."""
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True

@@ -41,7 +41,7 @@ def _request(dois: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if "message" not in readable_json(body):
-        raise ValueError("the answer lacks the part 'message', which contains the papers")
+        raise ValueError("Crossref's answer contains no papers, because the key 'message' is missing")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

@@ -72,7 +72,7 @@ def _listed(name: str, values: Sequence[str], transport: Transport) -> Iterator[
 
 def _check(body: bytes) -> None:
     if "results" not in readable_json(body):
-        raise ValueError("the answer contains no list of results")
+        raise ValueError("OpenAlex's answer contains no list of results")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

@@ -62,11 +62,11 @@ def readable_json(body: bytes) -> Any:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the answer is not JSON, or is cut off") from None
+        raise ValueError("the service's answer is not JSON, or is cut off") from None
     if not isinstance(content, dict | list):
-        raise ValueError("the answer is neither a JSON object nor a list")
+        raise ValueError("the service's answer is neither a JSON object nor a list")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):
-        raise ValueError(f"the answer reports an error: {str(fault)[:100]}")
+        raise ValueError(f"the service reported an error: {str(fault)[:100]}")
     return content
 
 

@@ -352,12 +352,12 @@ class Transport:
                 for chunk in response.iter_bytes():
                     size += len(chunk)
                     if size > LARGEST:
-                        raise _Refused(f"the answer is larger than {LARGEST // 1_000_000} MB")
+                        raise _Refused(f"the service's answer is larger than {LARGEST // 1_000_000} MB")
                     if self._clock.elapsed() - started > _WHOLE:
                         raise httpx.ReadTimeout("too slow")
                     chunks.append(chunk)
                 return response.status_code, response.headers, b"".join(chunks)
-        raise _Refused(f"the service redirects more than {_MOST_REDIRECTS} times")
+        raise _Refused(f"the service redirects the request more than {_MOST_REDIRECTS} times")
 
     def _secrets(self) -> Sequence[str]:
         plain = [secret for secret in (self._email, *self._keys.values()) if len(secret) >= _SHORTEST_SECRET]
@@ -399,9 +399,8 @@ def _redirected(place: str, location: str) -> str:
     except ValueError:
         target = ""
     if not _same_site(_host(place), _host(target)):
-        raise _Refused(
-            f"the service redirects to a different site, {_host(target) or 'without a name'}, which was not opened"
-        )
+        site = _host(target) or "without a name"
+        raise _Refused(f"the service redirects the request to a different site, {site}, which was not opened")
     return target
 
 

@@ -17,8 +17,8 @@ def leave_out(
 ) -> tuple[list[Record], list[Prediction]]:
     """Remove abstracts and quoted sentences that must not be published, and return the records and predictions.
 
-    An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Its record
-    is kept without the abstract, and its predictions are kept without the quoted sentences.
+    An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Records are
+    returned without such abstracts, and predictions without the sentences quoted from such abstracts and full texts.
 
     Parameters
     ----------

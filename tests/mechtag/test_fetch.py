@@ -212,7 +212,7 @@ def test_full_texts_are_saved_and_attached(
     assert {name: row["sha256"] for name, row in rows.items()} == {name: text.sha256 for name, text in attached.items()}
     assert rows[RECORDS[3].record_id]["url"] == services.address("files/3.pdf")
     assert (rows[RECORDS[3].record_id]["source"], rows[RECORDS[3].record_id]["licence"]) == ("unpaywall", "cc-by")
-    assert any("the answer is not a PDF" in line for line in said)
+    assert any("the downloaded file is not a PDF" in line for line in said)
     assert services.count("files") == 3
     list(fetch(records, out, TEXTS, access, any_licence=True))
     assert {path.name for path in (out / "fulltexts").iterdir()} - names == {"doi_10.5555_lead.2.pdf"}

@@ -137,13 +137,16 @@ def _row_above(line: str, delimiter: str) -> list[str]:
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return a note if a header also contains cells of a row, otherwise ``""``."""
+    """Return a note if the line of the header also contains cells of the first row, otherwise ``""``.
+
+    This happens if the line end between the two is missing.
+    """
     joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
     return _JOINED if joined else ""
 
 
 def _ends_in_cell(name: str) -> bool:
-    """Return whether an unknown column name is a known name that is followed by a cell of the first row."""
+    """Return whether an unknown column name consists of a known name and, without a space, a cell of the first row."""
     if attributes([name]):
         return False
     return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))

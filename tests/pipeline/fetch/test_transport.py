@@ -317,7 +317,7 @@ def test_a_large_answer_is_refused(
         services.faults["crossref"].append(reply)
         transport = connect()
         assert transport.ask(work()) is None
-        assert transport.failures[0].reason == "the answer is larger than 1 MB"
+        assert transport.failures[0].reason == "the service's answer is larger than 1 MB"
     assert clock.waits == []
     assert len(bomb) < 10_000
 
@@ -328,10 +328,10 @@ def test_redirects_stay_at_the_site(connect: Connect, services: FakeServices, mo
     assert answer is not None
     assert answer.json()["message"]["title"] == [PAPERS[3].title]
     for location, reason in (
-        ("https://evil.example.net/works", "redirects to a different site, evil.example.net"),
-        (f"http://localhost:{services.port}/crossref/works", "redirects to a different site, localhost"),
-        ("file:///etc/passwd", "redirects to a different site, without a name"),
-        ("https://[", "redirects to a different site, without a name"),
+        ("https://evil.example.net/works", "redirects the request to a different site, evil.example.net"),
+        (f"http://localhost:{services.port}/crossref/works", "redirects the request to a different site, localhost"),
+        ("file:///etc/passwd", "redirects the request to a different site, without a name"),
+        ("https://[", "redirects the request to a different site, without a name"),
     ):
         services.faults["crossref"].append(Reply(status=302, headers={"Location": location}))
         transport = connect()
@@ -340,7 +340,7 @@ def test_redirects_stay_at_the_site(connect: Connect, services: FakeServices, mo
     services.faults["crossref"].extend([Reply(status=302, headers={"Location": "/crossref/works/1"})] * 6)
     transport = connect()
     assert transport.ask(work(1)) is None
-    assert transport.failures[0].reason == "the service redirects more than 5 times"
+    assert transport.failures[0].reason == "the service redirects the request more than 5 times"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels in one result of an annotation, each with the marked text; the text is ``""`` if none is."""
+    """Return the labels in one result of an annotation, each with the marked text (``""`` if no text was marked)."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
