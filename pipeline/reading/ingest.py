@@ -118,7 +118,8 @@ class Reading:
     size
         Total size of the files in bytes.
     rejected, notes, counts, unread
-        See `Ingested`; complete once all records have been read.
+        Rejected entries, notes, counts of each file (`Ingested.sources`), and files that could not be read; complete
+        once all records have been read.
     abstracts_cut
         Number of abstracts that end in mid-sentence; complete once all records have been read.
     paths

@@ -273,7 +273,7 @@ def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a folder, and lock it until the context ends.
+    """Create a folder, and lock it until the context ends; at the end, delete the folder if it is empty and new.
 
     A lock that was left by a process that died is ignored.
 

@@ -116,7 +116,10 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Convert errors that the file system raises in this context to `MechtagError` with this path."""
+        """Convert errors that an object store raises in this context, and a missing file, to `MechtagError`.
+
+        The message contains this path. All other errors of local files are not converted.
+        """
         try:
             yield
         except FileNotFoundError:
