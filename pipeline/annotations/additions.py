@@ -23,7 +23,15 @@ _ABSENT = "the label was not in the codebook when the record was coded"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings, which refer to records by the ids of this project, and those of their records that are new."""
+    """New codings and new records.
+
+    Attributes
+    ----------
+    codings
+        Codings, in which each ``record_id`` is the id of the record in this project.
+    records
+        Coded records that are new to the project.
+    """
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]

@@ -276,9 +276,10 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only an excerpt of a record's title and abstract; a no for an excerpt is no code.
+    """Return whether a text is only a part of a record's title and abstract, and not all of it.
 
-    The result is ``None`` if the title and abstract do not contain the text.
+    If so, a label that a coder denied for this text may still apply to the record. The result is ``None`` if the title
+    and abstract do not contain the text.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

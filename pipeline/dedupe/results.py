@@ -49,8 +49,8 @@ class Group:
         The record kept for the paper, with missing fields filled from the other members. It is the record of an
         existing paper or, if there is none, the most complete record.
     members
-        All records as they were read: first the one that is kept, then the others in order of
-        decreasing completeness.
+        All records as they were read: first the record that is kept, then the others in order of decreasing
+        completeness.
     filled
         Fields of ``kept`` that were filled from other members.
     confidence

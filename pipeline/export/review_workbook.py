@@ -381,7 +381,7 @@ def _explanation(
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
     """Return the definition of a label, the probability below which it is decided no, and that from which it is yes.
 
-    What is not known is ``None``.
+    Each of the three values is ``None`` if it is not known.
     """
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)

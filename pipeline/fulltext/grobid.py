@@ -40,7 +40,7 @@ def check_address(url: str, *, may_send: bool) -> str:
     Raises
     ------
     MechtagError
-        If the address is not that of a web server, or names a different machine and ``may_send`` is not set.
+        If the text is not the address of a web server, or if it names a different machine and ``may_send`` is not set.
     """
     try:
         parts = urlsplit(url)

@@ -38,7 +38,12 @@ _HIGHER = 1.08
 class Style(NamedTuple):
     """The typography of the running text of a document.
 
-    ``height`` and ``font`` are those of its letters, and ``leading`` is the distance from one line to the next.
+    Attributes
+    ----------
+    height, font
+        Height in points, and font, of most letters.
+    leading
+        Usual distance from one line to the next, in points.
     """
 
     height: float
@@ -61,7 +66,7 @@ class Style(NamedTuple):
         return cls(height, fonts.most_common(1)[0][0] if fonts else "", median(steps) if steps else 1.2 * height)
 
     def is_text(self, row: Line) -> bool:
-        """Return whether the letters of a row are as high as those of the running text."""
+        """Return whether the letters of a row have the same height as the running text."""
         return abs(row.height - self.height) <= _SAME_SIZE * self.height
 
     def is_bold(self, font: str) -> bool:

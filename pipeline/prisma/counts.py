@@ -26,7 +26,10 @@ _JOINERS = "\u200c\u200d"
 
 
 def clean_name(value: object) -> str:
-    """Return a name, such as that of a database, on one line and without invisible or (in XML) illegal characters."""
+    """Return a name, such as the name of a database, on one line, without invisible characters.
+
+    Characters that are illegal in XML are removed, too.
+    """
     text = " ".join(str(value).split())
     kept = (char for char in text if char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).replace("\ufffe", "").replace("\uffff", "").split())

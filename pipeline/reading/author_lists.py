@@ -38,7 +38,7 @@ def as_list(cell: str) -> list[str] | None:
 
 
 def split_authors(cell: str) -> list[str]:
-    """Split a table cell with a list of authors into names, whatever separator the list uses.
+    """Split a table cell with a list of authors into names; any usual separator is recognised.
 
     ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names each, and ``Smith, Jane`` is one name.
     """

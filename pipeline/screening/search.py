@@ -70,7 +70,7 @@ class Ranker:
         Raises
         ------
         MechtagError
-            If no labelled record is relevant, or none is irrelevant.
+            If no labelled record is relevant, or if no labelled record is irrelevant.
         """
         judged = ~np.isnan(labels)
         targets = labels[judged]

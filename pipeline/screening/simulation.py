@@ -121,7 +121,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
     Raises
     ------
     MechtagError
-        If any label is neither 1 nor 0, or if no label is 1, or none is 0.
+        If any label is neither 1 nor 0, if no label is 1, or if no label is 0.
     """
     read = _checked(labels)
     places = np.flatnonzero(read) + 1

@@ -428,7 +428,7 @@ def _keywords(text: str) -> list[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield the names in a BibTeX name list as 'Family, Given, Suffix', whatever order they are written in."""
+    """Yield the names in a BibTeX name list as 'Family, Given, Suffix', in whichever order the parts are written."""
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):
