@@ -75,7 +75,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 
     If ``records`` contains the record that an earlier run kept for a paper, this record takes the place of the paper.
     It lacks the fields that the earlier run filled in from other records, because these records may no longer belong to
-    the paper; if they do, `_as_before` restores the fields.
+    the paper. If they do, `merge` fills the fields again, or `_as_before` if the records are not in the input.
 
     Returns
     -------
