@@ -10,6 +10,7 @@ import typer
 import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings, next_papers
+from mechtag.cli.codebooks import codebook
 from mechtag.cli.encoders import encoder
 from mechtag.cli.fetching import chase, fetch
 from mechtag.cli.options import Commands, printable_warnings, say
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 for command in COMMANDS:
     app.command("next" if command is next_papers else None)(command)
+app.add_typer(codebook, name="codebook")
 app.add_typer(encoder, name="encoder")
 
 

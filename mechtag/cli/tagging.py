@@ -148,6 +148,8 @@ class ExportFormat(StrEnum):
     ris = "ris"
     xlsx = "xlsx"
     matrix = "matrix"
+    qdpx = "qdpx"
+    qdc = "qdc"
 
 
 class Exported(StrEnum):

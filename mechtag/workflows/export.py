@@ -20,7 +20,7 @@ from mechtag.workflows.reporter import SILENT, Reporter
 
 #: Formats of tagged records alone, with the original fields of the records.
 _TAGGED = ("csv", "ris", "xlsx")
-FORMATS = (*_TAGGED, "matrix")
+FORMATS = (*_TAGGED, "matrix", "qdpx", "qdc")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
+    if to == "qdc":
+        from mechtag.pipeline.export.refi_qda import write_codebook
+
+        check_outputs([output], [request.source])
+        write_codebook(output, project.codebook)
+        return f"{output}: {counted(len(project.codebook.labels), 'label')} written"
     found = _find(request)
     check_outputs([output], filter(None, (found.predictions, found.records, found.codings, request.full_texts)))
     if to in _TAGGED and found.what == "decisions":
@@ -90,6 +96,11 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         arranged = matrix.arrange(coded, request.cells, request.note)
         matrix.write(output, arranged)
         return f"{output}: {counted(len(arranged.rows), 'paper')} written"
+    if to == "qdpx":
+        from mechtag.pipeline.export.refi_qda import write_project
+
+        write_project(output, coded)
+        return f"{output}: {counted(len(coded.papers), 'paper')} written"
     raise MechtagError(f"--to {to} exports decisions; use --what decisions")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -253,7 +254,8 @@ def _located(text: str, record: Record, full_text: str) -> Quote:
     White space may differ. The abstract is searched first, because a full text usually contains the abstract as well.
     If the passage is not found, the quote has no offsets.
     """
-    pattern = re.compile(r"\s+".join(map(re.escape, text.split())))
+    # Abstracts and full texts are in normalisation form C.
+    pattern = re.compile(r"\s+".join(map(re.escape, unicodedata.normalize("NFC", text).split())))
     places: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", full_text))
     for basis, where in places:
         if place := pattern.search(where):

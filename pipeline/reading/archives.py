@@ -47,7 +47,8 @@ def _archive(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _refuse_bomb(path: Path, size: int, packed: int) -> None:
+def refuse_bomb(path: Path, size: int, packed: int) -> None:
+    """Raise an error if the unpacked size of a file is suspiciously large, compared with its ``packed`` size."""
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
             f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, far more "
@@ -65,14 +66,18 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
     def on_read(count: int) -> None:
         nonlocal size
         size += count
-        _refuse_bomb(path, size, packed)
+        refuse_bomb(path, size, packed)
 
     return io.BufferedReader(Watched(stream, partial(_archive, path), on_read))
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
-    """Return whether a zip file is an office document (such as XLSX), which must be read as one file."""
-    return not {"[Content_Types].xml", "mimetype"}.isdisjoint(archive.namelist())
+    """Return whether a zip file is a document that must be read as one file.
+
+    These are office documents, such as XLSX, and projects of qualitative analysis programs (QDPX).
+    """
+    names = archive.namelist()
+    return not {"[Content_Types].xml", "mimetype"}.isdisjoint(names) or any(name.endswith(".qde") for name in names)
 
 
 def unpack(source: Source) -> Iterator[tuple[str, Source]]:
@@ -117,7 +122,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
                 f"{source.path}: the archive contains {len(members)} files, but at most {_MOST_MEMBERS} are allowed; "
                 "unpack it, then give mechtag the unpacked files"
             )
-        _refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
+        refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
         seen: Counter[str] = Counter()
         for info in sorted(members, key=lambda info: info.filename):
             name = _shown(info.filename)
@@ -144,7 +149,7 @@ def refuse_nested(member: Source) -> None:
     Raises
     ------
     MechtagError
-        If the member is a gzip file, or a zip file that is not an office document.
+        If the member is a gzip file, or a zip file that is not a document.
     """
     packed = member.start.startswith(_GZIP)
     if member.start.startswith(_ZIP):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
 from mechtag.core.codebook import Codebook, Label, Relevance
 from mechtag.core.records import Coding, Record
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.imports.importer import Imported, read_codings_from
 
 BEYOND_BMP, RIGHT_TO_LEFT = "Crème \U0001f9e0\U0001f469\u200d\U0001f52c brûlée e\u0301tude", "مراجعة منهجية \u202eאבג"
 TITLES = (
@@ -28,7 +34,7 @@ BOOK = Codebook(
     ),
 )
 SENTENCES = {
-    "apple": "Apples \U0001f34e were picked e\u0301arly, said ]]> nobody.",
+    "apple": "Apples \U0001f34e were picked q\u0301uickly, said {nobody} <b>.",
     "plum_tree": '=Plums | were 50% "ripe" & <sweet>.',
     "fig": "الت\u064dين fig \U0001f469\u200d\U0001f33e ripened.",
 }
@@ -63,9 +69,26 @@ def hostile_codings(records: list[Record], coders: tuple[str, ...] = ("Ann", "Bo
     for number, record in enumerate(records):
         for place, coder in enumerate(coders):
             relevant = number % 4 != 3
-            said = {"coder": coder, "basis": "abstract", "date": "2026-01-02", "record_id": record.record_id}
-            found.append(Coding(label=BOOK.relevance.key, value=int(relevant), **said))
+            own: dict[str, Any] = {"coder": coder, "basis": "abstract", "date": "2026-01-02"}
+            own["record_id"] = record.record_id
+            found.append(Coding(label=BOOK.relevance.key, value=int(relevant), **own))
             for bit, key in enumerate(BOOK.keys if relevant else ()):
                 yes = (number + place) >> bit & 1
-                found.append(Coding(label=key, value=yes, evidence=SENTENCES[key] if yes else None, **said))
+                found.append(Coding(label=key, value=yes, evidence=SENTENCES[key] if yes else None, **own))
+    return found
+
+
+def said(codings: Iterable[Coding]) -> set[tuple[object, ...]]:
+    """What codings say: record, coder, label, value, basis and quotation."""
+    return {
+        (one.record_id, one.coder, one.label, one.value, one.basis, " ".join((one.evidence or "").split()))
+        for one in codings
+    }
+
+
+def read_back(path: Path, records: Sequence[Record], **given: Any) -> Imported:
+    """Read an export as 'mechtag codings' does; every entry must be matched to its record."""
+    found = read_codings_from([path], records, BOOK, DedupeSettings(), **given)
+    assert found.entries["read"] == found.entries["matched"] + found.entries["without codes"]
+    assert not found.conflicts
     return found

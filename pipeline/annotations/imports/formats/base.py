@@ -17,6 +17,7 @@ from mechtag.core.tables import Value
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import NAMES, CitedPaper, fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.annotations.imports import qda_project
 from mechtag.pipeline.annotations.imports.label_names import LabelMap
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.formats import FORMATS as RECORD_FORMATS
@@ -80,6 +81,8 @@ def load(source: Source) -> list[Content]:
     """
     if workbook.recognise(source):
         return [_table(source, *sheet) for sheet in _sheets(source)]
+    if qda_project.recognise(source):
+        return [_keyed(source, "objects", list(qda_project.read(source)))]
     if _DOCUMENT.match(source.head):
         return [_keyed(source, "objects", [_document(source)])]
     if csl_json.recognise(source):
@@ -231,6 +234,27 @@ def date_of(value: Any) -> str:
 def faulty(entry: Entry) -> Item:
     """Convert an unreadable entry to an item without codes, whose ``fault`` states why it could not be read."""
     return Item(entry.number, entry.line, fault=entry.fault)
+
+
+def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
+    """Return the name by which to look up the label of a code in a tree of codes.
+
+    This is the path of the code, such as ``Mechanisms / Trust``, if the user mapped the path; otherwise the name of the
+    code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the branch
+    to null, so that all its codes are ignored.
+
+    Parameters
+    ----------
+    path
+        Names of the codes from the root of the tree to the code.
+    otherwise
+        Name to return if nothing is known; by default, the path.
+    """
+    paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
+    if not asked.labels.find(paths[0]) and asked.labels.find(path[-1]):
+        return path[-1]
+    passed_over = (name for name in paths[1:] if (meaning := asked.labels.find(name)) and meaning.key is None)
+    return paths[0] if asked.labels.find(paths[0]) else next(passed_over, otherwise or paths[0])
 
 
 # Fields that contain notes: columns of tables, tags of RIS and EndNote, fields of BibTeX.

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.annotations.cited_papers import paper_of, text_of
-from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty, objects
+from mechtag.pipeline.annotations.imports.formats.base import (
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    faulty,
+    name_in_tree,
+    objects,
+)
 
 _DEEPEST = 50
 # Markers around text that was selected in a PDF.
@@ -52,7 +61,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
             f"{content.path}: the report contains no codes under CodeSets; in EPPI-Reviewer, select the coding tools "
             "to include in the report"
         )
-    names = {number: _name(node, asked) for number, node in nodes.items()}
+    names = {
+        number: name_in_tree(node.path, asked, _SCREENING.get(node.kind.lower(), "")) for number, node in nodes.items()
+    }
     references = [found for document in documents for found in objects(document.get("References"))]
     for number, reference in enumerate(references, start=1):
         fields = [(_FIELDS[name], value) for name, value in reference.items() if name in _FIELDS]
@@ -78,23 +89,6 @@ def _number(node: dict[str, Any]) -> int:
     """Return the id of a node of the tree, or 0 if it has none."""
     number = node.get("AttributeId")
     return number if isinstance(number, int) else 0
-
-
-def _name(node: Node, asked: Asked) -> str:
-    """Return the name by which to look up the label of a code.
-
-    This is the path of the code, such as ``Mechanisms / Trust``, if the user mapped the path; otherwise the name of the
-    code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the branch
-    to null, so that all its codes are ignored. If nothing is known, it is ``included`` or ``excluded`` for a screening
-    code, and the path for any other code.
-    """
-    paths = [" / ".join(node.path[:end]) for end in range(len(node.path), 0, -1)]
-    name = node.path[-1]
-    if not asked.labels.find(paths[0]) and asked.labels.find(name):
-        return name
-    passed_over = (path for path in paths[1:] if (meaning := asked.labels.find(path)) and meaning.key is None)
-    screening = _SCREENING.get(node.kind.lower(), paths[0])
-    return paths[0] if asked.labels.find(paths[0]) else next(passed_over, screening)
 
 
 def _code(code: dict[str, Any], names: Mapping[int, str]) -> Code:

@@ -1,0 +1,102 @@
+"""Read projects of qualitative analysis programs (NVivo, MAXQDA, ATLAS.ti, QualCoder) in the REFI-QDA format ``.qdpx``.
+
+A coding means yes. In projects that mechtag exported, variables also contain the labels that are a no; they are not
+read where the label was coded in the meantime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mechtag.core.records import normalise_doi, normalise_pmid
+from mechtag.core.tables import Value
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
+from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.annotations.imports.formats.base import (
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    date_of,
+    faulty,
+    name_in_tree,
+)
+from mechtag.pipeline.annotations.imports.qda_project import QdaCoding, QdaSource
+from mechtag.pipeline.export.coded_papers import is_model
+from mechtag.pipeline.export.refi_qda import RECORD_ID, REFERRED, code_variable
+
+_BASES: tuple[Basis, ...] = ("abstract", "full-text")
+_ANSWERS: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
+
+
+def recognise(content: Content) -> bool:
+    """Return whether a file is a REFI-QDA project."""
+    return content.kind == "objects" and content.names == ("source",)
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Yield one item per source, with the codings of all users; suggestions of a model are not read."""
+    models: set[str] = set()
+    for entry in content.entries:
+        if entry.fault:
+            yield faulty(entry)
+            continue
+        source: QdaSource = entry.fields[0][1]
+        models |= {coding.coder for coding in source.codings if is_model(coding.coder)}
+        codes = tuple(_codes(source, asked))
+        finished = tuple(dict.fromkeys(code.coder for code in codes))
+        offered = tuple(name_in_tree(path, asked) for path in source.codes)
+        yield Item(entry.number, entry.line, _paper(source), codes, finished, offered)
+    if models:
+        content.notes.append(
+            f"the suggestions of {', '.join(sorted(models))} were not read, because no person made them"
+        )
+
+
+def _paper(source: QdaSource) -> CitedPaper:
+    variables = {name.casefold(): value for name, value in source.variables.items()}
+    title = source.text.partition("\n")[0]
+    return CitedPaper(
+        names=tuple(filter(None, (variables.get(RECORD_ID),))),
+        doi=normalise_doi(variables.get("doi")),
+        pmid=normalise_pmid(variables.get("pubmed id")),
+        title=" ".join((title or source.name).split()),
+        text=source.text,
+    )
+
+
+def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
+    """Yield a code for each coding by a person, and one for each answer in the variables that no coding expresses."""
+    names = {entry.key: entry.name for entry in asked.labels.codebook.entries}
+    answers = {
+        (key, coder, basis): source.variables[name]
+        for key in names
+        for coder in source.users
+        for basis in _BASES
+        if (name := code_variable(names[key], coder, basis)) in source.variables
+    }
+    bases = {(key, coder): basis for key, coder, basis in answers}
+    coded = set()
+    for coding in source.codings:
+        if is_model(coding.coder):
+            continue
+        label, value = _label(coding, asked)
+        meaning = asked.labels.find(label)
+        key = meaning.key if meaning else None
+        coded.add((key, coding.coder))
+        yield Code(label, value, coding.coder, coding.quote, date_of(coding.date), bases.get((key or "", coding.coder)))
+    for (key, coder, basis), answer in answers.items():
+        if answer in _ANSWERS and answer != "yes" and (key, coder) not in coded and not is_model(coder):
+            yield Code(key, _ANSWERS[answer], coder, basis=basis)
+
+
+def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
+    """Return the name of a coding's label, and its value: a label that was referred is not judged."""
+    name = coding.path[-1].removesuffix(REFERRED)
+    if name != coding.path[-1] and asked.labels.find(name):
+        return name, None
+    return name_in_tree(coding.path, asked), 1
+
+
+FORMAT = CodingFormat("REFI-QDA project", recognise, read)

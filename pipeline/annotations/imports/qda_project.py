@@ -1,0 +1,242 @@
+"""Read the sources and codings in a project of the REFI-QDA standard (``.qdpx``), without unpacking it to disk."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.source import Source
+from mechtag.pipeline.fulltext.xml import children, every, first, parse, text_of
+from mechtag.pipeline.reading.archives import refuse_bomb
+from mechtag.pipeline.reading.tagged import Entry
+
+_FAULTS = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
+_INTERNAL = "internal://"
+# How far a position may be off, in characters, because programs count line ends differently.
+_OFF = 50
+_LONG_ENOUGH = 5
+
+
+class QdaCoding(NamedTuple):
+    """A coding of a passage, or of a whole source.
+
+    Attributes
+    ----------
+    path
+        Names of the codes from the root of the tree to the code.
+    quote
+        Text of the passage, or of a note on the coding; ``""`` if there is none.
+    """
+
+    path: tuple[str, ...]
+    coder: str
+    date: str
+    quote: str
+
+
+class QdaSource(NamedTuple):
+    """A source of a project, with its codings and the variables of its case.
+
+    Attributes
+    ----------
+    users, codes
+        Names of all users, and names of all codes, of the project.
+    """
+
+    name: str
+    text: str
+    codings: tuple[QdaCoding, ...]
+    variables: Mapping[str, str]
+    users: tuple[str, ...]
+    codes: tuple[tuple[str, ...], ...]
+
+
+def recognise(source: Source) -> bool:
+    """Return whether a file is a REFI-QDA project, that is, a zip archive with a file ``*.qde``."""
+    if not source.start.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            return any(name.endswith(".qde") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Yield one entry per source, with a `QdaSource` as its only field; sources without text are included.
+
+    Raises
+    ------
+    MechtagError
+        If the archive or its project file is damaged or suspiciously large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            refuse_bomb(source.path, sum(info.file_size for info in archive.infolist()), len(source.data))
+            name = next(name for name in archive.namelist() if name.endswith(".qde"))
+            project = _Project(parse(archive.read(name), f"{source.path}: {name}"), archive)
+            yield from project.entries()
+    except _FAULTS as error:
+        raise MechtagError(
+            f"{source.path}: the file is not readable as a REFI-QDA project: {error}; export the project again"
+        ) from None
+
+
+class _Fault(Exception):
+    """A selection whose passage cannot be determined."""
+
+
+@dataclass
+class _Project:
+    root: Any
+    archive: zipfile.ZipFile
+
+    def __post_init__(self) -> None:
+        self._users = {_guid(user): user.get("name") or user.get("id") or "" for user in every(self.root, "User")}
+        self._codes: dict[str, tuple[str, ...]] = {}
+        for codebook in children(self.root, "CodeBook"):
+            for codes in children(codebook, "Codes"):
+                self._add_codes(codes, ())
+        names = {_guid(variable): variable.get("name", "") for variable in every(self.root, "Variable")}
+        self._notes = {_guid(note): self._content(note) for note in every(self.root, "Note")}
+        self._variables: dict[str, dict[str, str]] = {}
+        for case in every(self.root, "Case"):
+            for reference in children(case, "SourceRef"):
+                self._variables.setdefault(_target(reference), {}).update(_values(case, names))
+        self._names = names
+
+    def _add_codes(self, parent: Any, path: tuple[str, ...]) -> None:
+        for code in children(parent, "Code"):
+            own = (*path, " ".join((code.get("name") or "").split()))
+            self._codes[_guid(code)] = own
+            self._add_codes(code, own)
+
+    def entries(self) -> Iterator[Entry]:
+        sources = first(children(self.root, "Sources"))
+        for number, element in enumerate(() if sources is None else sources, start=1):
+            fault, found = "", None
+            try:
+                found = self._source(element)
+            except _Fault as error:
+                fault = str(error)
+            yield Entry(number, element.sourceline or 1, [("source", found)], fault)
+
+    def _source(self, element: Any) -> QdaSource:
+        inner = first(children(element, "Representation"))
+        holder = element if inner is None else inner
+        raw = self._content(holder)
+        codings = []
+        for selection in (*children(holder, "PlainTextSelection"), *children(element, "PDFSelection")):
+            codes = list(children(selection, "Coding"))
+            quote = _passage(selection, raw) if codes else ""
+            codings += [self._coding(code, quote) for code in codes]
+        codings += [
+            self._coding(code, "")
+            for holding in dict.fromkeys((element, holder))
+            for code in children(holding, "Coding")
+        ]
+        return QdaSource(
+            name=element.get("name") or "",
+            text=_lines(raw),
+            codings=tuple(codings),
+            variables={**self._variables.get(_guid(element), {}), **_values(element, self._names)},
+            users=tuple(self._users.values()),
+            codes=tuple(self._codes.values()),
+        )
+
+    def _coding(self, element: Any, quote: str) -> QdaCoding:
+        code = _target(first(children(element, "CodeRef")))
+        noted = (self._notes.get(_target(note), "") for note in children(element, "NoteRef"))
+        return QdaCoding(
+            path=self._codes.get(code, (f"code {code}",)),
+            coder=self._users.get((element.get("creatingUser") or "").strip("{}").upper(), ""),
+            date=(element.get("creationDateTime") or "")[:10],
+            quote=quote or next(filter(None, noted), ""),
+        )
+
+    def _content(self, element: Any) -> str:
+        """Return the plain text of a source or note, from the project file or from a file in the archive."""
+        inside = first(children(element, "PlainTextContent"))
+        if inside is not None:
+            return text_of(inside)
+        path = element.get("plainTextPath") or ""
+        if not path.startswith(_INTERNAL):
+            return ""
+        name = path.removeprefix(_INTERNAL)
+        members = {member.casefold(): member for member in self.archive.namelist()}
+        member = members.get(f"sources/{name}".casefold()) or members.get(name.casefold())
+        if member is None:
+            raise _Fault(f"its text, {path[:100]!r}, is not in the archive; export the project again")
+        try:
+            return self.archive.read(member).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise _Fault(f"its text, {path[:100]!r}, is not in UTF-8; export the project again") from None
+
+
+def _guid(element: Any) -> str:
+    return (element.get("guid") or "").strip("{}").upper()
+
+
+def _target(element: Any) -> str:
+    return "" if element is None else (element.get("targetGUID") or "").strip("{}").upper()
+
+
+def _values(element: Any, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a case or source: the value of each, keyed by the name of the variable."""
+    found = {}
+    for value in children(element, "VariableValue"):
+        name = names.get(_target(first(children(value, "VariableRef"))), "")
+        content = " ".join(text_of(one) for one in value if one is not first(children(value, "VariableRef")))
+        found[name] = " ".join(content.split())
+    return found
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _passage(selection: Any, raw: str) -> str:
+    """Return the text of a selection.
+
+    Positions count code points of the text with one character per line end. Where a program counted differently, the
+    text at the positions is not the text by which the program names the selection; that text is then searched nearby.
+
+    Raises
+    ------
+    _Fault
+        If the positions are outside the text, or are not numbers.
+    """
+    inner = first(children(selection, "Representation"))
+    if inner is not None:  # a passage of a PDF, whose text the program stored
+        return " ".join(text_of(first(children(inner, "PlainTextContent"))).split())
+    if selection.get("startPosition") is None:
+        return ""
+    text = _lines(raw)
+    start, end = (_position(selection.get(name)) for name in ("startPosition", "endPosition"))
+    shown = " ".join((selection.get("name") or text_of(first(children(selection, "Description")))).split())
+    named = shown.removesuffix("...").rstrip("… ")
+    quote = text[start:end]
+    if len(named) >= _LONG_ENOUGH and not " ".join(quote.split()).startswith(named):
+        pattern = re.compile(r"\s+".join(map(re.escape, named.split())))
+        around = max(0, start - _OFF - raw.count("\r", 0, start)), end + _OFF
+        if (found := pattern.search(text, *around)) is not None:
+            return text[found.start() : found.start() + end - start]
+    if not 0 <= start < end <= len(text):
+        raise _Fault(
+            f"a selection extends from {start} to {end}, but the text has {len(text)} characters; export the project "
+            "again"
+        )
+    return quote
+
+
+def _position(value: str | None) -> int:
+    if value is None or not re.fullmatch(r"\s*\d{1,12}\s*", value):
+        raise _Fault(
+            f"a selection has the position {str(value)[:50]!r}, which is not a number; export the project again"
+        )
+    return int(value)

@@ -1,0 +1,275 @@
+"""Write projects (``.qdpx``) and codebooks (``.qdc``) of the REFI-QDA standard, for qualitative analysis programs.
+
+NVivo, MAXQDA, ATLAS.ti, QualCoder and others read these files; see https://www.qdasoftware.org. A project is checked
+against the published schema, ``schemas/Project-mrt2019.xsd``, before it is written.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from mechtag.core.codebook import Codebook, Label, Relevance
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.core.records import Basis
+from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote
+from mechtag.pipeline.export.documents import UndatedZip, legal_text
+
+PROJECT = "urn:QDA-XML:project:1.0"
+CODEBOOK = "urn:QDA-XML:codebook:1.0"
+#: Variable of a case that contains the identifier of its record.
+RECORD_ID = "record_id"
+#: End of the name of the code for passages of labels that were referred; it follows the name of the label.
+REFERRED = " (needs review)"
+#: First words of the paragraphs that follow the definition in the description of a code.
+KEY, INCLUDE, EXCLUDE = "Key: ", "Include: ", "Exclude: "
+#: Text between the rules in such a paragraph.
+BETWEEN_RULES = "; "
+
+_SCHEMA = Path(__file__).parent / "schemas/Project-mrt2019.xsd"
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:mechtag:refi-qda")
+# Programs use the name of a source as a file name.
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]+')
+_LONGEST_NAME, _LONGEST_EXCERPT = 100, 60
+_DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
+
+
+def code_variable(name: str, coder: str, basis: Basis) -> str:
+    """Return the name of the variable with a coder's answer for a label, which may be a no; codings express only yes.
+
+    ``name`` is the name of the label.
+    """
+    return _one_line(f"{name}: {coder} ({basis})")
+
+
+def write_project(path: Path, coded: CodedPapers) -> None:
+    """Write papers with their codes as a REFI-QDA project.
+
+    Each paper is a text source (title, abstract and, if known, full text) and a case, whose variables describe the
+    record and contain the answers of all coders. Passages are selections with a coding; their positions count code
+    points, and the end is exclusive. A yes without a passage is a coding of the source, and a quotation that is not in
+    the text is a note on such a coding. A referred label has a code of its own, below that of the label.
+
+    Raises
+    ------
+    MechtagError
+        If the result does not conform to the schema.
+    """
+    project = _Project(coded)
+    document = project.xml()
+    if not _schema().validate(document):
+        raise MechtagError(f"{path}: the project does not conform to the REFI-QDA schema: {_schema().error_log[0]}")
+    target = io.BytesIO()
+    with UndatedZip(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.qde", _bytes(document))
+        for guid, text in project.texts.items():
+            archive.writestr(f"sources/{guid}.txt", text.encode())
+    with replacing(path) as part:
+        part.write_bytes(target.getvalue())
+
+
+def write_codebook(path: Path, codebook: Codebook) -> None:
+    """Write a codebook as a REFI-QDA codebook, with definitions and rules as descriptions of the codes."""
+    root = etree.Element(f"{{{CODEBOOK}}}CodeBook", {"origin": "mechtag"}, nsmap={None: CODEBOOK})
+    codes = etree.SubElement(root, f"{{{CODEBOOK}}}Codes")
+    for entry in codebook.entries:
+        _add_code(codes, entry, CODEBOOK)
+    with replacing(path) as part:
+        part.write_bytes(_bytes(root))
+
+
+@cache
+def _schema() -> Any:
+    return etree.XMLSchema(etree.parse(_SCHEMA))
+
+
+def _bytes(root: Any) -> bytes:
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
+
+
+def _guid(*parts: object) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "\n".join(legal_text(str(part)) for part in parts))).upper()
+
+
+def _add_code(parent: Any, entry: Label | Relevance, namespace: str, referred: bool = False) -> None:
+    code = etree.SubElement(
+        parent,
+        f"{{{namespace}}}Code",
+        {"guid": _guid("code", entry.key), "name": _one_line(entry.name), "isCodable": "true"},
+    )
+    description = etree.SubElement(code, f"{{{namespace}}}Description")
+    description.text = _description(entry)
+    if referred:
+        etree.SubElement(
+            code,
+            f"{{{namespace}}}Code",
+            {"guid": _guid("code", entry.key, "referred"), "name": f"{_one_line(entry.name)}{REFERRED}"}
+            | {"isCodable": "true"},
+        )
+
+
+def _description(entry: Label | Relevance) -> str:
+    parts = [entry.definition, f"{KEY}{entry.key}"]
+    parts += [f"{INCLUDE}{BETWEEN_RULES.join(entry.include)}"] if entry.include else []
+    parts += [f"{EXCLUDE}{BETWEEN_RULES.join(entry.exclude)}"] if entry.exclude else []
+    return legal_text("\n\n".join(" ".join(part.split()) for part in parts))
+
+
+def _one_line(text: str) -> str:
+    return legal_text(" ".join(text.split()))
+
+
+class _Project:
+    """A project while it is put together; ``texts`` contains the texts of the sources by GUID."""
+
+    def __init__(self, coded: CodedPapers) -> None:
+        self._coded = coded
+        self._names: set[str] = set()
+        self._variables: dict[str, str] = {}  # type by name
+        self._notes: list[Any] = []
+        self.texts: dict[str, str] = {}
+
+    def xml(self) -> Any:
+        book = self._coded.codebook
+        referred = {code.label for code in self._coded.codes if code.refer}
+        root = _element("Project", name=_one_line(book.title or book.name), origin="mechtag")
+        # Variables and notes come before the sources in the file, but are known only after all papers were added.
+        sources, cases = _element("Sources"), _element("Cases")
+        for paper in self._coded.papers:
+            self._add(paper, sources, cases)
+        users = [_element("User", guid=_guid("user", name), name=_one_line(name)) for name in self._coded.coders]
+        root.append(_element("Users", *users))
+        codebook, codes = _element("CodeBook"), _element("Codes")
+        codebook.append(codes)
+        for entry in book.entries:
+            _add_code(codes, entry, PROJECT, entry.key in referred)
+        variables = [
+            _element("Variable", guid=_guid("variable", name), name=_one_line(name), typeOfVariable=kind)
+            for name, kind in self._variables.items()
+        ]
+        root.extend((codebook, _element("Variables", *variables), cases, sources))
+        if self._notes:
+            root.append(_element("Notes", *self._notes))
+        return root
+
+    def _add(self, paper: CodedPaper, sources: Any, cases: Any) -> None:
+        record = paper.record
+        guid, name = _guid("source", record.record_id), self._name(paper)
+        text, starts = _text(paper)
+        self.texts[guid] = text
+        source = _element("TextSource", guid=guid, name=name, plainTextPath=f"internal://{guid}.txt")
+        spans: dict[tuple[int, int], list[Code]] = {}
+        whole: list[tuple[Code, Quote | None]] = []
+        for code in paper.codes:
+            if code.answer in ("yes", "needs review"):
+                placed = [quote for quote in code.quotes if quote.start is not None and quote.basis in starts]
+                for quote in placed:
+                    start = starts[quote.basis] + (quote.start or 0)
+                    spans.setdefault((start, start + len(quote.text)), []).append(code)
+                lost = [quote for quote in code.quotes if quote not in placed]
+                whole += [(code, quote) for quote in lost] or ([] if placed else [(code, None)])
+        for (start, end), codes in sorted(spans.items()):
+            selection = _element(
+                "PlainTextSelection",
+                guid=_guid("selection", record.record_id, start, end),
+                name=" ".join(text[start:end].split())[:_LONGEST_EXCERPT],
+                startPosition=str(start),
+                endPosition=str(end),
+                creatingUser=_guid("user", codes[0].coder),
+            )
+            selection.extend(_coding(code, record.record_id, start, end) for code in codes)
+            source.append(selection)
+        for number, (code, lost_quote) in enumerate(whole):
+            coding = _coding(code, record.record_id, "whole", number)
+            if lost_quote:
+                coding.append(self._note(lost_quote.text, record.record_id, code, number))
+            source.append(coding)
+        sources.append(source)
+        case = _element("Case", guid=_guid("case", record.record_id), name=name)
+        case.extend(self._values(paper))
+        case.append(_element("SourceRef", targetGUID=guid))
+        cases.append(case)
+
+    def _name(self, paper: CodedPaper) -> str:
+        """Return the name of a source, which differs from all others even if case does not count."""
+        record = paper.record
+        author = record.authors[0].split(",")[0] if record.authors else ""
+        parts = filter(None, (author, str(record.year or ""), record.title))
+        whole = _one_line(_FORBIDDEN.sub(" ", " ".join(parts))) or "untitled"
+        name, number = whole[:_LONGEST_NAME].rstrip(" ."), 1
+        while name.casefold() in self._names:
+            number += 1
+            end = f" ({number})"
+            name = whole[: _LONGEST_NAME - len(end)].rstrip(" .") + end
+        self._names.add(name.casefold())
+        return name
+
+    def _note(self, text: str, record_id: str, code: Code, number: int) -> Any:
+        guid = _guid("note", record_id, code.label, code.coder, number)
+        note = _element("Note", guid=guid, name="Quotation that is not in the text")
+        content = _element("PlainTextContent")
+        content.text = legal_text(text)
+        note.append(content)
+        self._notes.append(note)
+        return _element("NoteRef", targetGUID=guid)
+
+    def _values(self, paper: CodedPaper) -> Iterator[Any]:
+        record, names = paper.record, self._coded.codebook.names
+        yield self._value(RECORD_ID, "Text", record.record_id)
+        for name, value in (("DOI", record.doi), ("PubMed id", record.pmid), ("journal", record.journal)):
+            if value:
+                yield self._value(name, "Text", value)
+        if record.year is not None:
+            yield self._value("year", "Integer", str(record.year))
+        for code in paper.codes:
+            yield self._value(code_variable(names[code.label], code.coder, code.basis), "Text", code.answer)
+            if code.probability is not None:
+                name = f"probability of {names[code.label]}: {code.coder} ({code.basis})"
+                yield self._value(name, "Float", f"{code.probability:.4f}")
+
+    def _value(self, name: str, kind: str, value: str) -> Any:
+        self._variables.setdefault(name, kind)
+        content = _element(f"{kind}Value")
+        content.text = _one_line(value)
+        return _element("VariableValue", _element("VariableRef", targetGUID=_guid("variable", name)), content)
+
+
+def _element(tag: str, *children: Any, **attributes: str) -> Any:
+    element = etree.Element(f"{{{PROJECT}}}{tag}", attributes, nsmap={None: PROJECT})
+    element.extend(children)
+    return element
+
+
+def _coding(code: Code, *place: object) -> Any:
+    """Return the coding of a passage or of a source."""
+    reference = _guid("code", code.label, *(["referred"] if code.refer else []))
+    attributes = {"guid": _guid("coding", *place, code.label, code.coder), "creatingUser": _guid("user", code.coder)}
+    if code.date and _DATE.fullmatch(code.date):
+        attributes["creationDateTime"] = f"{code.date}T00:00:00Z"
+    return _element("Coding", _element("CodeRef", targetGUID=reference), **attributes)
+
+
+def _text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
+    """Return the text of a source, and the positions at which the abstract and the full text begin.
+
+    Characters that could shift positions, such as carriage returns, are replaced by spaces one by one.
+    """
+    record = paper.record
+    text = " ".join(record.title.split())
+    starts: dict[Basis, int] = {}
+    parts: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", paper.full_text))
+    for basis, part in parts:
+        if part:
+            text += "\n\n"
+            starts[basis] = len(text)
+            text += part
+    return legal_text(text.replace("\r", " ").replace("\ufeff", " "), " "), starts
