@@ -52,36 +52,36 @@ DECIDED_BY = {GAIN: DECIDES, RELEVANCE_GAIN: AREA, POOLING_GAIN: "AUC across"}
 
 TEXT = """## What each part of the tagger is worth
 
-Cross-validation on the project's own coded records, {counts}.
-The first two sets are synopses, the third is invented prose in journal style, so each set has its own rows. Each
-paper is scored by a model that learned from the other four of five folds, assigned as in training. All figures are
-means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference from what mechtag does
-(*shipped*), on the same resamples. The gold standard plays no part in any of this.
+Cross-validation on the project's own coded records, {counts}. The first two sets are synopses, the third is invented
+prose in journal style, so each set has its own rows. Each paper is scored by a model that learned from the other four
+of five folds, assigned as in training. All figures are means over three seeds, with 95% intervals bootstrapped over
+papers. A *gain* is the difference from mechtag as it is (*shipped*), on the same resamples. The gold standard is not
+used here.
 
 The rule was written down before the first run: the macro average precision over sentences of all records (*sentence
-AP*) decides what a label is scored from. A part is adopted if it adds at least 0.01 and the interval of the
-gain lies above 0; it is dropped if leaving it out costs less than 0.01. Pooling is chosen by *AUC across*,
-calibration by log loss.
+AP*) decides which parts contribute to the score of a label. A part is adopted if it adds at least 0.01 and the
+interval of the gain lies above 0; it is dropped if leaving it out costs less than 0.01. Pooling is chosen by *AUC
+across*, calibration by log loss.
 
-**Relevance.** *AUC, hard* compares the relevant records with the hard ones among the irrelevant, which are easily
-mistaken for relevant; in the first set nobody marked hard records. *recall* and *spared* are the shares of relevant
-records above, and of irrelevant ones below, the threshold that keeps 95% of the relevant records in the other folds.
-*From ... to* means trained on all texts of one style and tested on the other.
+**Relevance.** *AUC, hard* compares the relevant records with the hard irrelevant records, which are easily mistaken
+for relevant; in the first set, hard records were not marked. The threshold is the one above which 95% of the relevant
+records in the other folds lie: *recall* is the share of relevant records above it, and *spared* the share of
+irrelevant records below it. *From ... to* means trained on all texts of one style and tested on the other.
 
-**Labels.** Sentences that mechtag classifies as methods or notes rank last, whatever people coded. *evidence P@1* is
-how often the highest-ranked sentence of a paper that carries a label was coded for it; *across* and *within* are
-explained in [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the
-papers lose their codes, or only those of their sentences. Fine-tuning and the encoder `accurate` are measured by
-`python -m benchmarks.finetuning`.
+**Labels.** Sentences that mechtag classifies as methods or notes rank last, even if people gave them a label.
+*evidence P@1* is the share of the labels of papers for which the highest-ranked sentence was coded with the label;
+*across* and *within* are explained in [metrics.md](metrics.md) and computed on relevant papers. Two rows show the
+value of coding: in one, half of the papers have no codes; in the other, half of the papers have no codes of
+sentences. Fine-tuning and the encoder `accurate` are measured by `python -m benchmarks.finetuning`.
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
-**Pooling** computes the score of a paper from those of its sentences. **Decisions**: a label is decided by the
-probability that the paper is relevant and carries it, or by the probability that it carries it if it is relevant, each
-with its own bounds from the other folds. *yes right* is the share of the tool's yes with which people agree, over all
-records; *yes or needs review* the share of carried labels that one of the two finds; *needs review* the share of the
-labels of relevant papers left to a person. **Calibration**: log loss and Brier score over all records, lower is
-better."""
+**Pooling** computes the score of a paper from the scores of its sentences. **Decisions**: a label is decided either
+by the probability that the paper is relevant and has the label, or by the probability that it has the label given
+that it is relevant; each has its own bounds from the other folds. *yes right* is the share of the tool's yes
+decisions with which people agree, over all records. *yes or needs review* is the share of the labels that people
+assigned for which the tool says yes or needs review. *needs review* is the share of the labels of relevant papers
+that the tool leaves to a person. **Calibration**: log loss and Brier score over all records, lower is better."""
 
 
 class Sample:

@@ -37,10 +37,10 @@ _SECTIONS = ("results", "discussion", "conclusion")
 _QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut=True, headings=3, letters_share=0.9)
 TEXT = """## Tagging full texts
 
-`mechtag tag --full-texts` on made-up papers of 300 sentences, from the start of the command's work to the last table,
-including loading the model. The sentences have the lengths and words of those of the coded records; none occurs twice.
-Processor time is that of all threads. The aim is less than 120 seconds for 100 papers on two cores with nothing else
-running, and memory that does not grow with the number of papers.
+`mechtag tag --full-texts` tags invented papers of 300 sentences. The time runs from the start of the command's work
+to the last table, including loading the model. The sentences are composed of halves of sentences of the coded
+records; none occurs twice. Processor time is the sum over all threads. The aim is less than 120 seconds for 100
+papers on two cores with nothing else running, and memory that does not grow with the number of papers.
 """
 
 

@@ -28,17 +28,18 @@ _TEXT = f"""
 ## Ingest
 
 {_RECORDS:,} records (bibliographic data and abstracts of `digital_work`, each abstract kept or borrowed) in three
-formats: seconds of processor time to read the file, the median of {_RUNS} runs in separate processes, systems in
-turn. The peers only parse; mechtag also detects the format and encoding, cleans every field, builds each record, and
-keeps what was read. `times` is mechtag's median divided by the peer's; the target is at most {_TIMES}.
+formats. The table shows the seconds of processor time to read the file: the median of {_RUNS} runs in separate
+processes, in which the systems alternate. The other systems only parse; mechtag also detects the format and encoding,
+cleans every field, builds each record, and keeps the original fields. `times` is mechtag's median divided by that of
+the other system; the target is at most {_TIMES}.
 
-rispy is written in Python, like mechtag. Python's `csv` and `json` are written in C and take about 10 microseconds per
-record, which leaves 20 for everything else; compared with them the target is not met. Of the time that mechtag spends
-on a record of the CSV file, a quarter is that parser, and a seventh a first pass over all bytes that detects the
-encoding and splits lines, so that a broken row is reported with its number and does not affect the others. A sixth is
-spent on searching each abstract for markup, entities, wrongly decoded letters, double spaces and publishers' notices,
-a sixth on authors, journal, identifiers and the record id, an eighth on recognising the columns, and the rest on
-building the record with all fields as they were read.
+rispy is written in Python, like mechtag. Python's `csv` and `json` are written in C and take about 10 microseconds
+per record, so mechtag would have only 20 more for everything else; compared with them the target is not met. Of the
+time that mechtag spends on a record of the CSV file, a quarter is spent in the `csv` parser, and a seventh in a first
+pass over all bytes that detects the encoding and splits lines, so that a broken row is reported with its number and
+does not affect the others. A sixth is spent on searching each abstract for markup, entities, wrongly decoded letters,
+double spaces and publishers' notices, a sixth on authors, journal, identifiers and the record id, an eighth on
+recognising the columns, and the rest on building the record with all fields as they were read.
 """
 # Processor time, because wall time would include other programs on the machine.
 _TIMED = "import time; begun = time.process_time(); {code}; print(time.process_time() - begun)"

@@ -40,11 +40,11 @@ _MIN_SENTENCES, _MAX_SHARE = 30, 0.5
 METHODS = ROLES.index("methods")
 TEXT = """## What a sentence does in its abstract
 
-Methods sentences carry no mechanism, and must not outvote those that do. Where an abstract prints no headings, the
-words of a sentence decide whether it is background, methods or results. The role model was trained on the structured
-abstracts of eight public reviews; each row is for texts that the model behind it has not seen. *Called methods*: share
-of the sentences above the threshold, among those under a methods heading and those under a results or conclusions
-heading.
+Sentences on methods express no mechanism, and must not hide the sentences that do. The words of a sentence, not
+printed headings, decide whether it is background, methods or results. The role model was trained on the structured
+abstracts of eight public reviews; the figures of each row were measured on texts that were not used for training.
+*Called methods* is the share of sentences that the model classifies as methods, among sentences under a methods
+heading and among sentences under a results or conclusions heading.
 """
 
 Texts = list[str]

@@ -40,13 +40,14 @@ RECORDS, RELEVANT, RUNS = 700, 70, 3
 _REVIEWS = ("nagtegaal_2019", "nudging", "oud_2018", "wilson", "ace", "virus", "menon_2022")
 TEXT = """## Searches with mostly irrelevant records
 
-700 records, nine in ten of them real abstracts on other subjects: seconds from the start of the command to its end,
-start-up included, and records per second. *all labels* is `--score-all`; *default* skips the labels of records whose
-relevance is a clear no, most of them after the first {words} words of their text. The earlier version scored every
-sentence of every record.
+700 records are tagged, nine in ten of which are real abstracts on other subjects. The table shows the seconds from
+the start of the command to its end, including start-up, and the records per second. *all labels* is `--score-all`;
+*default* skips the labels of records whose relevance is a clear no, most of them after the first {words} words of
+their text. The earlier version scored every sentence of every record.
 
-The cost of reading only the first words is counted on the coded records, each judged by a model that learned from the
-other folds: relevant records called no, and irrelevant ones that are settled without the rest of their text.
+The errors caused by reading only the first words are counted on the coded records; each record is judged by a model
+that learned from the other folds. *called no* is the number of relevant records that are wrongly called irrelevant,
+and *irrelevant settled* the share of irrelevant records whose first words were enough.
 """
 
 

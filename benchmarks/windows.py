@@ -44,16 +44,17 @@ SHIPPED, UNCORRECTED, BEST_SENTENCE = "corrected windows (shipped)", "windows", 
 _MAXIMUM = 1000.0
 TEXT = """## Labels in long texts
 
-There are no coded full texts, so long texts are made up: the title and abstract of a relevant coded record, and 30, 100
-or 300 sentences of other papers that carry no label. *on topic* are uncoded sentences of other relevant records, *off
-topic* are sentences of irrelevant records. All scores are by models that saw neither the record nor the sentences;
-curves, corrections and bounds are from the other folds. A label of the record is thus said once in the text, by its
-abstract; in a real full text it is mostly said several times.
+There are no coded full texts, so long texts are constructed: each consists of the title and abstract of a relevant
+coded record, and of 30, 100 or 300 added sentences of other papers that have no label. In *on topic* rows, the added
+sentences are from other relevant records; in *off topic* rows, they are from irrelevant records. All scores are by
+models that saw neither the record nor the sentences; curves, corrections and bounds are from the other folds. A label
+of the record is thus expressed only in the abstract; a real full text usually mentions it several times.
 
-*still yes*: labels of the record that have at least the threshold in the abstract, and have it in the long text.
-*false yes*: label cells at or above the threshold in texts of filling alone. *decided*: the same with the bounds that
-users see, where *yes* means from the upper bound and *no* below the lower bound. *within AUC*: mean over papers of the
-probability that a label of the paper ranks above another label. *ECE*: calibration error in ten bins.
+*still yes*: of the labels of a record that reach the threshold in the abstract, the share that reach it in the long
+text too. *false yes*: the share of labels that reach the threshold in texts that consist of added sentences only.
+*decided*: the same with the decisions that users see, where a probability at or above the upper bound is a yes and
+one below the lower bound is a no. *within AUC*: the probability that a label of the paper ranks above another label,
+averaged over papers. *ECE*: the calibration error in ten bins.
 """
 
 
