@@ -225,7 +225,7 @@ def _authors_reversed(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _authors_swapped(record: Record, rng: np.random.Generator) -> Change:
-    """Return authors with given names in place of family names."""
+    """Return the authors of a record with family names and given names exchanged."""
     swapped = (name.partition(",") for name in record.authors)
     return {"authors": tuple(f"{given.strip()}, {family}" if given else family for family, _, given in swapped)}
 

@@ -54,7 +54,8 @@ def values(corpus: Corpus, frozen: FrozenTrainer, chosen: Mask, settings: TrainS
     Parameters
     ----------
     chosen
-        Mask of the training records; the first ROC AUC is measured on all other records of the corpus.
+        Mask of the training records. The first ROC AUC is measured on all other records of the corpus, the other two on
+        the training records, out of fold.
     """
     own = corpus.keep(chosen)
     fold = assign_folds(own.document_targets[:, 0], settings.folds, 0, source=own.source, hard=own.hard)

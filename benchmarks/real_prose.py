@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_csv(WORK / "relevant.csv", ("data set", "probability", "title", "labels"), found)
     for name, probability, title, labels in found[:_SHOWN]:
         console.print(f"{probability:.2f}  {name}: {title} [{labels}]", markup=False, highlight=False)
-    console.print(f"{len(found)} called relevant; all are listed in {WORK / 'relevant.csv'}", markup=False)
+    console.print(f"{len(found)} abstracts are called relevant; {WORK / 'relevant.csv'} lists them", markup=False)
     for one in results:
         if one["dataset"] == TOTAL or one["metric"] == "relevant":
             console.print(f"{one['dataset']}, {one['metric']}: {one['value']:,.4f}".removesuffix(".0000"), markup=False)

@@ -63,7 +63,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def read(path: Path, folder: Path) -> Outcome:
-    """Read one file as a user would."""
+    """Read one file with mechtag; return the number of records read, or the reason why the file was refused."""
     dataset = path.relative_to(folder).parts[0]
     try:
         found = ingest([path])

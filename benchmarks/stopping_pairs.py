@@ -134,7 +134,7 @@ class Log:
     stops
         Values of ``seen``, ``judged`` and ``decisions`` at the moment when a rule first says stop, keyed by the rule.
     run
-        Number of final decisions in a row, up to now, that a record is irrelevant.
+        Number of records in a row, up to the latest, that were finally judged irrelevant.
     """
 
     seen: set[int] = field(default_factory=set)
@@ -358,7 +358,10 @@ class Play:
         return len(self.log.judged | self.joined) < self.added
 
     def outcomes(self) -> dict[str, Outcome]:
-        """Return the outcome of each rule, keyed by the rule; if a rule never said stop, everything was screened."""
+        """Return the outcome of each rule, keyed by the rule.
+
+        The outcome of a rule that never said stop is that of screening everything.
+        """
         papers = np.array([number not in self.joined for number in range(1, len(self.records) + 1)])
         relevant, truth = self.people.found() & papers, (self.people.truth == 1) & papers
         everything = set(range(1, len(self.records) + 1)) - self.joined

@@ -265,7 +265,7 @@ class BaselineFigures(Block):
 
 
 class SystemFigures(Block):
-    """Metrics of the model under a protocol or on the coded records."""
+    """Metrics of the model on the gold papers under a protocol, such as ``transfer``, or on the coded records."""
 
     papers: int
     pooled: Pooled

@@ -154,7 +154,8 @@ def chase(
             "--rounds",
             min=1,
             max=2,
-            help="1 follows the citations of included papers; 2 also those of the papers found.",
+            help="Number of rounds: the first follows the citations of the included papers, the second those of the "
+            "papers found.",
         ),
     ] = 1,
     dry_run: DryRun = False,

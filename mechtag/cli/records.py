@@ -147,7 +147,8 @@ def attach(
         Path | None,
         typer.Option(
             "--map",
-            help="Table with the columns file and record_id, such as an unmatched.csv with your entries.",
+            help="Table that states the record of each file (columns file and record_id), such as an unmatched.csv in "
+            "which you filled in the records.",
             show_default=False,
         ),
     ] = None,

@@ -179,8 +179,8 @@ def _read(project: Project, request: Request, found: _Found, reporter: Reporter)
         known = {record.record_id for record in records}
         if missing := {row.record_id or row.key for row in codings} - known:
             reporter.note(
-                f"note: {counted(len(missing), 'coded paper')} not found in {found.records}, exported without "
-                "bibliographic data"
+                f"note: {found.records} lacks the records of {counted(len(missing), 'coded paper')}; codes of papers "
+                "without a record are exported without bibliographic data"
             )
     if found.predictions:
         rows = read_predictions(found.predictions)

@@ -105,6 +105,6 @@ def test_an_export_does_not_replace_what_it_reads() -> None:
 def test_codings_of_unknown_papers_are_named(folder: Path) -> None:
     write_records(folder / "few.parquet", hostile_records(3))
     status, _, message = call("export", "codings.csv", "--records", "few.parquet", "--to", "matrix", "-o", "m.csv")
-    assert (status, "note: 5 coded papers not found in few.parquet" in message) == (0, True)
+    assert (status, "note: few.parquet lacks the records of 5 coded papers" in message) == (0, True)
     assert len(matrix_cells(folder / "m.csv")) == 1 + 6 + 1
     assert "doi:10.1234/paper4" in (folder / "m.csv").read_text(encoding="utf-8")
