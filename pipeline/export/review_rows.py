@@ -14,6 +14,7 @@ from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
 from mechtag.pipeline.text.sections import is_cut
 from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.sign import signs_of
 
 # Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
 # https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
@@ -90,6 +91,8 @@ BASIS = Column(
 )
 #: End of the names of columns for the pages of the evidence, in the order of the evidence.
 PAGES = ": pages"
+#: End of the names of columns for the sign of the evidence: present, absent, or both.
+SIGN = ": sign"
 
 
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -111,14 +114,14 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
     Parameters
     ----------
     labels
-        Key and name of each label, relevance first. Relevance has no column for the reviewer's code, because reviewers
-        enter it in the column ``decision``.
+        Key and name of each label, relevance first. Relevance has no column for the sign of its evidence, and none for
+        the reviewer's code, because reviewers enter it in the column ``decision``.
     by_basis
         Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
     names = column_names(labels)
-    parts = (": probability", ": decision", ": evidence", *([PAGES] if by_basis else []), OWN_CODE)
-    own = [f"{names[key]}{part}" for place, (key, _) in enumerate(labels) for part in parts[: None if place else -1]]
+    parts = (": probability", ": decision", ": evidence", *([PAGES] if by_basis else []), SIGN, OWN_CODE)
+    own = [f"{names[key]}{part}" for place, (key, _) in enumerate(labels) for part in parts[: None if place else -2]]
     return [
         *(column.name for column in FIRST),
         *([BASIS.name] if by_basis else []),
@@ -169,6 +172,13 @@ def _pages(prediction: Prediction | None) -> str:
     return ", ".join(dict.fromkeys(evidence.page for evidence in strongest if evidence.page))
 
 
+def _sign(prediction: Prediction | None) -> str:
+    """Return the sign of the evidence of a label; ``""`` for a no."""
+    if prediction is None or prediction.decision == "no":
+        return ""
+    return signs_of(evidence.text for evidence in prediction.evidence)
+
+
 def cells_of(
     record: Record,
     predictions: Mapping[str, Prediction],
@@ -198,6 +208,7 @@ def cells_of(
         if by_basis:
             yield _pages(prediction)
         if place:
+            yield _sign(prediction)
             yield None
     yield excel_cell(record.doi or "")
     yield excel_cell(record.pmid or "")

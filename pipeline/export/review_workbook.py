@@ -18,7 +18,7 @@ from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.core.temporary import temporary_folder
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
 from mechtag.pipeline.export.documents import DATE, UndatedZip, legal_text
-from mechtag.pipeline.export.review_rows import BASIS, FIRST, LAST, NOT_SCORED, PAGES, column_names, header
+from mechtag.pipeline.export.review_rows import BASIS, FIRST, LAST, NOT_SCORED, PAGES, SIGN, column_names, header
 from mechtag.pipeline.export.sorting import Row
 
 _REVIEW = "Review"
@@ -26,7 +26,7 @@ _REVIEW = "Review"
 _ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 _WORDS = {"refer": "needs review"}
 _CHOICES = ("yes", "no", "maybe")
-_WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, PAGES: 10, OWN_CODE: 16}
+_WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, PAGES: 10, SIGN: 10, OWN_CODE: 16}
 # Width of the first column of a table, which names the papers; the others are half as wide.
 _WIDTH = 28
 # Characters per unit of width, which is that of a digit.
@@ -332,6 +332,11 @@ def _explanation(
             "needs review. A sentence in square brackets is the preceding sentence, for context.",
         ),
         *([(f"LABEL{PAGES}", "Pages of the full text on which the evidence begins.")] if by_basis else []),
+        (
+            f"LABEL{SIGN}",
+            "What the evidence says, judged by its words alone: present, absent (the evidence says that what the label "
+            "describes is lacking, weak or denied), or both (its sentences differ).",
+        ),
         (
             f"LABEL{OWN_CODE}",
             "Your code: yes, no or maybe. Neither an empty cell nor 'maybe' counts as no.",

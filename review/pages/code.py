@@ -16,6 +16,7 @@ from sqlalchemy import Connection, or_, select
 from starlette.responses import Response
 
 from mechtag.core.codebook import Label
+from mechtag.pipeline.text.sign import sign_of
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
 from mechtag.review.numbers import whole_number
@@ -92,6 +93,11 @@ class Line:
     page: str
     marked: tuple[Card, ...]
     suggested: tuple[Card, ...]
+
+    @property
+    def says_absent(self) -> bool:
+        """Return whether the sentence says, by its words, that something is lacking or weak."""
+        return sign_of(self.text) == "absent"
 
 
 def basis_of(person: int) -> str:

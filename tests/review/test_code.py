@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 
 from mechtag.review.acts import Stamp
 from mechtag.review.render import reference_type
@@ -150,6 +150,18 @@ def test_after_the_commit_suggestions_are_shown_and_a_revision_is_assisted(revie
     assert (apple.value, apple.sentences, apple.assisted) == (1, "[0, 2]", 1)
     assert (apple.first_value, apple.first_assisted) == (0, 0)
     assert "You have answered this suggestion" in page
+
+
+def test_a_suggestion_names_the_sentences_that_say_that_something_is_lacking(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    assert "Evidence of absence" not in send(browser, page, "/code/done", open_labels="1").text
+    with review.store.write() as connection:
+        record = schema.record
+        changed = func.replace(record.c.abstract, "The weather was", "No weather  was")
+        connection.execute(update(record).where(record.c.id == 1).values(abstract=changed))
+    text = texts(browser.get("/code?record=1"))
+    assert "for sentence 1 , 3 . Evidence of absence, by its words: sentence 3 ." in text
 
 
 def test_a_kept_answer_is_written_down_too(review: Workspace) -> None:

@@ -327,8 +327,8 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
         *("rank", "decision", "authors", "year", "title", "abstract", "abstract_note", "notes", "journal"),
         "source file",
         *("Relevant: probability", "Relevant: decision", "Relevant: evidence"),
-        *(f"Building trust: {part}" for part in ("probability", "decision", "evidence", "your code")),
-        *(f"Sharing power: {part}" for part in ("probability", "decision", "evidence", "your code")),
+        *(f"Building trust: {part}" for part in ("probability", "decision", "evidence", "sign", "your code")),
+        *(f"Sharing power: {part}" for part in ("probability", "decision", "evidence", "sign", "your code")),
         *("doi", "pmid", "model", "record_id"),
     ]
     assert list(rows[2].values())[:13] == [
@@ -348,8 +348,26 @@ def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
     export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
     first, second = (list(row.values())[10:-4] for row in read_table(tmp_path / "tagged.csv"))
     # A no that was scored stays a no, and rows run by relevance, which is always scored.
-    assert first == ["0.0125", "no", "", "", "not scored", "", "", "", "not scored", "", ""]
-    assert second == ["0.0001", "no", "", "0.0001", "no", "", "", "0.0001", "no", "", ""]
+    assert first == ["0.0125", "no", "", *2 * ("", "not scored", "", "", "")]
+    assert second == ["0.0001", "no", "", *2 * ("0.0001", "no", "", "", "")]
+
+
+def test_table_has_the_sign_of_the_evidence(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="One")
+    predictions = [
+        predict("text:1", "relevant", "yes", texts=["Nobody led."]),
+        predict("text:1", "trust", "yes", texts=["Trust grew.", "Managers never earned trust."]),
+        predict("text:1", "power", "refer", texts=["Power was not shared."]),
+    ]
+    export("csv", tmp_path / "a.csv", [record], predictions, LABELS)
+    (row,) = read_table(tmp_path / "a.csv")
+    assert {name: cell for name, cell in row.items() if name.endswith(": sign")} == {
+        "Building trust: sign": "both",
+        "Sharing power: sign": "absent",
+    }
+    no = [predict("text:1", "trust", "no", texts=["Managers never earned trust."])]
+    export("csv", tmp_path / "b.csv", [record], no, LABELS)
+    assert read_table(tmp_path / "b.csv")[0]["Building trust: sign"] == ""
 
 
 def test_table_neutralises_formulas(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Tell evidence that something is present from evidence that it is lacking, weak, denied or failing.
+
+*The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
+The sign is decided by words alone: a sentence is about absence if a word of lack remains after expressions such as
+*not only* or *without blame* have been set aside. In a sentence with *but* or *although*, the main statement decides.
+The words were chosen on the coded records; ``python -m benchmarks.sign`` measures them on these and on sentences that
+were written independently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+Sign = Literal["present", "absent"]
+
+# Words of lack, as regular expressions.
+_LACKING = (
+    # Quantity
+    r"lack(?:s|ed|ing)?",
+    r"absen(?:t|ce)",
+    r"missing|scarc\w+|shortages?|gaps?|vacanc\w+|turnover",
+    r"(?:was|were|is|are|ran|fell|falls) short",
+    r"short (?:funding|of|on)",
+    r"too (?:few|little|seldom|rarely|late|narrow|weak|small|slow|vague|busy|many|much)",
+    r"insufficien\w+|inadequa\w+|deficien\w+|limited|narrow|nominal|in name only|wanting",
+    r"little|few (?:\w+ )?(?:had|were|knew|felt|took|could|saw|of|considered|leaders|managers)",
+    # Negation
+    r"no|not|\w+n['’]t|cannot|never|neither|none|nobody|no[- ]one|nothing|without",
+    r"seldom|rarely|hardly|scarcely|barely|infrequent\w*",
+    r"un(?:clear|defined|resolved|willing\w*|able|equal\w*|aware|supported|certain\w*|addressed|settled|heard)",
+    r"un(?:informed|prepared|trained|funded|met|accountable|coordinated|recogni[sz]ed)",
+    r"under-?(?:represented|resourced|funded)",
+    # Weakness and failure
+    r"weak(?:ness\w*|en\w*|ly)?|poor(?:ly)?|faulty|ineffective\w*",
+    r"fail(?:ed|s|ing|ures?)?|collaps\w+|broke down|broken down|stall\w*|erod\w+|deteriorat\w+",
+    r"undermin\w+|jeopardi[sz]\w+",
+    r"hamper\w*|hinder\w*|hindrances?|obstacles?|barriers?|imped\w+|constrain\w*",
+    r"held (?:it |them )?back|strain(?:s|ed)?",
+    # Refusal and exclusion
+    r"reluctan\w+|resist(?:ed|ance|ing|s)|refus\w+|declin(?:ed|es|ing)|withheld|with(?:drew|drawn|drawal)",
+    r"marginali[sz]\w+|exclud\w+|sidelin\w+|belittl\w+|bypass\w+|ignor(?:ed|ing|es)|overlook\w*|neglect\w*",
+    r"dominat\w+|monopoli[sz]\w+|command-and-control|self-interest|rivalr\w+|tribalism|(?:mis|dis)trust\w*",
+    # Disorder
+    r"contested|disputed|fragment\w+|contradict\w+|conflicting|incompatib\w+|inconsisten\w+",
+    r"incoheren\w+|dual accountability",
+    r"opaque|vague\w*|ambigu\w+|blurred|confus\w+|bewilder\w+|frustrat\w+",
+)
+# Expressions with a word of lack that say of nothing that it is lacking.
+_SET_ASIDE = (
+    r"not (?:only|merely|just|simply|solely|exclusively|alone|necessarily)",
+    r"(?:and|but|,) not (?:as|by|to|the|a|an|in|at|for|from|on|with|of)",
+    r"(?:rather than|instead of|than) [^,;.]*",
+    r"(?:not|never|hardly|not therefore|therefore not) be (?:under|over)\w+",
+    r"(?:should|must|ought|need|can) not (?:be|become|remain|rest|lie|stay) (?:the|a|an|with|in) [^,;.]*",
+    r"not the (?:property|monopoly|preserve|task|business|job|work) of",
+    r"no (?:doubt|less|one (?:type|style|way|model|size|profession|person|form) )",
+    r"(?:never|not) (?:stop\w*|ceas\w+|vary|end|tire|give up|as finished|impose\w*|dictate\w*|take sides|hide|hesitate"
+    r"|stay the same)",
+    r"without (?:\w+ ){0,3}?(?:los\w+|blam\w+|interrupt\w+|withdraw\w*|delay\w*|tak\w+ over|legislation|fear|harm"
+    r"|titles?|exception|hesitation|abandon\w+|giv\w+ up|dominat\w+|impos\w+|prejudice|reprisals?"
+    r"|punish\w+|hierarchy|friction)",
+    r"(?:convinc|persuad|reassur|engag|motivat)\w+ (?:\w+ ){0,2}?(?:reluctant|resist\w+|sceptic\w+|hesitant|unwilling)",
+    r"(?:over(?:came|com\w+)|remov\w+|resolv\w+|reduc\w+|eas(?:ed|es|ing)|settl\w+|mediat\w+|address\w+|lower\w*"
+    r"|prevent\w*|handl\w+|manag\w+|deal\w* with|dealt with|navigat\w+|bridg\w+|clos\w+|fill(?:ed|s|ing)?(?: in)?"
+    r"|counter\w*|mitigat\w+|lessen\w*|avoid\w*|revers\w+) (?:\w+ ){0,3}?(?:resistance|barriers?|obstacles?|conflict\w*|gaps?"
+    r"|confusion|reluctance|uncertaint\w+|ambiguit\w+|mistrust|distrust|weakness\w*|rivalr\w+|fragmentation|contradictions?)",
+    r"(?:where|when|because|over whom they have) (?:no|nobody|none|no one) [^,;.]*",
+    r"otherwise (?:had |have |would )?(?:no|never|not) [^,;.]*",
+    r"(?:seldom|rarely|not) (?:through|by) (?:hierarchy|command|orders?|force)",
+    r"do(?:es)? not suffice|necessary but insufficient|whose absence [^,;.]*",
+    r"in spite of [^,;.]*",
+    r"(?:lead\w*|influence) without (?:formal )?authority",
+)
+_LACK = re.compile(rf"\b(?:{'|'.join(_LACKING)})\b", re.I)
+_HARMLESS = re.compile(rf"(?:\b|(?=,))(?:{'|'.join(_SET_ASIDE)})\b", re.I)
+_BUT = re.compile(r"\b(?:but|yet|however|nevertheless|nonetheless)\b", re.I)
+_ALTHOUGH = re.compile(r"\b(?:although|though|while|whereas|despite)\b[^,;.]*", re.I)
+# Fewer words than these are no statement of their own.
+_STATEMENT = 4
+
+
+def sign_of(sentence: str) -> Sign:
+    """Return whether an English sentence that supports a label says that it is present, or that it is absent.
+
+    Recommendations count as ``present``; a condition that was weak, refused or insufficient counts as ``absent``.
+    """
+    if not _says_lack(sentence):
+        return "present"
+    parts = [part for part in _BUT.split(sentence) if len(part.split()) >= _STATEMENT]
+    main = [_ALTHOUGH.sub(" ", part) for part in parts]
+    for decisive in (parts[-1:], [part for part in main if len(part.split()) >= _STATEMENT][-1:]):
+        if decisive and not _says_lack(decisive[0]):
+            return "present"
+    return "absent"
+
+
+def signs_of(sentences: Iterable[str]) -> Sign | Literal["both", ""]:
+    """Return the common sign of several sentences, ``both`` if they differ, or ``""`` if there is no sentence."""
+    found = {sign_of(sentence) for sentence in sentences}
+    return "both" if len(found) > 1 else found.pop() if found else ""
+
+
+def _says_lack(text: str) -> bool:
+    return bool(_LACK.search(_HARMLESS.sub(" ", text)))
