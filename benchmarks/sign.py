@@ -19,16 +19,29 @@ from benchmarks.publish import ROOT, publish, result
 from mechtag.pipeline.text.sign import sign_of
 
 SIGNS, CODED = ROOT / "data/annotated/signs.csv", ROOT / "data/annotated/coded"
-SETS = {"coded": "sentences of the coded records with a word of lack", "made": "made sentences"}
+SETS = {
+    "lack": "coded sentences with a word of lack",
+    "other": "other coded sentences",
+    "made": "hard sentences, made up",
+}
 _NEGATION = re.compile(r"\b(?:no|not|never|without|lack\w*|absence)\b", re.I)
 TEXT = """## Presence and absence
 
-Whether a sentence that supports a label says that it is present or absent (*the partners had no shared budget*). Two
-readers each judged all sentences as present, absent or unclear; *right* is measured on the sentences on which both say
-present, or both say absent. The first set consists of all sentences of the coded records that support a label and
-contain a word of lack, such as *without* or *seldom*. The words of the method were chosen on these sentences, so its figure there
-is optimistic. The second set was made up afterwards by someone who had not seen the method. *Always absent* and
-*any negation* (*no*, *not*, *never*, *without*, *lack*, *absence*) are the naive methods.
+Whether a sentence that supports a label says that what the label describes is absent (*the partners had no shared
+budget*). Two readers judged all sentences independently as present, absent or unclear; the figures are for the
+sentences on which both say present, or both say absent. *Absent is right* is the share of the sentences called absent
+that are, *absent found* the share of absent sentences that are called so, and *right* the share of all. Intervals are
+Wilson's.
+
+- **Coded sentences with a word of lack**: all sentences of the coded records that support a label and contain a word
+  such as *without* or *seldom*. The words of the method were chosen on them, so these figures are optimistic.
+- **Other coded sentences**: a random sample of the others. Some of their words were added to the method, too.
+- **Hard sentences, made up**: written by someone who had not seen the method, on other subjects, to be hard: half of
+  the absent ones have no word of lack (*each agency kept its own records*), and half of the present ones have one.
+
+*Any negation* looks for *no*, *not*, *never*, *without*, *lack* and *absence*. The aim was to be right in 90% of all
+sentences. mechtag reaches it where absence is expressed by a word of lack, as it usually is in abstracts, and misses it
+by far on the hard sentences. So it marks only absence, and an unmarked sentence is not called present.
 """
 
 
@@ -57,17 +70,21 @@ def read_signs() -> Iterator[Judged]:
 def measure(name: str, judged: list[Judged]) -> Iterator[dict[str, Any]]:
     """Yield the share of right signs of each method, with a Wilson interval, and the agreement of the readers."""
     agreed = [each for each in judged if each.first == each.second != "unclear"]
-    methods: dict[str, Callable[[str], str]] = {
-        "mechtag": sign_of,
-        "any negation": lambda text: "absent" if _NEGATION.search(text) else "present",
-        "always absent": lambda text: "absent",
+    methods: dict[str, Callable[[str], bool]] = {
+        "mechtag": lambda text: sign_of(text) == "absent",
+        "any negation": lambda text: bool(_NEGATION.search(text)),
     }
     for system, method in methods.items():
-        for truth in ("present", "absent", "either"):
-            asked = [each for each in agreed if truth in (each.first, "either")]
-            right = sum(method(each.text) == each.first for each in asked)
-            interval = binomtest(right, len(asked)).proportion_ci(method="wilson")
-            yield result(SETS[name], system, f"right, {truth}", right / len(asked), tuple(interval))
+        answers = [(method(each.text), each.first == "absent") for each in agreed]
+        for metric, asked in (
+            ("absent is right", [truth for called, truth in answers if called]),
+            ("absent found", [called for called, truth in answers if truth]),
+            ("right", [called == truth for called, truth in answers]),
+        ):
+            if not asked:
+                continue
+            interval = binomtest(sum(asked), len(asked)).proportion_ci(method="wilson")
+            yield result(SETS[name], system, metric, sum(asked) / len(asked), tuple(interval))
     yield result(SETS[name], "readers", "sentences", len(judged))
     yield result(SETS[name], "readers", "both present or both absent", len(agreed))
     kappa = cohen_kappa_score([each.first for each in judged], [each.second for each in judged])

@@ -14,7 +14,7 @@ from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
 from mechtag.pipeline.text.sections import is_cut
 from mechtag.pipeline.text.sentences import split
-from mechtag.pipeline.text.sign import signs_of
+from mechtag.pipeline.text.sign import absence_in
 
 # Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
 # https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
@@ -91,7 +91,7 @@ BASIS = Column(
 )
 #: End of the names of columns for the pages of the evidence, in the order of the evidence.
 PAGES = ": pages"
-#: End of the names of columns for the sign of the evidence: present, absent, or both.
+#: End of the names of columns that mark evidence of absence; see `mechtag.pipeline.text.sign`.
 SIGN = ": sign"
 
 
@@ -173,10 +173,10 @@ def _pages(prediction: Prediction | None) -> str:
 
 
 def _sign(prediction: Prediction | None) -> str:
-    """Return the sign of the evidence of a label; ``""`` for a no."""
+    """Return whether the evidence of a label says that something is absent; ``""`` for a no."""
     if prediction is None or prediction.decision == "no":
         return ""
-    return signs_of(evidence.text for evidence in prediction.evidence)
+    return absence_in(evidence.text for evidence in prediction.evidence)
 
 
 def cells_of(

@@ -334,8 +334,8 @@ def _explanation(
         *([(f"LABEL{PAGES}", "Pages of the full text on which the evidence begins.")] if by_basis else []),
         (
             f"LABEL{SIGN}",
-            "What the evidence says, judged by its words alone: present, absent (the evidence says that what the label "
-            "describes is lacking, weak or denied), or both (its sentences differ).",
+            "'absent' if all quoted sentences say that what the label describes is lacking, weak or denied; 'partly "
+            "absent' if some do. Judged by words such as 'no' or 'lack' alone: an empty cell says nothing.",
         ),
         (
             f"LABEL{OWN_CODE}",

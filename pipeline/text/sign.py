@@ -3,8 +3,8 @@
 *The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
 The sign is decided by words alone: a sentence is about absence if a word of lack remains after expressions such as
 *not only* or *without blame* have been set aside. In a sentence with *but* or *although*, the main statement decides.
-The words were chosen on the coded records; ``python -m benchmarks.sign`` measures them on these and on sentences that
-were written independently.
+The words were chosen on the coded records. ``python -m benchmarks.sign`` measures them: what they call absent nearly
+always is, but absence that is expressed without such words (*each agency kept its own records*) is not found.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ _SET_ASIDE = (
     r"(?:convinc|persuad|reassur|engag|motivat)\w+ (?:\w+ ){0,2}?(?:reluctant|resist\w+|sceptic\w+|hesitant|unwilling)",
     r"(?:over(?:came|com\w+)|remov\w+|resolv\w+|reduc\w+|eas(?:ed|es|ing)|settl\w+|mediat\w+|address\w+|lower\w*"
     r"|prevent\w*|handl\w+|manag\w+|deal\w* with|dealt with|navigat\w+|bridg\w+|clos\w+|fill(?:ed|s|ing)?(?: in)?"
-    r"|counter\w*|mitigat\w+|lessen\w*|avoid\w*|revers\w+) (?:\w+ ){0,3}?(?:resistance|barriers?|obstacles?|conflict\w*|gaps?"
-    r"|confusion|reluctance|uncertaint\w+|ambiguit\w+|mistrust|distrust|weakness\w*|rivalr\w+|fragmentation|contradictions?)",
+    r"|counter\w*|mitigat\w+|lessen\w*|avoid\w*|revers\w+) (?:\w+ ){0,3}?(?:resistance|barriers?|obstacles?|conflict\w*"
+    r"|gaps?|confusion|reluctance|uncertaint\w+|ambiguit\w+|mistrust|distrust|weakness\w*|rivalr\w+|fragmentation"
+    r"|contradictions?)",
     r"(?:where|when|because|over whom they have) (?:no|nobody|none|no one) [^,;.]*",
     r"otherwise (?:had |have |would )?(?:no|never|not) [^,;.]*",
     r"(?:seldom|rarely|not) (?:through|by) (?:hierarchy|command|orders?|force)",
@@ -96,10 +97,15 @@ def sign_of(sentence: str) -> Sign:
     return "absent"
 
 
-def signs_of(sentences: Iterable[str]) -> Sign | Literal["both", ""]:
-    """Return the common sign of several sentences, ``both`` if they differ, or ``""`` if there is no sentence."""
+def absence_in(sentences: Iterable[str]) -> Literal["absent", "partly absent", ""]:
+    """Return whether all sentences, or only some, say that something is absent; ``""`` if none does.
+
+    ``""`` does not mean that something is present: absence that no word of lack expresses is not found.
+    """
     found = {sign_of(sentence) for sentence in sentences}
-    return "both" if len(found) > 1 else found.pop() if found else ""
+    if "absent" not in found:
+        return ""
+    return "absent" if len(found) == 1 else "partly absent"
 
 
 def _says_lack(text: str) -> bool:

@@ -352,7 +352,7 @@ def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
     assert second == ["0.0001", "no", "", *2 * ("0.0001", "no", "", "", "")]
 
 
-def test_table_has_the_sign_of_the_evidence(tmp_path: Path) -> None:
+def test_table_marks_evidence_of_absence(tmp_path: Path) -> None:
     record = Record(record_id="text:1", title="One")
     predictions = [
         predict("text:1", "relevant", "yes", texts=["Nobody led."]),
@@ -362,7 +362,7 @@ def test_table_has_the_sign_of_the_evidence(tmp_path: Path) -> None:
     export("csv", tmp_path / "a.csv", [record], predictions, LABELS)
     (row,) = read_table(tmp_path / "a.csv")
     assert {name: cell for name, cell in row.items() if name.endswith(": sign")} == {
-        "Building trust: sign": "both",
+        "Building trust: sign": "partly absent",
         "Sharing power: sign": "absent",
     }
     no = [predict("text:1", "trust", "no", texts=["Managers never earned trust."])]

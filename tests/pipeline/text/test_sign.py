@@ -2,7 +2,7 @@
 
 import pytest
 
-from mechtag.pipeline.text.sign import Sign, sign_of, signs_of
+from mechtag.pipeline.text.sign import Sign, absence_in, sign_of
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_sign(sentence: str, expected: Sign) -> None:
     ("sentences", "expected"),
     [
         ([], ""),
-        (["Power was shared.", "Trust grew."], "present"),
+        (["Power was shared.", "Trust grew."], ""),
         (["Power was not shared."], "absent"),
-        (["Power was not shared.", "Trust grew."], "both"),
+        (["Power was not shared.", "Trust grew.", "Trust grew again."], "partly absent"),
     ],
 )
-def test_signs_of_several_sentences(sentences: list[str], expected: str) -> None:
-    assert signs_of(sentences) == expected
+def test_absence_in_several_sentences(sentences: list[str], expected: str) -> None:
+    assert absence_in(sentences) == expected
