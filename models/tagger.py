@@ -19,9 +19,11 @@ from mechtag.models.text import beginning, clauses, normalise
 from mechtag.models.windows import WindowCalibration
 
 # If the labels of irrelevant records are not scored, the first words of most texts suffice: the rest of a text is not
-# encoded if its first words have a probability of relevance below this fraction of the lower bound of relevance.
-GLANCE_WORDS = 70
-GLANCE_SHARE = 0.2
+# encoded if its first words have a probability of relevance below this fraction of the lower bound of relevance. With
+# these values at most one relevant record in 221 is lost by it, out of fold, in each of three divisions into folds;
+# with 70 words and 0.2, up to six.
+GLANCE_WORDS = 90
+GLANCE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
