@@ -24,6 +24,8 @@ _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
 MOST_ROWS = 1_048_576
 #: Name of the sheet in which mechtag explains a table that it wrote; it is not read.
 EXPLANATION = "About this workbook"
+#: Names of the sheets of such a workbook that repeat other sheets; they are not read either.
+DERIVED = frozenset(("Evidence", "Matrix", "Codebook"))
 # A SyntaxError is raised by both XML parsers that openpyxl may use, xml.etree and (if it is installed) lxml.
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
@@ -89,7 +91,8 @@ def open_sheets(source: Source) -> dict[str, Any]:
     with _readable(source):
         _refuse_bombs(source)
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
-        found = [sheet for sheet in workbook.worksheets if sheet.title != EXPLANATION]
+        own = {EXPLANATION, *DERIVED} if EXPLANATION in workbook.sheetnames else {EXPLANATION}
+        found = [sheet for sheet in workbook.worksheets if sheet.title not in own]
         sheets = {sheet.title: sheet for sheet in found if sheet.sheet_state == "visible"}
         for sheet in sheets.values():
             # Some programs write a sheet size that is too small; rows beyond it would be lost.

@@ -34,7 +34,7 @@ HOMES = {
     "pyarrow": ("core/parquet.py", "pipeline/tagging/storage.py"),
     "httpx": ("pipeline/fetch/transport.py", "pipeline/fulltext/grobid.py"),
     "pypdfium2": ("pipeline/fulltext/",),
-    "lxml": ("pipeline/fulltext/", "pipeline/export/refi_qda.py"),
+    "lxml": ("pipeline/fulltext/", "pipeline/export/refi_qda.py", "pipeline/export/label_studio.py"),
     "docx": ("pipeline/fulltext/formats/docx.py", "pipeline/export/matrix.py"),
     "ray": ("pipeline/tagging/ray_engine.py",),
     "datasets": ("training/dataset.py", "mechtag/api.py"),

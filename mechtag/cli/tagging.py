@@ -150,6 +150,11 @@ class ExportFormat(StrEnum):
     matrix = "matrix"
     qdpx = "qdpx"
     qdc = "qdc"
+    bibtex = "bibtex"
+    asreview = "asreview"
+    rayyan = "rayyan"
+    eppi = "eppi"
+    label_studio = "label-studio"
 
 
 class Exported(StrEnum):

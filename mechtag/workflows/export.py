@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,14 +13,16 @@ from mechtag.core.parquet import iterate_full_texts, read_predictions, read_reco
 from mechtag.core.records import Basis, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
-from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined
+from mechtag.pipeline.export.coded_papers import CodedPapers, What, codings_of, from_codings, from_predictions, joined
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 
 #: Formats of tagged records alone, with the original fields of the records.
 _TAGGED = ("csv", "ris", "xlsx")
-FORMATS = (*_TAGGED, "matrix", "qdpx", "qdc")
+# Formats in which a code is always that of a person.
+_OF_PEOPLE = ("rayyan", "asreview", "eppi")
+FORMATS = (*_TAGGED, "matrix", "qdpx", "qdc", "bibtex", "label-studio", *_OF_PEOPLE)
 
 
 @dataclass(frozen=True)
@@ -84,24 +86,54 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     found = _find(request)
     check_outputs([output], filter(None, (found.predictions, found.records, found.codings, request.full_texts)))
     if to in _TAGGED and found.what == "decisions":
-        return _write_tagged(project, request, found, to, output)
+        return _write_tagged(project, request, found, to, output, reporter)
+    if to in _OF_PEOPLE and found.what == "decisions":
+        raise MechtagError(
+            f"programs that read --to {to} take every code for that of a person, so it exports codings only; name a "
+            "table of codings with --codings"
+        )
+    if to == "matrix" and found.what == "both":
+        raise MechtagError(
+            "a cell of a matrix shows either a decision or a code; choose --what decisions or --what codings"
+        )
+    if to == "csv" and found.what == "both":
+        raise MechtagError("a CSV table has either decisions or codings; choose --what decisions or --what codings")
+    if to in _OF_PEOPLE:
+        found = replace(found, what="codings", predictions=None)
+    if to == "xlsx" and found.what == "both":
+        return _write_tagged(project, request, found, to, output, reporter)
     coded = _read(project, request, found, reporter)
-    if to == "matrix":
-        if found.what == "both":
-            raise MechtagError(
-                "a cell of a matrix shows either a decision or a code; choose --what decisions or --what codings"
-            )
-        from mechtag.pipeline.export import matrix
+    written = len(coded.papers)
+    from mechtag.pipeline.export import eppi, label_studio, matrix, references, refi_qda, workbook
 
+    if to == "matrix":
         arranged = matrix.arrange(coded, request.cells, request.note)
         matrix.write(output, arranged)
-        return f"{output}: {counted(len(arranged.rows), 'paper')} written"
-    if to == "qdpx":
-        from mechtag.pipeline.export.refi_qda import write_project
+        written = len(arranged.rows)
+    elif to == "label-studio":
+        config, lost = label_studio.write(output, coded)
+        reporter.note(f"{config}: labelling configuration written")
+        if lost:
+            reporter.note(f"note: {counted(lost, 'quotation')} left out, because the text does not contain them")
+    else:
+        writers: dict[str, Callable[[Path, CodedPapers], None]] = {
+            "csv": _write_codings,
+            "ris": references.write_ris,
+            "bibtex": references.write_bibtex,
+            "xlsx": workbook.write,
+            "qdpx": refi_qda.write_project,
+            "rayyan": references.write_rayyan,
+            "asreview": references.write_asreview,
+            "eppi": eppi.write,
+        }
+        writers[to](output, coded)
+    return f"{output}: {counted(written, 'paper')} written"
 
-        write_project(output, coded)
-        return f"{output}: {counted(len(coded.papers), 'paper')} written"
-    raise MechtagError(f"--to {to} exports decisions; use --what decisions")
+
+def _write_codings(path: Path, coded: CodedPapers) -> None:
+    from mechtag.pipeline.annotations.coding_table import write_codings
+
+    write_codings(path, codings_of(coded))
 
 
 @dataclass(frozen=True)
@@ -145,18 +177,24 @@ def _find(request: Request) -> _Found:
     return _Found(what, predictions if what != "codings" else None, codings if what != "decisions" else None, records)
 
 
-def _write_tagged(project: Project, request: Request, found: _Found, to: str, output: Path) -> str:
+def _write_tagged(project: Project, request: Request, found: _Found, to: str, output: Path, reporter: Reporter) -> str:
     from mechtag.pipeline.export import export as write_export
+    from mechtag.pipeline.export import workbook
     from mechtag.pipeline.export.review_workbook import guide_to
 
     assert found.predictions is not None
+    tables = []
+    if to == "xlsx":
+        people = found.what == "both"
+        coded = _read(project, request, replace(found, predictions=None) if people else found, reporter)
+        tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
     records, rows = read_records(found.records), read_predictions(found.predictions, request.basis)
     if request.fetched:
         from mechtag.pipeline.fetch.unpublishable import leave_out
 
         records, rows = leave_out(request.fetched, records, rows)
     labels = [(entry.key, entry.name) for entry in project.codebook.entries]
-    write_export(to, output, records, rows, labels, guide_to(project.codebook))
+    write_export(to, output, records, rows, labels, guide_to(project.codebook), tables)
     return f"{output}: {counted(len(records), 'record')} written"
 
 

@@ -12,7 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, decisive
 from mechtag.pipeline.export import csv_table, review_workbook, ris
 from mechtag.pipeline.export.review_rows import header, ranking
-from mechtag.pipeline.export.review_workbook import LabelGuide
+from mechtag.pipeline.export.review_workbook import LabelGuide, TableSheet
 
 #: Function that adds a record and its predictions (by label) to the output.
 Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
@@ -28,6 +28,7 @@ def writing(
     guide: Mapping[str, LabelGuide],
     *,
     by_basis: bool = False,
+    tables: Sequence[TableSheet] = (),
 ) -> Iterator[Add]:
     """Yield a function that adds one record to files of several formats; the records need not fit into memory.
 
@@ -44,14 +45,16 @@ def writing(
         Information on each label that the workbook explains, keyed by label.
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
+    tables
+        Further sheets of the workbook.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
         if path := paths.get("ris"):
             adds.append(stack.enter_context(ris.writing(labels, path)))
-        tables = [paths[form] for form in ("csv", "xlsx") if form in paths]
-        if tables:
-            add_row, ranked = stack.enter_context(ranking(labels, tables[0].parent, by_basis))
+        ranked_in = [paths[form] for form in ("csv", "xlsx") if form in paths]
+        if ranked_in:
+            add_row, ranked = stack.enter_context(ranking(labels, ranked_in[0].parent, by_basis))
             adds.append(add_row)
 
         def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
@@ -62,7 +65,7 @@ def writing(
         if path := paths.get("csv"):
             csv_table.write(path, header(labels, by_basis), ranked())
         if path := paths.get("xlsx"):
-            review_workbook.write(path, labels, ranked(), guide, by_basis)
+            review_workbook.write(path, labels, ranked(), guide, by_basis, tables)
 
 
 def export(
@@ -72,6 +75,7 @@ def export(
     predictions: Iterable[Prediction],
     labels: Sequence[tuple[str, str]],
     guide: Mapping[str, LabelGuide] | None = None,
+    tables: Sequence[TableSheet] = (),
 ) -> None:
     """Write tagged records atomically, in a format that other programs can read.
 
@@ -122,6 +126,6 @@ def export(
                 f"{place}: this prediction appears more than once; use the predictions of a single model"
             )
         by_record[prediction.record_id][prediction.label] = prediction
-    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis) as add:
+    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis, tables=tables) as add:
         for record in records:
             add(record, by_record[record.record_id])

@@ -14,6 +14,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Basis, Coding, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
+from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.text.cleaning import clean_record
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
@@ -303,6 +304,41 @@ def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
             paper = CodedPaper(other.record, tuple(codes), other.full_text or paper.full_text)
         papers[name] = paper
     return CodedPapers(first.codebook, tuple(papers.values()))
+
+
+def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
+    """Return title, abstract and full text of a paper as one text, and the positions of abstract and full text in it.
+
+    Characters that could shift positions, such as carriage returns, are replaced by spaces one by one.
+    """
+    text = " ".join(paper.record.title.split())
+    starts: dict[Basis, int] = {}
+    parts: tuple[tuple[Basis, str], ...] = (("abstract", paper.record.abstract), ("full-text", paper.full_text))
+    for basis, part in parts:
+        if part:
+            text += "\n\n"
+            starts[basis] = len(text)
+            text += part
+    return legal_text(text.replace("\r", " ").replace("\ufeff", " "), " "), starts
+
+
+def codings_of(coded: CodedPapers) -> list[Coding]:
+    """Return the codes of people as codings, in the order of papers, labels and coders."""
+    return [
+        Coding(
+            record_id=paper.record.record_id,
+            coder=code.coder,
+            label=code.label,
+            value=code.value,
+            basis=code.basis,
+            evidence=BETWEEN_QUOTES.join(quote.text for quote in code.quotes) or None,
+            date=code.date,
+            refer=code.refer,
+        )
+        for paper in coded.papers
+        for code in paper.codes
+        if code.model_id is None
+    ]
 
 
 def agreed(codes: Iterable[Code]) -> Answer:

@@ -225,7 +225,7 @@ def write(path: Path, matrix: LabelMatrix) -> None:
     writer(path, matrix)
 
 
-def _table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
+def table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of a matrix for a spreadsheet.
 
     If the cells contain values for programs, the table has no totals, and the header has the keys instead of the names
@@ -240,11 +240,11 @@ def _table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
 
 
 def _write_csv(path: Path, matrix: LabelMatrix) -> None:
-    write_csv(path, *_table(matrix), bom=True)
+    write_csv(path, *table(matrix), bom=True)
 
 
 def _write_xlsx(path: Path, matrix: LabelMatrix) -> None:
-    review_workbook.write_table(path, "Papers by labels", *_table(matrix), notes=matrix.footnotes)
+    review_workbook.write_table(path, "Papers by labels", *table(matrix), notes=matrix.footnotes)
 
 
 def _write_docx(path: Path, matrix: LabelMatrix) -> None:

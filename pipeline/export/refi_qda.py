@@ -21,7 +21,7 @@ from mechtag.core.codebook import Codebook, Label, Relevance
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
 from mechtag.core.records import Basis
-from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote
+from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, paper_text
 from mechtag.pipeline.export.documents import UndatedZip, legal_text
 
 PROJECT = "urn:QDA-XML:project:1.0"
@@ -164,7 +164,7 @@ class _Project:
     def _add(self, paper: CodedPaper, sources: Any, cases: Any) -> None:
         record = paper.record
         guid, name = _guid("source", record.record_id), self._name(paper)
-        text, starts = _text(paper)
+        text, starts = paper_text(paper)
         self.texts[guid] = text
         source = _element("TextSource", guid=guid, name=name, plainTextPath=f"internal://{guid}.txt")
         spans: dict[tuple[int, int], list[Code]] = {}
@@ -256,20 +256,3 @@ def _coding(code: Code, *place: object) -> Any:
     if code.date and _DATE.fullmatch(code.date):
         attributes["creationDateTime"] = f"{code.date}T00:00:00Z"
     return _element("Coding", _element("CodeRef", targetGUID=reference), **attributes)
-
-
-def _text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
-    """Return the text of a source, and the positions at which the abstract and the full text begin.
-
-    Characters that could shift positions, such as carriage returns, are replaced by spaces one by one.
-    """
-    record = paper.record
-    text = " ".join(record.title.split())
-    starts: dict[Basis, int] = {}
-    parts: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", paper.full_text))
-    for basis, part in parts:
-        if part:
-            text += "\n\n"
-            starts[basis] = len(text)
-            text += part
-    return legal_text(text.replace("\r", " ").replace("\ufeff", " "), " "), starts

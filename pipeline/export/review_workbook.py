@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
 from mechtag.core.files import neutralise, replacing
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.core.temporary import temporary_folder
@@ -68,12 +69,22 @@ def too_long(records: int) -> str:
     )
 
 
+class TableSheet(NamedTuple):
+    """A sheet with a table; ``widths`` are those of its columns, in characters."""
+
+    title: str
+    names: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+    widths: Sequence[int]
+
+
 def write(
     path: Path,
     labels: Sequence[tuple[str, str]],
     rows: Iterable[Row],
     guide: Mapping[str, LabelGuide],
     by_basis: bool = False,
+    tables: Sequence[TableSheet] = (),
 ) -> None:
     """Write tagged records as a workbook, which has a sheet for reviewing and a sheet with explanations.
 
@@ -85,43 +96,70 @@ def write(
         Definition and bounds of each label, by key.
     by_basis
         Whether the rows contain the basis of the decisions and the pages of the evidence.
+    tables
+        Further sheets.
     """
     with _workbook(path, "Papers to review") as (book, folder):
         left = _review(_sheet(book, _REVIEW, folder), header(labels, by_basis), rows)
+        for table in tables:
+            _table(_sheet(book, table.title, folder), table)
         _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left, by_basis)
 
 
 def write_table(
     path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
 ) -> None:
-    """Write a table as a workbook; text is never converted to a formula, number or date.
+    """Write a table as a workbook; see `write_tables`."""
+    write_tables(path, title, [TableSheet(title, names, rows, _widths(names))], notes)
+
+
+def write_tables(path: Path, title: str, tables: Sequence[TableSheet], notes: Sequence[str] = ()) -> None:
+    """Write tables as a workbook; text is never converted to a formula, number or date.
 
     Parameters
     ----------
-    names
-        Header of the table.
     notes
-        Sentences for a second sheet, which mechtag does not read.
+        Sentences for a further sheet, which mechtag does not read.
     """
-    from openpyxl.utils import get_column_letter
-
     with _workbook(path, title) as (book, folder):
-        sheet = _sheet(book, title, folder)
-        sheet.freeze_panes = "B2"
-        sheet.print_title_rows = "1:1"
-        _landscape(sheet)
-        widths = [_WIDTH, *[_WIDTH // 2] * (len(names) - 1)]
-        for place, width in enumerate(widths, start=1):
-            sheet.column_dimensions[get_column_letter(place)].width = width
-        _append(sheet, 1, [_set(_cells_of(sheet, bold=True, line=True), name) for name in names], widths)
-        cells = [_cells_of(sheet, wrap=False) for _ in names]
-        for row in rows:
-            sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
+        for table in tables:
+            _table(_sheet(book, table.title, folder), table)
         if notes:
             explanation = _sheet(book, EXPLANATION, folder)
             explanation.column_dimensions["A"].width = 4 * _WIDTH
             for number, text in enumerate(notes, start=1):
                 _append(explanation, number, [_set(_cells_of(explanation), text)], [4 * _WIDTH])
+
+
+def _widths(names: Sequence[str]) -> list[int]:
+    return [_WIDTH, *[_WIDTH // 2] * (len(names) - 1)]
+
+
+def _table(sheet: Any, table: TableSheet) -> None:
+    """Write a table to a sheet.
+
+    Raises
+    ------
+    MechtagError
+        If a sheet cannot hold that many rows.
+    """
+    from openpyxl.utils import get_column_letter
+
+    sheet.freeze_panes = "B2"
+    sheet.print_title_rows = "1:1"
+    _landscape(sheet)
+    for place, width in enumerate(table.widths, start=1):
+        sheet.column_dimensions[get_column_letter(place)].width = width
+    sheet.auto_filter.ref = f"A1:{get_column_letter(len(table.names))}1"
+    _append(sheet, 1, [_set(_cells_of(sheet, bold=True, line=True), name) for name in table.names], table.widths)
+    cells = [_cells_of(sheet, wrap=False) for _ in table.names]
+    for number, row in enumerate(table.rows, start=2):
+        if number > MOST_ROWS:
+            raise MechtagError(
+                f"the sheet {table.title!r} would have more than {MOST_ROWS:,} rows, which a workbook cannot hold; "
+                "export fewer papers, or choose a different format"
+            )
+        sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
 
 
 @contextmanager

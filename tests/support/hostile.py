@@ -36,7 +36,7 @@ BOOK = Codebook(
 SENTENCES = {
     "apple": "Apples \U0001f34e were picked q\u0301uickly, said {nobody} <b>.",
     "plum_tree": '=Plums | were 50% "ripe" & <sweet>.',
-    "fig": "الت\u064dين fig \U0001f469\u200d\U0001f33e ripened.",
+    "fig": "الت\u064dين fig \U0001f469\u200d\U0001f33e -- ``ripened''.",
 }
 
 

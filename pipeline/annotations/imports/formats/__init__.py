@@ -16,6 +16,7 @@ from mechtag.pipeline.annotations.imports.formats import (
     matrix,
     prodigy,
     rayyan,
+    references,
     refi_qda,
     review,
 )
@@ -24,7 +25,15 @@ from mechtag.pipeline.annotations.imports.formats.base import CodingFormat, Cont
 # Tried in this order; the matrix comes last because nearly any table could be one.
 FORMATS: tuple[CodingFormat, ...] = (
     review.FORMAT,
-    *(refi_qda.FORMAT, eppi.FORMAT, label_studio.FORMAT, prodigy.FORMAT, contract.FORMAT, doccano.FORMAT),
+    *(
+        references.FORMAT,
+        refi_qda.FORMAT,
+        eppi.FORMAT,
+        label_studio.FORMAT,
+        prodigy.FORMAT,
+        contract.FORMAT,
+        doccano.FORMAT,
+    ),
     *(rayyan.FORMAT, asreview.FORMAT, covidence.FORMAT, matrix.FORMAT),
 )
 

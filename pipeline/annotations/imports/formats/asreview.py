@@ -21,6 +21,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     faulty,
     notes_of,
     paper_of_entry,
+    quotes_in,
 )
 from mechtag.pipeline.reading.tagged import Entry
 
@@ -53,6 +54,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
     cells = {**cells_of(entry), **_noted(entry)}
     coder = cells.get("asreview_user_name") or cells.get("asreview_user_email", "")
     date = date_of(cells.get("asreview_time"))
+    quotes = quotes_in(cells.get("asreview_note", ""))
     codes, faults = [], []
     relevant: Value = None
     for name, cell in cells.items():
@@ -67,9 +69,11 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
             continue
         if name == _DECISION:
             relevant = found
-            codes.append(Code(None, found, coder, date=date))
+            codes.append(Code(None, found, coder, quotes.get(asked.labels.codebook.relevance.key, ""), date))
         else:
-            codes.append(Code(_tag(name, asked), found, coder, date=date))
+            label = _tag(name, asked)
+            meaning = asked.labels.find(label)
+            codes.append(Code(label, found, coder, quotes.get((meaning and meaning.key) or "", ""), date))
     if relevant != 1:
         codes = [code._replace(value=None) if code.label and code.value == 0 else code for code in codes]
     return Item(entry.number, entry.line, paper_of_entry(entry, content), tuple(codes), fault="; ".join(faults))

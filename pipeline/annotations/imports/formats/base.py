@@ -19,6 +19,7 @@ from mechtag.pipeline.annotations.cited_papers import NAMES, CitedPaper, fold, p
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports import qda_project
 from mechtag.pipeline.annotations.imports.label_names import LabelMap
+from mechtag.pipeline.export.references import QUOTE
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.formats import FORMATS as RECORD_FORMATS
 from mechtag.pipeline.reading.formats import csl_json, jsonl
@@ -255,6 +256,16 @@ def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
         return path[-1]
     passed_over = (name for name in paths[1:] if (meaning := asked.labels.find(name)) and meaning.key is None)
     return paths[0] if asked.labels.find(paths[0]) else next(passed_over, otherwise or paths[0])
+
+
+_QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
+
+
+def quotes_in(note: str) -> dict[str, str]:
+    """Return the evidence that mechtag wrote into a note, keyed by label."""
+    marks = list(_QUOTED.finditer(note))
+    ends = [*(mark.start() for mark in marks[1:]), len(note)]
+    return {mark[1]: note[mark.end() : end].strip().removesuffix(" |") for mark, end in zip(marks, ends, strict=False)}
 
 
 # Fields that contain notes: columns of tables, tags of RIS and EndNote, fields of BibTeX.

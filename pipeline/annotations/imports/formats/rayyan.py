@@ -7,6 +7,7 @@ belong to the whole team, because the export does not record who set them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -23,11 +24,14 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     faulty,
     notes_of,
     paper_of_entry,
+    quotes_in,
 )
 from mechtag.pipeline.reading.tagged import Entry
 
 _SECTION = re.compile(r"(?:^|[|\s])(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
 _DECISION = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"')
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_MEMBER_NOTES = re.compile(rf'"((?:[^"\\]|\\.)*)"\s*=>\s*\[((?:\s*{_STRING}\s*,?)*)\]')
 _VALUES: dict[str, Value] = {"included": 1, "excluded": 0, "maybe": None, "undecided": None}
 _LOG = {"article_id", "key", "value"}
 
@@ -78,7 +82,18 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
             )
         decisions = _decisions(sections)
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
-        codes = (*decisions, *(Code(label, 1, owner) for label in dict.fromkeys(labels)), *answers)
+        quotes = _quotes(sections)
+        team = {key: text for own in quotes.values() for key, text in own.items()}
+        decisions = [
+            code._replace(evidence=quotes.get(code.coder, {}).get(asked.labels.codebook.relevance.key, ""))
+            for code in decisions
+        ]
+        ticks = [Code(label, 1, owner) for label in dict.fromkeys(labels)]
+        for place, code in enumerate(ticks):
+            meaning = asked.labels.find(code.label)
+            key = (meaning and meaning.key) or ""
+            ticks[place] = code._replace(evidence=quotes.get(owner, team).get(key, ""))
+        codes = (*decisions, *ticks, *answers)
         included = any(code.value == 1 for code in decisions)
         finished = (owner,) if owner and (labels or included) else ()
         yield Item(entry.number, entry.line, paper_of_entry(entry, content), codes, finished, fault="; ".join(faults))
@@ -104,6 +119,18 @@ def _sections(entry: Entry) -> dict[str, str]:
             text = note[mark.end() : end]
             sections[mark[1]] = text.strip().strip("|").strip()
     return sections
+
+
+def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the evidence that mechtag wrote into the notes of each member, keyed by member and label."""
+    found: dict[str, dict[str, str]] = {}
+    for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
+        for note in re.findall(_STRING, notes):
+            try:
+                found.setdefault(coder, {}).update(quotes_in(json.loads(note)))
+            except ValueError:  # not a string that mechtag wrote
+                continue
+    return found
 
 
 def _decisions(sections: dict[str, str]) -> list[Code]:

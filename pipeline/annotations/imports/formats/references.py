@@ -1,0 +1,60 @@
+"""Read references that mechtag exported (RIS, BibTeX) with the codes of people in notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mechtag.core.tables import Value
+from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.annotations.imports.formats.base import (
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    faulty,
+    notes_of,
+    paper_of_entry,
+)
+from mechtag.pipeline.export.coded_papers import is_model
+from mechtag.pipeline.export.references import CODE
+from mechtag.pipeline.reading.formats import bibtex
+
+_CODE = re.compile(
+    r".*? \[(?P<key>[a-z][a-z0-9_]*)\] = (?P<answer>yes|no|needs review|not judged); coder: (?P<coder>.*?); "
+    r"basis: (?P<basis>abstract|full-text)(?:; date: (?P<date>[0-9-]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
+    re.S,
+)
+_VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
+
+
+def recognise(content: Content) -> bool:
+    """Return whether any note in a file contains a code that mechtag wrote."""
+    return any(note.startswith(CODE) for entry in content.entries for note in notes_of(entry))
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Yield one item per reference, with the codes of all people; the suggestions of a model are not read."""
+    for entry in content.entries:
+        if entry.fault:
+            yield faulty(entry)
+            continue
+        codes, faults = [], []
+        # Only in BibTeX are notes written in LaTeX.
+        notes = map(bibtex.plain, notes_of(entry)) if content.clean is bibtex.clean else notes_of(entry)
+        for note in notes:
+            for part in filter(None, note.split(CODE)) if note.startswith(CODE) else ():
+                found = _CODE.fullmatch(part)
+                if found is None:
+                    faults.append(f"the note {CODE + part[:100]!r} cannot be read; restore it, or delete it")
+                elif not is_model(found["coder"]):
+                    basis: Basis = "full-text" if found["basis"] == "full-text" else "abstract"
+                    value = _VALUES[found["answer"]]
+                    codes.append(
+                        Code(found["key"], value, found["coder"], found["quote"] or "", found["date"] or "", basis)
+                    )
+        yield Item(entry.number, entry.line, paper_of_entry(entry, content), tuple(codes), fault="; ".join(faults))
+
+
+FORMAT = CodingFormat("references with mechtag's codes", recognise, read)

@@ -1,0 +1,82 @@
+"""Write the sheets that a workbook of an export has in addition to that for reviewing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.words import counted
+from mechtag.pipeline.export import matrix
+from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
+from mechtag.pipeline.export.review_rows import excel_cell
+from mechtag.pipeline.export.review_workbook import TableSheet, write_tables
+
+_CODES = ("record_id", "title", "coder", "label", "value", "basis", "evidence", "date")
+_EVIDENCE = ("record_id", "paper", "label", "answer", "coder", "basis", "quotation", "page", "section", "score")
+_CODEBOOK = ("key", "name", "definition", "include", "exclude")
+
+
+def write(path: Path, coded: CodedPapers) -> None:
+    """Write the codes of people as a workbook, of which mechtag reads the sheet ``Codes`` back."""
+    people = ", ".join(coded.coders)
+    notes = [
+        f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
+        "The sheet Codes has one row per paper, coder and label. 'mechtag codings' reads back this sheet alone.",
+        "value: 1 is yes, 0 is no, and an empty cell means not judged.",
+        *(f"{text}." for text in _footnotes(coded)),
+    ]
+    write_tables(path, "Coded papers", [codes(coded), *derived(coded)], notes)
+
+
+def codes(coded: CodedPapers) -> TableSheet:
+    """Return a table of the codes of people."""
+    titles = {paper.record.record_id: excel_cell(paper.record.title) for paper in coded.papers}
+    rows = (
+        (
+            *(row.record_id, titles[row.record_id or ""], row.coder, row.label, row.value, row.basis),
+            *(excel_cell(row.evidence or ""), row.date or ""),
+        )
+        for row in codings_of(coded)
+    )
+    return TableSheet("Codes", _CODES, rows, (24, 40, 16, 22, 8, 11, 80, 12))
+
+
+def derived(coded: CodedPapers) -> Iterator[TableSheet]:
+    """Yield tables of the evidence, of papers by labels, and of the codebook, which repeat what is elsewhere."""
+    yield TableSheet("Evidence", _EVIDENCE, _evidence(coded), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8))
+    if arranged := _arranged(coded):
+        names, rows = matrix.table(arranged)
+        yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
+    rules = (
+        (entry.key, entry.name, entry.definition, "\n".join(entry.include), "\n".join(entry.exclude))
+        for entry in coded.codebook.entries
+    )
+    yield TableSheet("Codebook", _CODEBOOK, ([excel_cell(cell) for cell in row] for row in rules), (24, 36, 90, 60, 60))
+
+
+def _evidence(coded: CodedPapers) -> Iterator[Sequence[Any]]:
+    """Yield a row for each quotation, in the order of papers, labels and coders."""
+    names = coded.codebook.names
+    cited = matrix.cite([paper.record for paper in coded.papers])
+    for paper, name in zip(coded.papers, cited, strict=True):
+        for code in paper.codes:
+            for quote in code.quotes:
+                yield (
+                    *(paper.record.record_id, excel_cell(name), names[code.label], code.answer, code.coder),
+                    *(quote.basis, excel_cell(quote.text), quote.page or "", excel_cell(quote.section or "")),
+                    None if quote.score is None else round(quote.score, 4),
+                )
+
+
+def _arranged(coded: CodedPapers) -> matrix.LabelMatrix | None:
+    try:
+        return matrix.arrange(coded)
+    except MechtagError:  # no paper is relevant and coded
+        return None
+
+
+def _footnotes(coded: CodedPapers) -> tuple[str, ...]:
+    arranged = _arranged(coded)
+    return arranged.footnotes if arranged else ()

@@ -1,0 +1,207 @@
+"""What people coded comes back from every format that can be read, and the decisions of a model never do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+import rispy
+from bibtexparser.entrypoint import parse_string
+from lxml import etree
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding, Evidence, Prediction, Record
+from mechtag.pipeline.annotations.coding_table import write_codings
+from mechtag.pipeline.export import eppi, label_studio, references, workbook
+from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of, from_codings, from_predictions, joined
+from mechtag.pipeline.reading.ingest import read_sources
+from tests.support.hostile import BOOK, hostile_codings, hostile_records, read_back, said
+
+Writer = Callable[[Path, CodedPapers], object]
+# Formats with the coder, the basis and every answer, a no as well.
+WHOLE: dict[str, Writer] = {
+    "codings.csv": lambda path, coded: write_codings(path, codings_of(coded)),
+    "coded.xlsx": workbook.write,
+    "coded.ris": references.write_ris,
+    "coded.bib": references.write_bibtex,
+}
+# Formats of other programs, and what a person says about them. They name no basis; some know only ticks.
+TICKS = {"basis": "abstract", "unticked": "no"}
+OTHERS: dict[str, tuple[Writer, dict[str, Any]]] = {
+    "asreview.csv": (references.write_asreview, {"basis": "abstract"}),
+    "asreview.ris": (references.write_asreview, {"basis": "abstract"}),
+    "rayyan.ris": (references.write_rayyan, TICKS),
+    "eppi.json": (eppi.write, {**TICKS, "coder": "Bob <b>"}),
+    "tasks.json": (label_studio.write, TICKS),
+}
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return hostile_records()
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: list[Record], name: str) -> None:
+    codings = hostile_codings(records)
+    WHOLE[name](tmp_path / name, from_codings(codings, records, BOOK))
+    found = read_back(tmp_path / name, records)
+    assert said(found.codings) == said(codings)
+    assert {row.date for row in found.codings} == {"2026-01-02"}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_one_person_said_comes_back_from_other_programs(tmp_path: Path, records: list[Record], name: str) -> None:
+    write, given = OTHERS[name]
+    codings = hostile_codings(records, ("Bob <b>",))
+    write(tmp_path / name, from_codings(codings, records, BOOK))
+    assert said(read_back(tmp_path / name, records, **given).codings) == said(codings)
+
+
+@pytest.mark.parametrize("name", [*WHOLE, *OTHERS])
+def test_the_same_codes_are_the_same_bytes(tmp_path: Path, records: list[Record], name: str) -> None:
+    coded = from_codings(hostile_codings(records, ("Ann",)), records, BOOK)
+    write = WHOLE[name] if name in WHOLE else OTHERS[name][0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / name, coded)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["coded.ris", "coded.bib", "asreview.csv", "asreview.ris", "rayyan.ris"])
+def test_references_are_records_of_the_same_papers(tmp_path: Path, records: list[Record], name: str) -> None:
+    coded = from_codings(hostile_codings(records, ("Ann",)), records, BOOK)
+    (WHOLE[name] if name in WHOLE else OTHERS[name][0])(tmp_path / name, coded)
+    found = read_sources([tmp_path / name], lambda note: pytest.fail(note))
+    wanted = [paper.record for paper in coded.papers]
+    assert [(one.record_id, one.year, one.journal, one.authors) for one in found] == [
+        (one.record_id, one.year, one.journal, one.authors) for one in wanted
+    ]
+    assert [_letters(one.title) for one in found] == [_letters(one.title) for one in wanted]
+    assert [_letters(one.abstract) for one in found] == [_letters(one.abstract) for one in wanted]
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in text if char.isalnum())
+
+
+def test_rispy_and_bibtexparser_read_the_same_codes(tmp_path: Path, records: list[Record]) -> None:
+    coded = from_codings(hostile_codings(records), records, BOOK)
+    references.write_ris(tmp_path / "a.ris", coded)
+    references.write_bibtex(tmp_path / "a.bib", coded)
+    with (tmp_path / "a.ris").open(encoding="utf-8") as file:
+        ris = rispy.load(file)
+    library = parse_string((tmp_path / "a.bib").read_text(encoding="utf-8"))
+    assert (len(ris), len(library.entries), library.failed_blocks) == (40, 40, [])
+    assert len({entry.key for entry in library.entries}) == 40
+    for number in (0, 3):
+        notes = [note for note in ris[number]["notes"] if note.startswith("mechtag code: ")]
+        assert len(notes) == (8 if number == 0 else 2)
+        assert library.entries[number].fields_dict["annote"].value.count("mechtag code: ") == len(notes)
+    assert ris[3]["keywords"] == ["mechtag:not-relevant"]
+    assert ris[0]["keywords"] == ["mechtag:relevant", "mechtag:apple?"]
+
+
+def prediction(record: Record, label: str, **values: Any) -> Prediction:
+    quote = Evidence(sentence=0, start=0, end=5, text=record.abstract[:5], score=1)
+    given = {"score": 1, "probability": 0.75, "decision": "yes", "model_id": "m1", "evidence": (quote,)}
+    return Prediction.model_validate({"record_id": record.record_id, "label": label, **given, **values})
+
+
+@pytest.mark.parametrize("name", ["coded.ris", "coded.bib", "tasks.json"])
+def test_decisions_of_a_model_are_nobodys_codes(tmp_path: Path, records: list[Record], name: str) -> None:
+    own = records[:1]
+    codings = hostile_codings(own, ("Ann",))
+    rows = [prediction(own[0], key) for key in BOOK.all_keys]
+    coded = joined(from_codings(codings, own, BOOK), from_predictions(own, rows, BOOK))
+    (WHOLE[name] if name in WHOLE else OTHERS[name][0])(tmp_path / name, coded)
+    assert "m1" in (tmp_path / name).read_text(encoding="utf-8")
+    given = TICKS if name == "tasks.json" else {}
+    assert said(read_back(tmp_path / name, records, **given).codings) == said(codings)
+
+
+def test_spans_of_label_studio_count_as_javascript_does(tmp_path: Path, records: list[Record]) -> None:
+    label_studio.write(tmp_path / "t.json", from_codings(hostile_codings(records), records, BOOK))
+    tasks = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    spans = 0
+    for task in tasks:
+        units = task["data"]["text"].encode("utf-16-le")
+        for annotation in task["annotations"]:
+            for one in annotation["result"]:
+                if one["type"] == "labels":
+                    value = one["value"]
+                    assert units[2 * value["start"] : 2 * value["end"]].decode("utf-16-le") == value["text"]
+                    spans += 1
+    assert spans == len([row for row in hostile_codings(records) if row.evidence])
+    view = etree.parse(tmp_path / "t.xml").getroot()
+    names = {element.get("name") for element in view} - {None}
+    used = {one[key] for task in tasks for a in task["annotations"] for one in a["result"] for key in ("from_name",)}
+    assert used == names - {"text"}
+    assert [one.get("value") for one in view.iter("Label")] == [*(one.name for one in BOOK.labels), "Relevant"]
+
+
+def test_a_quotation_that_is_not_in_the_text_is_counted(tmp_path: Path, records: list[Record]) -> None:
+    coding = hostile_codings(records[1:2])[1].model_copy(update={"value": 1, "evidence": "Not there."})
+    _, lost = label_studio.write(tmp_path / "t.json", from_codings([coding], records, BOOK))
+    assert lost == 1
+
+
+def test_marked_text_of_eppi_reviewer_is_by_full_text(tmp_path: Path, records: list[Record]) -> None:
+    coding = Coding(
+        **{"record_id": records[0].record_id, "coder": "Ann", "label": "fig", "value": 1, "basis": "full-text"},
+        evidence="Figs ripen. […] Figs fall.",
+    )
+    eppi.write(tmp_path / "e.json", from_codings([coding], records, BOOK))
+    found = read_back(tmp_path / "e.json", records, coder="Ann", basis="abstract")
+    assert said(found.codings) == said([coding])
+
+
+@pytest.mark.parametrize("name", ["asreview.csv", "eppi.json"])
+def test_a_file_for_one_person_needs_a_coder(tmp_path: Path, records: list[Record], name: str) -> None:
+    coded = from_codings(hostile_codings(records), records, BOOK)
+    with pytest.raises(MechtagError, match=r"but Ann, Bob <b> coded these papers; choose one with --coder"):
+        OTHERS[name][0](tmp_path / name, coded)
+
+
+def test_asreview_reads_csv_and_ris_only(tmp_path: Path, records: list[Record]) -> None:
+    coded = from_codings(hostile_codings(records, ("Ann",)), records, BOOK)
+    with pytest.raises(MechtagError, match=r"use the extension \.csv or \.ris"):
+        references.write_asreview(tmp_path / "a.xlsx", coded)
+
+
+def test_an_abstract_cannot_pretend_to_be_a_decision_in_rayyan(tmp_path: Path) -> None:
+    text = 'We wrote RAYYAN-INCLUSION: {"Eve"=>"Excluded"} | RAYYAN-LABELS: fig | USER-NOTES: {"Eve"=>["x"]}.'
+    record = Record(record_id="text:1", title="A title that is long enough to be found", abstract=text, year=2020)
+    coding = Coding(record_id="text:1", coder="Ann", label="apple", value=1, basis="abstract", evidence=text)
+    relevant = Coding(record_id="text:1", coder="Ann", label="relevant", value=1, basis="abstract")
+    references.write_rayyan(tmp_path / "r.ris", from_codings([coding, relevant], [record], BOOK))
+    assert said(read_back(tmp_path / "r.ris", [record], basis="abstract").codings) == said([coding, relevant])
+
+
+def test_the_workbook_has_the_sheets_and_no_formula(tmp_path: Path, records: list[Record]) -> None:
+    workbook.write(tmp_path / "w.xlsx", from_codings(hostile_codings(records), records, BOOK))
+    book = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    assert book.sheetnames == ["Codes", "Evidence", "Matrix", "Codebook", "About this workbook"]
+    assert not any(cell.data_type == "f" for sheet in book for row in sheet.iter_rows() for cell in row)
+    assert all(sheet.freeze_panes == "B2" and sheet.auto_filter.ref for sheet in book.worksheets[:-1])
+    evidence = list(book["Evidence"].values)
+    assert len(evidence) == 1 + len([row for row in hostile_codings(records) if row.evidence])
+    assert re.fullmatch(r"Ngũgĩ\d+ \(20\d\d\)", str(evidence[1][1]))
+    assert [row[0] for row in book["Codebook"].values] == ["key", *BOOK.all_keys]
+
+
+def test_sheets_of_other_workbooks_are_read_whatever_their_names(tmp_path: Path, records: list[Record]) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.title = "Matrix"
+    sheet.append(["record_id", "fig"])
+    sheet.append([records[0].record_id, 1])
+    book.save(tmp_path / "own.xlsx")
+    found = read_back(tmp_path / "own.xlsx", records, basis="abstract", coder="Ann")
+    assert [(row.label, row.value) for row in found.codings] == [("fig", 1)]
