@@ -32,8 +32,13 @@ class Service:
         Environment variable that contains the user's key; empty if the service has no keys.
     key_parameter, key_header
         Parameter or header by which the key is sent.
+    key_scheme
+        Word before the key in the header, such as ``Bearer``.
     email_parameter
         Parameter by which the e-mail address is sent in addition to the header ``User-Agent``.
+    own
+        Whether the user chose the service by its address, like the endpoint of a language model: it is not told an
+        e-mail address, no redirect is followed, and only answers that contain something are kept.
     """
 
     name: str
@@ -44,7 +49,9 @@ class Service:
     key_variable: str = ""
     key_parameter: str = ""
     key_header: str = ""
+    key_scheme: str = ""
     email_parameter: str = ""
+    own: bool = False
 
 
 class UselessAnswer(ValueError):

@@ -128,7 +128,8 @@ class Transport:
     cache
         Answers to earlier requests; new answers are added to it.
     email
-        E-mail address of the user; only needed if requests are sent.
+        E-mail address of the user; only needed if requests are sent. ``None`` if all services are the user's own
+        (`Service.own`).
     keys
         The user's keys, keyed by the name of the service.
     addresses
@@ -139,6 +140,10 @@ class Transport:
         Whether cached answers from before this run are ignored.
     note
         Function that is called with a message before each long pause.
+    patience
+        Time limit in seconds for each piece of an answer, instead of the usual one.
+    proxies
+        Whether the proxies in the environment variables are used.
 
     Attributes
     ----------
@@ -157,7 +162,7 @@ class Transport:
     def __init__(
         self,
         cache: Cache,
-        email: str = "",
+        email: str | None = "",
         *,
         keys: Mapping[str, str] | None = None,
         addresses: Mapping[str, str] | None = None,
@@ -166,10 +171,13 @@ class Transport:
         note: Callable[[str], None] = lambda _: None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
+        patience: float | None = None,
+        proxies: bool = True,
     ) -> None:
-        if not offline:
+        if not offline and email is not None:
             check_email(email)
-        self._cache, self._email, self._note = cache, email, note
+        self._cache, self._email, self._note = cache, email or "", note
+        self._patience, self._proxies = patience or _READ, proxies
         self._keys, self._addresses = dict(keys or {}), dict(addresses or {})
         self._offline = offline
         self._clock, self._jitter = clock or Clock(), jitter
@@ -204,11 +212,9 @@ class Transport:
         The answer may be negative: its status code then states that nothing was found, or that the service rejected
         the request. The result is ``None`` if the service did not answer, or if the request was not sent.
         """
-        url = self.url(request)
-        key = f"{'POST' if request.body else 'GET'} {url} {hashlib.sha256(request.body.encode()).hexdigest()}"
-        known = self._cache.get(key, self._clock.now())
-        if known and known.time >= self._earliest:
+        if known := self.known(request):
             return known
+        url = self.url(request)
         if self._offline:
             self.unsent.append(request)
             return None
@@ -217,9 +223,18 @@ class Transport:
             self.skipped[label] += 1
             return None
         answer = self._send_with_retries(request, url, label)
-        if answer and (answer.found or answer.status in _ABSENT or answer.unreadable):
-            self._cache.put(key, request.service.name, answer)
+        if answer and (answer.found or (not request.service.own and (answer.status in _ABSENT or answer.unreadable))):
+            self._cache.put(self._key(request), request.service.name, answer)
         return answer
+
+    def known(self, request: Request) -> Answer | None:
+        """Return the answer to a request from the cache; ``None`` if there is none, or only one that is ignored."""
+        known = self._cache.get(self._key(request), self._clock.now())
+        return known if known and known.time >= self._earliest else None
+
+    def _key(self, request: Request) -> str:
+        digest = hashlib.sha256(request.body.encode()).hexdigest()
+        return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
         """Return the name by which rates and failures are counted: the name of the service or of a publisher's host."""
@@ -261,12 +276,12 @@ class Transport:
                     reason = f"the service answered with status {status}"
                     if (asked := self._retry_after(headers)) is not None:
                         pause = asked
-                elif status in _ABSENT:
+                elif status in _ABSENT and not request.service.own:
                     self._in_a_row[label] = 0
                     return Answer(status, url, b"", self._clock.now())
                 else:
                     reason = f"the service answered with status {status}"
-                    self._fail(label, url, reason, status in _REJECTED)
+                    self._fail(label, url, reason, status in (_REJECTED | _ABSENT))
                     return Answer(status, url, b"", self._clock.now())
             if pause > _LONGEST_PAUSE:
                 until = self._clock.now() + pause
@@ -323,9 +338,12 @@ class Transport:
             # These libraries write whole URLs, including keys, to logs.
             for name in ("httpx", "httpcore"):
                 logging.getLogger(name).setLevel(logging.WARNING)
-            agent = f"mechtag/{mechtag.__version__} (mailto:{self._email})"
+            agent = f"mechtag/{mechtag.__version__}{f' (mailto:{self._email})' if self._email else ''}"
             self._client = httpx.Client(
-                timeout=httpx.Timeout(_READ, connect=_CONNECT), headers={"User-Agent": agent}, follow_redirects=False
+                timeout=httpx.Timeout(self._patience, connect=_CONNECT),
+                headers={"User-Agent": agent},
+                follow_redirects=False,
+                trust_env=self._proxies,
             )
             self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return self._client
@@ -340,12 +358,12 @@ class Transport:
         place = url + (("&" if "?" in url else "?") + query if query else "")
         headers = {"Content-Type": "application/json"} if request.body else {}
         if service.key_header and self.has_key(service):
-            headers[service.key_header] = self._keys[service.name]
+            headers[service.key_header] = f"{service.key_scheme} {self._keys[service.name]}".lstrip()
         for _ in range(_MOST_REDIRECTS + 1):
             _refuse_insecure(place)
             method = "POST" if request.body else "GET"
             with self._connected().stream(method, place, headers=headers, content=request.body or None) as response:
-                if response.status_code in _REDIRECTS:
+                if response.status_code in _REDIRECTS and not service.own:
                     place = _redirected(place, response.headers.get("location", ""))
                     continue
                 chunks, size = [], 0
@@ -353,7 +371,7 @@ class Transport:
                     size += len(chunk)
                     if size > LARGEST:
                         raise _Refused(f"the service's answer is larger than {LARGEST // 1_000_000} MB")
-                    if self._clock.elapsed() - started > _WHOLE:
+                    if self._clock.elapsed() - started > max(_WHOLE, self._patience):
                         raise httpx.ReadTimeout("too slow")
                     chunks.append(chunk)
                 return response.status_code, response.headers, b"".join(chunks)

@@ -438,3 +438,29 @@ def test_reading_only_creates_no_file(tmp_path: Path) -> None:
     with Cache(tmp_path / NAME, read_only=True) as cache:
         assert cache.get("GET", 0) is None
     assert list(tmp_path.iterdir()) == []
+
+
+OWN = Service("crossref", "my server", "", rate=5, key_header="Authorization", key_scheme="Bearer", own=True)
+
+
+def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answers(
+    services: FakeServices, cache: Cache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    service = replace(OWN, address=services.address("crossref"))
+    with Transport(cache, None, keys={"crossref": KEY}, clock=clock, patience=7, proxies=False) as transport:
+        request = Request(service, f"/works/{PAPERS[0].doi}")
+        for status in (404, 400, 307):
+            services.faults["crossref"].append(Reply(status=status, headers={"Location": "/crossref/works/x"}))
+            answer = transport.ask(request)
+            assert answer is not None
+            assert (answer.status, answer.found) == (status, False)
+            assert transport.failures[-1].reason == f"the service answered with status {status}"
+            assert transport.known(request) is None
+        assert len(services.asked) == 3
+        answer = transport.ask(request)
+        assert answer is not None
+        assert answer.found
+        assert transport.known(request) == answer
+    assert {asked.headers["authorization"] for asked in services.asked} == {f"Bearer {KEY}"}
+    assert "mailto" not in services.asked[0].headers["user-agent"]
