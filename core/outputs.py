@@ -10,7 +10,7 @@ from mechtag.core import delimited, workbook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.source import Source
-from mechtag.core.tables import DECISION, NOTES, OWN_CODE, is_table, read_table
+from mechtag.core.tables import CONFIRMED, DECISION, NOTES, OWN_CODE, is_table, read_table
 from mechtag.core.words import counted
 
 # Tables in which people fill in the column 'decision' have one of these too; tables of a model's decisions do not.
@@ -70,7 +70,7 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows that a person filled in, if a file is a table with the column ``decision``, else 0.
+    """Return the number of rows in which a person filled in ``decision`` or ``confirmed_by``; 0 without these columns.
 
     Raises
     ------
@@ -81,15 +81,19 @@ def _decisions(path: Path) -> int:
         return 0
     try:
         source = Source(path)
-        # Most tables have no such column, so reading a large table would be useless.
-        if not workbook.recognise(source) and DECISION not in map(str.strip, delimited.header(source).names):
-            return 0
+        # Most tables have neither column, so reading a large table would be useless.
+        if not workbook.recognise(source):
+            names = set(map(str.strip, delimited.header(source).names))
+            if names.isdisjoint((DECISION, CONFIRMED)):
+                return 0
         table = read_table(source, "a table", needed=())
     except MechtagError as error:
         raise MechtagError(
             f"{error}\nThis file would be overwritten, but it may contain decisions that a person filled in; rename "
             "the file, or choose a different output"
         ) from None
+    if CONFIRMED in table.names:
+        return sum(bool(row.cells[CONFIRMED]) for row in table.rows)
     if DECISION not in table.names or _ABOUT_PAPERS.isdisjoint(table.names):
         return 0
     own = [name for name in table.names if name in (DECISION, NOTES) or name.endswith(OWN_CODE)]

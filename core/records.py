@@ -328,6 +328,15 @@ def _numbers(value: Any) -> Any:
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
+#: First characters of the name of a coder that is a language model; the name of a person cannot begin like this.
+LLM = "llm:"
+
+
+def is_llm(coder: str) -> bool:
+    """Return whether a coder is a language model, or several that voted."""
+    return coder.strip().casefold().startswith(LLM)
+
+
 class Coding(Row):
     """One coder's judgement on one label of one paper.
 
@@ -345,11 +354,14 @@ class Coding(Row):
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
     reason
-        Reason for an exclusion.
+        Reason for an exclusion; in a coding by a language model, the reason for the answer.
     assisted
         Whether the coder saw a suggestion of a model before giving the code; ``None`` if that is unknown.
     model_id
-        Identifier of the model whose suggestion the coder saw.
+        Identifier of the model whose suggestion the coder saw; in a coding by a language model, the name of the model
+        and the hash of the prompt.
+    confirmed_by
+        Name of the person who checked a coding by a language model and takes it as a coding of their own.
     """
 
     record_id: str | None = None
@@ -367,6 +379,7 @@ class Coding(Row):
     reason: str | None = None
     assisted: bool | None = None
     model_id: str | None = None
+    confirmed_by: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -376,7 +389,7 @@ class Coding(Row):
 
 
 #: Fields that were added to the contract later. Where they have their defaults, they are left out of hashes and tables.
-LATER_FIELDS = frozenset(("sentences", "sentences_complete", "refer", "reason", "assisted", "model_id"))
+LATER_FIELDS = frozenset(("sentences", "sentences_complete", "refer", "reason", "assisted", "model_id", "confirmed_by"))
 
 
 #: Field of a source file that contains the reviewers' own identifier of a paper.

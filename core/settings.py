@@ -345,6 +345,29 @@ class RetrainSettings(Strict):
     bootstrap: int = Field(default=2000, ge=100, le=LARGEST)
 
 
+class LlmPrice(Strict):
+    """Price of a language model in US dollars per million tokens of the prompt (``input``) and answer (``output``)."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the price of a call in US dollars."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / 1_000_000
+
+
+class LlmSettings(Strict):
+    """Settings of coding by language models.
+
+    Attributes
+    ----------
+    prices
+        Prices by name of the model; a model that is not listed has an unknown price.
+    """
+
+    prices: dict[str, LlmPrice] = Field(default_factory=dict)
+
+
 class Settings(Strict):
     """All settings in ``params.yaml``."""
 
@@ -358,6 +381,7 @@ class Settings(Strict):
     tag: TagSettings = TagSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     retrain: RetrainSettings = RetrainSettings()
+    llm: LlmSettings = LlmSettings()
 
     @property
     def paraphrase(self) -> float:

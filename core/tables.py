@@ -48,6 +48,8 @@ WORDS = YES | NO | NOT_JUDGED | UNTICKED
 DECISION, NOTES, OWN_CODE = "decision", "notes", ": your code"
 #: Name of the column and the row that contain the totals of a matrix; they are not codes.
 TOTAL = "total"
+#: Column in which people confirm codings by a language model with their name.
+CONFIRMED = "confirmed_by"
 _ALLOWED = "yes (also 1, true or x), no (also 0 or false) and an empty cell (not judged)"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _SHOWN = 100

@@ -13,6 +13,7 @@ from mechtag.cli.annotations import codings, next_papers
 from mechtag.cli.codebooks import codebook
 from mechtag.cli.encoders import encoder
 from mechtag.cli.fetching import chase, fetch
+from mechtag.cli.llm import llm, llm_vote
 from mechtag.cli.options import Commands, printable_warnings, say
 from mechtag.cli.project import init, status
 from mechtag.cli.records import attach, dedupe, ingest, prisma, sentences
@@ -25,7 +26,8 @@ from mechtag.cli.training import baselines, curve, train, variations
 # In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
     *(init, status, review, tag, ingest, dedupe, fetch, attach, sentences, export, rank, simulate, chase, prisma),
-    *(next_papers, codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
+    *(next_papers, codings, train, retrain, baselines, curve, variations),
+    *(llm, llm_vote, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(
@@ -37,7 +39,7 @@ app = typer.Typer(
 )
 
 for command in COMMANDS:
-    app.command("next" if command is next_papers else None)(command)
+    app.command({next_papers: "next", llm_vote: "llm-vote"}.get(command))(command)
 app.add_typer(codebook, name="codebook")
 app.add_typer(encoder, name="encoder")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,9 +13,9 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, write_csv
 from mechtag.core.parquet import read_records
-from mechtag.core.records import LATER_FIELDS, Coding, Record
+from mechtag.core.records import LATER_FIELDS, Coding, Record, is_llm
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.core.tables import TableRow, is_table, read_table
+from mechtag.core.tables import CONFIRMED, TableRow, is_table, read_table
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded
 from mechtag.pipeline.annotations.record_finder import (
@@ -61,11 +61,19 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_coded`, `read_codings` and `coded_from`.
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`; also if a language model is the coder
+        of a record.
     """
     path = Path(settings.train.records)
     if not is_table(path):
-        return read_coded(path, label_keys)
+        coded = read_coded(path, label_keys)
+        if by_llm := next((one for one in coded if any(map(is_llm, one.coder.split(", ")))), None):
+            raise MechtagError(
+                f"{path}: record {by_llm.key} was coded by a language model ({by_llm.coder}), so no model may learn "
+                "from it; if a person checked the codes, enter the name of this person as the coder, or remove the "
+                "record"
+            )
+        return coded
     if not settings.train.texts:
         raise MechtagError(
             f"{path}: a table of codings does not contain the texts of its records; set train.texts in params.yaml to "
@@ -78,12 +86,12 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
             f"data/records.parquet -o {settings.train.texts}'"
         )
     records = list(map(clean_record, read_records(settings.train.texts)))
-    codings = read_codings(path, (relevance_key, *label_keys), Finder(records, settings.dedupe))
+    codings = read_codings(path, (relevance_key, *label_keys), Finder(records, settings.dedupe), to_train=True)
     coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
     return [record.model_copy(update={"set_name": path.stem}) for record in coded]
 
 
-def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> list[Coding]:
+def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_train: bool = False) -> list[Coding]:
     """Read a table of codings (CSV or XLSX), which has one row per record, coder and label.
 
     At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
@@ -98,12 +106,17 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
         Finders of records, which are tried in the given order. If the record of a coding is found, the coding
         receives the id of the record. All other codings remain as they are in the table; if a coding has neither
         record id nor key, its first identifier becomes its key.
+    to_train
+        Whether a model may learn from the codings. Codings by a language model that a person confirmed
+        (``confirmed_by``) then become codings of this person, all others are refused, and those without a value are
+        left out.
 
     Raises
     ------
     MechtagError
         If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an
-        invalid value; or if a coder coded one label of a record yes and no on the same basis.
+        invalid value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set
+        and nobody confirmed a coding by a language model.
     """
     path = Path(path)
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
@@ -128,6 +141,10 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
             )
         if not name_of(row):
             raise MechtagError(f"{place}: nothing identifies the record; fill in one of {', '.join(IDENTIFIERS)}")
+        if to_train and is_llm(coding.coder):
+            if coding.value is None and not coding.confirmed_by:
+                continue
+            coding = _of_person(coding, place)
         coding = _with_record(coding, row, finders)
         # One coder may code the abstract and the full text differently.
         name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
@@ -140,6 +157,18 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
                 f"{seen[name][0]}; correct or remove one of the two rows"
             )
     return codings
+
+
+def _of_person(coding: Coding, place: str) -> Coding:
+    """Return a coding by a language model as a coding of the person who confirmed it."""
+    person = (coding.confirmed_by or "").strip()
+    if not person or is_llm(person):
+        raise MechtagError(
+            f"{place}: this is a coding by a language model ({coding.coder}) that no person confirmed, so no model may "
+            "learn from it. Check it against the paper and enter the name of the person who did in the column "
+            f"'{CONFIRMED}', or remove the row"
+        )
+    return coding.model_copy(update={"coder": person, "assisted": True, "confirmed_by": None})
 
 
 def _with_record(coding: Coding, row: TableRow, finders: Sequence[Finder]) -> Coding:
@@ -266,12 +295,15 @@ def _sentence_labels(
     return labels, tuple(key for key in values if key not in marks)
 
 
-def write_codings(path: Path, codings: Sequence[Coding]) -> None:
-    """Write a table of codings that `read_codings` can read; newer columns that no coding uses are omitted."""
+def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
+    """Write a table of codings that `read_codings` can read.
+
+    Newer columns that no coding uses are omitted, except ``columns``.
+    """
     used = [
         name
         for name, field in Coding.model_fields.items()
-        if name not in LATER_FIELDS or any(getattr(row, name) != field.default for row in codings)
+        if name not in LATER_FIELDS or name in columns or any(getattr(row, name) != field.default for row in codings)
     ]
     write_csv(path, used, [[_cell(getattr(row, name)) for name in used] for row in codings], bom=True)
 

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,9 +25,12 @@ from mechtag.pipeline.fetch.gaps import SERVICES, Wanted
 from mechtag.workflows.fetch import fetch
 from mechtag.workflows.web_access import Access
 from tests.support.command import call
+from tests.support.network import no_sockets
 from tests.support.paths import ROOT
 from tests.support.pdfs import write_paper
 from tests.support.services import EMAIL, KEY, LICENCE, PAPERS, Asked, FakeClock, FakeServices, FrozenClock, Reply
+
+__all__ = ["no_sockets"]  # a fixture, which pytest finds by its name here
 
 RECORDS = [paper.record(doi=paper.number != 9, pmid=paper.number != 9) for paper in PAPERS]
 TEXTS = Wanted(what=("abstract", "identifiers", "full-text"))
@@ -111,15 +113,6 @@ def test_a_second_run_sends_nothing_and_writes_the_same(
     list(fetch(records, tmp_path / "out", TEXTS, Access(offline=True, addresses=services.addresses, clock=FakeClock())))
     assert len(services.asked) == sent
     assert files(tmp_path / "out") == before
-
-
-@pytest.fixture
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.usefixtures("no_sockets")

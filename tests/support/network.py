@@ -1,7 +1,10 @@
 """Processes whose network access is recorded."""
 
 import os
+import socket
 from pathlib import Path
+
+import pytest
 
 from tests.support.entry_points import declare_plugins
 from tests.support.paths import ROOT
@@ -64,3 +67,14 @@ class Watch:
     def contacted(self) -> list[str]:
         """One line per address or process that is started without the watch, with the command that did it."""
         return self._log.read_text(encoding="utf-8").splitlines() if self._log.is_file() else []
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that connects to anything, even on this machine."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

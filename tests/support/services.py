@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mechtag.core.records import Record, make_record_id, normalise_title
@@ -178,7 +178,7 @@ class FakeServices:
         return sum(asked.service == service for asked in self.asked)
 
     @contextmanager
-    def serving(self) -> Iterator[FakeServices]:
+    def serving(self) -> Iterator[Self]:
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

@@ -91,7 +91,8 @@ def add_annotations(
     Raises
     ------
     MechtagError
-        If a table is invalid or refers to unknown records, or a record may be a test paper.
+        If a table is invalid or refers to unknown records, a coding by a language model was not confirmed by a person,
+        or a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)
@@ -102,7 +103,7 @@ def add_annotations(
     known = [*(record.record for record in base), *before.records]
     given = read_sources(records, on_note)
     finders = Finder(given, settings.dedupe), Finder(known, settings.dedupe)
-    rows = [row for path in codings for row in read_codings(path, codebook.all_keys, *finders)]
+    rows = [row for path in codings for row in read_codings(path, codebook.all_keys, *finders, to_train=True)]
     place = ", ".join(str(path) for path in codings)
     incoming = match_codings(rows, given, known, settings.dedupe, place)
     leaks = _leaks([*before.records, *incoming.records], settings, on_note)

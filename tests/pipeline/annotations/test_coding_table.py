@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,44 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     assert read_codings(tmp_path / "written.csv", ("relevant", *LABELS)) == codings
     write_codings(tmp_path / "plain.csv", [codings[0].model_copy(update={"sentences": None})])
     assert (tmp_path / "plain.csv").read_text(encoding="utf-8-sig").splitlines()[0] == HEADER
+
+
+CONFIRMED = "key,coder,label,value,basis,confirmed_by"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["p1,llm:toy,trust,1,abstract,", "p1,LLM:toy,trust,0,abstract, ", "p1,llm:toy,trust,1,abstract,llm:other"],
+    ids=["nobody", "blank", "a language model"],
+)
+def test_no_model_learns_from_a_language_model(tmp_path: Path, line: str) -> None:
+    with pytest.raises(
+        MechtagError, match=r"line 2: this is a coding by a language model \(.*that no person confirmed"
+    ):
+        read(tmp_path, line, header=CONFIRMED)
+
+
+def test_a_confirmed_coding_is_that_of_the_person(tmp_path: Path) -> None:
+    lines = ["p1,llm:toy,trust,1,abstract,Ann", "p1,llm:toy,money,,abstract,", "p2,Bo,money,0,abstract,"]
+    first, second = read(tmp_path, *lines, header=CONFIRMED)
+    assert (first.labels, first.not_judged, first.coder) == (("trust",), ("money",), "Ann")
+    assert second.coder == "Bo"
+    (coding, _) = read_codings(tmp_path / "codings.csv", ("relevant", *LABELS), to_train=True)
+    assert (coding.coder, coding.assisted, coding.confirmed_by) == ("Ann", True, None)
+    # As coders, language models are read as they are.
+    rows = read_codings(tmp_path / "codings.csv", ("relevant", *LABELS))
+    assert [row.coder for row in rows] == ["llm:toy", "llm:toy", "Bo"]
+
+
+def test_a_person_cannot_confirm_the_contrary_of_what_they_coded(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match="line 3: coder Ann coded label 'trust' of this record differently"):
+        read(tmp_path, "p1,Ann,trust,0,abstract,", "p1,llm:toy,trust,1,abstract,Ann", header=CONFIRMED)
+
+
+def test_coded_records_of_a_language_model_are_refused(tmp_path: Path) -> None:
+    row = {"key": "c1", "title": "T", "relevant": True, "labels": [], "sentences": [{"text": "Trust grew."}]}
+    row |= {"coder": "llm:toy", "basis": "abstract", "codebook": "toy"}
+    (tmp_path / "coded.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    settings = Settings.model_validate({"train": {"records": str(tmp_path / "coded.jsonl")}})
+    with pytest.raises(MechtagError, match=r"record c1 was coded by a language model \(llm:toy\)"):
+        read_annotations(settings, LABELS, "relevant")

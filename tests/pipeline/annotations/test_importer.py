@@ -367,3 +367,14 @@ def test_objects_of_any_shape_are_read_or_refused(tmp_path_factory: Any, row: di
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     with suppress(MechtagError):
         check_counts(import_from(path, coder="us", unticked="no"))
+
+
+def test_codes_of_a_language_model_are_imported_as_those_of_the_person_who_confirmed_them(tmp_path: Path) -> None:
+    header = "key,coder,label,value,basis,confirmed_by"
+    lines = ("lind-2020,llm:toy,trust,1,abstract,", "lind-2020,llm:toy,money,1,abstract,Ann")
+    imported = contract(tmp_path, *lines, header=header)
+    assert brief(imported) == ["lind-2020 Ann money=1"]
+    (rejected,) = imported.rejected
+    assert (
+        rejected.reason == "this is a coding by a language model (llm:toy) that no person confirmed in 'confirmed_by'"
+    )

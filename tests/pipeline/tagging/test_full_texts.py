@@ -13,7 +13,7 @@ import pytest
 
 from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.full_text import FullText, Page, Quality, Section
+from mechtag.core.full_text import FullText
 from mechtag.core.parquet import (
     FullTextTable,
     read_predictions,
@@ -32,34 +32,11 @@ from mechtag.pipeline.tagging.full_texts import TaggedFullText, divide, runs_of
 from mechtag.pipeline.tagging.run import finish, run_local
 from mechtag.pipeline.tagging.start import Request, opened
 from tests.support.batches import papers, project, toy_model
+from tests.support.full_texts import full_text
 from tests.support.toy import WordEncoder
 
-QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut=True, headings=3, letters_share=0.9)
 PLANTED = "Apple orchard cider with apple."
 SENTENCES = SentenceSettings()
-
-
-def full_text(record_id: str, *sections: tuple[str, str, str], pages: bool = True) -> FullText:
-    """Return a full text of sections (kind, title, body), each on a page of its own."""
-    text, found = "", []
-    for number, (kind, title, body) in enumerate(sections):
-        start, text = len(text), text + f"{title}\n{body}" + "\n\n" * (number + 1 < len(sections))
-        found.append(Section(kind=kind, title=title, level=1, start=start, end=len(text)))
-    numbered = [
-        Page(number=number, label=str(number + 100), start=one.start, end=one.end)
-        for number, one in enumerate(found, start=1)
-    ]
-    return FullText(
-        record_id=record_id,
-        text=text,
-        sections=tuple(found),
-        pages=tuple(numbered) if pages else (),
-        source_file="a.pdf",
-        format="pdf",
-        sha256="0",
-        reader="toy",
-        quality=QUALITY,
-    )
 
 
 def body(*sentences: str, padding: int = 12) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from mechtag.core.tables import Value, read_tick
+from mechtag.core.records import is_llm
+from mechtag.core.tables import CONFIRMED, Value, read_tick
 from mechtag.pipeline.annotations.cited_papers import fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, date_of, faulty
@@ -33,12 +34,17 @@ def _item(entry: Entry) -> Item:
     fault = "the label is empty" if not label else ""
     value, unknown = _value(cells.get("value"))
     fault = unknown or fault
+    coder, person = text_of(cells.get("coder")), text_of(cells.get(CONFIRMED))
+    if is_llm(coder):
+        if not person or is_llm(person):
+            fault = f"this is a coding by a language model ({coder}) that no person confirmed in '{CONFIRMED}'"
+        coder = person
     if basis and basis not in get_args(Basis):
         fault = f"the basis is {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
     code = Code(
         label=label,
         value=value,
-        coder=text_of(cells.get("coder")),
+        coder=coder,
         evidence=text_of(cells.get("evidence")),
         date=date_of(cells.get("date")),
         basis=basis or None,  # type: ignore[arg-type]

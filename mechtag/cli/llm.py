@@ -1,0 +1,171 @@
+"""Commands that have language models code papers. Texts leave this machine only for a host that the user names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, say, show
+
+
+def _asking(yes: bool) -> Callable[[str], bool]:
+    """Return a function that asks a question on the terminal; without a terminal, the answer is no."""
+
+    def ask(question: str) -> bool:
+        if yes:
+            say(f"note: {question} Yes (--yes)")
+            return True
+        return sys.stdin.isatty() and typer.confirm(question, err=True)
+
+    return ask
+
+
+def llm(
+    records: Annotated[
+        Path,
+        typer.Argument(metavar="RECORDS", help="Records without duplicates, as a parquet table or a search export."),
+    ],
+    endpoint: Annotated[
+        str,
+        typer.Option("--endpoint", help="Address of an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1."),
+    ],
+    model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Table of codings (CSV) to write; other files are written next to it."),
+    ],
+    full_texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--full-texts",
+            help="Table of full texts written by 'attach', which the model reads instead of the abstracts.",
+            show_default=False,
+        ),
+    ] = None,
+    basis: Annotated[
+        str,
+        typer.Option(
+            "--basis",
+            help="abstract or full-text; full-text needs --full-texts. Default: what is passed.",
+            show_default=False,
+        ),
+    ] = "",
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            help="Keys of the labels to ask about, separated by commas. Default: relevance and all labels.",
+            show_default=False,
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of papers.", show_default=False)
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            min=0,
+            help="Stop before the call that could make the table cost more than this (US dollars). Needs llm.prices in "
+            "params.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=20, help="Maximum number of tokens in an answer, before it is cut off.")
+    ] = 400,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for an answer.")] = 300,
+    think_first: Annotated[
+        bool, typer.Option("--think-first", help="Have the model state evidence and reason before its answer.")
+    ] = False,
+    shots: Annotated[
+        int, typer.Option("--shots", min=0, help="Number of invented example sentences of each label to show.")
+    ] = 0,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat",
+            min=1,
+            max=9,
+            help="Ask everything so often, with different seeds and orders of the coding rules, to see how far the "
+            "model agrees with itself.",
+        ),
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: show the number of requests, the cost and a message.")
+    ] = False,
+    send_text_to: Annotated[
+        str,
+        typer.Option(
+            "--send-text-to",
+            metavar="HOST",
+            help="Host to which texts may be sent, if the endpoint is not on this machine.",
+            show_default=False,
+        ),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Send texts to that host without asking on the terminal.")] = False,
+    licence_ok: Annotated[
+        bool, typer.Option("--licence-ok", help="The licences of the full texts allow sending them to that host.")
+    ] = False,
+    project: ProjectFolder = None,
+) -> None:
+    """Have a language model code papers, as one more coder.
+
+    The model is asked about one paper and one label at a time. Its quotes are looked up in the text: those that are not
+    there are dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see
+    how far it agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
+
+    An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
+    interruption, run the same command again: what was answered is in llm.sqlite and is not asked again.
+
+    Example: `mechtag llm unique.parquet --endpoint http://127.0.0.1:8080/v1 --model qwen3 -o codings_llm.csv`
+    """
+    from mechtag.workflows.llm import LlmAccess, Wanted, code_with_llm
+
+    if basis not in ("", "abstract", "full-text"):
+        raise typer.BadParameter("--basis: use abstract or full-text")
+    if basis == "full-text" and full_texts is None:
+        raise typer.BadParameter("--basis full-text needs the table of full texts; add --full-texts")
+    if basis == "abstract" and full_texts is not None:
+        raise typer.BadParameter("--basis abstract and --full-texts exclude each other; omit one of the two")
+    wanted = Wanted(
+        tuple(word.strip() for word in labels.split(",") if word.strip()),
+        full_texts,
+        limit,
+        max_tokens,
+        think_first,
+        shots,
+        repeat,
+        max_cost,
+    )
+    access = LlmAccess(endpoint, model, send_text_to, licence_ok, _asking(yes), timeout)
+    for line in code_with_llm(
+        open_project(project), records, output, wanted, access, dry_run=dry_run, reporter=Terminal()
+    ):
+        show(line)
+
+
+def llm_vote(
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="CODINGS...", help="Tables written by 'llm', each by a different model."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings (CSV) to write.")],
+    coder: Annotated[str, typer.Option("--coder", help="Name of the vote as a coder; begins with llm:.")] = "llm:vote",
+    project: ProjectFolder = None,
+) -> None:
+    """Let several language models vote on each code, and write the majority as one more coder.
+
+    A code is yes or no if more than half of the models say so, and otherwise unclear. Use the table like that of one
+    model.
+
+    Example: `mechtag llm-vote codings_qwen.csv codings_llama.csv codings_gemma.csv -o codings_vote.csv`
+    """
+    from mechtag.workflows.llm import vote_of_tables
+
+    for line in vote_of_tables(open_project(project), tables, output, coder):
+        show(line)

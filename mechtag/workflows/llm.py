@@ -1,0 +1,388 @@
+"""Have language models code papers, and let them vote."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv, write_jsonl
+from mechtag.core.outputs import check_outputs
+from mechtag.core.parquet import FullTextTable
+from mechtag.core.records import Basis, Coding, Record
+from mechtag.core.tables import CONFIRMED
+from mechtag.core.words import counted
+from mechtag.pipeline.annotations.coded_records import read_exemplars
+from mechtag.pipeline.annotations.coding_table import read_codings, write_codings
+from mechtag.pipeline.fetch.cache import Cache
+from mechtag.pipeline.fetch.transport import Clock, Transport
+from mechtag.pipeline.llm.client import (
+    KEY_VARIABLE,
+    NAME,
+    Asking,
+    Endpoint,
+    Mode,
+    find_mode,
+    most_tokens,
+    parse_endpoint,
+)
+from mechtag.pipeline.llm.coder import Budget, Coded, Coder, Quote
+from mechtag.pipeline.llm.prompt import Passage, Prompt, passages_of, passages_of_full_text
+from mechtag.pipeline.llm.run import LlmRun, LlmRuns, path_of_runs, read_runs, write_runs
+from mechtag.pipeline.llm.vote import VOTE, vote
+from mechtag.pipeline.reading.ingest import read_unique
+from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.text.sentences import split
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+from mechtag.workflows.web_access import refuse_unfinished
+
+#: Files that all runs in a folder share: answers, and one line for each call.
+CACHE, LOG = "llm.sqlite", "llm_log.jsonl"
+Papers = list[tuple[Record, tuple[Passage, ...]]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a language model is asked, and how.
+
+    Attributes
+    ----------
+    labels
+        Keys of the labels to ask about; empty for relevance and all labels.
+    full_texts
+        Table of full texts to read instead of the abstracts; records without a full text are rejected.
+    limit
+        Maximum number of papers.
+    max_tokens
+        Maximum number of tokens in the first answer; up to four times as many are allowed if it is cut off.
+    think_first
+        Whether evidence and reason come before the answer.
+    shots
+        Number of invented example sentences of each label to show.
+    repeat
+        How often everything is asked, each time with another seed and another order of the coding rules.
+    max_cost
+        Limit of the cost in US dollars.
+    """
+
+    labels: Sequence[str] = ()
+    full_texts: Path | None = None
+    limit: int | None = None
+    max_tokens: int = 400
+    think_first: bool = False
+    shots: int = 0
+    repeat: int = 1
+    max_cost: float | None = None
+
+    @property
+    def basis(self) -> Basis:
+        """Return what the model reads."""
+        return "full-text" if self.full_texts else "abstract"
+
+
+@dataclass(frozen=True)
+class LlmAccess:
+    """How the endpoint of a language model is reached.
+
+    Attributes
+    ----------
+    url, model
+        Address of the endpoint, and name of the model there.
+    send_text_to
+        Host to which the user allows texts to be sent.
+    is_licensed
+        Whether the user states that the licences of full texts allow them to be sent to another machine.
+    ask
+        Asks the user a question and returns whether the answer is yes.
+    timeout
+        Time limit in seconds for an answer.
+    clock
+        The time; tests replace it.
+    """
+
+    url: str
+    model: str
+    send_text_to: str = ""
+    is_licensed: bool = False
+    ask: Callable[[str], bool] = lambda _: False
+    timeout: float = 300
+    clock: Clock = field(default_factory=Clock)
+
+    def connect(self, cache: Cache, endpoint: Endpoint, reporter: Reporter, *, dry: bool) -> Transport:
+        """Return the transport for the requests of one run."""
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        return Transport(
+            cache,
+            None,
+            keys={NAME: key} if key else {},
+            offline=dry,
+            note=reporter.note,
+            clock=self.clock,
+            patience=self.timeout,
+            # Texts for this machine go to no other, whatever the environment says.
+            proxies=not endpoint.is_local,
+        )
+
+
+def code_with_llm(
+    project: Project,
+    source: Path,
+    output: Path,
+    wanted: Wanted,
+    access: LlmAccess,
+    *,
+    dry_run: bool = False,
+    reporter: Reporter = SILENT,
+) -> Iterator[str]:
+    """Have a language model code papers, write its codings, and yield sentences on them.
+
+    Next to ``output`` are written the quotes with their offsets (``_evidence.csv``), the questions without an answer
+    (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers and the log of calls.
+
+    Parameters
+    ----------
+    source
+        Records without duplicates, as a parquet table or a search export.
+    dry_run
+        Whether nothing is sent or written, and what would be sent is described instead.
+
+    Raises
+    ------
+    MechtagError
+        If the records cannot be read; if the endpoint is on another machine and the user did not name it, or did not
+        confirm that texts are sent there; if it does not answer as needed; if a limit of the cost is set for a model
+        without a price; or, after all results are written, if the endpoint asked for a long pause.
+    """
+    endpoint = parse_endpoint(access.url, access.send_text_to)
+    price = project.settings.llm.prices.get(access.model)
+    _refuse(endpoint, access, wanted, price is not None)
+    labels = _labels(project, wanted)
+    evidence, rejected = (output.with_name(f"{output.stem}{end}") for end in ("_evidence.csv", "_rejected.jsonl"))
+    paths = (output, evidence, rejected, path_of_runs(output))
+    check_outputs(paths, [source, wanted.full_texts])
+    prompt = Prompt(project.codebook, think_first=wanted.think_first, examples=_examples(project, wanted))
+    papers = _papers(project, source, wanted, reporter)
+    asking = Asking(endpoint, access.model, prompt, wanted.max_tokens)
+    budget = Budget(wanted.max_cost, price)
+    if not dry_run:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    confirm = _confirmation(endpoint, access, papers)
+    with ExitStack() as stack:
+        cache = stack.enter_context(Cache(output.with_name(CACHE), read_only=dry_run))
+        transport = stack.enter_context(access.connect(cache, endpoint, reporter, dry=dry_run))
+
+        def coder(mode: Mode, seed: int) -> Coder:
+            return Coder(
+                asking,
+                mode,
+                transport,
+                wanted.basis,
+                project.codebook,
+                budget,
+                confirm=confirm,
+                log=_log_to(output.with_name(LOG)),
+                seed=seed,
+                clock=access.clock,
+            )
+
+        seeds = range(1, wanted.repeat + 1)
+        if dry_run:
+            yield from _plan([coder("json_schema", seed) for seed in seeds], papers, labels, budget, asking)
+            return
+        mode = find_mode(asking, labels[0], transport, confirm)
+        found: list[Coded] = []
+        runs = []
+        with reporter.progress("asking the model", len(papers) * len(labels) * wanted.repeat) as advance:
+            for seed in seeds:
+                each = coder(mode, seed)
+                found.append(each.code(papers, labels, advance))
+                runs.append(each.describe(found[-1], labels, len(papers)))
+        write_codings(output, [row for each in found for row in each.codings], (CONFIRMED,))
+        write_csv(evidence, Quote._fields, [quote for each in found for quote in each.quotes], bom=True)
+        write_jsonl(rejected, [row for each in found for row in each.rejected])
+        write_runs(output, LlmRuns(runs=tuple(runs)))
+        yield from _describe(output, rejected, found, LlmRuns(runs=tuple(runs)), transport, budget)
+        refuse_unfinished(transport)
+
+
+def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
+    if wanted.full_texts and not endpoint.is_local and not access.is_licensed:
+        raise MechtagError(
+            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. If yours allow "
+            "it, add --licence-ok; otherwise, use a model on this machine"
+        )
+    if wanted.max_cost is not None and not has_price:
+        raise MechtagError(
+            f"--max-cost: the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml "
+            f"under llm.prices, in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
+            "{input: 0.5, output: 1.5}"
+        )
+
+
+def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
+    keys = project.codebook.all_keys
+    if unknown := [label for label in wanted.labels if label not in keys]:
+        raise MechtagError(f"--labels: the codebook has no label {unknown[0]!r}; use its keys: {', '.join(keys)}")
+    return tuple(key for key in keys if not wanted.labels or key in wanted.labels)
+
+
+def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
+    """Return the first exemplars of each label; none unless the user asks for them."""
+    if not wanted.shots:
+        return {}
+    path = project.settings.train.exemplars
+    if not path:
+        raise MechtagError(
+            "--shots: the project has no exemplars; name their file in params.yaml under train.exemplars"
+        )
+    exemplars = read_exemplars(path, project.codebook.keys)
+    return {
+        label: [one.text for one in exemplars if label in one.labels][: wanted.shots] for label in project.codebook.keys
+    }
+
+
+def _papers(project: Project, source: Path, wanted: Wanted, reporter: Reporter) -> Papers:
+    """Return the papers to code, and the sentences that the model reads of each."""
+    settings = project.settings
+    records = [clean_record(record) for record in read_unique(source, reporter.note)[: wanted.limit]]
+    if wanted.full_texts:
+        texts: dict[str, tuple[Passage, ...]] = {}
+        by_id = {record.record_id: record for record in records}
+        with FullTextTable(wanted.full_texts, wanted.full_texts) as table:
+            for batch in table.read(by_id):
+                texts |= {
+                    name: passages_of_full_text(by_id[name], text, settings.sentences) for name, text in batch.items()
+                }
+        return [(record, texts.get(record.record_id, ())) for record in records]
+    sentences: dict[str, list[Any]] = {record.record_id: [] for record in records}
+    for sentence in split(records, settings.sentences):
+        sentences[sentence.record_id].append(sentence)
+    return [(record, passages_of(record, sentences[record.record_id])) for record in records]
+
+
+def _characters(papers: Papers) -> int:
+    return sum(len(passage.text) for _, passages in papers for passage in passages)
+
+
+def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
+    """Return a function that asks the user once, before anything is sent to another machine."""
+    if endpoint.is_local:
+        return lambda: None
+    asked = False
+
+    def confirm() -> None:
+        nonlocal asked
+        if asked:
+            return
+        with_text = sum(bool(passages) for _, passages in papers)
+        question = (
+            f"The texts of {counted(with_text, 'paper')} ({_characters(papers):,} characters) will be sent to "
+            f"{endpoint.host}, which is not this machine. Send them?"
+        )
+        if not access.ask(question):
+            raise MechtagError(
+                f"nothing was sent to {endpoint.host}, because sending was not confirmed; confirm it on the terminal, "
+                "or add --yes"
+            )
+        asked = True
+
+    return confirm
+
+
+def _log_to(path: Path) -> Callable[[Mapping[str, Any]], None]:
+    def log(entry: Mapping[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    return log
+
+
+def _plan(
+    coders: Sequence[Coder], papers: Papers, labels: Sequence[str], budget: Budget, asking: Asking
+) -> Iterator[str]:
+    """Yield lines on what would be sent, with the first message."""
+    requests = [
+        request
+        for coder in coders
+        for _, passages in papers
+        if passages
+        for request in coder.requests(passages, labels)
+    ]
+    tokens = [most_tokens(request) for request in requests]
+    read, written = sum(pair[0] for pair in tokens), sum(pair[1] for pair in tokens)
+    where = "on this machine" if asking.endpoint.is_local else "which is not this machine"
+    without = sum(not passages for _, passages in papers)
+    yield (
+        f"{counted(len(requests), 'request')} about {counted(len(papers) - without, 'paper')} "
+        f"({_characters(papers):,} characters) would be sent to {asking.endpoint.host}, {where}"
+    )
+    if without:
+        yield f"{counted(without, 'paper')} without text would be rejected"
+    cost = (
+        "unknown; set llm.prices in params.yaml"
+        if budget.price is None
+        else f"{budget.price.of(read, written):.4f} USD"
+    )
+    yield f"at most about {read:,} tokens to read and {written:,} to write; cost: {cost}"
+    yield f"prompt {asking.prompt.sha256}; the first message:"
+    for _, passages in papers:
+        if passages:
+            for message in asking.prompt.messages(passages, labels[0]):
+                yield f"--- {message['role']}\n{message['content']}"
+            return
+
+
+def _describe(
+    output: Path, rejected: Path, found: Sequence[Coded], runs: LlmRuns, transport: Transport, budget: Budget
+) -> Iterator[str]:
+    yield from runs.describe()
+    yield f"{output}: {counted(sum(len(each.codings) for each in found), 'coding')} written"
+    if count := sum(len(each.rejected) for each in found):
+        yield f"{rejected}: {counted(count, 'question')} without a usable answer, with the reasons"
+    if left := sum(each.not_asked for each in found):
+        if budget.exhausted:
+            why = f"the next call could have exceeded --max-cost ({budget.spent:.4f} USD spent)"
+        else:
+            why = next((pause.reason for pause in transport.paused.values()), "the endpoint did not answer any more")
+        yield (
+            f"{counted(left, 'question')} not asked: {why}. Run the same command again to continue; what was answered "
+            "is not asked again"
+        )
+
+
+def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder: str = VOTE) -> Iterator[str]:
+    """Write the majority vote of the language models in several tables as one more coder, and yield sentences on it.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables.
+    """
+    check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
+    codings: list[Coding] = []
+    runs: list[LlmRun] = []
+    for table in tables:
+        rows = read_codings(table, project.codebook.all_keys)
+        if doubled := {row.coder for row in rows} & {row.coder for row in codings}:
+            raise MechtagError(
+                f"{table}: coder {sorted(doubled)[0]} is also in an earlier table; pass each table once, and "
+                "tables of different models"
+            )
+        codings += rows
+        found = read_runs(table)
+        runs += found.runs if found else ()
+    voted = vote(codings, coder)
+    write_codings(output, voted, (CONFIRMED,))
+    write_runs(output, LlmRuns(vote=coder, runs=tuple(runs)))
+    voters = counted(len({row.coder for row in codings}), "language model")
+    unclear = sum(row.value is None for row in voted)
+    yield (
+        f"{output}: {counted(len(voted), 'coding')} by the vote of {voters} written, {unclear} of them "
+        "without a majority"
+    )

@@ -1,0 +1,292 @@
+"""Ask an OpenAI-compatible endpoint for chat completions, through the transport that all web services are asked by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.hosts import is_this_machine
+from mechtag.core.settings import LlmPrice
+from mechtag.pipeline.fetch.requests import Answer, Request, Service, readable_json
+from mechtag.pipeline.fetch.transport import Transport
+from mechtag.pipeline.llm.prompt import Passage, Prompt, answer_schema
+
+#: Environment variable that contains the key of the endpoint.
+KEY_VARIABLE = "MECHTAG_LLM_KEY"
+#: Name of the service in the transport and its cache.
+NAME = "llm"
+#: How an endpoint is asked to keep the schema: with limits of lengths, without them, or only to answer in JSON.
+Mode = Literal["json_schema", "json_schema without lengths", "json_object"]
+_MODES: tuple[Mode, ...] = ("json_schema", "json_schema without lengths", "json_object")
+# Maximum number of requests per second. They are sent one after the other, and no answer takes less.
+_RATE = 20.0
+# Upper bound of the tokens of a text: English has about 4.5 bytes per token, scripts that are not Latin fewer.
+_BYTES_PER_TOKEN = 3
+_PROBE = (
+    Passage(0, "A door", 0, 6, "title"),
+    Passage(1, "The door of the house is red.", 0, 29, "abstract", 0),
+)
+_PROBE_TOKENS = 60
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint that the user named.
+
+    Attributes
+    ----------
+    url
+        Address without a slash at its end, such as ``http://127.0.0.1:8080/v1``.
+    host
+        Name of the machine in the address.
+    """
+
+    url: str
+    host: str
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether the endpoint is on this machine."""
+        return is_this_machine(self.host)
+
+    @property
+    def service(self) -> Service:
+        """Return the endpoint as a service of the transport."""
+        return Service(NAME, self.host, self.url, _RATE, key_header="Authorization", key_scheme="Bearer", own=True)
+
+
+def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
+    """Return the endpoint at an address.
+
+    Parameters
+    ----------
+    send_text_to
+        Host to which the user allows texts to be sent; needed unless the endpoint is on this machine.
+
+    Raises
+    ------
+    MechtagError
+        If the address is not that of a web server, is not encrypted although it is on another machine, or is on another
+        machine than ``send_text_to``.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:  # an incomplete IPv6 address
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise MechtagError(
+            f"--endpoint {url}: this is not the address of a server; write it like http://127.0.0.1:8080/v1"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise MechtagError(
+            f"--endpoint: the address of {host} contains a user name, a query or a fragment; write only the address, "
+            f"and put the key into the environment variable {KEY_VARIABLE}"
+        )
+    endpoint = Endpoint(url.rstrip("/"), host)
+    if endpoint.is_local:
+        return endpoint
+    if send_text_to.lower() != host:
+        named = f", but --send-text-to names {send_text_to}" if send_text_to else ""
+        raise MechtagError(
+            f"--endpoint {url}: the texts of your records would be sent to {host}, which is not this machine{named}. "
+            f"If licences and your agreements allow this, add --send-text-to {host}; otherwise, use a model on this "
+            "machine"
+        )
+    if parts.scheme != "https":
+        raise MechtagError(
+            f"--endpoint {url}: texts and key would be sent to {host} without encryption; use an address that begins "
+            "with https, or forward a port of this machine to it, for example with ssh -L"
+        )
+    return endpoint
+
+
+class _Lenient(BaseModel):
+    """Part of an answer of an endpoint; endpoints add fields of their own."""
+
+
+class _Details(_Lenient):
+    cached_tokens: int | None = None
+
+
+class _Usage(_Lenient):
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+    prompt_tokens_details: _Details | None = None
+
+
+class _Message(_Lenient):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(_Lenient):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(_Lenient):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer of the endpoint.
+
+    Attributes
+    ----------
+    content
+        Text that the model wrote.
+    finish_reason
+        ``stop`` if the model came to an end; ``length`` if it was cut off.
+    prompt_tokens, completion_tokens, cached_tokens
+        Tokens as counted by the endpoint; ``None`` if it does not state them.
+    model, fingerprint
+        Name and version of the model as stated by the endpoint; empty if it does not state them.
+    time
+        Time of the answer in seconds since 1970.
+    """
+
+    content: str
+    refusal: str
+    finish_reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    model: str
+    fingerprint: str
+    time: float
+
+    def cost(self, price: LlmPrice | None) -> float | None:
+        """Return the price of the call in US dollars; ``None`` if the price or the number of tokens is unknown."""
+        if price is None or self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return price.of(self.prompt_tokens, self.completion_tokens)
+
+
+def _check(body: bytes) -> None:
+    """Raise `ValueError` unless a body is the answer of an endpoint for chat completions."""
+    try:
+        _Completion.model_validate(readable_json(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "top level"
+        raise ValueError(f"the answer is not a chat completion ({place}: {first['msg'].lower()})") from None
+
+
+def read_completion(answer: Answer) -> Completion:
+    """Read the answer to a request for a chat completion, which the transport has checked."""
+    found = _Completion.model_validate(answer.json())
+    choice, usage = found.choices[0], found.usage
+    details = usage.prompt_tokens_details if usage else None
+    return Completion(
+        content=choice.message.content or "",
+        refusal=choice.message.refusal or "",
+        finish_reason=choice.finish_reason or "",
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        cached_tokens=details.cached_tokens if details else None,
+        model=found.model or "",
+        fingerprint=found.system_fingerprint or "",
+        time=answer.time,
+    )
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is the same in all requests of a run."""
+
+    endpoint: Endpoint
+    model: str
+    prompt: Prompt
+    max_tokens: int
+
+    def request(self, passages: Sequence[Passage], label: str, mode: Mode, max_tokens: int, seed: int = 1) -> Request:
+        """Return the request about one label of one paper, with at most ``max_tokens`` tokens in the answer."""
+        numbers = [passage.number for passage in passages]
+        messages = self.prompt.messages(passages, label, seed)
+        return self._request(messages, self._form(numbers, mode), max_tokens, seed)
+
+    def probe(self, label: str, mode: Mode) -> Request:
+        """Return a short request that shows whether the endpoint accepts a mode."""
+        return self.request(_PROBE, label, mode, _PROBE_TOKENS)
+
+    def _form(self, numbers: Sequence[int], mode: Mode) -> Mapping[str, Any]:
+        if mode == "json_object":
+            return {"type": "json_object"}
+        with_lengths = mode == "json_schema"
+        schema = answer_schema(numbers, think_first=self.prompt.think_first, with_lengths=with_lengths)
+        return {"type": "json_schema", "json_schema": {"name": "coding", "strict": True, "schema": schema}}
+
+    def _request(
+        self, messages: Sequence[Mapping[str, str]], form: Mapping[str, Any], max_tokens: int, seed: int
+    ) -> Request:
+        messages = list(messages)
+        if form["type"] == "json_object":
+            # Without a schema, the model must be told the form of the answer.
+            schema = answer_schema((0, 1), think_first=self.prompt.think_first, with_lengths=True)
+            told = f"{messages[0]['content']}\n\nThe JSON object has this schema:\n{json.dumps(schema)}"
+            messages[0] = {"role": "system", "content": told}
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "response_format": form,
+            "max_tokens": max_tokens,
+            **parameters(seed),
+        }
+        return Request(self.endpoint.service, "/chat/completions", body=json.dumps(body), check=_check)
+
+
+def parameters(seed: int) -> dict[str, float | int]:
+    """Return the parameters of sampling, which are the same for all models."""
+    return {"temperature": 0, "top_p": 1, "seed": seed, "n": 1}
+
+
+def most_tokens(request: Request) -> tuple[int, int]:
+    """Return upper bounds of the tokens of a request and of its answer, estimated from the length of the request."""
+    return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
+
+
+def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callable[[], None]) -> Mode:
+    """Return the strictest mode that an endpoint accepts, found by a short request for each mode.
+
+    ``confirm`` is called before the first request is sent.
+
+    Raises
+    ------
+    MechtagError
+        If the endpoint does not answer, or accepts no mode.
+    """
+    for mode in _MODES:
+        if (known := transport.known(asking.probe(label, mode))) and _accepts(known):
+            return mode
+    confirm()
+    for mode in _MODES:
+        answer = transport.ask(asking.probe(label, mode))
+        if answer is None:
+            break
+        if answer.found and _accepts(answer):
+            return mode
+    endpoint = asking.endpoint
+    why = transport.failures[-1].reason if transport.failures else "it did not answer in JSON"
+    if pause := transport.paused.get(endpoint.host):
+        why = pause.reason
+    raise MechtagError(
+        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request as needed: {why}. Check that "
+        f"the server is running, that it has the model {asking.model}, that it supports response_format, and, if it "
+        f"needs a key, that {KEY_VARIABLE} is set"
+    )
+
+
+def _accepts(answer: Answer) -> bool:
+    """Return whether an answer to a test request begins with a JSON object; it may be cut off."""
+    return read_completion(answer).content.lstrip().startswith("{")

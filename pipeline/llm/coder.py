@@ -1,0 +1,362 @@
+"""Have a language model code papers: one call for each paper and label, with verified quotes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import PureWindowsPath
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import LLM, Basis, Coding, Record, Row
+from mechtag.core.settings import LlmPrice
+from mechtag.pipeline.fetch.requests import Request
+from mechtag.pipeline.fetch.transport import Clock, Transport
+from mechtag.pipeline.llm.client import Asking, Completion, Mode, most_tokens, parameters, read_completion
+from mechtag.pipeline.llm.prompt import LONGEST_REASON, ModelAnswer, Passage
+from mechtag.pipeline.llm.run import LlmRun
+from mechtag.pipeline.llm.verify import Found, Quotes, verify
+
+#: Reason of a yes that counts as unclear.
+NO_EVIDENCE = "no verbatim evidence"
+#: Stands between two quotes in a cell.
+BETWEEN = " […] "
+# How often more tokens are allowed if an answer cannot be used.
+_FACTORS = (1, 2, 4)
+_SHOWN = 300
+
+
+class Unanswered(Row):
+    """A paper and label without a usable answer, with the reason and the beginning of what the model wrote."""
+
+    record_id: str
+    label: str
+    coder: str
+    reason: str
+    answer: str = ""
+
+
+class Quote(NamedTuple):
+    """A verified quote, for the table of evidence; offsets are into the text that ``place`` names."""
+
+    record_id: str
+    label: str
+    coder: str
+    place: str
+    sentence: int | None
+    start: int
+    end: int
+    page: str | None
+    section: str | None
+    text: str
+
+
+class _Unusable(Exception):
+    """An answer that cannot be used; ``final`` if asking again with more tokens would not help."""
+
+    def __init__(self, reason: str, completion: Completion | None = None, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.completion, self.final = completion, final
+
+
+class _NotAsked(Exception):
+    """The endpoint does not answer any more, or the next call could exceed the limit of the cost."""
+
+
+@dataclass
+class Budget:
+    """The limit of the cost in US dollars; ``None`` for no limit.
+
+    ``spent`` counts all calls that the codings rest on, including those of earlier runs.
+    """
+
+    limit: float | None = None
+    price: LlmPrice | None = None
+    spent: float = 0.0
+    exhausted: bool = False
+
+    def allows(self, request: Request) -> bool:
+        """Return whether a request cannot exceed the limit, and no earlier one could."""
+        if self.limit is not None and self.price is not None:
+            self.exhausted |= self.spent + self.price.of(*most_tokens(request)) > self.limit
+        return not self.exhausted
+
+    def pay(self, request: Request, completion: Completion) -> None:
+        """Add the cost of a call; without the numbers of tokens, their upper bounds count."""
+        if self.price is not None:
+            cost = completion.cost(self.price)
+            self.spent += self.price.of(*most_tokens(request)) if cost is None else cost
+
+
+@dataclass
+class Coded:
+    """The codings of one coder, in the order of the papers and labels, and what did not become one."""
+
+    codings: list[Coding] = field(default_factory=list)
+    quotes: list[Quote] = field(default_factory=list)
+    rejected: list[Unanswered] = field(default_factory=list)
+    not_asked: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    models: set[str] = field(default_factory=set)
+    fingerprints: set[str] = field(default_factory=set)
+    times: list[float] = field(default_factory=list)
+    costs: list[float | None] = field(default_factory=list)
+
+
+class Coder:
+    """A language model that codes papers.
+
+    Parameters
+    ----------
+    asking, mode
+        What is asked, and how the schema of the answer is demanded.
+    transport
+        Transport with a cache, so that no answered question is asked again.
+    basis
+        Whether the abstract or the full text is read.
+    codebook
+        Codebook that has the labels.
+    budget
+        Limit of the cost, which several coders may share.
+    confirm
+        Called before the first request is sent; raises an error if it must not be.
+    log
+        Called with one entry for each call that was sent.
+    seed
+        Seed of the endpoint; another seed than 1 also changes the order of the coding rules.
+    """
+
+    def __init__(
+        self,
+        asking: Asking,
+        mode: Mode,
+        transport: Transport,
+        basis: Basis,
+        codebook: Codebook,
+        budget: Budget,
+        *,
+        confirm: Callable[[], None] = lambda: None,
+        log: Callable[[dict[str, Any]], None] = lambda _: None,
+        seed: int = 1,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or Clock()
+        self._asking, self._mode, self._transport, self._budget = asking, mode, transport, budget
+        self._basis, self._codebook, self._seed = basis, codebook, seed
+        self._version = f"{codebook.name}@{codebook.sha256[:12]}"
+        self._confirm, self._log = confirm, log
+        self.name = f"{LLM}{asking.model}" + (f" (seed {seed})" if seed != 1 else "")
+        self._model_id = f"{asking.model}, prompt {asking.prompt.sha256}"
+
+    def code(
+        self,
+        papers: Sequence[tuple[Record, Sequence[Passage]]],
+        labels: Sequence[str],
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> Coded:
+        """Ask about each label of each paper, and return the codings.
+
+        Papers without sentences are rejected. Each pair of a paper and a label ends up in ``codings`` or ``rejected``,
+        or is counted in ``not_asked``.
+        """
+        found = Coded()
+        for record, passages in papers:
+            for label in labels:
+                try:
+                    if not passages:
+                        raise _Unusable("the paper has no text to read", final=True)
+                    self._one(record, passages, label, found)
+                except _Unusable as fault:
+                    wrote = " ".join(fault.completion.content.split())[:_SHOWN] if fault.completion else ""
+                    found.rejected.append(
+                        Unanswered(
+                            record_id=record.record_id, label=label, coder=self.name, reason=str(fault), answer=wrote
+                        )
+                    )
+                except _NotAsked:
+                    found.not_asked += 1
+                advance(1)
+        return found
+
+    def requests(self, passages: Sequence[Passage], labels: Sequence[str]) -> Iterator[Request]:
+        """Yield the first request about each label of a paper."""
+        for label in labels:
+            yield self._request(passages, label, _FACTORS[0])
+
+    def _request(self, passages: Sequence[Passage], label: str, factor: int) -> Request:
+        return self._asking.request(passages, label, self._mode, factor * self._asking.max_tokens, self._seed)
+
+    def _one(self, record: Record, passages: Sequence[Passage], label: str, found: Coded) -> None:
+        for factor in _FACTORS:
+            try:
+                self._try(record, passages, label, factor, found)
+                return
+            except _Unusable as fault:
+                if fault.final or factor == _FACTORS[-1]:
+                    raise
+
+    def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
+        """Ask once, and add the coding; raise `_Unusable` if the answer cannot be used."""
+        request = self._request(passages, label, factor)
+        known = self._transport.known(request)
+        if known is None:
+            if not self._budget.allows(request):
+                raise _NotAsked
+            self._confirm()
+        started = self._clock.elapsed()
+        completion = self._ask(request)
+        self._count(request, completion, found)
+        entry = {
+            "time": _instant(completion.time),
+            "record_id": record.record_id,
+            "label": label,
+            "coder": self.name,
+            "prompt": self._asking.prompt.sha256,
+            "max_tokens": factor * self._asking.max_tokens,
+            "tokens_in": completion.prompt_tokens,
+            "tokens_out": completion.completion_tokens,
+            "tokens_cached": completion.cached_tokens,
+            "ms": round(1000 * (self._clock.elapsed() - started)),
+            "cost_usd": "unknown" if (cost := completion.cost(self._budget.price)) is None else cost,
+            "finish_reason": completion.finish_reason,
+            "system_fingerprint": completion.fingerprint,
+        }
+        try:
+            answer = _read(completion)
+            quotes = verify(answer.evidence, passages)
+            self._take(record, label, answer, quotes, completion, found)
+            entry |= {"verified": len(quotes.found), "invented": quotes.invented, "fault": ""}
+        except _Unusable as fault:
+            entry["fault"] = str(fault)
+            raise
+        finally:
+            if known is None:
+                self._log(entry)
+
+    def _ask(self, request: Request) -> Completion:
+        transport = self._transport
+        failed = len(transport.failures)
+        answer = transport.ask(request)
+        if answer is not None and answer.found:
+            return read_completion(answer)
+        if len(transport.failures) == failed:
+            raise _NotAsked
+        raise _Unusable(transport.failures[-1].reason, final=True)
+
+    def _count(self, request: Request, completion: Completion, found: Coded) -> None:
+        counts = found.counts
+        counts["calls"] += 1
+        counts["calls_without_usage"] += completion.prompt_tokens is None
+        counts["prompt_tokens"] += completion.prompt_tokens or 0
+        counts["completion_tokens"] += completion.completion_tokens or 0
+        counts["cached_tokens"] += completion.cached_tokens or 0
+        found.costs.append(completion.cost(self._budget.price))
+        found.times.append(completion.time)
+        # Local servers state the path of a file, which may name a person. Names such as team/model are no paths.
+        name = PureWindowsPath(completion.model)
+        found.models |= {name.name if name.root else completion.model} - {""}
+        found.fingerprints |= {completion.fingerprint} - {""}
+        self._budget.pay(request, completion)
+
+    def _take(
+        self,
+        record: Record,
+        label: str,
+        answer: ModelAnswer,
+        quotes: Quotes,
+        completion: Completion,
+        found: Coded,
+    ) -> None:
+        is_unsupported = answer.holds == "yes" and not quotes.found
+        holds = "unclear" if is_unsupported else answer.holds
+        # Quotes under a no are checked and counted, but are not evidence.
+        kept: Sequence[Found] = quotes.found if holds != "no" else ()
+        counts = found.counts
+        counts[holds] += 1
+        counts["unsupported"] += is_unsupported
+        counts["quotes"] += len(answer.evidence)
+        counts["moved"] += quotes.moved
+        counts["invented"] += quotes.invented
+        numbers = sorted({one.passage.sentence for one in kept if one.passage.sentence is not None})
+        reason = " ".join(answer.reason.split())[:LONGEST_REASON]
+        found.codings.append(
+            Coding(
+                record_id=record.record_id,
+                coder=self.name,
+                label=label,
+                value={"yes": 1, "no": 0, "unclear": None}[holds],
+                basis=self._basis,
+                evidence=BETWEEN.join(one.text for one in kept) or None,
+                date=_instant(completion.time)[:10],
+                codebook_version=self._version,
+                sentences=tuple(numbers) if self._basis == "abstract" and holds == "yes" else None,
+                refer=holds == "unclear",
+                reason=NO_EVIDENCE if is_unsupported else reason or None,
+                model_id=self._model_id,
+            )
+        )
+        found.quotes += [
+            Quote(
+                *(record.record_id, label, self.name, one.passage.place, one.passage.sentence, one.start, one.end),
+                *(one.passage.page, one.passage.section, one.text),
+            )
+            for one in kept
+        ]
+
+    def describe(self, found: Coded, labels: Sequence[str], papers: int) -> LlmRun:
+        """Describe the coder and its codings for reports."""
+        asking, counts = self._asking, found.counts
+        cost = None if None in found.costs or not found.costs else sum(filter(None, found.costs))
+        return LlmRun(
+            coder=self.name,
+            model=asking.model,
+            reported_models=tuple(sorted(found.models)),
+            fingerprints=tuple(sorted(found.fingerprints)),
+            endpoint="local" if asking.endpoint.is_local else "remote",
+            host="" if asking.endpoint.is_local else asking.endpoint.host,
+            basis=self._basis,
+            codebook=self._codebook.name,
+            codebook_sha256=self._codebook.sha256,
+            prompt_sha256=asking.prompt.sha256,
+            system=asking.prompt.system,
+            text=asking.prompt.text(()),
+            questions={label: asking.prompt.question(label, self._seed) for label in labels},
+            parameters={**parameters(self._seed), "max_tokens": asking.max_tokens},
+            mode=self._mode,
+            papers=papers,
+            asked=len(found.codings) + len(found.rejected),
+            answered=len(found.codings),
+            rejected=len(found.rejected),
+            not_asked=found.not_asked,
+            **{name: counts[name] for name in ("yes", "no", "unclear", "unsupported", "quotes", "moved", "invented")},
+            **{name: counts[name] for name in ("calls", "calls_without_usage", "prompt_tokens")},
+            **{name: counts[name] for name in ("completion_tokens", "cached_tokens")},
+            cost_usd=None if cost is None else round(cost, 6),
+            first=_instant(min(found.times))[:10] if found.times else "",
+            last=_instant(max(found.times))[:10] if found.times else "",
+        )
+
+
+def _read(completion: Completion) -> ModelAnswer:
+    if completion.refusal:
+        raise _Unusable(f"the model refused to answer: {completion.refusal[:_SHOWN]}", completion, final=True)
+    if completion.finish_reason not in ("stop", ""):
+        raise _Unusable(f"the answer was cut off (finish_reason: {completion.finish_reason[:_SHOWN]})", completion)
+    text = completion.content.strip()
+    if text.startswith("```"):  # Some models put JSON into a block of code.
+        text = text.partition("\n")[2].rpartition("```")[0]
+    try:
+        return ModelAnswer.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        what = f"{place}: {first['msg']}" if place else "it is not JSON"
+        raise _Unusable(f"the answer does not have the required form ({what[:_SHOWN]})", completion) from None
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

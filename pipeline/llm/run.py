@@ -1,0 +1,176 @@
+"""Describe how a language model coded papers: what reports and the text for the paper say about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from mechtag.core.codebook import Strict, describe_validation
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.records import Basis
+from mechtag.core.words import counted
+
+
+class LlmRun(Strict):
+    """One language model as a coder.
+
+    Attributes
+    ----------
+    coder
+        Name of the coder in the table of codings.
+    model, reported_models, fingerprints
+        Name under which the model was asked for, and the names and versions that the endpoint stated.
+    endpoint
+        Whether the endpoint is on the reviewers' machine or elsewhere.
+    host
+        Name of the machine of the endpoint; empty if it is the reviewers' machine.
+    prompt_sha256
+        Hash of everything that was asked, whatever the paper.
+    system, text, questions
+        The prompt in full: the first message, how the text of a paper is laid out, and the question for each label.
+    parameters
+        Parameters of sampling, and the maximum number of tokens in the first answer.
+    mode
+        How the endpoint was asked to keep the schema of the answer.
+    papers
+        Number of papers that were to be coded.
+    asked, answered, rejected, not_asked
+        Numbers of pairs of a paper and a label: asked = answered + rejected; the model was not asked about the others,
+        because the endpoint or the limit of the cost prevented it.
+    yes, no, unclear
+        Numbers of answers.
+    unsupported
+        Number of answers that were yes, but count as unclear, because no quote is in the text.
+    quotes, moved, invented
+        Number of quotes; of those that are in a different sentence than stated; and of those that are in no sentence.
+    calls, calls_without_usage
+        Number of calls on which the codings rest, and of those without a statement of the tokens.
+    prompt_tokens, completion_tokens, cached_tokens
+        Tokens of these calls, as the endpoint counted them.
+    cost_usd
+        Price of these calls in US dollars; ``None`` if it is unknown.
+    first, last
+        Dates of the first and last answer; empty without answers.
+    """
+
+    coder: str
+    model: str
+    reported_models: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    endpoint: Literal["local", "remote"]
+    host: str = ""
+    basis: Basis
+    codebook: str
+    codebook_sha256: str
+    prompt_sha256: str
+    system: str
+    text: str
+    questions: dict[str, str]
+    parameters: dict[str, float | int]
+    mode: str
+    papers: int
+    asked: int
+    answered: int
+    rejected: int
+    not_asked: int
+    yes: int
+    no: int
+    unclear: int
+    unsupported: int
+    quotes: int
+    moved: int
+    invented: int
+    calls: int
+    calls_without_usage: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    first: str
+    last: str
+
+    @property
+    def invented_share(self) -> float | None:
+        """Return the share of quotes that are in no sentence of the text; ``None`` without quotes."""
+        return self.invented / self.quotes if self.quotes else None
+
+    @property
+    def unclear_share(self) -> float | None:
+        """Return the share of answers that are unclear; ``None`` without answers."""
+        return self.unclear / self.answered if self.answered else None
+
+    @property
+    def place(self) -> str:
+        """Return where the model ran, in words."""
+        return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
+
+    @property
+    def price(self) -> str:
+        """Return the cost in words."""
+        return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
+
+    def describe(self) -> str:
+        """Return sentences on the coder: model, place, prompt, quotes, unclear answers, tokens and cost."""
+        invented, unclear = (
+            "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
+        )
+        return (
+            f"{self.coder} is a language model, not a person: model {self.model}, {self.place}, prompt "
+            f"{self.prompt_sha256[:12]}. Questions about {counted(self.papers, 'paper')}: {self.asked} asked, "
+            f"{self.answered} answered; {self.yes} yes, {self.no} no, {self.unclear} unclear{unclear}. Quotes: "
+            f"{self.quotes}; not in the text, and therefore dropped: {self.invented}{invented}. Tokens: "
+            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}."
+        )
+
+
+class LlmRuns(Strict):
+    """The content of the file next to a table of codings by language models.
+
+    Attributes
+    ----------
+    vote
+        Name of the coder that is the majority vote of ``runs``; empty if the coders of the table are ``runs``.
+    """
+
+    vote: str = ""
+    runs: tuple[LlmRun, ...]
+
+    def describe(self) -> list[str]:
+        """Return sentences on each coder of the table."""
+        found = [run.describe() for run in self.runs]
+        if self.vote:
+            voters = ", ".join(run.coder for run in self.runs) or "language models"
+            found.insert(0, f"{self.vote} is no person, but the majority vote of {voters}.")
+        return found
+
+
+def path_of_runs(table: Path) -> Path:
+    """Return the path of the file that describes the coders of a table."""
+    return table.with_name(f"{table.stem}_run.json")
+
+
+def write_runs(table: Path, runs: LlmRuns) -> None:
+    """Write the file that describes the coders of a table."""
+    write_json(path_of_runs(table), runs.model_dump(mode="json"))
+
+
+def read_runs(table: Path) -> LlmRuns | None:
+    """Read the file that describes the coders of a table; return ``None`` if there is none.
+
+    Raises
+    ------
+    MechtagError
+        If the file was not written by this version of mechtag.
+    """
+    path = path_of_runs(table)
+    if not path.is_file():
+        return None
+    try:
+        return LlmRuns.model_validate(read_json(path))
+    except ValidationError as error:
+        raise MechtagError(
+            f"{describe_validation(path, error)}\nRun 'mechtag llm' again; answered questions are not asked again"
+        ) from None

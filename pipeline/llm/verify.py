@@ -1,0 +1,124 @@
+"""Find the quotes of a language model in the text that it read, and drop those that are not in it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mechtag.pipeline.llm.prompt import Passage, Quoted
+
+#: Minimum number of characters of a quote that is not a whole sentence.
+SHORTEST = 20
+_QUOTES = dict.fromkeys("'‘’‚‛“”„‟«»‹›`´′″", '"')
+_DASHES = dict.fromkeys("‐‑‒–—―−", "-")
+_SAME = str.maketrans(_QUOTES | _DASHES)
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff"
+
+
+class _Folded(NamedTuple):
+    """A text as it is compared, and the place in the original of each of its characters."""
+
+    text: str
+    places: tuple[int, ...]
+
+
+def _fold(text: str) -> _Folded:
+    """Return a text in NFKC and lower case, with one kind of quotation mark, dash and space."""
+    letters: list[str] = []
+    places: list[int] = []
+    start = 0
+    while start < len(text):
+        end = start + 1
+        # A letter and its accents are one unit for normalisation.
+        while end < len(text) and unicodedata.combining(text[end]):
+            end += 1
+        for char in unicodedata.normalize("NFKC", text[start:end].translate(_SAME)).translate(_SAME).casefold():
+            if char.isspace():
+                char = " "
+                if not letters or letters[-1] == " ":
+                    continue
+            elif char in _INVISIBLE:
+                continue
+            letters.append(char)
+            places.append(start)
+        start = end
+    if letters and letters[-1] == " ":
+        letters.pop()
+        places.pop()
+    return _Folded("".join(letters), tuple(places))
+
+
+class Found(NamedTuple):
+    """A quote that is in the text.
+
+    Attributes
+    ----------
+    passage
+        Sentence that contains the quote.
+    start, end
+        Offsets of the quote into the text from which the sentence is.
+    text
+        The characters of the paper, never those of the model.
+    """
+
+    passage: Passage
+    start: int
+    end: int
+    text: str
+
+
+@dataclass
+class Quotes:
+    """What verification found in one answer.
+
+    Attributes
+    ----------
+    moved
+        Number of quotes that are in the text, but in another sentence than the answer says.
+    invented
+        Number of quotes that are in no sentence, or are too short to tell.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    moved: int = 0
+    invented: int = 0
+
+
+def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
+    """Look for each quote in the sentence that it names, then in all others.
+
+    A quote counts if it is in one sentence and has at least `SHORTEST` characters, or is the whole sentence. Case,
+    kinds of quotation marks, dashes and spaces, and typographic ligatures make no difference.
+    """
+    folded = [(passage, _fold(passage.text)) for passage in passages]
+    result = Quotes()
+    for quote in quotes:
+        wanted = _fold(quote.quote).text
+        own = [pair for pair in folded if pair[0].number == quote.sentence]
+        others = [pair for pair in folded if pair[0].number != quote.sentence]
+        if found := _search(wanted, own):
+            result.found.append(found)
+        elif found := _search(wanted, others):
+            result.found.append(found)
+            result.moved += 1
+        else:
+            result.invented += 1
+    return result
+
+
+def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
+    """Return the first place of a quote, as it is or without quotation marks around it."""
+    bare = wanted.strip('" ')
+    for text in dict.fromkeys((wanted.strip(), bare)):
+        for passage, own in folded:
+            is_whole = bool(bare) and bare == own.text.strip('" ')
+            place = own.text.find(text) if is_whole or len(text) >= SHORTEST else -1
+            if place >= 0:
+                first, last = own.places[place], own.places[place + len(text) - 1]
+                end = last + 1
+                while end < len(passage.text) and unicodedata.combining(passage.text[end]):
+                    end += 1
+                return Found(passage, passage.start + first, passage.start + end, passage.text[first:end])
+    return None

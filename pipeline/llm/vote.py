@@ -1,0 +1,73 @@
+"""Let several language models vote on each code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import LLM, Coding, is_llm
+from mechtag.pipeline.llm.coder import BETWEEN
+
+#: Name of the coder that is a vote, unless the user chooses another.
+VOTE = f"{LLM}vote"
+
+
+def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
+    """Return the majority vote of several language models, for each record, label and basis that any of them coded.
+
+    The vote is yes or no if more than half of all voters say so, and otherwise unclear. A voter who is unclear or did
+    not answer does not lower the number of votes that are needed. Evidence is that of the voters who agree with the
+    vote; of an unclear code, it is that of all voters.
+
+    Raises
+    ------
+    MechtagError
+        If fewer than two language models vote, if one of the coders is a person, or if ``coder`` is the name of a voter
+        or does not begin like that of a language model.
+    """
+    voters = list(dict.fromkeys(row.coder for row in codings))
+    if people := [name for name in voters if not is_llm(name)]:
+        raise MechtagError(
+            f"{people[0]} is not a language model (its name does not begin with '{LLM}'); pass only tables that "
+            "'mechtag llm' wrote"
+        )
+    if len(voters) < 2:
+        raise MechtagError(
+            f"a vote needs two or more language models, but the only coder is {', '.join(voters) or 'missing'}; pass "
+            "the tables of several models"
+        )
+    if not is_llm(coder) or coder in voters:
+        raise MechtagError(
+            f"--coder {coder}: the name of the vote must begin with '{LLM}', and must not be the name of a voter"
+        )
+    by_code: dict[tuple[str, str, str], list[Coding]] = {}
+    for row in codings:
+        by_code.setdefault((row.record_id or row.key or "", row.label, row.basis), []).append(row)
+    return [_counted(rows, len(voters), coder) for rows in by_code.values()]
+
+
+def _counted(rows: Sequence[Coding], voters: int, coder: str) -> Coding:
+    votes = Counter(row.value for row in rows)
+    value = next((each for each in (1, 0) if 2 * votes[each] > voters), None)
+    agreeing = [row for row in rows if value is None or row.value == value]
+    said = f"{votes[1]} yes, {votes[0]} no, {votes[None]} unclear"
+    missing = voters - len(rows)
+    quotes = dict.fromkeys(quote for row in agreeing for quote in (row.evidence or "").split(BETWEEN) if quote)
+    numbers = sorted({number for row in agreeing for number in row.sentences or ()})
+    first = rows[0]
+    return Coding(
+        record_id=first.record_id,
+        key=first.key,
+        coder=coder,
+        label=first.label,
+        value=value,
+        basis=first.basis,
+        evidence=BETWEEN.join(quotes) or None,
+        date=max((row.date or "" for row in rows), default="") or None,
+        codebook_version=first.codebook_version if len({row.codebook_version for row in rows}) == 1 else None,
+        sentences=tuple(numbers) if value == 1 and numbers else None,
+        refer=value is None,
+        reason=f"votes: {said}{f', {missing} without an answer' if missing else ''}",
+        model_id=f"vote of {voters} language models",
+    )

@@ -1,0 +1,111 @@
+"""An endpoint on this machine that answers like a language model, honest or not, and has the faults of endpoints."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mechtag.pipeline.fetch.transport import Clock
+from tests.support.services import Asked, FakeServices, Reply
+
+_FENCED = re.compile(r"^(`{3,})\n(.*)\n\1$", re.M | re.S)
+_LINE = re.compile(r"^\[(\d+)\] (.*)$", re.M)
+_LABEL = re.compile(r"^The code: (.*)$", re.M)
+#: Title of the paper about which every new endpoint is asked first.
+PROBE = "A door"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the model is asked: the numbered sentences, the name of the label, and the request."""
+
+    sentences: Mapping[int, str]
+    label: str
+    body: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        return self.sentences[0]
+
+
+def says(holds: str, *evidence: tuple[int, str], reason: str = "It says so.") -> dict[str, Any]:
+    """Return an answer in the required form."""
+    return {"holds": holds, "evidence": [{"sentence": at, "quote": text} for at, text in evidence], "reason": reason}
+
+
+def honest(question: Question) -> dict[str, Any]:
+    """Answer yes if a sentence has the name of the label, and quote this sentence."""
+    found = [(at, text) for at, text in question.sentences.items() if at and question.label.lower() in text.lower()]
+    return says("yes", *found[:3]) if found else says("no")
+
+
+class FakeLanguageModel(FakeServices):
+    """The endpoint.
+
+    Attributes
+    ----------
+    answer
+        What the model answers to a question: the content of its message, or a whole reply.
+    refused
+        Types of ``response_format`` that the endpoint does not accept; ``lengths`` for schemas with limits of lengths.
+    usage, finish_reason, refusal
+        What the endpoint says of each answer.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.answer: Callable[[Question], dict[str, Any] | str | Reply] = honest
+        self.refused: set[str] = set()
+        self.usage: dict[str, Any] | None = {"prompt_tokens": 100, "completion_tokens": 20}
+        self.finish_reasons: deque[str] = deque()
+        self.refusal: str | None = None
+
+    @property
+    def url(self) -> str:
+        return self.address("llm") + "/v1"
+
+    @property
+    def questions(self) -> list[Question]:
+        """The questions that arrived, without those of the test of the endpoint."""
+        return [one for one in map(_question, self.asked) if one.title != PROBE]
+
+    def reply(self, asked: Asked) -> Reply:
+        """Return the answer to a request; the next fault replaces the answer to a question about a paper."""
+        assert (asked.service, asked.path) == ("llm", "/v1/chat/completions")
+        question = _question(asked)
+        form = question.body["response_format"]
+        if form["type"] in self.refused or ("lengths" in self.refused and "maxLength" in json.dumps(form)):
+            return Reply(b'{"error": "response_format"}', status=400)
+        if question.title == PROBE:
+            return self._completion(says("yes", (1, "The door of the house is red.")), "stop")
+        if self.faults["llm"]:
+            return self.faults["llm"].popleft()
+        answer = self.answer(question)
+        if isinstance(answer, Reply):
+            return answer
+        return self._completion(answer, self.finish_reasons.popleft() if self.finish_reasons else "stop")
+
+    def _completion(self, answer: dict[str, Any] | str, finish_reason: str) -> Reply:
+        content = answer if isinstance(answer, str) else json.dumps(answer)
+        message = {"role": "assistant", "content": content, "refusal": self.refusal}
+        found: dict[str, Any] = {
+            "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+            "model": "/home/somebody/models/toy.gguf",
+            "system_fingerprint": "b1",
+        }
+        if self.usage is not None:
+            found["usage"] = self.usage
+        return Reply(json.dumps(found).encode())
+
+
+def _question(asked: Asked) -> Question:
+    body = json.loads(asked.body)
+    user = body["messages"][-1]["content"]
+    fenced, label = _FENCED.search(user), _LABEL.search(user[user.rindex("The code:") :])
+    assert fenced
+    assert label
+    return Question({int(at): text for at, text in _LINE.findall(fenced[2])}, label[1], body)
