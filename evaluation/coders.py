@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding
+from mechtag.core.records import Coding, is_llm
 from mechtag.core.words import counted
 from mechtag.evaluation.agreement import many_coders, tallies, two_coders
 from mechtag.evaluation.predictions import System
@@ -21,6 +21,8 @@ from mechtag.evaluation.sections import intervals, remarks, rounded
 
 # Name of the model among the coders.
 MODEL = "mechtag"
+#: Kind of a coder: a person, a language model that was prompted, or the model.
+Kind = Literal["human", "llm", "model"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Coders:
     Attributes
     ----------
     names
-        Names of the coders, in the order in which they first appear; the model, if included, is last.
+        Names of the coders: people, then language models, in the order in which they first appear; the model, if
+        included, is last.
     model : bool
         Whether the last coder is the model.
     records, keys
@@ -43,6 +46,8 @@ class Coders:
         the probability of the label determines the code.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
+    llms : int
+        Number of coders that are language models.
     """
 
     names: tuple[str, ...]
@@ -52,11 +57,18 @@ class Coders:
     labels: tuple[str, ...]
     codes: Array
     probability: Array
+    llms: int = 0
 
     @property
     def people(self) -> int:
         """Return the number of coders who are people; people come first in ``names``."""
-        return len(self.names) - self.model
+        return len(self.names) - self.model - self.llms
+
+    def kind(self, coder: int) -> Kind:
+        """Return whether a coder is a person, a language model or the model."""
+        if coder < self.people:
+            return "human"
+        return "llm" if coder < self.people + self.llms else "model"
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
         """Return the codes of all coders for the records that ``rows`` selects."""
@@ -68,6 +80,7 @@ class Coders:
             labels=self.labels,
             codes=self.codes[:, rows],
             probability=self.probability[rows],
+            llms=self.llms,
         )
 
     def of_several(self) -> Coders:
@@ -80,7 +93,7 @@ class Coders:
 def coders_of(
     codings: Iterable[Coding], labels: Sequence[str], place: str, ids: Mapping[str, str] | None = None
 ) -> Coders:
-    """Convert the codings of any number of people to arrays.
+    """Convert the codings of any number of people and language models to arrays.
 
     Parameters
     ----------
@@ -111,14 +124,16 @@ def coders_of(
                 "keep one of the two codings"
             )
         values[row.coder, name, row.label] = row.value
-    names = tuple(dict.fromkeys(coder for coder, _, _ in values))
+    # Sorting keeps the order within each kind.
+    names = tuple(sorted(dict.fromkeys(coder for coder, _, _ in values), key=is_llm))
     if MODEL in names:
         raise MechtagError(f"{place}: the coder name '{MODEL}' is reserved for the model; rename this coder")
     codes = np.array(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
     nothing = np.full((len(keys), len(labels)), np.nan)
-    return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing)
+    llms = sum(map(is_llm, names))
+    return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing, llms)
 
 
 # Marks a key shared by two records.
@@ -162,6 +177,7 @@ def with_model(coders: Coders, system: System) -> Coders:
         labels=coders.labels,
         codes=np.concatenate([coders.codes, judged.decided[None].astype(float)]),
         probability=judged.probability,
+        llms=coders.llms,
     )
 
 
@@ -351,11 +367,11 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
     """Yield each pair of coders who judged at least one item in common.
 
-    A pair consists of the indices of the two coders, and ``human-human`` or ``human-model``. Pairs of people come
-    first.
+    A pair consists of the indices of the two coders and the kind of pair, such as ``human-llm``. Pairs of people come
+    first, then pairs with a language model and pairs with the model.
     """
     found = [
-        (one, two, "human-model" if two >= coders.people else "human-human")
+        (one, two, f"{coders.kind(one)}-{coders.kind(two)}")
         for one, two in combinations(range(len(coders.names)), 2)
         if (~np.isnan(coders.codes[one]) & ~np.isnan(coders.codes[two])).any()
     ]
@@ -363,13 +379,10 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 
 
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of each pair of coders, and of all coders together, both with and without the model."""
+    """Compute the agreement of each pair of coders, and of all people without and with language models or the model."""
     section: dict[str, Any] = {
         "records": len(coders.records),
-        "coders": [
-            {"name": name, "kind": "human" if place < coders.people else "model"}
-            for place, name in enumerate(coders.names)
-        ],
+        "coders": [{"name": name, "kind": coders.kind(place)} for place, name in enumerate(coders.names)],
         "pairs": [
             {
                 "a": coders.names[one],
@@ -384,7 +397,12 @@ def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: i
         ],
         "all": {},
     }
-    groups = {"humans": coders.codes[: coders.people], **({"with_model": coders.codes} if coders.model else {})}
+    people, llms = coders.codes[: coders.people], coders.codes[coders.people : coders.people + coders.llms]
+    groups = {"humans": people}
+    if coders.llms:
+        groups["with_llms"] = np.concatenate([people, llms])
+    if coders.model:
+        groups["with_model"] = np.concatenate([people, coders.codes[-1:]])
     for name, codes in groups.items():
         if len(codes) >= 2:
             section["all"][name] = all_section(codes, coders.labels, relevance_key, draws, least)

@@ -11,13 +11,14 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import read_predictions, read_records
-from mechtag.core.records import Prediction
+from mechtag.core.records import Coding, Prediction
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
 from mechtag.evaluation.by_full_text import papers_with, read_full_text_set
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
 from mechtag.evaluation.gold_benchmark import evaluate
+from mechtag.evaluation.language_models import read_language_models
 from mechtag.evaluation.output_tables import full_text_files, output_files, write_full_text_outputs, write_outputs
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
@@ -26,6 +27,7 @@ from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix, read_gold_notes
 from mechtag.pipeline.annotations.record_finder import Finder
+from mechtag.pipeline.llm.run import read_runs
 
 #: Compares the papers of a gold standard with the training papers of the models with these ids.
 Check = Callable[[GoldStandard, Collection[str]], TrainingCheck]
@@ -48,6 +50,7 @@ def evaluate_files(
     curve: Path | None = None,
     variations: Path | None = None,
     full_texts: Path | None = None,
+    llms: Sequence[Path] = (),
     check: Check | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> TrainingCheck:
@@ -78,6 +81,8 @@ def evaluate_files(
     full_texts
         Table of the full texts that the gold papers were tagged with. The predictions by full texts are then evaluated
         as well, and tables on them are written to the folder ``full_text`` next to the metrics.
+    llms
+        Tables of codings of the gold papers by language models.
     check
         Function that compares the gold papers with the training papers of the model, and may raise an error. It is
         called with the gold standard and the ids of the models that made the predictions.
@@ -97,7 +102,7 @@ def evaluate_files(
     """
     tables = output_files(output.parent, gold) + (full_text_files(output.parent, gold) if full_texts else ())
     inputs = (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations)
-    check_outputs((output, output.with_name("headline.json"), *tables), (*inputs, full_texts))
+    check_outputs((output, output.with_name("headline.json"), *tables), (*inputs, full_texts, *llms))
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
     by_basis: dict[str, list[Prediction]] = {"abstract": [], "full-text": []}
     for row in read_predictions(predictions):
@@ -129,6 +134,7 @@ def evaluate_files(
         relevance_key=relevance_key,
         variations=_read_folder(variations, "variations") if variations else None,
         full_texts=tagged_full,
+        llms=read_language_models(llms, (relevance_key, *label_keys), standard, settings.dedupe),
     )
     if coded is not None:
         _refuse_another_model(coded, made_by, out_of_fold)
@@ -155,16 +161,18 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
 
 
 def agreement_of_files(
-    codings: Path,
+    codings: Sequence[Path],
     all_keys: Sequence[str],
     settings: Settings,
     predictions: Path | None = None,
     records: Path | None = None,
 ) -> Agreement:
-    """Compute the agreement of the coders in a table of codings with one another and with the model.
+    """Compute the agreement of the coders in tables of codings with one another and with the model.
 
     Parameters
     ----------
+    codings
+        Tables of codings by people or language models; a coder may be in one of them only.
     all_keys
         Key of relevance, then the keys of the labels in codebook order.
     predictions
@@ -176,18 +184,29 @@ def agreement_of_files(
     Raises
     ------
     MechtagError
-        If a file is invalid, the predictions lack a record or a label, or there are no two coders to compare.
+        If a file is invalid, a coder is in two tables, the predictions lack a record or a label, or there are no two
+        coders to compare.
     """
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():
         records = beside
-    rows = read_codings(codings, all_keys, Finder(read_records(records) if records else (), settings.dedupe))
-    coders = coders_of(rows, all_keys, str(codings))
+    finder = Finder(read_records(records) if records else (), settings.dedupe)
+    rows: list[Coding] = []
+    for table in codings:
+        own = read_codings(table, all_keys, finder)
+        if doubled := {row.coder for row in own} & {row.coder for row in rows}:
+            raise MechtagError(
+                f"{table}: coder {min(doubled)} is also in an earlier table; rename one of the two coders, or put all "
+                "codes of a coder into one table"
+            )
+        rows += own
+    place = ", ".join(map(str, codings))
+    coders = coders_of(rows, all_keys, place)
     if predictions:
         coders = with_model(coders, System(str(predictions), read_predictions(predictions, "abstract")))
     if len(coders.names) < 2:
         raise MechtagError(
-            f"{codings}: the only coder is {coders.names[0]}; agreement requires two coders. Add the codes of a second "
+            f"{place}: the only coder is {coders.names[0]}; agreement requires two coders. Add the codes of a second "
             "coder, or the predictions of a model (--predictions)"
         )
     several = coders.of_several()
@@ -195,7 +214,10 @@ def agreement_of_files(
     draws = draw_resamples(len(several.records), settings.evaluate.bootstrap, 0, generator)
     least = settings.evaluate.min_positives
     section = agreement_section(several, all_keys[0], draws, least)
-    return Agreement.model_validate({**section, "adjudicate": to_adjudicate(coders, least)})
+    found = {**section, "adjudicate": to_adjudicate(coders, least)}
+    if described := [line for table in codings if (runs := read_runs(table)) for line in runs.describe()]:
+        found["llms"] = described
+    return Agreement.model_validate(found)
 
 
 def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:
@@ -240,7 +262,7 @@ def _coded_set(
             if name.startswith(_RELEVANCE_PREFIX)
         },
         second=read_codes(second, label_keys) if second else (),
-        table=read_codings(records, (relevance_key, *label_keys), finder) if is_table(records) else (),
+        table=read_codings(records, (relevance_key, *label_keys), finder, to_train=True) if is_table(records) else (),
         learning=learning,
         about={} if is_table(records) else read_about(records, "coded records"),
     )

@@ -22,6 +22,7 @@ from mechtag.evaluation.coded_records import (
     relevance_section,
 )
 from mechtag.evaluation.invariance import invariance_section
+from mechtag.evaluation.language_models import LanguageModel, language_models_section
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.record_sets import sets_section
 from mechtag.evaluation.resampling import draw_resamples
@@ -119,6 +120,7 @@ def evaluate(
     relevance_key: str = "relevant",
     variations: Mapping[str, Sequence[Prediction]] | None = None,
     full_texts: FullTextSet | None = None,
+    llms: Sequence[LanguageModel] = (),
 ) -> Results:
     """Compute all accuracy metrics on the gold standard and, if available, on the coded records.
 
@@ -135,6 +137,8 @@ def evaluate(
         Predictions for the coded records, keyed by the variation of the records' texts.
     full_texts
         Predictions of the model for gold papers by their full texts, which are compared with those by the abstract.
+    llms
+        Language models that coded the gold papers.
 
     Raises
     ------
@@ -172,6 +176,8 @@ def evaluate(
         **{name: sections[name] for name in PROTOCOLS if name in sections},
         "baselines": {name: section for name, section in sections.items() if name not in PROTOCOLS},
     }
+    if llms:
+        metrics["llms"] = language_models_section(llms, gold, label_keys, draws, settings.min_positives)
     if coded is not None:
         draws = draw_resamples(len(coded.records), settings.bootstrap, settings.permutations, generator)
         metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
+from mechtag.core.records import Basis
+from mechtag.pipeline.llm.run import LlmRuns
 
 #: Name of each kind of text in reports, in the singular and plural.
 KINDS = {
@@ -29,6 +31,16 @@ KINDS = {
 PROTOCOLS = ("transfer", "leave_one_out")
 #: Metrics for which a lower value is better.
 LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
+#: Why figures of language models on published papers may be too high.
+CONTAMINATION = (
+    "A language model may have seen published papers, and codes published with them, in its training. Figures on such "
+    "papers are upper bounds; texts that were never published lessen the problem."
+)
+#: How language models enter figures of agreement.
+LLMS_COUNT = (
+    "Language models count as coders of the same records, but are not people. What they answered with unclear is not "
+    f"in these figures. {CONTAMINATION}"
+)
 #: Minimum number of papers with an abstract and a full text from which one is called better than the other.
 FEWEST_PAIRED = 20
 
@@ -276,6 +288,18 @@ class SystemFigures(Block):
     model_id: str | None = None
 
 
+class LlmFigures(SystemFigures):
+    """Metrics of a language model as a coder of the gold papers.
+
+    ``unanswered`` is the number of codes without an answer, and ``runs`` describes the model, or the models that voted.
+    """
+
+    name: str
+    basis: Basis
+    unanswered: int
+    runs: LlmRuns | None = None
+
+
 class SentenceFigures(Block):
     """Metrics of the ranking of sentences, over all labels."""
 
@@ -476,10 +500,10 @@ class Relevance(Block):
 
 
 class Coder(Block):
-    """A coder: a person or the model."""
+    """A coder: a person, a language model that was prompted, or the model."""
 
     name: str
-    kind: Literal["human", "model"]
+    kind: Literal["human", "llm", "model"]
 
 
 class CoderPair(Block):
@@ -487,7 +511,7 @@ class CoderPair(Block):
 
     a: str
     b: str
-    kind: Literal["human-human", "human-model"]
+    kind: Literal["human-human", "human-llm", "human-model", "llm-llm", "llm-model"]
     unit: Literal["records", "sentences"]
     labels: dict[str, PairAgreement]
     pooled: PairAgreement
@@ -529,15 +553,19 @@ class OpenCode(Block):
 
 
 class Agreement(Block):
-    """Agreement of people with one another and with the model, and the codes to resolve first."""
+    """Agreement of people with one another, with language models and with the model, and the codes to resolve first.
+
+    ``llms`` describes the language models among the coders, as far as their tables have a description.
+    """
 
     records: int
     coders: tuple[Coder, ...]
     pairs: tuple[CoderPair, ...]
-    all: dict[Literal["humans", "with_model"], CoderGroup]
+    all: dict[Literal["humans", "with_llms", "with_model"], CoderGroup]
     texts: dict[str, int] = {}
     adjudicate: tuple[OpenCode, ...]
     gold: tuple[OpenCode, ...] = ()
+    llms: tuple[str, ...] = ()
 
 
 class FullTextPaper(Block):
@@ -822,6 +850,7 @@ class Results(Block):
     transfer: SystemFigures | None = None
     leave_one_out: SystemFigures | None = None
     baselines: dict[str, BaselineFigures] = {}
+    llms: tuple[LlmFigures, ...] = ()
     coded_records: CodedRecords | None = None
     learning_curve: dict[str, LearningStep] = {}
     relevance: Relevance | None = None

@@ -120,7 +120,7 @@ def agreement(path: Path) -> object:
     if status:
         raise MechtagError(told)
     assert "Zoë" in said
-    found: dict[str, Any] = agreement_of_files(path, KEYS, settings, None, None).model_dump()
+    found: dict[str, Any] = agreement_of_files([path], KEYS, settings, None, None).model_dump()
     trust = found["pairs"][0]["labels"]["trust"]
     return found["records"], [trust[name] for name in ("n", "both_yes", "only_a", "only_b", "both_no")]
 

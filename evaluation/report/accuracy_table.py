@@ -13,9 +13,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from mechtag.core.words import counted
 from mechtag.evaluation.report.wording import (
     NONE,
     NONE_MEANS,
+    coder_name,
     count,
     for_readers,
     interval,
@@ -27,7 +29,9 @@ from mechtag.evaluation.report.wording import (
     variation,
 )
 from mechtag.evaluation.results import (
+    CONTAMINATION,
     KINDS,
+    LLMS_COUNT,
     Agreement,
     BaselineFigures,
     Block,
@@ -41,6 +45,7 @@ from mechtag.evaluation.results import (
     Figure,
     GoldStandard,
     LabelFigures,
+    LlmFigures,
     OpenCode,
     PairAgreement,
     Pooled,
@@ -199,7 +204,7 @@ _SHORT = _columns(LabelFigures, "precision", "recall", "f1", "kappa")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
 _TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
 _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
-_GROUPS = {"humans": "People", "with_model": "People and mechtag"}
+_GROUPS = {"humans": "People", "with_llms": "People and language models", "with_model": "People and mechtag"}
 # Number of coder pairs that fit side by side in a table 100 characters wide.
 _WIDE = 3
 # Characters between two columns, width above which texts are wrapped, and maximum width of a word.
@@ -222,6 +227,7 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     systems: dict[str, SystemFigures | BaselineFigures] = {
         f"mechtag, {_PROTOCOLS[name]}": system for name, system in results.protocols.items()
     }
+    systems |= {sentence_case(coder_name(own.name)): own for own in results.llms}
     systems |= {f"Naive: {naive_method(name)[0]}": system for name, system in results.baselines.items()}
     sections = [
         _coverage(results.coverage, results.gold_standard, results)
@@ -263,6 +269,8 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     ]
     for name, system in results.protocols.items():
         sections.append(_labels(f"Each label, {_PROTOCOLS[name]}", _meaning(results, name), system, names))
+    if results.llms:
+        sections += llm_sections(results.llms, names)
     if results.by_full_text:
         sections += full_text_sections(results.by_full_text, names)
     if results.coded_records:
@@ -276,6 +284,48 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     if results.gold_standard:
         sections.append(_faults(results.gold_standard))
     return [_explained(section) for section in sections]
+
+
+def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[Section]:
+    """Return the sections on language models: what they are, and each label.
+
+    Parameters
+    ----------
+    names
+        Display names of labels, by key.
+    """
+    rows = [
+        [
+            *(run.coder, count(run.answered), count(run.quotes), percent(run.invented_share)),
+            *(percent(run.unclear_share), count(run.prompt_tokens), count(run.completion_tokens), run.price),
+        ]
+        for own in llms
+        for run in (own.runs.runs if own.runs else ())
+    ]
+    sections = [
+        Section(
+            "Language models as coders",
+            [
+                *(line for own in llms for line in describe_llm(own)),
+                "An answer that is unclear, or missing, counts as left to people: as no in the decisions, and between "
+                f"yes and no in the ranking. {CONTAMINATION}",
+            ],
+            ["model", "answers", "quotes", "not in the text", "unclear", "tokens read", "tokens written", "cost"],
+            rows,
+        )
+    ]
+    for own in llms:
+        meaning = f"{sentence_case(coder_name(own.name))}, by the {words_of(own.basis.replace('-', '_'))}."
+        sections.append(_labels(f"Each label, {coder_name(own.name)}", meaning, own, names))
+    return sections
+
+
+def describe_llm(own: LlmFigures) -> list[str]:
+    """Return sentences on a language model: what it is, and how many codes lack an answer."""
+    found = own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
+    if own.unanswered:
+        found.append(f"{own.name} did not answer {counted(own.unanswered, 'code')} of the gold papers.")
+    return found
 
 
 def full_text_sections(found: ByFullText, names: Mapping[str, str]) -> list[Section]:
@@ -508,6 +558,8 @@ def agreement_sections(agreement: Agreement, names: Mapping[str, str] | None = N
                 "although people hardly disagree. PABAK and AC1 do not drop in this case, so read both kinds "
                 "together.",
                 *filter(None, [describe_texts(agreement.texts)]),
+                *agreement.llms,
+                *([LLMS_COUNT] if any(one.kind == "llm" for one in agreement.coders) else []),
             ],
             ["coders", "items", *_AGREEMENT.values()],
             [
@@ -554,7 +606,7 @@ def _kappas(
 
 def _pair(pair: CoderPair) -> str:
     sentences = ", sentences" if pair.unit == "sentences" else ""
-    return f"{sentence_case(pair.a)} and {pair.b}{sentences}"
+    return f"{sentence_case(coder_name(pair.a))} and {coder_name(pair.b)}{sentences}"
 
 
 def _named(label: str, names: Mapping[str, str]) -> str:

@@ -19,12 +19,13 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.report.accuracy_table import describe_labels
+from mechtag.evaluation.report.accuracy_table import describe_labels, describe_llm
 from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.report.wording import (
     NONE,
     NONE_MEANS,
+    coder_name,
     count,
     for_readers,
     label_names,
@@ -36,7 +37,9 @@ from mechtag.evaluation.report.wording import (
     variation,
 )
 from mechtag.evaluation.results import (
+    CONTAMINATION,
     KINDS,
+    LLMS_COUNT,
     Block,
     CoderGroup,
     EvidenceFigures,
@@ -369,6 +372,10 @@ def _environment() -> Environment:
         "pair": PairAgreement.words(),
         "group": CoderGroup.words(),
     }
+    environment.globals["contamination"] = CONTAMINATION
+    environment.globals["llms_count"] = LLMS_COUNT
+    environment.filters["coder"] = coder_name
+    environment.filters["llm_lines"] = describe_llm
     environment.filters["words"] = words_of
     environment.filters["sentence"] = sentence_case
     environment.filters["naive"] = lambda name: naive_method(name)[0]

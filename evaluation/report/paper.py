@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mechtag.evaluation.report.wording import (
     sentence_case,
 )
 from mechtag.evaluation.results import (
+    CONTAMINATION,
     KINDS,
     BaselineFigures,
     ByFullText,
@@ -32,6 +33,7 @@ from mechtag.evaluation.results import (
     SystemFigures,
     describe_texts,
 )
+from mechtag.pipeline.llm.run import LlmRun
 
 # Descriptions of the text that was read for a paper.
 _COVERAGE = {
@@ -134,6 +136,7 @@ def _environment() -> Environment:
         sentence=sentence_case,
         counted=counted,
         be=be,
+        quoted=quoted,
     )
     return environment
 
@@ -200,11 +203,33 @@ def _content(
         "relevance": results.relevance,
         "agreement": agreement,
         "pairs": [pair for pair in agreement.pairs if pair.unit == "records"] if agreement else [],
+        "llms": results.llms,
+        "runs": (runs := [run for own in results.llms if own.runs for run in own.runs.runs]),
+        "hosts": list(dict.fromkeys(run.host for run in runs if run.host)),
+        "prompts": _prompts(runs),
+        "contamination": CONTAMINATION,
         "summary": summary,
         "sources": _sources(summary) if summary else "",
         "found": summary["decisions"][model["codebook"]["relevance"]["key"]] if summary else None,
         "header": _header(transfer.pooled, gold, model, results.training_check.is_clean),
     }
+
+
+def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
+    """Return each prompt once, with the names of the coders that had it."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for run in runs:
+        questions = tuple(run.questions.values())
+        prompt = {"prompt_sha256": run.prompt_sha256, "system": run.system, "text": run.text, "questions": questions}
+        own = found.setdefault((run.prompt_sha256, *questions), {"coder": run.coder, "also": [], **prompt})
+        if run.coder != own["coder"]:
+            own["also"].append(run.coder)
+    return list(found.values())
+
+
+def quoted(text: str) -> str:
+    """Return a text as a block of Markdown that is displayed as it is."""
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def _coverage(coverage: Coverage) -> str:

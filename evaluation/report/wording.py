@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mechtag.core.records import LLM, is_llm
 from mechtag.evaluation.results import Coder, Figure, Results, interval_decimals, words_of
 
 #: Written where there is no number.
@@ -152,16 +153,22 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
     return results.model_copy(update=update)
 
 
+def coder_name(name: str) -> str:
+    """Return the name of a coder for display, which says whether the coder is a language model."""
+    return f"language model {name.strip()[len(LLM) :]}" if is_llm(name) else name
+
+
 def _roles(results: Results) -> dict[str, str]:
     """Return the role of each coder, such as 'first coder', keyed by the coder's name."""
     agreement = results.agreement
-    named = [(one.name, one.kind) for one in agreement.coders] if agreement else []
+    named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
-        named += [(pair.a, "human"), (pair.b, "human" if pair.kind == "human-human" else "model")]
+        named += zip((pair.a, pair.b), pair.kind.split("-"), strict=True)
     named += [(name, "human") for name in (results.coded_records.coders if results.coded_records else ())]
     people = list(dict.fromkeys(name for name, kind in named if kind == "human"))
     tools = dict.fromkeys((name for name, kind in named if kind == "model"), "tool")
-    return {name: _role(place, len(people)) for place, name in enumerate(people)} | tools
+    llms = {name: coder_name(name) for name, kind in named if kind == "llm"}
+    return {name: _role(place, len(people)) for place, name in enumerate(people)} | llms | tools
 
 
 def _role(place: int, people: int) -> str:

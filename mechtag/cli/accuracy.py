@@ -56,6 +56,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    llms: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--llm",
+            help="Table of codings of the gold papers by a language model, written by 'llm' or 'llm-vote'. Its figures "
+            "are reported next to those of the model; repeat the option for several tables.",
+            show_default=False,
+        ),
+    ] = None,
     model: Model = None,
     allow_training_papers: Annotated[
         bool,
@@ -86,6 +95,7 @@ def evaluate(
         curve=curve,
         variations=varied,
         full_texts=full_texts,
+        llms=llms or (),
         model=model,
         allow_training_papers=allow_training_papers,
         reporter=Terminal(),
@@ -96,7 +106,12 @@ def evaluate(
 
 def agreement(
     codings: Annotated[
-        Path, typer.Argument(metavar="CODINGS", help="Table of codings (CSV): one row per record, coder and label.")
+        list[Path],
+        typer.Argument(
+            metavar="CODINGS...",
+            help="Tables of codings (CSV): one row per record, coder and label. Language models that 'llm' wrote count "
+            "as coders.",
+        ),
     ],
     predictions: Annotated[
         Path | None,

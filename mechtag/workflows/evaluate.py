@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 def compare_coders(
     project: Project,
-    codings: Path,
+    codings: Sequence[Path],
     predictions: Path | None = None,
     records: Path | None = None,
     output: Path | None = None,
 ) -> Agreement:
-    """Compute the agreement of coders with each other and with a model; also write it as JSON if ``output`` is set."""
+    """Compute the agreement of coders with each other and with a model; also write it as JSON if ``output`` is set.
+
+    ``codings`` are tables of codings by people or language models.
+    """
     from mechtag.evaluation.evaluate import agreement_of_files
 
     if output is not None:
         beside = predictions and predictions.with_name("records.parquet")
-        check_outputs([output], (codings, predictions, records, beside))
+        check_outputs([output], (*codings, predictions, records, beside))
     found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
     if output is not None:
         write_json(output, found.content())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ def evaluate(
     curve: Path | None = None,
     variations: Path | None = None,
     full_texts: Path | None = None,
+    llms: Sequence[Path] = (),
     model: Path | None = None,
     allow_training_papers: bool = False,
     reporter: Reporter = SILENT,
@@ -66,6 +67,7 @@ def evaluate(
         curve=curve,
         variations=variations,
         full_texts=full_texts,
+        llms=llms,
         note=reporter.note,
         check=_training_check(project, gold, model or project.model, allow_training_papers, reporter),
     )

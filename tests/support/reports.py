@@ -16,9 +16,10 @@ import yaml
 from mechtag.core.codebook import load_codebook
 from mechtag.core.files import read_json, write_json
 from mechtag.core.parquet import write_predictions, write_records
-from mechtag.core.records import Evidence, Prediction, Record
+from mechtag.core.records import Coding, Evidence, Prediction, Record
 from mechtag.core.settings import load_settings
-from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.coding_table import read_annotations, write_codings
+from mechtag.pipeline.llm.run import LlmRun, LlmRuns, write_runs
 from tests.support.command import call
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> \"quoted\" & 'so' {{ 7 * 7 }}"
@@ -72,6 +73,20 @@ def agreement() -> dict[str, Any]:
             | {"codes": {"Ada": 1, f"Bo {ATTACK}": 0}, "probability": 0.432}
         ],
     }
+
+
+def described_run(coder: str = "llm:toy", endpoint: str = "local", **fields: object) -> LlmRun:
+    """A run of a language model of which all numbers differ."""
+    content = {
+        **{"coder": coder, "model": "toy", "endpoint": endpoint, "host": "", "basis": "abstract", "codebook": "toy"},
+        **{"codebook_sha256": "c0", "prompt_sha256": "abcdef0123456789", "system": "Code. *Rules*", "text": "Text:"},
+        **{"questions": {"trust": "The code: Trust"}, "parameters": {"temperature": 0, "seed": 1}},
+        **{"mode": "json_schema", "first": "2026-11-01", "last": "2026-11-02"},
+        **{"papers": 8, "asked": 24, "answered": 23, "rejected": 1, "not_asked": 0, "yes": 11, "no": 9, "unclear": 3},
+        **{"unsupported": 2, "quotes": 20, "moved": 1, "invented": 5, "calls": 25, "calls_without_usage": 0},
+        **{"prompt_tokens": 12_345, "completion_tokens": 678, "cached_tokens": 0, "cost_usd": 0.25},
+    }
+    return LlmRun.model_validate(content | fields)
 
 
 def predictions(record_ids: list[str], name: str, seed: int) -> list[Prediction]:
@@ -188,10 +203,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = {"identified_by_source": {f"export {ATTACK}.ris": 30}, "duplicates_removed": 4, "removed_by_automation": 0}
     counts |= {"removed_for_other_reasons": 0, "screened": 26, "without_abstract": 0}
     write_json(folder / "summary.json", {"prisma": counts})
+    answers = [
+        Coding.model_validate(
+            {"record_id": record_id, "coder": f"llm:{ATTACK}", "label": label, "value": (0, 1, None)[number % 3]}
+            | {"basis": "abstract"}
+        )
+        for number, record_id in enumerate(ids[:-1])
+        for label in LABELS
+    ]
+    write_codings(folder / "llm.csv", answers)
+    write_runs(folder / "llm.csv", LlmRuns(runs=(described_run(f"llm:{ATTACK}", model=ATTACK, system=ATTACK),)))
     status, _, message = call(
         *("evaluate", folder / "tagged/predictions.parquet", folder / "gold.csv", "--project", folder),
         *("-o", folder / "reports/metrics.json", "--baselines", folder / "baselines"),
         *("--out-of-fold", folder / "oof", "--curve", folder / "curve", "--variations", folder / "told"),
+        *("--llm", folder / "llm.csv"),
     )
     assert status == 0, message
     metrics = read_json(folder / "reports/metrics.json")

@@ -61,6 +61,9 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
         wanted |= {f"baselines/{name}/pooled/{figure}/value" for figure in ("across_auc", "within_auc", "kappa")}
         wanted |= {f"baselines/{name}/labels/{label}/roc_auc/value" for label in LABELS[:2]}
     wanted |= {f"agreement/pairs/1/labels/pests/{name}" for name in ("n", "both_yes", "only_a", "cohen_kappa/value")}
+    for label in LABELS[:2]:
+        wanted |= {f"llms/0/labels/{label}/{name}" for name in ("support", "kappa/value", "roc_auc/value", "referred")}
+    wanted |= {f"llms/0/pooled/{figure}/value" for figure in ("across_auc", "within_auc", "kappa", "referred")}
     wanted |= {
         "agreement/all/with_model/fleiss_kappa/value",
         "agreement/adjudicate/0/probability",
@@ -282,3 +285,11 @@ def test_what_one_coder_and_an_unchecked_gold_standard_allow_to_be_said(page: Pa
     assert "could not be checked" in page.text
     for claim in ("Without being trained on any", "coded by several people", "of one review", "by these coders"):
         assert claim not in page.text
+
+
+def test_a_language_model_is_called_so(text: str, page: Page) -> None:
+    headings = ["".join(words) for tag, _, words in page.elements if tag in ("h2", "h3")]
+    assert "Language models as coders" in headings
+    assert f"Language model {ATTACK}, by the abstract" in headings
+    assert "is a language model, not a person" in text
+    assert "may have seen published papers" in text

@@ -26,6 +26,7 @@ from mechtag.evaluation.results import (
 )
 from tests.support.command import call
 from tests.support.paths import ROOT
+from tests.support.reports import described_run
 
 
 def found(value, low=None, high=None, p_value=None):
@@ -502,3 +503,52 @@ def test_claims_about_what_people_did_are_left_to_the_authors(metrics, model, su
     text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
     assert "[No record was excluded by the tool alone.]" in text
     assert "reviewers' own machine" not in text.split("## Methods: data")[0]
+
+
+def llm(name="llm:toy", **fields):
+    labels = {key: LABEL for key in ("trust", "rare")}
+    return {
+        "name": name,
+        "basis": "abstract",
+        "papers": 34,
+        "pooled": POOLED,
+        "labels": labels,
+        "unanswered": 2,
+        **fields,
+    }
+
+
+def test_language_models_are_reported_in_full(metrics, model):
+    remote = described_run("llm:big", "remote", model="big*model", host="api.example.org", cost_usd=None)
+    runs = {"vote": "llm:vote", "runs": [described_run().model_dump(), remote.model_dump()]}
+    metrics["llms"] = [llm("llm:vote", runs=runs)]
+    text = paper_texts(Results.model_validate(metrics), model)["methods"]
+    assert "A code of llm:vote is the answer of more than half of 2 language models." in text
+    assert "the language model toy, run on the reviewers' machine from 2026-11-01 to 2026-11-02" in text
+    assert r"the language model big\*model, run at api.example.org" in text
+    assert "Of its 20 quotes, 5 (25%) were not in the text and were dropped" in text
+    assert "2 of its yes were counted as unclear" in text
+    assert "SHA-256 abcdef012345; temperature 0.0, seed 1" in text or "temperature 0, seed 1" in text
+    assert "It read 12,345 and wrote 678 tokens; cost: 0.2500 USD." in text
+    assert "cost: unknown" in text
+    assert "Texts were sent to api.example.org, where a language model ran." in text
+    assert "may have seen published papers" in text
+    assert "No code of a language model was used to train the tool, unless a person had confirmed it." in text
+    # The prompt is in the appendix once, as a block that is displayed as it is.
+    assert text.count("    Code. *Rules*\n") == 1
+    assert "    The code: Trust\n" in text
+    assert "llm:toy and llm:big, prompt SHA-256 abcdef0123456789." in text
+
+
+def test_a_language_model_without_a_description_leaves_gaps_to_fill(metrics, model):
+    metrics["llms"] = [llm()]
+    text = paper_texts(Results.model_validate(metrics), model)["methods"]
+    assert "llm:toy is a language model. [Which model" in text
+    assert "- **Language models**: [which, and where]" in text
+    assert "Appendix" not in text
+
+
+def test_without_language_models_none_is_mentioned(metrics, model):
+    text = paper_texts(Results.model_validate(metrics), model)["methods"]
+    assert "additional coders" not in text
+    assert "**Language models**" not in text
