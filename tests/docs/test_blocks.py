@@ -8,7 +8,7 @@ import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mechtag.cli.main import app
 from mechtag.pipeline.annotations.imports.label_names import read_map
 from tests.support.command import call
 from tests.support.documents import NEEDS, PAGES, Block, blocks, expanded, parts
+from tests.support.language_model import FakeLanguageModel
 from tests.support.paths import ROOT
 from tests.support.reader import reader_files, reader_project
 
@@ -115,7 +116,14 @@ BEFORE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def run_shell(block: Block) -> None:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The endpoint of a language model that the pages name."""
+    with FakeLanguageModel().serving() as model:
+        yield model.url
+
+
+def run_shell(block: Block, endpoint: str) -> None:
     for command in block.commands:
         if command in block.not_run:
             continue
@@ -124,7 +132,7 @@ def run_shell(block: Block) -> None:
                 os.chdir(words[1])
                 continue
             assert words[0] == "mechtag", f"{block}: {command}"
-            done(*expanded(words))
+            done(*(word.replace("http://127.0.0.1:8080/v1", endpoint) for word in expanded(words)))
             if words[1] == "init":
                 shutil.copy("my_export.ris", f"{words[2]}/data/raw")
             if words[1] == "next" or (words[1] == "rank" and "--labels" not in words):
@@ -133,13 +141,15 @@ def run_shell(block: Block) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
-def test_the_blocks_of_a_page_run_in_order(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_a_page_run_in_order(
+    page: str, here: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     BEFORE.get(page, lambda _: None)(here)
     names: dict[str, Any] = {}
     for block in blocks(page):
         monkeypatch.chdir(here)
         if block.language in ("sh", "console"):
-            run_shell(block)
+            run_shell(block, endpoint)
         elif block.language == "python" and NEEDS not in block.text:
             # A label of the shipped codebook.
             exec(compile(block.text.replace("creating_conditions", "trust"), str(block), "exec"), names)
