@@ -579,11 +579,13 @@ def test_the_form_of_the_question_can_be_chosen(project: Project, access: LlmAcc
     rows = [{"id": f"e{number}", "text": f"Trust, example {number}.", "mechanisms": ["trust"]} for number in range(3)]
     (project.root / "exemplars.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     plain = run(project, access, labels=("trust",)) and described(project).prompt_sha256
-    with pytest.raises(MechtagError, match="--shots: the project has no exemplars"):
-        run(project, access, shots=2)
-    params = {"codebook": "book.yaml", "train": {"exemplars": "exemplars.jsonl"}}
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    project = Project.open(project.root)
+    for path in ("", "exemplars.jsonl"):
+        params = {"codebook": "book.yaml", "train": {"exemplars": path}}
+        (project.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+        project = Project.open(project.root)
+        if not path:
+            with pytest.raises(MechtagError, match="--shots: the project has no exemplars"):
+                run(project, access, shots=2)
     run(project, access, labels=("trust",), shots=2, think_first=True)
     message = model.questions[-1].body["messages"][1]["content"]
     assert [f"- Trust, example {number}." in message for number in range(3)] == [True, True, False]
