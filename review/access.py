@@ -79,6 +79,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "look_again": _OWNER,
     "learn": _LEADS,
     "start_learning": _OWNER,
+    "learn_changes": _LEADS,
     "roll_back": _OWNER,
     "compute_curve": _LEADS,
     "flow": _LEADS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding
+from mechtag.core.records import Coding, Record, Sentence
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 
@@ -20,10 +20,28 @@ if TYPE_CHECKING:
     from mechtag.evaluation.model_comparison import Difference
     from mechtag.models.model_folder import Model
     from mechtag.pipeline.annotations.coded_records import CodedRecord
+    from mechtag.training.retraining.explain_changes import Change
     from mechtag.training.retraining.model_store import ModelPaths
 
 #: Fewest papers with independent codes on which two models are compared.
 LEAST_PAPERS = 30
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Records whose suggestions by the two models are compared.
+
+    Attributes
+    ----------
+    records, sentences
+        The records, and the sentences of all their abstracts, in the same order.
+    keep
+        Function that is called with all suggestions that differ, before the new model is installed.
+    """
+
+    records: Sequence[Record]
+    sentences: Sequence[Sentence]
+    keep: Callable[[Sequence[Change]], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,13 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def learn(project: Project, independent: Sequence[Coding], champion: Path, reporter: Reporter = SILENT) -> Learned:
+def learn(
+    project: Project,
+    independent: Sequence[Coding],
+    champion: Path,
+    reporter: Reporter = SILENT,
+    compared: Compared | None = None,
+) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
     The two models are compared on papers that neither model was trained on, by the rule of `mechtag retrain`. A model
@@ -107,6 +131,8 @@ def learn(project: Project, independent: Sequence[Coding], champion: Path, repor
         Codes that no suggestion can have influenced. The models are compared only with these codes; see `judged_by`.
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
+    compared
+        Records on which the suggestions of the two models are compared; by default, none are.
 
     Raises
     ------
@@ -148,6 +174,8 @@ def learn(project: Project, independent: Sequence[Coding], champion: Path, repor
             reasons = (text,)
         else:
             verdict, reasons, differences = _compare(project, old, challenger.documents, judged)
+        if compared is not None:
+            compared.keep(_find_changes(old, challenger.model, champion, coded, compared, reporter))
         if verdict:
             _install(paths, old, challenger.folder, version, reasons)
         outcome: Literal["adopted", "kept", "too_few"] = (
@@ -204,6 +232,20 @@ def _compare(
     )
     verdict = decide_promotion({"papers with independent codes": differences}, settings.retrain)
     return verdict.promote, verdict.reasons, tuple(differences)
+
+
+def _find_changes(
+    old: Model, new: Model, champion: Path, coded: Sequence[CodedRecord], compared: Compared, reporter: Reporter
+) -> list[Change]:
+    """Return the suggestions that differ between the two models, each with its reason."""
+    from mechtag.training.leakage import read_training_papers
+    from mechtag.training.retraining.explain_changes import find_changes
+
+    papers = None if old.config.from_definitions else read_training_papers(champion, old.config.model_id)
+    known = set[str]() if papers is None else {record.record_id for record in papers.records}
+    learned = [row for row in coded if row.record.record_id not in known]
+    with reporter.progress("comparing suggestions", len(compared.records)) as advance:
+        return find_changes(old.tagger, new.tagger, compared.records, compared.sentences, learned, advance)
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:

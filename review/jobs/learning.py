@@ -11,13 +11,18 @@ from typing import Any
 from sqlalchemy import update
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import final_codings, independent_codings
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.splitting import split_abstracts
+from mechtag.review.jobs.tagging import records_to_tag, sentences_of
 from mechtag.review.store import schema
+from mechtag.review.store.changes import save_changes
 from mechtag.review.store.events import read_plan
+from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
-from mechtag.workflows.learn import learn, write_codes
+from mechtag.workflows.learn import Compared, learn, write_codes
 from mechtag.workflows.reporter import Reporter
 
 KIND = "learn"
@@ -69,8 +74,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**before, "sha256": sha256})
     progress.start(1, "Training")
-    found = learn(project, independent, champion, _Report(progress))
-    result = asdict(found)
+    compared = _tagged_records(workspace, progress)
+    found = learn(project, independent, champion, _Report(progress), compared)
+    result = asdict(found) | {"tagged": len(compared.records)}
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {"sha256": sha256, "codes": len(codings), "model_id": found.model_id})
         add_job(connection, _TAG, None)
@@ -81,6 +87,18 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         content = {name: result[name] for name in ("model_id", "former_id")}
         workspace.acts.log(Stamp(coder, client_id=f"promote-job-{progress.job}"), "promote", content)
     return result
+
+
+def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
+    """Return the records that have suggestions, on which the suggestions of the two models are compared."""
+    split_abstracts(workspace, progress)  # those that people have added or corrected
+    with workspace.store.read() as connection:
+        entries = read_entries(connection, records_to_tag(connection))
+    return Compared(
+        [Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract) for entry in entries],
+        [sentence for entry in entries for sentence in sentences_of(entry)],
+        lambda changes: save_changes(workspace.store, progress.job, changes),
+    )
 
 
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

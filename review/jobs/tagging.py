@@ -99,7 +99,7 @@ class Tagging:
             self._model.tagger,
             self._model.config.model_id,
             [Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract) for entry in entries],
-            [sentence for entry in entries for sentence in _sentences(entry)],
+            [sentence for entry in entries for sentence in sentences_of(entry)],
             evidence_sentences=workspace.project.settings.tag.evidence_sentences,
         )
         by_record_id = {entry.record_id: entry.id for entry in entries}
@@ -123,7 +123,7 @@ class Tagging:
             tagger,
             self._model.config.model_id,
             record,
-            tuple(_sentences(entry)),
+            tuple(sentences_of(entry)),
             full_text_of(row, entry.record_id),
             settings,
         )
@@ -165,9 +165,9 @@ def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
     return list(connection.execute(wanted).scalars())
 
 
-def _untagged(connection: Connection, model_id: str) -> list[int]:
-    """Return the records without suggestions of a model: records to code, then the next records to screen."""
-    need, queue, ranking, suggestion = schema.need, schema.queue, schema.ranking, schema.suggestion
+def records_to_tag(connection: Connection) -> list[int]:
+    """Return the records for whose abstracts there are suggestions: records to code, then the next to screen."""
+    need, queue, ranking = schema.need, schema.queue, schema.ranking
     included = connection.execute(select(need.c.record).where(need.c.stage == "code").order_by(need.c.record)).scalars()
     gone = exists().where(schema.joined.c.record == queue.c.record)
     ahead = connection.execute(
@@ -178,15 +178,20 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
         .order_by(queue.c.position)
         .limit(AHEAD)
     ).scalars()
-    wanted = dict.fromkeys([*included, *ahead])
+    return list(dict.fromkeys([*included, *ahead]))
+
+
+def _untagged(connection: Connection, model_id: str) -> list[int]:
+    """Return those of `records_to_tag` that lack suggestions of a model."""
+    suggestion = schema.suggestion
     tagged = connection.execute(
         select(suggestion.c.record).where(suggestion.c.model_id == model_id, suggestion.c.stage == "code").distinct()
     )
     done = set(tagged.scalars())
-    return [record for record in wanted if record not in done]
+    return [record for record in records_to_tag(connection) if record not in done]
 
 
-def _sentences(entry: Entry) -> list[Sentence]:
+def sentences_of(entry: Entry) -> list[Sentence]:
     """Return the sentences of a record, split and numbered as on the page."""
     return [
         Sentence(

@@ -12,8 +12,10 @@ from mechtag.review.acts import Refused
 from mechtag.review.charts import draw_learning
 from mechtag.review.jobs.curve import KIND as CURVE
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
+from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.changes import PAGE, count_changes, read_changes
 from mechtag.review.store.exercises import hidden_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
@@ -48,6 +50,8 @@ def learn(visit: Visit) -> Response:
         rows = connection.execute(
             select(job).where(job.c.kind.in_((KIND, ROLL_BACK))).order_by(job.c.id.desc()).limit(_LAST)
         ).all()
+        last = last_job(connection, KIND, done=True)
+        changes = None if last is None else count_changes(connection, last.id)
     counts: dict[str, dict[int, int]] = {}
     for label, value, number in codes:
         counts.setdefault(label, {})[value] = number
@@ -66,6 +70,29 @@ def learn(visit: Visit) -> Response:
         curve_papers=0 if made is None else made["papers"],
         curve_job=last_curve,
         trainings=[_training(row) for row in rows],
+        last=last,
+        changes=changes,
+    )
+
+
+def changes(visit: Visit) -> Response:
+    """Show which suggestions the last training changed, each with the reason."""
+    after = whole_number(visit.query.get("after", ""))
+    with visit.workspace.store.read() as connection:
+        last = last_job(connection, KIND, done=True)
+        if last is None:
+            raise Refused("no model has been trained on the codes of this review yet", 404)
+        counts = count_changes(connection, last.id)
+        rows = read_changes(connection, last.id, after=-1 if after is None else after)
+    return visit.page(
+        "learn_changes.html",
+        training=last,
+        result=json.loads(last.result),
+        counts=counts,
+        rows=rows,
+        names=visit.workspace.codebook.names,
+        more=f"/learn/changes?after={rows[-1].number}" if len(rows) == PAGE else "",
+        first=after is None,
     )
 
 
@@ -106,6 +133,7 @@ def roll_back(visit: Visit) -> Response:
 
 ROUTES = [
     route("/learn", "learn", learn),
+    route("/learn/changes", "learn_changes", changes),
     route("/learn", "start_learning", start, ("POST",)),
     route("/learn/curve", "compute_curve", compute_curve, ("POST",)),
     route("/learn/back", "roll_back", roll_back, ("POST",)),

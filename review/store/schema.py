@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, kept in SQLite's ``user_version``. Versions differ in derived tables, which are computed again
 #: from the log when a database of an earlier version is opened, and in the states that a job can have (since 7).
-VERSION = 7
+VERSION = 8
 
 metadata = MetaData()
 
@@ -427,6 +427,22 @@ suggestion = _table(
     Column("decision", Text, nullable=False),
     Column("sentences", Text, nullable=False),  # JSON list of numbers
     PrimaryKeyConstraint("model_id", "record", "stage", "label"),
+)
+
+# Suggestions that differ between the previous model and the model that the last training made, in order.
+change = _table(
+    "change",
+    Column("job", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("probability_before", Float, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("probability_after", Float, nullable=False),
+    Column("why", Text, nullable=False),
+    PrimaryKeyConstraint("job", "number"),
+    Index("change_of_record", "record"),
 )
 
 job = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,6 +149,58 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     if outcome == "The new model is in use.":
         assert read_config(own).model_id == first
         assert "The previous model is in use again." in texts(owner.get("/learn"))
+
+
+def suggestions(review: Workspace) -> dict[tuple[str, str], tuple[str, float]]:
+    """Have records tagged, and return the decision and the probability of each suggestion."""
+    with review.store.write() as connection:
+        add_job(connection, "tag", 1)
+    while do_next(review, jobs()):
+        pass
+    table, record = schema.suggestion, schema.record
+    query = select(record.c.record_id, table).join(record, record.c.id == table.c.record)
+    with review.store.read() as connection:
+        rows = connection.execute(query).all()
+    return {(row.record_id, row.label): (row.decision, round(row.probability, 4)) for row in rows}
+
+
+def test_the_list_of_changes_is_what_suggestions_change_to(review: Workspace) -> None:
+    code(review, range(16))
+    before = suggestions(review)
+    owner = Browser(review, 1)
+    page = learn(review, owner)
+    after = suggestions(review)
+    expected = {
+        key: (*before[key], *after[key]) for key in before.keys() & after.keys() if before[key][0] != after[key][0]
+    }
+    table, record = schema.change, schema.record
+    with review.store.read() as connection:
+        rows = connection.execute(
+            select(record.c.record_id, table).join(record, record.c.id == table.c.record).order_by(table.c.number)
+        ).all()
+        job = schema.job
+        last = connection.execute(select(job.c.id).where(job.c.kind == "learn")).scalar_one()
+    found = {
+        (row.record_id, row.label): (
+            *(row.before, round(row.probability_before, 4)),
+            *(row.after, round(row.probability_after, 4)),
+        )
+        for row in rows
+    }
+    assert expected
+    assert found == expected
+    assert {row.job for row in rows} == {last}
+    records = len({row.record_id for row in rows})
+    assert f"What changes: {len(rows)} suggestions on {records} records." in page
+    coded = {paper(number).record_id for number in range(16)}
+    shown = owner.get("/learn/changes")
+    while next_page := re.search(r'href="(/learn/changes\?after=\d+)"', shown.rpartition("Changed suggestions")[2]):
+        shown += owner.get(next_page[1])
+    for row in rows:
+        assert (f'href="/records/{row.record}"' in shown) == (row.record_id in coded), row
+    reasons = [" ".join(row.why.split())[1:60] for row in rows if row.record_id in coded]
+    assert reasons
+    assert [reason for reason in reasons if reason not in texts(shown)] == []
 
 
 def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) -> None:

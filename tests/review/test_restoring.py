@@ -34,6 +34,7 @@ from tests.support.reviews import check_replay
 
 # What is computed again, or must not be in the log. Sights on which nothing was decided are not in the log either.
 NOT_RESTORED = {"session", "invitation", "stale", "place", "lease", "ranking", "queue", "suggestion", "job", "sight"}
+NOT_RESTORED |= {"change"}
 STUBS = {**JOBS, **dict.fromkeys(("tag", "calibrate", "read_full_texts"), lambda workspace, arguments, progress: {})}
 STUBS |= {accuracy.KIND: accuracy.run}
 SIMILAR = "Orchards of the north and their keepers"

@@ -10,7 +10,7 @@ change.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ BOUNDS = "bounds"
 _WORDS_SHOWN = 3
 # A word is shown if it accounts for at least this proportion of the change in a score.
 _TELLING = 0.05
+# Documents that are scored at a time, which limits the memory that is needed.
+_CHUNK = 100
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,12 @@ class _Dissected:
 
 
 def find_changes(
-    old: Tagger, new: Tagger, records: Sequence[Record], sentences: Iterable[Sentence], learned: Sequence[CodedRecord]
+    old: Tagger,
+    new: Tagger,
+    records: Sequence[Record],
+    sentences: Iterable[Sentence],
+    learned: Sequence[CodedRecord],
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> list[Change]:
     """Tag records with both models, and explain each decision that differs.
 
@@ -102,12 +109,25 @@ def find_changes(
         Sentences of all records; those of one record are consecutive and in order.
     learned
         Coded records that only the new model was trained on.
+    on_progress
+        Function that is called with the number of records compared since the last call.
     """
-    units = units_of([document for document, _ in documents_of(records, sentences)])
+    documents = [document for document, _ in documents_of(records, sentences)]
+    neighbours = _Neighbours(new, learned)
+    changes = list[Change]()
+    for start in range(0, len(documents), _CHUNK):
+        part = documents[start : start + _CHUNK]
+        changes += _changes_of(old, new, records[start : start + _CHUNK], units_of(part), neighbours)
+        on_progress(len(part))
+    return changes
+
+
+def _changes_of(
+    old: Tagger, new: Tagger, records: Sequence[Record], units: Units, neighbours: _Neighbours
+) -> list[Change]:
     if not units.parts:
         return []
     before, after = _dissect(old, units), _dissect(new, units)
-    neighbours = _Neighbours(new, learned)
     shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
     chains = {key: _chain(before, after, key) for key in shared}
     relevance = [side.tagger.calibration.relevance(side.scores[:, 0]) for side in (before, after)]

@@ -1,0 +1,112 @@
+"""Store which suggestions a training changes, and list those that people may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select
+
+from mechtag.review.plan import STAGES
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+from mechtag.review.store.exercises import hidden_records
+
+if TYPE_CHECKING:
+    from mechtag.training.retraining.explain_changes import Change
+
+#: Changes on a page.
+PAGE = 50
+# Rows that are written in one transaction, so that a decision never waits long.
+_ROWS = 100
+
+
+@dataclass(frozen=True)
+class ChangeCounts:
+    """Numbers of suggestions that a training changes.
+
+    Attributes
+    ----------
+    changes, records
+        Number of suggestions, and number of their records.
+    shown
+        Number of these suggestions that `read_changes` returns.
+    """
+
+    changes: int
+    records: int
+    shown: int
+
+
+def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
+    """Store the suggestions that a training changes, in place of those of earlier trainings.
+
+    Parameters
+    ----------
+    job
+        Number of the job that trained the model.
+    """
+    table, record = schema.change, schema.record
+    with store.write() as connection:
+        connection.execute(delete(table))
+        known = connection.execute(select(record.c.record_id, record.c.id)).all()
+    numbers = {name: number for name, number in known}
+    rows = [
+        {
+            "job": job,
+            "number": number,
+            "record": numbers[change.record_id],
+            "label": change.label,
+            "before": change.old,
+            "probability_before": change.probabilities[0],
+            "after": change.new,
+            "probability_after": change.probabilities[-1],
+            "why": change.why,
+        }
+        for number, change in enumerate(changes)
+        if change.record_id in numbers
+    ]
+    for start in range(0, len(rows), _ROWS):
+        with store.write() as connection:
+            connection.execute(insert(table), rows[start : start + _ROWS])
+
+
+def count_changes(connection: Connection, job: int) -> ChangeCounts:
+    """Count the suggestions that a training changes; all numbers are 0 if the list was not kept."""
+    table = schema.change
+    numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)
+    changes, records = connection.execute(numbers).one()
+    shown = select(func.count()).where(table.c.job == job, _is_visible(connection))
+    return ChangeCounts(changes, records, connection.execute(shown).scalar_one())
+
+
+def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
+    """Return up to `PAGE` rows of table ``change`` that follow the row with number ``after``, with the titles.
+
+    Suggestions for records that somebody may still judge are left out, whoever asks, because nobody can tell later who
+    looked at this list before judging.
+    """
+    table, record = schema.change, schema.record
+    return list(
+        connection.execute(
+            select(table, record.c.title)
+            .join(record, record.c.id == table.c.record)
+            .where(table.c.job == job, table.c.number > after, _is_visible(connection))
+            .order_by(table.c.number)
+            .limit(PAGE)
+        )
+    )
+
+
+def _is_visible(connection: Connection) -> ColumnElement[bool]:
+    """Return the SQL condition that a changed suggestion is for a record that nobody is going to judge any more."""
+    table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
+    copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
+    hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}
+    return and_(
+        exists().where(need.c.record == table.c.record),
+        ~exists().where(need.c.record == table.c.record, need.c.state != "settled"),
+        ~exists().where(or_(owed.c.record == table.c.record, owed.c.record.in_(copies))),
+        table.c.record.not_in(hidden),
+    )
