@@ -64,6 +64,7 @@ _NOT_UNDONE = frozenset(
         "exercise_end",
         "unblind",
         "codings",
+        "merge",
         MENTION_READ,
         "attach",
         "detach",

@@ -201,6 +201,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"{said} the suggestion for {label}"
         case "codings":
             return f"imported {value['codes']} codes that were given outside this page"
+        case "merge":
+            return f"added {value['acts']:,} actions of a copy of this review"
         case "commit":
             return "finished coding the full text" if row.stage == "full-text" else "finished coding"
         case "skip":

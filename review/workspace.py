@@ -157,6 +157,8 @@ WAITING = {
     "read_codings": "Waiting to read the codes",
     "add_codings": "Waiting to add the codes",
     "remove_codings": "Waiting to remove the codes",
+    "read_project": "Waiting to read the project",
+    "add_project": "Waiting to add what was done in the copy",
     "calibrate": "Waiting to compare the codes of the exercise",
     "curve": "Waiting to compute the learning curve",
     "roll_back": "Waiting to restore the previous model",

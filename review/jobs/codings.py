@@ -163,7 +163,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     """
     content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
     codings = [Coding.model_validate(row) for row in content["codes"]]
-    accounts = _accounts(workspace, arguments["people"])
+    accounts = accounts_for(workspace, arguments["people"])
     with workspace.store.read() as connection:
         table = schema.record
         found = connection.execute(select(table.c.record_id, table.c.id).where(table.c.id.not_in(JOINED)))
@@ -204,7 +204,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     return {"added": added, "left_out": left_out[:SHOWN], "all_left_out": len(left_out)}
 
 
-def _accounts(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
+def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
     """Return the account number of each coder; create accounts that cannot sign in for people outside the review."""
     accounts = {}
     with workspace.store.write() as connection:

@@ -36,6 +36,7 @@ from mechtag.review.jobs import (
     full_texts,
     importing,
     learning,
+    merging,
     ranking,
     tagging,
 )
@@ -77,6 +78,7 @@ def jobs() -> dict[str, Job]:
         calibration.KIND: calibration.run,
         curve.KIND: curve.run,
         **codings.JOBS,
+        **merging.JOBS,
         uploads.READ: full_texts.read,
         fetching.KIND: fetching.fetch,
         learning.KIND: learning.run,

@@ -35,6 +35,8 @@ NAMES = {
     "read_codings": "Read files with codes",
     "add_codings": "Add imported codes",
     "remove_codings": "Remove imported codes",
+    "read_project": "Read a project",
+    "add_project": "Add what was done in a copy",
 }
 
 
@@ -54,6 +56,7 @@ STARTED_ON: Mapping[str, str] = {
     "read_codings": "codings_upload",
     "add_codings": "codings_act",
     "remove_codings": "codings_act",
+    "read_project": "merge_upload",
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from mechtag.core.records import Record
 from mechtag.review.acts import Stamp, utc_now
@@ -16,7 +17,9 @@ from mechtag.review.jobs import accuracy, exporting, full_texts
 from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
+from mechtag.review.store.changes import save_changes
 from mechtag.review.workspace import Workspace, write_fact
+from mechtag.training.retraining.explain_changes import Change
 from tests.support.chromium import MARKS, chromium
 from tests.support.review_browser import watch
 from tests.support.review_live import KEY, Served
@@ -78,6 +81,11 @@ PAGES: Mapping[str, str] = {
     "decisions": "/decisions",
     "activity": "/activity",
     "learn": "/learn",
+    "learn, what changes": "/learn/changes",
+    "import a project": "/merge",
+    "import a project, read": "/merge/902",
+    "import a project, added": "/merge/903",
+    "import a project, refused": "/merge/905",
     "accuracy": "/accuracy",
     "import codes": "/codings",
     "abstracts": "/abstracts",
@@ -113,6 +121,8 @@ def fill(workspace: Workspace) -> None:
     for record in (1, 3, 5):
         for coder in (1, ann):
             acts.decide(Stamp(coder), record, 1)
+    for coder in (1, ann):
+        acts.decide(Stamp(coder), 8, 0)
     for coder, value in ((1, 1), (ann, 0)):
         acts.decide(Stamp(coder), 4, value)
     acts.decide(Stamp(bob), 7, None, refer=True)
@@ -142,6 +152,41 @@ def fill(workspace: Workspace) -> None:
             for label, p, d, s in (("apple", 0.1, "no", "[]"), ("pear", 0.6, "refer", "[1]"))
         ]
         connection.execute(insert(schema.suggestion), rows)
+
+
+def train_and_merge(workspace: Workspace) -> None:
+    """Note the results of a training and of three projects that were imported."""
+    word = "supercalifragilisticexpialidocious"
+    reasons = {f"the text of the record is not the same in both copies, {word}{word}": 2}
+    left_out = [(f"doi:10.1/{word}{word}{word}", "Ann", next(iter(reasons)))] * 2
+    lacks = {"left_out": left_out, "reasons": reasons, "all_left_out": 2}
+    people = {"2": {"name": "Ann", "acts": 3, "account": 2}, "7": {"name": word, "acts": 1, "account": None}}
+    read = {"people": people, "acts": 4, "records": 2, **lacks}
+    learned = {"outcome": "adopted", "tagged": 7, "compared": 0, "papers": 3, "reasons": []}
+    rows = [
+        (901, "learn", "done", {}, learned, ""),
+        (902, "read_project", "done", {"token": "a"}, read, ""),
+        (903, "read_project", "done", {"token": "b"}, read, ""),
+        (904, "add_project", "done", {"of": 903}, {"added": 4, **lacks}, ""),
+        (905, "read_project", "failed", {"token": "c"}, {}, "this zip is damaged; ask for it again"),
+    ]
+    with workspace.store.write() as connection:
+        for number, kind, state, arguments, result, message in rows:
+            texts = {"arguments": json.dumps(arguments), "result": json.dumps(result), "message": message}
+            values = {"id": number, "kind": kind, "state": state, "asked": utc_now(), "ended": utc_now(), **texts}
+            connection.execute(insert(schema.job).values(values))
+        numbers = select(schema.need.c.record).where(schema.need.c.state == "settled", schema.need.c.stage == "screen")
+        names = select(schema.record.c.record_id).where(schema.record.c.id.in_(numbers))
+        settled = list(connection.execute(names).scalars())
+    save_changes(
+        workspace.store,
+        901,
+        [
+            Change(name, "", label, "no", "refer", (0.21, 0.3, 0.3, 0.5), "sentences", f"mainly {word * 3}")
+            for name in settled
+            for label in ("apple", "pear")
+        ],
+    )
 
 
 def export(records: Sequence[Record]) -> bytes:
@@ -215,6 +260,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     workspace = make_review(folder, [])
     import_files(workspace)
     fill(workspace)
+    train_and_merge(workspace)
     owner = Client(workspace, 1)
     owner.post("/accuracy")
     owner.post("/export", name="codings")

@@ -1,0 +1,270 @@
+"""Import the project zip of a colleague: read it, and add what was done in a copy of this review."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from mechtag.core.errors import MechtagError
+from mechtag.review import merge
+from mechtag.review.acts import Stamp
+from mechtag.review.codings import coders_codings
+from mechtag.review.jobs import codings, ranking, tagging
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.splitting import split_abstracts
+from mechtag.review.merge import Difference, NewAct, People
+from mechtag.review.project_zip import extract_log
+from mechtag.review.restoring import restore
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import find_account
+from mechtag.review.store.engine import Store
+from mechtag.review.store.events import Act, Draft, append
+from mechtag.review.workspace import DATABASE, Workspace, add_job
+
+READ, ADD = "read_project", "add_project"
+#: Name of the uploaded file in its folder.
+ZIP = "project.zip"
+#: Most entries of the list of acts that are left out which the page shows.
+SHOWN = 200
+# What a log that nobody has written in this way can lead to.
+_FAULTS = (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+# Fields of events whose values are numbers of accounts.
+_ACCOUNTS = frozenset(("coder", "by"))
+# Acts that are written in one transaction, so that a decision never waits long.
+_ACTS = 25
+
+
+def folder_of(workspace: Workspace, token: str) -> Path:
+    """Return the folder with the zip that somebody uploaded."""
+    return workspace.folder / "cache" / f"project-{token}"
+
+
+def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read a project zip, and find out what this review lacks; nothing is added yet.
+
+    Returns
+    -------
+    dict
+        For a copy of this review: ``people`` (number of acts, name, and proposed account of each person of the copy
+        with new acts, keyed by the number of the person in the copy), ``acts``, ``records``, ``left_out`` (the first
+        acts that cannot be added, each with record, person and reason), ``reasons`` (number of these acts, by reason)
+        and ``all_left_out``. For a different review: ``codings``, the number of the job that reads its codes as codes
+        that were given elsewhere.
+    """
+    folder = folder_of(workspace, arguments["token"])
+    for earlier in set(folder.parent.glob("project-*")) - {folder}:
+        shutil.rmtree(earlier, ignore_errors=True)
+    with _copy(workspace, folder, progress) as copy, copy.read() as theirs, workspace.store.read() as ours:
+        if merge.origin(ours) != merge.origin(theirs):
+            return {"codings": _read_as_codings(workspace, theirs, arguments)}
+        names, accounts = _people(ours, theirs)
+        found = merge.compare(ours, theirs, workspace.codebook, accounts)
+    acts = Counter(act.rows[0].coder for act in found.acts)
+    return {
+        "people": {
+            str(number): {"name": names[number], "acts": count, "account": accounts[number]}
+            for number, count in sorted(acts.items())
+        },
+        "acts": len(found.acts),
+        "records": len({act.rows[0].record for act in found.acts}),
+        **_left_out(found, names),
+    }
+
+
+def _left_out(found: Difference, names: Mapping[int, str]) -> dict[str, Any]:
+    rows = [(record, names.get(coder, ""), reason) for record, coder, reason in found.left_out]
+    return {
+        "left_out": rows[:SHOWN],
+        "reasons": dict(Counter(reason for *_, reason in rows).most_common()),
+        "all_left_out": len(rows),
+    }
+
+
+@contextmanager
+def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
+    """Make the database of the review in a zip again from its log, and delete it at the end of the block."""
+    if not (folder / ZIP).is_file():
+        raise MechtagError("the zip is no longer here; choose it again")
+    place = folder / "copy"
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        progress.start(0, "Reading the project")
+        extract_log(folder / ZIP, place / "log")
+        try:
+            restore(place / DATABASE, place / "log", workspace.seed)
+        except MechtagError as error:
+            text = str(error).replace(f"{place / 'log'}/", "").replace(f"{place / 'log'}: ", "").partition(";")[0]
+            raise MechtagError(f"the log in this zip is damaged: {text}; ask for the zip again") from None
+        except _FAULTS:
+            raise MechtagError("the log in this zip is damaged; ask for the zip again") from None
+        store = Store(place / DATABASE)
+        try:
+            # Numbers of sentences are compared with the texts as people saw them.
+            split_abstracts(Workspace(workspace.project, store), progress)
+            yield store
+        finally:
+            store.close()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
+    """Return the names of the people of a copy, and the account that each probably has in the review.
+
+    People who joined before the copy was made have the same account event; others are found by their names.
+    """
+    event = schema.event
+    joined = select(event.c.client_id, event.c.coder).where(event.c.kind == "account")
+    known = {row.client_id: row.coder for row in ours.execute(joined)}
+    same = {row.coder: known[row.client_id] for row in theirs.execute(joined) if row.client_id in known}
+    names, accounts = dict[int, str](), dict[int, int | None]()
+    for row in theirs.execute(select(schema.account).order_by(schema.account.c.id)).all():
+        names[row.id] = row.name
+        found = find_account(ours, row.name)
+        accounts[row.id] = same.get(row.id, None if found is None else found.id)
+    return names, accounts
+
+
+def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mapping[str, Any]) -> int:
+    """Add a job that reads the codes of a different review as codes that were given elsewhere; return its number."""
+    from mechtag.pipeline.annotations.coding_table import write_codings
+
+    found = [row for row in coders_codings(theirs) if row.value is not None]
+    if not found:
+        raise MechtagError("this zip is that of a different review, in which nobody has given a code yet")
+    token = secrets.token_hex(8)
+    files = codings.folder_of(workspace, token) / "files"
+    files.mkdir(parents=True)
+    write_codings(files / "codings.csv", found)
+    asked: dict[str, Any] = {"token": token, "coder": "unknown", "basis": "abstract", "unticked": None, "labels": {}}
+    with workspace.store.write() as connection:
+        return add_job(connection, codings.READ, arguments["coder"], **asked)
+
+
+def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Add what people did in a copy of this review.
+
+    Each act keeps its id and its time, so that importing the same zip again, or going on after an interruption, adds
+    nothing twice.
+
+    Parameters
+    ----------
+    arguments
+        ``of``: number of the job that read the zip; ``token``: see `folder_of`; ``people``: account for each person of
+        the copy who was asked about, keyed by the person's number in the copy, or ``None`` for a new account, whose
+        person cannot sign in; ``known``: those of these numbers whose names people here had when the zip was read;
+        ``coder``: account of the person who imports the zip.
+
+    Returns
+    -------
+    dict
+        ``added`` (number of acts) and, as `read` returns them, ``left_out``, ``reasons`` and ``all_left_out``.
+    """
+    folder = folder_of(workspace, arguments["token"])
+    with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
+        with workspace.store.read() as ours:
+            names, proposed = _people(ours, theirs)
+        chosen = {int(number): account for number, account in arguments["people"].items()}
+        people = {**proposed, **_accounts(workspace, arguments, names, chosen)}
+        with workspace.store.read() as ours:
+            found = merge.compare(ours, theirs, workspace.codebook, people)
+        progress.start(len(found.acts), "Adding what was done")
+        progress.can_be_cancelled = False
+        added = 0
+        for start in range(0, len(found.acts), _ACTS):
+            part = found.acts[start : start + _ACTS]
+            with workspace.store.write() as connection:
+                # What people have done here since the comparison is not overwritten either.
+                changed = merge.changed_places(connection, found.shared, after=found.last)
+                for act in part:
+                    if changed.isdisjoint(act.places) and _write(connection, theirs, act, people):
+                        added += 1
+                    else:
+                        reason = "somebody worked on this here while the zip was imported; import it again"
+                        found.left_out.append(("", act.rows[0].coder, reason))
+            progress.advance(len(part))
+    with workspace.store.write() as connection:
+        for kind in (ranking.KIND, tagging.KIND):
+            add_job(connection, kind, None)
+    content = {"acts": added, "people": len({act.rows[0].coder for act in found.acts})}
+    workspace.acts.log(Stamp(arguments["coder"], client_id=f"merge-job-{progress.job}"), "merge", content)
+    return {"added": added, **_left_out(found, names)}
+
+
+def _accounts(
+    workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
+) -> dict[int, int]:
+    """Return the account of each person of the copy who was asked about; create those of people outside the review."""
+    known = set(arguments["known"])
+    # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.
+    called = {
+        number: f"{names[number]} (copy)" if account is None and number in known else names[number]
+        for number, account in chosen.items()
+    }
+    made = codings.accounts_for(workspace, {called[number]: account for number, account in chosen.items()})
+    return {number: made[called[number]] for number in chosen}
+
+
+def _write(connection: Connection, theirs: Connection, act: NewAct, people: People) -> bool:
+    """Add an act of a copy, and return whether this was possible."""
+    first, drafts = act.rows[0], list[Draft]()
+    coder = people.get(first.coder)
+    if coder is None:
+        return False
+    for row, target in zip(act.rows, act.undoes, strict=True):
+        undoes = None if target is None else _seq_of(connection, target)
+        record = _here(connection, theirs, row.record)
+        value = json.loads(row.value)
+        for name in _ACCOUNTS & value.keys():
+            value[name] = people.get(value[name])
+        if record is None or (undoes is None and target is not None) or value.get("coder", 0) is None:
+            return False
+        drafts.append(Draft(row.kind, record, row.stage, row.label, value, undoes))
+    append(
+        connection,
+        Act(
+            coder=coder,
+            client_id=act.client_id,
+            at=first.at,
+            events=drafts,
+            sight=_sight(connection, theirs, first.sight, coder),
+            seconds=first.seconds,
+            codebook=first.codebook,
+            app=first.app,
+        ),
+    )
+    return True
+
+
+def _seq_of(connection: Connection, client_id: str) -> int | None:
+    event = schema.event
+    return connection.execute(select(event.c.seq).where(event.c.client_id == client_id, event.c.part == 0)).scalar()
+
+
+def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
+    """Return the number in the review of a record of the copy."""
+    record = schema.record
+    name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
+    return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()
+
+
+def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
+    """Copy the row of table ``sight`` that says what a person saw in the copy; return its number in the review."""
+    if number is None:
+        return None
+    table = schema.sight
+    row = theirs.execute(select(table).where(table.c.id == number)).one()
+    values = {**merge.sight_values(row), "coder": coder, "record": _here(connection, theirs, row.record)}
+    return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
+
+
+JOBS = {READ: read, ADD: add}

@@ -1,0 +1,149 @@
+"""Show the page *Import a project*, on which owners add what was done in a copy of the review."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.imports import LARGEST_BATCH, save_file, saving
+from mechtag.review.jobs.merging import ADD, READ, ZIP, folder_of
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import ACTIVE, add_job, working
+
+_NEW = "new"
+
+
+def overview(visit: Visit) -> Response:
+    """Show the form for uploading a project zip, and the zips so far."""
+    return _overview(visit)
+
+
+def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    job = schema.job
+    with visit.workspace.store.read() as connection:
+        rows = connection.execute(select(job).where(job.c.kind == READ).order_by(job.c.id.desc())).all()
+        zips = [_zip(connection, row) for row in rows]
+    return visit.page("merge.html", zips=zips, fault=fault, status=status, largest=LARGEST_BATCH // 1_000_000_000)
+
+
+def _zip(connection: Connection, row: Any) -> dict[str, Any]:
+    """Return what was read from a zip, what was added, and the state of the import."""
+    job = schema.job
+    of = func.json_extract(job.c.arguments, "$.of") == row.id
+    adding = connection.execute(select(job).where(job.c.kind == ADD, of).order_by(job.c.id.desc()).limit(1)).first()
+    return {
+        "id": row.id,
+        "at": row.asked,
+        "arguments": json.loads(row.arguments),
+        "found": json.loads(row.result),
+        "added": json.loads(adding.result) if adding is not None else {},
+        "last": row if adding is None else adding,
+    }
+
+
+def _read(connection: Connection, number: int) -> dict[str, Any]:
+    job = schema.job
+    row = connection.execute(select(job).where(job.c.kind == READ, job.c.id == number)).one_or_none()
+    if row is None:
+        raise Refused("this import does not exist", 404)
+    return _zip(connection, row)
+
+
+def upload(visit: Visit) -> Response:
+    """Save the uploaded zip, and add a job that reads it."""
+    try:
+        sent = visit.files("file")
+        if len(sent) != 1:
+            raise Refused("choose one zip of a project")
+        token = secrets.token_hex(8)
+        folder = folder_of(visit.workspace, token)
+        with saving(folder):
+            folder.mkdir(parents=True)
+            save_file(sent[0], folder / ZIP, LARGEST_BATCH, "export the project again without large files")
+    except Refused as error:
+        return _overview(visit, str(error), error.status)
+    with visit.workspace.store.write() as connection:
+        number = add_job(connection, READ, visit.person.id, token=token, coder=visit.person.id)
+    return visit.go(f"/merge/{number}")
+
+
+def one(visit: Visit) -> Response:
+    """Show one zip: the progress of reading it, what it contains, or what was added."""
+    return _one(visit)
+
+
+def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    with visit.workspace.store.read() as connection:
+        this = _read(connection, int(visit.path["job"]))
+        accounts = names_of(connection)
+    people = {}
+    for number, person in this["found"].get("people", {}).items():
+        proposed = _NEW if person["account"] is None else str(person["account"])
+        people[number] = person | {"chosen": visit.text(f"person-{number}") or proposed}
+    last = this["last"]
+    return visit.page(
+        "merge_one.html",
+        status=status,
+        fault=fault,
+        this=this,
+        job=working(last) if last.state in ACTIVE else None,
+        people=people,
+        accounts=[(str(account), own) for account, own in accounts.items()],
+        adding=last.kind == ADD,
+    )
+
+
+def act(visit: Visit) -> Response:
+    """Add a job that adds what was done in the copy."""
+    number = int(visit.path["job"])
+    try:
+        with visit.workspace.store.write() as connection:
+            this = _read(connection, number)
+            if this["last"].state in ACTIVE or this["added"]:
+                return visit.go(f"/merge/{number}")  # It was asked for already.
+            found = this["found"].get("people", {})
+            if not found:
+                raise Refused("this zip contains nothing that can be added", 409)
+            people = _people(visit, connection, list(found))
+            add_job(
+                connection,
+                ADD,
+                visit.person.id,
+                of=number,
+                token=this["arguments"]["token"],
+                people=people,
+                known=[int(each) for each, person in found.items() if person["account"] is not None],
+                coder=visit.person.id,
+            )
+    except Refused as error:
+        if error.status == 404:
+            raise
+        return _one(visit, str(error), error.status)
+    return visit.go(f"/merge/{number}")
+
+
+def _people(visit: Visit, connection: Connection, numbers: list[str]) -> dict[str, int | None]:
+    """Return the account that was chosen for each person of the copy; ``None`` for a person outside the review."""
+    known = set(map(str, names_of(connection)))
+    chosen = {number: visit.text(f"person-{number}") for number in numbers}
+    if not known.issuperset(set(chosen.values()) - {_NEW}):
+        raise Refused("choose who these people are")
+    accounts = [text for text in chosen.values() if text != _NEW]
+    if len(set(accounts)) < len(accounts):
+        raise Refused("two people of the copy cannot be the same person here; choose different people")
+    return {number: None if text == _NEW else int(text) for number, text in chosen.items()}
+
+
+ROUTES = [
+    route("/merge", "merge", overview),
+    route("/merge", "merge_upload", upload, ("POST",)),
+    route("/merge/{job:int}", "merge_one", one),
+    route("/merge/{job:int}", "merge_act", act, ("POST",)),
+]

@@ -1,0 +1,80 @@
+"""Take the log of a review out of a project zip, which is untrusted."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+
+from mechtag.core.errors import MechtagError
+from mechtag.review.workspace import FOLDER
+
+#: Most files in a project zip, and their largest size together, in bytes.
+MOST_FILES = 50_000
+LARGEST = 5_000_000_000
+# Text compresses to about a tenth of its size; a much higher ratio indicates a decompression bomb.
+_HIGHEST_RATIO, _UNSUSPECTED = 200, 16 << 20
+# Files of the log that are needed to make the database again. The folder before them is the project.
+_LOG = re.compile(
+    rf"((?:[^/]+/)?){re.escape(FOLDER.as_posix())}/log/((?:events-\d{{4}}-\d\d|(?:import|full-text)-\d{{1,9}})\.jsonl)"
+)
+_ENCRYPTED = 0x1
+_CHUNK = 1 << 20
+_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+def extract_log(path: Path, folder: Path) -> None:
+    """Write the files of the log in a project zip to a new folder; nothing else is unpacked.
+
+    Raises
+    ------
+    MechtagError
+        If the file is not a zip of one review with its log, is damaged or encrypted, or contains names that lead out of
+        the project, links, names that occur twice, or more data than a project can have.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check(members)
+            found = [(info, match) for info in members if (match := _LOG.fullmatch(info.filename))]
+            if not any(match[2].startswith("events-") for _, match in found):
+                raise MechtagError(
+                    "this zip contains no log of a review; choose a file that somebody made with 'The project' on the "
+                    "page Export"
+                )
+            if len({match[1] for _, match in found}) > 1:
+                raise MechtagError("this zip contains more than one review; import their zips one by one")
+            folder.mkdir(parents=True)
+            for info, match in found:
+                with archive.open(info) as source, (folder / match[2]).open("wb") as target:
+                    while chunk := source.read(_CHUNK):
+                        target.write(chunk)
+    except _FAULTS as error:
+        raise MechtagError(f"this zip is damaged ({error}); ask for it again") from None
+
+
+def _check(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive that no export can have made, by what its directory says about each file."""
+    if len(members) > MOST_FILES:
+        raise MechtagError(f"this zip contains {len(members):,} files, but a project has at most {MOST_FILES:,}")
+    names = Counter(info.filename for info in members)
+    total = 0
+    for info in members:
+        parts = info.filename.removesuffix("/").split("/")
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        odd = "\\" in info.filename or ":" in parts[0] or not info.filename.isprintable()
+        if odd or not {"", ".", ".."}.isdisjoint(parts) or names[info.filename] > 1:
+            raise MechtagError("this zip contains names of files that no project has, so it was refused")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise MechtagError("this zip contains links, which no project has, so it was refused")
+        if info.flag_bits & _ENCRYPTED:
+            raise MechtagError("this zip is encrypted; ask for it without a password")
+        total += info.file_size
+        if total > LARGEST or (info.file_size > _UNSUSPECTED and info.file_size > _HIGHEST_RATIO * info.compress_size):
+            raise MechtagError(
+                f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB or to more than {_HIGHEST_RATIO} times "
+                "its size, which no project does, so it was refused"
+            )

@@ -1,0 +1,608 @@
+"""What a colleague did in a copy of the review is added from the project zip, once, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from mechtag.project import open_project
+from mechtag.review import project_zip
+from mechtag.review.acts import Stamp
+from mechtag.review.codings import coders_codings
+from mechtag.review.jobs import codings, exporting, merging
+from mechtag.review.jobs.worker import do_next
+from mechtag.review.restoring import restore
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import find_account
+from mechtag.review.workspace import DATABASE, FOLDER, Workspace, write_fact
+from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
+from tests.support.reviews import check_replay
+
+OWEN, ANN, BEN = 1, 2, 3
+JOBS = {
+    **merging.JOBS,
+    **codings.JOBS,
+    exporting.KIND: exporting.run,
+    **dict.fromkeys(("rank", "tag", "files"), lambda *_: {}),
+}
+# What must be the same as if everybody had worked in one review, but for the numbers of events.
+STATES = {
+    "current": ("record", "stage", "coder", "label", "value", "refer", "sentences", "assisted", "committed", "at"),
+    "final": ("record", "stage", "label", "value", "how", "sentences"),
+    "need": ("record", "stage", "have", "state", "labels"),
+    "note": ("record", "coder", "audience", "text"),
+    "tag": ("record", "tag"),
+    "skip": ("record", "stage", "coder"),
+}
+
+
+def work(review: Workspace) -> None:
+    while do_next(review, JOBS):
+        pass
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    """A review in which two people have begun."""
+    return begun(tmp_path / "here")
+
+
+def begun(folder: Path) -> Workspace:
+    review = make_review(folder, 7)
+    assert (add_person(review, "Ann", "coder"), add_person(review, "Ben", "coder")) == (ANN, BEN)
+    with review.store.write() as connection:
+        for label in ("apple", "pear"):
+            values = {"model_id": "m1", "record": 2, "label": label, "probability": 0.7}
+            connection.execute(insert(schema.suggestion).values(**values, decision="yes", sentences="[0]"))
+        write_fact(connection, "model_id", "m1")
+    for coder in (ANN, BEN):
+        for record in (1, 2):
+            review.acts.decide(look(review, coder, record, "screen"), record, 1)
+    review.acts.note(Stamp(BEN), 1, "Before the copy.")
+    return review
+
+
+def zip_of(review: Workspace) -> bytes:
+    """Export a project as people do it."""
+    owner = Browser(review, OWEN)
+    owner.post("/export", name="project", everything="1")
+    work(review)
+    job = schema.job
+    with review.store.read() as connection:
+        number = connection.execute(select(func.max(job.c.id)).where(job.c.kind == "export")).scalar_one()
+    return owner.client.get(f"/export/{number}").content
+
+
+def copy_of(review: Workspace, folder: Path) -> Workspace:
+    """Unpack a project elsewhere and open it, as `mechtag review --rebuild` does."""
+    with zipfile.ZipFile(io.BytesIO(zip_of(review))) as archive:
+        archive.extractall(folder)
+    root = folder / "review"
+    restore(root / FOLDER / DATABASE, root / FOLDER / "log", review.seed)
+    made = Workspace.open(open_project(root))
+    with made.store.write() as connection:
+        write_fact(connection, "model_id", "m1")
+        for label in ("apple", "pear"):
+            values = {"model_id": "m1", "record": 2, "label": label, "probability": 0.7}
+            connection.execute(insert(schema.suggestion).values(**values, decision="yes", sentences="[0]"))
+    return made
+
+
+def read(review: Workspace, content: bytes) -> tuple[Browser, str]:
+    """Upload a zip by the page, have it read, and return the address of the import."""
+    owner = Browser(review, OWEN)
+    data = {"csrf": owner.csrf, "client_id": str(uuid.uuid4())}
+    answer = owner.client.post("/merge", data=data, files=[("file", ("colleague.zip", content))])
+    assert answer.status_code == 200, texts(answer.text)
+    work(review)
+    return owner, str(answer.url.path)
+
+
+def merge(review: Workspace, content: bytes, **people: str) -> str:
+    """Import a zip, and return what the page says afterwards."""
+    owner, address = read(review, content)
+    with review.store.read() as connection:
+        number = int(address.rpartition("/")[2])
+        result = connection.execute(select(schema.job.c.result).where(schema.job.c.id == number)).scalar_one()
+    proposed = {
+        f"person-{key}": "new" if each["account"] is None else str(each["account"])
+        for key, each in json.loads(result).get("people", {}).items()
+    }
+    chosen = {name.replace("_", "-"): value for name, value in people.items()}
+    assert owner.post(address, **{**proposed, **chosen}).status_code == 200
+    work(review)
+    check_replay(review.store)
+    return texts(owner.get(address))
+
+
+def states(review: Workspace) -> dict[str, list[Any]]:
+    """Return the states of all records, without the numbers and times of events."""
+    with review.store.read() as connection:
+        return {
+            name: sorted(
+                tuple(row)
+                for row in connection.execute(
+                    select(*(schema.metadata.tables[name].c[column] for column in columns if column != "at"))
+                )
+            )
+            for name, columns in STATES.items()
+        }
+
+
+def number_of_events(review: Workspace) -> int:
+    with review.store.read() as connection:
+        return connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
+
+
+def ann_works(review: Workspace) -> None:
+    """Let Ann code and decide."""
+    acts = review.acts
+    acts.decide(look(review, ANN, 3, "screen"), 3, 1)
+    acts.decide(look(review, ANN, 4, "screen"), 4, 0)
+    acts.mark(look(review, ANN, 1), 1, "apple", [0, 2])
+    acts.code(look(review, ANN, 1), 1, "pear", 0)
+    acts.commit(look(review, ANN, 1), 1)
+    acts.tag(Stamp(ANN), 1, "method")
+    acts.undo(Stamp(ANN))
+    acts.redo(Stamp(ANN))
+
+
+def ben_works(review: Workspace) -> None:
+    """Let Ben code, decide, change his mind, and be shown suggestions."""
+    acts = review.acts
+    acts.decide(look(review, BEN, 3, "screen"), 3, 0)
+    acts.decide(look(review, BEN, 4, "screen"), 4, 0)
+    acts.decide(look(review, BEN, 5, "screen"), 5, 1)
+    acts.undo(Stamp(BEN))
+    acts.note(Stamp(BEN), 1, "After the copy.")
+    acts.comment(Stamp(BEN), 2, "Märchen, see @Ann.")
+    acts.tag_together(Stamp(BEN), [1, 2], "later")
+    acts.skip(Stamp(BEN), 6, "screen")
+    acts.mark(look(review, BEN, 1), 1, "apple", [0])
+    acts.code(look(review, BEN, 1), 1, "pear", 0)
+    acts.commit(look(review, BEN, 1), 1, all_sentences=True)
+    for label in ("apple", "pear"):
+        acts.code(look(review, BEN, 2), 2, label, 0)
+    acts.commit(look(review, BEN, 2), 2)
+    seen = look(review, BEN, 2)  # the suggestions, which come after the commit
+    acts.answer(seen, 2, "apple", "accept", [0])
+
+
+def test_two_copies_become_what_one_review_would_be(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    ann_works(review)
+    with review.store.read() as connection:
+        before = connection.execute(select(schema.event.c.client_id, schema.event.c.part, schema.event.c.at)).all()
+    page = merge(review, zip_of(colleague))
+    one = begun(tmp_path / "one")
+    ann_works(one)
+    ben_works(one)
+    assert states(review) == states(one)
+    with review.store.read() as connection:
+        assisted = connection.execute(
+            select(schema.current.c.assisted).where(
+                schema.current.c.coder == BEN, schema.current.c.record == 2, schema.current.c.label == "apple"
+            )
+        ).scalar_one()
+        people = connection.execute(select(schema.account.c.name)).scalars().all()
+        times = connection.execute(select(schema.event.c.client_id, schema.event.c.part, schema.event.c.at)).all()
+    with colleague.store.read() as connection:
+        theirs = connection.execute(select(schema.event.c.client_id, schema.event.c.part, schema.event.c.at)).all()
+    assert assisted == 1
+    assert sorted(people) == ["Ann", "Ben", "Owen"]
+    new = [row for row in times if row not in before and row.part == 0]
+    assert f"Added: {len(new) - 1} actions" in page  # the other one is about the import itself
+    # Only what concerns the copy as a whole, such as its export, stays there.
+    missing = set(map(tuple, theirs)) - set(map(tuple, times))
+    assert len(missing) == 1
+    activity = texts(Browser(review, OWEN).get("/activity"))
+    assert f"Owen added {len(new) - 1} actions of a copy of this review" in activity
+
+
+def test_the_log_alone_rebuilds_what_was_imported(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    ann_works(review)
+    merge(review, zip_of(colleague))
+    again = copy_of(review, tmp_path / "again")
+    assert states(again) == states(review)
+    check_replay(again.store)
+
+
+def test_the_same_zip_adds_nothing_twice_and_a_later_zip_adds_the_rest(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    content = zip_of(colleague)
+    merge(review, content)
+    after, events = states(review), number_of_events(review)
+    owner, address = read(review, content)
+    page = texts(owner.get(address))
+    assert "Read: 0 new actions on 0 records There is nothing new in this project." in page
+    assert owner.post(address).status_code == 409
+    work(review)
+    assert (states(review), number_of_events(review)) == (after, events)
+    ann_works(review)
+    colleague.acts.decide(look(colleague, BEN, 7, "screen"), 7, 0)
+    assert "Added: 1 action" in merge(review, zip_of(colleague))
+    with review.store.read() as connection:
+        assert find_account(connection, "Ben").id == BEN
+    # The other way round, the colleague gets what Ann did, and both are the same.
+    assert "Added: 8 actions" in merge(colleague, zip_of(review))
+    assert states(colleague) == states(review)
+
+
+def test_work_on_the_same_place_in_both_copies_is_left_out(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    for place, value in ((review, 1), (colleague, 0)):
+        place.acts.decide(look(place, BEN, 3, "screen"), 3, value)
+        place.acts.note(Stamp(BEN), 1, f"Note {value}")
+        place.acts.decide(look(place, ANN, 3, "screen"), 3, value)
+        place.acts.edit_record(Stamp(OWEN), 5, "title", f"Title {value}")
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    # Ben takes back here what he did before the copy was made, and changes it there.
+    review.acts.undo(Stamp(BEN))
+    before = states(review)
+    page = merge(review, zip_of(colleague))
+    assert "Added: 1 action" in page
+    assert "has worked on this here since the copy was made. 4" in page
+    after = states(review)
+    added = [row for name in after for row in after[name] if row not in before[name]]
+    assert [row[:3] for row in added] == [(4, "screen", BEN), (4, "screen", 1)]
+
+
+def test_what_is_settled_in_both_copies_stays_as_it_is_here(review: Workspace, tmp_path: Path) -> None:
+    for coder, value in ((ANN, 0), (BEN, 1)):
+        review.acts.decide(look(review, coder, 3, "screen"), 3, value)
+    colleague = copy_of(review, tmp_path / "there")
+    for place, value in ((review, 1), (colleague, 0)):
+        place.acts.settle(Stamp(OWEN), 3, "screen", "edible", value, why="So it is.")
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    merge(review, zip_of(colleague))
+    with review.store.read() as connection:
+        final = select(schema.final.c.value).where(schema.final.c.record == 3)
+        assert connection.execute(final).scalar_one() == 1
+
+
+def test_different_acts_with_the_same_id_are_both_kept(review: Workspace, tmp_path: Path) -> None:
+    """Jobs number their acts in each copy."""
+    colleague = copy_of(review, tmp_path / "there")
+    for place, coder in ((review, ANN), (colleague, BEN)):
+        code = {"stage": "screen", "label": "edible", "value": 1, "sentences": [], "date": None}
+        more = {"group": "codings-7", "by": OWEN}
+        place.acts.import_codes(Stamp(coder, client_id="codings-job-7/0"), 5, [code], more)
+    content = zip_of(colleague)
+    merge(review, content)
+    with review.store.read() as connection:
+        given = {(row.coder, row.value) for row in coders_codings(connection) if row.record_id == "doi:10.1/5"}
+    assert given == {("Ann", 1), ("Ben", 1)}
+    assert "There is nothing new" in texts(Browser(review, OWEN).get(read(review, content)[1]))
+
+
+def test_nobody_gains_rights_and_nothing_of_the_whole_review_changes(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.change_account(Stamp(OWEN), BEN, role="owner")
+    colleague.acts.start_exercise(Stamp(OWEN), "screen", [6, 7], [ANN, BEN])
+    colleague.acts.change_plan(Stamp(OWEN), "unblinded", True)
+    add_person(colleague, "Mallory", "owner")
+    ben_works(colleague)
+    page = merge(review, zip_of(colleague))
+    assert "Concerns the whole review, which is managed here." in page
+    with review.store.read() as connection:
+        roles = {row.name: row.role for row in connection.execute(select(schema.account))}
+        settings = connection.execute(select(schema.setting)).all()
+    assert (roles, settings) == ({"Owen": "owner", "Ann": "coder", "Ben": "coder"}, [])
+
+
+def test_people_are_asked_about(review: Workspace, tmp_path: Path) -> None:
+    """Somebody new may be somebody here under a different name, or a person outside; one name may be two people."""
+    colleague = copy_of(review, tmp_path / "there")
+    benjamin, zoe, cat = (add_person(colleague, name, "coder") for name in ("Benjamin", "Zoe", "Cat"))
+    add_person(review, "Cat", "coder")
+    for coder in (benjamin, zoe, cat):
+        colleague.acts.decide(look(colleague, coder, 7, "screen"), 7, 0)
+    content = zip_of(colleague)
+    owner, address = read(review, content)
+    page = owner.get(address)
+    assert "Benjamin, 1 action" in page
+    same = {f"person-{benjamin}": str(BEN), f"person-{zoe}": str(BEN), f"person-{cat}": "new"}
+    answer = owner.post(address, **same)
+    assert (answer.status_code, "cannot be the same person" in answer.text) == (422, True)
+    assert owner.post(address, **{**same, f"person-{zoe}": "99"}).status_code == 422
+    merge(review, content, **{f"person_{benjamin}": str(BEN), f"person_{cat}": "new"})
+    with review.store.read() as connection:
+        given = {row.coder for row in coders_codings(connection) if row.record_id == "doi:10.1/7"}
+        accounts = {row.name: row.state for row in connection.execute(select(schema.account))}
+    assert given == {"Ben", "Zoe", "Cat (copy)"}
+    assert (accounts["Zoe"], accounts["Cat (copy)"], accounts["Cat"]) == ("left", "left", "active")
+
+
+def test_what_this_review_lacks_is_said_and_can_be_added_later(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.decide(look(colleague, BEN, 7, "screen"), 7, 0)
+    colleague.acts.edit_record(Stamp(BEN), 2, "abstract", "A different text. With two sentences.")
+    work_on_text = look(colleague, BEN, 2)
+    colleague.acts.code(work_on_text, 2, "apple", 1)
+    content = zip_of(colleague)
+    with review.store.write() as connection:
+        for table in (schema.need, schema.queue):
+            connection.execute(table.delete().where(table.c.record == 7))
+        connection.execute(schema.record.delete().where(schema.record.c.id == 7))
+    review.acts.edit_record(Stamp(OWEN), 2, "abstract", "One more text.")
+    owner, address = read(review, content)
+    page = texts(owner.get(address))
+    assert "This review lacks the record; import its export, then import the zip again. 1" in page
+    assert "The text of the record is not the same in both copies. 1" in page
+
+
+def test_a_missing_abstract_comes_with_the_codes_that_rest_on_it(tmp_path: Path) -> None:
+    empty = [row.model_copy(update={"abstract": ""}) if row.record_id == "doi:10.1/1" else row for row in papers(2)]
+    review = make_review(tmp_path / "here", empty, coders_screen=1, coders_code=1)
+    add_person(review, "Ann", "coder")
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.decide(Stamp(ANN), 1, 1)
+    colleague.acts.edit_record(Stamp(ANN), 1, "abstract", "Apples grow. Pears do not.")
+    with colleague.store.write() as connection:
+        lines = json.dumps([[0, 12, ""], [13, 26, ""]])
+        connection.execute(schema.record.update().where(schema.record.c.id == 1).values(sentences=lines))
+    colleague.acts.mark(Stamp(ANN), 1, "apple", [1])
+    merge(review, zip_of(colleague))
+    with review.store.read() as connection:
+        row = connection.execute(select(schema.current).where(schema.current.c.label == "apple")).one()
+        abstract = connection.execute(select(schema.record.c.abstract).where(schema.record.c.id == 1)).scalar_one()
+    assert (row.value, row.sentences, abstract) == (1, "[1]", "Apples grow. Pears do not.")
+
+
+def test_a_different_review_gives_codes_from_elsewhere(review: Workspace, tmp_path: Path) -> None:
+    other = begun(tmp_path / "other")
+    ann_works(other)
+    owner, address = read(review, zip_of(other))
+    page = owner.get(address)
+    assert "This is a different review" in texts(page)
+    link = page.partition('href="/codings/')[2].partition('"')[0]
+    work(review)
+    assert "Read: 8 codes for 4 records" in texts(owner.get(f"/codings/{link}"))
+    events = number_of_events(review)
+    assert "Ann, 6 codes" in texts(owner.get(f"/codings/{link}"))
+    assert number_of_events(review) == events
+
+
+def test_only_owners_import_projects(review: Workspace, tmp_path: Path) -> None:
+    lead = add_person(review, "Lea", "adjudicator")
+    for account in (ANN, lead):
+        browser = Browser(review, account)
+        assert browser.client.get("/merge").status_code == 403
+        assert browser.client.get("/merge/1").status_code == 403
+        assert "import a project" not in texts(Browser(review, lead).get("/import"))
+    assert "import a project" in texts(Browser(review, OWEN).get("/import"))
+    assert Browser(review, OWEN).client.get("/merge/99").status_code == 404
+
+
+def test_an_interrupted_import_goes_on_where_it_stopped(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    ann_works(review)
+    monkeypatch.setattr(merging, "_ACTS", 2)
+    whole, calls = merging._write, 0
+
+    def dies(*given: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            raise KeyboardInterrupt("killed")
+        return whole(*given)
+
+    monkeypatch.setattr(merging, "_write", dies)
+    with pytest.raises(KeyboardInterrupt, match="killed"):
+        merge(review, zip_of(colleague))
+    with review.store.write() as connection:  # as a worker does when it starts
+        table = schema.job
+        connection.execute(table.update().where(table.c.state == "running").values(state="waiting"))
+    work(review)
+    one = begun(tmp_path / "one")
+    ann_works(one)
+    ben_works(one)
+    assert states(review) == states(one)
+    check_replay(review.store)
+
+
+def test_what_people_do_meanwhile_is_not_overwritten(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    colleague.acts.decide(look(colleague, BEN, 5, "screen"), 5, 0)
+    whole, calls = merging.merge.compare, 0
+
+    def slow(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        found = whole(*given)
+        if calls == 2:  # first when the zip is read, then when what was done is added
+            review.acts.decide(look(review, BEN, 4, "screen"), 4, 1)
+        return found
+
+    monkeypatch.setattr(merging.merge, "compare", slow)
+    page = merge(review, zip_of(colleague))
+    assert "Added: 1 action" in page
+    assert "Somebody worked on this here while the zip was imported; import it again. 1" in page
+    with review.store.read() as connection:
+        current = schema.current
+        ours = select(current.c.value).where(current.c.record == 4, current.c.coder == BEN)
+        assert connection.execute(ours).scalar_one() == 1
+
+
+# Hostile files -------------------------------------------------------------------------------------------------------
+
+
+def packed(members: dict[str, bytes], change: Callable[[zipfile.ZipInfo], None] = lambda _: None) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            change(info)
+            archive.writestr(info, content)
+    return target.getvalue()
+
+
+def link(info: zipfile.ZipInfo) -> None:
+    if info.filename.endswith("data.txt"):
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+LOG = "review/data/review/log/events-2026-11.jsonl"
+ROW = b'{"seq": 1}\n'
+
+
+def encrypted() -> bytes:
+    """Set the flag of encryption in both places of each entry."""
+    content = bytearray(packed({LOG: ROW}))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 not really", "This zip is damaged"),
+        (packed({"notes.txt": b"x"}), "contains no log of a review"),
+        (packed({LOG: ROW, "../../evil.jsonl": b"x"}), "names of files that no project has"),
+        (packed({LOG: ROW, "/etc/evil": b"x"}), "names of files that no project has"),
+        (packed({LOG: ROW, "review/..\\evil": b"x"}), "names of files that no project has"),
+        (packed({LOG: ROW, "C:/evil": b"x"}), "names of files that no project has"),
+        (packed({LOG: ROW, "review/data.txt": b"/etc/passwd"}, link), "contains links"),
+        (packed({LOG: ROW, "review/bomb": b"0" * (20 << 20)}), "more than 200 times"),
+        (packed({LOG: ROW, "other/data/review/log/events-2026-11.jsonl": ROW}), "more than one review"),
+        (encrypted(), "is encrypted"),
+        (packed({LOG: ROW}), "the log in this zip is damaged"),
+        (packed({LOG: b"[1, 2]\n"}), "the log in this zip is damaged"),
+        (packed({LOG: b"[" * 100_000 + b"\n"}), "the log in this zip is damaged"),
+        (packed({LOG: b"\xff\xfe"}), "the log in this zip is damaged"),
+    ],
+)
+def test_a_hostile_zip_is_refused_and_leaves_nothing(review: Workspace, content: bytes, message: str) -> None:
+    before = {path for path in review.project.root.parent.rglob("*") if "cache" not in path.parts}
+    events = number_of_events(review)
+    owner, address = read(review, content)
+    page = owner.get(address)
+    assert message.casefold() in texts(page).casefold()
+    assert str(review.project.root) not in page
+    assert number_of_events(review) == events
+    left = {path for path in review.project.root.parent.rglob("*") if "cache" not in path.parts} - before
+    assert {path for path in left if path.suffix not in (".sqlite3-wal", ".sqlite3-shm")} == set()
+    assert [path.name for path in (review.folder / "cache").rglob("*") if path.is_file()] == [merging.ZIP]
+
+
+def test_too_many_or_doubled_files_are_refused(
+    review: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(project_zip, "MOST_FILES", 3)
+    owner, address = read(review, packed({LOG: ROW, **{f"review/{number}": b"" for number in range(3)}}))
+    assert "contains 4 files, but a project has at most 3" in texts(owner.get(address))
+    monkeypatch.setattr(project_zip, "LARGEST", 100)
+    owner, address = read(review, packed({LOG: b"0" * 101}))
+    assert "unpacks to more than" in texts(owner.get(address))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr(LOG, ROW)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr(LOG, b"y")
+    owner, address = read(review, target.getvalue())
+    assert "names of files that no project has" in texts(owner.get(address))
+
+
+def tampered(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return a project zip in which the last event of each kind that somebody changed differs."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for name, text in members.items():
+        if "/events-" in name:
+            rows = [json.loads(line) for line in text.decode().split("\n") if line]
+            for row in rows:
+                change(row)
+            members[name] = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    return packed(members)
+
+
+def field_of(kind: str, **values: object) -> Callable[[dict[str, Any]], object]:
+    def change(row: dict[str, Any]) -> None:
+        if row["kind"] == kind and row["record"] == "doi:10.1/1" and row["stage"] == "code":
+            row["value"] |= values
+
+    return change
+
+
+def column_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
+    def change(row: dict[str, Any]) -> None:
+        if row["kind"] == "evidence" and row["stage"] == "code":
+            row[name] = value
+
+    return change
+
+
+def sight_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
+    def change(row: dict[str, Any]) -> None:
+        if row["sight"] is not None and row["stage"] == "code":
+            row["sight"][name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        field_of("evidence", sentences=[7]),
+        field_of("evidence", sentences=[-1]),
+        field_of("evidence", sentences="all"),
+        field_of("code", v=5),
+        field_of("code", v="yes"),
+        column_of("label", "unknown"),
+        column_of("at", "../../2026"),
+        column_of("client_id", "x" * 300),
+        column_of("seconds", -1),
+        column_of("seconds", "soon"),
+        column_of("app", 7 * ["x"]),
+        column_of("stage", "other"),
+        column_of("coder", 99),
+        sight_of("suggested", "[1]"),
+        sight_of("suggested", "nonsense"),
+        sight_of("mode", "psychic"),
+        sight_of("coder", ANN),
+        sight_of("suggestions_shown", "9"),
+        sight_of("record", "doi:10.1/404"),
+    ],
+)
+def test_a_log_with_impossible_values_harms_nothing(
+    review: Workspace, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Either the zip is refused, or the acts with such values are left out."""
+    colleague = copy_of(review, tmp_path / "there")
+    stamp = look(colleague, BEN, 1)
+    colleague.acts.mark(stamp, 1, "apple", [0])
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    before = states(review)
+    owner, address = read(review, tampered(zip_of(colleague), change))
+    page = texts(owner.get(address))
+    if "The project could not be read" not in page:
+        assert "Read: 1 new action on 1 record" in page
+        owner.post(address, **{f"person-{BEN}": str(BEN)})
+        work(review)
+        assert "Added: 1 action" in texts(owner.get(address))
+    check_replay(review.store)
+    after = states(review)
+    assert [row for row in after["current"] if row not in before["current"] and row[0] == 1] == []
+    for page_address in ("/", "/records/1", "/activity", "/code?record=1", "/decisions"):
+        assert owner.client.get(page_address).status_code == 200
