@@ -123,6 +123,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "keys": _EVERYBODY,
     "keys_choose": _EVERYBODY,
 }
+    "keys_change": _EVERYBODY,
 
 # Idle and longest time of a session.
 _IDLE = timedelta(hours=12)

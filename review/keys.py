@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
+
+from mechtag.core.errors import MechtagError
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,95 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the name under which table ``fact`` stores which set of keyboard shortcuts a person has chosen."""
+    """Return the name under which table ``fact`` stores the `Choice` of a person."""
     return f"keys of {account}"
 
 
-def names_of(action: str, chosen: str) -> tuple[str, ...]:
-    """Return the keys of an action in the key set ``chosen``; for an unknown key set, return the default keys."""
-    return SETS.get(chosen, {}).get(action, _BY_ACTION[action].names)
+@dataclass(frozen=True)
+class Choice:
+    """The keys that a person has chosen.
+
+    Attributes
+    ----------
+    key_set
+        Name of a key set; an unknown name has the keys of the table.
+    own
+        Keys that differ from the key set, keyed by action; an empty text turns the key off.
+    """
+
+    key_set: str = "default"
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, stored: Any) -> Choice:
+        """Return the choice that table ``fact`` stores; ``None`` if the person has chosen nothing yet."""
+        if isinstance(stored, Mapping):
+            own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}
+            return cls(stored["set"], own)
+        # Before single keys could be changed, the name of the key set was stored alone.
+        return cls(stored or "default")
+
+    def dump(self) -> dict[str, Any]:
+        """Return the choice as table ``fact`` stores it."""
+        return {"set": self.key_set, "own": dict(self.own)}
+
+    def names(self, action: str) -> tuple[str, ...]:
+        """Return the keys of an action, of which the first is shown; keys with Ctrl always work."""
+        table = _BY_ACTION[action].names
+        if action not in self.own:
+            return SETS.get(self.key_set, {}).get(action, table)
+        with_ctrl = tuple(name for name in table if name.startswith("ctrl+"))
+        return (self.own[action], *with_ctrl) if self.own[action] else with_ctrl
+
+    def change(self, action: str, typed: str) -> Choice:
+        """Return the choice with a different key for one action.
+
+        Parameters
+        ----------
+        typed
+            The key as somebody writes it, such as ``x``, ``Shift X`` or ``Space``; an empty text turns the key off. For
+            a key that leads to a page, its second letter.
+
+        Raises
+        ------
+        MechtagError
+            If there is no such action or key, or a different action has this key on the same page.
+        """
+        if action not in _BY_ACTION:
+            raise MechtagError("choose one of the keys in the list")
+        after = Choice(self.key_set, {**self.own, action: _key(action, typed)})
+        own = _BY_ACTION[action]
+        for other in TABLE:
+            both = not own.screens or not other.screens or set(own.screens) & set(other.screens)
+            if other is own or not both:
+                continue
+            if shared := set(after.names(action)) & set(after.names(other.action)):
+                raise MechtagError(
+                    f"{spoken(min(shared))} already means “{other.meaning}” on the same page; choose a different key, "
+                    "or change that one first"
+                )
+        return after
+
+
+def _key(action: str, typed: str) -> str:
+    """Return a key that somebody has typed, in the notation of the table, or "" to turn the key off."""
+    name = "+".join(typed.lower().replace("+", " ").split())
+    leads = action.startswith("go_")
+    name = name.removeprefix("g+then+").removeprefix("g+") if leads else name
+    if not name:
+        return ""
+    single = len(name) == 1 and name.isprintable()
+    with_shift = name.startswith("shift+") and name[6:].isascii() and name[6:].isalpha() and len(name) == 7
+    if leads and single:
+        return f"g+{name}"
+    if name == "g":
+        raise MechtagError("G begins the keys that lead to other pages; choose a different key")
+    if leads or not (single or with_shift or name == "space"):
+        raise MechtagError(
+            f"'{typed.strip()[:20]}' is not a key that can be used; type one letter, digit or sign"
+            + ("" if leads else ", Shift and a letter, or Space")
+        )
+    return name
 
 
 def spoken(name: str) -> str:
@@ -143,15 +228,15 @@ class PageKeys:
     Parameters
     ----------
     chosen
-        Name of the person's key set.
+        The keys of the person.
     """
 
-    chosen: str = "default"
+    chosen: Choice = Choice()
     used: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def on(self, action: str) -> Markup:
         """Return the HTML attribute that assigns a key to a control, or an empty text if the key is off."""
-        names = names_of(action, self.chosen)
+        names = self.chosen.names(action)
         if not names:
             return Markup()
         self.used[action] = spoken(names[0]), _BY_ACTION[action].meaning
@@ -159,7 +244,7 @@ class PageKeys:
 
     def hint(self, action: str) -> Markup:
         """Return the key as shown in the text of a control, or an empty text if the key is off."""
-        names = names_of(action, self.chosen)
+        names = self.chosen.names(action)
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.imports import LARGEST_BATCH, TOO_LARGE_TOGETHER, File
-from mechtag.review.keys import PageKeys, key_set_of
+from mechtag.review.keys import Choice, PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
 from mechtag.review.workspace import ACTIVE, Workspace, now_working, read_fact
@@ -63,7 +63,7 @@ class Visit:
                 "working": now_working(connection),
                 # States of jobs that have not ended.
                 "active": ACTIVE,
-                "keys": PageKeys(read_fact(connection, key_set_of(self.person.id)) or "default"),
+                "keys": PageKeys(Choice.load(read_fact(connection, key_set_of(self.person.id)))),
                 # Under this name the browser keeps decisions that could not be sent.
                 "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
             }

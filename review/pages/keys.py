@@ -1,35 +1,66 @@
-"""Show the page *Keys*: all keyboard shortcuts of the pages, and the choice of a set of shortcuts."""
+"""Show the page *Keys*: all keyboard shortcuts of the pages, the choice of a key set, and changes of single keys."""
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
+from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Refused
-from mechtag.review.keys import SET_NAMES, TABLE, key_set_of, names_of, spoken
+from mechtag.review.keys import SET_NAMES, TABLE, Choice, key_set_of, spoken
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact, write_fact
 
 
 def keys(visit: Visit) -> Response:
-    """Show the current keyboard shortcuts of the person, and the sets of shortcuts to choose from."""
+    """Show the current keyboard shortcuts of the person, and what can be chosen."""
+    return _keys(visit)
+
+
+def _keys(visit: Visit, fault: str = "", status: int = 200) -> Response:
     with visit.workspace.store.read() as connection:
-        chosen = read_fact(connection, key_set_of(visit.person.id)) or "default"
+        chosen = _chosen(connection, visit)
     rows = [
-        (" or ".join(map(spoken, names)), key.meaning, ", ".join(map(str.capitalize, key.screens)) or "all pages")
+        {
+            "action": key.action,
+            "keys": " or ".join(map(spoken, chosen.names(key.action))) or "off",
+            "meaning": key.meaning,
+            "where": ", ".join(map(str.capitalize, key.screens)) or "all pages",
+            "changed": key.action in chosen.own,
+        }
         for key in TABLE
-        if (names := names_of(key.action, chosen))
     ]
-    return visit.page("keys.html", rows=rows, sets=SET_NAMES, chosen=chosen)
+    given = {name: visit.text(name) for name in ("action", "key")}
+    return visit.page("keys.html", rows=rows, sets=SET_NAMES, chosen=chosen, fault=fault, given=given, status=status)
+
+
+def _chosen(connection: Connection, visit: Visit) -> Choice:
+    return Choice.load(read_fact(connection, key_set_of(visit.person.id)))
 
 
 def choose(visit: Visit) -> Response:
-    """Change the set of keyboard shortcuts that the person uses."""
+    """Change the key set of the person; single keys that the person has changed are those of the set again."""
     name = visit.text("set")
     if name not in SET_NAMES:
         raise Refused("choose one of the key sets on the page")
     with visit.workspace.store.write() as connection:
-        write_fact(connection, key_set_of(visit.person.id), name)
+        write_fact(connection, key_set_of(visit.person.id), Choice(name).dump())
     return visit.go("/keys")
 
 
-ROUTES = [route("/keys", "keys", keys), route("/keys/choose", "keys_choose", choose, ("POST",))]
+def change(visit: Visit) -> Response:
+    """Change one key of the person."""
+    try:
+        with visit.workspace.store.write() as connection:
+            chosen = _chosen(connection, visit).change(visit.text("action"), visit.text("key"))
+            write_fact(connection, key_set_of(visit.person.id), chosen.dump())
+    except MechtagError as error:
+        return _keys(visit, str(error), 422)
+    return visit.go("/keys")
+
+
+ROUTES = [
+    route("/keys", "keys", keys),
+    route("/keys/choose", "keys_choose", choose, ("POST",)),
+    route("/keys/change", "keys_change", change, ("POST",)),
+]

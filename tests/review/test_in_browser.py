@@ -81,6 +81,23 @@ def opened(browser: Browser, served: Served) -> Iterator[Opener]:
     assert trouble == []
 
 
+def test_a_changed_key_works_and_the_old_one_does_not(opened: Opener, review: Workspace) -> None:
+    page = opened("/keys")
+    page.select_option("#action", "include")
+    page.fill("#key", "x")
+    page.keyboard.press("Enter")
+    page.get_by_text("(changed)").wait_for()
+    page.goto(page.url.replace("/keys", "/screen?record=3"))
+    page.wait_for_timeout(200)
+    page.keyboard.press("?")
+    assert "X\tInclude the record" in page.inner_text("dialog")
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    page.keyboard.press("x")
+    page.get_by_text("Included", exact=True).wait_for()
+    assert decisions(review) == {3: 1}
+
+
 def decisions(review: Workspace) -> dict[int, int | None]:
     table = schema.current
     with review.store.read() as connection:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Stamp
-from mechtag.review.keys import SET_NAMES, SETS, TABLE, PageKeys, names_of, spoken
+from mechtag.review.keys import SET_NAMES, SETS, TABLE, Choice, PageKeys, key_set_of, spoken
+from mechtag.review.workspace import write_fact
 from tests.support.paths import ROOT
 from tests.support.review_site import Browser, add_person, make_review, texts
 
@@ -57,24 +59,24 @@ def test_every_key_of_the_table_is_on_a_page_of_its_screens_and_on_no_other() ->
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_screen_has_two_actions_on_one_key(screen: str, chosen: str) -> None:
     on_screen = [key for key in TABLE if not key.screens or screen in key.screens]
-    count = Counter(name for key in on_screen for name in names_of(key.action, chosen))
+    count = Counter(name for key in on_screen for name in Choice(chosen).names(key.action))
     assert not [name for name, number in count.items() if number > 1]
 
 
 def test_nothing_is_bound_to_keys_of_browsers_and_screen_readers() -> None:
     for chosen in SETS:
         for key in TABLE:
-            for name in names_of(key.action, chosen):
+            for name in Choice(chosen).names(key.action):
                 assert "alt+" not in name
                 assert "ctrl+" not in name or name in ("ctrl+enter", "ctrl+z", "ctrl+shift+z")
 
 
 def test_with_keys_off_no_single_letter_works() -> None:
-    keys = PageKeys("off")
+    keys = PageKeys(Choice("off"))
     for key in TABLE:
         assert all("ctrl+" in name for name in re.findall(r'"([^"]+)"', keys.on(key.action)))
-    assert PageKeys("off").on("include") == ""
-    assert PageKeys("off").hint("include") == ""
+    assert PageKeys(Choice("off")).on("include") == ""
+    assert PageKeys(Choice("off")).hint("include") == ""
 
 
 def test_every_set_has_a_name_and_changes_known_actions_only() -> None:
@@ -108,3 +110,82 @@ def test_a_person_chooses_a_key_set_and_others_keep_theirs(tmp_path: Path) -> No
     assert 'data-key="1"' not in owen.get("/screen")
     assert "<kbd>1" not in owen.get("/screen")
     assert owen.post("/keys/choose", set="nothing").status_code == 422
+
+
+def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
+    review = make_review(tmp_path)
+    owen, ann = Browser(review, OWEN), Browser(review, add_person(review, "Ann", "coder"))
+    for action, typed in (("include", "X"), ("undo", "shift X"), ("refer", ""), ("go_code", "Q"), ("criteria", "<")):
+        assert owen.post("/keys/change", action=action, key=typed).status_code == 200, action
+    page = owen.get("/screen")
+    for shown in (
+        'data-key="x">Include<kbd>X</kbd>',
+        'data-key="shift+x ctrl+z">Undo<kbd>Shift X</kbd>',
+        'value="refer" >Unsure, refer</button>',
+        'data-key="g+q">Code',
+        'data-key="&lt;"',
+    ):
+        assert shown in page, shown
+    dialog = page[page.index("<dialog") :]
+    assert '<th scope="row">X</th><td>Include the record</td>' in dialog
+    assert "Unsure" not in dialog
+    keys = texts(owen.get("/keys"))
+    assert "X (changed) Include the record Screen" in keys
+    assert "Shift X or Ctrl Z (changed) Undo all pages" in keys
+    assert "off (changed) Unsure: refer" in keys
+    assert "You have changed 5 keys of this set" in keys
+    assert 'data-key="1">Include<kbd>1</kbd>' in ann.get("/screen")
+    owen.post("/keys/choose", set="rayyan")
+    assert 'data-key="i">Include<kbd>I</kbd>' in owen.get("/screen")
+    assert "(changed)" not in owen.get("/keys")
+
+
+@pytest.mark.parametrize(
+    ("action", "typed", "message"),
+    [
+        ("include", "2", "2 already means “Exclude the record” on the same page"),
+        ("include", "l", "L already means “Put the record or pair aside for later”"),
+        ("doi", "w", "W already means “Mark the words of the plan"),
+        ("yes", "u", "U already means “Undo”"),
+        ("go_code", "s", "G then S already means “Go to Screen”"),
+        ("include", "g", "G begins the keys that lead to other pages"),
+        ("include", "ctrl+x", "is not a key that can be used"),
+        ("include", "Enter", "is not a key that can be used"),
+        ("include", "F1", "is not a key that can be used"),
+        ("include", "shift+1", "is not a key that can be used"),
+        ("include", "g+x", "is not a key that can be used"),
+        ("include", "\u202e", "is not a key that can be used"),
+        ("go_code", "shift+x", "is not a key that can be used"),
+        ("nothing", "x", "choose one of the keys in the list"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_refused_with_the_reason(
+    tmp_path: Path, action: str, typed: str, message: str
+) -> None:
+    review = make_review(tmp_path)
+    owen = Browser(review, OWEN)
+    before = owen.get("/screen").count("data-key")
+    answer = owen.post("/keys/change", action=action, key=typed)
+    assert answer.status_code == 422
+    assert message.casefold() in texts(answer.text).casefold()
+    assert owen.get("/screen").count("data-key") == before
+    assert "(changed)" not in owen.get("/keys")
+    with pytest.raises(MechtagError, match=re.escape(message)):
+        Choice().change(action, typed)
+
+
+def test_keys_of_different_screens_may_be_the_same() -> None:
+    chosen = Choice("asreview").change("yes", "r").change("same", "r").change("take_a", "b")
+    assert [chosen.names(action) for action in ("include", "yes", "same", "take_a")] == [("r",), ("r",), ("r",), ("b",)]
+    # A key is free once its action has a different one.
+    assert chosen.change("exclude", "q").change("include", "i").names("include") == ("i",)
+
+
+def test_a_key_set_chosen_before_single_keys_could_be_changed_still_works(tmp_path: Path) -> None:
+    review = make_review(tmp_path)
+    with review.store.write() as connection:
+        write_fact(connection, key_set_of(OWEN), "rayyan")
+    assert 'data-key="i">Include<kbd>I</kbd>' in Browser(review, OWEN).get("/screen")
+    stored = {"set": "default", "own": {"include": "x", "of a newer version": "y"}}
+    assert Choice.load(stored).own == {"include": "x"}
+    assert Choice.load(Choice.load(stored).dump()) == Choice.load(stored)
