@@ -27,7 +27,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "screen": _CODERS,
     "screen_decide": _CODERS,
     "screen_skip": _CODERS,
-    "screen_words": _CODERS,
+    "words": _CODERS,
+    "own_words": _CODERS,
     "code": _CODERS,
     "code_new": _CODERS,
     "code_answer": _CODERS,
@@ -78,8 +79,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "change_codebook": _OWNER,
     "look_again": _OWNER,
     "learn": _LEADS,
-    "start_learning": _OWNER,
     "learn_changes": _LEADS,
+    "start_learning": _OWNER,
     "roll_back": _OWNER,
     "compute_curve": _LEADS,
     "flow": _LEADS,
@@ -112,18 +113,18 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "codings_upload": _LEADS,
     "codings_one": _LEADS,
     "codings_act": _LEADS,
-    "duplicates": _CODERS,
     "merge": _OWNER,
     "merge_upload": _OWNER,
     "merge_one": _OWNER,
     "merge_act": _OWNER,
+    "duplicates": _CODERS,
     "duplicates_decide": _LEADS,
     "groups": _CODERS,
     "groups_split": _LEADS,
     "keys": _EVERYBODY,
     "keys_choose": _EVERYBODY,
-}
     "keys_change": _EVERYBODY,
+}
 
 # Idle and longest time of a session.
 _IDLE = timedelta(hours=12)

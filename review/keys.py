@@ -65,7 +65,7 @@ TABLE = (
     ),
     Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
     Key("criteria", ("c",), "Show or hide the criteria", ("screen",)),
-    Key("words", ("w",), "Mark the words of the plan, or stop marking them", ("screen",)),
+    Key("words", ("w",), "Mark the words of the plan and my own, or stop marking them", ("screen", "code")),
     Key("yes", ("1",), "Yes for the chosen label", ("code",)),
     Key("no", ("2",), "No for the chosen label", ("code",)),
     Key("needs_review", ("3",), "Needs review for the chosen label", ("code",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from datetime import datetime
 from functools import cache
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 _HERE = Path(__file__).resolve().parent
 STATIC = _HERE / "static"
@@ -87,33 +85,3 @@ def as_sentence(message: object) -> str:
     """Return the message of an error as a sentence, with a capital letter and a full stop."""
     text = str(message).removesuffix(".")
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def highlight(text: str, words_for: tuple[str, ...], words_against: tuple[str, ...]) -> Markup:
-    """Return an escaped text with the words of two lists marked; ``stem*`` marks all words that begin with ``stem``."""
-    kinds = {
-        **dict.fromkeys(map(str.casefold, words_for), "for"),
-        **dict.fromkeys(map(str.casefold, words_against), "against"),
-    }
-    if not kinds:
-        return escape(text)
-    pattern = _pattern(tuple(kinds))
-    parts, end = list[Markup](), 0
-    for match in pattern.finditer(text):
-        parts.append(escape(text[end : match.start()]))
-        kind = next(kinds[word] for word in kinds if _fits(word, match.group().casefold()))
-        parts.append(Markup('<mark class="{}">{}</mark>').format(kind, match.group()))
-        end = match.end()
-    parts.append(escape(text[end:]))
-    return Markup("").join(parts)
-
-
-@cache
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted(words, key=len, reverse=True)
-    forms = (re.escape(word.rstrip("*")) + (r"\w*" if word.endswith("*") else "") for word in longest_first)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", re.IGNORECASE)
-
-
-def _fits(word: str, found: str) -> bool:
-    return found.startswith(word.rstrip("*")) if word.endswith("*") else found == word

@@ -29,6 +29,7 @@ from mechtag.review.pages import (
     sign_in,
     take,
     team,
+    words,
 )
 
 _SCREENS = (
@@ -37,8 +38,8 @@ _SCREENS = (
     abstracts,
     full_texts,
     codings,
-    duplicates,
     merging,
+    duplicates,
     screen,
     code,
     reconcile,
@@ -56,6 +57,7 @@ _SCREENS = (
     keys,
     sign_in,
     team,
+    words,
     around,
     jobs,
 )

@@ -33,6 +33,7 @@ from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
 from mechtag.review.store.tags import frequent_tags, tags_of
 from mechtag.review.visit import Handler, Visit, route
+from mechtag.review.words import read_words
 from mechtag.review.workspace import read_fact, write_fact
 
 # Addresses of the page, with the stage and the names of the routes.
@@ -423,6 +424,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     cards = _cards_of(connection, visit, entry.id, added)
     keys = [card.label.key for card in cards]
     _require_wanted(connection, entry, stage, cards)
+    words = read_words(connection, read_plan(connection), coder)
     sight = show(
         connection,
         entry,
@@ -432,6 +434,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         at=utc_now(),
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
+        highlights=words.on,
     )
     committed = sight.committed
     if not committed and not asks_new:
@@ -460,6 +463,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "lines": _lines(reading, cards),
         "reading": reading,
         "chosen": chosen,
+        "words": words,
         "open_cards": [card for card in cards if not card.answer],
         "sight": sight,
         "model": read_fact(connection, "model"),

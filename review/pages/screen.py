@@ -15,7 +15,6 @@ from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.records import sees_results
 from mechtag.review.pages.two_versions import two_versions
-from mechtag.review.render import highlight
 from mechtag.review.sight import show
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
@@ -24,7 +23,8 @@ from mechtag.review.store.records import read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.tags import frequent_tags, tags_of
 from mechtag.review.visit import Visit, route
-from mechtag.review.workspace import read_fact, write_fact
+from mechtag.review.words import read_words
+from mechtag.review.workspace import read_fact
 
 STAGE = "screen"
 # What the buttons send: value, and whether the record is referred.
@@ -56,18 +56,6 @@ def skip(visit: Visit) -> Response:
     """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
     return _answer(visit, record, lambda acts: acts.skip(visit.stamp(), record, STAGE), "Put aside for later")
-
-
-def words(visit: Visit) -> Response:
-    """Switch the marking of words in titles and abstracts on or off, and store this choice for the person."""
-    with visit.workspace.store.write() as connection:
-        write_fact(connection, _without_words(visit.person.id), visit.text("words") == "off")
-    return visit.go(f"/screen?record={visit.number('record') or 0}")
-
-
-def _without_words(account: int) -> str:
-    """Return the key under which table ``fact`` stores whether a person has switched the marking of words off."""
-    return f"no words for {account}"
 
 
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
@@ -133,7 +121,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
             select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
         ).scalars()
         return found | {"skipped": list(skipped), "stopped": is_stopped(connection)}
-    words = bool(plan.words_for or plan.words_against) and not read_fact(connection, _without_words(coder))
+    words = read_words(connection, plan, coder)
     sight = show(
         connection,
         entry,
@@ -143,7 +131,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         at=utc_now(),
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
-        highlights=words,
+        highlights=words.on,
     )
     notes = connection.execute(
         select(schema.note.c.audience, schema.note.c.text).where(
@@ -154,8 +142,6 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
     begun = mine is not None and not mine.committed
     return found | {
         "entry": entry,
-        "title": highlight(entry.title, plan.words_for, plan.words_against) if words else entry.title,
-        "abstract": highlight(entry.abstract, plan.words_for, plan.words_against) if words else entry.abstract,
         "words": words,
         "sight": sight,
         "based_on": last_judged(connection, coder, entry.id, STAGE),
@@ -178,6 +164,5 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "") -> Response:
 ROUTES = [
     route("/screen", "screen", screen),
     route("/screen/decide", "screen_decide", decide, ("POST",)),
-    route("/screen/words", "screen_words", words, ("POST",)),
     route("/screen/skip", "screen_skip", skip, ("POST",)),
 ]

@@ -99,7 +99,7 @@ def test_each_person_chooses_whether_words_are_marked_and_the_choice_is_noted(re
     assert "Stop marking words" not in ann.get("/screen?record=1")
     review.acts.change_plan(Stamp(1), "words_for", ["apple*"])
     assert '<mark class="for">Apples</mark>' in ann.get("/screen?record=1")
-    page = ann.post("/screen/words", record=1, words="off").text
+    page = ann.post("/words", back="/screen?record=1", words="off").text
     assert ("Mark words" in page, ">Apples</mark>" in page) == (True, False)
     assert ">Apples</mark>" not in ann.get("/screen?record=2")
     assert ">Apples</mark>" in bob.get("/screen?record=2")
@@ -107,4 +107,4 @@ def test_each_person_chooses_whether_words_are_marked_and_the_choice_is_noted(re
         sight = schema.sight
         noted = connection.execute(select(sight.c.coder, sight.c.record, sight.c.highlights).order_by(sight.c.id)).all()
     assert list(map(tuple, noted)) == [(2, 1, 0), (2, 1, 1), (2, 1, 0), (2, 2, 0), (3, 2, 1)]
-    assert ">Apples</mark>" in ann.post("/screen/words", record=1, words="on").text
+    assert ">Apples</mark>" in ann.post("/words", back="/screen?record=1", words="on").text

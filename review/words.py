@@ -1,0 +1,116 @@
+"""The words that are marked in titles and texts for a person: those of the plan, and the person's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from markupsafe import Markup, escape
+from sqlalchemy import Connection
+
+from mechtag.core.errors import MechtagError
+from mechtag.review.plan import Plan
+from mechtag.review.workspace import read_fact, write_fact
+
+#: Most words of a person's own, and longest word.
+MOST, LONGEST = 50, 60
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words that are marked for a person; ``stem*`` marks all words that begin with ``stem``.
+
+    Attributes
+    ----------
+    speaking_for, speaking_against
+        Words of the plan of the review.
+    own
+        Words of the person.
+    on
+        Whether words are marked.
+    """
+
+    speaking_for: tuple[str, ...] = ()
+    speaking_against: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    on: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Return whether there are words that can be marked."""
+        return bool(self.speaking_for or self.speaking_against or self.own)
+
+    def mark(self, text: str) -> Markup:
+        """Return a text, escaped, with the words marked; the longest word that fits counts."""
+        if not (self.on and self.any):
+            return escape(text)
+        pattern, kinds = _pattern(self.speaking_for, self.speaking_against, self.own)
+        parts, end = list[Markup](), 0
+        for match in pattern.finditer(text):
+            parts.append(escape(text[end : match.start()]))
+            kind = kinds[(match.lastindex or 1) - 1]
+            parts.append(Markup('<mark class="{}">{}</mark>').format(kind, match.group()))
+            end = match.end()
+        parts.append(escape(text[end:]))
+        return Markup("").join(parts)
+
+
+@lru_cache(maxsize=64)
+def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """Return a pattern that has a group for each word, and the kind of the word of each group."""
+    pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
+    pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
+    forms = (re.escape(word.rstrip("*")) + (r"\w*" if word.endswith("*") else "") for word, _ in pairs)
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(f'({form})' for form in forms)})(?!\w)", re.IGNORECASE)
+    return pattern, tuple(kind for _, kind in pairs)
+
+
+def read_words(connection: Connection, plan: Plan, account: int) -> Words:
+    """Return the words that are marked for a person."""
+    own = tuple(read_fact(connection, _own(account)) or ())
+    off = bool(read_fact(connection, _off(account)))
+    words = Words(plan.words_for, plan.words_against, own)
+    return Words(plan.words_for, plan.words_against, own, on=words.any and not off)
+
+
+def switch_words(connection: Connection, account: int, *, on: bool) -> None:
+    """Store whether words are marked for a person."""
+    write_fact(connection, _off(account), not on)
+
+
+def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -> None:
+    """Store the words of a person, which nobody else sees, and mark them from now on.
+
+    Raises
+    ------
+    MechtagError
+        If a word is not possible, or there are too many.
+    """
+    words: dict[str, str] = {}
+    for line in lines:
+        word = " ".join(line.split())
+        if not word:
+            continue
+        stem = word.removesuffix("*")
+        if len(stem) < 2 or "*" in stem or not stem.isprintable() or not (stem[0].isalnum() and stem[-1].isalnum()):
+            raise MechtagError(
+                f"'{word[:LONGEST]}' cannot be marked; enter a word or phrase of two characters or more, with * only "
+                "at its end"
+            )
+        if len(word) > LONGEST:
+            raise MechtagError(f"'{word[:LONGEST]}...' is too long; a word has at most {LONGEST} characters")
+        words.setdefault(word.casefold(), word)
+    if len(words) > MOST:
+        raise MechtagError(f"these are {len(words)} words; at most {MOST} can be marked")
+    write_fact(connection, _own(account), list(words.values()))
+    switch_words(connection, account, on=True)
+
+
+def _own(account: int) -> str:
+    return f"words of {account}"
+
+
+def _off(account: int) -> str:
+    return f"no words for {account}"

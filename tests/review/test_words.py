@@ -1,0 +1,82 @@
+"""Words are marked in titles and texts: those of the plan for everybody, and a person's own for this person alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mechtag.core.records import Record
+from mechtag.review.acts import Stamp
+from mechtag.review.words import MOST, Words
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, texts
+
+OWEN = 1
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    text = "Apples & pears grow. The apple pie was <b>good</b>. Managers of İzmir managed."
+    return make_review(tmp_path, [Record(record_id="doi:10.1/1", title="On apples", abstract=text)], coders_screen=1)
+
+
+def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) -> None:
+    owen, ann = Browser(review, OWEN), Browser(review, add_person(review, "Ann", "coder"))
+    assert "Mark words" not in owen.get("/screen?record=1")
+    page = owen.post("/words/own", back="/screen?record=1", own="apple*\n manag* \n\nAPPLE*").text
+    assert '<h1 tabindex="-1" data-focus="screen/1">On <mark class="own">apples</mark></h1>' in page
+    assert '<mark class="own">Apples</mark> &amp; pears' in page
+    assert '<mark class="own">Managers</mark>' in page
+    assert "My words: apple* , manag*" in texts(page)
+    assert "&lt;b&gt;good&lt;/b&gt;" in page
+    assert "<mark" not in ann.get("/screen?record=1")
+    review.acts.decide(Stamp(OWEN), 1, 1)
+    code = owen.get("/code?record=1")
+    assert 'data-focus="code/1/False">On <mark class="own">apples</mark></h1>' in code
+    assert '<span class="sentence"><mark class="own">Apples</mark> &amp; pears grow.</span>' in code
+    code = owen.post("/words", back="/code?record=1", words="off").text
+    assert ("Mark words" in code, "Stop marking" in code) == (True, False)
+    assert 'class="own">Apples' not in code + owen.get("/screen?record=1")
+    # Whoever writes down words wants to see them.
+    assert 'class="own">Apples' in owen.post("/words/own", back="/code?record=1", own="apple*").text
+    assert "<mark" not in owen.post("/words/own", back="/code?record=1", own="").text
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("a*", "enter a word or phrase of two characters or more, with * only at its end"),
+        ("*", "cannot be marked"),
+        ("ap*le", "with * only at its end"),
+        ("(x|y)+", "cannot be marked"),
+        ("x" * 61, "has at most 60 characters"),
+        ("\n".join(f"word{number}" for number in range(MOST + 1)), f"these are {MOST + 1} words; at most {MOST}"),
+    ],
+)
+def test_words_that_cannot_be_marked_are_refused(review: Workspace, own: str, message: str) -> None:
+    owen = Browser(review, OWEN)
+    owen.post("/words/own", own="apple*")
+    answer = owen.post("/words/own", own=own)
+    assert answer.status_code == 422
+    assert message.casefold() in texts(answer.text).casefold()
+    assert 'class="own">Apples' in owen.get("/screen?record=1")
+
+
+def test_observers_have_no_words(review: Workspace) -> None:
+    observer = Browser(review, add_person(review, "Obi", "observer"))
+    assert observer.post("/words/own", own="apple").status_code == 403
+
+
+def test_the_longest_word_counts_and_every_text_can_be_marked() -> None:
+    words = Words(("apple",), ("apple pie",), ("i", "straße", "c++ code"), on=True)
+    assert words.mark("An APPLE, an apple pie") == (
+        'An <mark class="for">APPLE</mark>, an <mark class="against">apple pie</mark>'
+    )
+    # In these, the two cases of a letter differ in length, or are several.
+    assert words.mark("STRASSE straße İ I") == (
+        'STRASSE <mark class="own">straße</mark> <mark class="own">İ</mark> <mark class="own">I</mark>'
+    )
+    assert words.mark("pineapple applet C++ code") == 'pineapple applet <mark class="own">C++ code</mark>'
+    assert Words(("apple",), on=False).mark("<apple>") == "&lt;apple&gt;"
+    assert Words(on=True).mark("<apple>") == "&lt;apple&gt;"
