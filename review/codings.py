@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from mechtag.core.records import Coding
 from mechtag.review.plan import BASES
+from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entries
@@ -18,7 +19,9 @@ from mechtag.review.store.records import Entry, read_entries
 FINAL = "final"
 
 
-def coders_codings(connection: Connection, *, first: bool = False, coder: int | None = None) -> list[Coding]:
+def coders_codings(
+    connection: Connection, *, first: bool = False, coder: int | None = None, viewer: int | None = None
+) -> list[Coding]:
     """Return the committed codes of each coder, in the order of records, stages, coders and labels.
 
     Parameters
@@ -29,6 +32,8 @@ def coders_codings(connection: Connection, *, first: bool = False, coder: int | 
     coder
         Person whose codes are returned. By default, the codes of all people are returned, except those who are
         withdrawn.
+    viewer
+        Lead from whom codes of others are withheld, as far as this person can still judge their records.
     """
     current, account = schema.current, schema.account
     query = (
@@ -42,6 +47,9 @@ def coders_codings(connection: Connection, *, first: bool = False, coder: int | 
     if first:
         query = query.where(current.c.others_shown == 0)
     rows = connection.execute(query).all()
+    if viewer is not None:
+        hidden = hidden_places(connection, viewer)
+        rows = [row for row in rows if row.coder == viewer or (row.record, row.stage) not in hidden]
     entries = _entries(connection, {row.record for row in rows})
     texts = _texts(connection, rows, entries)
     return [_coding(row, entries[row.record], texts[row.record, row.stage], row.name, first) for row in rows]

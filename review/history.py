@@ -16,8 +16,8 @@ from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.exercises import hidden_records
 
-# Events that are about a person's own work, which a blinded coder sees only of oneself.
-_JUDGING = frozenset(
+#: Events that are about a person's own work, which a blinded coder sees only of oneself.
+JUDGING = frozenset(
     (
         "code",
         "evidence",
@@ -127,7 +127,7 @@ def _happenings(
     query = query.where((table.c.coder == viewer) | ~private)
     if not read_plan(connection).unblinded:
         visible = and_(_is_visible(viewer, blinded), *(~_in_exercise(connection, stage) for stage in STAGES))
-        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(_JUDGING), visible))
+        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(JUDGING), visible))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
     undone = set[int]()
     reversing = connection.execute(
@@ -256,7 +256,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "import":
             return "undid an import" if value.get("undone") else f"added {value.get('unique', 0):,} records"
         case "export":
-            return f"exported {value['name']}"
+            more = ", with what others said about records still to judge" if value.get("everything") else ""
+            return f"exported {value['name']}{more}"
         case "train":
             return _trained(value)
         case "promote":

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from mechtag.review.plan import BASES, Mode, Plan
+from mechtag.review.plan import BASES, STAGES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
@@ -210,6 +210,22 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
     """
     head, _ = family_of(connection, record)
     return head in hidden_records(connection, stage) or is_to_judge(connection, record, stage, coder)
+
+
+def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
+    """Return the records, each with its stage, about which a lead must not see yet what others said; see `is_hidden`.
+
+    Records that were joined to such a record are included.
+    """
+    need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
+    rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(("open", "waiting"))))
+    into = {record: head for record, head in connection.execute(select(joined.c.record, joined.c.into))}
+    own = select(current.c.record, current.c.stage).where(current.c.coder == coder, current.c.committed == 1)
+    asked = connection.execute(select(owed.c.record, owed.c.stage).where(owed.c.coder == coder)).all()
+    judged = {(row.record, row.stage) for row in connection.execute(own)} - {(row.record, row.stage) for row in asked}
+    heads = {(row.record, row.stage) for row in rows} - {(into.get(record, record), stage) for record, stage in judged}
+    heads |= {(record, stage) for stage in STAGES for record in hidden_records(connection, stage)}
+    return heads | {(record, stage) for record, head in into.items() for stage in STAGES if (head, stage) in heads}
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

@@ -14,11 +14,13 @@ from sqlalchemy import Connection, select
 
 from mechtag.core.files import replacing, write_csv
 from mechtag.review.codings import coders_codings, final_codings
-from mechtag.review.history import name_answer, name_decision
+from mechtag.review.history import JUDGING, name_answer, name_decision
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
-from mechtag.review.jobs.tables import full_records
-from mechtag.review.journal import Journal
+from mechtag.review.jobs.tables import IDS, full_records
+from mechtag.review.journal import EVENTS, Journal
+from mechtag.review.plan import STAGES
+from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.readings import read_reading
@@ -46,6 +48,8 @@ class Export:
         Title and explanation on the page.
     open_to_blinded
         Whether a blinded coder may download the file. The file of a blinded coder contains only the coder's own codes.
+    names_people
+        Whether the file says what each person said, so that it can show leads what they must not see yet.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Export:
     title: str
     help: str
     open_to_blinded: bool = False
+    names_people: bool = False
 
 
 EXPORTS = (
@@ -62,14 +67,22 @@ EXPORTS = (
         "Codes of each person",
         "One row per record, person and label, with the final codes as the person 'final'. mechtag can read this file.",
         open_to_blinded=True,
+        names_people=True,
     ),
     Export(
         "decisions",
         "decisions.csv",
         "Decisions",
         "One row per record: decision, reason, labels and evidence, by the full text if it was coded.",
+        names_people=True,
     ),
-    Export("workbook", "decisions.xlsx", "Decisions as a workbook", "The same table for Excel and LibreOffice."),
+    Export(
+        "workbook",
+        "decisions.xlsx",
+        "Decisions as a workbook",
+        "The same table for Excel and LibreOffice.",
+        names_people=True,
+    ),
     Export(
         "matrix",
         "matrix.csv",
@@ -90,12 +103,19 @@ EXPORTS = (
     ),
     Export("excluded", "excluded.ris", "Excluded references", "Excluded records, with the reason as a keyword."),
     Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
-    Export("events", "events.jsonl", "Log of events", "Every action of every person, one JSON object per line."),
+    Export(
+        "events",
+        "events.jsonl",
+        "Log of events",
+        "Every action of every person, one JSON object per line.",
+        names_people=True,
+    ),
     Export(
         "project",
         "project.zip",
         "The project",
         "Settings, records, annotations and log, without passwords.",
+        names_people=True,
     ),
 )
 BY_NAME = {export.name: export for export in EXPORTS}
@@ -113,7 +133,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     ----------
     arguments
         ``name``: name of the export; ``coder``: account number of the person whose codes are exported, or ``None`` for
-        the codes of all people.
+        the codes of all people; ``viewer``: account number of the lead from whom it is withheld what others said about
+        records that this person can still judge, or ``None`` if nothing is withheld.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
@@ -121,15 +142,15 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     stem, _, ending = export.file.partition(".")
     path = folder / f"{stem}-{progress.job}.{ending}"
     progress.start(1, f"Writing {export.file}")
-    coder = arguments["coder"]
+    coder, viewer = arguments["coder"], arguments.get("viewer")
     if export.name == "codings":
-        _write_codings(workspace, path, coder)
+        _write_codings(workspace, path, coder, viewer)
     elif export.name == "events":
-        _write_events(workspace, path)
+        _write_events(workspace, path, viewer)
     elif export.name == "project":
         _write_project(workspace, path)
     elif export.name in ("decisions", "workbook"):
-        header, rows = _decisions(workspace)
+        header, rows = _decisions(workspace, viewer)
         if export.name == "decisions":
             write_csv(path, header, rows, bom=True)
         else:
@@ -155,21 +176,42 @@ def _delete_old(folder: Path, newest: Path) -> None:
                 path.unlink()
 
 
-def _write_codings(workspace: Workspace, path: Path, coder: int | None) -> None:
+def _write_codings(workspace: Workspace, path: Path, coder: int | None, viewer: int | None) -> None:
     from mechtag.pipeline.annotations.coding_table import write_codings
 
     with workspace.store.read() as connection:
-        codings = coders_codings(connection, coder=coder)
+        codings = coders_codings(connection, coder=coder, viewer=viewer)
         if coder is None:
             codings += final_codings(connection)
     write_codings(path, codings)
 
 
-def _write_events(workspace: Workspace, path: Path) -> None:
+def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
     Journal(workspace).flush()
+    hidden = _hidden_names(workspace, viewer)
     with replacing(path) as part, part.open("wb") as target:
-        for source in sorted((workspace.folder / "log").glob("events-*.jsonl")):
-            target.write(source.read_bytes())
+        for source in sorted((workspace.folder / "log").glob(EVENTS)):
+            with source.open("rb") as lines:
+                target.writelines(
+                    line for line in lines if not hidden or not _is_hidden(json.loads(line), hidden, viewer)
+                )
+
+
+def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
+    """Return `hidden_places` with record ids; empty if nothing is withheld."""
+    if viewer is None:
+        return set()
+    with workspace.store.read() as connection:
+        names = {number: name for number, name in connection.execute(IDS)}
+        return {(names[record], stage) for record, stage in hidden_places(connection, viewer)}
+
+
+def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: int | None) -> bool:
+    """Return whether an event may say what somebody else said about a record that a lead can still judge."""
+    if event["coder"] == viewer or event["kind"] not in JUDGING:
+        return False
+    stages = STAGES if event["stage"] is None else (event["stage"],)
+    return any((event["record"], stage) in hidden for stage in stages)
 
 
 def _write_project(workspace: Workspace, path: Path) -> None:
@@ -194,7 +236,7 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
     return found
 
 
-def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
+def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
     """Return the header and the rows of the table of decisions, one row per record."""
     from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -202,6 +244,7 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
     with workspace.store.read() as connection:
         finals = _finals(connection)
         people = names_of(connection)
+        hidden = set() if viewer is None else hidden_places(connection, viewer)
         # What people said about a copy belongs to its paper.
         paper = {row.id: row.id for row in connection.execute(select(schema.record.c.id).order_by(schema.record.c.id))}
         paper |= {row.record: row.into for row in connection.execute(select(schema.joined))}
@@ -209,10 +252,14 @@ def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
         for row in connection.execute(
             select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)
         ):
+            if row.coder != viewer and (row.record, "screen") in hidden:
+                continue
             given = votes.setdefault(paper[row.record], {}).setdefault(people[row.coder], [])
             given.append(name_decision(row.value, row.refer))
         notes: dict[int, list[str]] = {}
         for row in connection.execute(select(schema.note).where(schema.note.c.audience == "team")):
+            if row.coder != viewer and any((row.record, stage) in hidden for stage in STAGES):
+                continue
             notes.setdefault(paper[row.record], []).append(f"{people[row.coder]}: {row.text}")
         tags: dict[int, list[str]] = {}
         for row in connection.execute(select(schema.tag)):

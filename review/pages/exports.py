@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from starlette.responses import FileResponse, Response
 
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs.exporting import BY_NAME, EXPORTS, KIND, folder_of
 from mechtag.review.pages.records import sees_results
+from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.visit import Visit, route
@@ -19,16 +22,33 @@ from mechtag.review.workspace import add_job
 def exports(visit: Visit) -> Response:
     """Show the files that can be exported, and which of them are ready."""
     with visit.workspace.store.read() as connection:
-        open_to, unblinded = sees_results(visit, connection), read_plan(connection).unblinded
+        open_to, hidden = sees_results(visit, connection), _hides_something(visit, connection)
         table = schema.job
         rows = connection.execute(select(table).where(table.c.kind == KIND).order_by(table.c.id)).all()
     mine = {}
     for row in rows:
         arguments = json.loads(row.arguments)
-        if arguments["coder"] == (None if open_to else visit.person.id):
+        if _is_open(visit, row, arguments, open_to):
             mine[arguments["name"]] = row
     chosen = [export for export in EXPORTS if open_to or export.open_to_blinded]
-    return visit.page("export.html", exports=chosen, jobs=mine, open_to=open_to, unblinded=unblinded)
+    return visit.page("export.html", exports=chosen, jobs=mine, open_to=open_to, hidden=hidden)
+
+
+def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
+    """Return whether a person may download the file of a job: of files that name people, each the own."""
+    if arguments["coder"] is not None or not open_to:
+        return bool(arguments["coder"] == visit.person.id)
+    return not BY_NAME[arguments["name"]].names_people or bool(row.asked_by == visit.person.id)
+
+
+def _hides_something(visit: Visit, connection: Connection) -> bool:
+    """Return whether others have judged records that a lead can still judge, so that files are made without that."""
+    if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
+        return False
+    current = schema.current
+    judged = select(current.c.record, current.c.stage).where(current.c.coder != visit.person.id).distinct()
+    hidden = hidden_places(connection, visit.person.id)
+    return any((record, stage) in hidden for record, stage in connection.execute(judged))
 
 
 def make(visit: Visit) -> Response:
@@ -41,9 +61,18 @@ def make(visit: Visit) -> Response:
         if not open_to and not export.open_to_blinded:
             raise Refused("this file shows how others decided, so it can be created only after blinding is lifted", 403)
         coder = None if open_to else visit.person.id
-        add_job(connection, KIND, visit.person.id, name=export.name, coder=coder)
+        hidden = open_to and export.names_people and _hides_something(visit, connection)
+        everything = hidden and visit.text("everything") == "1"
+        if hidden and export.name == "project" and not everything:
+            raise Refused(
+                "the project contains what others said about records that you can still judge; tick the box to confirm "
+                "that you pass the file on without looking at that"
+            )
+        viewer = visit.person.id if hidden and not everything else None
+        add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer)
     stamp = visit.stamp()
-    visit.workspace.acts.log(Stamp(stamp.coder, stamp.client_id), "export", {"name": export.name, "coder": coder})
+    content = {"name": export.name, "coder": coder, **({"everything": True} if everything else {})}
+    visit.workspace.acts.log(Stamp(stamp.coder, stamp.client_id), "export", content)
     return visit.go("/export")
 
 
@@ -55,8 +84,8 @@ def download(visit: Visit) -> Response:
     if row is None or row.kind != KIND or row.state != "done":
         raise Refused("there is no such file", 404)
     arguments = json.loads(row.arguments)
-    if not open_to and arguments["coder"] != visit.person.id:
-        raise Refused("this file shows how others decided, so it can be downloaded only after blinding is lifted", 403)
+    if not _is_open(visit, row, arguments, open_to):
+        raise Refused("this file shows how others decided; make it yourself on the page Export", 403)
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
         raise Refused("this file has been replaced by a newer file; create it again", 404)

@@ -62,7 +62,7 @@ def compute(review: Workspace, browser: Browser) -> dict[str, object]:
 
 def exported(review: Workspace, browser: Browser) -> Mapping[tuple[str, str, str], float]:
     """Return the codes of each person as the exported table has them."""
-    browser.post("/export", name="codings")
+    browser.post("/export", name="codings", everything="1")
     known = jobs()
     while do_next(review, known):
         pass

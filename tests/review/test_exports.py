@@ -51,9 +51,9 @@ def review(tmp_path: Path) -> Workspace:
     return review
 
 
-def made(review: Workspace, browser: Browser, name: str) -> bytes:
-    """Make a file as a person and return it."""
-    assert browser.post("/export", name=name).status_code == 200
+def made(review: Workspace, browser: Browser, name: str, everything: str | None = "1") -> bytes:
+    """Make a file as a person and return it; by default, nothing is withheld from leads."""
+    assert browser.post("/export", name=name, everything=everything).status_code == 200
     assert do_next(review, jobs())
     page = browser.get("/export")
     address = page.split("data-nothing")[0].split(f'value="{name}"')[1].split('href="')[1].split('"')[0]
@@ -159,3 +159,47 @@ def test_a_missing_file_is_made_again(review: Workspace) -> None:
     answer = browser.client.get("/export/1")
     assert (answer.status_code, "replaced by a newer file" in answer.text) == (404, True)
     assert browser.post("/export", name="nothing").status_code == 404
+
+
+def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_path: Path) -> None:
+    """Owen has judged nothing. Of record 3, Ann has said that it is relevant; the others are settled."""
+    owen = Browser(review, 1)
+    review.acts.note(Stamp(2), 3, "canary-note")
+    review.acts.mark(Stamp(2), 1, "pear", [1])
+    page = texts(owen.get("/export"))
+    assert "What others said about records that you can still judge yourself is left out" in page
+    (tmp_path / "codings.csv").write_bytes(made(review, owen, "codings", None))
+    rows = read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))
+    assert ({row.record_id for row in rows}, len(rows)) == ({"doi:10.1/1", "doi:10.1/2", "text:bad"}, 21)
+    table = list(csv.DictReader(io.StringIO(made(review, owen, "decisions", None).decode("utf-8-sig"))))
+    assert [row["Ann"] for row in table] == ["included", "excluded", "", "included"]
+    assert "canary-note" not in str(table)
+    about_3 = [json.loads(line) for line in made(review, owen, "events", None).decode().splitlines()]
+    assert [row["kind"] for row in about_3 if row["record"] == "doi:10.1/3"] == []
+    everything = [json.loads(line) for line in made(review, owen, "events").decode().splitlines()]
+    assert [row["kind"] for row in everything if row["record"] == "doi:10.1/3"] == ["code", "note"]
+    assert len(about_3) + 3 == len(everything)  # and what was exported in between
+    answer = owen.post("/export", name="project")
+    assert (answer.status_code, "tick the box to confirm" in texts(answer.text)) == (422, True)
+    assert b"canary-note" in made(review, owen, "events")
+    activity = texts(owen.get("/activity"))
+    assert "Owen exported events, with what others said about records still to judge" in activity
+    # Whoever has judged the record sees all, without a box.
+    review.acts.decide(Stamp(1), 3, 1)
+    assert "is left out" not in texts(owen.get("/export"))
+    assert b"canary-note" in made(review, owen, "events", None)
+    (tmp_path / "codings.csv").write_bytes(made(review, owen, "codings", None))
+    rows = read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))
+    assert {row.coder for row in rows if row.record_id == "doi:10.1/3"} == {"Ann", "Owen", "final"}
+
+
+def test_a_lead_does_not_download_what_another_lead_may_see(review: Workspace) -> None:
+    lea = Browser(review, add_person(review, "Lea", "adjudicator"))
+    review.acts.decide(Stamp(4), 3, 1)
+    assert b"doi:10.1/3" in made(review, lea, "codings", None)
+    owen = Browser(review, 1)
+    assert owen.client.get("/export/1").status_code == 403
+    assert "Download codings.csv" not in owen.get("/export")
+    assert "Download codings.csv" in lea.get("/export")
+    made(review, lea, "matrix", None)
+    assert "Download matrix.csv" in owen.get("/export")
