@@ -6,18 +6,22 @@ mechtag is also a project.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import StrPath, write_text
+from mechtag.core.files import StrPath, replacing, write_text
 from mechtag.core.settings import PARAMS, ProjectPath, Settings, find_project, load_settings
 
-#: The codebook and the model that come with mechtag.
+#: The codebook, the model and the example review that come with mechtag.
 SHIPPED = Path(__file__).with_name("shipped")
 _SHIPPED_CODEBOOK = SHIPPED / "codebook.yaml"
+# Laid out like the folder of a review, except that the settings are missing.
+_EXAMPLE = SHIPPED / "example"
 
 _NEW_PARAMS = """\
 # Settings of this review. Paths are relative to this folder. A key that is omitted has its default value.
@@ -190,21 +194,44 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
         If the folder is already a project, the codebook is invalid, or the folder contains a different
         ``codebook.yaml``.
     """
-    root = Path(folder)
-    if (root / PARAMS).exists():
-        raise MechtagError(f"{root / PARAMS} already exists, so this folder is already a project; nothing was changed")
     source = Path(codebook) if codebook is not None else _SHIPPED_CODEBOOK
     load_codebook(source)
+    return _create(Path(folder), {"codebook.yaml": source})
+
+
+def create_example(folder: StrPath) -> Project:
+    """Create the folder of the example review: invented records from a search, and the codes of two people.
+
+    Parameters
+    ----------
+    folder
+        Folder to create. It may exist, but must not be a project yet.
+
+    Raises
+    ------
+    MechtagError
+        If the folder is already a project, or contains a file that the example would replace.
+    """
+    files = {path.relative_to(_EXAMPLE).as_posix(): path for path in sorted(_EXAMPLE.rglob("*")) if path.is_file()}
+    return _create(Path(folder), files)
+
+
+def _create(root: Path, files: Mapping[str, Path]) -> Project:
+    """Create the folder of a review with copies of files, which are keyed by their paths in the folder."""
+    if (root / PARAMS).exists():
+        raise MechtagError(f"{root / PARAMS} already exists, so this folder is already a project; nothing was changed")
+    for name, source in files.items():
+        if (root / name).exists() and not (root / name).samefile(source):
+            remedy = ", or pass it as the codebook" if name == "codebook.yaml" else ""
+            raise MechtagError(
+                f"{root / name} already exists, and the new project would replace it; move that file elsewhere{remedy}"
+            )
     for name in ("data/raw", "data/annotated", "models", "reports"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    target = root / "codebook.yaml"
-    if not target.exists():
-        write_text(target, source.read_text(encoding="utf-8"))
-    elif not target.samefile(source):
-        raise MechtagError(
-            f"{target} already exists, and the new project would replace it; move that file elsewhere, or pass it as "
-            "the codebook"
-        )
+    for name, source in files.items():
+        if not (root / name).exists():
+            with replacing(root / name) as copy:
+                shutil.copyfile(source, copy)
     # Write this file last, because it makes the folder a project.
     write_text(root / PARAMS, _NEW_PARAMS)
     return open_project(root)

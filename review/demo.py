@@ -14,7 +14,7 @@ from mechtag.review.workspace import Workspace, write_fact
 
 #: Folder in which the review is created if the user does not name one.
 FOLDER = Path("mechtag-demo")
-_EXPORT = SHIPPED / "example.ris"
+_EXPORT = SHIPPED / "demo.ris"
 _PERSON = "Demo reviewer"
 
 

@@ -20,6 +20,10 @@ def init(
             show_default=False,
         ),
     ] = None,
+    example: Annotated[
+        bool,
+        typer.Option("--example", help="Create an example review with invented records, to try mechtag on."),
+    ] = False,
 ) -> None:
     """Create the folder of a new review: settings, codebook, and folders for data, models and reports.
 
@@ -27,14 +31,21 @@ def init(
     it work on this review.
 
     Example: `mechtag init my-review --codebook codes.yaml`
+
+    Example: `mechtag init farm-trees --example`
     """
     from mechtag.core.settings import PARAMS
-    from mechtag.project import create_project
+    from mechtag.project import create_example, create_project
 
-    made = create_project(folder, codebook)
+    if example and codebook is not None:
+        raise typer.BadParameter("--example has a codebook of its own; omit --example or --codebook")
+    made = create_example(folder) if example else create_project(folder, codebook)
     labels = len(made.codebook.keys)
     say(f"{folder}: project created with the codebook {made.codebook.name} ({labels} labels); see {folder / PARAMS}")
-    say(f"next: put search exports into {folder / 'data/raw'}, then run 'mechtag status' in {folder}")
+    if example:
+        say(f"next: follow docs/first-review.md, or run 'mechtag status' in {folder}")
+    else:
+        say(f"next: put search exports into {folder / 'data/raw'}, then run 'mechtag status' in {folder}")
 
 
 def status(project: ProjectFolder = None) -> None:

@@ -14,13 +14,15 @@ import yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import ProjectPath, find_project, load_settings
 from mechtag.models.model_folder import read_config
-from mechtag.project import SHIPPED, create_project, open_project
+from mechtag.project import SHIPPED, create_example, create_project, open_project
 from mechtag.training.train import save_model
 from mechtag.training.train import train as fit
 from mechtag.workflows.status import describe
 from tests.support.command import call
 from tests.support.garden import CODEBOOK, LABELS, by_sentence, carried, export, papers
 from tests.support.paths import ROOT, UPDATE
+
+EXAMPLE = ROOT / "data/examples/farm-trees"
 
 
 def test_a_path_is_what_the_settings_say_and_lies_in_the_project(tmp_path: Path) -> None:
@@ -85,6 +87,27 @@ def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"bad\.yaml"):
         create_project(tmp_path / "c", tmp_path / "bad.yaml")
     assert not (tmp_path / "c").exists()
+
+
+def test_the_example_is_a_review_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, _, message = call("init", tmp_path / "trees", "--example")
+    assert (status, "farm-trees (5 labels)" in message) == (0, True)
+    for path in (path for path in EXAMPLE.rglob("*") if path.is_file()):
+        assert (tmp_path / "trees" / path.relative_to(EXAMPLE)).read_bytes() == path.read_bytes()
+    monkeypatch.chdir(tmp_path / "trees")
+    assert describe(open_project())[2] == "Records:   1 search file"
+
+
+def test_the_example_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/search.ris").write_text("mine")
+    with pytest.raises(MechtagError, match=r"search\.ris already exists, and the new project would"):
+        create_example(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["search.ris"]
+    assert (tmp_path / "data/raw/search.ris").read_text() == "mine"
+    status, _, message = call("init", tmp_path / "b", "--example", "--codebook", EXAMPLE / "codebook.yaml")
+    assert (status, "--example has a codebook of its own" in message) == (2, True)
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_settings_of_a_new_project_hold_nothing_absolute(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from tests.support.paths import ROOT, UPDATE
 
 pytestmark = pytest.mark.slow
 
+EXAMPLE = ROOT / "data/examples/farm-trees"
+
 
 def run(folder: Path, *command: object) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
@@ -44,6 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/raw").mkdir()
     shutil.copy(ROOT / "data/annotated/codebook.yaml", folder / "data/annotated")
     shutil.copy(UPDATE, folder / "data/raw")
+    shutil.copytree(EXAMPLE, folder / "data/examples" / EXAMPLE.name)
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [row for value in (True, False) for row in [row for row in rows if row["relevant"] is value][:20]]
@@ -92,7 +95,8 @@ def test_it_has_one_package_with_codebook_and_model_and_nothing_else(wheel: Path
     shipped = {name.removeprefix("mechtag/shipped/") for name in names if name.startswith("mechtag/shipped/")}
     assert shipped == {
         "codebook.yaml",
-        "example.ris",
+        "demo.ris",
+        *(f"example/{path.relative_to(EXAMPLE)}" for path in EXAMPLE.rglob("*") if path.is_file()),
         *(
             f"model/{name}"
             for name in ("config.json", "model.safetensors", "encoder.safetensors", "papers.safetensors")
@@ -119,6 +123,12 @@ def test_it_tags_at_once(python: Path, elsewhere: Path) -> None:
     assert "26 records to screen" in said
     assert "using the codebook and model that come with mechtag" in said
     assert {"tagged.csv", "tagged.ris", "predictions.parquet"} <= {path.name for path in (elsewhere / "out").iterdir()}
+
+
+def test_it_creates_the_example(python: Path, elsewhere: Path) -> None:
+    run(elsewhere, python.with_name("mechtag"), "init", "farm-trees", "--example")
+    made = {path.relative_to(elsewhere / "farm-trees") for path in (elsewhere / "farm-trees").rglob("*.*")}
+    assert made == {path.relative_to(EXAMPLE) for path in EXAMPLE.rglob("*.*")} | {Path("params.yaml")}
 
 
 def test_it_runs_as_a_module_and_leaves_spacy_alone(python: Path, elsewhere: Path) -> None:
