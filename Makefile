@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run wheel test check lint types clean
+.PHONY: run wheel docs test check lint types clean
 
 run: .venv/run.stamp
 	.dvc/repro
@@ -30,6 +30,11 @@ wheel: .venv/run.stamp
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@echo "Install it anywhere: pipx install $$(echo dist/mechtag-*.whl)"
 
+# The documentation site, which opens without a server and without a network. Warnings are errors.
+docs: .venv/test.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Documentation: site/index.html (open it in a browser; it needs no network)"
+
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,8 +52,8 @@ types: .venv/test.stamp
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,fast,test]'
 	touch $@
 
 clean:
-	rm -rf .venv data/work models/trained reports
+	rm -rf .venv site data/work models/trained reports
