@@ -13,9 +13,10 @@ from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from typer.main import get_command
 
 from mechtag import __all__ as public
-from mechtag.cli.main import COMMANDS
+from mechtag.cli.main import app
 from mechtag.core.settings import Settings
 from tests.support.chromium import MARKS, chromium
 from tests.support.paths import ROOT
@@ -102,8 +103,9 @@ def test_a_link_leads_to_a_place_of_the_site_or_to_the_web(pages: dict[Path, Lin
 @pytest.mark.slow
 def test_the_reference_has_every_command_every_name_and_every_setting(pages: dict[Path, Links], site: Path) -> None:
     commands = pages[site / "reference/commands.html"].places
-    names = [command.__name__.replace("next_papers", "next") for command in COMMANDS]
-    assert {f"mechtag-{name}" for name in (*names, "encoder", "encoder-get")} <= commands
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert {f"mechtag-{name}", *(f"mechtag-{name}-{own}" for own in getattr(command, "commands", ()))} <= commands
+    assert {"mechtag-tag", "mechtag-encoder-get"} <= commands
     places = pages[site / "reference/api.html"].places
     assert {name for name in public if not name.startswith("_")} <= {place.split(".")[-1] for place in places}
     text = (site / "reference/settings.html").read_text(encoding="utf-8")
