@@ -91,8 +91,8 @@ def llm(
             "--repeat",
             min=1,
             max=9,
-            help="Ask everything so often, with different seeds and orders of the coding rules, to see how far the "
-            "model agrees with itself.",
+            help="Number of times to ask everything, with different seeds and orders of the coding rules, to measure "
+            "how far the model agrees with itself.",
         ),
     ] = 1,
     dry_run: Annotated[

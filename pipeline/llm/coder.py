@@ -23,7 +23,7 @@ from mechtag.pipeline.llm.verify import Found, Quotes, verify
 
 #: Reason of a yes that counts as unclear.
 NO_EVIDENCE = "no verbatim evidence"
-#: Stands between two quotes in a cell.
+#: Separates two quotes in a cell.
 BETWEEN = " […] "
 # How often more tokens are allowed if an answer cannot be used.
 _FACTORS = (1, 2, 4)

@@ -143,7 +143,7 @@ class LlmRuns(Strict):
         found = [run.describe() for run in self.runs]
         if self.vote:
             voters = ", ".join(run.coder for run in self.runs) or "language models"
-            found.insert(0, f"{self.vote} is no person, but the majority vote of {voters}.")
+            found.insert(0, f"{self.vote} is not a person; it is the majority vote of {voters}.")
         return found
 
 

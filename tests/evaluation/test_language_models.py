@@ -133,7 +133,7 @@ def test_a_vote_is_described_by_its_voters(gold: GoldStandard, tmp_path: Path) -
     )
     write_runs(tmp_path / "vote.csv", voters)
     text = accuracy_markdown(measured(gold, read(gold, tmp_path / "vote.csv")))
-    assert "llm:vote is no person, but the majority vote of llm:a, llm:b." in text
+    assert "llm:vote is not a person; it is the majority vote of llm:a, llm:b." in text
     assert "at api.example.org" in text
 
 

@@ -527,7 +527,7 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
     assert {row.coder for row in own.values()} == {"llm:vote"}
     runs = read_runs(project.root / "out/vote.csv")
     assert runs
-    assert runs.describe()[0] == "llm:vote is no person, but the majority vote of llm:a, llm:b, llm:c."
+    assert runs.describe()[0] == "llm:vote is not a person; it is the majority vote of llm:a, llm:b, llm:c."
     with pytest.raises(MechtagError, match="llm:a is also in an earlier table"):
         list(vote_of_tables(project, [*tables, tables[0]], project.root / "out/vote.csv"))
 
