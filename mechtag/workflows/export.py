@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -13,7 +13,7 @@ from mechtag.core.parquet import iterate_full_texts, read_predictions, read_reco
 from mechtag.core.records import Basis, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
-from mechtag.pipeline.export.coded_papers import CodedPapers, What, codings_of, from_codings, from_predictions, joined
+from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
@@ -104,36 +104,18 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         return _write_tagged(project, request, found, to, output, reporter)
     coded = _read(project, request, found, reporter)
     written = len(coded.papers)
-    from mechtag.pipeline.export import eppi, label_studio, matrix, references, refi_qda, workbook
-
     if to == "matrix":
+        from mechtag.pipeline.export import matrix
+
         arranged = matrix.arrange(coded, request.cells, request.note)
         matrix.write(output, arranged)
         written = len(arranged.rows)
-    elif to == "label-studio":
-        config, lost = label_studio.write(output, coded)
-        reporter.note(f"{config}: labelling configuration written")
-        if lost:
-            reporter.note(f"note: {counted(lost, 'quotation')} left out, because the text does not contain them")
     else:
-        writers: dict[str, Callable[[Path, CodedPapers], None]] = {
-            "csv": _write_codings,
-            "ris": references.write_ris,
-            "bibtex": references.write_bibtex,
-            "xlsx": workbook.write,
-            "qdpx": refi_qda.write_project,
-            "rayyan": references.write_rayyan,
-            "asreview": references.write_asreview,
-            "eppi": eppi.write,
-        }
-        writers[to](output, coded)
+        from mechtag.pipeline.export.writers import write_coded
+
+        for note in write_coded(to, output, coded):
+            reporter.note(note)
     return f"{output}: {counted(written, 'paper')} written"
-
-
-def _write_codings(path: Path, coded: CodedPapers) -> None:
-    from mechtag.pipeline.annotations.coding_table import write_codings
-
-    write_codings(path, codings_of(coded))
 
 
 @dataclass(frozen=True)

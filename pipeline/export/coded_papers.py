@@ -242,7 +242,7 @@ def _sentences(records: Sequence[Record], settings: SentenceSettings | None) -> 
 
 
 def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:
-    if row.sentences and max(row.sentences) < len(sentences):
+    if row.basis == "abstract" and row.sentences and max(row.sentences) < len(sentences):
         own = [sentences[number] for number in row.sentences]
         return tuple(Quote(one.text, one.start, one.end) for one in own)
     texts = [text.strip() for text in (row.evidence or "").split(BETWEEN_QUOTES.strip())]

@@ -8,11 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
 from mechtag.core.files import replacing, write_csv
+from mechtag.core.records import Basis
+from mechtag.core.temporary import temporary_folder
+from mechtag.pipeline.export import matrix
+from mechtag.pipeline.export.coded_papers import BETWEEN_QUOTES, CodedPapers, from_codings
+from mechtag.pipeline.export.documents import UndatedZip
+from mechtag.pipeline.export.writers import write_coded
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.history import JUDGING, name_answer, name_decision
 from mechtag.review.import_log import write_imports
@@ -27,13 +33,19 @@ from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import FOLDER, Workspace
 
-if TYPE_CHECKING:
-    pass
-
 KIND = "export"
+_MATRICES: dict[str, Basis] = {"matrix": "abstract", "matrix-full-text": "full-text"}
 _KEYWORD = "mechtag:"
 # What an archive of the project does not need, or must not contain: sessions and passwords, caches, other exports.
 _LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "backups")
+
+
+class Format(NamedTuple):
+    """A format of an export: its name, the name of the file, and the programs that read it."""
+
+    name: str
+    file: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Export:
         Name of the export in addresses, and name of the file.
     title, help
         Title and explanation on the page.
+    formats
+        Formats to choose from, if there are several; ``file`` is then the name of the file without its extension.
     open_to_blinded
         Whether a blinded coder may download the file. The file of a blinded coder contains only the coder's own codes.
     names_people
@@ -58,6 +72,12 @@ class Export:
     help: str
     open_to_blinded: bool = False
     names_people: bool = False
+    formats: tuple[Format, ...] = ()
+
+    def file_in(self, form: str | None) -> str:
+        """Return the name of the file in one of the formats, or in the only one."""
+        chosen = next((one for one in self.formats if one.name == form), None)
+        return chosen.file if chosen else self.file
 
 
 EXPORTS = (
@@ -104,6 +124,35 @@ EXPORTS = (
     Export("excluded", "excluded.ris", "Excluded references", "Excluded records, with the reason as a keyword."),
     Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
     Export(
+        "table",
+        "table",
+        "Table of papers by labels for the paper",
+        "One row per relevant paper with a tick for each label, with totals, as reviews print it.",
+        formats=(
+            Format("docx", "table.docx", "Word"),
+            Format("xlsx", "table.xlsx", "Excel"),
+            Format("html", "table.html", "HTML"),
+            Format("md", "table.md", "Markdown"),
+            Format("tex", "table.tex", "LaTeX"),
+        ),
+    ),
+    Export(
+        "programs",
+        "codes",
+        "Final codes for other programs",
+        "The final codes with their evidence, and the papers.",
+        formats=(
+            Format("xlsx", "codes.xlsx", "Excel: codes, evidence, matrix and codebook"),
+            Format("qdpx", "codes.qdpx", "NVivo, MAXQDA, ATLAS.ti, QualCoder (REFI-QDA project)"),
+            Format("qdc", "codebook.qdc", "The codebook alone (REFI-QDA codebook)"),
+            Format("bibtex", "codes.bib", "BibTeX"),
+            Format("rayyan", "rayyan.ris", "Rayyan"),
+            Format("asreview", "asreview.csv", "ASReview"),
+            Format("eppi", "eppi.json", "EPPI-Reviewer"),
+            Format("label-studio", "label-studio.zip", "Label Studio: tasks and labelling configuration"),
+        ),
+    ),
+    Export(
         "events",
         "events.jsonl",
         "Log of events",
@@ -132,16 +181,18 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``name``: name of the export; ``coder``: account number of the person whose codes are exported, or ``None`` for
-        the codes of all people; ``viewer``: account number of the lead from whom it is withheld what others said about
-        records that this person can still judge, or ``None`` if nothing is withheld.
+        ``name``: name of the export; ``format``: name of its format, if it has several; ``coder``: account number of
+        the person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of the
+        lead from whom it is withheld what others said about records that this person can still judge, or ``None`` if
+        nothing is withheld.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
     folder.mkdir(parents=True, exist_ok=True)
-    stem, _, ending = export.file.partition(".")
+    file = export.file_in(arguments.get("format"))
+    stem, _, ending = file.partition(".")
     path = folder / f"{stem}-{progress.job}.{ending}"
-    progress.start(1, f"Writing {export.file}")
+    progress.start(1, f"Writing {file}")
     coder, viewer = arguments["coder"], arguments.get("viewer")
     if export.name == "codings":
         _write_codings(workspace, path, coder, viewer)
@@ -157,10 +208,12 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
             from mechtag.pipeline.export.review_workbook import write_table
 
             write_table(path, "Decisions", header, rows)
-    elif export.name == "matrix":
-        _write_matrix(workspace, path, "code")
-    elif export.name == "matrix-full-text":
-        _write_matrix(workspace, path, "full-text")
+    elif export.name in ("matrix", "matrix-full-text"):
+        matrix.write(path, matrix.arrange(_coded(workspace, _MATRICES[export.name]), "value"))
+    elif export.name == "table":
+        matrix.write(path, matrix.arrange(_coded(workspace)))
+    elif export.name == "programs":
+        _write_programs(arguments["format"], path, _coded(workspace))
     else:
         _write_ris(workspace, path, export.name)
     _delete_old(folder, path)
@@ -317,22 +370,52 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
     return header, rows()
 
 
-def _write_matrix(workspace: Workspace, path: Path, stage: str) -> None:
-    """Write a table with one row per record with final codes at a stage and one column per label."""
-    codebook = workspace.codebook
+def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
+    """Write codes in the format of another program; a format with two files becomes an archive."""
+    if path.suffix != ".zip":
+        write_coded(form, path, coded)
+        return
+    with temporary_folder(path.parent) as folder, replacing(path) as part:
+        write_coded(form, folder / "tasks.json", coded)
+        with UndatedZip(part, "w") as archive:
+            for file in sorted(folder.glob("tasks.*")):
+                archive.write(file, file.name)
+
+
+def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
+    """Return the papers with final codes, and the full texts of those that were coded by full text.
+
+    Parameters
+    ----------
+    basis
+        Basis of the codes of labels; by default, the full text where there are codes by it, else the abstract.
+        Relevance is always judged by the abstract.
+    """
+    book = workspace.codebook
     with workspace.store.read() as connection:
-        finals = _finals(connection)
-        names = {row.id: row for row in connection.execute(select(schema.record).order_by(schema.record.c.id))}
-    rows = [
-        [names[record].record_id, names[record].title, *(_cell(codes.get(key)) for key in codebook.keys)]
-        for (record, at), codes in sorted(finals.items(), key=lambda item: item[0])
-        if at == stage
-    ]
-    write_csv(path, ["record_id", "title", *codebook.keys], rows, bom=True)
-
-
-def _cell(row: Any) -> str:
-    return "" if row is None or row.value is None else str(row.value)
+        codings = final_codings(connection)
+        gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
+        rows = connection.execute(select(schema.record).order_by(schema.record.c.id))
+        numbers = {row.record_id: row for row in rows if row.id not in gone}
+        by_text = [
+            numbers[row.record_id].id for row in codings if row.basis == "full-text" and row.record_id in numbers
+        ]
+        texts = {
+            row.record_id: read_reading(connection, row, "full-text")
+            for row in read_entries(connection, sorted(set(by_text)))
+        }
+    own = []
+    for row in codings:
+        if basis not in (None, row.basis) and row.label != book.relevance.key:
+            continue
+        if row.basis == "full-text" and row.sentences and (text := texts.get(row.record_id or "")):
+            quotes = (text.sentence(number) for number in row.sentences if number < len(text.sentences))
+            row = row.model_copy(update={"evidence": BETWEEN_QUOTES.join(quotes) or None})
+        own.append(row)
+    found = {record.record_id: record for record in full_records(workspace, numbers)}
+    records = [found[record_id] for record_id in numbers]
+    full_texts = {record_id: text.text for record_id, text in texts.items()}
+    return from_codings(own, records, book, full_texts, settings=workspace.project.settings.sentences)
 
 
 def _write_ris(workspace: Workspace, path: Path, name: str) -> None:

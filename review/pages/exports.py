@@ -25,13 +25,15 @@ def exports(visit: Visit) -> Response:
         open_to, hidden = sees_results(visit, connection), _hides_something(visit, connection)
         table = schema.job
         rows = connection.execute(select(table).where(table.c.kind == KIND).order_by(table.c.id)).all()
-    mine = {}
+    mine, files = {}, {}
     for row in rows:
         arguments = json.loads(row.arguments)
         if _is_open(visit, row, arguments, open_to):
             mine[arguments["name"]] = row
+            if (made := BY_NAME.get(arguments["name"])) is not None:
+                files[arguments["name"]] = made.file_in(arguments.get("format"))
     chosen = [export for export in EXPORTS if open_to or export.open_to_blinded]
-    return visit.page("export.html", exports=chosen, jobs=mine, open_to=open_to, hidden=hidden)
+    return visit.page("export.html", exports=chosen, jobs=mine, files=files, open_to=open_to, hidden=hidden)
 
 
 def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
@@ -56,10 +58,13 @@ def make(visit: Visit) -> Response:
     export = BY_NAME.get(visit.text("name"))
     if export is None:
         raise Refused("there is no such export", 404)
+    given = {"format": visit.text("format")} if export.formats else {}
     with visit.workspace.store.write() as connection:
         open_to = sees_results(visit, connection)
         if not open_to and not export.open_to_blinded:
             raise Refused("this file shows how others decided, so it can be created only after blinding is lifted", 403)
+        if given and given["format"] not in {one.name for one in export.formats}:
+            raise Refused("there is no such format", 404)
         coder = None if open_to else visit.person.id
         hidden = open_to and export.names_people and _hides_something(visit, connection)
         everything = hidden and visit.text("everything") == "1"
@@ -69,9 +74,9 @@ def make(visit: Visit) -> Response:
                 "that you pass the file on without looking at that"
             )
         viewer = visit.person.id if hidden and not everything else None
-        add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer)
+        add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer, **given)
     stamp = visit.stamp()
-    content = {"name": export.name, "coder": coder, **({"everything": True} if everything else {})}
+    content = {"name": export.name, "coder": coder, **given, **({"everything": True} if everything else {})}
     visit.workspace.acts.log(Stamp(stamp.coder, stamp.client_id), "export", content)
     return visit.go("/export")
 
@@ -89,7 +94,7 @@ def download(visit: Visit) -> Response:
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
         raise Refused("this file has been replaced by a newer file; create it again", 404)
-    return FileResponse(path, filename=BY_NAME[arguments["name"]].file)
+    return FileResponse(path, filename=BY_NAME[arguments["name"]].file_in(arguments.get("format")))
 
 
 ROUTES = [

@@ -13,11 +13,14 @@ import pytest
 import rispy
 
 from mechtag.core.records import Record
+from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coding_table import read_codings
 from mechtag.pipeline.annotations.gold_table import load_matrix
+from mechtag.pipeline.annotations.imports.codebook_file import read_codebook_file
+from mechtag.pipeline.annotations.imports.importer import read_codings_from
 from mechtag.pipeline.reading.ingest import read_sources
 from mechtag.review.acts import Stamp
-from mechtag.review.jobs.exporting import EXPORTS
+from mechtag.review.jobs.exporting import BY_NAME, EXPORTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.passwords import hash_password
 from mechtag.review.store.accounts import add_account
@@ -51,9 +54,9 @@ def review(tmp_path: Path) -> Workspace:
     return review
 
 
-def made(review: Workspace, browser: Browser, name: str, everything: str | None = "1") -> bytes:
+def made(review: Workspace, browser: Browser, name: str, everything: str | None = "1", **form: str) -> bytes:
     """Make a file as a person and return it; by default, nothing is withheld from leads."""
-    assert browser.post("/export", name=name, everything=everything).status_code == 200
+    assert browser.post("/export", name=name, everything=everything, **form).status_code == 200
     assert do_next(review, jobs())
     page = browser.get("/export")
     address = page.split("data-nothing")[0].split(f'value="{name}"')[1].split('href="')[1].split('"')[0]
@@ -104,6 +107,45 @@ def test_a_matrix_can_be_a_gold_standard(review: Workspace, tmp_path: Path) -> N
     (tmp_path / "gold.csv").write_bytes(made(review, Browser(review, 1), "matrix"))
     matrix = load_matrix(tmp_path / "gold.csv")
     assert (len(matrix.keys), matrix.values("apple"), matrix.values("pear")) == (2, (1, 1), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("form", "file"), [(one.name, one.file) for one in BY_NAME["programs"].formats if one.name != "qdc"]
+)
+def test_final_codes_come_back_from_the_formats_of_other_programs(
+    review: Workspace, tmp_path: Path, form: str, file: str
+) -> None:
+    path = tmp_path / file
+    path.write_bytes(made(review, Browser(review, 1), "programs", format=form))
+    given = {"coder": "final", "basis": "abstract", "unticked": "no"}
+    found = read_codings_from([path], [*papers(3), HOSTILE], review.codebook, DedupeSettings(), **given)  # type: ignore[arg-type]
+    evidence = {"apple": "Apples grow in orchard 1."}
+    assert {(row.record_id, row.label, row.value, row.coder) for row in found.codings} == {
+        *(
+            (paper, label, value, "final")
+            for paper in ("doi:10.1/1", "text:bad")
+            for label, value in (("edible", 1), ("apple", 1), ("pear", 0))
+        ),
+        ("doi:10.1/2", "edible", 0, "final"),
+    }
+    assert {
+        row.label: row.evidence for row in found.codings if row.evidence and row.record_id == "doi:10.1/1"
+    } == evidence
+
+
+@pytest.mark.parametrize("form", [one.name for one in BY_NAME["table"].formats])
+def test_a_table_for_the_paper_in_a_format_of_choice(review: Workspace, form: str) -> None:
+    browser = Browser(review, 1)
+    data = made(review, browser, "table", format=form)
+    assert data.startswith(b"PK") == (form in ("docx", "xlsx"))
+    assert f"Download table.{form}" in texts(browser.get("/export"))
+    assert browser.post("/export", name="table", format="exe").status_code == 404
+    assert browser.post("/export", name="table").status_code == 404
+
+
+def test_the_codebook_alone(review: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "book.qdc").write_bytes(made(review, Browser(review, 1), "programs", format="qdc"))
+    assert read_codebook_file(tmp_path / "book.qdc", relevance="Fruit.").keys[1:] == ("apple", "pear")
 
 
 @pytest.mark.parametrize(("name", "titles"), [("included", 2), ("excluded", 1), ("all", 4)])

@@ -1,0 +1,41 @@
+"""Write coded papers in the format with a given name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mechtag.core.words import counted
+from mechtag.pipeline.annotations.coding_table import write_codings
+from mechtag.pipeline.export import eppi, label_studio, references, refi_qda, workbook
+from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
+
+_WRITERS: dict[str, Callable[[Path, CodedPapers], None]] = {
+    "csv": lambda path, coded: write_codings(path, codings_of(coded)),
+    "ris": references.write_ris,
+    "bibtex": references.write_bibtex,
+    "xlsx": workbook.write,
+    "qdpx": refi_qda.write_project,
+    "qdc": lambda path, coded: refi_qda.write_codebook(path, coded.codebook),
+    "rayyan": references.write_rayyan,
+    "asreview": references.write_asreview,
+    "eppi": eppi.write,
+}
+
+
+def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
+    """Write coded papers, and return notes for the user.
+
+    Parameters
+    ----------
+    to
+        Name of a format of ``mechtag export``, except ``matrix``, which has settings of its own.
+    """
+    if to != "label-studio":
+        _WRITERS[to](path, coded)
+        return []
+    config, lost = label_studio.write(path, coded)
+    notes = [f"{config}: labelling configuration written"]
+    if lost:
+        notes.append(f"note: {counted(lost, 'quotation')} left out, because the text does not contain them")
+    return notes
