@@ -77,10 +77,10 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
+    check_outputs([output], filter(None, (request.source, request.records, request.codings, request.full_texts)))
     if to == "qdc":
         from mechtag.pipeline.export.refi_qda import write_codebook
 
-        check_outputs([output], [request.source])
         write_codebook(output, project.codebook)
         return f"{output}: {counted(len(project.codebook.labels), 'label')} written"
     found = _find(request)
