@@ -1,4 +1,4 @@
-"""Control access: sessions, roles, protection against requests from other web pages, and response headers."""
+"""Control access to the review page: sessions, roles, checks of requests, and security headers of responses."""
 
 from __future__ import annotations
 
@@ -161,27 +161,34 @@ class Person:
     csrf: str
 
     def may(self, route: str) -> bool:
-        """Return whether the person may call a route."""
+        """Return whether the person's role allows access to the route with this name, such as ``settle``."""
         return self.role in MATRIX[route]
 
 
 def hashed(token: str) -> str:
-    """Return the hash that is stored in place of a token."""
+    """Return the SHA-256 hash of a token, in hexadecimal digits; only this hash is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def same(given: str, expected: str) -> bool:
-    """Return whether two secrets are equal; compare them in constant time."""
+    """Compare two secrets in constant time, and return whether they are equal."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def check_key(given: str, expected: str | None) -> None:
-    """Refuse a key that differs from the key in the start address.
+    """Check the secret key in the start address, the address that mechtag prints in the terminal.
+
+    Parameters
+    ----------
+    given
+        Key that the browser sent.
+    expected
+        Key of this start of mechtag; ``None`` if the page is served to a team and has no start address.
 
     Raises
     ------
     Refused
-        If the keys differ, or there is no start address; the error has status 403.
+        If the keys differ, or if there is no start address; the error has status 403.
     """
     if expected is None or not same(given, expected):
         raise Refused(
@@ -190,7 +197,15 @@ def check_key(given: str, expected: str | None) -> None:
 
 
 def open_session(connection: Connection, account: int, agent: str = "") -> str:
-    """Start a session for a person, and return the token of the session."""
+    """Start a session for a person, and return the secret token of the session.
+
+    Parameters
+    ----------
+    account
+        Number of the person's account.
+    agent
+        Name of the browser, from the header ``User-Agent``.
+    """
     token = secrets.token_urlsafe(32)
     now = utc_now()
     values = {"token_sha256": hashed(token), "account": account, "csrf": secrets.token_urlsafe(32)}
@@ -199,7 +214,10 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
 
 
 def person_of(store: Store, token: str | None) -> Person | None:
-    """Return the person to whom a session belongs, or ``None`` if the session has ended or never existed."""
+    """Return the person to whom the session with a token belongs.
+
+    Returns ``None`` if there is no such session, if it has expired, or if the person cannot sign in any more.
+    """
     if not token:
         return None
     session, account = schema.session, schema.account
@@ -223,18 +241,20 @@ def person_of(store: Store, token: str | None) -> Person | None:
 
 
 def end_session(store: Store, token: str) -> None:
-    """End the session that a token belongs to."""
+    """End the session with a token."""
     with store.write() as connection:
         connection.execute(delete(schema.session).where(schema.session.c.token_sha256 == hashed(token)))
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse requests to an unknown host name, and requests for changes that come from a different web page.
+    """Refuse a request to an unknown host name, or a request that changes data and comes from a different web page.
 
     Parameters
     ----------
     hosts
         Host names, with port, under which the page is served. Refusing all others protects against DNS rebinding.
+    scheme
+        ``http`` or ``https``.
 
     Raises
     ------
@@ -243,7 +263,10 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
     """
     host = headers.get("host", "")
     if host not in hosts:
-        raise Refused(f"this page is not served under the name '{host}'; open the address that mechtag printed", 403)
+        raise Refused(
+            f"this page is not served under the name '{host}'; open the address that mechtag printed in the terminal",
+            403,
+        )
     if method in ("GET", "HEAD"):
         return
     origin = headers.get("origin")
@@ -256,11 +279,17 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
 
 
 def _foreign() -> Refused:
-    return Refused("this request was sent by a different web page; open the address that mechtag printed", 403)
+    return Refused(
+        "this request was sent by a different web page, so it was refused; open the address that mechtag printed in "
+        "the terminal",
+        403,
+    )
 
 
 def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-    """Refuse a form that does not contain the token of the session.
+    """Refuse a form that does not contain the person's CSRF token.
+
+    The token is read from the field ``csrf`` of the form or, without this field, from the header ``X-CSRF``.
 
     Raises
     ------
@@ -269,4 +298,7 @@ def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, st
     """
     given = str(form.get("csrf") or headers.get("x-csrf", ""))
     if not same(given, person.csrf):
-        raise Refused("this form is too old; load the page again and repeat what you did", 403)
+        raise Refused(
+            "this form belongs to an earlier session, so it was not saved; load the page again and repeat what you did",
+            403,
+        )

@@ -1,7 +1,8 @@
-"""Define the actions of people in a review; events are written only through these actions.
+"""Define the actions that people take in a review, such as excluding a record or settling a label.
 
-Each function checks that the action is possible, writes it as one or more events, and returns the number of the first
-event. If an action is sent again with the same ``client_id``, nothing changes, and the same number is returned.
+Each action first checks whether it is possible. It then writes one or more events to the log, and returns the number of
+the first event. If an action is sent again with the same ``client_id``, nothing is written, and the same number is
+returned.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entry
 
-#: Roles, from most to fewest rights, and those among them whose people screen and code.
+#: Roles, from most to fewest rights, and the roles whose people screen and code.
 ROLES = ("owner", "adjudicator", "coder", "observer")
 CODING_ROLES = ("owner", "adjudicator", "coder")
-#: Kind of the event with which a person takes a mention off the own list; see `mechtag.review.mentions`.
+#: Kind of the event that removes a mention from a person's list; see `mechtag.review.mentions`.
 MENTION_READ = "mention_read"
-# What an undone or redone act must not be: these have effects outside the database, or their own way back.
+# Kinds that undo and redo leave out, because they have effects outside the database, or are reversed in another way.
 _NOT_UNDONE = frozenset(
     (
         "undo",
@@ -71,12 +72,12 @@ _NOT_UNDONE = frozenset(
         "cancel",
     )
 )
-# Kinds on which the state of a record rests.
+# Kinds of events that determine the state of a record.
 _JUDGING = ("code", "evidence", "commit", "reopen", "settle")
 
 
 class Refused(MechtagError):
-    """Raised when an action is not possible; ``status`` is the HTTP status of the answer, such as 403 or 404."""
+    """Raised when an action is not possible; ``status`` is the HTTP status of the response, such as 403 or 404."""
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -84,34 +85,34 @@ class Refused(MechtagError):
 
 
 class Outdated(Refused):
-    """Raised when an action is based on an outdated page, for example in a second browser tab."""
+    """Raised when a form is outdated, because the person has changed the same codes, for example in another tab."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 409)
 
 
 def utc_now() -> str:
-    """Return the time in UTC, to the millisecond."""
+    """Return the current time in UTC as ISO 8601 text, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Describes how an action was sent: by whom, with which id, and what the person saw.
+    """Who sent an action, the id of the action, and what the person saw.
 
     Attributes
     ----------
     coder
         Number of the person's account.
     client_id
-        Id of the action, created by the browser; by default, a new id. An action is written only once per id.
+        Id of the action, created by the browser; by default, a new id. Each id is written only once.
     sight
-        Number of the row of table ``sight``; see `mechtag.review.sight`.
+        Number of the row of table ``sight`` that describes what the person saw; see `mechtag.review.sight`.
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the last event about the person's codes for this record at the time the form was created; ``None`` if
-        the form does not contain this number.
+        Number of the last event about the person's codes for this record when the form was created; ``None`` if the
+        form does not contain this number.
     """
 
     coder: int
@@ -140,9 +141,10 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Make a method that returns events write these events, once per id of the action.
+    """Decorate a method that returns drafts of events, so that the method writes these events to the log.
 
-    The decorated method returns the number of the first event.
+    The decorated method returns the number of the first event. If the events of the same action were written before,
+    they are not written again.
     """
 
     @wraps(act)
@@ -157,7 +159,9 @@ def _once(
 
 @dataclass(frozen=True)
 class Acts:
-    """The actions of a review. Each method takes a `Stamp` first, and returns the number of the first event written.
+    """The actions of a review.
+
+    Most methods take a `Stamp`, write events to the log, and return the number of the first event.
 
     Parameters
     ----------
@@ -167,7 +171,7 @@ class Acts:
     now
         Function that returns the time.
     within
-        Open transaction in which the actions are written; by default, each action is a transaction of its own.
+        Open transaction in which the actions are written; by default, each action opens its own transaction.
     """
 
     store: Store
@@ -176,7 +180,7 @@ class Acts:
     within: Connection | None = None
 
     def in_transaction(self, connection: Connection) -> Acts:
-        """Return the same actions, written in a transaction that the caller opened and commits.
+        """Return a copy whose actions are written in a transaction that the caller opened and commits.
 
         After an action that changes the state of many records, such as `change_plan`, the caller must also call
         `Store.catch_up`.
@@ -196,14 +200,21 @@ class Acts:
         refer: bool = False,
         reason: str | None = None,
     ) -> list[Draft]:
-        """Include a record (``value`` 1), exclude it (0), or refer it to the adjudicator (``None``).
+        """Record a person's screening decision on a record.
+
+        Parameters
+        ----------
+        value
+            1 to include the record, 0 to exclude it, or ``None`` (with ``refer``) to refer it to the adjudicator.
+        reason
+            Reason for the exclusion, which must be in the plan.
 
         Raises
         ------
         Refused
-            If the record does not exist, was settled by an adjudicator, or needs a reason.
+            If the record does not exist, an adjudicator has settled it, or the reason is missing or not in the plan.
         Outdated
-            If the person has decided on the record since the form was made.
+            If the person has decided on the record since the form was created.
         """
         self._require_record(connection, record)
         self._check(connection, stamp, record, "screen")
@@ -228,19 +239,21 @@ class Acts:
         refer: bool = False,
         stage: str = "code",
     ) -> list[Draft]:
-        """Record a person's answer for one label of a record: yes (1), no (0), needs review or not judged.
+        """Record a person's answer for one label of a record.
 
         Parameters
         ----------
+        value
+            1 (yes), 0 (no), or ``None``: needs review if ``refer`` is true, and not judged otherwise.
         stage
-            A stage of `plan.BASES`, which says whether the person read the abstract or the full text.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
             If the record or the label does not exist, or an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was made.
+            If the person has changed the codes of the record since the form was created.
         """
         self._require_text(connection, record, stage)
         self._require_label(label)
@@ -261,14 +274,14 @@ class Acts:
         complete: bool = False,
         stage: str = "code",
     ) -> list[Draft]:
-        """Set the sentences that support a label; if there are any and the label has no answer yet, also answer yes.
+        """Set the sentences that support a label; if the label has no answer yet, marking sentences also answers yes.
 
         Parameters
         ----------
         sentences
-            Numbers of sentences of the text, counted from 0.
+            Numbers of sentences of the text, counted from 0; an empty list removes all marks.
         complete
-            Whether the person has read all sentences, so that unmarked sentences do not support the label.
+            Whether the person has read all sentences, which means that unmarked sentences do not support the label.
         stage
             See `code`.
 
@@ -277,7 +290,7 @@ class Acts:
         Refused
             If the record, the label or a sentence does not exist, or an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was made.
+            If the person has changed the codes of the record since the form was created.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -292,7 +305,9 @@ class Acts:
     def rest_no(
         self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str], *, stage: str = "code"
     ) -> list[Draft]:
-        """Record the answer no for each of the labels that has no answer yet; the person has read all sentences.
+        """Answer no for those of the given labels that have no answer yet.
+
+        This also records that the person has read all sentences for these labels.
 
         Parameters
         ----------
@@ -302,9 +317,9 @@ class Acts:
         Raises
         ------
         Refused
-            If all these labels have an answer, or for the same reasons as `mark`.
+            If all given labels have an answer, or for the same reasons as `mark`.
         Outdated
-            If the person has changed the codes of the record since the form was made.
+            If the person has changed the codes of the record since the form was created.
         """
         self._require_text(connection, record, stage)
         self._check(connection, stamp, record, stage, labels)
@@ -317,7 +332,7 @@ class Acts:
             drafts.append(Draft("code", record, stage, label, {"v": 0, "refer": False, "reason": None}))
             drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True}))
         if not drafts:
-            raise Refused("every label has an answer already")
+            raise Refused("every label already has an answer, so nothing was changed")
         return drafts
 
     @_once
@@ -337,10 +352,10 @@ class Acts:
         Parameters
         ----------
         answer
-            ``accept`` (the code becomes what the model suggests), ``reject`` (the opposite) or ``refer`` (needs
-            review).
+            ``accept`` (the code becomes what the model suggests), ``reject`` (the code becomes the opposite) or
+            ``refer`` (the label needs review).
         sentences
-            Sentences that support the label if the code becomes yes.
+            Numbers of the sentences that support the label; ignored unless the code becomes yes.
         stage
             See `code`.
 
@@ -358,7 +373,7 @@ class Acts:
         seen = self._sight(connection, stamp, record, stage)
         shown = {} if seen is None or seen.suggested is None else json.loads(seen.suggested)
         if label not in shown:
-            raise Refused("no suggestion was shown for this label", 409)
+            raise Refused("this page showed no suggestion for this label; load the page again", 409)
         decision, probability, _ = shown[label]
         if decision == "refer" and answer != "refer":
             raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
@@ -391,17 +406,21 @@ class Acts:
         Parameters
         ----------
         open_labels
-            Whether labels without an answer are allowed; they count as not judged.
+            Whether labels may be left without an answer; they then count as not judged.
         all_sentences
-            Whether the person has read all sentences, so that unmarked sentences do not support the labels. If the
-            person finished the record before labels were added to the codebook, this applies only to the new labels.
+            Whether the person has read all sentences, which means that unmarked sentences do not support the labels. If
+            the person finished the record before labels were added to the codebook, this applies only to the new
+            labels.
         stage
             See `code`.
 
         Raises
         ------
         Refused
-            If labels have no answer and ``open_labels`` is false, or if no label has an answer.
+            If no label has an answer, or if some labels have no answer and ``open_labels`` is false; also if the record
+            does not exist or an adjudicator has settled it.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
         """
         self._require_text(connection, record, stage)
         new = owed_labels(connection, stamp.coder, record, stage)
@@ -433,12 +452,12 @@ class Acts:
 
     @_once
     def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
-        """Postpone a record for this person.
+        """Put a record aside, so that this person sees it again after all other records.
 
         Raises
         ------
         Refused
-            If the random sample is being read, which would be useless if records were left out.
+            If the random sample is being screened: it would no longer be random if people left out records.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -449,7 +468,7 @@ class Acts:
         if stage == "screen" and strategy == "sample":
             raise Refused(
                 "a record of the random sample cannot be put aside, because the sample would no longer be random; "
-                "decide, or refer the record",
+                "include the record, exclude it, or refer it to the adjudicator",
                 409,
             )
         return [Draft("skip", record, stage)]
@@ -470,7 +489,7 @@ class Acts:
         reason: str | None = None,
         sentences: Sequence[int] = (),
     ) -> list[Draft]:
-        """Record the final code that an adjudicator gives for a label; the codes of the coders do not change.
+        """Record the final code that an adjudicator gives for a label of a record; the coders' own codes do not change.
 
         Parameters
         ----------
@@ -479,41 +498,48 @@ class Acts:
         why
             Explanation of the final code.
         reason
-            Reason for exclusion, one of those in the plan.
+            Reason for the exclusion, which must be in the plan.
         sentences
-            Numbers of the sentences that support the label.
+            Numbers of the sentences that support the label, counted from 0.
 
         Raises
         ------
         Refused
-            If there is nothing to settle, because nobody has judged the record, if the record belongs to a running
-            calibration exercise, or if the code, the reason or a sentence is not possible.
+            If the record is not included, nobody has judged it, or it belongs to a running calibration exercise; or if
+            the label, the code, the reason or a sentence does not exist.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
 
     def settle_together(self, stamp: Stamp, decisions: Sequence[Settlement], why: str) -> int:
-        """Settle several records for the same reason; all are undone and redone together.
+        """Settle several records with one explanation; undo and redo treat all of them as one action.
 
         Raises
         ------
         Refused
-            If there are no decisions or no reason, or if one of the decisions is refused by `settle`. In this case,
-            nothing is settled.
+            If there are no decisions or no explanation, or if `settle` would refuse one of the decisions. Nothing is
+            settled then.
         """
         if not decisions:
-            raise Refused("no record was chosen, so there is nothing to settle")
+            raise Refused("no record was chosen; tick the records to settle")
         if not why.strip():
-            raise Refused("enter a reason of one line; the reason is saved with each final code")
+            raise Refused("enter a reason for the final codes; one line is enough, and it is saved with each code")
         more = {"why": why, "group": stamp.client_id}
         return self._write_together(
             stamp, lambda connection: ((self._settled(connection, each, more), each.sight) for each in decisions)
         )
 
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
-        """Write several acts, each with its sight, in one transaction, and return the number of the first.
+        """Write several actions in one transaction, and return the number of the first action.
 
-        They are undone and redone together, because their events contain the same ``group``, the id of the first act.
+        Undo and redo treat them as one action, because their events contain the same ``group``: the id of the first
+        action.
+
+        Parameters
+        ----------
+        make
+            Function that yields the event of each action, and the number of the row of table ``sight`` that describes
+            what the person saw.
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
@@ -525,15 +551,15 @@ class Acts:
             return acts[0]
 
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
-        """Return the event that settles a label of a record, after checking that this is possible."""
+        """Check that a label of a record can be settled, and return the event that settles it."""
         record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)
         if stage in BASES:
             self._require_label(label)
         elif label != self.codebook.relevance.key:
-            raise Refused(f"screening has only the label {self.codebook.relevance.key}")
+            raise Refused(f"at screening, only the label '{self.codebook.relevance.key}' can be settled, not '{label}'")
         if decision.value not in (0, 1):
-            raise Refused("an adjudicator settles a label with yes or no")
+            raise Refused("a final code must be yes or no")
         self._check_reason(connection, decision.reason)
         self._require_record(connection, record)
         head, _ = family_of(connection, record)
@@ -542,7 +568,8 @@ class Acts:
         exercise = running_exercise(connection, stage)
         if exercise is not None and head in exercise.records:
             raise Refused(
-                "this record belongs to the calibration exercise; end the exercise before you settle the record", 409
+                "this record belongs to the running calibration exercise; end the exercise before you settle it",
+                409,
             )
         state = self._state(connection, head, stage)
         if state is None:
@@ -556,12 +583,12 @@ class Acts:
     def reopen(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, coder: int, message: str = ""
     ) -> list[Draft]:
-        """Send a record back to one of its coders, with a message; this coder's codes become a draft.
+        """Send a record back to one of its coders, with a message; the codes of this coder become a draft.
 
         Raises
         ------
         Refused
-            If that coder has not judged the record at this stage.
+            If this coder has not judged the record at this stage.
         """
         self._require_record(connection, record)
         table = schema.current
@@ -585,47 +612,60 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not settled at this stage, or its codes are shown already.
+            If the record is not settled at this stage, or if everyone already sees its codes.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
         head, members = family_of(connection, record)
         if self._state(connection, head, stage) != "settled":
-            raise Refused("this record is not settled yet; its codes can be shown once every label is settled", 409)
+            raise Refused(
+                "this record is not settled yet; its codes can be shown to everyone once every label is settled", 409
+            )
         if read_plan(connection).unblinded or is_unblinded(connection, head, stage):
-            raise Refused("everyone sees the codes of this record already", 409)
+            raise Refused("everyone already sees the codes of this record", 409)
         return [Draft("unblind", member, stage) for member in members]
 
     @_once
     def comment(self, connection: Connection, stamp: Stamp, record: int, text: str) -> list[Draft]:
-        """Add a comment to the discussion of a record; adjudicators and the coders of the record can read it."""
+        """Add a comment to the discussion of a record, which adjudicators see when they settle the record.
+
+        Raises
+        ------
+        Refused
+            If the comment is empty.
+        """
         if not text.strip():
-            raise Refused("the comment is empty; write a sentence or two")
+            raise Refused("the comment is empty; write some text")
         self._require_record(connection, record)
         return [Draft("comment", record, value={"text": text.strip()})]
 
     @_once
     def read_mention(self, connection: Connection, stamp: Stamp, mention: int) -> list[Draft]:
-        """Take a comment or note that mentions the person off this person's list.
+        """Remove a comment or note that mentions the person from the person's list of mentions.
 
         Parameters
         ----------
         mention
             Number of the event of the comment or note.
+
+        Raises
+        ------
+        Refused
+            If there is no such comment or note.
         """
         table = schema.event
         record = connection.execute(
             select(table.c.record).where(table.c.seq == mention, table.c.kind.in_(("comment", "note")))
         ).scalar()
         if record is None:
-            raise Refused("there is no such comment or note", 404)
+            raise Refused("this comment or note does not exist; load the page again", 404)
         return [Draft(MENTION_READ, record, value={"mention": mention})]
 
     # Around a record -------------------------------------------------------------------------------------------------
 
     @_once
     def note(self, connection: Connection, stamp: Stamp, record: int, text: str, audience: str = "team") -> list[Draft]:
-        """Save a person's note about a record, which replaces the person's earlier note for the same audience.
+        """Save a person's note about a record; it replaces the person's earlier note for the same audience.
 
         Parameters
         ----------
@@ -635,17 +675,17 @@ class Acts:
             Who can read the note: ``me`` (only the person), ``team`` or ``adjudicator``.
         """
         if audience not in ("me", "team", "adjudicator"):
-            raise Refused(f"a note can be for me, team or adjudicator, not for '{audience}'")
+            raise Refused(f"'{audience}' is not an audience of a note; use me, team or adjudicator")
         self._require_record(connection, record)
         return [Draft("note", record, value={"text": text, "for": audience})]
 
     @_once
     def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
-        """Add a free tag to a record, or remove the tag."""
+        """Add a free-text tag to a record or, if ``on`` is false, remove the tag."""
         return [self._tagged(connection, record, tag, {"on": on})]
 
     def tag_together(self, stamp: Stamp, records: Sequence[int], tag: str) -> int:
-        """Add a free tag to several records; all are undone and redone together.
+        """Add a free-text tag to several records; undo and redo treat all of them as one action.
 
         Raises
         ------
@@ -653,14 +693,14 @@ class Acts:
             If there are no records, a record does not exist, or the tag is empty.
         """
         if not records:
-            raise Refused("no record was chosen; tick records, or choose all")
+            raise Refused("no record was chosen; tick the records to tag, or choose all")
         more = {"on": True, "group": stamp.client_id}
         return self._write_together(
             stamp, lambda connection: ((self._tagged(connection, record, tag, more), None) for record in records)
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event that adds a tag to a record or removes the tag."""
+        """Return the event that adds a tag to a record or removes the tag; ``more`` contains the key ``on``."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
@@ -684,15 +724,15 @@ class Acts:
         Parameters
         ----------
         source
-            Service from which the text was fetched; empty if a person entered the text.
+            Name of the service from which the text was fetched; empty if a person entered the text.
         group
-            Name that acts share which are undone and redone together; empty if this act is undone alone.
+            Name of a group of actions that undo and redo treat as one action; empty if this action has no group.
 
         Raises
         ------
         Refused
-            If ``name`` is neither ``title`` nor ``abstract``, or if the abstract is changed although somebody has
-            marked its sentences; the numbers of these sentences would no longer be right.
+            If ``name`` is neither ``title`` nor ``abstract``; or if somebody has marked sentences of the abstract,
+            because a changed abstract could have other sentences under the same numbers.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
@@ -704,36 +744,40 @@ class Acts:
             )
         ).first()
         if name == "abstract" and marked:
-            raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
+            raise Refused(
+                "people have marked sentences of this abstract; the marks must be removed before the abstract can be "
+                "changed",
+                409,
+            )
         content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
         content |= {key: value for key, value in (("source", source), ("group", group)) if value}
         return [Draft("edit_record", record, value=content)]
 
     @_once
     def attach(self, connection: Connection, stamp: Stamp, record: int, file: int, found_by: str) -> list[Draft]:
-        """Attach a file to a record as its full text, in place of any other file.
+        """Attach a file to a record as its full text; the file replaces any other file.
 
         Parameters
         ----------
         file
             Number of the row of table ``full_text``.
         found_by
-            What the record was found by, such as ``DOI``; ``person`` if a person chose it.
+            How the record of the file was identified, such as ``DOI``; ``person`` if a person chose the record.
 
         Raises
         ------
         Refused
-            If there is no such file, the file could not be read or belongs to a different record, or somebody has coded
-            the record by a different file.
+            If the file does not exist, could not be read or is already attached to a record, or if somebody has already
+            coded the record by its full text.
         """
         self._require_record(connection, record)
         table, attachment = schema.full_text, schema.attachment
         row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
         if row is None or row.state != "read":
-            raise Refused("there is no such file, or it could not be read", 404)
+            raise Refused("this file does not exist or could not be read, so it cannot be attached", 404)
         holder = connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).scalar()
         if holder is not None:
-            raise Refused("this file is attached to a record already; detach it there first", 409)
+            raise Refused("this file is already attached to a record; detach it from that record first", 409)
         self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("attach", record, value={"sha256": row.sha256, "name": row.name, "by": found_by})]
 
@@ -750,13 +794,16 @@ class Acts:
         table = schema.attachment
         sha256 = connection.execute(select(table.c.sha256).where(table.c.record == record)).scalar()
         if sha256 is None:
-            raise Refused("no file is attached to this record", 409)
+            raise Refused("no full text is attached to this record, so there is nothing to detach", 409)
         self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("detach", record, value={"sha256": sha256})]
 
     @staticmethod
     def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
-        """Refuse to change a full text by which people have coded, because their codes refer to its sentences."""
+        """Refuse to replace or detach the full text of a record that somebody has coded by its full text.
+
+        The codes refer to the sentences of this file by number.
+        """
         table = schema.current
         _, members = family_of(connection, record)
         coded = connection.execute(
@@ -771,25 +818,30 @@ class Acts:
 
     @_once
     def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
-        """Join a record to a different record as its duplicate; decisions on either record count for both.
+        """Join a record to another record as its duplicate; decisions on either record then count for both.
 
         Raises
         ------
         Refused
-            If both are the same record, are already joined, or were marked as different papers.
+            If both numbers belong to the same record, or if the records are already joined or were marked as different
+            papers.
         """
         self._require_record(connection, record)
         self._require_record(connection, into)
         head, other = family_of(connection, into)[0], family_of(connection, record)[0]
         if head == other:
-            raise Refused("these records are joined already", 409)
+            raise Refused("these records are already joined", 409)
         if any_apart(connection, head, other):
-            raise Refused("someone has marked these records as different papers; undo that decision first", 409)
+            raise Refused(
+                "somebody has marked these records as different papers; this decision must be undone before they can "
+                "be joined",
+                409,
+            )
         return [Draft("join", other, value={"into": head})]
 
     @_once
     def split(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
-        """Separate a record from the record to which it was joined, because the two are different papers.
+        """Separate a record from the record to which it was joined, and mark the two as different papers.
 
         Raises
         ------
@@ -815,7 +867,7 @@ class Acts:
         """
         record = record_of_copy(connection, copy)
         if record is None:
-            raise Refused("there is no such duplicate in this review", 404)
+            raise Refused("this duplicate does not exist in this review; load the page again", 404)
         return self._split(connection, record)
 
     @staticmethod
@@ -832,7 +884,7 @@ class Acts:
         Raises
         ------
         Refused
-            If both are the same record, or are joined.
+            If both numbers belong to the same record, or if the records are joined.
         """
         self._require_record(connection, record)
         self._require_record(connection, other)
@@ -849,7 +901,8 @@ class Acts:
         Raises
         ------
         Refused
-            If there is no such setting, the value is not allowed, or the setting ``unblinded`` is already true.
+            If the setting does not exist, the value is not allowed, or ``unblinded`` is changed after
+            blinding has ended.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
@@ -857,9 +910,12 @@ class Acts:
         try:
             after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
         except ValueError:
-            raise Refused(f"{value!r} is not a value that the setting '{key}' can have") from None
+            raise Refused(f"the setting '{key}' cannot have the value {value!r}") from None
         if key == "unblinded" and before[key]:
-            raise Refused("blinding has ended; what people have seen cannot be hidden again", 409)
+            raise Refused(
+                "blinding has ended and cannot be restored, because people may already have seen the codes of others",
+                409,
+            )
         content = {"key": key, "value": after[key], "old": before[key], "why": why}
         return [Draft("setting", value=content)]
 
@@ -873,31 +929,32 @@ class Acts:
         role: str | None = None,
         state: str | None = None,
     ) -> list[Draft]:
-        """Change the role or the state of a person in the review.
+        """Change the role or the state of a person in the review; ``None`` leaves it unchanged.
 
         Parameters
         ----------
         state
-            ``active``; ``left`` (codes count, but the person cannot sign in); or ``withdrawn`` (codes do not count).
+            ``active``; ``left`` (the person cannot sign in, but the person's codes count); or ``withdrawn`` (the person
+            cannot sign in, and the person's codes do not count).
 
         Raises
         ------
         Refused
-            If the person, the role or the state does not exist, or the review would have no owner.
+            If the person, the role or the state does not exist, or if the review would have no active owner.
         """
         if role is not None and role not in ROLES:
             raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
         if state not in (None, "active", "left", "withdrawn"):
-            raise Refused(f"a person can be active, left or withdrawn, not '{state}'")
+            raise Refused(f"'{state}' is not a state of a person; use active, left or withdrawn")
         table = schema.account
         if connection.execute(select(table.c.id).where(table.c.id == account)).first() is None:
-            raise Refused(f"there is no person {account} in this review", 404)
+            raise Refused(f"there is no person with the number {account} in this review", 404)
         owners = connection.execute(
             select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
         ).scalars()
         stays = role in (None, "owner") and state in (None, "active")
         if not stays and set(owners) <= {account}:
-            raise Refused("a review needs an owner; make somebody else an owner first", 409)
+            raise Refused("the review would have no owner; give somebody else the role of owner first", 409)
         changes = {name: value for name, value in (("role", role), ("state", state)) if value is not None}
         return [Draft("team", value={"account": account, **changes})]
 
@@ -910,21 +967,21 @@ class Acts:
         Parameters
         ----------
         records
-            Numbers of the records, in random order; nobody has judged them at this stage.
+            Numbers of records that nobody has judged at this stage, in random order.
         coders
-            Numbers of the accounts of the people who judge all these records.
+            Account numbers of the people who judge all these records.
 
         Raises
         ------
         Refused
-            If an exercise is running, blinding is lifted, somebody cannot code, or there are fewer than two records or
-            two people.
+            If an exercise is running, blinding has ended, one of the people cannot code, or there are fewer than two
+            records or fewer than two people.
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
-            raise Refused("an exercise is running already; end it before you start the next one", 409)
+            raise Refused("a calibration exercise is already running; end it before you start the next one", 409)
         if read_plan(connection).unblinded:
-            raise Refused("blinding has ended, so people can no longer judge the records independently", 409)
+            raise Refused("blinding has ended, so people can no longer judge records independently in an exercise", 409)
         people = sorted(set(coders))
         table = schema.account
         active = set(
@@ -933,23 +990,25 @@ class Acts:
             ).scalars()
         )
         if not active.issuperset(people):
-            raise Refused("some of the chosen people cannot code in this review; choose only people who can")
+            raise Refused(
+                "some of the chosen people cannot code; choose only owners, adjudicators and coders who are active"
+            )
         if len(people) < 2:
-            raise Refused("an exercise needs at least two people; choose more people")
+            raise Refused("a calibration exercise needs at least two people; choose more people")
         if len(records) < 2:
-            raise Refused("an exercise needs at least two records that nobody has judged yet")
+            raise Refused("a calibration exercise needs at least two records that nobody has judged yet")
         names = [self._require_record(connection, record).record_id for record in records]
         return [Draft(EXERCISE, value={"stage": stage, "records": names, "coders": people})]
 
     @_once
     def end_exercise(self, connection: Connection, stamp: Stamp, *, keep: bool) -> list[Draft]:
-        """End the calibration exercise.
+        """End the running calibration exercise.
 
         Parameters
         ----------
         keep
-            Whether the codes count like any others. If not, they become drafts of their coders, and the records return
-            to the queue.
+            Whether the codes of the exercise count like all other codes. If not, they become drafts of their coders,
+            and the records are judged again.
 
         Raises
         ------
@@ -958,7 +1017,7 @@ class Acts:
         """
         exercise = running_exercise(connection)
         if exercise is None:
-            raise Refused("no exercise is running", 409)
+            raise Refused("no calibration exercise is running, so there is nothing to end", 409)
         drafts = [Draft(EXERCISE_END, value={"exercise": exercise.id, "kept": keep})]
         if not keep:
             table = schema.current
@@ -978,22 +1037,35 @@ class Acts:
     def stop_screening(
         self, connection: Connection, stamp: Stamp, verdict: dict[str, Any], why: str = ""
     ) -> list[Draft]:
-        """Record the decision to stop screening; see also `resume_screening`.
+        """Record the decision to stop screening; `resume_screening` reverses it.
 
         Parameters
         ----------
         verdict
-            Result of the stopping rule at that time.
+            Result of the stopping rule at this time.
+        why
+            Reason for stopping, which appears in the report.
+
+        Raises
+        ------
+        Refused
+            If screening has already been stopped.
         """
         if is_stopped(connection):
-            raise Refused("screening has been stopped already", 409)
+            raise Refused("screening has already been stopped", 409)
         return [Draft("stop", value={"verdict": verdict, "why": why})]
 
     @_once
     def resume_screening(self, connection: Connection, stamp: Stamp) -> list[Draft]:
-        """Resume screening after it has been stopped."""
+        """Resume screening after it was stopped.
+
+        Raises
+        ------
+        Refused
+            If screening has not been stopped.
+        """
         if not is_stopped(connection):
-            raise Refused("screening has not been stopped", 409)
+            raise Refused("screening has not been stopped, so it cannot be resumed", 409)
         return [Draft("resume")]
 
     @_once
@@ -1005,12 +1077,12 @@ class Acts:
         codes: Sequence[Mapping[str, Any]],
         more: Mapping[str, Any],
     ) -> list[Draft]:
-        """Add the codes that one person gave to one record outside the review page; these codes count as committed.
+        """Add the codes that one person gave to one record outside the review page; they count as committed.
 
         Parameters
         ----------
         codes
-            ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` of each code.
+            The keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` for each code.
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1018,8 +1090,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, the person has already judged one of the labels, or no full text
-            is attached to a record that was coded by its full text.
+            If an adjudicator has settled the record, the person has already judged one of the labels, or a code was
+            given by a full text although the record has none.
         """
         self._require_record(connection, record)
         table = schema.current
@@ -1039,7 +1111,7 @@ class Acts:
                 )
             ).first()
             if known is not None:
-                raise Refused("this person has already judged the record in this review", 409)
+                raise Refused("this person has already judged this label of the record in this review", 409)
             content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **more}
             drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
             text = self._require_text(connection, record, stage) if stage in BASES else None
@@ -1051,28 +1123,30 @@ class Acts:
 
     @_once
     def undo_import(self, connection: Connection, stamp: Stamp, acts: Sequence[int]) -> list[Draft]:
-        """Undo actions that `import_codes` wrote, including actions in the name of other people."""
+        """Undo the given actions, which `import_codes` wrote, including actions in the names of other people."""
         return [Draft("undo", undoes=act) for act in acts]
 
     @_once
     def log(self, connection: Connection, stamp: Stamp, kind: str, content: dict[str, Any]) -> list[Draft]:
-        """Record an event that concerns the whole review, such as an import or a training run."""
+        """Record an event that concerns the whole review, such as an import, a training or a changed codebook."""
         return [Draft(kind, value=content)]
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
     def undo(self, stamp: Stamp) -> tuple[int, int | None]:
-        """Undo the last action of the person that is not undone yet.
+        """Undo the person's last action that can be undone.
 
         Returns
         -------
         act, record
-            Number of the action that was undone, and number of its record, or ``None`` if the action has no record.
+            Number of the action that was undone, and number of its record; the record is ``None`` if the action was not
+            about a record.
 
         Raises
         ------
         Refused
-            If there is nothing to undo, or somebody else's later work depends on the action.
+            If there is nothing to undo, if the action ended blinding, or if somebody else's later work on the record
+            depends on the action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1081,17 +1155,20 @@ class Acts:
             if act is None:
                 raise Refused("there is nothing to undo", 409)
             if act.kind == "setting" and json.loads(act.value)["key"] == "unblinded":
-                raise Refused("the end of blinding cannot be undone; what people have seen cannot be hidden again", 409)
+                raise Refused(
+                    "the end of blinding cannot be undone, because people may already have seen the codes of others",
+                    409,
+                )
             return self._reverse(connection, stamp, "undo", act)
 
     def redo(self, stamp: Stamp) -> tuple[int, int | None]:
-        """Redo the action that the person undid last; see `undo`.
+        """Redo the action that the person undid last, and return the same values as `undo`.
 
         Raises
         ------
         Refused
-            If the person has done something else since the last undo, or if somebody else's later work on the record
-            depends on the action.
+            If there is nothing to redo, because the person has undone nothing or has done something else since; or if
+            somebody else's later work on the record depends on the action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1102,7 +1179,7 @@ class Acts:
             return self._reverse(connection, stamp, "redo", act)
 
     def _reverse(self, connection: Connection, stamp: Stamp, kind: str, act: Any) -> tuple[int, int | None]:
-        """Undo or redo an action, with the actions that were done together with it; return its number and record."""
+        """Undo or redo an action and all actions of its group; return the number and the record of the first action."""
         table = schema.event
         group = json.loads(act.value).get("group")
         acts = [act]
@@ -1116,7 +1193,7 @@ class Acts:
 
     @staticmethod
     def _last_done(connection: Connection, coder: int) -> Any:
-        """Return the person's last action that can be undone, or ``None`` if there is none."""
+        """Return the first event of the person's last action that can be undone, or ``None`` if there is none."""
         table = schema.event
         return connection.execute(
             select(table)
@@ -1134,7 +1211,10 @@ class Acts:
 
     @staticmethod
     def _last_undone(connection: Connection, coder: int) -> Any:
-        """Return the action that the person can redo, or ``None`` if there is none or the person has acted since."""
+        """Return the first event of the action that the person undid last.
+
+        Returns ``None`` if the person has undone nothing, or has done something else since.
+        """
         table, later = schema.event, schema.event.alias()
         done_since = exists().where(
             later.c.coder == coder, later.c.seq > table.c.seq, later.c.part == 0, later.c.kind.not_in(_NOT_UNDONE)
@@ -1150,7 +1230,7 @@ class Acts:
 
     @staticmethod
     def _refuse_if_rested_on(connection: Connection, act: Any, coder: int) -> None:
-        """Refuse to undo or redo an action if somebody else's later work on the record depends on this action."""
+        """Refuse to undo or redo an action if somebody else's later work on its record depends on this action."""
         if act.record is None:
             return
         table = schema.event
@@ -1182,7 +1262,8 @@ class Acts:
         ).scalar()
         if later is not None:
             raise Refused(
-                f"{later} has worked on this record since, on the basis of what you did; ask {later} first", 409
+                f"{later} has since worked on this record, relying on your action; ask {later} to undo that work first",
+                409,
             )
 
     # Checks ----------------------------------------------------------------------------------------------------------
@@ -1213,7 +1294,7 @@ class Acts:
 
     @staticmethod
     def _sent(connection: Connection, stamp: Stamp) -> int | None:
-        """Return the number of an action that is sent again, or ``None`` if it is sent for the first time."""
+        """Return the number of the action that was already written with the id of this stamp, or ``None``."""
         table = schema.event
         row = connection.execute(
             select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
@@ -1221,23 +1302,23 @@ class Acts:
         if row is None:
             return None
         if row.coder != stamp.coder:
-            raise Refused("this form was already sent by a different person; load the page again", 409)
+            raise Refused("a different person has already sent this form; load the page again", 409)
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of an undo or redo that was sent before, or ``None`` if it is sent for the first time."""
+        """Return the result of the undo or redo that was already written with the id of this stamp, or ``None``."""
         table = schema.event
         sent = self._sent(connection, stamp)
         if sent is None:
             return None
         row = connection.execute(select(table.c.undoes, table.c.record).where(table.c.seq == sent)).one()
         if row.undoes is None:
-            raise Refused("this form was already sent for a different action; load the page again", 409)
+            raise Refused("this form has already been sent for a different action; load the page again", 409)
         return int(row.undoes), row.record
 
     @staticmethod
     def _answered(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-        """Return the labels that a person has answered for a record at a stage."""
+        """Return the keys of the labels that a person has answered for a record at a stage."""
         table = schema.current
         answered = table.c.value.is_not(None) | (table.c.refer == 1)
         return set(
@@ -1255,9 +1336,9 @@ class Acts:
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
-        """Return the text of a record at a stage of `plan.BASES`."""
+        """Return the text by which a record is coded: its abstract (``code``) or its full text (``full-text``)."""
         if stage not in BASES:
-            raise Refused(f"records are not coded at the stage '{stage}'")
+            raise Refused(f"records are not coded at the stage '{stage}'; the stages of coding are {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)
         if stage == "full-text" and not text.sha256:
             raise Refused("no full text is attached to this record; attach its file on the page Full texts", 409)
@@ -1265,30 +1346,32 @@ class Acts:
 
     def _require_label(self, label: str) -> None:
         if label not in self.codebook.keys:
-            raise Refused(f"the codebook has no label '{label}'")
+            raise Refused(f"the codebook has no label '{label}'; load the page again")
 
     @staticmethod
     def _check_answer(value: int | None, refer: bool, judged: bool = True) -> None:
         if value not in (0, 1, None) or (refer and value is not None) or (judged and value is None and not refer):
-            raise Refused("an answer is yes, no or needs review")
+            raise Refused("this answer is not possible; answer yes, no or needs review")
 
     @staticmethod
     def _require_stage(stage: str) -> None:
         if stage not in STAGES:
-            raise Refused(f"a review has no stage '{stage}'")
+            raise Refused(f"there is no stage '{stage}'; the stages are {', '.join(STAGES)}")
 
     @staticmethod
     def _check_sentences(text: Reading, sentences: Sequence[int]) -> list[int]:
         numbers = sorted(set(sentences))
         if numbers and not 0 <= numbers[0] <= numbers[-1] < len(text.sentences):
             what = "full text" if text.sha256 else "abstract"
-            raise Refused(f"the {what} has {len(text.sentences)} sentences; choose one of them")
+            raise Refused(
+                f"the {what} has only {len(text.sentences)} sentences; load the page again and choose one of them"
+            )
         return numbers
 
     @staticmethod
     def _check_reason(connection: Connection, reason: str | None) -> None:
         if reason and reason not in read_plan(connection).exclusion_reasons:
-            raise Refused(f"the reason '{reason}' is not in the plan of this review; choose one of its reasons")
+            raise Refused(f"the reason '{reason}' is not in the list of this review; choose a reason from the list")
 
     @staticmethod
     def _sight(connection: Connection, stamp: Stamp, record: int, stage: str) -> Any:
@@ -1312,9 +1395,17 @@ class Acts:
     def _check(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
     ) -> None:
-        """Refuse codes for a settled record, and forms that are outdated or belong to a different record or person.
+        """Check that a person may code a record now, and that the form belongs to this record and is not outdated.
 
-        A record that was settled before a label was added can be coded for this label.
+        Nobody may code a record that an adjudicator has settled, except for labels that were added to the codebook
+        after the record was settled.
+
+        Raises
+        ------
+        Refused
+            If an adjudicator has settled the record, or if the form belongs to a different record or person.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
         """
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
@@ -1325,13 +1416,16 @@ class Acts:
         ).first()
         new = owed_labels(connection, stamp.coder, record, stage) if settled is not None else set[str]()
         if settled is not None and not (labels and new.issuperset(labels)):
-            raise Refused("an adjudicator has settled this record; ask the adjudicator to send it back to you", 409)
+            raise Refused(
+                "an adjudicator has settled this record; to change your codes, ask for it to be sent back to you",
+                409,
+            )
         if stamp.based_on is not None:
             last = last_judged(connection, stamp.coder, record, stage)
             if last > stamp.based_on:
                 raise Outdated(
-                    "you changed your codes of this record in a different window after this page was loaded; load the "
-                    "page again to see them"
+                    "after this page was loaded, you changed your codes of this record in a different window; load the "
+                    "page again to see these codes"
                 )
 
 
@@ -1352,6 +1446,9 @@ _LAST_JUDGED = _last_judged()
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event in which a person judged a record or undid a judgement; 0 without events."""
+    """Return the number of the last event in which a person judged a record or undid a judgement of it.
+
+    Returns 0 if there is no such event.
+    """
     found = connection.execute(_LAST_JUDGED, {"coder": coder, "record": record, "stage": stage}).scalar_one()
     return int(found or 0)

@@ -1,4 +1,4 @@
-"""The web application: routes, checks that every request passes, and error pages."""
+"""Create the web application of the review page: its routes, the checks of every request, and the error pages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def create_app(
     hosts
         Names, with port, under which the page is served.
     start_key
-        Secret in the start address, which signs in the only person on this computer; ``None`` if the page is served to
-        a team.
+        Secret key in the start address, with which the people on this computer sign in; ``None`` if the page is served
+        to a team.
     secure
         Whether browsers reach the page by HTTPS.
     port
@@ -52,7 +52,13 @@ def create_app(
 
 
 def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool = False) -> Starlette:
-    """Create an application with routes, the static files, the checks of each request, and error pages."""
+    """Create an application that serves the given routes and the static files, with error pages.
+
+    Parameters
+    ----------
+    hosts, secure
+        See `create_app`; requests to other host names are refused.
+    """
     return Starlette(
         routes=[Route("/static/{digest}/{name:path}", _static), *routes],
         middleware=[Middleware(_Guard, hosts=hosts, scheme="https" if secure else "http")],
@@ -62,7 +68,7 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
 
 
 class _Guard:
-    """Checks the host and the origin of each request, and adds the headers in `access.HEADERS` to each response."""
+    """Middleware that refuses requests that `access.check_request` refuses, and adds `access.HEADERS` to responses."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], scheme: str) -> None:
         self._app, self._hosts, self._scheme = app, hosts, scheme
@@ -103,21 +109,30 @@ def _error_page(status: int, title: str, message: str) -> HTMLResponse:
 
 def _refused(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, Refused) else 422
-    return _error_page(status, "This was not possible", as_sentence(error))
+    return _error_page(status, "This action was not possible", as_sentence(error))
 
 
 def _http_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     titles = {404: "Page not found", 405: "This address cannot be used in this way"}
-    return _error_page(status, titles.get(status, "This was not possible"), "Go back, or start from the project page.")
+    return _error_page(
+        status,
+        titles.get(status, "This action was not possible"),
+        "Go back to the previous page, or open the project page.",
+    )
 
 
-# Why SQLite could not write, by the name of its error, and what to do.
+# Why SQLite could not write, and what to do about it, by the name of SQLite's error.
 _NOT_WRITTEN = {
-    "SQLITE_FULL": "the disk of the computer that runs mechtag is full. Free some space there",
-    "SQLITE_BUSY": "a different program keeps the database locked. Close programs that read or copy the folder of the "
-    "review",
-    "SQLITE_READONLY": "mechtag may not write to the folder of the review. Allow it to write to this folder",
+    "SQLITE_FULL": ("the disk of the computer that runs mechtag is full", "Free some space on this disk"),
+    "SQLITE_BUSY": (
+        "a different program keeps the database locked",
+        "Close programs that read or copy the folder of the review",
+    ),
+    "SQLITE_READONLY": (
+        "mechtag may not write to the folder of the review",
+        "Allow mechtag to write to this folder",
+    ),
 }
 
 
@@ -125,19 +140,20 @@ def _not_written(_: Request, error: Exception) -> Response:
     assert isinstance(error, OperationalError)
     name = str(getattr(error.orig, "sqlite_errorname", ""))
     known = next((text for prefix, text in _NOT_WRITTEN.items() if name.startswith(prefix)), None)
-    why = known or f"the database could not be written ({name or error.orig}). Check the disk that holds the review"
+    unknown = f"the database could not be written ({name or error.orig})", "Check the disk that contains the review"
+    why, remedy = known or unknown
     return _error_page(
         507 if name == "SQLITE_FULL" else 503,
         "Not saved",
-        f"This was not saved, because {why}, then send the form again. Decisions that you make meanwhile wait in this "
-        "browser until they can be saved. What was saved before is not affected.",
+        f"Your last entry was not saved, because {why}. {remedy}, then send the form again. Decisions that you make in "
+        "the meantime wait in this browser until they can be saved. Earlier entries are not affected.",
     )
 
 
 def _failed(_: Request, error: Exception) -> Response:
     return _error_page(
         500,
-        "Something went wrong in mechtag",
-        "What you did before is saved. Load the page again. If it fails again, the terminal in which mechtag runs "
-        "shows the reason.",
+        "mechtag failed because of an internal error",
+        "Your earlier entries are saved. Load the page again. If the error occurs again, look at the terminal in which "
+        "mechtag runs; it shows the reason.",
     )

@@ -1,4 +1,4 @@
-"""Draw the charts of the review page from the figures that the worker computed, and the matrix of papers by labels."""
+"""Draw the charts of the review page, and the picture of the matrix of papers by labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mechtag.evaluation.report.svg import Axis, ChartLine, Dot, Frame, dot_chart
 from mechtag.review.matrix import STATES, MatrixRow
 from mechtag.review.plan import STAGE_NAMES
 
-#: Coefficients of any number of coders in the chart of agreement.
+#: Coefficients in the chart of agreement; each is defined for any number of coders.
 _COEFFICIENTS = {"krippendorff_alpha": "Krippendorff's alpha", "gwet_ac1": "Gwet's AC1"}
 # Name of the line of records with a final decision; people's names are capitalised.
 _SETTLED = "settled"
@@ -28,16 +28,16 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True)
 class Picture:
-    """Charts of one kind as HTML.
+    """One or more charts with a common legend, as HTML.
 
     Attributes
     ----------
     legend
-        Sample (small drawing) and name of each line.
+        Small drawing and name of each line or symbol.
     panels
         Caption and drawing of each chart.
     header, rows
-        Column names and rows of a table of the values that the charts show.
+        Column names and rows of a table with the values in the charts.
     """
 
     legend: Sequence[tuple[Markup, str]]
@@ -57,7 +57,7 @@ def _picture(charts: Charts) -> Picture:
 
 
 def draw_agreement(section: Mapping[str, Any], names: Mapping[str, str]) -> Picture | None:
-    """Draw the agreement of all people by label, or return ``None`` if no label has enough codes.
+    """Draw the agreement between people for each label; return ``None`` if no label has enough codes.
 
     Parameters
     ----------
@@ -99,7 +99,9 @@ def _dot(figure: Mapping[str, float | None] | None) -> Dot | None:
 
 
 def draw_reliability(points: Sequence[tuple[float, float, int]]) -> Picture | None:
-    """Draw a reliability curve, or return ``None`` if there are no points.
+    """Draw the reliability curve of a model: the proportion of yes codes by predicted probability.
+
+    Returns ``None`` if there are no points.
 
     Parameters
     ----------
@@ -118,19 +120,21 @@ def draw_reliability(points: Sequence[tuple[float, float, int]]) -> Picture | No
 
 
 def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
-    """Draw a learning curve, or return ``None`` if there are too few rows.
+    """Draw the learning curve of a model: its accuracy by number of training papers.
+
+    Returns ``None`` if there are too few rows for a curve.
 
     Parameters
     ----------
     rows
-        Rows that the job `mechtag.review.jobs.curve` computed.
+        Entry ``rows`` of the result of `mechtag.review.jobs.curve.run`.
     """
     charts = learning_charts(rows)
     return None if charts.missing else _picture(charts)
 
 
 def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
-    """Draw the number of records over time, for each person and for the final decisions; one chart per stage.
+    """Draw how many records each person had judged, and how many were settled, over time; one chart per stage.
 
     Parameters
     ----------
@@ -140,7 +144,7 @@ def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
     Returns
     -------
     Picture or None
-        ``None`` if the records were judged on fewer than two days.
+        Stages with only one day are left out; ``None`` if no stage is left.
     """
     stages = {stage: found for stage, found in progress.items() if len(found["days"]) > 1}
     if not stages:
@@ -172,17 +176,19 @@ def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
     return _picture(Charts(legend=samples, panels=panels, header=header, rows=table))
 
 
-# Sides of a cell of the matrix, distance of its rows, and size of the texts, in pixels.
+# Width of a cell of the matrix, height of a row, and font size, in pixels.
 _CELL, _ROW, _TEXT = 10, 40, 14
 
 
 def draw_matrix(rows: Sequence[MatrixRow], names: Sequence[str]) -> Picture:
-    """Draw the matrix of papers by labels: one line of cells per label, one column per paper.
+    """Draw the matrix of papers by labels, with one row of cells per label and one column per paper.
 
     Parameters
     ----------
+    rows
+        Papers; see `mechtag.review.matrix.read_matrix`.
     names
-        Name of each label, in the order of the states of the rows.
+        Names of the labels, in the order of `MatrixRow.states`.
     """
     width = max(len(rows) * _CELL, *(round(text_width(name, _TEXT)) for name in names)) + 2
     height = len(names) * _ROW
@@ -210,8 +216,8 @@ def draw_matrix(rows: Sequence[MatrixRow], names: Sequence[str]) -> Picture:
     return _picture(Charts(legend=legend, panels=[("", drawing(attributes, caption, parts))]))
 
 
-# What is drawn in a cell, as start and rest of a path: a filled square for yes; a dash, a cross, a ring or a dot for
-# the other states.
+# Symbol of each state, as the start and the rest of an SVG path: a filled square for yes; a dash, a cross, a ring or a
+# dot for the other states.
 _SHAPES = {
     "yes": (1, 0, "h8v10h-8Z", {"class": "series-0 filled", "stroke": "#0072b2", "fill": "#0072b2"}),
     "no": (2, 5, "h6", {"class": "reference", "stroke": "#666666", "fill": "none"}),
@@ -222,14 +228,22 @@ _SHAPES = {
 
 
 def _cells(state: str, places: Iterable[int], y: int) -> str:
-    """Draw the cells of a state in one row of the matrix as one path."""
+    """Return an SVG path that draws all cells of one state in a row of the matrix, or ``""`` if there are none.
+
+    Parameters
+    ----------
+    places
+        Columns of the cells, counted from 0.
+    y
+        Upper edge of the row, in pixels.
+    """
     across, down, rest, look = _SHAPES[state]
     path = "".join(f"M{place * _CELL + across},{y + down}{rest}" for place in places)
     return element("path", {"d": path, **look, "stroke-width": 2}) if path else ""
 
 
 def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
-    """Draw the agreement of people by week, with one line per stage.
+    """Draw the agreement between people by week, with one line per stage.
 
     Stages with only one week are left out; if no stage is left, the result is ``None``.
 

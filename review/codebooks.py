@@ -1,4 +1,4 @@
-"""Change the codebook, keep its earlier versions, and find codes given before the meaning of their label changed."""
+"""Change the codebook, keep its earlier versions, and find codes that were given before their label changed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Change:
     Attributes
     ----------
     added, removed
-        Keys of the labels that only the new codebook has, and keys of the labels that only the old codebook has.
+        Keys of the labels that only the new codebook contains, and of those that only the old codebook contains.
     reworded
-        Old and new text of each entry whose definition, rules or name differ, keyed by the key of the entry.
+        Old and new text (name, definition and rules) of each entry whose text differs, keyed by the key of the entry.
     """
 
     added: tuple[str, ...]
@@ -40,7 +40,7 @@ class Change:
 
 
 def compare(old: Codebook, new: Codebook) -> Change:
-    """Return the differences between two codebooks, apart from the order of labels."""
+    """Return the differences between two codebooks; a different order of labels is not a difference."""
     before = {entry.key: _text(entry) for entry in old.entries}
     after = {entry.key: _text(entry) for entry in new.entries}
     both = [key for key in after if key in before and before[key] != after[key]]
@@ -59,22 +59,31 @@ def _text(entry: Any) -> str:
 def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
     """Return the codebook that a form describes.
 
+    Parameters
+    ----------
+    old
+        The codebook in use.
+    content
+        Fields of the form, which replace those of ``old``.
+
     Raises
     ------
     Refused
-        If the form is not a valid codebook (the message lists all faults), or if the key of relevance differs.
+        If the new codebook is not valid (the message lists all faults), or if the form changes the key of relevance.
     """
     try:
         new = Codebook.model_validate({**old.model_dump(mode="json"), **content})
     except ValidationError as error:
         raise Refused(describe_validation("codebook", error)) from None
     if new.relevance.key != old.relevance.key:
-        raise Refused("the key of relevance cannot be changed, because existing codes use this key")
+        raise Refused(
+            f"the key of relevance must stay '{old.relevance.key}', because existing screening decisions use this key"
+        )
     return new
 
 
 def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[str]) -> int:
-    """Start to use a new version of the codebook, keep the previous version, and log the change.
+    """Put a new version of the codebook into use, keep a copy of the previous version, and log the change.
 
     Parameters
     ----------
@@ -98,7 +107,10 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
         raise Refused("nothing in the codebook has changed, so nothing was saved")
     unknown = set(meaning) - change.reworded.keys()
     if unknown:
-        raise Refused(f"{', '.join(sorted(unknown))}: the text is unchanged, so the meaning cannot have changed")
+        raise Refused(
+            f"the text of {', '.join(sorted(unknown))} has not changed, so its meaning cannot have changed; load the "
+            "page again"
+        )
     path = Path(workspace.project.settings.codebook)
     folder = workspace.folder / "codebooks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +139,7 @@ def to_yaml(codebook: Codebook) -> str:
 
 @dataclass(frozen=True)
 class StaleCode:
-    """A committed code that was given before the meaning of its label changed."""
+    """A committed code that was given before the meaning of its label changed, so that it may be wrong now."""
 
     record: int
     title: str
@@ -139,7 +151,10 @@ class StaleCode:
 
 
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
-    """Return the codes that were given before the meaning of their label changed, sorted by label and person."""
+    """Return the committed codes that were given before the meaning of their label changed, by label and person.
+
+    Codes of withdrawn people are left out.
+    """
     last = {key: row.seq for row in project_events(connection, "codebook") for key in row.value["meaning"]}
     current, record, account = schema.current, schema.record, schema.account
     rows = connection.execute(

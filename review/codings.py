@@ -1,4 +1,4 @@
-"""Return the codes of a review as codings, the format that training, evaluation and exports read."""
+"""Convert the codes of a review to `Coding` objects, which training, evaluation and exports read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import Entry, read_entries
 
-#: Coder of the codes on which coders agree or which an adjudicator gave.
+#: Name of the coder in final codes, on which coders agree or which an adjudicator gave.
 FINAL = "final"
 
 
@@ -27,11 +27,11 @@ def coders_codings(
     Parameters
     ----------
     first
-        Whether to return each code as it was first committed, before the coder saw others' codes or suggestions; codes
-        given while others' codes were visible are left out. Agreement between people is computed from these codes.
+        Whether to return each code as its coder first committed it, even if the coder changed it later. Codes that were
+        given while others' codes were visible are then left out.
     coder
-        Person whose codes are returned. By default, the codes of all people are returned, except those who are
-        withdrawn.
+        Account number of the person whose codes are returned; by default, the codes of all people are returned. Codes
+        of withdrawn people are always left out.
     viewer
         Lead from whom codes of others are withheld, as far as this person can still judge their records.
     """
@@ -61,7 +61,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
     Parameters
     ----------
     learn_from_assisted
-        Whether to include codes for which a coder saw a suggestion.
+        Whether to include codes that a coder gave while a suggestion of the model was visible.
     """
     final, current = schema.final, schema.current
     rows = connection.execute(select(final).order_by(final.c.record, final.c.stage.desc(), final.c.label)).all()
@@ -107,12 +107,12 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
 
 
 def _any_assisted(values: list[int | None]) -> bool | None:
-    """Return whether any code was given while a suggestion was visible, or ``None`` if this is not known.
+    """Return whether at least one code was given while a suggestion was visible, or ``None`` if this is not known.
 
     Parameters
     ----------
     values
-        Column ``assisted`` of each code: 1, 0, or ``None`` if not known.
+        Column ``assisted`` of each code: 1 (a suggestion was visible), 0 (none was visible), or ``None`` (not known).
     """
     if any(values):
         return True
@@ -124,7 +124,7 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
 
 
 def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
-    """Return the text that was coded in each row, keyed by record and stage."""
+    """Return the text that was coded in each row, keyed by the number of the record and the stage."""
     places = dict.fromkeys((row.record, row.stage) for row in rows)
     return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}
 
@@ -156,16 +156,16 @@ def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Co
 
 
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
-    """Yield the codes that were certainly given without a visible suggestion; only these count in the main figures."""
+    """Yield the codes of which it is known that no suggestion of the model was visible when they were given."""
     return (row for row in codings if row.assisted is False)
 
 
 def independent_codings(connection: Connection) -> list[Coding]:
     """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
 
-    A code that its coder changed after seeing a suggestion counts as it was first given. To leave it out would flatter
-    the model, because people change the codes that differ from the suggestion. If the first codes of several people
-    differ, the code is left out.
+    If a coder changed a code after seeing a suggestion, the code that the coder gave first is used. Leaving such codes
+    out would flatter the model, because people change the codes that differ from the suggestion. If the first codes of
+    several people differ, none of them is used.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(
@@ -195,9 +195,9 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
 
 def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
-    """Return the codes of people, keyed by record, stage and label.
+    """Group the codes of people by record, stage and label.
 
-    Codes of a joined record are listed under the record that represents the paper.
+    Codes of a duplicate are listed under the record to which the duplicate was joined.
     """
     joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
     given: dict[tuple[int, str, str], list[Any]] = {}

@@ -1,4 +1,4 @@
-"""A review to try the page on, with the search export that comes with mechtag."""
+"""Create a demonstration review from the search export that comes with mechtag."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PERSON = "Demo reviewer"
 
 
 def create_demo(root: Path) -> None:
-    """Create a review of one person, and add the records of the example.
+    """Create a review with one person in a new folder, and import the records of the shipped search export.
 
     Raises
     ------

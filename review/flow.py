@@ -1,4 +1,4 @@
-"""Fill in the PRISMA 2020 flow diagram from mechtag's counts, the decisions, and the values that people entered."""
+"""Fill in the PRISMA 2020 flow diagram from imports, screening decisions, and counts that people entered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mechtag.review.store.queue import count_shown
 
 @dataclass(frozen=True)
 class Field:
-    """A field for a count that mechtag cannot know and that people enter.
+    """A form field in which people enter a count that mechtag cannot know.
 
     Attributes
     ----------
@@ -74,16 +74,16 @@ FIELDS = {field.path: field for _, group in GROUPS for field in group}
 
 @dataclass(frozen=True)
 class Entry:
-    """A value that a person entered.
+    """A value that a person entered in a field of the flow diagram.
 
     Attributes
     ----------
     value
-        A number, or counts by name; see `Field`.
+        A number, or counts keyed by name; see `Field`.
     coder
         Number of the person's account.
     at
-        Time in UTC (ISO 8601).
+        Time at which the value was entered, in UTC (ISO 8601).
     """
 
     value: Any
@@ -92,7 +92,7 @@ class Entry:
 
 
 def read_entries(connection: Connection) -> dict[str, Entry]:
-    """Return the values that people entered, keyed by the path of the field; fields that are now empty are left out."""
+    """Return the current values that people entered, keyed by `Field.path`; empty fields are left out."""
     found: dict[str, Entry] = {}
     for row in project_events(connection, "flow"):
         found.pop(row.value["field"], None)
@@ -102,12 +102,18 @@ def read_entries(connection: Connection) -> dict[str, Entry]:
 
 
 def parse(field: Field, text: str) -> Any:
-    """Return the content of a field: a number, counts by name, or ``None`` if the field is empty.
+    """Convert the text of a field to its value.
+
+    Returns
+    -------
+    int, dict or None
+        A number; or counts keyed by name, if the field consists of lines such as ``Wrong population: 12``; or ``None``
+        if the field is empty.
 
     Raises
     ------
     Refused
-        If the content is neither a number nor lines of names and counts.
+        If the text does not have the form that ``field.kind`` requires.
     """
     if not text.strip():
         return None
@@ -119,9 +125,12 @@ def parse(field: Field, text: str) -> Any:
             name, colon, number = line.rpartition(":")
             name = " ".join(name.split())
             if not colon or not name:
-                raise Refused(f"{field.name}: '{line.strip()}' is not a name, a colon and a number")
+                raise Refused(
+                    f"{field.name}: '{line.strip()}' has no name or no number; write each line as a name, a colon and "
+                    "a number, such as 'Wrong population: 12'"
+                )
             if name in found:
-                raise Refused(f"{field.name}: '{name}' appears twice; write one line with the sum")
+                raise Refused(f"{field.name}: '{name}' appears twice; combine both lines into one line with the sum")
             found[name] = _number(number, f"{field.name}, {name}")
     return found
 
@@ -129,12 +138,16 @@ def parse(field: Field, text: str) -> Any:
 def _number(text: str, what: str) -> int:
     number = whole_number(text.strip().replace(",", "").replace(" ", ""), digits=9)
     if number is None:
-        raise Refused(f"{what}: '{text.strip()}' is not a whole number")
+        raise Refused(f"{what}: '{text.strip()}' is not a whole number; enter digits, such as 12")
     return number
 
 
 def identification(connection: Connection) -> Identification | None:
-    """Return the counts of records before screening, or ``None`` if nothing was imported on the review page."""
+    """Return the counts of records before screening, or ``None`` if nothing was imported on the review page.
+
+    Counts by source, duplicates and rejected entries are missing from the result if some records of the review were not
+    imported on the review page, because the files of these records are not known.
+    """
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
         return None
@@ -149,7 +162,6 @@ def identification(connection: Connection) -> Identification | None:
         select(func.count()).select_from(record).where(record.c.abstract == "", record.c.id.not_in(joined))
     ).scalar_one()
     rejected = sum(batch.found.get("rejected", 0) for batch in batches)
-    # Records that the project had before count with the files that are known.
     if sum(sources.values()) != papers + duplicates + rejected:
         return Identification(screened=papers, without_abstract=without)
     return Identification(
@@ -163,20 +175,20 @@ def identification(connection: Connection) -> Identification | None:
 
 @dataclass(frozen=True)
 class Screening:
-    """Counts of the final decisions at screening so far.
+    """Counts of the final screening decisions so far.
 
     Attributes
     ----------
     records
-        Number of records to screen.
+        Number of records to screen, without duplicates.
     included, excluded
-        Number of records whose final decision is to include, and to exclude.
+        Number of records that were included, and number of records that were excluded.
     stopped
-        Whether screening was stopped; all records without a final decision then count as excluded by automation.
+        Whether screening was stopped; records without a final decision then count as excluded by automation.
     with_text
         Number of included records to which a full text is attached.
     reasons
-        Number of excluded records by reason.
+        Number of excluded records, keyed by the reason for exclusion.
     states
         Number of records in each state of screening; see `mechtag.review.store.queue.count_shown`.
     """
@@ -201,7 +213,7 @@ class Screening:
 
 
 def screening(connection: Connection, relevance: str) -> Screening:
-    """Count the final decisions at screening."""
+    """Count the final screening decisions; ``relevance`` is the key of relevance in the codebook."""
     final, need = schema.final, schema.need
     decided = (
         final.c.stage == "screen",
@@ -226,9 +238,20 @@ def screening(connection: Connection, relevance: str) -> Screening:
 def fill_in(
     found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
 ) -> tuple[Flow, Elsewhere]:
-    """Return all counts of the diagram, and separately those that go into the counts file of ``mechtag prisma``.
+    """Return all counts of the diagram, and the part of them that the counts file of ``mechtag prisma`` contains.
 
     Until screening ends, records without a final decision count as not yet screened.
+
+    Parameters
+    ----------
+    found
+        Result of `identification`.
+    decided
+        Result of `screening`.
+    entries
+        Result of `read_entries`.
+    title
+        Title of the diagram.
 
     Raises
     ------
@@ -253,7 +276,9 @@ def fill_in(
             place = place.setdefault(group, {})
         place[last] = entry.value
     if "other_methods" in content and "sources" not in content["other_methods"]:
-        raise MechtagError("other methods: enter the number of records found, by source, or empty the other fields")
+        raise MechtagError(
+            "other methods: enter the number of records found by each source, or empty all fields of this group"
+        )
     try:
         elsewhere = Elsewhere.model_validate(content)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Manage the files of full texts that people upload: save the files, list them, and attach them to records."""
+"""Save the full texts that people upload, and list the uploaded files."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from mechtag.review.workspace import ACTIVE, Workspace, add_job
 READ = "read_full_texts"
 #: Maximum size of a file in bytes, the same as that of `mechtag.pipeline.fulltext.reading`.
 LARGEST = 200_000_000
-#: What a file was found by if a person chose its record.
+#: Value of ``found_by`` if a person chose the record of a file.
 PERSON = "person"
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A file, and the record to which it is attached or to which it may belong.
+    """An uploaded file, with the record to which it is attached or probably belongs.
 
     Attributes
     ----------
+    state
+        ``reading``, ``read`` or ``rejected`` (the file could not be read).
     record, title
         Number and title of the record; ``None`` and ``""`` if no record was found.
     attached
         Whether the file is attached to the record.
     found_by
-        What the record was found by, such as ``DOI``; ``person`` if a person chose it.
+        How the record was identified, such as ``DOI``; ``person`` if a person chose the record.
     reason
-        Why the file could not be read, or was not attached.
+        Why the file could not be read, or why it was not attached; otherwise empty.
     pages
         Number of pages; 0 if the format has no pages.
     """
@@ -54,20 +56,25 @@ class Attached:
 
 
 def folder_of(workspace: Workspace, file: int) -> Path:
-    """Return the folder that contains an uploaded file."""
+    """Return the folder of an uploaded file; ``file`` is the number of its row in table ``full_text``."""
     return workspace.folder / "full-texts" / str(file)
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
-    """Save uploaded files, and ask the worker to read them; return a sentence about each file that is not read.
+    """Save uploaded files, and add a job with which the worker reads them.
 
-    A file that was uploaded before is read again unless it is attached to a record or is being read. The records, or
-    what can be read, may have changed since.
+    A file that was uploaded before is read again unless it is attached to a record or is being read, because the
+    records, or the formats that mechtag can read, may have changed since.
+
+    Returns
+    -------
+    list of str
+        A sentence about each file that is not read.
 
     Raises
     ------
     Refused
-        If there is no file, or the files cannot be saved. Files that were saved before are read.
+        If there is no file, or if a file cannot be saved. Files that were saved before the error are still read.
     """
     if not files:
         raise Refused("no file was chosen; choose one or more full texts")
@@ -87,7 +94,13 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 
 
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
-    """Save an uploaded file, and return its number and, if the file is not to be read, the reason."""
+    """Save an uploaded file, and return its number and the reason for not reading it (``""`` if it is to be read).
+
+    Parameters
+    ----------
+    taken
+        Numbers of the files that were already saved in this request.
+    """
     name, table = clean_name(file.name), schema.full_text
     number, folder = _new_folder(workspace)
     with saving(folder):
@@ -115,7 +128,7 @@ def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) ->
 
 
 def _is_in_use(connection: Connection, row: Any) -> bool:
-    """Return whether a file, given its row of table ``full_text``, is attached to a record or is being read."""
+    """Return whether the file in a row of table ``full_text`` is attached to a record or is being read."""
     attachment, job = schema.attachment, schema.job
     if row.state == "reading":
         query = select(job.c.id).where(job.c.kind == READ, job.c.state.in_(ACTIVE))
@@ -125,12 +138,14 @@ def _is_in_use(connection: Connection, row: Any) -> bool:
 
 
 def _new_folder(workspace: Workspace) -> tuple[int, Path]:
-    """Make the folder of the next file; return the number of the file, which no other upload can have, and the folder.
+    """Create the folder of the next file, and return the number of this file and the folder.
+
+    A number whose folder exists is not used again, so simultaneous uploads get different numbers.
 
     Raises
     ------
     Refused
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
     with workspace.store.read() as connection:
         number = connection.execute(select(func.max(schema.full_text.c.id))).scalar() or 0
@@ -147,7 +162,7 @@ def _new_folder(workspace: Workspace) -> tuple[int, Path]:
 
 
 def list_files(connection: Connection) -> list[Attached]:
-    """Return all files: those that a person has to look at first, then the others, the latest first."""
+    """Return all uploaded files: first those that are not attached, then the others, with the latest files first."""
     table, attachment, record = schema.full_text, schema.attachment, schema.record
     belongs = func.coalesce(attachment.c.record, table.c.record)
     rows = connection.execute(

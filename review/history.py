@@ -1,4 +1,4 @@
-"""Describe events in plain sentences, for the history of a record and for the page *Activity*."""
+"""Describe the events of the log in words, for the history of a record and for the page *Activity*."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.exercises import hidden_records
 
-#: Events that are about a person's own work, which a blinded coder sees only of oneself.
+#: Kinds of events about a person's own work; a blinded coder sees such events only if they are the coder's own.
 JUDGING = frozenset(
     (
         "code",
@@ -37,10 +37,18 @@ JUDGING = frozenset(
 
 @dataclass(frozen=True)
 class Happening:
-    """One event, described in words.
+    """One event of the log, described in words.
 
     Attributes
     ----------
+    seq
+        Number of the event.
+    at
+        Time of the event, in UTC (ISO 8601).
+    who, what
+        Name of the person, and what the person did, such as ``stopped screening``.
+    record
+        Number of the record that the event is about, or ``None``.
     undone
         Whether the action was undone later.
     """
@@ -54,27 +62,27 @@ class Happening:
 
 
 def name_decision(value: int | None, refer: object = False) -> str:
-    """Return a screening decision in words."""
+    """Return a screening decision in words: ``included``, ``excluded``, ``referred`` or ``not judged``."""
     return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
 
 
 def name_answer(value: int | None, refer: object = False) -> str:
-    """Return the answer for a label in words."""
+    """Return an answer for a label in words: ``yes``, ``no``, ``needs review`` or ``not judged``."""
     return "needs review" if refer else {1: "yes", 0: "no", None: "not judged"}[value]
 
 
 def sentences_about(
     connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
 ) -> list[Happening]:
-    """Return the events of some records in words, in order of time.
+    """Return the events of some records in words, the oldest first.
 
     Parameters
     ----------
     viewer
-        Number of the account of the reader. Notes that others wrote for themselves are left out.
+        Account number of the reader. Notes that others wrote for themselves are left out.
     blinded
-        Whether all judgements of others are left out. Judgements of others on records that the reader can still judge
-        are always left out, until blinding is lifted.
+        Whether to leave out all judgements of others. Until blinding is lifted, judgements of others on records that
+        the reader can still judge are always left out.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -97,9 +105,11 @@ def last_happenings(
     viewer, blinded
         See `sentences_about`.
     coder, kind
-        Person and kind of event to which the result is limited; by default, all people and all kinds.
+        Account number of a person, and kind of event, to which the result is limited; by default, there is no limit.
     before
         Number of an event; only earlier events are returned.
+    limit
+        Largest number of events to return.
     """
     table = schema.event
     where = []
@@ -143,17 +153,17 @@ def _happenings(
 
 
 def _in_exercise(connection: Connection, stage: str) -> ColumnElement[bool]:
-    """Return the SQL condition that an event may be about a judgement in a running calibration exercise of a stage."""
+    """Return an SQL condition for events that may be about a judgement in the running exercise of a stage."""
     table = schema.event
     at_stage = or_(table.c.stage.is_(None), table.c.stage == stage)
     return and_(func.coalesce(table.c.record, 0).in_(hidden_records(connection, stage)), at_stage)
 
 
 def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
-    """Return the SQL condition that a person may see a judgement of somebody else.
+    """Return an SQL condition for events about judgements of others that a person may see.
 
-    A person who can still judge a record does not see what others said about the record before doing so, whatever the
-    person's role.
+    A person who can still judge a record must not see the judgements of others on this record, whatever the person's
+    role.
     """
     table, other = schema.event, schema.event.alias()
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)

@@ -1,9 +1,9 @@
-"""Write what each import and each full text brought to text files, and read these files.
+"""Save the imported records and full texts as text files, from which a lost database can be restored.
 
-The files lie next to the log of events, in ``data/review/log``. The first line of ``import-1.jsonl`` describes the
-import; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. A file changes only with the import
-and with the number of its records: what people did about the records is in the log of events. ``full-text-1.jsonl`` has
-the row of table ``full_text`` in two lines, of which the second has the text.
+The files are next to the log of events, in ``data/review/log``. The first line of ``import-1.jsonl`` describes import
+1; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. The file is written again only if the
+first line changes: what people did with the records is in the log of events. ``full-text-1.jsonl`` contains a row of
+table ``full_text`` in two lines; the text is in the second line.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write the files of the imports and full texts that have changed, and delete those of imports that are gone.
+    """Write the files of imports and full texts that have changed, and delete the files of imports that were removed.
 
-    Only the worker process changes what an import or a full text brought, so only the worker process writes these
-    files.
+    Only the worker process calls this function, because only the worker adds or removes imported data.
     """
     folder = workspace.folder / "log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,12 +50,12 @@ def write_imports(workspace: Workspace) -> None:
 
 
 def path_of(folder: Path, number: int) -> Path:
-    """Return the path of the file of an import in the folder of the log."""
+    """Return the path of the file of an import, such as ``import-1.jsonl`` in the folder of the log."""
     return folder / f"import-{number}.jsonl"
 
 
 def _heads(connection: Connection) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each import, and the first line of its file."""
+    """Yield the number of each import, and the JSON object in the first line of its file."""
     counts = {table.name: {wave: number for wave, number in connection.execute(_counted(table))} for table in _TABLES}
     batches = {row.id: dict(row._mapping) for row in connection.execute(select(schema.batch))}
     # Records that the project had before its first import belong to no batch.
@@ -103,14 +102,14 @@ def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows in the files of all imports and full texts, each with the name of its table.
+    """Yield the rows in the files of all imports and full texts, each preceded by the name of its table.
 
-    The imports come in their order, because a row can refer to a row of an earlier import.
+    Imports are read in the order of their numbers, because a row can refer to a row of an earlier import.
 
     Raises
     ------
     MechtagError
-        If a line is damaged, or rows are missing.
+        If a line is damaged, or if rows are missing from a file.
     """
     numbers = sorted(int(path.stem.partition("-")[2]) for path in folder.glob("import-*.jsonl"))
     for path in (path_of(folder, number) for number in numbers):

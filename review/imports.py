@@ -1,4 +1,4 @@
-"""Manage imports of search exports: the uploaded files, what was read from them, and the list of imports."""
+"""Manage imports of search exports: save the uploaded files, list the imports, and add jobs for the worker."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mechtag.review.render import when
 from mechtag.review.store import schema
 from mechtag.review.workspace import ACTIVE, Workspace, add_job
 
-#: Largest file, and largest files of one import together, in bytes.
+#: Largest size of a file, and of all files of one import together, in bytes.
 LARGEST_FILE = 500_000_000
 LARGEST_BATCH = 2_000_000_000
 #: Message about files that are too large together.
 TOO_LARGE_TOGETHER = (
-    f"together, the files are larger than {LARGEST_BATCH // 1_000_000_000} GB; import fewer files at a time"
+    f"the files are larger than {LARGEST_BATCH // 1_000_000_000} GB in total; import fewer files at a time"
 )
 #: Folder in a project from which the commands read search exports.
 RAW = Path("data/raw")
@@ -39,7 +39,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class File:
-    """An uploaded file: its name, as sent by the browser, and its content."""
+    """An uploaded file: the name that the browser sent, and the content."""
 
     name: str
     content: BinaryIO
@@ -51,16 +51,20 @@ class Batch:
 
     Attributes
     ----------
+    state
+        ``reading``, ``read``, ``adding``, ``added``, ``removing`` or ``discarded``.
     found
-        Counts of what was read: `mechtag.pipeline.reading.ingest.Reading.summary`, plus the keys ``without_abstract``,
-        ``rejected_entries`` and ``left_out`` (files that were imported before).
+        Counts of the entries that were read: `mechtag.pipeline.reading.ingest.Reading.summary`, plus the keys
+        ``without_abstract``, ``rejected_entries`` and ``left_out`` (sentences about files that were uploaded before).
     result
-        Counts of what was added: ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was
-        added.
+        Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and uncertain ``pairs``; empty if no
+        records were added.
+    files
+        Names of the uploaded files.
     fault
         Message of the last job of this import if that job failed or was cancelled, or else ``""``.
     job
-        Number of the job that is waiting or running, or ``None`` if there is none.
+        Number of the job of this import that is waiting or running, or ``None`` if there is none.
     """
 
     id: int
@@ -74,12 +78,12 @@ class Batch:
 
 
 def folder_of(workspace: Workspace, batch: int) -> Path:
-    """Return the folder of an import; the folder of import 0 contains the records that the project had before."""
+    """Return the folder of an import; import 0 contains the records that the project had before its first import."""
     return workspace.folder / "uploads" / str(batch)
 
 
 def clean_name(name: str) -> str:
-    """Return a file name without folders and without characters that are not allowed in file names."""
+    """Return a safe file name: without folders, special characters and reserved names, and not too long."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(char if char.isprintable() else " " for char in last)
     shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")
@@ -95,14 +99,14 @@ def clean_name(name: str) -> str:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
-    """Save uploaded files and ask the worker to read them; return the number of the import.
+    """Save uploaded files, add a job with which the worker reads them, and return the number of the import.
 
-    Files that were imported before are left out, and a file that is sent twice is saved once.
+    Files that were uploaded before are left out. A file that is sent twice is saved once.
 
     Raises
     ------
     Refused
-        If there is no file, a file is too large, or all files were imported before.
+        If there is no file, the files are too large or cannot be saved, or all of them were uploaded before.
     """
     if not files:
         raise Refused("no file was chosen; choose one or more search exports")
@@ -113,7 +117,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
     with saving(folder):
         taken, left_out = _save(workspace, files, folder / "files")
         if not taken:
-            raise Refused(f"nothing to read: {'; '.join(left_out)}", 409)
+            raise Refused(f"none of the chosen files is new: {'; '.join(left_out)}", 409)
         with workspace.store.write() as connection:
             connection.execute(insert(schema.upload), [{**row, "batch": batch} for row in taken])
             found = json.dumps({"left_out": left_out}, ensure_ascii=False)
@@ -124,7 +128,13 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
 
 
 def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Save the new files; return their rows of table ``upload``, and a sentence about each file that is not new."""
+    """Save the files that were not uploaded before.
+
+    Returns
+    -------
+    rows, left_out
+        Rows of table ``upload`` for the saved files, and a sentence about each file that was uploaded before.
+    """
     folder.mkdir(parents=True)
     with workspace.store.read() as connection:
         known = _known_files(connection)
@@ -150,12 +160,12 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
 
 
 def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, str]:
-    """Save an uploaded file, and return its size and its hash.
+    """Save an uploaded file, and return its size in bytes and its SHA-256 hash.
 
     Raises
     ------
     Refused
-        If the file has more than ``largest`` bytes. The message ends with ``advice``.
+        If the file has more than ``largest`` bytes; the message ends with ``advice``.
     """
     digest, size = hashlib.sha256(), 0
     with place.open("wb") as target:
@@ -171,7 +181,10 @@ def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, 
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Delete a folder of uploaded files if saving them fails, and refuse the request if the disk is full."""
+    """Return a context manager that deletes a folder of uploaded files if an error occurs while they are saved.
+
+    An error of the file system, such as a full disk, is raised as `Refused`.
+    """
     try:
         yield
     except Exception as error:
@@ -182,12 +195,12 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def not_saved(error: OSError) -> Refused:
-    """Return the error that says why uploaded files could not be saved."""
-    return Refused(f"the files could not be saved: {error.strerror}; free some space and try again", 507)
+    """Convert an error of the file system to an error that tells people why uploaded files could not be saved."""
+    return Refused(f"the files could not be saved ({error.strerror}); free some disk space and try again", 507)
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return in words when each known file was uploaded or imported, keyed by the hash of the file.
+    """Return when each known file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
 
     Files of discarded imports are left out.
     """
@@ -204,7 +217,13 @@ def _known_files(connection: Connection) -> dict[str, str]:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """Return a file name that is not taken yet, with a number before the extension if necessary."""
+    """Return a file name that is not in ``taken``; if necessary, add a number, as in ``search-2.ris``.
+
+    Parameters
+    ----------
+    taken
+        Case-folded file names.
+    """
     stem, dot, ending = name.rpartition(".")
     stem, ending = (stem, dot + ending) if stem else (name, "")
     candidate, number = name, 1
@@ -215,7 +234,7 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def read_batch(connection: Connection, number: int) -> Batch | None:
-    """Return the import with a number, or ``None`` if it does not exist."""
+    """Return the import with a number, or ``None`` if there is no such import."""
     row = connection.execute(select(schema.batch).where(schema.batch.c.id == number)).one_or_none()
     return None if row is None else _batch(connection, row)
 
@@ -251,25 +270,34 @@ def _batch(connection: Connection, row: Any) -> Batch:
 
 
 def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
-    """Add a job with which the worker process reads, adds or removes the records of an import.
+    """Add a job with which the worker reads the files of an import, or adds or removes its records.
 
-    If such a job is waiting or running already, nothing happens.
+    If a job for this import is already waiting or running, nothing happens.
+
+    Parameters
+    ----------
+    coder
+        Account number of the person who requests the job.
+    number
+        Number of the import.
+    kind
+        `READ`, `ADD` or `REMOVE`.
 
     Raises
     ------
     Refused
-        If the import does not exist, or its state does not allow the job.
+        If the import does not exist, or if its state does not allow the job.
     """
     allowed = {READ: ("reading",), ADD: ("read", "adding"), REMOVE: ("added", "adding", "removing")}
     states = {READ: "reading", ADD: "adding", REMOVE: "removing"}
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist", 404)
+            raise Refused("this import does not exist; choose one of the imports on the page Import", 404)
         if batch.job is not None:
-            return  # It was asked for already.
+            return  # A job for this import is already waiting or running.
         if batch.state not in allowed[kind]:
-            raise Refused("this import has changed in the meantime; load the page again", 409)
+            raise Refused("this import has changed since the page was loaded; load the page again", 409)
         if kind == REMOVE:
             refuse_removal(connection, number)
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state=states[kind]))
@@ -277,20 +305,21 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
 
 
 def discard(workspace: Workspace, number: int) -> None:
-    """Delete the files of an import if none of its records were added.
+    """Discard an import whose records were not added to the review, and delete its files.
 
     Raises
     ------
     Refused
-        If the import does not exist, is being read, or was added.
+        If the import does not exist, its records were added, or a job for it is waiting or running.
     """
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist", 404)
+            raise Refused("this import does not exist; choose one of the imports on the page Import", 404)
         if batch.job is not None or batch.state not in ("reading", "read"):
             raise Refused(
-                "this import cannot be discarded, because its records were added, or because a job for it is running",
+                "this import cannot be discarded, because its records have been added or a job for it is running; load "
+                "the page again",
                 409,
             )
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state="discarded"))
@@ -298,19 +327,20 @@ def discard(workspace: Workspace, number: int) -> None:
 
 
 def refuse_removal(connection: Connection, number: int) -> None:
-    """Refuse to undo an import if somebody has worked on its records, or if a later import was added.
+    """Check that an import can be undone.
 
     Raises
     ------
     Refused
-        If the import cannot be undone; the error has status 409.
+        If somebody has worked on its records, a full text is attached to one of them, or the records of a later import
+        were added; the error has status 409.
     """
     batch, record, event = schema.batch, schema.record, schema.event
     later = connection.execute(
         select(batch.c.id).where(batch.c.id > number, batch.c.state.in_(("adding", "added", "removing")))
     ).first()
     if later is not None:
-        raise Refused("a later import depends on this one; undo the later import first", 409)
+        raise Refused("this import cannot be undone before the later imports; undo the latest import first", 409)
     ours = set(connection.execute(select(record.c.id).where(record.c.wave == number)).scalars())
     judged = select(func.count(func.distinct(event.c.record))).join(record, record.c.id == event.c.record)
     worked = int(connection.execute(judged.where(record.c.wave == number)).scalar_one())
@@ -320,7 +350,7 @@ def refuse_removal(connection: Connection, number: int) -> None:
     worked += sum(bool({value.get("into"), value.get("other")} & ours) for value in map(json.loads, about))
     if worked:
         raise Refused(
-            "this import can no longer be undone, because people have worked on its records or full texts have been "
-            "attached to them; exclude records that do not belong to the review when you screen them",
+            "this import can no longer be undone, because people have worked on its records or have attached full "
+            "texts to them; to drop records that do not belong to the review, exclude them when you screen",
             409,
         )

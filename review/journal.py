@@ -1,10 +1,10 @@
 """Write the log of events to text files, one JSON object per line.
 
-The files in ``data/review/log`` can be read without mechtag, and are enough to make the database again; see
+The files in ``data/review/log`` can be read without mechtag. The database can be restored from them; see
 `mechtag.review.restoring`. They contain no passwords and no sessions.
 
 - ``events-2026-11.jsonl``: the events of a month, which are everything that people did
-- ``import-1.jsonl``, ``full-text-1.jsonl``: the records that an import brought, and the text of an uploaded file; see
+- ``import-1.jsonl``, ``full-text-1.jsonl``: the records of an import, and the text of an uploaded file; see
   `mechtag.review.import_log`
 - ``jobs.jsonl``: the jobs that have ended, with their results
 - ``facts.json``: single values, such as the name of the review and the random sample
@@ -32,21 +32,21 @@ from mechtag.core.files import write_text
 from mechtag.review.store import schema
 from mechtag.review.workspace import ENDED, Workspace
 
-#: Names of the files of events, of ended jobs and of facts.
+#: Names of the files with events, ended jobs and single values.
 EVENTS, JOBS, FACTS = "events-*.jsonl", "jobs.jsonl", "facts.json"
 #: Fields of events whose values are numbers of records, which are written as record ids.
 NUMBERS = ("into", "other")
 # Time between two writes, in seconds.
 _PAUSE = 10.0
-# Events that are read from the database at a time.
+# Number of events that are read from the database at a time.
 _CHUNK = 1000
 
 
 class Journal:
-    """Copies the events, the ended jobs and the facts from the database to the files of the log.
+    """Copies the events, the ended jobs and the single values from the database to the files of the log.
 
-    Two processes may have a journal of the same review: a lock lets them write in turn, and each looks at the files
-    again after the other has written.
+    Two processes can use journals of the same review: a lock ensures that they write one after the other, and each
+    reads the files again after the other has written.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Journal:
         self._ended: set[int] = set()
 
     def flush(self) -> int:
-        """Write what the database has and the files lack, and return the number of events written."""
+        """Write to the files everything that only the database contains, and return the number of events written."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._sizes != self._measure():
@@ -112,10 +112,10 @@ class Journal:
 
     @contextmanager
     def kept(self, say: Callable[[str], None] = print) -> Iterator[None]:
-        """Return a context manager that calls `flush` every few seconds while the block runs, and once at the end.
+        """Return a context manager that calls `flush` at the beginning, every 10 seconds, and at the end of the block.
 
-        If the files cannot be written, ``say`` is called once with a sentence that says so. The events are safe in the
-        database, and are written to the files as soon as this is possible.
+        If the files cannot be written, ``say`` is called once with a message. The events are safe in the database, and
+        are written to the files as soon as this is possible again.
         """
         stopped = threading.Event()
         complained = False
@@ -148,15 +148,16 @@ class Journal:
 def _not_written(folder: Path, error: Exception) -> str:
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
     return (
-        f"{folder}: the log could not be written ({reason}); what people do is still saved in the database, and the "
-        "log is completed as soon as its files can be written again"
+        f"{folder}: the log could not be written ({reason}); decisions are still saved in the database, and the log is "
+        "completed as soon as its files can be written again"
     )
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the events that follow the event ``after``, as the log has them.
+    """Yield the next events after the event with the number ``after``, in the form in which the log contains them.
 
-    Numbers of records are replaced by record ids, and ``sight`` by the content of the row of table ``sight``.
+    Numbers of records are replaced by record ids, and ``sight`` by the content of the row of table ``sight``. At most
+    1,000 events are read at a time.
     """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
@@ -192,7 +193,10 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Remove last lines that a crash left incomplete, and return the number of the last event in the files."""
+    """Remove incomplete last lines, which a crash can leave in the files of the log.
+
+    Returns the number of the last event in the files, or 0 if there are no events.
+    """
     for path in (*folder.glob(EVENTS), *folder.glob(JOBS)):
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1
@@ -204,7 +208,7 @@ def _repair(folder: Path) -> int:
 
 
 def _last_event(folder: Path) -> dict[str, Any] | None:
-    """Return the last event in the files of a log, or ``None`` if the files have no event."""
+    """Return the last event in the files of a log, or ``None`` if they contain no event."""
     found = list[dict[str, Any]]()
     for path in folder.glob(EVENTS):
         data = path.read_bytes()
@@ -239,7 +243,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def lacks_events(database: Path, folder: Path) -> bool:
-    """Return whether a database is missing, damaged, or older than the log in a folder, so that it lacks events."""
+    """Return whether a database lacks events of the log in a folder: it is missing, damaged, or older than the log."""
     last = _last_event(folder)
     if last is None:
         return False
@@ -250,13 +254,17 @@ def lacks_events(database: Path, folder: Path) -> bool:
             query = "SELECT client_id, part FROM event WHERE seq = ?"
             return bool(connection.execute(query, (last["seq"],)).fetchone() != (last["client_id"], last["part"]))
     except sqlite3.OperationalError as error:
-        return "no such table" in str(error)  # else the database is opened below, which says why it cannot be
+        # Other errors are reported when the database is opened.
+        return "no such table" in str(error)
     except sqlite3.DatabaseError:
         return True
 
 
 def back_up(workspace: Workspace, *, keep: int = 7) -> Path:
-    """Copy the database into ``data/review/backups`` at most once a day, and delete all but the latest copies."""
+    """Copy the database into ``data/review/backups``, unless today's copy exists, and return the path of the copy.
+
+    Only the latest ``keep`` copies are kept.
+    """
     folder = workspace.folder / "backups"
     folder.mkdir(exist_ok=True)
     target = folder / f"review-{datetime.now(UTC):%Y-%m-%d}.sqlite3"

@@ -1,4 +1,4 @@
-"""Define the keyboard shortcuts of the pages in one table, used by the pages, the dialog of keys and the key sets.
+"""Define the keyboard shortcuts of all pages in one table, and sets of shortcuts from which a person can choose.
 
 A template writes ``{{ keys.on("include") }}`` into the tag of a control, and ``{{ keys.hint("include") }}`` into the
 text of the control.
@@ -25,12 +25,12 @@ class Key:
         Name by which templates refer to the key.
     names
         Alternative keys, in the notation of ``reader.js``: ``1``, ``shift+n``, ``ctrl+enter``, or ``g+s`` for two keys
-        that are pressed one after the other. The first one is shown.
+        that are pressed one after the other. Pages show the first alternative.
     meaning
-        What the key does, for the dialog of keys.
+        What the key does, as shown in lists of keys.
     screens
-        First part of the addresses of the pages that have the control; empty for all pages. ``reasons`` is a part of
-        *Screen*, whose keys work while it is open.
+        First part of the addresses of the pages that have the control; empty for all pages. ``reasons`` means the list
+        of reasons for exclusion on the page *Screen*; its keys work while the list is open.
     """
 
     action: str
@@ -39,7 +39,7 @@ class Key:
     screens: tuple[str, ...] = ()
 
 
-# Pages that are reached from every page: name of the action, second key, and title.
+# Pages to which a shortcut leads from every page: name of the action, second key, and title.
 _PLACES = (
     ("screen", "s", "Screen"),
     ("code", "c", "Code"),
@@ -79,19 +79,21 @@ TABLE = (
     Key("accept", ("a",), "Accept the suggestion for the chosen label", ("code",)),
     Key("reject", ("x",), "Reject the suggestion for the chosen label", ("code",)),
     Key("doubt", ("f",), "Answer the suggestion for the chosen label with needs review", ("code",)),
-    Key("rest_no", ("shift+n",), "Show which labels have no answer, to set them all to no", ("code",)),
-    Key("done", ("ctrl+enter",), "Finish the record and go on", ("code",)),
+    Key(
+        "rest_no", ("shift+n",), "Show the labels without an answer, and offer to answer no for all of them", ("code",)
+    ),
+    Key("done", ("ctrl+enter",), "Finish the record, and go to the next one", ("code",)),
     Key("settle_yes", ("1",), "Settle the first open label: include, or yes", ("reconcile",)),
     Key("settle_no", ("2",), "Settle the first open label: exclude, or no", ("reconcile",)),
     Key("take_a", ("a",), "Settle the first open label with the code of A", ("reconcile",)),
     Key("take_b", ("x",), "Settle the first open label with the code of B", ("reconcile",)),
     Key("conflict_after", ("j",), "Go to the next record of the list", ("reconcile",)),
-    Key("conflict_before", ("k",), "Go to the record before in the list", ("reconcile",)),
+    Key("conflict_before", ("k",), "Go to the previous record of the list", ("reconcile",)),
     Key("votes", ("v",), "Show who said what", ("reconcile",)),
     Key("same", ("s",), "The two records are the same paper", ("duplicates",)),
     Key("different", ("d",), "The two records are different papers", ("duplicates",)),
     Key("search", ("/",), "Go to the search field", ("records",)),
-    Key("later", ("l",), "Put the record or pair aside for later", ("screen", "code", "duplicates")),
+    Key("later", ("l",), "Put the record or the pair of records aside for later", ("screen", "code", "duplicates")),
     Key("note", ("n",), "Write a note or comment"),
     Key("doi", ("o",), "Open the paper by its DOI"),
     Key("undo", ("u", "ctrl+z"), "Undo"),
@@ -101,7 +103,7 @@ TABLE = (
 )
 _BY_ACTION = {key.action: key for key in TABLE}
 
-#: Sets of keys to choose from, each with the keys that differ from the table.
+#: Sets of keys from which a person can choose; each contains only the keys that differ from `TABLE`.
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "default": {},
     "rayyan": {
@@ -114,7 +116,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "asreview": {"include": ("r",), "exclude": ("i",)},
     "off": {key.action: tuple(name for name in key.names if name.startswith("ctrl+")) for key in TABLE},
 }
-#: What the sets are called on the pages.
+#: Names of the sets on the pages.
 SET_NAMES = {
     "default": "Keys of mechtag",
     "rayyan": "Keys of Rayyan: I include, E exclude, U unsure, Z undo",
@@ -124,7 +126,7 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the name under which table ``fact`` stores the `Choice` of a person."""
+    """Return the key under which table ``fact`` stores the `Choice` of a person."""
     return f"keys of {account}"
 
 
@@ -216,14 +218,14 @@ def _key(action: str, typed: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """Return the name of a key as shown to people, such as ``Shift N`` or ``G then S``."""
+    """Convert the notation of a key to text for people, such as ``Shift N`` for ``shift+n``, or ``G then S``."""
     first, *others = (part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
     return (" then " if len(first) == 1 else " ").join([first, *others])
 
 
 @dataclass
 class PageKeys:
-    """Collects the keys of one page for one person, for the dialog of keys.
+    """Assigns keys to the controls of one page for one person, and collects them for the list of keys.
 
     Parameters
     ----------
@@ -235,7 +237,7 @@ class PageKeys:
     used: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def on(self, action: str) -> Markup:
-        """Return the HTML attribute that assigns a key to a control, or an empty text if the key is off."""
+        """Return the HTML attribute that assigns the keys of an action to a control; empty if the action has no key."""
         names = self.chosen.names(action)
         if not names:
             return Markup()
@@ -243,10 +245,10 @@ class PageKeys:
         return Markup('data-key="{}"').format(" ".join(names))
 
     def hint(self, action: str) -> Markup:
-        """Return the key as shown in the text of a control, or an empty text if the key is off."""
+        """Return the HTML that shows the key of an action next to its control; empty if the action has no key."""
         names = self.chosen.names(action)
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:
-        """Return the key and the meaning of each control on the page so far, in the order of the table."""
+        """Return the key and the meaning of each control for which `on` was called, in the order of `TABLE`."""
         return [self.used[key.action] for key in TABLE if key.action in self.used]

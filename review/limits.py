@@ -1,4 +1,4 @@
-"""Limit the number of tries in a period, per account and per network address, to slow down guessing."""
+"""Limit the number of tries in a period, per account, network address or session, to slow down attacks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from mechtag.review.acts import Refused
 
 @dataclass
 class Limit:
-    """Counts tries under names, such as accounts, and refuses more than ``most`` tries under a name in ``seconds``.
+    """A limit on the number of tries for a name, such as an account: at most ``most`` tries in ``seconds`` seconds.
 
-    Tries are counted in this process only. After some time, tries are allowed again, so nobody is locked out
-    permanently.
+    Tries are counted in this process only. Nobody is locked out permanently, because old tries stop counting.
     """
 
     most: int
@@ -27,12 +26,12 @@ class Limit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, name: str) -> None:
-        """Count one try under a name.
+        """Count one try for a name.
 
         Raises
         ------
         Refused
-            If there were too many tries. The error has status 429, and its message says how long to wait.
+            If there were too many tries; the error has status 429, and its message says how long to wait.
         """
         now = self.clock()
         with self._lock:
@@ -43,11 +42,11 @@ class Limit:
                 tries.popleft()
             if len(tries) >= self.most:
                 wait = math.ceil(tries[0] + self.seconds - now)
-                raise Refused(f"too many tries; wait {_duration(wait)} and try again", 429)
+                raise Refused(f"there were too many tries; wait {_duration(wait)}, then try again", 429)
             tries.append(now)
 
     def forget(self, name: str) -> None:
-        """Forget the tries under a name, after a try has succeeded."""
+        """Set the number of tries for a name to zero, after a try has succeeded."""
         with self._lock:
             self._tries.pop(name, None)
 
@@ -65,16 +64,14 @@ class Limits:
     Attributes
     ----------
     account, address
-        Limits on sign-ins, per account and per network address.
+        Limits on tries to sign in, per account and per network address.
     invitation
-        Limit on tries of invitation links, per network address.
-    decisions, uploads, searches
-        Limits on forms that write, on uploads and on searches, per session.
+        Limit on tries to open an invitation link, per network address.
+    decisions
+        Limit on sent forms, per session.
     """
 
     account: Limit = field(default_factory=lambda: Limit(5, 900))
     address: Limit = field(default_factory=lambda: Limit(20, 900))
     invitation: Limit = field(default_factory=lambda: Limit(10, 60))
     decisions: Limit = field(default_factory=lambda: Limit(20, 1))
-    uploads: Limit = field(default_factory=lambda: Limit(10, 3600))
-    searches: Limit = field(default_factory=lambda: Limit(5, 1))

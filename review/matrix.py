@@ -1,4 +1,4 @@
-"""Arrange the final codes as a matrix of papers by labels."""
+"""Arrange the final codes as a matrix with one row per paper and one column per label."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlalchemy import Connection, select
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import hidden_records
 
-#: States of a label of a paper, and what they are called.
+#: States of a label of a paper, with their names on the pages.
 STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs review", "open": "open"}
 
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A paper that somebody has coded, with the state of each label in codebook order; see `STATES`."""
+    """A coded paper, with the state of each label in the order of the codebook; for the states, see `STATES`."""
 
     record: int
     title: str
@@ -33,9 +33,9 @@ def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> li
     Parameters
     ----------
     labels
-        Keys of the labels, in codebook order.
+        Keys of the labels, in the order of the codebook.
     stage
-        Text by which the papers were coded; see `mechtag.review.plan.BASES`.
+        ``code`` for codes by abstract, or ``full-text`` for codes by full text.
     """
     need, final, record = schema.need, schema.final, schema.record
     values = {

@@ -14,13 +14,27 @@ from mechtag.review.sight import is_hidden
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_undone
 
-# Entries on the list of a person.
+# Largest number of mentions in the list of a person.
 _MOST = 20
 
 
 @dataclass(frozen=True)
 class Mention:
-    """A comment or note in which somebody mentions a person; ``event`` is the number of its event."""
+    """A comment or note that mentions a person.
+
+    Attributes
+    ----------
+    event
+        Number of the event that contains the comment or note.
+    record, title
+        Number and title of the record.
+    by
+        Name of the writer.
+    at
+        Time in UTC (ISO 8601).
+    text
+        Text of the comment or note.
+    """
 
     event: int
     record: int
@@ -31,10 +45,15 @@ class Mention:
 
 
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
-    """Return the mentions of a person that this person has not taken off the list, the latest first.
+    """Return the latest mentions of a person that this person has not yet removed from the list, the latest first.
 
-    A mention on a record that the person can still judge is not shown before that, because it may say what others think
-    of the record. A note that its writer has changed or deleted since counts as it is now.
+    A mention on a record that the person can still judge is left out until the person has judged the record, because
+    the text may say what others think of the record. Of a note that was changed, only the current text counts.
+
+    Parameters
+    ----------
+    coder, name
+        Account number and name of the person.
     """
     event, account, record, done = schema.event, schema.account, schema.record, schema.event.alias()
     text = func.json_extract(event.c.value, "$.text")
@@ -71,5 +90,5 @@ def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
 
 
 def names(text: str, name: str) -> bool:
-    """Return whether a text contains ``@`` and a person's name, in capital or small letters."""
+    """Return whether a text contains ``@`` followed by a person's name, ignoring case."""
     return re.search(rf"@{re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,4 +1,4 @@
-"""Write a paragraph for the methods section of a paper about this review, with the figures filled in."""
+"""Write a paragraph about a review for the methods section of a paper, with the figures filled in."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SHOWN: Mapping[Mode, str] = {
 
 
 def methods_text(found: Mapping[str, Any], plan: Plan, codebook: Codebook, exercises: Sequence[Exercise]) -> str:
-    """Return a paragraph for the methods section of a paper about the review, as plain text.
+    """Return a paragraph about a review for the methods section of a paper, as plain text.
 
     Parameters
     ----------
     found
-        Result of the job `mechtag.review.jobs.accuracy`.
+        Result of `mechtag.review.jobs.accuracy.run`.
     exercises
-        Calibration exercises of the review.
+        Calibration exercises of the review, the latest first.
     """
     labels = f"{counted(len(codebook.keys), 'label')} (codebook {codebook.name}, version {codebook.sha256[:12]})"
     sentences = [

@@ -1,12 +1,15 @@
-"""Read whole numbers from texts that a browser sent."""
+"""Convert texts that a browser sent to whole numbers."""
 
 from __future__ import annotations
 
-#: Most digits of a number in an address or a form; numbers of this length fit into an integer of SQLite.
+#: Largest number of digits in an address or a form; a number with as many digits fits into an integer of SQLite.
 MOST_DIGITS = 15
 
 
 def whole_number(text: str, *, digits: int = MOST_DIGITS) -> int | None:
-    """Return a text as a whole number, or ``None`` if the text is not one or has more than ``digits`` digits."""
+    """Convert a text to a whole number.
+
+    Returns ``None`` if the text contains anything but the digits 0 to 9, or more than ``digits`` digits.
+    """
     # str.isdigit alone also accepts digits that int refuses, such as "²".
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None

@@ -1,8 +1,8 @@
-"""Choose the record that a person sees next.
+"""Choose the record that a person judges next.
 
-A ranking is a list of records, which each person reads from the top. A record on somebody's screen is leased, so that
-only as many people as the plan requires read the record at the same time. The order is shuffled within blocks of ten
-records, because a high rank would itself be a suggestion.
+A ranking is a list of records, which each person reads from the top. A record on a person's screen is reserved for this
+person for some minutes (a lease), so that no more people judge it at the same time than the plan requires. The order is
+shuffled within blocks of ten records, because a high rank would itself be a suggestion.
 """
 
 from __future__ import annotations
@@ -38,24 +38,26 @@ from mechtag.review.store.exercises import Exercise, hidden_records, running_exe
 
 #: Number of records whose order is shuffled together.
 BLOCK = 10
-#: Time for which a record on a screen is kept for its reader, in seconds.
+#: Time for which a record is reserved for a person, in seconds.
 LEASE_SECONDS = 600
-# Records read from a ranking at a time.
+# Number of records that are read from a ranking at a time.
 _WINDOW = 200
 
 
 def add_ranking(
     connection: Connection, stage: str, records: Sequence[int], *, strategy: str, at: str, learned_from: int, seed: int
 ) -> int:
-    """Store a ranking of records, and use it at a stage from now on.
+    """Store a ranking of records, and use it at a stage from now on in place of the earlier ranking.
 
     Parameters
     ----------
     records
         Numbers of all records, in the order of reading.
     strategy
-        How the ranking was made: ``relevance``, ``uncertainty``, ``random`` or ``sample``. Blocks are shuffled unless
-        the order is already random.
+        How the ranking was made: ``relevance``, ``random`` or ``sample``. Blocks are shuffled unless
+        the order is already random (``random`` and ``sample``).
+    at
+        Time in UTC (ISO 8601).
     learned_from
         Number of decisions from which the ranking was learned.
     seed
@@ -80,7 +82,7 @@ def add_ranking(
 
 
 def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
-    """Return records in an order that is shuffled within blocks of `BLOCK` records."""
+    """Return the records in an order that is shuffled within each block of `BLOCK` records."""
     order = list[int]()
     for start in range(0, len(records), BLOCK):
         block = list(records[start : start + BLOCK])
@@ -90,7 +92,7 @@ def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
 
 
 def random_order(records: Sequence[int], seed: int) -> list[int]:
-    """Return records in a random order that depends only on the seed and on which records they are."""
+    """Return the records in a random order; the same seed and the same records always lead to the same order."""
     return sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{record}".encode()).digest())
 
 
@@ -101,15 +103,19 @@ def next_record(
     *,
     clock: Callable[[], float] = time.time,
 ) -> int | None:
-    """Lease and return the record that a person should read next, or ``None`` if none is available now.
+    """Reserve the record that a person should judge next, and return its number.
 
-    The records of a running calibration exercise come first for its coders, each of whom judges all of them. Any other
-    record is available if it needs a further judgement, this person has not judged it, and fewer people have leased
-    it than judgements are missing. Records that the person put aside come last, in the order in which they were put
-    aside.
+    For the coders of a running calibration exercise, the records of the exercise come first. Any other record is
+    available if it needs another judgement, this person has not judged it, and it is reserved for fewer other people
+    than judgements are missing. Records that the person put aside come last, in the order in which they were put aside.
+
+    Returns
+    -------
+    int or None
+        ``None`` if no record is available now.
     """
     now = clock()
-    # A lease that ends much later than leases of now was made before the clock was set back.
+    # A lease that ends much later than a new lease would end was made before the clock was set back.
     until = schema.lease.c.until
     connection.execute(delete(schema.lease).where(or_(until < now, until > now + 2 * LEASE_SECONDS)))
     if stage == "screen" and is_stopped(connection):
@@ -130,7 +136,7 @@ def next_record(
     asked = _asked(connection, coder, stage, ranking, exercise, now)
     found = _walk(connection, asked, start)
     if found is None and start:
-        # Records before the place may be free again: leases end, acts are undone, records are sent back.
+        # Records before this position may be free again: leases end, actions are undone, records are sent back.
         found = _walk(connection, asked, 0)
     if found is None:
         record = connection.execute(_PUT_ASIDE, asked).scalar()
@@ -149,9 +155,9 @@ def next_record(
 
 
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person could get a record as the next record; see `next_record`.
+    """Return whether `next_record` could return a record for a person at a stage.
 
-    The records of a calibration exercise are not available, because they come first and in an order of their own.
+    Records of a running calibration exercise are not available in this sense, because they have their own order.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:
@@ -161,7 +167,7 @@ def is_available(connection: Connection, record: int, coder: int, stage: str) ->
 
 
 def _ranking(connection: Connection, stage: str) -> int | None:
-    """Return the number of the ranking in which the records of a stage are read, or ``None`` if there is none."""
+    """Return the number of the ranking that is in use at a stage, or ``None`` if there is none."""
     table, ranked = schema.ranking, stage if stage in RANKED else "code"
     return connection.execute(select(table.c.id).where(table.c.stage == ranked, table.c.active == 1)).scalar()
 
@@ -169,18 +175,21 @@ def _ranking(connection: Connection, stage: str) -> int | None:
 def _asked(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the values of the parameters of `_free`."""
-    # Records of an exercise are for its coders alone.
+    """Return the values of the bound parameters of the query `_free`."""
+    # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":
-        # To code a record would show those who still screen it that others included it.
+        # A request to code a record would tell people who still screen it that others have included it.
         besides += hidden_records(connection, "screen")
     wanted = read_plan(connection).coders(stage)
     return {"coder": coder, "stage": stage, "ranking": ranking, "wanted": wanted, "now": now, "besides": besides}
 
 
 def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int | None:
-    """Return the first record of an exercise that a person still has to judge, records that were put aside last."""
+    """Return the first record of an exercise that a person still has to judge, or ``None``.
+
+    Records that the person put aside come last.
+    """
     if coder not in exercise.coders:
         return None
     record, skip = schema.record, schema.skip
@@ -200,7 +209,7 @@ def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int 
 def renew_lease(
     connection: Connection, record: int, coder: int, stage: str, *, clock: Callable[[], float] = time.time
 ) -> None:
-    """Extend a person's lease of a record to `LEASE_SECONDS` from now."""
+    """Reserve a record for a person for `LEASE_SECONDS` seconds from now."""
     until = clock() + LEASE_SECONDS
     values = {"record": record, "stage": stage, "coder": coder, "until": until}
     keys = ["record", "stage", "coder"]
@@ -208,13 +217,13 @@ def renew_lease(
 
 
 def release(connection: Connection, record: int, coder: int, stage: str) -> None:
-    """End a person's lease of a record."""
+    """End the reservation of a record for a person at a stage."""
     table = schema.lease
     connection.execute(delete(table).where(table.c.record == record, table.c.coder == coder, table.c.stage == stage))
 
 
 def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Column[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that a person has judged a record, or a record that was joined to it."""
+    """Return an SQL condition that holds if a person has judged a record or a record that was joined to it."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
         current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
@@ -230,11 +239,12 @@ def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Co
 
 
 def _free() -> Select[int, int]:
-    """Return a query for the records of a ranking that are free for a person, with their positions."""
+    """Return a query for the records of a ranking that a person can judge now, with their positions."""
     queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
     coder, stage = bindparam("coder", type_=Integer), bindparam("stage", type_=Text)
     gone = exists().where(schema.joined.c.record == queue.c.record)
-    # A reader who has judged the record counts among those that it has, and one who left will not read it.
+    # Other people for whom the record is reserved: people who have judged it are already counted in ``need.have``, and
+    # people who have left will not judge it.
     readers = (
         select(func.count())
         .select_from(lease.join(account, account.c.id == lease.c.coder))
@@ -249,7 +259,7 @@ def _free() -> Select[int, int]:
         .correlate(queue)
         .scalar_subquery()
     )
-    # At the second stage, a record without a row in ``need`` is not wanted.
+    # A record without a row in ``need`` is not judged at this stage, for example because it is not included.
     return (
         select(queue.c.record, queue.c.position)
         .join(need, (need.c.record == queue.c.record) & (need.c.stage == stage))
@@ -287,7 +297,10 @@ _PUT_ASIDE = (
 
 
 def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return the first record that is free for a person, at or after a position in a ranking, and its position."""
+    """Return the first record that a person can judge now at or after a position of a ranking, and its position.
+
+    Returns ``None`` if there is no such record.
+    """
     queue = schema.queue
     last = None
     while last is None or start <= last:

@@ -9,11 +9,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from mechtag.review.acts import Refused
 
-#: Fewest characters of a password.
+#: Smallest number of characters of a password.
 SHORTEST = 12
-# Longest password; longer ones would only cost time.
+# Largest number of characters; longer passwords would only take more time.
 _LONGEST = 256
-# Guesses that a password must withstand, as a power of ten in steps of zxcvbn's score: 3 is 10^8 guesses.
+# Lowest score of zxcvbn that a password must have; 3 means that at least 10^8 guesses are needed.
 _SCORE = 3
 
 
@@ -29,7 +29,10 @@ def hash_password(password: str) -> str:
 
 
 def is_right(password: str, known: str | None) -> bool:
-    """Return whether a password matches a hash; the check takes equally long if the account has no password."""
+    """Return whether a password matches a hash.
+
+    Without a hash (``None``), the result is false, and the check takes equally long.
+    """
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None
     except (VerificationError, InvalidHashError):
@@ -47,20 +50,22 @@ def require_strong(password: str, *known: str) -> None:
     Parameters
     ----------
     known
-        Words that somebody would try first, such as the names of the person and of the review.
+        Words that are easily guessed, such as the names of the person and of the review.
 
     Raises
     ------
     Refused
-        If the password is refused; the message gives the reason.
+        If the password is too short, too long or easily guessed.
     """
     from zxcvbn import zxcvbn
 
     if len(password) < SHORTEST:
-        raise Refused(f"the password has {len(password)} characters; use {SHORTEST} or more, such as four words")
+        raise Refused(
+            f"the password is too short ({len(password)} characters); use {SHORTEST} or more, such as four words"
+        )
     if len(password) > _LONGEST:
-        raise Refused(f"the password has {len(password)} characters; use {_LONGEST} or fewer")
-    # zxcvbn does not read further than this, because its time grows with the length.
+        raise Refused(f"the password is too long ({len(password)} characters); use {_LONGEST} characters or fewer")
+    # Only the beginning is checked, because zxcvbn takes longer for longer passwords.
     found = zxcvbn(password[:72], user_inputs=list(known))
     if found["score"] < _SCORE:
-        raise Refused("this password is easily guessed; use four or more unrelated words")
+        raise Refused("this password is too easily guessed; use four or more unrelated words")

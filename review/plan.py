@@ -1,4 +1,4 @@
-"""Define the plan of a review: coders per record, suggestions of the model, and when screening may stop."""
+"""Define the plan of a review: its settings, such as the number of coders and when screening may stop."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from pydantic import Field
 from mechtag.core.codebook import Strict
 from mechtag.core.records import Basis
 
-#: Stages of a review, in order. At *screen*, a record is included or excluded; at *code*, it is coded for all labels by
-#: its abstract, and at *full-text* by its full text, if a file is attached to it.
+#: Stages of a review, in order. At ``screen``, a record is included or excluded. At ``code``, it is coded for all
+#: labels by its abstract, and at ``full-text`` by its full text, if one is attached.
 STAGES = ("screen", "code", "full-text")
-#: Stages at which records are coded for all labels, with the text on which the codes are based.
+#: Stages at which records are coded for all labels, with the text by which they are coded.
 BASES: Mapping[str, Basis] = {"code": "abstract", "full-text": "full-text"}
-#: Stages with an order of reading of their own; full texts are read in the order in which abstracts are coded.
+#: Stages with their own order of reading; full texts are read in the order in which abstracts are coded.
 RANKED = ("screen", "code")
 #: Names of the stages on the pages.
 STAGE_NAMES: Mapping[str, str] = {"screen": "Screening", "code": "Coding", "full-text": "Full-text coding"}
 
-#: What coders see of the model. ``off``: nothing, and records come in random order. ``blind``: the order alone.
-#: ``after``: suggestions, once the coder has committed. ``assisted``: suggestions from the start.
+#: What coders see of the model. ``off``: nothing, and records come in random order. ``blind``: no suggestions, but the
+#: model determines the order. ``after``: suggestions after the coder has finished a record. ``assisted``: suggestions
+#: from the start.
 Mode = Literal["off", "blind", "after", "assisted"]
 
 _Coders = Annotated[int, Field(ge=1, le=2)]
 
 
 class Plan(Strict):
-    """Settings of a review, which the owner changes on the page; every change is stored as an event.
+    """The settings of a review, which owners change on the page *Settings*; every change is stored as an event.
 
     Attributes
     ----------
     coders_screen, coders_code
-        Number of people who independently screen each record, and who independently code each record.
+        Number of people who independently screen each record, and number who independently code each record.
     mode_screen, mode_code
-        Mode of each stage (``off``, ``blind``, ``after`` or ``assisted``), which says what coders see of the model.
+        Mode of screening and mode of coding (``off``, ``blind``, ``after`` or ``assisted``); see `Mode`.
     audit_share
         Proportion of records that are shown without suggestions in the mode ``assisted``, to estimate the effect of
         suggestions.
     reasons
-        Whether coders choose a reason when they exclude a record.
+        Whether coders choose a reason when they exclude a record: ``none`` (no), ``optional`` or ``required``.
     exclusion_reasons
         Reasons that coders can choose.
     rule, recall, confidence
-        Target for stopping; see `mechtag.pipeline.screening.ranking.Target`.
+        Rule and target for stopping screening; see `mechtag.pipeline.screening.ranking.Target`.
     rerank_after
         Number of new decisions after which the records are ranked again.
     words_for, words_against
@@ -53,7 +54,7 @@ class Plan(Strict):
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded
-        Whether blinding is lifted, so that everyone may see everyone's codes.
+        Whether blinding has ended, so that everyone may see everyone's codes.
     """
 
     coders_screen: _Coders = 2
@@ -73,14 +74,14 @@ class Plan(Strict):
     unblinded: bool = False
 
     def coders(self, stage: str) -> int:
-        """Return the number of people who judge each record at a stage."""
+        """Return the number of people who must judge each record at a stage."""
         return self.coders_screen if stage == "screen" else self.coders_code
 
     @property
     def wanted(self) -> dict[str, int]:
-        """Return the number of people who judge each record, keyed by stage."""
+        """Return the number of people who must judge each record, keyed by stage."""
         return {stage: self.coders(stage) for stage in STAGES}
 
     def mode(self, stage: str) -> Mode:
-        """Return what coders see of the model at a stage."""
+        """Return the mode of a stage, which determines what coders see of the model."""
         return self.mode_screen if stage == "screen" else self.mode_code

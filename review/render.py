@@ -1,4 +1,4 @@
-"""Render pages from templates."""
+"""Render HTML pages from templates, and format values for the pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HERE = Path(__file__).resolve().parent
 STATIC = _HERE / "static"
 
 
-# The types of RIS that searches hold most often.
+# The RIS reference types that occur most often in search exports.
 _RIS_TYPES = {
     "ABST": "Abstract",
     "BOOK": "Book",
@@ -35,7 +35,7 @@ _RIS_TYPES = {
 
 @cache
 def static_name(name: str) -> str:
-    """Return the address of a static file; the address contains a hash, so that browsers may cache the file forever."""
+    """Return the address of a file in ``static``; it contains a hash, so that browsers can cache the file forever."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{digest}/{name}"
 
@@ -61,7 +61,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a page as HTML; all values are escaped, and a missing value raises an error."""
+    """Render a template as HTML; values are escaped, and a missing value raises an error."""
     return _environment().get_template(template).render(**context)
 
 
@@ -72,16 +72,22 @@ def when(moment: str) -> str:
 
 
 def reference_type(kind: str) -> str:
-    """Return the type of a reference in words if it is a common RIS type; otherwise, return ``kind`` unchanged."""
+    """Return a common RIS type in words, such as ``Journal article`` for ``JOUR``; return other types unchanged."""
     return _RIS_TYPES.get(kind.upper(), kind)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """Return a number with a noun, such as ``1 record`` or ``2,000 records``."""
+    """Return a number with its noun in singular or plural, such as ``1 record`` or ``2,000 records``.
+
+    Parameters
+    ----------
+    one, many
+        Singular and plural of the noun; by default, the plural is the singular with an ``s``.
+    """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def as_sentence(message: object) -> str:
-    """Return the message of an error as a sentence, with a capital letter and a full stop."""
+    """Return a message with a capital letter at the beginning and a full stop at the end."""
     text = str(message).removesuffix(".")
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""Make the database of a review again from the text files of the log."""
+"""Restore the database of a review from the text files of its log."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from mechtag.review.store.engine import Store
 from mechtag.review.store.events import apply_copy, derive_everything
 from mechtag.review.workspace import write_fact
 
-# Rows that are inserted at a time.
+# Number of rows that are inserted at a time.
 _CHUNK = 500
 # Number of a job in the ids of the events that the job wrote.
 _JOB = re.compile(r"-job-(\d{1,12})")
-# Jobs that an import waits for, by its state.
+# Job that an unfinished import needs, by its state.
 _UNFINISHED = {"reading": READ, "adding": ADD, "removing": REMOVE}
 
 
 @dataclass
 class Restored:
-    """What was restored.
+    """The result of `restore`.
 
     Attributes
     ----------
     events, records
-        Number of events, and number of records that the imports brought.
+        Number of restored events, and number of restored records.
     owner
-        Name of the person who can enter without a password, or ``""`` if the review has no active owner.
+        Name of the owner who can sign in without a password, or ``""`` if the review has no active owner.
     others
-        Names of the other people, who need new passwords.
+        Names of the other active people, who need new passwords.
     """
 
     events: int = 0
@@ -54,7 +54,7 @@ class Restored:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the events in the files of a log, in order.
+    """Return all events in the files of a log, in the order of their numbers.
 
     Raises
     ------
@@ -63,19 +63,22 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """
     rows = [row for path in sorted(folder.glob(EVENTS)) for row in read_lines(path)]
     if not rows:
-        raise MechtagError(f"{folder}: there is no log of events, so nothing can be restored")
+        raise MechtagError(f"{folder}: this folder contains no log of events, so nothing can be restored")
     rows.sort(key=lambda row: row["seq"])
     for place, row in enumerate(rows, start=1):
         if row["seq"] != place:
-            raise MechtagError(f"{folder}: event {place} is missing from the log; restore its files from a backup")
+            raise MechtagError(
+                f"{folder}: event {place} is missing from the log; restore the files of the log from a backup"
+            )
     return rows
 
 
 def restore(database: Path, folder: Path, seed: int) -> Restored:
-    """Make a new database from the log in a folder.
+    """Create a database from the log in a folder.
 
-    All people come back by name and role, but nobody has a password: the log contains none. The first active owner can
-    enter without a password on this computer, as somebody who works alone; all others need a new password.
+    The accounts of all people are restored with their names and roles, but without passwords, because the log contains
+    no passwords. The first active owner can sign in without a password on this computer; all others need a new
+    password.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
     folder
         The folder ``data/review/log``.
     seed
-        Seed of the random order in which records are read until the worker has ranked them.
+        Seed of the random order in which people read the records until the worker has ranked them.
 
     Raises
     ------
@@ -114,7 +117,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 
 
 def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]]) -> None:
-    """Add the accounts; their roles and states follow from the log later."""
+    """Insert the accounts with their first roles; later roles and states are derived from the log afterwards."""
     for row in events:
         if row["kind"] == "account":
             value = row["value"]
@@ -123,7 +126,7 @@ def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]])
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
-    """Let the first active owner enter without a password, and note the names of all people."""
+    """Let the first active owner sign in without a password, and store the names of all active people in ``found``."""
     table = schema.account
     for row in connection.execute(select(table).order_by(table.c.id)).all():
         if not found.owner and row.role == "owner" and row.state == "active":
@@ -134,7 +137,7 @@ def _name_people(connection: Connection, found: Restored) -> None:
 
 
 def _restore_imports(connection: Connection, folder: Path) -> int:
-    """Add what imports and full texts brought, and return the number of records."""
+    """Insert the imported records and the full texts from the log, and return the number of records."""
     chosen = (schema.batch, schema.upload, schema.record, schema.copy, schema.pair, schema.full_text)
     tables = {table.name: table for table in chosen}
     records, waiting, last = 0, list[dict[str, Any]](), ""
@@ -179,15 +182,21 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Make a duplicate a record, as it was when somebody took it out of its group; return the number of the record."""
+    """Insert the record of a duplicate that somebody separated from its group, and return its number.
+
+    Parameters
+    ----------
+    row
+        First event about this record.
+    """
     copy, record = schema.copy, schema.record
     found = connection.execute(
         select(copy).where(func.json_extract(copy.c.row, "$.record_id") == row["record"])
     ).one_or_none()
     if found is None:
         raise MechtagError(
-            f"event {row['seq']} is about the record {row['record']}, which no import brought; restore the files "
-            "import-*.jsonl of the log from a backup"
+            f"event {row['seq']} is about record {row['record']}, which is missing from the imported records; restore "
+            "the files import-*.jsonl of the log from a backup"
         )
     values = {"id": row.get("number"), **json.loads(found.row)}
     number = int(connection.execute(insert(record).values(values).returning(record.c.id)).scalar_one())
@@ -196,7 +205,7 @@ def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
 
 
 def _discard_missing(connection: Connection, uploads: Path) -> None:
-    """Discard the imports that were not added, and whose files are no longer there."""
+    """Set imports to ``discarded`` if their records were not added and their uploaded files no longer exist."""
     batch = schema.batch
     for number in connection.execute(select(batch.c.id).where(batch.c.state.in_(("reading", "read")))).scalars().all():
         if not (uploads / str(number)).is_dir():
@@ -212,17 +221,23 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, events: Iterable[Mapping[str, Any]]) -> int:
-    """Add the jobs that had ended; return a number that is larger than those of all jobs so far."""
+    """Insert the jobs that had ended, and return the smallest number that no earlier job can have had."""
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
         connection.execute(insert(schema.job), list(rows.values()))
-    # A job that had not ended may have written events, under ids in which its number must not be used again.
+    # A job that had not ended may have written events whose ids contain its number, so this number is not used again.
     written = {int(match[1]) for row in events if (match := _JOB.search(row["client_id"]))}
     return 1 + max((*rows, *written), default=0)
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Add the jobs that compute again what the log does not contain, and those that imports were waiting for."""
+    """Add the jobs that unfinished imports need, and the jobs that compute data which the log does not contain.
+
+    Parameters
+    ----------
+    number
+        Number of the first job.
+    """
     batch = schema.batch
     jobs: list[tuple[str, dict[str, Any]]] = [
         (_UNFINISHED[row.state], {"batch": row.id})

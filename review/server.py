@@ -1,4 +1,4 @@
-"""Start the review page: one process serves the pages, and one process computes."""
+"""Start the review page: one process serves the pages, and another process runs long computations."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from mechtag.review.workspace import DATABASE, FOLDER, Workspace
 
 HOST = "127.0.0.1"
 PORT = 8765
-# Ports that are tried after one that is taken.
+# Number of ports that are tried, beginning with the requested port.
 _TRIES = 20
-# Time between two looks at the worker, in seconds.
+# Time between two checks whether the worker is running, in seconds.
 _LOOK = 1.0
 
 
@@ -61,7 +61,7 @@ class Team:
     insecure
         Whether to serve without HTTPS, although others on the network can then read passwords and codes.
     owner_link
-        Whether to create a link with which a new owner can join, in case the owner is locked out.
+        Whether to print a link with which a new owner can join, for example because the owner has lost the password.
     """
 
     host: str
@@ -78,30 +78,30 @@ class Team:
         return self.certificate is not None or self.proxy is not None
 
     def check(self) -> None:
-        """Raise an error if the settings are incomplete, or if others could read passwords on the network.
+        """Check that the settings are complete, and that nobody else on the network can read passwords.
 
         Raises
         ------
         MechtagError
-            If the certificate or the private key is missing; or if the page would be served on a network although
-            neither a certificate nor a proxy provides HTTPS, and ``insecure`` is not set.
+            If the certificate or the private key is missing; or if the page would be served on a network without HTTPS
+            (neither by a certificate nor by a proxy), and ``insecure`` is not set.
         """
         if (self.certificate is None) != (self.private_key is None):
-            raise MechtagError("--certificate and --private-key work only together; pass the paths of both files")
+            raise MechtagError("--certificate and --private-key must be used together; pass the paths of both files")
         for path in (self.certificate, self.private_key):
             if path is not None and not path.is_file():
                 raise MechtagError(
-                    f"{path}: no such file; pass the paths of the certificate and of its private key (PEM files)"
+                    f"{path}: this file does not exist; pass the paths of the certificate and of its private key (PEM)"
                 )
         if not self.secure and not self.insecure and not _is_loopback(self.host):
             raise MechtagError(
-                f"serving on {self.host} without HTTPS would show passwords and codes to everybody on the network; "
-                "pass --certificate and --private-key, name a reverse proxy with --behind-proxy, or accept the risk "
-                "with --insecure"
+                f"without HTTPS, everybody on the network of {self.host} could read passwords and codes; pass "
+                "--certificate and --private-key, pass the address of a reverse proxy with --behind-proxy, or accept "
+                "the risk with --insecure"
             )
 
     def hosts(self, port: int) -> frozenset[str]:
-        """Return the host names, with port, under which the page may be opened."""
+        """Return the host names, with and without the port, under which people may open the page."""
         names = {*self.names, socket.gethostname(), socket.getfqdn(), "localhost", HOST}
         if not ipaddress.ip_address(self.host).is_unspecified:
             names.add(self.host)
@@ -118,15 +118,15 @@ def serve(
 ) -> None:
     """Serve the review page of a project until the process is interrupted.
 
-    If a different process already serves the page of this project, the address of that page is printed and opened
-    instead. If the folder is not a project yet, only a form that creates the project is served at first.
+    If another process already serves the page of this project, the address of this page is printed and opened instead.
+    If the folder is not a project yet, a form for creating the project is served first.
 
     Parameters
     ----------
     root
         Folder of the project.
     port
-        Port to use. If the port is taken and the page is not served to a team, the next free port is used.
+        Port to use. If it is taken and the page is not served to a team, the next free port is used.
     browser
         Whether to open the page in a browser.
     team
@@ -138,7 +138,7 @@ def serve(
     ------
     MechtagError
         If the page would be served to a team without HTTPS or before the project is created, if ``root`` is a file, if
-        the port is taken, or if the log has events that the database lacks.
+        the port is taken, or if the database lacks events of the log.
     """
     if team is not None:
         team.check()
@@ -146,7 +146,7 @@ def serve(
     if project is None and root.exists() and not root.is_dir():
         raise MechtagError(f"{root} is a file; choose a folder for the review")
     if project is None and team is not None:
-        raise MechtagError(f"{root} is not a project yet; create it first with 'mechtag review {root}'")
+        raise MechtagError(f"{root} is not a project yet; run 'mechtag review {root}' first to create the review")
     folder = root / FOLDER
     new = _missing(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,8 +165,8 @@ def serve(
             try:
                 if lacks_events(folder / DATABASE, folder / "log"):
                     raise MechtagError(
-                        f"{folder / DATABASE}: this database is missing, damaged or too old: the log has events that "
-                        f"it lacks; run 'mechtag review {root} --rebuild', which makes a new database from the log"
+                        f"{folder / DATABASE}: this database is missing, damaged or older than the log of events; run "
+                        f"'mechtag review {root} --rebuild', which creates a new database from the log"
                     )
                 _run(root, project, running, port, browser, team, say)
             finally:
@@ -181,20 +181,21 @@ def serve(
 
 
 def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
-    """Compute all states of a review again from its log of events, while the page is closed.
+    """Compute all derived tables of a review again from its log of events.
 
-    If the database is missing, damaged, or older than the text files of the log, a new database is made from these
+    If the database is missing, damaged, or older than the text files of the log, a new database is created from these
     files.
 
     Raises
     ------
     MechtagError
-        If the folder contains no review, or the page is open.
+        If the folder contains no review, the log is damaged, or the review page is open.
     """
     project, folder = open_project(root), root / FOLDER
     if not folder.is_dir():
         raise MechtagError(
-            f"{root}: the review page of this project has never been opened, so there is no log to rebuild from"
+            f"{root}: this project has no log of events, because its review page has never been opened; there is "
+            "nothing to rebuild"
         )
     try:
         with FileLock(folder / "running.lock", blocking=False):
@@ -206,15 +207,20 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
             wrong = workspace.store.rebuild()
             workspace.store.close()
     except Timeout:
-        raise MechtagError(f"{root}: the review page is open; close it, then run the command again") from None
+        raise MechtagError(
+            f"{root}: the review page of this project is open; stop it with Ctrl-C, then run this command again"
+        ) from None
     if wrong:
-        say(f"{root}: computed all states again from the log; these tables were wrong: {', '.join(wrong)}")
+        say(f"{root}: computed all states again from the log; corrected these tables: {', '.join(wrong)}")
     else:
-        say(f"{root}: computed all states again from the log; all of them were right")
+        say(f"{root}: computed all states again from the log; all of them were correct")
 
 
 def _sound(project: Project) -> Workspace | None:
-    """Open the workspace of a project; return ``None`` if its database is missing, damaged, or older than the log."""
+    """Open the workspace of a project.
+
+    Returns ``None`` if the database is missing, damaged, or older than the log of events.
+    """
     folder = project.root / FOLDER
     if lacks_events(folder / DATABASE, folder / "log"):
         return None
@@ -225,7 +231,7 @@ def _sound(project: Project) -> Workspace | None:
 
 
 def _make_again(project: Project, say: Callable[[str], None]) -> None:
-    """Make the database of a review again from the text files of the log, and keep the old database."""
+    """Replace the database of a review by a new database from the text files of the log, and keep the old database."""
     root, folder = project.root, project.root / FOLDER
     new, old = folder / f"new-{DATABASE}", folder / DATABASE
     for path in _files_of(new):
@@ -237,32 +243,32 @@ def _make_again(project: Project, say: Callable[[str], None]) -> None:
         for path, target in zip(_files_of(old), _files_of(kept), strict=True):
             if path.exists():
                 path.replace(target)
-        say(f"{kept}: kept the database that was there")
+        say(f"{kept}: kept the old database under this name")
     new.replace(old)
     say(
-        f"{root}: made a new database from the log, with {counted(found.events, 'event')} and "
-        f"{counted(found.records, 'imported record')}; what was done in the last seconds before the database was lost "
-        "may be missing from the log"
+        f"{root}: created a new database from the log, with {counted(found.events, 'event')} and "
+        f"{counted(found.records, 'imported record')}; actions of the last seconds before the database was lost may be "
+        "missing"
     )
     say(
         "Passwords and PINs are not in the log. On this computer, "
-        f"{found.owner} can open the page without one; if the page is served to a team, its next start prints a link "
-        f"with which {found.owner} chooses a new password."
+        f"{found.owner} can open the page without a password; if the page is served to a team, mechtag prints a link "
+        f"at its next start, with which {found.owner} can choose a new password."
     )
     if found.others:
         say(
-            "Before these people can sign in again, an owner has to create a link for each of them on the page Team: "
-            f"{', '.join(found.others)}."
+            "Before the following people can sign in again, an owner must create a link for each of them on the page "
+            f"Team: {', '.join(found.others)}."
         )
 
 
 def _files_of(database: Path) -> list[Path]:
-    """Return the files that SQLite keeps for a database."""
+    """Return the paths of the files that SQLite creates for a database; some of them may not exist."""
     return [database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm", "")]
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the given folder and the folders above it as far as they do not exist, the innermost folder first."""
+    """Return those of a folder and its parent folders that do not exist, the innermost folder first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -309,7 +315,7 @@ def _run(
     with ExitStack() as stack:
 
         def start(project: Project) -> Workspace:
-            """Open a project, and serve its pages from now on."""
+            """Open a project, and serve its pages until the end of the enclosing block."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
             _back_up(workspace, say)
@@ -336,13 +342,19 @@ def _back_up(workspace: Workspace, say: Callable[[str], None]) -> None:
         back_up(workspace)
     except (OSError, sqlite3.Error) as error:
         say(
-            f"{workspace.folder / 'backups'}: the daily copy of the database could not be made ({error}); check that "
-            "the folder is writable and that the disk is not full"
+            f"{workspace.folder / 'backups'}: the daily backup of the database could not be created ({error}); check "
+            "that mechtag may write to the folder and that the disk is not full"
         )
 
 
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
-    """Print a link for the owner if no owner can sign in, or if a link was requested."""
+    """Print a link for an owner if no owner has a password, or if a link was requested.
+
+    Parameters
+    ----------
+    root
+        Address of the review page, without a path.
+    """
     table = schema.account
     with workspace.store.write() as connection:
         owner = connection.execute(
@@ -362,7 +374,9 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        raise MechtagError(f"{host} is not an address of this computer, such as 0.0.0.0 or 192.168.1.5") from None
+        raise MechtagError(
+            f"'{host}' is not an IP address; enter an address of this computer, such as 0.0.0.0 or 192.168.1.5"
+        ) from None
 
 
 def _listen(host: str, port: int, tries: int) -> socket.socket:
@@ -375,12 +389,12 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
             listener.close()
             continue
         return listener
-    raise MechtagError(f"port {port} on {host} is taken; choose a different port with --port")
+    raise MechtagError(f"port {port} on {host} is taken or not allowed; choose a different port with --port")
 
 
 @contextmanager
 def _worker(root: Path) -> Iterator[None]:
-    """Return a context manager that runs the worker process, and restarts the worker if it dies."""
+    """Return a context manager that runs the worker process during the block, and restarts it if it ends early."""
     stopped = threading.Event()
     context = multiprocessing.get_context("spawn")
     current: list[BaseProcess] = []

@@ -1,4 +1,4 @@
-"""Serve the page on which a new review is created; until the project exists, nothing else is served."""
+"""Serve the form for creating a new review, which is the only page until the project exists."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from mechtag.review.render import as_sentence, render
 from mechtag.review.store.accounts import add_account, clean_name
 from mechtag.review.workspace import Workspace, write_fact
 
-# Largest form, in bytes; a codebook is text of a few pages.
+# Largest size of the form, in bytes; a codebook is a text of a few pages.
 _LARGEST = 2_000_000
 _LONGEST_TITLE = 200
 CODEBOOK = "codebook.yaml"
 
 
 class Faults(MechtagError):
-    """The faults of a form: one sentence per field, keyed by the id of the field."""
+    """Raised if a form has faults; ``faults`` contains a sentence about each field, keyed by the id of the field."""
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__("; ".join(faults.values()))
@@ -48,20 +48,22 @@ class Faults(MechtagError):
 
 @dataclass
 class Switch:
-    """Sends requests to the form for a new review until the review exists, and then to the pages of the review.
+    """Passes requests to the form for a new review until the review exists, and to the pages of the review afterwards.
 
     Attributes
     ----------
-    setup, pages
-        The two applications. ``setup`` is ``None`` if the review exists already, ``pages`` if it does not exist yet.
+    setup
+        Application with the form; ``None`` if the review existed from the beginning.
+    pages
+        Application with the pages of the review; ``None`` until the review exists.
     """
 
     setup: ASGIApp | None = None
     pages: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with one of the two applications."""
-        # A form that is sent twice arrives after the pages have begun to answer.
+        """Pass a request to one of the two applications."""
+        # If the form is sent twice, the second request arrives after the review has been created.
         app = self.setup if self.pages is None or scope.get("path") == "/new" else self.pages
         app = app or self.pages
         if app is not None:
@@ -126,11 +128,13 @@ async def _new(request: Request) -> Response:
         return _page(setup, {})
     length = whole_number(request.headers.get("content-length", ""))
     if length is None or length > _LARGEST:
-        raise Refused("this form is too large; a codebook is a text file of a few pages", 413)
+        raise Refused(
+            "this form is too large; choose a smaller codebook, because a codebook is a text file of a few pages", 413
+        )
     form = await request.form()
     try:
         if not access.same(str(form.get("csrf", "")), setup.csrf):
-            raise Refused("this form is too old; load the page again", 403)
+            raise Refused("this form is too old, so the review was not created; load the page again", 403)
         return await run_in_threadpool(_create, setup, form)
     finally:
         await form.close()
@@ -165,7 +169,10 @@ def _create_once(setup: _Setup, given: dict[str, str], file: Any) -> Response:
     except MechtagError as error:
         return _page(setup, given, {"codebook": str(error)})
     except OSError as error:
-        fault = f"{setup.root} cannot be written: {error.strerror}; choose a folder of your own, or free some space"
+        fault = (
+            f"mechtag cannot write to {setup.root} ({error.strerror}); choose a folder to which you may write, or free "
+            "some disk space"
+        )
         return _page(setup, given, {"name": fault})
     with workspace.store.write() as connection:
         owner = add_account(connection, person, "owner")
@@ -181,17 +188,23 @@ def _line(text: str) -> str:
 
 
 def _check(given: dict[str, str]) -> str:
-    """Check the fields of the form, and return the name of the person."""
+    """Check the fields of the form, and return the name of the person who creates the review.
+
+    Raises
+    ------
+    Faults
+        If a field is empty or not valid.
+    """
     faults = dict[str, str]()
     name = _line(given.get("name", ""))
     if not name or len(name) > _LONGEST_TITLE:
-        faults["name"] = f"Enter a name of the review of up to {_LONGEST_TITLE} characters."
+        faults["name"] = f"Enter a name for the review, with at most {_LONGEST_TITLE} characters."
     if given.get("codebook") not in ("shipped", "folder", "file", "empty"):
         faults["codebook"] = "Choose a codebook."
     if given.get("codebook") == "empty":
         for key, what in (
             ("definition", "what makes a record relevant"),
-            ("label", "a name of the first label"),
+            ("label", "a name for the first label"),
             ("label_definition", "what the first label means"),
         ):
             if not given.get(key, "").strip():
@@ -223,7 +236,7 @@ def _make_project(root: Path, given: dict[str, str], file: Any) -> Project:
         try:
             return create_project(root, path)
         except MechtagError as error:
-            # The person knows the file by the name that it has in their own folder.
+            # The path of the temporary file would not help the person.
             fault = as_sentence(str(error).replace(f"{path}: ", ""))
             raise Faults({"file" if choice == "file" else "codebook": fault}) from None
 

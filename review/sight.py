@@ -1,7 +1,6 @@
-"""Determine what a person may see of a record, and store what was shown.
+"""Determine which suggestions and codes of others a person may see, and store what the person was shown.
 
-All codes of others and all suggestions reach the pages through this module. Pages do not contain anything that is
-hidden from a person, not even invisibly.
+Pages receive suggestions and codes of others only from this module. Hidden data are not sent to the browser at all.
 """
 
 from __future__ import annotations
@@ -26,7 +25,17 @@ from mechtag.review.store.records import Entry
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The suggestion of the model for one label of a record."""
+    """The suggestion of the model for one label of a record.
+
+    Attributes
+    ----------
+    decision
+        ``yes``, ``no`` or ``refer`` (needs review).
+    probability
+        Probability of yes, or ``None`` if the model gives none.
+    sentences
+        Numbers of the sentences that support the suggestion, counted from 0.
+    """
 
     label: str
     decision: str
@@ -37,7 +46,17 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A committed code of one person; the letter replaces the name of the person until names are shown."""
+    """A committed code of one person for one label.
+
+    Attributes
+    ----------
+    letter
+        Letter that identifies the person on the page of this record, such as ``A``.
+    record
+        Number of the record that the person coded, which may be a joined record.
+    value
+        1 (yes), 0 (no) or ``None``.
+    """
 
     letter: str
     coder: int
@@ -57,18 +76,18 @@ class Sight:
     Attributes
     ----------
     id
-        Number of the row of table ``sight``; the form sends this number back with the person's action.
+        Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
-        The mode for this record: the mode of the plan, or ``blind`` for an audited record and for a record of a running
-        calibration exercise.
+        Mode in which the record is shown: the mode of the plan; ``blind`` for an audited record and for a record of a
+        running calibration exercise; or ``reconcile`` for an adjudicator.
     audited
-        Whether the record is shown without suggestions, to estimate the effect of suggestions.
+        Whether the record belongs to the audit sample, which is shown without suggestions to estimate their effect.
     suggestions
         Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
     others
         Codes of others; empty if these codes are hidden or do not exist.
     committed
-        Whether the person has finished the record, including labels that were added to the codebook since.
+        Whether the person has finished the record, including labels that were added to the codebook later.
     """
 
     id: int
@@ -91,16 +110,18 @@ def show(
     seed: int = 0,
     highlights: bool = False,
 ) -> Sight:
-    """Return what a person may see of a record now, and store this in table ``sight``.
+    """Return what a coder may see of a record, and store it in table ``sight``.
 
-    If the person sees the same as before, for example after each mark, the existing row is used again.
+    If nothing has changed since the record was last shown to this person, the existing row is used again.
 
     Parameters
     ----------
     labels
-        Keys of the labels that the page asks about; suggestions for other labels are not shown.
+        Keys of the labels on the page; suggestions for other labels are not shown.
+    at
+        Time in UTC (ISO 8601).
     model_id
-        Id of the model in use; its suggestions are shown if the mode allows this.
+        Id of the model in use, whose suggestions are shown if the mode allows it; ``None`` if there is no model yet.
     seed
         Seed of the review, used to choose the audited records.
     highlights
@@ -128,8 +149,8 @@ def show(
         "stage": stage,
         "mode": mode,
         "model_id": model_id if suggestions else None,
-        # What was seen once cannot be unseen: later codes count as given with the suggestion in view, also those by a
-        # different text of the same paper.
+        # After a person has seen a suggestion, all later codes count as given with the suggestion in view, even codes
+        # by a different text of the same paper.
         "suggestions_shown": int(bool(suggestions) or _has_seen(before, labels)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
@@ -145,7 +166,7 @@ def show(
 
 
 def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
-    """Return what a person has been shown of a record so far, in order."""
+    """Return the rows of table ``sight`` about a record and a person, the oldest first."""
     table = schema.sight
     return connection.execute(
         select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)
@@ -161,12 +182,12 @@ def show_to_adjudicator(
     at: str,
     votes_shown: bool,
 ) -> Sight:
-    """Return what an adjudicator sees of a record, and store this in table ``sight``.
+    """Return what an adjudicator sees of a record, and store it in table ``sight``.
 
     Parameters
     ----------
     votes_shown
-        Whether the adjudicator asked to see the codes of each coder; these codes are hidden at first.
+        Whether the adjudicator has asked to see the codes of the coders, which are hidden at first.
     """
     number = note_adjudicator(connection, entry, coder, stage, at=at, votes_shown=votes_shown)
     return Sight(number, "reconcile", others=read_votes(connection, entry.id, stage) if votes_shown else ())
@@ -175,7 +196,7 @@ def show_to_adjudicator(
 def note_adjudicator(
     connection: Connection, entry: Entry, coder: int, stage: str, *, at: str, votes_shown: bool
 ) -> int:
-    """Store in table ``sight`` what an adjudicator sees of a record; return the number of the row."""
+    """Store in table ``sight`` what an adjudicator sees of a record, and return the number of the new row."""
     values = {
         "record": entry.id,
         "coder": coder,
@@ -190,9 +211,10 @@ def note_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage and therefore must not see the codes of others yet.
+    """Return whether a person can still judge a record at a stage; the person must not see codes of others until then.
 
-    The coders of a running calibration exercise judge all records of the exercise, whatever codes others have given.
+    The coders of a running calibration exercise judge all records of the exercise, even if others have already judged
+    them.
     """
     head, members = family_of(connection, record)
     need = schema.need
@@ -204,9 +226,10 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 
 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a lead must not see yet what others said about a record at a stage.
+    """Return whether the codes of others for a record at a stage must still be hidden from an owner or adjudicator.
 
-    This holds as long as the lead can still judge the record, and for the records of a running calibration exercise.
+    They are hidden as long as this person can still judge the record, and for all records of a running calibration
+    exercise.
     """
     head, _ = family_of(connection, record)
     return head in hidden_records(connection, stage) or is_to_judge(connection, record, stage, coder)
@@ -229,9 +252,10 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the committed codes of a record and its joined records.
+    """Return the committed codes of a record and its joined records at a stage.
 
-    Each person gets a letter for each record, in the order of the names of people.
+    Letters (A, B and so on) are assigned in the order of people's names. A person who judged several joined records has
+    a letter for each of them. Codes of withdrawn people are left out.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
@@ -264,21 +288,21 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
 
 
 def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
-    """Return a hash of the title and the text of a record at a stage, which identifies what was shown."""
+    """Return a hash of the title and the text of a record at a stage, in 16 hexadecimal digits."""
     text = read_reading(connection, entry, stage).text
     return hashlib.sha256(f"{entry.title}\n{text}".encode()).hexdigest()[:16]
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
-    """Return whether a record is in the blind audit sample.
+    """Return whether a record belongs to the audit sample, which is shown without suggestions.
 
-    The answer depends only on the id of the record, the seed, and the size of the sample in the plan.
+    This depends only on the id of the record, the seed, and the share of the sample in the plan.
     """
     return random.Random(f"audit/{seed}/{record_id}").random() < plan.audit_share
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has committed codes for a record at a stage, and has been asked about all labels."""
+    """Return whether a person has finished a record at a stage, including labels that were added later."""
     table = schema.current
     committed = connection.execute(
         select(table.c.record).where(
@@ -289,7 +313,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether any earlier row of table ``sight`` contains a suggestion for at least one of the labels."""
+    """Return whether any of the rows of table ``sight`` contains a suggestion for at least one of the labels."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
@@ -297,7 +321,7 @@ def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
 def read_suggestions(connection: Connection, record: int, stage: str, model_id: str) -> dict[str, Suggestion]:
     """Return the suggestions of a model for a record at a stage, keyed by label.
 
-    At screening, the suggestions are those for the abstract.
+    For screening, these are the suggestions for the abstract.
     """
     table = schema.suggestion
     text = "full-text" if stage == "full-text" else "code"

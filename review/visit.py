@@ -1,4 +1,4 @@
-"""Define requests of signed-in people, and routes that only signed-in people can reach."""
+"""Define requests of signed-in people, and routes that are open only to signed-in people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mechtag.review.numbers import MOST_DIGITS, whole_number
 from mechtag.review.render import render
 from mechtag.review.workspace import ACTIVE, Workspace, now_working, read_fact
 
-#: Largest form without files, and with files, in bytes.
+#: Largest size of a form without files, and of a form with files, in bytes.
 LARGEST_FORM = 2_000_000
 LARGEST_WITH_FILES = LARGEST_BATCH + LARGEST_FORM
 
@@ -33,11 +33,11 @@ class Visit:
     Attributes
     ----------
     path
-        Values from the address, such as the number of a record.
+        Values in the path of the address, such as the number of a record.
     query, form
-        Values of the query string, and values of the form if the request has a form.
+        Values in the query string, and values in the form; empty if there are none.
     by_script
-        Whether a script sent the request, so that the answer replaces the content of the page.
+        Whether JavaScript sent the request, so that the response replaces the content of the page.
     """
 
     workspace: Workspace
@@ -54,38 +54,41 @@ class Visit:
         return [File(file.filename, file.file) for file in sent if file.filename]
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Render a template with the values that all pages need, such as the person, and return the page."""
+        """Render a template with its own values and the values that all pages need, and return the page."""
         with self.workspace.store.read() as connection:
             shared = {
                 "person": self.person,
                 "name": self.workspace.name_in(connection),
                 "here": self.request.url.path,
                 "working": now_working(connection),
-                # States of jobs that have not ended.
+                # States of jobs that have not ended yet.
                 "active": ACTIVE,
                 "keys": PageKeys(Choice.load(read_fact(connection, key_set_of(self.person.id)))),
-                # Under this name the browser keeps decisions that could not be sent.
+                # The browser stores decisions that it could not send under this name.
                 "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
             }
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return a page as the response to a form, with a header that sets the address shown by the browser."""
+        """Add a header to the page that answers a form, so that the browser shows ``address``, and return the page."""
         response.headers["HX-Replace-Url"] = address
         return response
 
     def go(self, address: str) -> RedirectResponse:
-        """Return a redirect to an address, as the response to a form."""
+        """Return a redirect to an address after a form."""
         return RedirectResponse(address, 303)
 
     def go_back(self, otherwise: str) -> RedirectResponse:
-        """Return a redirect to the page that contained the form and that the form names, or else to an address."""
+        """Return a redirect to the address in the field ``back`` of the form.
+
+        If the field is missing or is not an address on this server, redirect to ``otherwise``.
+        """
         back = self.text("back")
         # A second slash would make the rest the name of a host; browsers read a backslash as a slash.
         return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
 
     def stamp(self) -> Stamp:
-        """Return the stamp of the form: who sent the form, the id of the action, and what the person saw."""
+        """Return the stamp of the action in the form; see `Stamp`."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -95,7 +98,7 @@ class Visit:
         )
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a field of the form as text."""
+        """Return a field of the form as text, or ``default`` if the field is missing or is a file."""
         value = self.form.get(name, default)
         return value if isinstance(value, str) else default
 
@@ -109,7 +112,7 @@ class Visit:
         return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
-        """Return a field of the form as a number of seconds, or ``None`` unless it is a number from 0 to 86,400."""
+        """Return a field of the form as a number from 0 to 86,400, or ``None`` if it is not such a number."""
         try:
             value = float(self.text(name))
         except ValueError:
@@ -121,9 +124,22 @@ Handler = Callable[[Visit], Response]
 
 
 def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """Return a route that only signed-in people with an allowed role can reach; see `access.MATRIX`."""
+    """Create a route that is open only to signed-in people whose role allows it; see `access.MATRIX`.
+
+    Parameters
+    ----------
+    name
+        Name of the route in `access.MATRIX`.
+    handler
+        Function that answers the requests.
+
+    Raises
+    ------
+    ValueError
+        If the name is not in `access.MATRIX`.
+    """
     if name not in access.MATRIX:
-        raise ValueError(f"the route {name} has no entry in the table of roles")
+        raise ValueError(f"the route '{name}' has no entry in access.MATRIX; add the roles that may use it")
 
     async def endpoint(request: Request) -> Response:
         workspace: Workspace = request.app.state.workspace
@@ -132,7 +148,9 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
         if person is None:
             return sign_in_page(request)
         if not person.may(name):
-            raise Refused(f"the role '{person.role}' does not allow this page; ask the owner of the review", 403)
+            raise Refused(
+                f"your role ({person.role}) does not allow this; ask the owner of the review for a different role", 403
+            )
         if any(isinstance(value, int) and value >= 10**MOST_DIGITS for value in request.path_params.values()):
             raise HTTPException(404)
         form = FormData()
@@ -160,7 +178,7 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 
 
 def sign_in_page(request: Request) -> Response:
-    """Return the response to a request without a session."""
+    """Return the response to a request without a session: a redirect to the sign-in page, or an explanation."""
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)
     return HTMLResponse(render("locked.html", title="Not signed in"), 403)
@@ -171,4 +189,4 @@ def _refuse_large(request: Request) -> None:
     files = request.headers.get("content-type", "").startswith("multipart/")
     size = whole_number(length)
     if size is None or size > (LARGEST_WITH_FILES if files else LARGEST_FORM):
-        raise Refused("this form is too large" if not files else TOO_LARGE_TOGETHER, 413)
+        raise Refused("this form is too large; shorten the texts in it" if not files else TOO_LARGE_TOGETHER, 413)

@@ -1,4 +1,4 @@
-"""Open a project for the review page, with the database and the codebook of the project."""
+"""Open a project for the review page, with its database and codebook, and store single values and jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mechtag.review.acts import Acts, utc_now
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 
-#: Folder of the page's files in a project.
+#: Folder in a project with the files of the review page.
 FOLDER = Path("data/review")
 #: File of the database in this folder.
 DATABASE = "review.sqlite3"
@@ -25,7 +25,7 @@ DATABASE = "review.sqlite3"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project that is open in the review page.
+    """A project that is opened for the review page.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Workspace:
         Raises
         ------
         MechtagError
-            For the same reasons as `Store`.
+            If the database cannot be opened; see `Store`.
         """
         return cls(project, Store(project.root / FOLDER / DATABASE))
 
@@ -55,28 +55,28 @@ class Workspace:
 
     @property
     def codebook(self) -> Codebook:
-        """Return the codebook in use, as it is now; people can change the codebook while the page is open."""
+        """Return the codebook in use; the file is read again after people have changed the codebook."""
         path = Path(self.project.settings.codebook)
         stat = path.stat()
         return _load(path, stat.st_mtime_ns, stat.st_size)
 
     @property
     def acts(self) -> Acts:
-        """Return the actions of people in this review."""
+        """Return an object with which actions of people are written in this review."""
         return Acts(self.store, self.codebook)
 
     def again(self) -> Workspace:
-        """Return a new workspace that reads the settings and the codebook again."""
+        """Return a new workspace for the same database, after reading the settings of the project again."""
         return Workspace(open_project(self.project.root), self.store)
 
     @property
     def name(self) -> str:
-        """Return the name of the review: the chosen name, or else the name of the folder."""
+        """Return the name of the review: the name that a person chose, or else the name of the folder."""
         with self.store.read() as connection:
             return self.name_in(connection)
 
     def name_in(self, connection: Connection) -> str:
-        """Return `name`, read in a transaction that is already open."""
+        """Return the name of the review like `name`, but read it in a transaction that is already open."""
         return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
     @property
@@ -91,13 +91,13 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return the value stored under a key, such as the model in use, or ``None`` if there is no value."""
+    """Return the value that table ``fact`` stores under a key, such as the name of the review, or ``None``."""
     value = connection.execute(select(schema.fact.c.value).where(schema.fact.c.key == key)).scalar_one_or_none()
     return None if value is None else json.loads(value)
 
 
 def write_fact(connection: Connection, key: str, value: Any) -> None:
-    """Store a value under a key, and replace any earlier value."""
+    """Store a value under a key of table ``fact``; it replaces any earlier value."""
     text = json.dumps(value, ensure_ascii=False)
     connection.execute(
         upsert(schema.fact).values(key=key, value=text).on_conflict_do_update(["key"], set_={"value": text})
@@ -107,8 +107,13 @@ def write_fact(connection: Connection, key: str, value: Any) -> None:
 def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments: Any) -> int:
     """Add a job for the worker process, and return the number of the job.
 
-    If a job of the same kind with the same arguments is already waiting, no job is added, and the number of that job is
-    returned.
+    If a job of the same kind with the same arguments is already waiting, no job is added, and the number of the waiting
+    job is returned.
+
+    Parameters
+    ----------
+    asked_by
+        Account number of the person who requests the job, or ``None`` if mechtag itself adds the job.
     """
     table = schema.job
     text = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
@@ -122,7 +127,10 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
 
 
 def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
-    """Return the latest job of a kind or, if ``done``, the latest that succeeded; ``None`` if there is no such job."""
+    """Return the latest job of a kind as a row of table ``job``, or ``None`` if there is none.
+
+    If ``done`` is true, only jobs that succeeded count.
+    """
     table = schema.job
     query = select(table).where(table.c.kind == kind).order_by(table.c.id.desc()).limit(1)
     return connection.execute(query.where(table.c.state == "done") if done else query).one_or_none()
@@ -130,7 +138,7 @@ def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Working:
-    """The current or next job of the worker: a message, and the progress in percent if known."""
+    """The progress of a job: its number, a message, and the progress in percent, or ``None`` if not known."""
 
     job: int
     message: str
@@ -142,32 +150,32 @@ STOPPING = "stopping"
 #: States of jobs that have not ended, and of jobs that have ended.
 ACTIVE = ("waiting", "running", STOPPING)
 ENDED = ("done", "failed", "cancelled")
-#: Message shown while a job has not begun, keyed by the kind of the job.
-WAITING = {
-    "rank": "Waiting to compute the reading order",
-    "read": "Waiting to read the files",
-    "add": "Waiting to add the records",
-    "remove": "Waiting to remove the records",
-    "files": "Waiting to write the tables of records",
-    "tag": "Waiting to compute suggestions",
-    "export": "Waiting to export",
-    "read_full_texts": "Waiting to read the full texts",
-    "fetch_abstracts": "Waiting to fetch abstracts",
-    "learn": "Waiting to train",
-    "read_codings": "Waiting to read the codes",
-    "add_codings": "Waiting to add the codes",
-    "remove_codings": "Waiting to remove the codes",
-    "read_project": "Waiting to read the project",
-    "add_project": "Waiting to add what was done in the copy",
-    "calibrate": "Waiting to compare the codes of the exercise",
-    "curve": "Waiting to compute the learning curve",
-    "roll_back": "Waiting to restore the previous model",
-    "accuracy": "Waiting to measure the accuracy",
+#: Description of each kind of job on the pages.
+JOB_NAMES = {
+    "rank": "Compute the reading order",
+    "read": "Read the files",
+    "add": "Add the records",
+    "remove": "Remove the records",
+    "files": "Write the tables of records",
+    "tag": "Compute suggestions",
+    "export": "Export",
+    "read_full_texts": "Read the full texts",
+    "fetch_abstracts": "Fetch abstracts",
+    "learn": "Train the model",
+    "calibrate": "Compare the codes of the exercise",
+    "curve": "Compute the learning curve",
+    "roll_back": "Restore the previous model",
+    "accuracy": "Measure the accuracy",
+    "read_codings": "Read the files with codes",
+    "add_codings": "Add the imported codes",
+    "remove_codings": "Remove the imported codes",
+    "read_project": "Read the project",
+    "add_project": "Add what was done in the copy",
 }
 
 
 def now_working(connection: Connection) -> Working | None:
-    """Return the current job of the worker or else the next job, or ``None`` if no job is waiting."""
+    """Return the progress of the current or else the next job of the worker, or ``None`` if there is no such job."""
     table = schema.job
     row = connection.execute(
         select(table).where(table.c.state.in_(ACTIVE)).order_by(table.c.state == "waiting", table.c.id).limit(1)
@@ -176,6 +184,7 @@ def now_working(connection: Connection) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Return the message and the progress of the job in a row of table ``job``."""
-    message = row.message or WAITING.get(row.kind, "Working")
+    """Return the progress of the job in a row of table ``job``."""
+    name = JOB_NAMES.get(row.kind, "Work")
+    message = row.message or f"Waiting to {name[0].lower()}{name[1:]}"
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

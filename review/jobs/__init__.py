@@ -1,1 +1,1 @@
-"""Provide the jobs of the worker process, one module per kind of job."""
+"""Run the jobs of the worker process, such as imports, rankings and training."""

@@ -1,4 +1,4 @@
-"""Compute the agreement among people, and between people and the model on papers outside its training data."""
+"""Compute the agreement between people, and between people and the model on papers outside its training data."""
 
 from __future__ import annotations
 
@@ -40,12 +40,18 @@ RESULTS = frozenset(
         "codes",
     )
 )
-# Codes that the model contradicts and that are listed.
+# Largest number of codes in the list of codes that the model contradicts.
 _MOST_DOUBTED = 200
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compute all figures of the page *Accuracy*."""
+    """Compute all figures of the page *Accuracy*.
+
+    Returns
+    -------
+    dict
+        Keyed by the names in `RESULTS`; a figure that cannot be computed from the codes so far is ``None``.
+    """
     progress.start(1, "Counting codes")
     keys = workspace.codebook.all_keys
     with workspace.store.read() as connection:
@@ -88,7 +94,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
-    """Return the record id of each record of a calibration exercise, and whether the exercise was at screening.
+    """Return the records of all calibration exercises, as pairs of record id and whether the exercise was at screening.
 
     Codes of an exercise do not count in the agreement of the review, because the coders had not yet agreed on the
     definitions.
@@ -100,7 +106,10 @@ def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return the agreement of people on the records that at least two people judged; ``None`` without such records."""
+    """Return the agreement of people on the records that at least two people judged.
+
+    Returns ``None`` if there are no such records.
+    """
     import numpy as np
 
     from mechtag.evaluation.coders import agreement_section, coders_of
@@ -117,10 +126,11 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return the agreement of people on the sentences that support a yes; ``None`` if no two people marked sentences.
+    """Return the agreement of people on the sentences that support the answer yes.
 
-    Only yes answers for which both people marked sentences are compared. Codes that were changed after a suggestion was
-    seen are left out, because the marks of the first code are no longer known.
+    Only answers for which at least two people marked sentences are compared. Codes that were changed after a suggestion
+    was seen are left out, because the sentences that were marked first are not known. Returns ``None`` if no answers
+    are left.
     """
     from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
 
@@ -155,7 +165,8 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
     """Compare out-of-fold predictions with independent final codes; return ``None`` if no record has both.
 
-    ``doubted`` in the result lists the final codes that the model contradicts with confidence, most doubtful first.
+    The entry ``doubted`` of the result lists the final codes that the model contradicts with high confidence, the most
+    doubtful codes first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points
@@ -187,7 +198,10 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
-    """Return the saved out-of-fold predictions of the model in use; none if they belong to a different codebook."""
+    """Return the saved out-of-fold predictions of the model in use.
+
+    The list is empty if there are none, or if they were made with a different codebook.
+    """
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import DOCUMENTS

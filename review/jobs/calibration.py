@@ -1,4 +1,4 @@
-"""Compute the agreement in a calibration exercise, and list what its coders should discuss."""
+"""Compute the agreement in a calibration exercise, and list the differences that its coders should discuss."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ KIND = "calibrate"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compute the results of one exercise.
+    """Compute the results of a calibration exercise; ``arguments["exercise"]`` is its number.
 
     Returns
     -------
     dict
-        ``records`` (number of records that all coders judged), ``agreement`` (see
-        `mechtag.evaluation.coders.agreement_section`; ``None`` without such records) and ``discuss``: the labels of
-        records on which the coders differ, with the answer of each coder; the labels with the most disagreement come
-        first.
+        ``records``: number of records that all coders judged. ``agreement``: result of
+        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss``: labels of
+        records on which the coders differ, with the answer of each coder; the most even splits come first.
+
+    Raises
+    ------
+    MechtagError
+        If the exercise does not exist.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of
 
@@ -36,7 +40,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.read() as connection:
         exercise = next((one for one in read_exercises(connection) if one.id == arguments["exercise"]), None)
         if exercise is None:
-            raise MechtagError("this exercise does not exist; somebody has undone its start")
+            raise MechtagError(
+                "this calibration exercise does not exist any more, because somebody has undone its start"
+            )
         rows = _codes(connection, exercise)
     settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
     keys = (relevance,) if exercise.stage == "screen" else workspace.codebook.keys
@@ -60,7 +66,11 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
-    """Return the codes of the coders of an exercise as they were first committed, which later work does not change."""
+    """Return the rows of table ``current`` with the committed codes of an exercise, and names of coders and records.
+
+    The columns ``first_value`` and ``first_refer`` contain each code as it was first committed; later changes do not
+    affect them.
+    """
     current, account, record = schema.current, schema.account, schema.record
     return list(
         connection.execute(
@@ -79,7 +89,7 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the labels on which coders differ, ordered by how evenly they are split, with the answers in words."""
+    """Return the labels of records on which coders differ, with their answers; the most even splits come first."""
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

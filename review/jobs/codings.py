@@ -1,4 +1,4 @@
-"""Import codes that people gave outside the review page: read files, add the codes, or remove the codes again."""
+"""Import codes that people gave outside the review page: read the files, add the codes, and remove them again."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from mechtag.pipeline.annotations.imports.importer import Imported
 
 READ, ADD, REMOVE = "read_codings", "add_codings", "remove_codings"
-#: Most entries of each list that the page shows.
+#: Largest number of entries of a list that the page shows.
 SHOWN = 200
 # Records whose codes are written in one transaction, so that a decision never waits long.
 _RECORDS = 25
 
 
 def folder_of(workspace: Workspace, token: str) -> Path:
-    """Return the folder with the uploaded files of one import, and with the codes that were read from them."""
+    """Return the folder with the uploaded files of one import and the codes that were read from these files."""
     return workspace.folder / "uploads" / f"codings-{token}"
 
 
@@ -45,10 +45,15 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        ``codes`` and ``records`` (numbers of codes that can be added, and of their records), ``coders`` (number of
-        codes by name of the coder), ``labels`` (number of codes by label), ``left_out`` (the first entries and codes
-        that cannot be added, each with its place and the reason), ``all_left_out`` (their number), ``counts`` (of
-        entries, by outcome), ``formats`` (of the files) and ``notes``.
+        ``codes`` and ``records`` (number of codes that can be added, and number of their records), ``coders`` (number
+        of codes by name of the coder), ``labels`` (number of codes by label), ``left_out`` (entries and codes that
+        cannot be added, each with its place and the reason; at most `SHOWN`), ``all_left_out`` (number of all such
+        entries and codes), ``counts`` (number of entries by outcome), ``formats`` (formats of the files) and ``notes``.
+
+    Raises
+    ------
+    MechtagError
+        If the review has no records, or if a file cannot be read.
     """
     from mechtag.pipeline.annotations.imports.importer import read_codings_from
     from mechtag.pipeline.annotations.imports.label_names import MapFile
@@ -59,7 +64,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         numbers = connection.execute(select(batch.c.id).where(batch.c.result != "{}").order_by(batch.c.id)).scalars()
         records = in_review(connection, as_read_in(workspace, list(numbers)), schema.record.c.id.not_in(JOINED))
     if not records:
-        raise MechtagError("this review has no records yet; import the records before their codes")
+        raise MechtagError("this review has no records to which codes could be added; import the records first")
     folder = folder_of(workspace, arguments["token"])
     try:
         imported = read_codings_from(
@@ -92,17 +97,17 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def _for_the_page(message: str, folder: Path) -> str:
-    """Return an error message without advice about the command line and without the path of the server's folder."""
+    """Convert an error message of the command line for the page: remove the folder, and replace the advice."""
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
     return (
-        f"{text}\nEnter under “Names of labels” what each of these names means, and read the file again"
+        f"{text}\nEnter the meaning of each of these names under “Names of labels”, and read the file again"
         if found
         else text
     )
 
 
 def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the place and the reason of each entry, or of each code, that cannot be added."""
+    """Yield each entry or code that cannot be added, as its place in the files and the reason."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:
@@ -120,7 +125,7 @@ def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
-    """Yield why each code cannot be added, or "" if it can."""
+    """Yield, for each code, the reason why it cannot be added; ``""`` if it can be added."""
     table = schema.record
     asked = {row.record_id for row in codings if row.basis == "full-text"}
     with workspace.store.read() as connection:
@@ -131,15 +136,18 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
         if row.value is None:
             yield "not judged, so there is nothing to add"
         elif stage is None:
-            yield "decided on the full text; records of this review are screened by title and abstract"
+            yield "decision by full text; records of this review are screened by title and abstract"
         elif stage == "full-text" and row.record_id not in with_text:
-            yield "given from the full text, but no full text is attached to the record; attach it, then read the codes"
+            yield (
+                "code by full text, but no full text is attached to the record; attach the full text, then read the "
+                "codes again"
+            )
         else:
             yield ""
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage to which a code belongs, or ``None`` if it is a decision of screening by the full text."""
+    """Return the stage to which a code belongs, or ``None`` if it is a screening decision made by the full text."""
     if row.label == workspace.codebook.relevance.key:
         return "screen" if row.basis == "abstract" else None
     return next(stage for stage, basis in BASES.items() if basis == row.basis)
@@ -151,15 +159,15 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the codes; ``token``: see `folder_of`; ``people``: number of the account for
-        each name of a coder, or ``None`` for a new account, whose person cannot sign in; ``coder``: number of the
-        account of the person who imports the codes.
+        ``of``: number of the job that read the codes; ``token``: see `folder_of`; ``people``: account number for the
+        name of each coder, or ``None`` to create an account that cannot sign in; ``coder``: account number of the
+        person who imports the codes.
 
     Returns
     -------
     dict
-        ``added`` (number of codes), ``left_out`` (the first codes that were not added, each with its place and the
-        reason) and ``all_left_out`` (their number).
+        ``added`` (number of codes that were added), ``left_out`` (codes that were not added, each with its place and
+        the reason; at most `SHOWN`) and ``all_left_out`` (number of all codes that were not added).
     """
     content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
     codings = [Coding.model_validate(row) for row in content["codes"]]
@@ -205,7 +213,10 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
-    """Return the account number of each coder; create accounts that cannot sign in for people outside the review."""
+    """Return the account number of each coder, keyed by name.
+
+    For a person outside the review, an account that cannot sign in is created, unless there is one with this name.
+    """
     accounts = {}
     with workspace.store.write() as connection:
         for name, account in people.items():
@@ -221,7 +232,7 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
 
 
 def _code(row: Coding, reading: Reading) -> dict[str, Any]:
-    """Return a code as `Acts.import_codes` takes it, with the sentences of the text that the evidence quotes."""
+    """Convert a code to the form that `Acts.import_codes` expects; its sentences are those that the evidence quotes."""
     evidence = " ".join((row.evidence or "").split())
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = [number for number, text in enumerate(texts) if text and text in evidence]
@@ -229,12 +240,18 @@ def _code(row: Coding, reading: Reading) -> dict[str, Any]:
 
 
 def group_of(job: int) -> str:
-    """Return the name of the group of all codes that a job read; the codes of a group can be removed together."""
+    """Return the name of the group of the codes that a job read, such as ``codings-12``."""
     return f"codings-{job}"
 
 
 def acts_of(connection: Connection, job: int) -> list[Any]:
-    """Return the acts that added the codes which a job read, unless they are undone."""
+    """Return the actions that added codes read by a job, without undone actions.
+
+    Returns
+    -------
+    list of rows
+        ``act`` (number of the action) and ``record`` (number of the record).
+    """
     table = schema.event
     same = func.json_extract(table.c.value, "$.group") == group_of(job)
     return list(
@@ -247,17 +264,20 @@ def acts_of(connection: Connection, job: int) -> list[Any]:
 
 
 def refuse_removal(connection: Connection, job: int) -> None:
-    """Refuse to remove imported codes if somebody has settled their records or sent the records back since.
+    """Check that the imported codes that a job read can be removed from the review.
 
     Raises
     ------
     Refused
-        If the codes cannot be removed, or are not in the review; the error has status 409.
+        If the codes are not in the review, or if somebody has since settled one of their records or sent it back; the
+        error has status 409.
     """
     table = schema.event
     rows = acts_of(connection, job)
     if not rows:
-        raise Refused("these codes are not in the review, because they were not added or were removed already", 409)
+        raise Refused(
+            "these codes are not in the review: they were never added, or they have already been removed", 409
+        )
     later = connection.execute(
         select(func.count(func.distinct(table.c.record))).where(
             table.c.kind.in_(("settle", "reopen")),
@@ -268,39 +288,58 @@ def refuse_removal(connection: Connection, job: int) -> None:
     ).scalar_one()
     if later:
         raise Refused(
-            f"{later} of these records {'has' if later == 1 else 'have'} been settled or sent back since, on the basis "
-            "of the imported codes; undo that first",
+            f"the codes cannot be removed, because {later} of their records {'has' if later == 1 else 'have'} been "
+            "settled or sent back since the import; undo these decisions first",
             409,
         )
 
 
 def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Undo the import of the codes that a job read."""
-    with workspace.store.read() as connection:
-        refuse_removal(connection, arguments["of"])
-        acts: Sequence[int] = [row.act for row in acts_of(connection, arguments["of"])]
+    """Remove the codes that a job read from the review; ``arguments["of"]`` is the number of this job.
+
+    Returns
+    -------
+    dict
+        ``removed``: number of actions that were undone.
+    """
+    acts = _removable(workspace, arguments["of"])
     progress.start(len(acts), "Removing the codes")
-    for start in range(0, len(acts), _RECORDS):
-        part = acts[start : start + _RECORDS]
-        stamp = Stamp(arguments["coder"], client_id=f"codings-job-{progress.job}/{part[0]}")
-        workspace.acts.undo_import(stamp, part)
-        progress.advance(len(part))
+    for number in _undo(workspace, acts, arguments["coder"], f"codings-job-{progress.job}"):
+        progress.advance(number)
     with workspace.store.write() as connection:
         add_job(connection, ranking.KIND, None)
     return {"removed": len(acts)}
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Undo what a cancelled job has added so far, unless somebody has settled records on the basis of these codes."""
+    """Remove the codes that a cancelled job has added so far; they stay if `refuse_removal` refuses to remove them."""
     try:
-        with workspace.store.read() as connection:
-            refuse_removal(connection, arguments["of"])
-            acts: Sequence[int] = [row.act for row in acts_of(connection, arguments["of"])]
+        acts = _removable(workspace, arguments["of"])
     except Refused:
         return  # Nothing was added, or the codes stay.
+    for _ in _undo(workspace, acts, arguments["coder"], f"codings-job-{job}/back"):
+        pass
+
+
+def _removable(workspace: Workspace, job: int) -> list[int]:
+    """Check that the codes that a job read can be removed, and return the numbers of the actions that added them."""
+    with workspace.store.read() as connection:
+        refuse_removal(connection, job)
+        return [row.act for row in acts_of(connection, job)]
+
+
+def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:
+    """Undo actions in short transactions, and yield the number of actions that each transaction has undone.
+
+    Parameters
+    ----------
+    name
+        First part of the ids of the transactions.
+    """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]
-        workspace.acts.undo_import(Stamp(arguments["coder"], client_id=f"codings-job-{job}/back/{part[0]}"), part)
+        workspace.acts.undo_import(Stamp(coder, client_id=f"{name}/{part[0]}"), part)
+        yield len(part)
 
 
 JOBS = {READ: read, ADD: add, REMOVE: remove}

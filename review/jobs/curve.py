@@ -17,15 +17,20 @@ KIND = "curve"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train models on subsets of the codes that the last training used, and evaluate each on papers outside its subset.
+    """Train models on subsets of the codes that the last training used, and evaluate each on the remaining papers.
 
     Predictions are compared only with codes that no suggestion can have influenced.
 
     Returns
     -------
     dict
-        ``papers`` (number of papers used for evaluation) and ``rows``: the rows of
+        ``papers``: number of papers used for evaluation. ``rows``: rows of
         `mechtag.evaluation.output_tables.learning_rows`, one per size of the subset.
+
+    Raises
+    ------
+    MechtagError
+        If the model has not been trained on the codes of this review, or if no paper can be used for evaluation.
     """
     from mechtag.evaluation.coded_records import CodedSet, learning_section
     from mechtag.evaluation.output_tables import learning_rows
@@ -36,7 +41,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     settings, codebook = workspace.project.settings, workspace.codebook
     with workspace.store.read() as connection:
         if read_fact(connection, FACT) is None:
-            raise MechtagError("the model has not been trained on the codes of this review yet; train it first")
+            raise MechtagError(
+                "the model has not been trained on the codes of this review yet; train it on the page Learn first"
+            )
         independent = independent_codings(connection)
     progress.start(len(SHARES), "Training on subsets of the codes")
     made = learning_curve(settings, codebook, progress.advance)
@@ -44,8 +51,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     judged = judged_by(independent, coded, codebook)
     if not judged:
         raise MechtagError(
-            "every paper has a code that may have been given after a suggestion was seen, so no paper can be used to "
-            "evaluate a model; code some papers before you see suggestions"
+            "no paper can be used to evaluate a model, because every paper has a code that may have been given after "
+            "the coder saw a suggestion; code some papers without suggestions"
         )
     progress.start(1, "Evaluating the models")
     draws = draw(workspace, len(judged))

@@ -1,4 +1,4 @@
-"""Draw the resamples from which the intervals of all figures of a review are computed."""
+"""Draw the resamples from which the confidence intervals of all figures of a review are computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 
 def draw(workspace: Workspace, papers: int, permutations: int = 0) -> Draws:
-    """Return bootstrap resamples of some papers, drawn with the seed and the number of resamples in the settings."""
+    """Draw bootstrap resamples with the seed and the number of resamples in the settings of the project.
+
+    Parameters
+    ----------
+    papers
+        Number of papers to resample.
+    permutations
+        Number of permutations to draw in addition.
+    """
     import numpy as np
 
     from mechtag.evaluation.resampling import draw_resamples

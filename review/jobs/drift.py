@@ -16,12 +16,12 @@ from mechtag.review.workspace import Workspace
 if TYPE_CHECKING:
     from mechtag.core.arrays import Array
 
-#: Fewest records of a week for which the agreement is computed.
+#: Smallest number of records in a week for which the agreement is computed.
 LEAST = 5
 
 
 def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, list[dict[str, Any]]]:
-    """Return the percent agreement of people by week and stage, with intervals.
+    """Return the percent agreement of people by stage and week, with confidence intervals.
 
     Parameters
     ----------
@@ -31,8 +31,9 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     Returns
     -------
     dict
-        Keyed by stage: ``week`` (ISO date of the Monday), ``records`` (their number) and ``agreement``, for each week
-        with at least `LEAST` records. A record counts in the week in which the second person finished the record.
+        Keyed by stage; for each week with at least `LEAST` records: ``week`` (ISO date of the Monday), ``records``
+        (number of records) and ``agreement`` (``value``, ``ci_low`` and ``ci_high``). A record counts in the week in
+        which the second person finished the record.
     """
     from mechtag.evaluation.agreement import tallies
     from mechtag.evaluation.coders import coders_of
@@ -52,7 +53,7 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
             for row in read_finished(connection, stage):
                 if row.name in coders.names:
                     ends.setdefault(row.record_id, []).append(row.at)
-        # Items that fewer than two people judged have no agreement.
+        # For labels that fewer than two people judged, there is no agreement.
         terms = tallies(coders.codes)[2:4].sum(axis=2)
         places: dict[str, list[int]] = {}
         for place, record in enumerate(coders.records):
@@ -76,10 +77,10 @@ def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     Parameters
     ----------
     terms
-        Shape (2, records): number of items that at least two people judged, and sum of the proportions of agreeing
-        pairs of people over these items.
+        Array of shape (2, records): for each record, the number of labels that at least two people judged, and the sum
+        over these labels of the proportion of pairs of people who agree.
     drawn
-        Number of times that each record was drawn, shape (resamples, records).
+        Number of times that each record was drawn; array of shape (resamples, records).
     """
     from mechtag.evaluation.agreement import ratio
 

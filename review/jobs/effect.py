@@ -15,7 +15,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.workspace import Workspace, read_fact
 
-#: Fewest codes with a suggestion in view, and fewest without, that are compared.
+#: Smallest number of codes given with a suggestion in view, and of codes given without one, that are compared.
 LEAST = 30
 _DECIDED = {"yes": 1, "no": 0}
 # Value of an answer that is neither yes nor no, so that it agrees with no suggestion.
@@ -31,22 +31,22 @@ class _Code(NamedTuple):
 
 
 def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str, Any]:
-    """Compare codes given with and without sight of suggestions, in the modes ``assisted`` and ``after``.
+    """Estimate the effect of suggestions on codes in the modes ``assisted`` and ``after``.
 
     Parameters
     ----------
     out_of_fold
-        Out-of-fold predictions for the papers on which the model in use was trained: each paper was tagged by a model
-        that was not trained on this paper.
+        Predictions for the papers on which the model in use was trained; each paper was tagged by a model that was not
+        trained on this paper.
 
     Returns
     -------
     dict
-        Under the key ``assisted``, codes given with a suggestion in view are compared with codes of the audit sample,
-        which is shown without suggestions. Under the key ``after``, current codes of people who have seen a suggestion
-        are compared with the codes that these people first gave; ``changed`` is the number of codes that differ, and
-        ``towards`` is the number of changed codes that now agree with the suggestion. For all other entries, see
-        `mechtag.evaluation.suggestion_effect.effect_section`. The value is ``None`` if there are no such codes.
+        ``assisted`` compares codes given with a suggestion in view with codes of the audit sample, which is shown
+        without suggestions. ``after`` compares codes after a suggestion appeared with the same codes before it
+        appeared. Both are results of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if there are no
+        such codes. In ``after``, ``changed`` is the number of codes that were changed, and ``towards`` is the number of
+        changed codes that now agree with the suggestion.
     """
     with workspace.store.read() as connection:
         assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))
@@ -83,9 +83,10 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
 
 
 def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> dict[tuple[str, str], int]:
-    """Return the suggestions of a model that was not trained on the paper: 1 or 0, keyed by record id and label.
+    """Return the suggestion for each paper and label: 1 (yes) or 0 (no), keyed by record id and label.
 
-    For papers on which the model in use was trained, these are the out-of-fold predictions.
+    For papers on which the model in use was trained, these are the out-of-fold predictions, so each suggestion comes
+    from a model that was not trained on the paper. Suggestions that are neither yes nor no are left out.
     """
     table, record = schema.suggestion, schema.record
     rows = connection.execute(
@@ -99,7 +100,10 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the committed codes for labels, without those given while others' codes were visible."""
+    """Return the rows of table ``current`` with committed codes by abstract.
+
+    Codes given while others' codes were visible, and codes of withdrawn people, are left out.
+    """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
         select(current, record.c.record_id)
@@ -121,7 +125,7 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the first codes given with a suggestion in view, and the first codes of the audit sample."""
+    """Return the codes that were first given with a suggestion in view, and the first codes of the audit sample."""
     plan = read_plan(connection)
     found = []
     for row in _first_codes(connection):
@@ -134,7 +138,7 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return each code that was given before a suggestion appeared, twice: as it was first given, and as it is now."""
+    """Return two entries for each code that was given before a suggestion appeared: the first and the current code."""
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}
     rows = connection.execute(

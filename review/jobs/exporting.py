@@ -1,4 +1,4 @@
-"""Export codes, decisions, references, or the whole project."""
+"""Write the files that people can export: codes, decisions, references, the log of events, or the whole project."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from mechtag.review.plan import STAGES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
-from mechtag.review.store.readings import read_reading
+from mechtag.review.store.readings import abstract_of, read_reading
 from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import FOLDER, Workspace
 
 KIND = "export"
 _MATRICES: dict[str, Basis] = {"matrix": "abstract", "matrix-full-text": "full-text"}
 _KEYWORD = "mechtag:"
-# What an archive of the project does not need, or must not contain: sessions and passwords, caches, other exports.
+# Left out of the archive of the project: the database with sessions and passwords, caches, backups and other exports.
 _LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "backups")
 
 
@@ -50,18 +50,18 @@ class Format(NamedTuple):
 
 @dataclass(frozen=True)
 class Export:
-    """A file that can be exported.
+    """A file that people can export.
 
     Attributes
     ----------
     name, file
-        Name of the export in addresses, and name of the file.
+        Name of the export in forms and jobs, and name of the downloaded file.
     title, help
         Title and explanation on the page.
     formats
         Formats to choose from, if there are several; ``file`` is then the name of the file without its extension.
     open_to_blinded
-        Whether a blinded coder may download the file. The file of a blinded coder contains only the coder's own codes.
+        Whether blinded coders may export the file, which then contains only the coder's own codes.
     names_people
         Whether the file says what each person said, so that it can show leads what they must not see yet.
     """
@@ -85,7 +85,8 @@ EXPORTS = (
         "codings",
         "codings.csv",
         "Codes of each person",
-        "One row per record, person and label, with the final codes as the person 'final'. mechtag can read this file.",
+        "One row per record, person and label; final codes have the name 'final' as the person. mechtag can read this "
+        "file.",
         open_to_blinded=True,
         names_people=True,
     ),
@@ -93,27 +94,29 @@ EXPORTS = (
         "decisions",
         "decisions.csv",
         "Decisions",
-        "One row per record: decision, reason, labels and evidence, by the full text if it was coded.",
+        "One row per record, with its decision, reason, labels and evidence. If the full text was coded, the labels "
+        "and the evidence are those of the full text.",
         names_people=True,
     ),
     Export(
         "workbook",
         "decisions.xlsx",
         "Decisions as a workbook",
-        "The same table for Excel and LibreOffice.",
+        "The table of decisions for Excel and LibreOffice.",
         names_people=True,
     ),
     Export(
         "matrix",
         "matrix.csv",
         "Matrix of papers by labels",
-        "Each cell is 1, 0, or empty (not judged). A gold standard has the same format.",
+        "One row per paper and one column per label. Each cell is 1 (yes), 0 (no) or empty (not judged). A gold "
+        "standard has the same format.",
     ),
     Export(
         "matrix-full-text",
         "matrix-full-text.csv",
         "Matrix of papers by labels, coded by full text",
-        "The same table with the final codes of the papers that were coded by their full texts.",
+        "The matrix of papers by labels, with the final codes of the papers that were coded by their full texts.",
     ),
     Export(
         "included",
@@ -121,8 +124,13 @@ EXPORTS = (
         "Included references",
         "Included records for EndNote, Zotero and similar programs, with labels as keywords.",
     ),
-    Export("excluded", "excluded.ris", "Excluded references", "Excluded records, with the reason as a keyword."),
-    Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
+    Export(
+        "excluded",
+        "excluded.ris",
+        "Excluded references",
+        "Excluded records for EndNote, Zotero and similar programs, with the reason as a keyword.",
+    ),
+    Export("all", "all.ris", "All references", "All records, with the decision (if there is one) as a keyword."),
     Export(
         "table",
         "table",
@@ -163,7 +171,8 @@ EXPORTS = (
         "project",
         "project.zip",
         "The project",
-        "Settings, records, annotations and log, without passwords.",
+        "The folder of the project as a ZIP file, without passwords and without the database, which can be restored "
+        "from the log of events.",
         names_people=True,
     ),
 )
@@ -171,20 +180,25 @@ BY_NAME = {export.name: export for export in EXPORTS}
 
 
 def folder_of(workspace: Workspace) -> Path:
-    """Return the folder of finished exports."""
+    """Return the folder in which exported files are stored."""
     return workspace.folder / "exported"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write one export and return the name of its file.
+    """Write the file of an export, and delete earlier files of the same export.
 
     Parameters
     ----------
     arguments
-        ``name``: name of the export; ``format``: name of its format, if it has several; ``coder``: account number of
-        the person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of the
-        lead from whom it is withheld what others said about records that this person can still judge, or ``None`` if
-        nothing is withheld.
+        ``name``: `Export.name`; ``format``: name of its format, if it has several; ``coder``: account number of the
+        person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of an owner
+        or adjudicator from whom codes of others are withheld for records that this person can still judge, or ``None``
+        if nothing is withheld.
+
+    Returns
+    -------
+    dict
+        ``path``: name of the file in `folder_of`.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
@@ -221,7 +235,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _delete_old(folder: Path, newest: Path) -> None:
-    """Delete earlier files of the same export."""
+    """Delete the earlier files of an export; ``newest`` is its latest file."""
     stem = newest.name.rpartition("-")[0]
     for path in folder.glob(f"{stem}-*{newest.suffix}"):
         if path != newest:
@@ -282,7 +296,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes, keyed by record and stage, then by label."""
+    """Return the rows of table ``final``, keyed by record and stage, and then by label."""
     found: dict[tuple[int, str], dict[str, Any]] = {}
     for row in connection.execute(select(schema.final)):
         found.setdefault((row.record, row.stage), {})[row.label] = row
@@ -290,7 +304,7 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 
 
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the header and the rows of the table of decisions, one row per record."""
+    """Return the header and the rows of the table of decisions; duplicates have no rows of their own."""
     from mechtag.pipeline.export.review_rows import excel_cell
 
     codebook = workspace.codebook
@@ -348,7 +362,7 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
             # A paper that was coded by its full text is shown with these codes, not with those by its abstract.
             text = texts.get(row.id)
             codes = finals.get((row.id, "code" if text is None else "full-text"), {})
-            quote = row.quote if text is None else text.quote
+            quote = (abstract_of(row) if text is None else text).quote
             labels: list[Any] = []
             for label in codebook.labels:
                 code = codes.get(label.key)
@@ -438,7 +452,10 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 
 
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields for the decision on a record: keywords, a label for Zotero and a note for EndNote."""
+    """Yield the RIS fields that store the decision on a record and its labels, as pairs of tag and value.
+
+    The fields are keywords (``KW``), a label for Zotero (``LB``) and a note for EndNote (``N1``).
+    """
     said = []
     if screen is not None and screen.value is not None:
         decision = "included" if screen.value else "excluded"

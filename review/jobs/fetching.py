@@ -1,11 +1,10 @@
-"""Fetch missing abstracts from web services, for a person who asked for it."""
+"""Fetch missing abstracts from web services at the request of a person."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -14,7 +13,7 @@ from sqlalchemy import select, update
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.progress import JobReporter, Progress
 from mechtag.review.jobs.tables import JOINED
 from mechtag.review.jobs.tagging import KIND as TAG
 from mechtag.review.store import schema
@@ -24,42 +23,41 @@ if TYPE_CHECKING:
     from mechtag.workflows.web_access import Access
 
 KIND = "fetch_abstracts"
-#: Folder of the answers of the services in ``data/review``; an interrupted job asks nothing twice.
+#: Folder in ``data/review`` with the answers of the services, so that an interrupted job does not ask twice.
 _FOLDER = "fetched"
-#: Condition for the records whose abstract is missing; duplicates are not asked about.
+#: SQL conditions for the records whose abstract is missing; duplicates are left out.
 MISSING = (schema.record.c.abstract == "", schema.record.c.id.not_in(JOINED))
 
 
 def fetch(
     workspace: Workspace, arguments: Mapping[str, Any], progress: Progress, access: Access | None = None
 ) -> dict[str, Any]:
-    """Fetch the missing abstracts, and add each as a correction of the person who asked for them.
+    """Fetch the missing abstracts from web services, and add them in the name of the person who requested them.
 
-    The e-mail address is removed from the job at its end, so that no file keeps it.
+    At the end, the e-mail address is deleted from the job, so that it does not get into the files of the log.
 
     Parameters
     ----------
     arguments
-        ``coder``: account number of the person; ``email``: address that the services are told.
+        ``coder``: account number of the person; ``email``: address that is sent to the services.
     access
-        How services are asked; by default with the address of the arguments.
+        Access to the services; by default, with the address in ``arguments``.
+
+    Returns
+    -------
+    dict
+        ``asked`` (number of records without an abstract), ``added`` (number of abstracts by service), ``doubtful``
+        (number of records for which only an uncertain match was found) and ``unanswered`` (messages about services that
+        did not answer).
     """
     from mechtag.pipeline.fetch.cache import NAME, Cache
     from mechtag.pipeline.fetch.gaps import SERVICES, Wanted, fill
-    from mechtag.workflows.reporter import Reporter
     from mechtag.workflows.web_access import Access, ignore_in_git, unanswered
-
-    class Report(Reporter):
-        @contextmanager
-        def progress(self, what: str, total: int, *, done: int = 0) -> Iterator[Any]:
-            progress.start(total, what.capitalize())
-            progress.advance(done)
-            yield progress.advance
 
     access = access or Access(email=str(arguments.get("email", "")))
     folder = workspace.folder / _FOLDER
     ignore_in_git(folder)
-    report = Report()
+    report = JobReporter(progress)
     try:
         with workspace.store.read() as connection:
             rows = connection.execute(select(schema.record).where(*MISSING).order_by(schema.record.c.id)).all()
@@ -123,17 +121,24 @@ def _forget_address(workspace: Workspace, job: int) -> None:
 
 
 def take_back(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Remove the e-mail address from a cancelled job; the answers of the services are kept for the next time."""
+    """Delete the e-mail address from a cancelled job; the answers of the services are kept for the next job."""
     _forget_address(workspace, job)
 
 
 def check_address(email: str) -> None:
-    """Raise `Refused` unless a text can be an e-mail address."""
+    """Check that a text looks like an e-mail address.
+
+    Raises
+    ------
+    Refused
+        If the text cannot be an e-mail address.
+    """
     from mechtag.pipeline.fetch.transport import check_email
 
     try:
         check_email(email)
     except MechtagError:
         raise Refused(
-            "enter your e-mail address, such as name@example.org; the services ask for one so that they can reach you"
+            "enter a valid e-mail address, such as name@example.org; the services use it to contact you if there is a "
+            "problem"
         ) from None

@@ -1,4 +1,4 @@
-"""Read uploaded full texts, and attach each to the record to which it belongs."""
+"""Read uploaded full texts, find the record of each file, and attach the file to this record."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
 
 def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read files that were uploaded together, and attach those whose records are certain.
+    """Read files that were uploaded together, and attach each file whose record is certain.
 
     Parameters
     ----------
     arguments
         ``files``: numbers of the rows of table ``full_text``.
+
+    Returns
+    -------
+    dict
+        ``files`` and ``attached``: number of files, and number of those that were attached.
     """
     from mechtag.pipeline.fulltext.attaching import FileFound, Matcher
     from mechtag.pipeline.fulltext.isolated import IsolatedReader
@@ -62,7 +67,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def keep_what_is_read(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """After a job was cancelled, attach the files that it has read; the others can be uploaded again."""
+    """Attach the files that a cancelled job has read; the other files can be uploaded again."""
     _attach_all(workspace, list(arguments["files"]), job)
 
 
@@ -70,8 +75,8 @@ TAKE_BACK = {READ: keep_what_is_read}
 
 
 def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach files that were read to their records, and ask for suggestions; return how many were attached."""
-    # The log of events names the files from now on.
+    """Attach files that were read, and add a job that computes suggestions; return the number of attached files."""
+    # From now on, events can refer to these files.
     write_imports(workspace)
     attached = _attach(workspace, files, job)
     write_imports(workspace)
@@ -82,7 +87,7 @@ def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
 
 
 def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str, Any]:
-    """Return what was read from a file as columns of table ``full_text``."""
+    """Return the columns of table ``full_text`` for the text that was read from a file."""
     from mechtag.pipeline.tagging.full_texts import sentences_to_code
 
     full_text = found.full_text.model_copy(update={"sha256": sha256})
@@ -101,14 +106,20 @@ def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str
 
 
 def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
-    """Return the record of a file as columns of table ``full_text``."""
+    """Find the record of a file, and return the columns of table ``full_text`` for it.
+
+    Parameters
+    ----------
+    places
+        Number of each record, keyed by record id.
+    """
     match = matcher.find(file, found)
     record = places.get(match.record.record_id) if match.record else None
     return {"record": record, "found_by": match.by, "likeness": match.likeness, "reason": match.doubt}
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach the best file of each record that has no full text yet; return how many were attached."""
+    """Attach the best file of each record that has no full text yet; return the number of attached files."""
     from mechtag.pipeline.fulltext.attaching import preference
 
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined

@@ -1,7 +1,7 @@
-"""Read uploaded search exports, and add their records to the review or remove the records again.
+"""Read uploaded search exports, add their records to the review, and remove the records again.
 
-A job that was interrupted can be repeated with the same result. The database is authoritative; the tables of records in
-``data/``, which the commands read, are written from the database.
+If one of these jobs is interrupted, it is repeated from the beginning, with the same result. The database is
+authoritative; the tables of records in ``data/``, which the commands of mechtag read, are written from the database.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mechtag.pipeline.dedupe.results import Filled, Group, Uncertain
 
 _MOST_REJECTED = 1000
-# Fields that a page shows of a pair.
+# Fields of a pair of records that the page shows.
 _COMPARED = (
     *("title", "authors", "year", "journal", "volume", "issue", "pages", "doi", "pmid", "type", "abstract"),
     *("source_file", "source_index"),
@@ -45,7 +45,13 @@ _COMPARED = (
 
 
 def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read the files of an import, and save counts of what was found; no records are added to the review yet."""
+    """Read the files of an import, and store how many records were found; no records are added to the review yet.
+
+    Returns
+    -------
+    dict
+        ``read`` and ``kept``: number of entries in the files, and number of records that could be read.
+    """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import Reading
 
@@ -85,7 +91,14 @@ def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) ->
 
 
 def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Add the records of an import to the review, without duplicates, and set an order of reading."""
+    """Add the records of an import to the review, without duplicates, and split their abstracts into sentences.
+
+    Returns
+    -------
+    dict
+        ``read``, ``unique``, ``duplicates`` and ``pairs``: number of records that were read, of new records, of
+        duplicates, and of pairs of records that may be duplicates.
+    """
     number = int(arguments["batch"])
     table = schema.batch
     with workspace.store.read() as connection:
@@ -93,7 +106,7 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
     result: dict[str, Any] = json.loads(batch.result)
     if not result:
         result = _add(workspace, number, progress)
-        # People can work on the records from now on, and the log of events names these records.
+        # From now on, people can work on the records, and events can refer to them.
         write_imports(workspace)
     split_abstracts(workspace, progress)
     progress.can_be_cancelled = False
@@ -107,7 +120,13 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
 
 
 def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Remove the records of an import from the review, provided that nobody has worked on these records."""
+    """Remove the records of an import from the review; the uploaded files are kept.
+
+    Raises
+    ------
+    Refused
+        If the import cannot be undone; see `mechtag.review.imports.refuse_removal`.
+    """
     number = int(arguments["batch"])
     progress.start(0, "Removing the records")
     with workspace.store.write() as connection:
@@ -125,7 +144,7 @@ def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) 
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Remove the records that a cancelled job has added, unless people have worked on these records already."""
+    """Remove the records that a cancelled job has added; they stay if people have already worked on them."""
     number = int(arguments["batch"])
     try:
         with workspace.store.write() as connection:
@@ -138,7 +157,7 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def take_back_removal(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Note that an import is still in the review, if a job that was to remove its records has not done so."""
+    """After a removal was cancelled, set the import to ``added`` again if its records are still in the review."""
     number, record = int(arguments["batch"]), schema.record
     with workspace.store.read() as connection:
         present = connection.execute(select(record.c.id).where(record.c.wave == number).limit(1)).first()
@@ -161,8 +180,9 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
     with workspace.store.read() as connection:
         done = connection.execute(select(schema.batch.c.id).where(schema.batch.c.result != "{}")).scalars().all()
         existing = in_review(connection, as_read_in(workspace, done), schema.record.c.wave != number)
-    # Records of the review are never joined here, so what people decided about them holds: a duplicate of a record that
-    # they joined to another is a duplicate of that paper, and records that they separated stay apart.
+    # Records that are already in the review are never joined here, so decisions of people about duplicates are kept: a
+    # duplicate of a record that they joined to another belongs to that paper, and records that they separated stay
+    # separate.
     result = dedupe(records, settings.dedupe, existing=existing)
     _add_in_steps(workspace, result.new, number, progress)
     read_now = {place_of(record) for record in records}
@@ -196,7 +216,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
 
 
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
-    """Add records in short transactions; records that are already in the database do not change."""
+    """Add records in short transactions; records that are already in the database are left unchanged."""
     progress.start(len(records), "Adding the records")
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
@@ -206,7 +226,7 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
 
 
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
-    """Before the first import, add the records that commands of mechtag saved in the project."""
+    """Before the first import, add the records that the commands of mechtag have already saved in the project."""
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records
 
@@ -217,7 +237,7 @@ def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
             done = connection.execute(select(schema.batch.c.id).where(schema.batch.c.result != "{}")).first()
         if done is not None or not unique.exists():
             return
-        # These tables are written anew from now on.
+        # From now on, the review page overwrites these tables.
         check_outputs([data / "groups.csv", data / "uncertain.csv"])
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("groups.csv", "uncertain.csv", "ingest.json", "rejected.jsonl"):
@@ -229,7 +249,7 @@ def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
 
 
 def _copy_id(record: Record) -> str:
-    """Return the id that a duplicate gets if somebody turns it into a separate record."""
+    """Return the record id that a duplicate gets if somebody separates it from its group, such as ``x1#0f3a9c21``."""
     digest = hashlib.sha256(f"{record.source_file}\0{record.source_index}".encode()).hexdigest()[:8]
     return f"{record.record_id}#{digest}"
 
@@ -241,7 +261,19 @@ def _copy_row(
     numbers: Mapping[str, int],
     wave: int,
 ) -> dict[str, Any]:
-    """Return the row of table ``copy`` for a duplicate."""
+    """Return the row of table ``copy`` for a duplicate that was found during an import.
+
+    Parameters
+    ----------
+    member
+        The duplicate, as it was read.
+    copy
+        The duplicate with the id that it gets as a separate record; see `_copy_id`.
+    numbers
+        Number of each record, keyed by record id.
+    wave
+        Number of the import.
+    """
     row = record_row(copy, (), wave)
     gave = {filled.field: row.get(filled.field, getattr(copy, filled.field)) for filled in _given(group, member)}
     return {
@@ -263,7 +295,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return the rows of table ``pair`` for the uncertain pairs of records that are not yet in the table."""
+    """Return new rows of table ``pair`` for uncertain pairs of records; pairs that the table contains are left out."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -280,15 +312,18 @@ def _pair_rows(
 
 
 def _require_all(connection: Connection, wave: int, new: int, copies: int, read: int) -> None:
-    """Raise an error unless every record that was read is a new record or a duplicate."""
+    """Raise `RuntimeError` unless every record that was read was added as a new record or found to be a duplicate."""
     added = select(func.count()).where(schema.record.c.wave == wave)
     found = connection.execute(added).scalar_one()
     if found != new or new + copies != read:
-        raise RuntimeError(f"import {wave}: read {read}, but {found} of {new} new records and {copies} duplicates")
+        raise RuntimeError(
+            f"import {wave}: the counts do not match: {read} records were read, {found} of {new} new records added, "
+            f"and {copies} duplicates were found"
+        )
 
 
 def order_at_once(connection: Connection, seed: int) -> None:
-    """Set a random order if there is no order yet, so that reading can begin before the records are ranked."""
+    """Set a random reading order if there is no order yet, so that people can begin before the records are ranked."""
     table, queue = schema.ranking, schema.queue
     in_use = select(queue.c.record).join(table, table.c.id == queue.c.ranking).where(table.c.active == 1)
     if connection.execute(in_use.limit(1)).first() is not None:
@@ -307,7 +342,7 @@ def order_at_once(connection: Connection, seed: int) -> None:
 
 
 def _remove(connection: Connection, wave: int) -> None:
-    """Delete the records of an import, on which nobody has worked, and all data about these records."""
+    """Delete the records of an import and all data about them; nobody may have worked on these records."""
     record, copy = schema.record, schema.copy
     ours = select(record.c.id).where(record.c.wave == wave)
     copies = connection.execute(
@@ -323,7 +358,7 @@ def _remove(connection: Connection, wave: int) -> None:
         for column in table.c:
             if table is not record and any(key.column is record.c.id for key in column.foreign_keys):
                 connection.execute(delete(table).where(column.in_(ours)))
-    # Numbers of records are used again.
+    # A later record can get the number of a deleted record, so a file must not refer to the deleted record.
     file = schema.full_text
     connection.execute(update(file).where(file.c.record.in_(ours)).values(record=None, found_by=""))
     connection.execute(delete(record).where(record.c.wave == wave))
@@ -336,7 +371,7 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move files from a source to a target folder; a file that already exists in the target is not replaced."""
+    """Move the files with these names to the target folder; files that the target folder contains are not replaced."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).exists() and not (target / name).exists():

@@ -1,10 +1,9 @@
-"""Train on the final codes of the review, or restore the previous model."""
+"""Train a model on the final codes of the review, and restore the previous model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import final_codings, independent_codings
-from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.progress import JobReporter, Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.jobs.tagging import records_to_tag, sentences_of
 from mechtag.review.store import schema
@@ -23,34 +22,27 @@ from mechtag.review.store.events import read_plan
 from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 from mechtag.workflows.learn import Compared, learn, write_codes
-from mechtag.workflows.reporter import Reporter
 
 KIND = "learn"
 ROLL_BACK = "roll_back"
-#: Key of the fact about the last training: hash of the table of codes, number of codes in it, and id of the model.
+#: Key in table ``fact`` of the last training: hash of the table of codes, number of codes in it, and id of the model.
 FACT = "learned"
 _TAG = "tag"
 
 
-class _Report(Reporter):
-    """Shows the progress of training on the page, and collects the notes of training."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    @contextmanager
-    def progress(self, what: str, total: int, *, done: int = 0) -> Iterator[Any]:
-        self._progress.start(total, what.capitalize())
-        self._progress.advance(done)
-        yield self._progress.advance
-
-
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train on the final codes, and use the new model if it is not worse than the model in use."""
+    """Train a model on the final codes of the review, and use it if it is not worse than the model in use.
+
+    Returns
+    -------
+    dict
+        Fields of the result of `mechtag.workflows.learn.learn`, such as ``outcome``.
+
+    Raises
+    ------
+    MechtagError
+        If there are no final codes to learn from.
+    """
     from mechtag.workflows.define import usable_model
 
     project = workspace.project
@@ -64,18 +56,18 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     if not any(row.value is not None for row in codings):
         unassisted = "" if plan.learn_from_assisted else " that were given without a suggestion in view"
         raise MechtagError(
-            f"there are no final codes that the model can learn from: it uses only yes and no codes by abstract"
-            f"{unassisted}; screen or code more records first"
+            f"there are no final codes from which the model can learn; it uses only yes and no codes by abstract"
+            f"{unassisted}. Screen or code more records first"
         )
     progress.start(1, "Reading the codes")
-    # A model from the definitions is made only while there are no codes, so this comes first.
+    # A model is made from the definitions only if there are no codes yet, so this comes before the codes are written.
     champion = usable_model(project)
     sha256 = write_codes(project, codings, before.get("sha256"))
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**before, "sha256": sha256})
     progress.start(1, "Training")
     compared = _tagged_records(workspace, progress)
-    found = learn(project, independent, champion, _Report(progress), compared)
+    found = learn(project, independent, champion, JobReporter(progress), compared)
     result = asdict(found) | {"tagged": len(compared.records)}
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {"sha256": sha256, "codes": len(codings), "model_id": found.model_id})
@@ -102,9 +94,15 @@ def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
 
 
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Restore the model that was in use before the current one.
+    """Restore the model that was in use before the current model.
 
-    The job notes which model it gives up, so that a job that was interrupted does not restore an even earlier model.
+    The job first stores the id of the model that it replaces. If the job is interrupted and repeated, it can therefore
+    see whether this model has already been replaced, and does not restore an even earlier model.
+
+    Returns
+    -------
+    dict
+        ``reasons``: messages about the restored model.
     """
     from mechtag.models.model_folder import read_config
     from mechtag.workflows.retrain import Retraining

@@ -1,8 +1,10 @@
-"""Record the progress of a job, so that pages can show it, and end a job that somebody has cancelled."""
+"""Store the progress of a job for the pages to show, and stop a job that somebody has cancelled."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
@@ -10,29 +12,36 @@ from sqlalchemy import select, update
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.workspace import STOPPING
+from mechtag.workflows.reporter import Reporter
 
-#: Kind of the jobs that come before all others.
+#: Kind of the jobs that the worker runs before all other jobs.
 FIRST = "rank"
-# Time between two notes, in seconds.
+# Smallest time between two updates of the progress in the database, in seconds.
 _PAUSE = 0.5
 
 
 class Cancelled(Exception):
-    """Raised in a job that somebody has cancelled, at its next step."""
+    """Raised at the next step of a job that somebody has cancelled."""
 
 
 @dataclass
 class Progress:
-    """Records the progress of a job in the database.
+    """Stores the progress of a job in the database.
 
     Parameters
     ----------
     store
     job
         Number of the job.
+    done, total
+        Number of finished items of the current step, and number of all its items (0 if not known).
+    message
+        Description of the current step.
+    noted
+        Time of the last update of the database, in seconds of the monotonic clock.
     can_be_cancelled
-        Whether the methods raise `Cancelled` if somebody has cancelled the job. A job sets this to false before the
-        last steps, which belong together.
+        Whether the methods raise `Cancelled` if somebody has cancelled the job. A job sets this to false before its
+        last steps, which must be completed together.
     """
 
     store: Store
@@ -44,7 +53,7 @@ class Progress:
     can_be_cancelled: bool = True
 
     def start(self, total: int, message: str) -> None:
-        """Record that a step of the job begins.
+        """Store that the next step of the job begins.
 
         Parameters
         ----------
@@ -60,19 +69,19 @@ class Progress:
         self._note()
 
     def advance(self, number: int) -> None:
-        """Record that ``number`` further items of the step are done.
+        """Store that ``number`` further items of the current step are finished.
 
         Raises
         ------
         Cancelled
-            If somebody has cancelled the job; this is checked about twice per second.
+            If somebody has cancelled the job; this is checked at most twice per second.
         """
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()
 
     def must_give_way(self) -> bool:
-        """Return whether a job with priority over all others is waiting."""
+        """Return whether a ranking is waiting, for which a long job should end early; see `FIRST`."""
         table = schema.job
         with self.store.read() as connection:
             waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")
@@ -87,3 +96,17 @@ class Progress:
             state = connection.execute(noted).scalar()
         if state == STOPPING and self.can_be_cancelled:
             raise Cancelled
+
+
+class JobReporter(Reporter):
+    """Shows the progress of a workflow as the progress of a job; notes of the workflow are ignored."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextmanager
+    def progress(self, what: str, total: int, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """Show the progress of a step of the workflow; see `Reporter.progress`."""
+        self._progress.start(total, what.capitalize())
+        self._progress.advance(done)
+        yield self._progress.advance

@@ -1,4 +1,8 @@
-"""Rank the records with a model of the decisions so far or, without decisions, by the definition of relevance."""
+"""Rank the records by their predicted relevance, and apply the stopping rule.
+
+The predictions are learned from the decisions so far. Before the first decision, records are ranked by their similarity
+to the definition of relevance.
+"""
 
 from __future__ import annotations
 
@@ -26,25 +30,32 @@ if TYPE_CHECKING:
     from mechtag.pipeline.screening.search import Search
 
 KIND = FIRST
-#: Key of the fact that contains the result of the stopping rule, and the numbers of the records in the random sample.
+#: Key in table ``fact`` of the result of the stopping rule, and of the numbers of the records in the random sample.
 FACT = "stopping"
-#: Key of the fact that contains the number of the last event that the latest ranking and the stopping rule considered.
+#: Key in table ``fact`` of the number of the last event that the latest ranking took into account.
 SEEN = "ranked"
-# Kinds of events after which the order or the result of the stopping rule can differ.
+# Kinds of events that can change the order of reading or the result of the stopping rule.
 _SCREENING = ("code", "settle", "reopen")
 _ANY_STAGE = ("undo", "redo", "join", "split")
 
 
 @dataclass
 class Ranking:
-    """The job that ranks the records; it keeps the encoded records from one run to the next."""
+    """The job that ranks the records; it keeps the encoded records in memory from one run to the next."""
 
     _search: Search | None = None
     _texts: str = ""
     _numbers: list[int] = field(default_factory=list)
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Rank all records for screening and for coding, and store both rankings as the ones in use."""
+        """Rank all records for screening and for coding, use these rankings from now on, and apply the stopping rule.
+
+        Returns
+        -------
+        dict
+            ``records`` (number of records), ``learned_from`` (number of decisions) and ``strategy`` (``relevance``,
+            ``random`` or ``sample``); only ``records`` if the review has no records.
+        """
         import numpy as np
 
         self._prepare(workspace, progress)
@@ -63,7 +74,7 @@ class Ranking:
             _log_sample(workspace, stopping, progress.job)
         judged = int((~np.isnan(labels)).sum())
         if sampled is not None and not stopping["stop"]:
-            # Records that are open again although they are not in the sample come first.
+            # Records outside the sample whose decision is no longer final come first.
             ranked = [*sorted(needed.difference(sampled)), *sampled]
             strategy, ranked = "sample", [*ranked, *sorted(set(self._numbers).difference(ranked))]
         elif plan.mode("screen") == "off":
@@ -95,15 +106,17 @@ class Ranking:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
         Only final decisions count, in the order in which they became final. Records that were joined to other records
-        are left out. If a decision was final when the sample was drawn but is no longer final, the record must be
-        decided again before screening may stop; the sample stays the same, because each further sample would be a
-        further chance to stop too early. A new sample is drawn only if records have been imported since the sample was
-        drawn: it is drawn from all unread records, once relevant records have become rare again.
+        are left out. If a decision was final when the sample was drawn but is no longer final, people must decide on
+        the record again before screening may stop. The sample then stays the same, because each new sample would be
+        another chance to stop too early. A new sample is drawn only after further records have been imported, from all
+        unread records, once relevant records have become rare again.
 
         Parameters
         ----------
+        relevance
+            Key of relevance in the codebook.
         known
-            Content of the fact `FACT` that the last ranking stored.
+            Value that the last ranking stored in table ``fact`` under the key `FACT`.
         """
         import numpy as np
 
@@ -147,7 +160,7 @@ class Ranking:
         return content["sample"], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
-        """Encode the texts of the records, unless the texts have not changed since the last run."""
+        """Encode the titles and abstracts of the records if any of them has changed since the last run."""
         from mechtag.pipeline.screening.search import load_search
 
         table = schema.record
@@ -169,7 +182,10 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Record that a random sample was drawn, in the name of the person who requested the ranking or else the owner."""
+    """Log that a random sample was drawn, as an event of the person who requested the ranking.
+
+    If nobody requested the ranking, it is an event of the first owner.
+    """
     account = schema.account
     owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)
     with workspace.store.read() as connection:
@@ -180,7 +196,10 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
 
 
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
-    """Return the decision on each record (1, 0 or NaN): the final one, or the one on which all coders so far agree."""
+    """Return the screening decision on each record: 1 (include), 0 (exclude) or NaN (no decision).
+
+    If there is no final decision, a decision counts on which all coders agree so far.
+    """
     import numpy as np
 
     current, final = schema.current, schema.final
@@ -200,7 +219,7 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
 
 
 def _needed(connection: Connection) -> set[int]:
-    """Return the records that still have to be screened; all other records come last in the order."""
+    """Return the numbers of the records that still have to be screened; all other records come last in the order."""
     table = schema.need
     rows = connection.execute(
         select(table.c.record).where(table.c.stage == "screen", table.c.state.in_(("open", "waiting")))
@@ -209,7 +228,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return the records in screening order while the random sample is being read; otherwise, return ``None``."""
+    """Return the order of screening if the random sample is being screened, or else ``None``."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")
@@ -221,14 +240,14 @@ def _sampling_order(connection: Connection) -> list[int] | None:
 
 
 def ask_after_decisions(connection: Connection, coder: int, records: Iterable[int]) -> None:
-    """Add the jobs that screening decisions on some records require: to rank the records, and to compute suggestions.
+    """Add the jobs that are necessary after screening decisions: ranking the records, and computing suggestions.
 
     Parameters
     ----------
     coder
         Account number of the person who decided.
     records
-        Records on which the person decided.
+        Numbers of the records on which the person decided.
     """
     ask_if_due(connection, coder)
     for record in records:
@@ -236,9 +255,10 @@ def ask_after_decisions(connection: Connection, coder: int, records: Iterable[in
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """Add a job that ranks the records if enough has been decided since the last ranking.
+    """Add a job that ranks the records if there are enough new decisions since the last ranking.
 
-    While the random sample is being read, the stopping rule is applied after each decision.
+    `Plan.rerank_after` decisions are enough. While the random sample is being screened, one decision is enough, so that
+    the stopping rule is applied after each decision.
     """
     table, event = schema.ranking, schema.event
     strategy = connection.execute(

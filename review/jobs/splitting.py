@@ -13,17 +13,17 @@ from mechtag.review.jobs.progress import Progress
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 
-#: Records that are changed in one transaction, so that a decision never waits long.
+#: Number of records that are changed in one transaction; it is small, so that nobody waits long to save a decision.
 AT_ONCE = 200
 # Content of the column ``sentences`` while an abstract has not been split.
 _NONE = "[]"
 
 
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
-    """Split the abstracts that have not been split yet into sentences.
+    """Split the abstracts of records and duplicates that have not been split yet into sentences.
 
-    Screening can begin before this, because it does not use sentences. Existing suggestions for a record are deleted
-    when its abstract is split, because they do not refer to the new sentences.
+    Screening does not use sentences, so it can begin earlier. Suggestions for a record are deleted when its abstract is
+    split, because they refer to sentences of the earlier abstract.
     """
     record, copy = schema.record, schema.copy
     whole = (record.c.abstract != "", record.c.sentences == _NONE)
@@ -65,7 +65,19 @@ def _is_whole(row: Mapping[str, Any]) -> bool:
 
 
 def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, str]:
-    """Split abstracts into sentences, and return them in the format of the column ``sentences`` of table ``record``."""
+    """Split abstracts into sentences.
+
+    Parameters
+    ----------
+    abstracts
+        Abstracts, keyed by any numbers.
+
+    Returns
+    -------
+    dict
+        Sentences of each abstract in the JSON format of the column ``sentences`` of table ``record``, with the same
+        keys.
+    """
     from mechtag.pipeline.text.sentences import split
 
     records = [Record(record_id=str(key), title="", abstract=text) for key, text in abstracts.items()]

@@ -20,18 +20,26 @@ from mechtag.review.workspace import Workspace
 if TYPE_CHECKING:
     from mechtag.pipeline.dedupe.results import Group, Uncertain
 
-#: File of the records of one import, as they were read.
+#: Name of the file with the records of one import, as they were read from the search exports.
 RECORDS = "records.parquet"
-#: Query for the records that count as duplicates of a different record.
+#: Query for the numbers of the records that were joined to a different record as its duplicates.
 JOINED = select(schema.joined.c.record)
-#: Where a record was read: name of the file, and number of the record in it.
+#: Source of a record: name of the file, and number of the record in this file.
 Place = tuple[str, int]
 #: Query for the number and the record id of each record.
 IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write the tables of records in ``data/``, which the commands of mechtag read."""
+    """Write the tables of records in ``data/``, which the commands of mechtag read.
+
+    If nothing is imported, the tables are deleted.
+
+    Returns
+    -------
+    dict
+        ``unique``: number of records without duplicates; empty if nothing is imported.
+    """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.dedupe.results import Deduped
     from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
@@ -69,7 +77,15 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
 
 
 def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield the records with all fields of the search exports, as far as the project still has these exports."""
+    """Yield records with all fields that ``data/unique.parquet`` contains, and with current titles and abstracts.
+
+    Records that this file does not contain follow at the end, with the fields in the database.
+
+    Parameters
+    ----------
+    numbers
+        Rows of table ``record``, keyed by record id.
+    """
     from mechtag.core.parquet import iterate_records
 
     left = dict(numbers)
@@ -86,14 +102,14 @@ def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[R
 
 
 def place_of(record: Record) -> Place:
-    """Return the source file of a record and its position in that file."""
+    """Return the name of the source file of a record, and the number of the record in this file."""
     return record.source_file, record.source_index
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of some imports as they were read from files, keyed by place; see `Place`.
+    """Return the records of some imports as they were read from the search exports, keyed by their `Place`.
 
-    The records that the project had before the first import are included.
+    The records that the project had before the first import are always included.
     """
     from mechtag.core.parquet import read_records
 
@@ -102,14 +118,14 @@ def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Reco
 
 
 def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
-    """Return the records of the review with all fields that were read from files.
+    """Return the records of the review with all fields that were read from the search exports.
 
     Parameters
     ----------
     as_read
         Result of `as_read_in`.
     *where
-        Conditions on table ``record``; by default, all records are returned.
+        SQL conditions on table ``record``; by default, all records are returned.
     """
     table, copy = schema.record, schema.copy
     gave = defaultdict[int, dict[str, Any]](dict)
@@ -129,15 +145,23 @@ def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: A
     return records
 
 
-# Columns of table record that are fields of a record, and fields that only the record as it was read has.
+# Fields of a record that are columns of table ``record``, and fields that only the record as it was read contains.
 _PLAIN = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "type", "language", "url")
 _DETAILS = ("volume", "issue", "pages")
-# Copies that still count as duplicates.
+# Condition for rows of table ``copy`` that still count as duplicates.
 _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED))
 
 
 def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
-    """Return the groups of records that are the same paper; see `mechtag.pipeline.dedupe.results.Group`."""
+    """Return the groups of records that are the same paper.
+
+    Parameters
+    ----------
+    as_read
+        Result of `as_read_in`.
+    unique
+        The records of the review without duplicates, keyed by record id.
+    """
     from mechtag.pipeline.dedupe.results import Filled, Group
 
     table, copy, joined = schema.record, schema.copy, schema.joined
@@ -170,7 +194,7 @@ _SOURCE = (schema.record.c.source_file, schema.record.c.source_index)
 
 
 def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Uncertain]:
-    """Return the uncertain pairs of records that nobody has decided on."""
+    """Return the pairs of records that may be duplicates and on which nobody has decided yet."""
     from mechtag.pipeline.dedupe.results import Uncertain
 
     names = {row.id: row.record_id for row in connection.execute(IDS)}
@@ -185,6 +209,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the total counts of several imports, in the form of `mechtag.pipeline.reading.ingest.Reading.summary`."""
+    """Add up the counts of several imports, each in the form of `mechtag.pipeline.reading.ingest.Reading.summary`."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

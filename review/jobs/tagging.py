@@ -1,4 +1,4 @@
-"""Store the suggestions of the model in the database: first for included records, then for those read next."""
+"""Compute the suggestions of the model, first for included records, then for the records that are screened next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,28 @@ if TYPE_CHECKING:
     from mechtag.models.model_folder import Model, ModelConfig
 
 KIND = "tag"
-#: Number of open records at the top of the order of screening that are tagged too, because they are read next.
+#: Number of unscreened records for which suggestions are computed in advance, in the order of screening.
 AHEAD = 500
-# Rows that are written in one transaction, so that a decision never waits long.
+# Number of rows that are written in one transaction; it is small, so that nobody waits long to save a decision.
 _ROWS = 100
 
 
 @dataclass
 class Tagging:
-    """The job that tags records; it keeps the loaded model from one run to the next."""
+    """The job that computes suggestions for records; it keeps the model in memory from one run to the next."""
 
     _model: Model | None = None
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Tag the records that have no suggestions of the current model, and then replace earlier models' suggestions.
+        """Compute the missing suggestions of the current model, and then delete the suggestions of earlier models.
 
-        If a ranking is requested meanwhile, the job adds itself to the queue again and ends. Records that were already
-        tagged are not tagged again.
+        If a ranking is requested in the meantime, the job ends and adds a new job for the remaining records.
+
+        Returns
+        -------
+        dict
+            ``records`` (number of texts for which suggestions were computed), ``model_id`` and, if the job ended early,
+            ``continues`` (true).
         """
         from mechtag.models.model_folder import read_config
         from mechtag.workflows.define import usable_model
@@ -50,7 +56,7 @@ class Tagging:
         project = workspace.project
         folder = usable_model(project)
         config = read_config(folder)
-        split_abstracts(workspace, progress)  # those that people have added or corrected
+        split_abstracts(workspace, progress)  # People may have added or corrected abstracts.
         with workspace.store.read() as connection:
             missing = _untagged(connection, config.model_id)
             texts = _untagged_texts(connection, config.model_id)
@@ -58,20 +64,18 @@ class Tagging:
             self._load(workspace, folder, config.model_id)
             progress.start(len(missing) + len(texts), "Looking for suggestions")
         size = max(1, _ROWS // len(workspace.codebook.all_keys))
-        for start in range(0, len(missing), size):
+        parts = [missing[start : start + size] for start in range(0, len(missing), size)]
+        steps = [(len(part), partial(self._tag, workspace, part)) for part in parts]
+        steps += [(1, partial(self._tag_full_text, workspace, record)) for record in texts]
+        done = 0
+        for number, tag in steps:
             if progress.must_give_way():
                 with workspace.store.write() as connection:
                     add_job(connection, KIND, None, **arguments)
-                return {"records": start, "model_id": config.model_id, "continues": True}
-            self._tag(workspace, missing[start : start + size])
-            progress.advance(len(missing[start : start + size]))
-        for place, record in enumerate(texts):
-            if progress.must_give_way():
-                with workspace.store.write() as connection:
-                    add_job(connection, KIND, None, **arguments)
-                return {"records": len(missing) + place, "model_id": config.model_id, "continues": True}
-            self._tag_full_text(workspace, record)
-            progress.advance(1)
+                return {"records": done, "model_id": config.model_id, "continues": True}
+            tag()
+            done += number
+            progress.advance(number)
         with workspace.store.write() as connection:
             write_fact(connection, "model_id", config.model_id)
             write_fact(connection, "model", _describe(folder, config, shipped=project.uses_shipped_model))
@@ -89,7 +93,7 @@ class Tagging:
             )
 
     def _tag(self, workspace: Workspace, numbers: Sequence[int]) -> None:
-        """Tag some records, and write the suggestions for them in one transaction."""
+        """Compute suggestions for the abstracts of some records, and store them in one transaction."""
         from mechtag.pipeline.tagging.predict import predict
 
         assert self._model is not None
@@ -108,7 +112,7 @@ class Tagging:
             connection.execute(insert(schema.suggestion), rows)
 
     def _tag_full_text(self, workspace: Workspace, number: int) -> None:
-        """Tag the full text of a record; a model that cannot tag full texts makes no suggestions."""
+        """Compute and store suggestions for the full text of a record, if the model can tag full texts."""
         from mechtag.pipeline.tagging.full_texts import predict_full_text
 
         assert self._model is not None
@@ -144,7 +148,10 @@ class Tagging:
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """Add a job that tags a record if the record is included and lacks suggestions of the model in use for a text."""
+    """Add a job that computes suggestions if a record is included and suggestions of the model in use are missing.
+
+    Suggestions for the abstract and, if one is attached, for the full text are needed.
+    """
     head, _ = family_of(connection, record)
     need, suggestion = schema.need, schema.suggestion
     wanted = select(need.c.stage).where(need.c.record == head, need.c.stage.in_(BASES))
@@ -156,7 +163,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
-    """Return the records to code by their full text without suggestions of a model."""
+    """Return the records that are to be coded by full text and whose full text has no suggestions of a model yet."""
     need, suggestion = schema.need, schema.suggestion
     tagged = exists().where(
         suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"
@@ -192,7 +199,7 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
-    """Return the sentences of a record, split and numbered as on the page."""
+    """Return the sentences of the abstract of a record, split and numbered as on the page."""
     return [
         Sentence(
             record_id=entry.record_id,
@@ -214,7 +221,7 @@ def _row(record: int, stage: str, prediction: Prediction) -> dict[str, Any]:
         "label": prediction.label,
         "probability": prediction.probability,
         "decision": prediction.decision,
-        # A sentence supports a yes, or what might be one.
+        # Sentences support a yes or a possible yes, never a no.
         "sentences": json.dumps(
             sorted(evidence.sentence for evidence in prediction.evidence) if prediction.decision != "no" else []
         ),
@@ -222,7 +229,7 @@ def _row(record: int, stage: str, prediction: Prediction) -> dict[str, Any]:
 
 
 def _describe(folder: Path, config: ModelConfig, *, shipped: bool) -> dict[str, Any]:
-    """Return the facts that pages show about a model: its id, what it was made from, and when it was made (UTC)."""
+    """Return the facts about a model that pages show, such as its id and the number of its training papers."""
     from mechtag.training.leakage import read_training_papers
 
     known = read_training_papers(folder, config.model_id)

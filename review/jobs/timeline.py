@@ -1,4 +1,4 @@
-"""Count how many records each person had judged, and how many were settled, at the end of each day."""
+"""Count the records that each person had judged, and the settled records, at the end of each day."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from mechtag.review.store import schema
 
 
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Return the progress of each stage, by day in the time zone of this computer.
+    """Return the progress of each stage by day, in the time zone of this computer.
 
     Returns
     -------
     dict
-        Keyed by stage: ``days`` (ISO dates on which something was judged or settled), ``people`` (for each person, the
-        number of records judged until the end of each day) and ``settled`` (number of records with a final decision).
-        Only judgements that still count are counted.
+        Keyed by stage: ``days`` (ISO dates on which records were judged or settled), ``people`` (for each person, the
+        number of records judged by the end of each day) and ``settled`` (number of settled records by the end of each
+        day). Judgements that were undone or sent back, and judgements of withdrawn people, do not count.
     """
     return {stage: _timeline(connection, stage) for stage in STAGES}
 
 
 def read_finished(connection: Connection, stage: str) -> list[Any]:
-    """Return the time at which each person first finished each record at a stage, if the judgement still counts.
+    """Return the time at which each person first finished each record at a stage.
+
+    Judgements that were undone or sent back, and judgements of withdrawn people, are left out.
 
     Returns
     -------
     list of rows
-        ``record_id``, ``name`` (of the person) and ``at`` (time).
+        ``record_id``, ``name`` (of the person) and ``at`` (time in UTC).
     """
     current, account, event, record = schema.current, schema.account, schema.event, schema.record
     judged = (
@@ -42,7 +44,8 @@ def read_finished(connection: Connection, stage: str) -> list[Any]:
         .distinct()
         .subquery()
     )
-    # A record is coded once its coder finishes it; decisions at screening, and imported codes, have no event for this.
+    # Coders finish a record with a ``commit`` event. Screening decisions and imported codes have no such event, so
+    # their first ``code`` event counts.
     finished = func.min(case((event.c.kind == "commit", event.c.at)))
     return list(
         connection.execute(
@@ -74,7 +77,7 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
 
 
 def day_of(moment: str) -> str:
-    """Convert a time in ISO 8601 to an ISO date in the time zone of this computer."""
+    """Return the date of a time (ISO 8601) in the time zone of this computer, such as ``2026-11-30``."""
     return datetime.fromisoformat(moment).astimezone().date().isoformat()
 
 

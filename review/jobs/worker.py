@@ -1,7 +1,7 @@
-"""Run the worker process, which takes jobs from the database, one at a time.
+"""Run the worker process, which takes jobs from the database and runs one job at a time.
 
-Only this process of the review page imports torch and other large libraries. A job that was interrupted, even by a
-crash, is repeated from the beginning, with the same result.
+Only the worker imports torch and other large libraries; the process that serves the pages does not. A job that was
+interrupted, even by a crash, is repeated from the beginning, with the same result.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.workspace import STOPPING, Workspace
 
-# Time between two looks at the database, and between two looks at the parent process, in seconds.
+# Time between two checks for a new job, and between two checks of the parent process, in seconds.
 _PAUSE = 0.2
 _LOOK = 1.0
 
-# What to do about errors of the disk that are not errors of mechtag.
+# Messages about errors of the file system that people can fix.
 _CURABLE = {
     errno.ENOSPC: "the disk of the computer that runs mechtag is full; free some space there",
     errno.EDQUOT: "the disk of the computer that runs mechtag is full; free some space there",
@@ -58,8 +58,8 @@ _CURABLE = {
 }
 
 Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
-#: Functions that take back what a cancelled job of a kind has done so far, given its arguments and its number. Jobs of
-#: other kinds change nothing before they are done.
+#: Functions that undo what a cancelled job has done so far, by kind of job. They get the arguments and the number of
+#: the job. Jobs of other kinds change nothing before their end.
 TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
     **importing.TAKE_BACK,
     **codings.TAKE_BACK,
@@ -69,7 +69,7 @@ TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
 
 
 def jobs() -> dict[str, Job]:
-    """Return the functions of the worker, keyed by kind of job."""
+    """Return the function that runs each kind of job, keyed by kind."""
     return {
         ranking.KIND: ranking.Ranking(),
         tagging.KIND: tagging.Tagging(),
@@ -88,14 +88,14 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Run jobs until the parent process ends; a job that is running then is interrupted.
+    """Run jobs until the parent process ends; this interrupts a running job.
 
     Parameters
     ----------
     root
         Folder of the project.
     parent
-        Process id of the server of the pages.
+        Process id of the parent process, which serves the pages.
     """
     with suppress(AttributeError, OSError):
         os.nice(10)
@@ -118,7 +118,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def _begin(workspace: Workspace) -> None:
-    """Put the job that was interrupted back into the queue, and complete the log of imports."""
+    """Set an interrupted job to ``waiting`` again, and complete the log of imports."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.
@@ -129,8 +129,8 @@ def _begin(workspace: Workspace) -> None:
 def _stopped(error: Exception) -> str:
     reason = error.orig if isinstance(error, OperationalError) else error
     return (
-        f"The work in the background is waiting, because nothing can be written ({reason}); it goes on by itself once "
-        "the disk has free space and the folder of the review can be written"
+        f"Background work has paused, because nothing can be written to the folder of the review ({reason}); it "
+        "continues by itself once the disk has free space and mechtag may write to the folder"
     )
 
 
@@ -142,9 +142,15 @@ def end_with(parent: int) -> None:
 
 
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
-    """Run the next job, and return whether there was a job.
+    """Run the next job, and return whether there was one.
 
-    Cancelled jobs come first; what a cancelled job has done so far is undone. Rankings come before all other jobs.
+    Cancelled jobs come first; the work that they have done so far is undone. Then come rankings, and then all other
+    jobs in the order of their numbers.
+
+    Parameters
+    ----------
+    known
+        Function of each kind of job; see `jobs`.
     """
     table = schema.job
     with workspace.store.read() as connection:
@@ -161,7 +167,7 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     with workspace.store.write() as connection:
         still = update(table).where(table.c.id == row.id, table.c.state == "waiting")
         if connection.execute(still.values(state="running", started=utc_now())).rowcount == 0:
-            return True  # Somebody has cancelled the job in this moment.
+            return True  # Somebody has just cancelled the job.
     try:
         result = known[row.kind](workspace.again(), json.loads(row.arguments), Progress(workspace.store, row.id))
     except Cancelled:
@@ -173,9 +179,9 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     except Exception as error:
         # The reason is for the terminal; pages must not show paths or code.
         traceback.print_exc()
-        message = "mechtag failed at this step; the terminal in which it runs shows the reason"
+        message = "mechtag failed because of an internal error; the terminal in which mechtag runs shows the reason"
         if isinstance(error, OSError) and error.errno in _CURABLE:
-            message = f"a file could not be written: {_CURABLE[error.errno]}, then start this again"
+            message = f"a file could not be written: {_CURABLE[error.errno]}, then start this step again"
         _set(workspace.store, row.id, state="failed", ended=utc_now(), message=message)
     else:
         text = json.dumps(result, ensure_ascii=False)
@@ -187,7 +193,7 @@ def _cancel(workspace: Workspace, row: Any) -> None:
     """Undo what a cancelled job has done so far, and record that the job was cancelled."""
     if row.kind in TAKE_BACK:
         TAKE_BACK[row.kind](workspace.again(), json.loads(row.arguments), row.id)
-    message = "this was cancelled before it was finished; it can be started again"
+    message = "this work was cancelled before it was finished; you can start it again"
     _set(workspace.store, row.id, state="cancelled", ended=utc_now(), message=message)
 
 

@@ -1,4 +1,4 @@
-"""Provide the pages, one module per screen; each module lists its addresses in ``ROUTES``."""
+"""Collect the pages of the review; there is one module per page, which lists its addresses in ``ROUTES``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the page on which people ask for the missing abstracts of records to be fetched from web services."""
+"""Show the page *Missing abstracts*, on which people have missing abstracts fetched from web services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mechtag.review.workspace import add_job, last_job
 
 
 def abstracts(visit: Visit) -> Response:
-    """Show how many records have no abstract, what would be sent, and what the last request found."""
+    """Show the number of records without an abstract, and the result of the last request to fetch abstracts."""
     record = schema.record
     with visit.workspace.store.read() as connection:
         missing = connection.execute(select(func.count()).select_from(record).where(*fetching.MISSING)).scalar_one()
@@ -34,7 +34,7 @@ def abstracts(visit: Visit) -> Response:
 
 
 def fetch(visit: Visit) -> Response:
-    """Add a job that fetches the missing abstracts."""
+    """Check the e-mail address in the form, and add a job that fetches the missing abstracts."""
     email = visit.text("email").strip()
     fetching.check_address(email)
     with visit.workspace.store.write() as connection:

@@ -1,4 +1,4 @@
-"""Show the page *Accuracy*: the agreement among people, and between people and the model."""
+"""Show the page *Accuracy*: the agreement between people, and between people and the model."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def accuracy(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(
-                "these figures show how others decided, so they can be seen only after blinding is lifted", 403
+                "these figures show how others decided, so you can see them only after blinding has ended", 403
             )
         done, last = last_job(connection, KIND, done=True), last_job(connection, KIND)
         plan, exercises = read_plan(connection), read_exercises(connection)
     found = json.loads(done.result) if done is not None else {}
     if not found.keys() >= RESULTS:
-        done = found = None  # An earlier version of mechtag computed other figures.
+        done = found = None  # The figures were computed by an earlier version of mechtag, which computed other figures.
     names = visit.workspace.codebook.names
     return visit.page(
         "accuracy.html",
@@ -86,11 +86,11 @@ def download(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
             raise Refused(
-                "these figures show how others decided, so they can be downloaded only after blinding is lifted", 403
+                "these figures show how others decided, so you can download them only after blinding has ended", 403
             )
         done = last_job(connection, KIND, done=True)
     if done is None:
-        raise Refused("no figures have been computed yet", 404)
+        raise Refused("no figures have been computed yet; compute them on the page Accuracy", 404)
     headers = {"Content-Disposition": 'attachment; filename="agreement.json"'}
     return JSONResponse(json.loads(done.result), headers=headers)
 

@@ -1,4 +1,4 @@
-"""Show the page *Activity*: the log of events in sentences."""
+"""Show the page *Activity*, which describes the events of the log in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 1_000_000
 
 
 def activity(visit: Visit) -> Response:
-    """Show the latest events; a blinded coder does not see the judgements of others."""
+    """Show the latest events in words; blinded coders do not see the judgements of others."""
     before, coder = visit.query.get("before", ""), visit.query.get("coder", "")
     chosen = {"coder": coder, "kind": visit.query.get("kind", "")}
     with visit.workspace.store.read() as connection:
@@ -50,7 +50,7 @@ def activity(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send the log of events in sentences as a table (CSV)."""
+    """Send all events that the person may see, described in words, as a CSV file."""
     with visit.workspace.store.read() as connection:
         blinded = not sees_results(visit, connection)
         codebook, viewer = visit.workspace.codebook, visit.person.id

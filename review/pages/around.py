@@ -1,4 +1,4 @@
-"""Handle what every page offers in addition to its own controls: notes, undo, redo, and the page *My decisions*."""
+"""Handle functions that many pages share: notes, undo, redo, and the page *My decisions*."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
-# Screen on which the record of an undone act is shown.
+# Page on which the record of an undone action is shown, by stage.
 _SCREENS = {"screen": "/screen", "code": "/code", "full-text": "/full-text"}
 _ABOUT_DUPLICATES = ("join", "differ", "split")
 _SHOWN = 50
 
 
 def undo(visit: Visit) -> Response:
-    """Undo the last action of the person, and go to the record of that action."""
+    """Undo the last action of the person, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.undo(visit.stamp())
     return visit.go(_address(visit, act, record))
 
 
 def redo(visit: Visit) -> Response:
-    """Redo the action that the person undid last, and go to the record of that action."""
+    """Redo the action that the person undid last, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.redo(visit.stamp())
     return visit.go(_address(visit, act, record))
 
 
 def _address(visit: Visit, act: int, record: int | None) -> str:
-    """Return the address at which the effect of an undone or redone act is seen, and add the jobs that follow."""
+    """Return the address of the page that shows the effect of an undone or redone action.
+
+    Jobs that have become necessary, such as a new ranking, are added.
+    """
     table = schema.event
     with visit.workspace.store.write() as connection:
         row = connection.execute(select(table).where(table.c.seq == act)).one()
@@ -57,14 +60,14 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
 
 
 def note(visit: Visit) -> Response:
-    """Save a note about a record, and go back to the page on which the note was written."""
+    """Save a note about a record, and redirect to the page on which the person wrote it."""
     record = visit.number("record") or 0
     visit.workspace.acts.note(visit.stamp(), record, visit.text("text"), visit.text("audience", "team"))
     return visit.go_back("/")
 
 
 def decisions(visit: Visit) -> Response:
-    """Show the person's own latest decisions, and the records that the person has coded or begun to code."""
+    """Show the page *My decisions*: the person's latest screening decisions, and the records that the person coded."""
     current, record = schema.current, schema.record
     with visit.workspace.store.read() as connection:
         rows = connection.execute(

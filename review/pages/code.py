@@ -1,7 +1,7 @@
-"""Show the page *Code*, on which people answer the labels of included records and mark supporting sentences.
+"""Show the page *Code*, on which people answer yes or no for each label of a record and mark supporting sentences.
 
-Records are coded by their abstracts under ``/code``, and by their full texts under ``/full-text``. The codes of both
-are kept apart.
+Records are coded by their abstracts under ``/code``, and by their full texts under ``/full-text``. Codes by abstract
+and codes by full text are stored separately.
 """
 
 from __future__ import annotations
@@ -36,33 +36,37 @@ from mechtag.review.visit import Handler, Visit, route
 from mechtag.review.words import read_words
 from mechtag.review.workspace import read_fact, write_fact
 
-# Addresses of the page, with the stage and the names of the routes.
+# Addresses of the page, with the stage.
 _PLACES = {"/code": "code", "/full-text": "full-text"}
-# What the radio buttons send: value, and whether the label needs review.
+# Answers that the radio buttons send, with the value, and whether the label needs review.
 _ANSWERS: dict[str, tuple[int | None, bool]] = {"yes": (1, False), "no": (0, False), "refer": (None, True)}
 _BASIS_NAMES = {"code": "Abstract", "full-text": "Full text"}
-# What the pages call an answer.
+# Names of the answers on the pages.
 ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
-# What the pages call an answer to a suggestion.
+# Names of the answers to a suggestion on the pages.
 _REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion", "refer": "needs review"}
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the page *Code* shows for one label of a record.
+    """The part of the page *Code* for one label of a record.
 
     Attributes
     ----------
     letter
-        Letter that, pressed after the key ``;``, chooses the label; empty if all letters are taken.
+        Letter that chooses the label if it is pressed after the key ``;``; empty if all letters are taken.
     answer
         ``yes``, ``no`` or ``refer``; empty if the person has not answered.
     sentences
-        Numbers of the sentences that the person marked.
+        Numbers of the sentences that the person marked, counted from 0.
     complete
         Whether the person has read all sentences for this label.
+    suggestion
+        Suggestion of the model, or ``None`` if there is none or it is hidden.
     replied
-        Whether the person has answered the suggestion for this label.
+        Whether the person has answered the suggestion.
+    others
+        Codes of others for this label; empty if they are hidden.
     """
 
     label: Label
@@ -76,16 +80,22 @@ class Card:
 
     @property
     def agrees(self) -> bool:
-        """Return whether the person's answer is the same as the model's suggestion."""
+        """Return whether the person's answer is the same as the suggestion of the model."""
         return self.suggestion is not None and self.suggestion.decision == self.answer
 
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the text, with the labels for which the person marked it or the model suggests it.
+    """One sentence of the text on the page *Code*.
 
-    ``heading`` and ``page`` are the heading of the section and the number of the page that begin with the sentence;
-    they are empty if none begins with it.
+    Attributes
+    ----------
+    number
+        Number of the sentence, counted from 0.
+    heading, page
+        Heading of the section and label of the page that begin with this sentence; empty if none begins here.
+    marked, suggested
+        Labels for which the person marked the sentence, and labels for which the model suggests it.
     """
 
     number: int
@@ -102,25 +112,28 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key of the fact that says at which stage a person coded last: by the abstract or the full text."""
+    """Return the key under which table ``fact`` stores the stage at which a person coded last.
+
+    The stage is ``code`` (by abstract) or ``full-text``.
+    """
     return f"basis of {person}"
 
 
 def _stage(visit: Visit) -> str:
-    """Return the stage at which the record of a request is coded."""
+    """Return the stage to which the address of a request belongs: ``code`` or ``full-text``."""
     return _PLACES["/" + visit.request.url.path.split("/")[1]]
 
 
 def _place(stage: str) -> str:
-    """Return the address of the page for a stage."""
+    """Return the address of the page for a stage, ``/code`` or ``/full-text``."""
     return next(place for place, name in _PLACES.items() if name == stage)
 
 
 def code(visit: Visit) -> Response:
-    """Show the record whose number is in the URL, or else the next record.
+    """Show the record whose number is in the address or, without a number, the next record to code.
 
-    If the URL of the page for abstracts contains neither a record nor ``basis``, a person who last coded from full
-    texts is redirected to ``/full-text``, as long as records are waiting there for this person.
+    If the address is ``/code`` without ``record`` and ``basis``, a person who last coded by full text is redirected to
+    ``/full-text``, provided that there are full texts for this person to code.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -136,14 +149,17 @@ def code(visit: Visit) -> Response:
 
 
 def new_labels(visit: Visit) -> Response:
-    """Show the next record that the person must code for labels added since the person finished the record."""
+    """Show the next record that the person must code for new labels.
+
+    New labels were added to the codebook after the person finished the record.
+    """
     with visit.workspace.store.write() as connection:
         shown = _see(connection, visit, None, "", new=True)
     return _page(visit, shown)
 
 
 def answer(visit: Visit) -> Response:
-    """Save the answer for a label and, if the form was sent without JavaScript, the marked sentences."""
+    """Save the person's answer for a label and, if the form was sent without JavaScript, the marked sentences."""
     label, record = visit.text("label"), visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
 
@@ -162,13 +178,13 @@ def answer(visit: Visit) -> Response:
 
 
 def mark(visit: Visit) -> Response:
-    """Mark a sentence for a label, or remove the mark."""
+    """Mark a sentence as support for a label or, if it is marked already, remove the mark."""
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     said = []
 
     def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
         if sentence is None:
-            raise Refused("choose a sentence")
+            raise Refused("no sentence was chosen; choose a sentence")
         mine = _card(connection, visit, record, label)
         marked = set(mine.sentences) ^ {sentence}
         acts.mark(stamp, record, label, sorted(marked), complete=mine.complete, stage=_stage(visit))
@@ -178,7 +194,7 @@ def mark(visit: Visit) -> Response:
 
 
 def rest(visit: Visit) -> Response:
-    """Save the answer no for the labels that the form lists."""
+    """Save the answer no for those of the labels in the form that have no answer yet."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
     stage = _stage(visit)
@@ -188,7 +204,7 @@ def rest(visit: Visit) -> Response:
 
 
 def suggestion(visit: Visit) -> Response:
-    """Save the answer to a suggestion."""
+    """Save the person's answer to a suggestion of the model: accept, reject or needs review."""
     label, record = visit.text("label"), visit.number("record") or 0
 
     def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
@@ -201,7 +217,10 @@ def suggestion(visit: Visit) -> Response:
 
 
 def done(visit: Visit) -> Response:
-    """Finish the record; then go to the next record or, in the mode ``after``, show the suggestions."""
+    """Finish a record, unless labels without an answer must be confirmed first.
+
+    Then show the next record or, in the mode ``after``, the suggestions for the finished record.
+    """
     record, new, stage = visit.number("record") or 0, bool(visit.text("new")), _stage(visit)
     address = f"{_place(stage)}?record={record}"
     missing, said = list[Card](), "Coded"
@@ -232,12 +251,12 @@ def done(visit: Visit) -> Response:
 
 
 def _following(stage: str, new: bool) -> str:
-    """Return the address that shows the next record to code; if ``new``, the next record to code for new labels."""
+    """Return the address of the next record to code or, if ``new``, of the next record to code for new labels."""
     return f"{_place(stage)}/new" if new else _place(stage)
 
 
 def skip(visit: Visit) -> Response:
-    """Put a record aside, and show the next record."""
+    """Put a record aside for later, and show the next record."""
     record, stage = visit.number("record") or 0, _stage(visit)
     with visit.workspace.store.write() as connection:
         visit.workspace.acts.in_transaction(connection).skip(visit.stamp(), record, stage)
@@ -250,7 +269,17 @@ def skip(visit: Visit) -> Response:
 
 
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
-    """Save the content of a form, and show the record again; if the form is outdated, show both versions."""
+    """Save the content of a form, and show the record again.
+
+    If the form is outdated, show the saved codes and the content of the form, and let the person choose.
+
+    Parameters
+    ----------
+    write
+        Function that writes the actions.
+    said
+        Message about the result; several parts are joined by semicolons.
+    """
     record, label = visit.number("record") or 0, visit.text("label")
     shown: dict[str, Any] | None = None
     saved: tuple[list[Card], int] | None = None
@@ -276,12 +305,12 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
-    """Return the person's codes of a record as they are saved, and the number of the last event about these codes."""
+    """Return the person's saved codes of a record, and the number of the last event about these codes."""
     return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
-    """Show the codes that were saved in a different window, and what this form contains."""
+    """Show the codes that were saved in a different window next to the content of this form."""
     stage = _stage(visit)
     saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
@@ -312,7 +341,11 @@ def _in_words(answer: str, sentences: Sequence[int]) -> str:
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
-    """Return a letter for each label: the first free letter of its name, else of the alphabet, else ``""``."""
+    """Return a different letter for each label.
+
+    The letter is the first letter of the name that is still free, or else the first free letter of the alphabet. It is
+    ``""`` if all letters are taken.
+    """
     found = list[str]()
     for label in labels:
         letters = [letter for letter in label.name.lower() if "a" <= letter <= "z"]
@@ -328,26 +361,26 @@ def _card(connection: Connection, visit: Visit, record: int, label: str) -> Card
     return cards[label]
 
 
-def _asked_anew(connection: Connection, visit: Visit, record: int) -> set[str]:
-    """Return the labels in the codebook that were added after the person finished a record."""
+def _added_since(connection: Connection, visit: Visit, record: int) -> set[str]:
+    """Return the keys of the labels that were added to the codebook after the person finished a record."""
     return owed_labels(connection, visit.person.id, record, _stage(visit)) & set(visit.workspace.codebook.keys)
 
 
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
-    """Return what the page shows for each label of a record, in codebook order.
+    """Return the cards of a record, one for each label, in the order of the codebook.
 
     If the person finished the record before labels were added to the codebook, only the new labels are returned.
     """
-    return _cards_of(connection, visit, record, _asked_anew(connection, visit, record))
+    return _cards_of(connection, visit, record, _added_since(connection, visit, record))
 
 
 def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection[str]) -> list[Card]:
-    """Return what the page shows for each label of a record; see `_cards`.
+    """Return the cards of a record; see `_cards`.
 
     Parameters
     ----------
     new
-        Labels that were added after the person finished the record; if there are none, all labels are returned.
+        Result of `_added_since`; if it is empty, cards for all labels are returned.
     """
     table = schema.current
     rows = connection.execute(
@@ -368,7 +401,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
-    """Return the labels for which a person has answered the suggestion at a stage."""
+    """Return the keys of the labels for which a person has answered the suggestion at a stage."""
     table = schema.event
     events = alive(read_events(connection, table.c.record == record))
     mine = (event for event in events if (event.kind, event.stage, event.coder) == ("answer", stage, coder))
@@ -387,16 +420,17 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
 
 
 def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
-    """Return the values of the template that shows a record, and store in table ``sight`` what is shown.
+    """Return the values for the template of the page, and store in table ``sight`` what the page shows.
 
     Parameters
     ----------
     number
-        Number of the record; ``None`` for the next record. If there is no next record, the key ``entry`` is missing.
+        Number of the record, or ``None`` for the next record. If there is no next record, the result has no key
+        ``entry``.
     label
-        Key of the label to choose; if empty, the first label without an answer is chosen.
+        Key of the label to choose; if it is empty, the first label without an answer is chosen.
     new
-        Whether the next record is one that the person must code for new labels.
+        Whether the next record is to be a record that the person must code for new labels.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:
@@ -419,7 +453,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
             .where(schema.skip.c.coder == coder, schema.skip.c.stage == stage)
         ).all()
         return counts | {"skipped": skipped}
-    added = _asked_anew(connection, visit, entry.id)
+    added = _added_since(connection, visit, entry.id)
     asks_new = bool(added)
     cards = _cards_of(connection, visit, entry.id, added)
     keys = [card.label.key for card in cards]
@@ -485,16 +519,21 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 
 
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
-    """Return the address, the name and the number of records left for each text by which this person can code.
+    """Return the links for switching between coding by abstract and coding by full text.
 
-    The address of the text that is not shown leads to the same record if the person can code the record by this text
-    or has begun to, and otherwise to the next record. Returns an empty list if no full text is attached to a record to
-    code.
+    The link to the other text leads to the same record if the person can code the record by this text or has begun to
+    do so, and to the next record otherwise.
 
     Parameters
     ----------
     entry
-        The record that is shown, if there is one.
+        The record that the page shows, if there is one.
+
+    Returns
+    -------
+    list of tuples
+        Address, name of the text, and number of records left to code. The list is empty if no full text is attached to
+        any record to code.
     """
     coder, addresses = visit.person.id, {"code": "/code?basis=abstract", "full-text": "/full-text?basis=full-text"}
     if not has_full_texts(connection):
@@ -506,7 +545,7 @@ def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tu
 
 
 def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
-    """Return whether a record is available to a person at a stage, or the person has answered a label of it there."""
+    """Return whether a person can code a record at a stage, or has already answered one of its labels there."""
     table = schema.current
     own = select(table.c.record).where(
         table.c.record == record,
@@ -518,15 +557,17 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Refuse a record that does not need coding, unless the person has begun to code the record."""
+    """Raise `Refused` if a record is not to be coded at a stage, unless the person has already begun to code it."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()
     screened = head not in hidden_records(connection, "screen")
     if not (wanted and screened) and not any(card.answer for card in cards):
         if stage == "full-text":
-            raise Refused("this record has not been included, or no full text is attached to it", 409)
-        raise Refused("this record has not been included, so there is nothing to code", 409)
+            raise Refused(
+                "this record cannot be coded by full text, because it is not included or has no full text", 409
+            )
+        raise Refused("this record cannot be coded, because it has not been included", 409)
 
 
 def _lines(reading: Reading, cards: Sequence[Card]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Show the page *Codebook*: the codebook, the form to change it, and codes that were given before a change."""
+"""Show the page *Codebook*: the codebook, the form for changing it, and the codes that a change made doubtful."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mechtag.review.numbers import whole_number
 from mechtag.review.store.new_labels import count_owed_by_label
 from mechtag.review.visit import Visit, route
 
-# Records that are sent back at a time.
+# Largest number of records that are sent back at a time.
 _AT_ONCE = 50
 
 
 def codebook(visit: Visit) -> Response:
-    """Show the codebook in use."""
+    """Show the codebook in use; owners also see the codes that were given before the meaning of their label changed."""
     book = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         stale = find_stale(connection, book) if visit.person.may("change_codebook") else []
@@ -31,14 +31,21 @@ def codebook(visit: Visit) -> Response:
 
 
 def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
-    """Show the form for changing the codebook, filled with what was typed if this could not be saved."""
+    """Show the form for changing the codebook.
+
+    If the form could not be saved, it shows the faults and the values that the person typed.
+    """
     book = visit.workspace.codebook
     entries = _typed(visit) if visit.form else [entry.model_dump() for entry in book.entries]
     return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults.splitlines())
 
 
 def change(visit: Visit) -> Response:
-    """Handle the form: move or add a label, check the entries, ask whether the meaning of an entry changed, or save."""
+    """Handle the form for changing the codebook, depending on the button that sent it.
+
+    The buttons move a label, add a label, check the entries, or save them. Before entries are saved, the page asks for
+    each changed entry whether its meaning has changed.
+    """
     action = visit.text("action")
     entries = _typed(visit)
     if action == "add":
@@ -69,7 +76,7 @@ def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
 
 
 def _typed(visit: Visit) -> list[dict[str, Any]]:
-    """Return the entries of the form, with relevance first and without labels that are marked as retired."""
+    """Return the entries in the form: relevance first, then the labels, without labels marked as retired."""
     found = []
     for place in range(200):
         if f"key-{place}" not in visit.form:
@@ -94,7 +101,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 def _content(entries: list[dict[str, Any]]) -> dict[str, Any]:
     if not entries:
-        raise Refused("the form is empty; load the page again")
+        raise Refused("the form contains no entries, so nothing was saved; load the page again")
     return {"relevance": entries[0], "labels": entries[1:]}
 
 
@@ -105,13 +112,13 @@ def _move(entries: list[dict[str, Any]], place: int, by: int) -> None:
 
 
 def look_again(visit: Visit) -> Response:
-    """Send records back to a person who coded these records before the meaning of a label changed."""
+    """Send records back to a person who coded them before the meaning of a label changed, at most 50 at a time."""
     label, coder = visit.text("label"), visit.number("coder")
     book: Codebook = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         rows = [row for row in find_stale(connection, book) if row.label == label and row.coder == coder]
     if not rows:
-        raise Refused("no code of this label and person was given before the meaning changed", 404)
+        raise Refused("this person gave no code for this label before its meaning changed; load the page again", 404)
     stamp = visit.stamp()
     message = f"The meaning of {book.names[label]} has changed since you coded this record. Look at it again."
     for row in rows[:_AT_ONCE]:

@@ -23,7 +23,7 @@ _NEW = "new"
 
 
 def overview(visit: Visit) -> Response:
-    """Show the form for uploading files with codes, and the imports so far."""
+    """Show the form for uploading files with codes, and the list of earlier imports."""
     return _overview(visit)
 
 
@@ -37,7 +37,20 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _import(connection: Connection, row: Any) -> dict[str, Any]:
-    """Return the answers in the form of an import, what was read, what was added, and the state of the import."""
+    """Return one import of codes for the page.
+
+    Parameters
+    ----------
+    row
+        Row of table ``job`` of the job that read the codes.
+
+    Returns
+    -------
+    dict
+        ``arguments`` (answers in the form), ``found`` (result of reading), ``added`` (result of adding; empty if the
+        codes were not added), ``last`` (row of the latest job of the import), ``is_added`` and ``is_removed``, with the
+        number (``id``) and the time (``at``) of the import.
+    """
     job = schema.job
     of = func.json_extract(job.c.arguments, "$.of") == row.id
     later = connection.execute(select(job).where(job.c.kind.in_((ADD, REMOVE)), of).order_by(job.c.id)).all()
@@ -60,19 +73,19 @@ def _read(connection: Connection, number: int) -> dict[str, Any]:
     job = schema.job
     row = connection.execute(select(job).where(job.c.kind == READ, job.c.id == number)).one_or_none()
     if row is None:
-        raise Refused("this import does not exist", 404)
+        raise Refused("this import of codes does not exist; choose one of the imports on the page Import codes", 404)
     return _import(connection, row)
 
 
 def upload(visit: Visit) -> Response:
-    """Save the uploaded files, or use the files of an earlier attempt, and add a job that reads the files."""
+    """Save the uploaded files, and add a job that reads them; for another attempt, the saved files are used again."""
     try:
         answers = _answers(visit)
         token = visit.text("token")
         if not token:
             token = _save(visit)
         elif not (token.isalnum() and folder_of(visit.workspace, token).is_dir()):
-            raise Refused("the files of this import are no longer here; choose them again")
+            raise Refused("the uploaded files of this import have been deleted; choose the files again")
     except Refused as error:
         return _overview(visit, str(error), error.status)
     with visit.workspace.store.write() as connection:
@@ -81,15 +94,28 @@ def upload(visit: Visit) -> Response:
 
 
 def _answers(visit: Visit) -> dict[str, Any]:
-    """Check the form, and return its answers about the files: coder, basis, unticked labels, and names of labels."""
+    """Check the answers in the form, and return them.
+
+    Returns
+    -------
+    dict
+        ``coder`` (name used for codes whose file does not name a coder), ``basis`` (``abstract`` or ``full-text``),
+        ``unticked`` (``no`` or ``not-judged``: meaning of a label that is not ticked in a file; ``None`` if not
+        answered) and ``labels`` (key in the codebook of each name in the files, ``None`` if the name has no label).
+
+    Raises
+    ------
+    Refused
+        If an answer is missing or not valid.
+    """
     basis = visit.text("basis")
     if basis not in _BASES:
-        raise Refused("say whether the codes were given from abstracts or from full texts")
+        raise Refused("choose whether the codes were given by abstract or by full text")
     if not visit.text("coder").strip():
-        raise Refused("enter the name of the coder; the name is used for codes whose file does not name a coder")
+        raise Refused("enter the name of the coder; it is used for codes whose file does not name a coder")
     unticked = visit.text("unticked") or None
     if unticked not in (None, "no", "not-judged"):
-        raise Refused("this form is incomplete; load the page again")
+        raise Refused("the form is incomplete; load the page again and complete it")
     keys = visit.workspace.codebook.all_keys
     labels: dict[str, str | None] = {}
     for line in visit.text("labels").splitlines():
@@ -98,15 +124,15 @@ def _answers(visit: Visit) -> dict[str, Any]:
         name, sign, key = (part.strip() for part in line.rpartition("="))
         if not sign or not name or (key and key.removeprefix("not ") not in keys):
             raise Refused(
-                f"'{line.strip()}' is not a name in the file, an equals sign and a key of the codebook; the keys are "
-                f"{', '.join(keys)}"
+                f"the line '{line.strip()}' is not valid; write a name in the file, an equals sign and a key of the "
+                f"codebook (the keys are {', '.join(keys)})"
             )
         labels[name] = key or None
     return {"coder": clean_person(visit.text("coder")), "basis": basis, "unticked": unticked, "labels": labels}
 
 
 def _save(visit: Visit) -> str:
-    """Save the uploaded files, and return the token of their folder."""
+    """Save the uploaded files in a new folder, and return the token of this folder; see `folder_of`."""
     sent = visit.files("files")
     if not sent:
         raise Refused("no file was chosen; choose one or more files with codes")
@@ -123,7 +149,7 @@ def _save(visit: Visit) -> str:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import of codes: its progress, the codes that were read and their coders, or what was added."""
+    """Show one import of codes: its progress, the codes that were read, or the codes that were added."""
     return _one(visit)
 
 
@@ -154,13 +180,13 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the codes that were read, or a job that removes these codes again."""
+    """Add a job that adds the codes of an import to the review, or a job that removes them again."""
     number, wanted = int(visit.path["job"]), visit.text("act")
     try:
         with visit.workspace.store.write() as connection:
             this = _read(connection, number)
             if this["last"].state in ACTIVE:
-                return visit.go(f"/codings/{number}")  # It was asked for already.
+                return visit.go(f"/codings/{number}")  # A job for this import is already waiting or running.
             asked = {"of": number, "coder": visit.person.id}
             if wanted == "undo":
                 refuse_removal(connection, number)
@@ -169,7 +195,7 @@ def act(visit: Visit) -> Response:
                 people = _people(visit, connection, list(this["found"].get("coders", ())))
                 add_job(connection, ADD, visit.person.id, **asked, token=this["arguments"]["token"], people=people)
             else:
-                raise Refused("this import has changed in the meantime; load the page again", 409)
+                raise Refused("this import has changed since the page was loaded; load the page again", 409)
     except Refused as error:
         if error.status == 404:
             raise
@@ -178,14 +204,22 @@ def act(visit: Visit) -> Response:
 
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
-    """Return the account that was chosen for each coder in the files; ``None`` for a person outside the review."""
+    """Return the account number that was chosen for each coder in the files; ``None`` for a person without an account.
+
+    Raises
+    ------
+    Refused
+        If a choice is missing, or if one account was chosen for two coders.
+    """
     known = set(map(str, names_of(connection)))
     chosen = [visit.text(f"person-{place}") for place in range(len(names))]
     if not names or not known.issuperset(set(chosen) - {_NEW}):
-        raise Refused("choose whose codes these are")
+        raise Refused("choose a person for each coder in the files")
     accounts = [int(text) for text in chosen if text != _NEW]
     if len(set(accounts)) < len(accounts):
-        raise Refused("two coders in the file cannot be the same person; correct the file, or choose different people")
+        raise Refused(
+            "the same person was chosen for two coders in the files; choose different people, or correct the files"
+        )
     return {name: None if text == _NEW else int(text) for name, text in zip(names, chosen, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""Show the page *Duplicates*: pairs of records that may be the same paper, and records that were joined."""
+"""Show the page *Duplicates*: pairs of records that may be the same paper, and groups of records that were joined."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _FIELDS = {
     "abstract": "Abstract",
     "source_file": "File",
 }
-# Not compared: two files always differ.
+# Not compared, because the records of a pair usually come from different files.
 _NOT_COMPARED = frozenset(("source_file",))
-# More words are not compared one by one.
+# Largest number of words of two texts that are compared word by word.
 _MOST_WORDS = 1500
 _PAGE = 20
 
 
 @dataclass(frozen=True)
 class Line:
-    """One field of a pair of records: the two values, with differing words marked, and whether the values differ."""
+    """One field of a pair of records: its name, both values with differing words marked, and whether they differ."""
 
     name: str
     left: Markup
@@ -57,16 +57,19 @@ class Line:
 class Member:
     """One record of a group of duplicates, as the page shows it.
 
+    One record of the group represents the whole group.
+
     Attributes
     ----------
     source
-        File in which the record was found, and position in the file.
+        Name of the file of the record, and number of the record in this file.
     reason
-        Reason why the record was joined to the group.
+        Reason why the record was joined to the group; empty for the representative.
     gave
-        Names of the fields that the record that represents the group has from this record.
+        Names of the fields that were missing from the representative and were filled from this record.
     copy, record
-        Number of the row of table ``copy`` or number of the record, with which the record can be separated.
+        Number that the form sends to separate this record from the group: the row of table ``copy``, or the record.
+        Both are ``None`` for the representative.
     """
 
     title: str
@@ -82,7 +85,7 @@ class Member:
 
 
 def duplicates(visit: Visit) -> Response:
-    """Show the first pair on which nobody has decided yet, except pairs that the person has put off."""
+    """Show the first pair on which nobody has decided yet; pairs that the person has put aside are left out."""
     after = visit.query.get("after", "")
     with visit.workspace.store.read() as connection:
         rows = connection.execute(undecided()).all()
@@ -110,7 +113,7 @@ def decide(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         pair = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).one_or_none()
     if pair is None:
-        raise Refused("there is no such pair in this review; load the page again", 404)
+        raise Refused("this pair of records does not exist any more; load the page again", 404)
     if answer == "same":
         visit.workspace.acts.join(visit.stamp(), pair.right, pair.left)
     elif answer == "different":
@@ -123,7 +126,7 @@ def decide(visit: Visit) -> Response:
 
 
 def groups(visit: Visit) -> Response:
-    """Show the records that were joined, with the least certain groups first."""
+    """Show the groups of records that were joined as duplicates, with the least certain groups first."""
     words, start = visit.query.get("q", "").strip()[:200], visit.query.get("from", "")
     first = whole_number(start, digits=8) or 0
     with visit.workspace.store.read() as connection:
@@ -151,13 +154,13 @@ def split(visit: Visit) -> Response:
     elif record is not None:
         visit.workspace.acts.split(visit.stamp(), record)
     else:
-        raise Refused("choose the record that is a different paper")
+        raise Refused("choose the record to separate from the group")
     follow(visit)
     return visit.go("/duplicates/groups")
 
 
 def follow(visit: Visit) -> None:
-    """Add jobs that write the tables of records again and rank the records again."""
+    """Add the jobs that follow a decision on duplicates: write the tables of records and rank the records again."""
     with visit.workspace.store.write() as connection:
         add_job(connection, FILES, visit.person.id)
         add_job(connection, RANK, None)
@@ -191,7 +194,7 @@ def _text(key: str, fields: dict[str, Any]) -> str:
 
 
 def _marked(left: str, right: str) -> tuple[Markup, Markup]:
-    """Return two texts as HTML; in each text, the words that the other text lacks are marked."""
+    """Return two texts as HTML; in each text, the words that are missing from the other text are marked."""
     one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
     if len(one) + len(other) > _MOST_WORDS:
         return escape(left), escape(right)
@@ -211,12 +214,12 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the records that have duplicates, those with the least certain duplicates first.
+    """Return the numbers of the records that represent groups of duplicates, with the least certain groups first.
 
     Parameters
     ----------
     words
-        Words that must occur in the title of the record; may be empty.
+        Words that must occur in the title; if empty, all groups are returned.
     """
     copy, joined, record = schema.copy, schema.joined, schema.record
     into = joined.alias()
@@ -240,7 +243,7 @@ def _heads(connection: Connection, words: str) -> list[int]:
 
 
 def _members(connection: Connection, head: int) -> list[Member]:
-    """Return the records of a group, beginning with the record that represents the group."""
+    """Return the records of a group of duplicates, beginning with the representative, whose number is ``head``."""
     copy, joined, record = schema.copy, schema.joined, schema.record
     family = [head, *connection.execute(select(joined.c.record).where(joined.c.into == head)).scalars()]
     rows = connection.execute(select(record).where(record.c.id.in_(family))).all()

@@ -1,4 +1,4 @@
-"""Show the page *Calibration exercise*: start an exercise, follow its progress, end it, and discuss its results."""
+"""Show the page *Calibration exercise*, on which people start, follow and end an exercise and see its results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from mechtag.review.store.exercises import (
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
-#: Number of records that the form proposes, and the largest number.
+#: Number of records that the form proposes, and largest number of records.
 USUAL, LARGEST = 20, 200
 
 
 def exercise(visit: Visit) -> Response:
-    """Show the running exercise, the form for a new one, and the results of past exercises that the person may see."""
+    """Show the running exercise or the form for a new one, and those past results that the person may see."""
     return _show(visit)
 
 
@@ -79,7 +79,14 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return an exercise that has ended, with its results, or without results until the worker has computed them."""
+    """Return an exercise that has ended, with its results.
+
+    Returns
+    -------
+    dict
+        ``exercise``, ``job`` (row of the job that computes the results), ``found`` (results; ``None`` until they are
+        computed) and ``picture`` (chart of the agreement, or ``None``).
+    """
     job = schema.job
     row = connection.execute(
         select(job)
@@ -93,21 +100,21 @@ def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dic
 
 
 def start(visit: Visit) -> Response:
-    """Draw records at random that nobody has judged, and start a calibration exercise with them."""
+    """Draw a random sample of records that nobody has judged, and start a calibration exercise with these records."""
     stage, number = visit.text("stage"), visit.number("number") or 0
     try:
         if not 2 <= number <= LARGEST:
-            raise Refused(f"choose from 2 to {LARGEST} records")
+            raise Refused(f"the number of records must be from 2 to {LARGEST}; enter a different number")
         with visit.workspace.store.read() as connection:
             known = records_to_draw(connection, stage)
             before = len(read_exercises(connection))
         if len(known) < number:
             what = "records" if stage == "screen" else "included records"
             raise Refused(
-                f"the number of {what} that nobody has judged is {len(known)}, but {number} were asked for; choose a "
-                "lower number"
+                f"the exercise needs {number} {what} that nobody has judged, but the review has only {len(known)}; "
+                "enter a lower number"
             )
-        # Each exercise of a review draws anew, but with the same seed always the same records.
+        # Each exercise of a review draws different records, but the same seed always leads to the same draws.
         drawn = order.random_order(known, visit.workspace.seed + before)[:number]
         visit.workspace.acts.start_exercise(visit.stamp(), stage, drawn, visit.numbers("coder"))
     except Refused as error:
@@ -121,7 +128,7 @@ def end(visit: Visit) -> Response:
         running = running_exercise(connection)
     choice = visit.text("codes")
     if choice not in ("keep", "set aside"):
-        raise Refused("choose whether the codes are kept or set aside")
+        raise Refused("choose whether the codes of the exercise are kept or set aside")
     visit.workspace.acts.end_exercise(visit.stamp(), keep=choice == "keep")
     if running is not None:
         with visit.workspace.store.write() as connection:

@@ -1,4 +1,4 @@
-"""Show the page *Export*, on which people create files and download them."""
+"""Show the page *Export*, on which people create files with codes, decisions or references and download them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechtag.review.workspace import add_job
 
 
 def exports(visit: Visit) -> Response:
-    """Show the files that can be exported, and which of them are ready."""
+    """Show the files that the person can export, with links to the files that have been created."""
     with visit.workspace.store.read() as connection:
         open_to, hidden = sees_results(visit, connection), _hides_something(visit, connection)
         table = schema.job
@@ -54,17 +54,17 @@ def _hides_something(visit: Visit, connection: Connection) -> bool:
 
 
 def make(visit: Visit) -> Response:
-    """Add a job that writes one of the exports to a file."""
+    """Add a job that creates the file of an export, and log this."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
-        raise Refused("there is no such export", 404)
+        raise Refused("there is no export with this name; choose one of the exports on the page Export", 404)
     given = {"format": visit.text("format")} if export.formats else {}
     with visit.workspace.store.write() as connection:
         open_to = sees_results(visit, connection)
         if not open_to and not export.open_to_blinded:
-            raise Refused("this file shows how others decided, so it can be created only after blinding is lifted", 403)
+            raise Refused("this file shows how others decided, so you can create it only after blinding has ended", 403)
         if given and given["format"] not in {one.name for one in export.formats}:
-            raise Refused("there is no such format", 404)
+            raise Refused("this export has no such format; choose one of the formats on the page Export", 404)
         coder = None if open_to else visit.person.id
         hidden = open_to and export.names_people and _hides_something(visit, connection)
         everything = hidden and visit.text("everything") == "1"
@@ -87,13 +87,13 @@ def download(visit: Visit) -> Response:
         row = connection.execute(select(schema.job).where(schema.job.c.id == int(visit.path["job"]))).one_or_none()
         open_to = sees_results(visit, connection)
     if row is None or row.kind != KIND or row.state != "done":
-        raise Refused("there is no such file", 404)
+        raise Refused("this file does not exist; create it on the page Export", 404)
     arguments = json.loads(row.arguments)
     if not _is_open(visit, row, arguments, open_to):
-        raise Refused("this file shows how others decided; make it yourself on the page Export", 403)
+        raise Refused("this file shows how others decided; create your own file on the page Export", 403)
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
-        raise Refused("this file has been replaced by a newer file; create it again", 404)
+        raise Refused("this file was deleted when a newer file was created; create it again on the page Export", 404)
     return FileResponse(path, filename=BY_NAME[arguments["name"]].file_in(arguments.get("format")))
 
 

@@ -22,7 +22,7 @@ from mechtag.review.visit import Visit, route
 
 
 def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    """Show the diagram, its counts as a table, and the fields that people fill in."""
+    """Show the flow diagram, its counts as a table, and the fields for counts that mechtag cannot know."""
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)
         entries = counts.read_entries(connection)
@@ -66,7 +66,7 @@ def _shown(entry: counts.Entry | None) -> str:
 
 
 def enter(visit: Visit) -> Response:
-    """Save the entered values; each changed field is a separate event."""
+    """Save the counts that the person entered; each changed field is logged as a separate event."""
     with visit.workspace.store.read() as connection:
         before = counts.read_entries(connection)
     try:
@@ -82,7 +82,7 @@ def enter(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send the diagram (SVG), the counts (CSV) or the counts file for ``mechtag prisma`` (YAML)."""
+    """Send the flow diagram (SVG), its counts (CSV) or the counts file for ``mechtag prisma`` (YAML)."""
     kind = str(visit.path["kind"])
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)
@@ -99,7 +99,7 @@ def download(visit: Visit) -> Response:
     if kind == "yaml":
         content: dict[str, Any] = elsewhere.model_dump(mode="json", exclude_defaults=True)
         return _file(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "application/yaml", "counts.yaml")
-    raise Refused("there is no such file", 404)
+    raise Refused("this file does not exist; choose one of the files on the page Flow", 404)
 
 
 def _file(text: str, media_type: str, name: str) -> Response:

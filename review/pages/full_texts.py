@@ -1,4 +1,4 @@
-"""Show the page *Full texts*, on which people upload files and see to which record each belongs, and read the texts."""
+"""Show the page *Full texts*, on which people upload full texts and attach them to records, and show these texts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mechtag.review.store.search import Query, find_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job
 
-# Records that a search for the record of a file returns, and characters of the beginning of the file that are shown.
+# Number of records that a search returns, and number of characters of the beginning of a file that are shown.
 _FOUND, _SHOWN = 20, 600
 
 
 def overview(visit: Visit) -> Response:
-    """Show the form for uploading files, and the files so far."""
+    """Show the form for uploading full texts, and the list of uploaded files."""
     return _overview(visit)
 
 
@@ -61,7 +61,7 @@ def _overview(visit: Visit, fault: str = "", left_out: list[str] | None = None, 
 
 
 def upload(visit: Visit) -> Response:
-    """Save the uploaded files, and add a job that reads them."""
+    """Save the uploaded full texts, and add a job that reads them."""
     try:
         left_out = full_texts.take_files(visit.workspace, visit.person.id, visit.files("files"))
     except Refused as error:
@@ -70,13 +70,13 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show the beginning of a file that is not attached, and search for its record."""
+    """Show the beginning of an uploaded file, and a search for the record to which it belongs."""
     number, words = int(visit.path["file"]), visit.query.get("words", "").strip()[:500]
     table = schema.full_text
     with visit.workspace.store.read() as connection:
         file = connection.execute(select(table).where(table.c.id == number)).one_or_none()
         if file is None or file.state != "read":
-            raise Refused("this file does not exist, or could not be read", 404)
+            raise Refused("this file does not exist or could not be read; choose a file on the page Full texts", 404)
         numbers, count = [file.record] if file.record else [], 0
         if words:
             relevance = visit.workspace.codebook.relevance.key
@@ -90,7 +90,7 @@ def one(visit: Visit) -> Response:
 
 
 def attach(visit: Visit) -> Response:
-    """Attach a file to the record that the person chose."""
+    """Attach an uploaded file to the record that the person chose, and add a job that computes suggestions."""
     record = visit.number("record")
     if record is None:
         raise Refused("choose the record to which the file belongs")
@@ -108,20 +108,27 @@ def detach(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Return the file of the full text of a record."""
+    """Send the file of the full text of a record."""
     with visit.workspace.store.read() as connection:
         row = _file_of(connection, int(visit.path["record"]))
     path = full_texts.folder_of(visit.workspace, row.id) / row.name
     if not path.is_file():
-        raise Refused("the file is not in the folder of the project any more", 404)
+        raise Refused(
+            "the file of this full text is missing from the folder of the review; restore the folder from a backup", 404
+        )
     # Files from elsewhere are never opened as a page of this site.
     return FileResponse(path, media_type="application/octet-stream", filename=row.name)
 
 
 class Paragraph(NamedTuple):
-    """Sentences of a full text under one heading and on one page, with whether each is evidence.
+    """Consecutive sentences of a full text in the same section and on the same page.
 
-    ``heading`` and ``page`` are empty if they are those of the paragraph before.
+    Attributes
+    ----------
+    heading, page
+        Heading of the section and label of the page; empty if they are the same as in the previous paragraph.
+    sentences
+        Text of each sentence, and names of the labels that it supports.
     """
 
     heading: str
@@ -130,7 +137,7 @@ class Paragraph(NamedTuple):
 
 
 def read(visit: Visit) -> Response:
-    """Show the full text of a record by section and page, with the sentences that support labels."""
+    """Show the full text of a record by section and page, with marks on the sentences that support labels."""
     number = int(visit.path["record"])
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
@@ -145,12 +152,15 @@ def read(visit: Visit) -> Response:
 def _file_of(connection: Connection, record: int) -> Any:
     row = attached_file(connection, record)
     if row is None:
-        raise Refused("no full text is attached to this record", 404)
+        raise Refused("no full text is attached to this record; attach one on the page Full texts", 404)
     return row
 
 
 def _evidence(connection: Connection, visit: Visit, record: int) -> dict[int, list[str]]:
-    """Return the names of the labels that each sentence supports: the person's marks, and final codes if visible."""
+    """Return the names of the labels that each sentence of a full text supports, keyed by the number of the sentence.
+
+    These are the sentences that the person marked and, if the person may see the results, those of the final codes.
+    """
     current, final = schema.current, schema.final
     mine = select(current.c.label, current.c.sentences).where(
         current.c.record == record, current.c.stage == "full-text", current.c.coder == visit.person.id

@@ -21,12 +21,12 @@ from mechtag.review.store.sent_back import sent_back
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import read_fact
 
-# Pages on which people code, by stage.
+# Address of the page on which people code, by stage.
 _CODING = {"code": "/code", "full-text": "/full-text"}
 
 
 def home(visit: Visit) -> Response:
-    """Show the next task of the person, the progress of the review, and whether screening may stop."""
+    """Show the project page: the person's next task, the progress of the review, and whether screening may stop."""
     with visit.workspace.store.read() as connection:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
         stages = {stage: count_shown(connection, stage) for stage in STAGES}
@@ -61,25 +61,27 @@ def home(visit: Visit) -> Response:
 
 
 def read_mention(visit: Visit) -> Response:
-    """Take a mention off the list of the person."""
+    """Remove a mention from the person's list of mentions."""
     visit.workspace.acts.read_mention(visit.stamp(), visit.number("mention") or 0)
     return visit.go("/")
 
 
 def stop(visit: Visit) -> Response:
-    """Stop screening while some records are unread."""
+    """Stop screening although some records have no decision; if the target is not reached, a reason is required."""
     with visit.workspace.store.read() as connection:
         found = read_fact(connection, FACT) or {}
     verdict = {name: value for name, value in found.items() if name != "sample"}
     why = visit.text("why").strip()
     if not found.get("stop") and not why:
-        raise Refused("the target has not been reached; enter a reason for stopping, which goes into the report")
+        raise Refused(
+            "the target for stopping has not been reached; enter a reason for stopping, which will appear in the report"
+        )
     visit.workspace.acts.stop_screening(visit.stamp(), verdict, why)
     return visit.go("/")
 
 
 def resume(visit: Visit) -> Response:
-    """Resume screening after it has been stopped."""
+    """Resume screening after it was stopped."""
     visit.workspace.acts.resume_screening(visit.stamp())
     return visit.go("/")
 

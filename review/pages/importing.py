@@ -13,13 +13,13 @@ from mechtag.review.store.families import count_papers
 from mechtag.review.store.queue import count_states
 from mechtag.review.visit import Visit, route
 
-# Rejected entries that are listed on the page.
+# Largest number of rejected entries that the page lists.
 _SHOWN = 100
 _ACTS = {"read": imports.READ, "add": imports.ADD, "undo": imports.REMOVE}
 
 
 def overview(visit: Visit) -> Response:
-    """Show the form for uploading files, and the imports so far."""
+    """Show the form for uploading search exports, and the list of earlier imports."""
     return _overview(visit)
 
 
@@ -39,7 +39,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def upload(visit: Visit) -> Response:
-    """Save the uploaded files, and add a job that reads them."""
+    """Save the uploaded search exports, and add a job that reads them."""
     try:
         number = imports.take_files(visit.workspace, visit.person.id, visit.files("files"))
     except Refused as error:
@@ -48,7 +48,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import of records: its progress, the records that were read, or the records that were added."""
+    """Show one import: its progress, the numbers of records that were read, or the numbers that were added."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)
@@ -68,13 +68,13 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add the records of an import, discard or undo the import, or repeat a failed step of the import."""
+    """Add the job that the person chose: add the records of an import, undo it, or repeat a step; or discard it."""
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":
         imports.discard(visit.workspace, number)
         return visit.go("/import")
     if wanted not in _ACTS:
-        raise Refused("this form is incomplete; load the page again")
+        raise Refused("this form does not contain an action; load the page again")
     imports.ask(visit.workspace, visit.person.id, number, _ACTS[wanted])
     return visit.go(f"/import/{number}")
 

@@ -42,7 +42,7 @@ def choose(visit: Visit) -> Response:
     """Change the key set of the person; single keys that the person has changed are those of the set again."""
     name = visit.text("set")
     if name not in SET_NAMES:
-        raise Refused("choose one of the key sets on the page")
+        raise Refused("this set of keys does not exist; choose one of the sets on the page Keys")
     with visit.workspace.store.write() as connection:
         write_fact(connection, key_set_of(visit.person.id), Choice(name).dump())
     return visit.go("/keys")

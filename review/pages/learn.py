@@ -21,7 +21,7 @@ from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
 
 _LAST = 10
-# Names of the metrics that decide, for people.
+# Names on the page of the metrics that decide whether a new model is used.
 _NAMES = {
     "relevance_auc": "Relevant above irrelevant records",
     "across_auc": "Papers with a label above papers without it",
@@ -30,7 +30,7 @@ _NAMES = {
 
 
 def learn(visit: Visit) -> Response:
-    """Show the model in use, the number of new codes since its training, and the results of the latest trainings."""
+    """Show the number of final codes, the learning curve, and the results of the latest trainings."""
     final, job = schema.final, schema.job
     with visit.workspace.store.read() as connection:
         codes = connection.execute(
@@ -45,7 +45,6 @@ def learn(visit: Visit) -> Response:
             .group_by(final.c.label, final.c.value)
         ).all()
         learned = read_fact(connection, FACT) or {}
-        model = read_fact(connection, "model")
         curve, last_curve = last_job(connection, CURVE, done=True), last_job(connection, CURVE)
         rows = connection.execute(
             select(job).where(job.c.kind.in_((KIND, ROLL_BACK))).order_by(job.c.id.desc()).limit(_LAST)
@@ -63,7 +62,6 @@ def learn(visit: Visit) -> Response:
         names=visit.workspace.codebook.names,
         total=total,
         new=total - learned.get("codes", 0),
-        model=model,
         trained=bool(learned.get("model_id")),
         curve=None if made is None else draw_learning(made["rows"]),
         curve_of=curve,
@@ -97,7 +95,14 @@ def changes(visit: Visit) -> Response:
 
 
 def _training(row: Any) -> dict[str, Any]:
-    """Return a training job with its result, and the differences in metrics with their display names."""
+    """Return a training job with its result.
+
+    Returns
+    -------
+    dict
+        ``row`` (row of table ``job``), ``result`` (result of the job) and ``differences`` (differences between the new
+        and the old model in the metrics that the page shows, each with the ``name`` of the metric).
+    """
     result = json.loads(row.result)
     differences = [
         {**each, "name": _NAMES[each["figure"]]}
@@ -108,11 +113,11 @@ def _training(row: Any) -> dict[str, Any]:
 
 
 def start(visit: Visit) -> Response:
-    """Add a job that trains a model."""
+    """Add a job that trains a model, unless a training is already waiting or running."""
     with visit.workspace.store.write() as connection:
         last = last_job(connection, KIND)
         if last is not None and last.state in ACTIVE:
-            raise Refused("a training is running already; wait until it is done", 409)
+            raise Refused("the model is already being trained; wait until the training has finished", 409)
         add_job(connection, KIND, visit.person.id, coder=visit.person.id)
     return visit.go("/learn")
 
@@ -125,7 +130,7 @@ def compute_curve(visit: Visit) -> Response:
 
 
 def roll_back(visit: Visit) -> Response:
-    """Add a job that restores the previous model."""
+    """Add a job that restores the model that was in use before the current model."""
     with visit.workspace.store.write() as connection:
         add_job(connection, ROLL_BACK, visit.person.id, coder=visit.person.id)
     return visit.go("/learn")

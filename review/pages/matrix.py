@@ -1,4 +1,4 @@
-"""Show the page *Papers by labels*: the final codes of all coded papers at a glance."""
+"""Show the page *Papers by labels*, a matrix with the final code of each coded paper for each label."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mechtag.review.plan import BASES
 from mechtag.review.store.queue import has_full_texts
 from mechtag.review.visit import Visit, route
 
-# Papers in one table.
+# Number of papers in the table on one page.
 _PAGE = 50
 
 
 def matrix(visit: Visit) -> Response:
-    """Show the matrix as a picture, the number of papers by label and state, and the papers as a table."""
+    """Show the matrix of papers by labels as a picture and as a table, with the number of papers by label and state."""
     basis = "full-text" if visit.query.get("basis") == "full-text" else "abstract"
     stage = next(stage for stage, text in BASES.items() if text == basis)
     names = {label.key: label.name for label in visit.workspace.codebook.labels}
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
-            raise Refused("this page shows everybody's codes, so it can be seen only after blinding is lifted", 403)
+            raise Refused("this page shows everybody's codes, so you can see it only after blinding has ended", 403)
         rows = read_matrix(connection, list(names), stage)
         by_text = has_full_texts(connection)
     start = min(whole_number(visit.query.get("after", "")) or 0, len(rows))

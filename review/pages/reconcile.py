@@ -1,4 +1,4 @@
-"""Show the page *Reconcile*, on which adjudicators settle labels that are in conflict or were referred."""
+"""Show the page *Reconcile*, on which adjudicators decide on labels that are in conflict or were referred to them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _STAGE_OF = {name: stage for name, (stage, _) in LISTS.items()} | dict(DIFFERING
 
 
 def reconcile(visit: Visit) -> Response:
-    """Show one of the lists of records to settle."""
+    """Show one of the lists of records that an adjudicator can settle, such as the conflicts at screening."""
     name = str(visit.path.get("list", "")) or "screening"
     if name not in _TITLES:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
@@ -85,43 +85,44 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return the list with a name, with the filters that the address of the page contains."""
+    """Return the list ``name`` with the filters (label and coder) that the address of the page contains."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 
 def _query(chosen: Selection) -> str:
-    """Return the query string that names a list and its filters, for the addresses of the records in the list."""
+    """Return the query string that identifies a list and its filters in the addresses of its records."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 
 
 def _address(place: Place | None, chosen: Selection) -> str:
-    """Return the address of a record that a person reaches from a list, or "" if there is no record."""
+    """Return the address of the page of a record in a list, or ``""`` if ``place`` is ``None``."""
     return "" if place is None else f"/reconcile/{place[1]}/{place[0]}?{_query(chosen)}"
 
 
 def _came_from(visit: Visit, stage: str) -> Selection:
-    """Return the list from which a person reached a record; if no list is known, the conflicts of the stage."""
+    """Return the list from which a person came to a record; if it is not known, the list of conflicts of the stage."""
     name = visit.query.get("list", "")
     conflicts = next(name for name, place in LISTS.items() if place == (stage, "conflict"))
     return _chosen(visit, name if name in _TITLES else conflicts)
 
 
 def conflict(visit: Visit) -> Response:
-    """Show one record to settle.
+    """Show one record with the labels that an adjudicator has to settle.
 
-    On request, the page also shows who gave which codes, unless this person can still judge the record as a coder.
+    On request, the page also shows who gave which codes, unless these are still hidden from the person; see
+    `mechtag.review.sight.is_hidden`.
     """
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     if stage not in STAGES:
-        raise Refused("there is no such stage", 404)
+        raise Refused("this stage does not exist; open the record from the page Reconcile", 404)
     workspace = visit.workspace
     codebook = workspace.codebook
     chosen = _came_from(visit, stage)
     with workspace.store.write() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review", 404)
+            raise Refused(f"there is no record {number} in this review; open the record from the page Reconcile", 404)
         reading = read_reading(connection, entry, stage)
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
         hidden = is_hidden(connection, number, stage, visit.person.id)
@@ -155,12 +156,12 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return the open labels, the final codes, the notes, the discussion and the coders of a record and its copies.
+    """Return the open labels, final codes, notes, comments and coders of a record and its joined records.
 
     Parameters
     ----------
     hidden
-        Whether all this is hidden from the person; see `mechtag.review.sight.is_hidden`.
+        Whether these are hidden from the person, so that the result is empty; see `mechtag.review.sight.is_hidden`.
     """
     if hidden:
         nothing: dict[str, Any] = dict.fromkeys(("open_labels", "notes", "comments"), ())
@@ -196,11 +197,11 @@ def _around(connection: Connection, chosen: Selection, record: int, stage: str, 
 
 
 def settle(visit: Visit) -> Response:
-    """Record the final code of one label, and continue with the next label or record."""
+    """Save the final code of one label, and go to the next open label of the record or to the next record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     decision, why = _decision(visit, number, stage), visit.text("why").strip()
     if stage in BASES and not why:
-        raise Refused("enter a reason of one line; the reason is saved with the final code")
+        raise Refused("enter a reason for the final code; one line is enough, and it is saved with the code")
     workspace = visit.workspace
     chosen = _came_from(visit, stage)
     with workspace.store.write() as connection:
@@ -227,24 +228,24 @@ def settle(visit: Visit) -> Response:
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the final code that the form states: an answer, or the code of a coder that the adjudicator takes.
+    """Return the final code in the form: an answer of the adjudicator, or the code of a coder; see `_taken`.
 
     Raises
     ------
     Refused
-        If the answer is neither yes nor no; see `_taken`.
+        If the answer is neither yes nor no, or for the same reasons as `_taken`.
     """
     label, answer = visit.text("label"), visit.text("answer")
     if visit.text("take"):
         return _taken(visit, record, stage, label)
     if answer not in ("yes", "no"):
-        raise Refused("choose yes or no")
+        raise Refused("choose yes or no as the final code")
     sentences = visit.numbers("sentence") if answer == "yes" else ()
     return Settlement(record, stage, label, int(answer == "yes"), visit.text("reason") or None, sentences)
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the code of a coder that the adjudicator takes as the final code.
+    """Return the final code that is the same as the code of a coder whom the adjudicator chose.
 
     Raises
     ------
@@ -258,21 +259,23 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
     for vote in votes:
         if (vote.letter, vote.label) == (visit.text("take"), label) and vote.value is not None:
             return settlement_of(vote, record, stage, reasons)
-    raise Refused("show who said what, and choose a coder who said yes or no", 409)
+    raise Refused(
+        "this code cannot become final; show the codes of all coders, and choose a coder who answered yes or no", 409
+    )
 
 
 def _again(visit: Visit, stage: str, record: int) -> str:
-    """Return the address at which the same record is shown again, with the coders' codes if they were shown before."""
+    """Return the address that shows the same record again, with the coders' codes if they were shown before."""
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 
 
 def reopen(visit: Visit) -> Response:
-    """Send a record back to one of its coders."""
+    """Send a record back to one of its coders, with a message."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     coder = visit.number("coder")
     if coder is None:
-        raise Refused("choose the person to send the record back to")
+        raise Refused("choose the coder to whom the record is sent back")
     with visit.workspace.store.write() as connection:
         acts = visit.workspace.acts.in_transaction(connection)
         acts.reopen(visit.stamp(), number, stage, coder, visit.text("message").strip())
@@ -282,7 +285,7 @@ def reopen(visit: Visit) -> Response:
 
 
 def unblind(visit: Visit) -> Response:
-    """Show everyone's codes of a settled record to everyone."""
+    """Show everyone's codes of a settled record to everyone; this cannot be undone."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.unblind(visit.stamp(), number, stage)
     return visit.go(_again(visit, stage, number))

@@ -1,4 +1,4 @@
-"""Show the page *Records*, with search and filters, and a page with everything about one record."""
+"""Show the page *Records* with search and filters, and a page about each record."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
 _FIELDS = tuple(Query.__dataclass_fields__)
-# What would show a blinded coder how others decided.
+# Filters that would show a blinded coder how others decided.
 _HIDDEN = ("screen", "code", "full_text", "decision", "label")
-# Records that are tagged at once; nobody else can write meanwhile.
+# Largest number of records that are tagged at once, because nobody else can save decisions in the meantime.
 _MOST_TAGGED = 200
 
 
 def records(visit: Visit) -> Response:
-    """Show the records that match the query in the address."""
+    """Show the records that match the search terms and filters in the address."""
     workspace, coder = visit.workspace, visit.person.id
     relevance = workspace.codebook.relevance.key
     given = {name: visit.query.get(name, "").strip()[:500] for name in _FIELDS}
@@ -73,12 +73,15 @@ def records(visit: Visit) -> Response:
 
 
 def _query(given: Mapping[str, str], open_to: bool) -> Query:
-    """Return the search terms and filters, without those that would show a blinded coder how others decided."""
+    """Return the search terms and filters of a request.
+
+    If ``open_to`` is false, filters that would show how others decided are left out.
+    """
     return Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
 
 
 def tag_several(visit: Visit) -> Response:
-    """Add a free tag to the ticked records, or to all records that match the query in the form."""
+    """Add a free-text tag to the ticked records, or to all records that match the search."""
     records = list(visit.numbers("record"))
     if visit.text("all"):
         given = {name: visit.text(name).strip()[:500] for name in _FIELDS}
@@ -87,13 +90,18 @@ def tag_several(visit: Visit) -> Response:
             query = _query(given, sees_results(visit, connection))
             records, count = find_records(connection, query, visit.person.id, relevance, limit=_MOST_TAGGED)
         if count > _MOST_TAGGED:
-            raise Refused(f"{count:,} records match; narrow the search, because {_MOST_TAGGED} can be tagged at once")
+            raise Refused(
+                f"the search finds {count:,} records, but only {_MOST_TAGGED} can be tagged at once; narrow the search"
+            )
     visit.workspace.acts.tag_together(visit.stamp(), records[:_MOST_TAGGED], visit.text("new_tag"))
     return visit.go_back("/records")
 
 
 def sees_results(visit: Visit, connection: Connection) -> bool:
-    """Return whether a person may see the decisions of others."""
+    """Return whether a person may see the decisions of others.
+
+    Owners and adjudicators may see them; everybody else may see them only after blinding has ended.
+    """
     return visit.person.may("conflict") or read_plan(connection).unblinded
 
 
@@ -108,7 +116,7 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
-    """Return the person's own screening decision on each record, keyed by record."""
+    """Return the person's own screening decisions in words, keyed by the number of the record."""
     current = schema.current
     rows = connection.execute(
         select(current.c.record, current.c.value, current.c.refer).where(
@@ -119,7 +127,7 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
 
 
 def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:
-    """Return the names of the labels of each record, keyed by record; see `final_labels`."""
+    """Return the names of the labels that each record has by its final codes, keyed by the number of the record."""
     final = schema.final
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
     rows = connection.execute(
@@ -132,12 +140,12 @@ def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]
 
 
 def record(visit: Visit) -> Response:
-    """Show one record with everything about it that the person may see."""
+    """Show one record with its history, tags and notes, as far as the person may see them."""
     number = int(visit.path["record"])
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review", 404)
+            raise Refused(f"there is no record {number} in this review; search for it on the page Records", 404)
         open_to = sees_results(visit, connection)
         head, members = family_of(connection, number)
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)
@@ -159,14 +167,14 @@ def record(visit: Visit) -> Response:
 
 
 def tag(visit: Visit) -> Response:
-    """Add a free tag to a record, or remove the tag."""
+    """Add a free-text tag to a record, or remove the tag."""
     number = int(visit.path["record"])
     visit.workspace.acts.tag(visit.stamp(), number, visit.text("tag"), on=visit.text("off") != "1")
     return visit.go_back(f"/records/{number}")
 
 
 def edit(visit: Visit) -> Response:
-    """Correct the title of a record, or add a missing abstract."""
+    """Save a corrected title or a missing abstract of a record."""
     number = int(visit.path["record"])
     visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
     ask_to_tag(visit)
@@ -174,7 +182,7 @@ def edit(visit: Visit) -> Response:
 
 
 def ask_to_tag(visit: Visit) -> None:
-    """Add a job that splits a changed abstract into sentences and computes new suggestions for the record."""
+    """Add a job that splits new abstracts into sentences and computes missing suggestions."""
     with visit.workspace.store.write() as connection:
         add_job(connection, tagging.KIND, visit.person.id)
 

@@ -1,4 +1,4 @@
-"""Show the page *Screen*, on which people include or exclude one record after the other."""
+"""Show the page *Screen*, on which people include or exclude records one by one."""
 
 from __future__ import annotations
 
@@ -27,19 +27,22 @@ from mechtag.review.words import read_words
 from mechtag.review.workspace import read_fact
 
 STAGE = "screen"
-# What the buttons send: value, and whether the record is referred.
+# Answers that the buttons send, with the value, and whether the record is referred.
 _ANSWERS: dict[str, tuple[int | None, bool]] = {"include": (1, False), "exclude": (0, False), "refer": (None, True)}
 
 
 def screen(visit: Visit) -> Response:
-    """Show the record in the address, or else the next record."""
+    """Show the record whose number is in the address or, without a number, the next record to screen."""
     with visit.workspace.store.write() as connection:
         shown = _see(connection, visit, whole_number(visit.query.get("record", "")))
     return _page(visit, shown)
 
 
 def decide(visit: Visit) -> Response:
-    """Save a decision, and show the next record."""
+    """Save the person's decision on a record, and show the next record.
+
+    If the form is outdated, show the saved decision and the decision in the form.
+    """
     record = visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
 
@@ -53,16 +56,23 @@ def decide(visit: Visit) -> Response:
 
 
 def skip(visit: Visit) -> Response:
-    """Put a record aside, and show the next record."""
+    """Put a record aside for later, and show the next record."""
     record = visit.number("record") or 0
     return _answer(visit, record, lambda acts: acts.skip(visit.stamp(), record, STAGE), "Put aside for later")
 
 
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
-    """Save what a person did with a record, and show the next record or redirect to it.
+    """Save an action on a record, and show the next record.
 
-    If a script sent the form, the next record is part of this response, and is chosen in the same transaction, because
-    each transaction waits for the disk.
+    Without JavaScript, the response is a redirect to the next record. With JavaScript, the response contains the next
+    record, which is chosen in the same transaction, because each transaction waits for the disk.
+
+    Parameters
+    ----------
+    write
+        Function that writes the action.
+    said
+        Message about the action.
     """
     with visit.workspace.store.write() as connection:
         write(visit.workspace.acts.in_transaction(connection))
@@ -96,12 +106,13 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 
 
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
-    """Return the values of the template that shows a record, and store in table ``sight`` what is shown.
+    """Return the values for the template of the page, and store in table ``sight`` what the page shows.
 
     Parameters
     ----------
     number
-        Number of the record; ``None`` for the next record. If there is no next record, the key ``entry`` is missing.
+        Number of the record, or ``None`` for the next record. If there is no next record, the result has no key
+        ``entry``.
     """
     workspace, coder = visit.workspace, visit.person.id
     plan = read_plan(connection)
@@ -148,7 +159,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         "mine": mine,
         "came_back": sent_back(connection, coder, stage=STAGE, record=entry.id) if begun else [],
         "plan": plan,
-        # From how many records the order was learned would tell a blinded coder how many are in conflict.
+        # The number of decisions from which the order was learned would tell a blinded coder how many are in conflict.
         "open_to": sees_results(visit, connection),
         "relevance": workspace.codebook.relevance,
         "notes": {audience: text for audience, text in notes},

@@ -1,4 +1,4 @@
-"""Show the page *Settings*: the plan of the review, with an explanation of each setting."""
+"""Show the page *Settings*, on which owners change the plan of the review; each setting has an explanation."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from mechtag.review.store.events import read_plan
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
-# Settings that a guarantee rests on: changing them after the first decision needs a reason.
+# Settings on which the guarantee of the stopping rule depends; changing them after the first decision needs a reason.
 _FIXED_AT_START = frozenset(("rule", "recall", "confidence"))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as the page shows it.
+    """A setting of the plan as the page shows it.
 
     Attributes
     ----------
+    key
+        Name of the field of `Plan`.
     name, help
-        Heading, and explanation of the effect of the setting.
+        Heading, and explanation of the setting.
     choices
-        Possible values, with their texts; empty if the value is a text, a number or a list.
+        Possible values, each with its text; empty if the value is a number or a list.
     lowest, highest, step
-        Lowest and highest number, and the step between numbers.
+        Lowest and highest number, and step between numbers, if the value is a number.
     """
 
     key: str
@@ -45,7 +47,7 @@ class Setting:
 
     @property
     def is_list(self) -> bool:
-        """Return whether the value is a list, which the page shows with one item per line."""
+        """Return whether the value is a list, which people enter with one item per line."""
         return self.key in ("exclusion_reasons", "words_for", "words_against")
 
 
@@ -62,8 +64,12 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     (
         "People",
         (
-            Setting("coders_screen", "Who screens each record", "Two people miss fewer relevant records.", _NUMBERS),
-            Setting("coders_code", "Who codes each record", "Agreement needs two people.", _NUMBERS),
+            Setting(
+                "coders_screen", "Who screens each record", "Two people miss fewer relevant records than one.", _NUMBERS
+            ),
+            Setting(
+                "coders_code", "Who codes each record", "Agreement can be computed only with two people.", _NUMBERS
+            ),
             Setting(
                 "unblinded",
                 "Lift blinding",
@@ -76,7 +82,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     (
         "Suggestions of the model",
         (
-            Setting("mode_screen", "While screening", "What coders see of the model.", _MODES),
+            Setting("mode_screen", "While screening", "How the model influences what coders see.", _MODES),
             Setting(
                 "mode_code",
                 "While coding",
@@ -94,7 +100,8 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "learn_from_assisted",
                 "Learn from codes that were given with a suggestion in view",
-                "These codes are never used to decide whether a new model replaces the model in use.",
+                "Even if the model learns from these codes, they never decide whether a new model replaces the model "
+                "in use.",
                 _YES_NO,
             ),
         ),
@@ -105,20 +112,21 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "reasons",
                 "Reasons for exclusion",
-                "The reasons appear in the PRISMA flow diagram.",
+                "Whether coders choose a reason when they exclude a record. Reasons are counted on the page Flow.",
                 (("none", "not asked"), ("optional", "optional"), ("required", "required")),
             ),
-            Setting("exclusion_reasons", "List of reasons", "One per line."),
+            Setting("exclusion_reasons", "List of reasons", "Enter one reason per line."),
             Setting(
                 "words_for",
                 "Words that speak for a record",
-                "One word per line; manag* marks manager, managing and so on.",
+                "Enter one word per line. These words are marked in titles and abstracts. With an asterisk, manag* "
+                "marks manager, managing and all other words that begin with manag.",
             ),
-            Setting("words_against", "Words that speak against a record", "One per line."),
+            Setting("words_against", "Words that speak against a record", "Enter one word per line."),
             Setting(
                 "rerank_after",
                 "Rank again after this number of decisions",
-                "The records are then ranked again in the background.",
+                "After this number of new decisions, the remaining records are ranked again in the background.",
                 lowest=1,
                 highest=100,
                 step=1,
@@ -134,11 +142,13 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "Set this rule before the first decision. A later change needs a reason and is reported.",
                 (("sample", "random sample of the unread records"), ("ranked", "by rank")),
             ),
-            Setting("recall", "Recall", "Proportion of relevant records to find.", lowest=0.5, highest=0.99, step=0.01),
+            Setting(
+                "recall", "Recall", "Proportion of the relevant records to find.", lowest=0.5, highest=0.99, step=0.01
+            ),
             Setting(
                 "confidence",
                 "Confidence",
-                "Confidence with which the recall is reached.",
+                "Confidence with which this recall is reached when screening stops.",
                 lowest=0.5,
                 highest=0.99,
                 step=0.01,
@@ -150,24 +160,24 @@ _BY_KEY = {setting.key: setting for _, group in GROUPS for setting in group}
 
 
 def settings(visit: Visit) -> Response:
-    """Show the settings; only owners can change them."""
+    """Show the settings of the plan; only owners can change them."""
     with visit.workspace.store.read() as connection:
         plan, begun = _plan(connection)
     return visit.page("settings.html", groups=GROUPS, plan=plan, begun=begun, fixed=_FIXED_AT_START)
 
 
 def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
-    """Return the settings, and whether anybody has decided or coded anything yet."""
+    """Return the values of all settings, keyed by name, and whether anybody has screened or coded a record yet."""
     begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
     return read_plan(connection).model_dump(mode="json"), bool(begun)
 
 
 def change(visit: Visit) -> Response:
-    """Change the settings of one group; each changed setting is a separate event."""
+    """Save the settings of one group; each changed setting is logged as a separate event."""
     name = visit.text("group")
     group = dict(GROUPS).get(name)
     if group is None:
-        raise Refused("there is no such group of settings", 404)
+        raise Refused("this group of settings does not exist; load the page Settings again", 404)
     why = visit.text("why").strip()
     with visit.workspace.store.read() as connection:
         before, begun = _plan(connection)
@@ -178,8 +188,8 @@ def change(visit: Visit) -> Response:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
-            "decisions have already been made, so the guarantee no longer holds if you change when screening may stop, "
-            "and reports will say so; give a reason for the change"
+            "screening has already begun, so the guarantee no longer holds if you change when screening may stop, and "
+            "reports will mention the change; enter a reason for it"
         )
     # All values are checked before the first is written.
     try:
@@ -187,7 +197,7 @@ def change(visit: Visit) -> Response:
     except ValidationError as error:
         fault = error.errors()[0]
         name = _BY_KEY[str(fault["loc"][0])].name
-        raise Refused(f"{name}: this value is not allowed: {fault['msg']}; enter a different value") from None
+        raise Refused(f"{name}: this value is not allowed ({fault['msg']}); enter a different value") from None
     stamp = visit.stamp()
     for key, value in changes.items():
         visit.workspace.acts.change_plan(Stamp(stamp.coder, f"{stamp.client_id}/{key}"), key, value, why=why)
@@ -198,9 +208,17 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """Add the job that a change of a setting makes necessary."""
+    """Add a job that computes suggestions if the number of people who screen each record was changed.
+
+    Parameters
+    ----------
+    coder
+        Account number of the person who changed the setting.
+    key
+        Name of the changed setting.
+    """
     if key == "coders_screen":
-        # Where one person is enough now, more records are included.
+        # If one person is enough from now on, further records are included, and need suggestions.
         add_job(connection, tagging.KIND, coder)
 
 
@@ -217,7 +235,7 @@ def _read(setting: Setting, visit: Visit) -> Any:
     try:
         number = float(text)
     except ValueError:
-        raise Refused(f"{setting.name}: '{text}' is not a number") from None
+        raise Refused(f"{setting.name}: '{text}' is not a number; enter digits, such as 0.95") from None
     return int(number) if setting.step == 1 and number.is_integer() else number
 
 

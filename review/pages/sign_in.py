@@ -1,4 +1,4 @@
-"""Show the pages for signing in with a password, accepting an invitation, and signing out."""
+"""Handle signing in with a password, accepting an invitation, and signing out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.review.workspace import Workspace
 
 
 async def sign_in(request: Request) -> Response:
-    """Show the form for signing in or, once the form is sent, check the name and the password."""
+    """Show the form for signing in or, if the form was sent, check the name and the password and start a session."""
     if request.method == "GET":
         return _form(request)
     form = await request.form()
@@ -54,7 +54,7 @@ def _check(request: Request, name: str, password: str) -> Response:
 
 
 async def join(request: Request) -> Response:
-    """Show the form of an invitation link or, once the form is sent, create the account or set the password."""
+    """Show the form behind an invitation link or, if the form was sent, create the account or set the new password."""
     form = await request.form() if request.method == "POST" else {}
     token = str(form.get("token") or request.query_params.get("token", ""))
     return await run_in_threadpool(_join, request, token, str(form.get("name", "")), str(form.get("password", "")))
@@ -81,7 +81,7 @@ def _join(request: Request, token: str, name: str, password: str) -> Response:
 
 
 def with_session(request: Request, response: Response, token: str) -> Response:
-    """Add a session cookie to a response."""
+    """Add the session cookie with a token to a response, and return the response."""
     state = request.app.state
     response.set_cookie(
         state.cookie,
@@ -90,19 +90,19 @@ def with_session(request: Request, response: Response, token: str) -> Response:
         path="/",
         secure=state.secure,
         httponly=True,
-        # Links from mail must work for a team; on one's own computer nothing links here.
+        # Links in e-mails to the members of a team must work. Nothing links to a page that is served to one computer.
         samesite="strict" if state.start_key is not None else "lax",
     )
     return response
 
 
 def address_of(request: Request) -> str:
-    """Return the network address from which a request comes."""
+    """Return the network address from which a request comes, or ``""`` if it is not known."""
     return request.client.host if request.client else ""
 
 
 def sign_out(visit: Visit) -> Response:
-    """End this session, or all sessions of the person."""
+    """End the session of the request or, if the person chose this, all sessions of the person."""
     workspace = visit.workspace
     cookie = visit.request.app.state.cookie
     if visit.text("everywhere"):

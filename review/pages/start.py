@@ -1,4 +1,4 @@
-"""Sign in with the start address that the terminal shows, and ask the first person for a name."""
+"""Handle the start address that mechtag prints in the terminal: people on this computer sign in with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from mechtag.review.workspace import Workspace
 
 
 async def enter(request: Request) -> Response:
-    """Start a session if the key of the start address is right; if nobody works on the project yet, ask for a name."""
+    """Check the key in the start address, and start a session.
+
+    If the review has no owner yet, the person is asked for a name and becomes the owner. If several people work on this
+    computer, the person chooses an account and enters its PIN.
+    """
     form = await request.form() if request.method == "POST" else {}
     key = str(form.get("key") or request.query_params.get("key", ""))
     expected = request.app.state.start_key

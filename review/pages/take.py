@@ -1,4 +1,4 @@
-"""Settle several conflicts at once with the codes of one person, after showing the codes of all coders."""
+"""Settle several records at once with the codes of one person, after a preview of the codes of all coders."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from mechtag.review.visit import Visit, route
 
 @dataclass(frozen=True)
 class Row:
-    """A record with the codes that people gave for one label.
+    """A record of the preview, with the codes that people gave for one label.
 
     Attributes
     ----------
     taken
-        Code of the chosen person, which becomes final; ``None`` if this person has said neither yes nor no.
+        Code of the chosen person, which becomes final; ``None`` if this person has answered neither yes nor no, or
+        differently for two joined records.
     """
 
     entry: Entry
@@ -36,10 +37,15 @@ class Row:
 
 
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
-    """Return the final code of a record that is the same as the code of one person.
+    """Convert the code of one person to a final code of a record.
 
-    A reason that is no longer in the plan (``reasons``) cannot become final, and neither can the sentences of a joined
-    record, which are those of a different abstract.
+    The reason is left out if it is no longer in the plan. The sentences are left out if the person coded a joined
+    record, because they belong to a different abstract.
+
+    Parameters
+    ----------
+    reasons
+        Reasons for exclusion in the plan.
     """
     return Settlement(
         record,
@@ -52,7 +58,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
 
 
 def preview(visit: Visit) -> Response:
-    """Show the codes of all coders for the chosen records, before the codes of one person become final."""
+    """Show the chosen records with the codes of all coders, before the codes of one person become final."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     with visit.workspace.store.write() as connection:
@@ -63,10 +69,10 @@ def preview(visit: Visit) -> Response:
             note_adjudicator(connection, row.entry, visit.person.id, stage, at=utc_now(), votes_shown=True)
         names = names_of(connection)
         if chosen.coder not in names:
-            raise Refused("there is no such person in this review", 404)
+            raise Refused("this person does not exist in this review; load the page again", 404)
         number = count_selected(connection, chosen)
     if not rows:
-        raise Refused("no record was chosen in which this label is to be settled; tick records, or choose all", 422)
+        raise Refused("none of the chosen records has this label to settle; tick other records, or choose all", 422)
     return visit.page(
         "take.html",
         chosen=chosen,
@@ -82,7 +88,7 @@ def preview(visit: Visit) -> Response:
 
 
 def take(visit: Visit) -> Response:
-    """Settle the records of the preview with the codes of one person."""
+    """Settle the ticked records of the preview with the codes of one person."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     workspace = visit.workspace
@@ -103,23 +109,29 @@ def take(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
-    """Return the list in the address, with the person and the label in the form, and the records that were ticked."""
+    """Return the list in the address with the person and the label in the form, and the numbers of the ticked records.
+
+    Raises
+    ------
+    Refused
+        If the list does not exist, or if the person or the label was not chosen.
+    """
     name = str(visit.path["list"])
     if name not in LISTS:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
     coder = visit.number("coder")
     if coder is None:
-        raise Refused("choose the person whose codes are taken")
+        raise Refused("choose the person whose codes become final")
     label = visit.text("label") or None
     if LISTS[name][0] == "screen":
         label = None
     elif label not in visit.workspace.codebook.keys:
-        raise Refused("choose the label to settle")
+        raise Refused("choose the label that is to be settled")
     return Selection(name, label, coder), list(visit.numbers("record"))[:PAGE]
 
 
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
-    """Return the given records that are still in the list, with the codes of all coders for the label."""
+    """Return those of the given records that are still in the list, with the codes of all coders for the label."""
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key
     within = those_selected(connection, chosen, records)
@@ -135,12 +147,12 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the latest row of table ``sight`` in which a person was shown the codes of others for a record.
+    """Return the number of the latest row of table ``sight`` in which a person saw the codes of others for a record.
 
     Raises
     ------
     Refused
-        If there is no such row.
+        If the person has not seen these codes.
     """
     table = schema.sight
     found = connection.execute(
@@ -150,7 +162,9 @@ def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
         .limit(1)
     ).scalar()
     if found is None:
-        raise Refused("the codes of the coders have not been shown to you yet; look at them before you settle", 409)
+        raise Refused(
+            "you have not seen the codes of the coders for this record; look at them before you settle it", 409
+        )
     return int(found)
 
 

@@ -25,12 +25,18 @@ from mechtag.review.store.accounts import (
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import add_job
 
-# Fewest characters of a PIN, which protects people on one computer from each other's mistakes, not from attacks.
+# Smallest number of characters of a PIN. A PIN prevents mistakes between people on one computer, not attacks.
 _SHORTEST_PIN = 4
 
 
 def team(visit: Visit, link: str = "", status: int = 200) -> Response:
-    """Show the people and the open invitations."""
+    """Show the people of the review, the open invitations, and the person's own sessions.
+
+    Parameters
+    ----------
+    link
+        New link to show once; may be empty.
+    """
     current = schema.current
     with visit.workspace.store.read() as connection:
         people = list_accounts(connection)
@@ -62,14 +68,14 @@ def _is_alone(visit: Visit) -> bool:
 
 
 def make_invitation(visit: Visit) -> Response:
-    """Create an invitation, and show the link of the invitation once."""
+    """Create a link with which a new person can join the review, and show this link once."""
     with visit.workspace.store.write() as connection:
         token = invite(connection, visit.text("role"), visit.person.id)
     return team(visit, _link(visit, token))
 
 
 def reset(visit: Visit) -> Response:
-    """Create a link with which a person can choose a new password."""
+    """Create a link with which a person can choose a new password or PIN, and show this link once."""
     account = visit.number("account")
     with visit.workspace.store.write() as connection:
         row = _account(connection, account)
@@ -84,12 +90,12 @@ def _link(visit: Visit, token: str) -> str:
 def _account(connection: Any, number: int | None) -> Any:
     row = connection.execute(select(schema.account).where(schema.account.c.id == number)).one_or_none()
     if row is None:
-        raise Refused("there is no such person", 404)
+        raise Refused("this person does not exist in this review; load the page Team again", 404)
     return row
 
 
 def revoke(visit: Visit) -> Response:
-    """Withdraw an invitation."""
+    """Withdraw an invitation link or password link that nobody has used yet."""
     with visit.workspace.store.write() as connection:
         revoke_invitation(connection, visit.text("invitation"))
     return visit.go("/team")
@@ -103,17 +109,17 @@ def change(visit: Visit) -> Response:
     role, state = visit.text("role") or None, visit.text("state") or None
     visit.workspace.acts.change_account(visit.stamp(), account or 0, role=role, state=state)
     if state not in (None, before.state):
-        # Other decisions are final now; once the records are ranked, those that became included get suggestions.
+        # Other decisions can be final now. After the ranking, newly included records get suggestions.
         with visit.workspace.store.write() as connection:
             add_job(connection, RANK, visit.person.id)
     return visit.go("/team")
 
 
 def add_here(visit: Visit) -> Response:
-    """Add a person who works on this computer and signs in with a PIN."""
+    """Add a person who works on this computer and signs in with a PIN; not possible if the page is served to a team."""
     if not _is_alone(visit):
         raise Refused(
-            "people cannot be added with a PIN here, because this review page is open to a team; invite them with a "
+            "people with a PIN cannot be added, because this review page is served to a team; invite the person with a "
             "link",
             409,
         )
@@ -127,18 +133,22 @@ def add_here(visit: Visit) -> Response:
 
 def _require_pin(pin: str) -> None:
     if len(pin) < _SHORTEST_PIN:
-        raise Refused(f"the PIN has {len(pin)} characters; use {_SHORTEST_PIN} or more")
+        raise Refused(f"the PIN is too short ({len(pin)} characters); use {_SHORTEST_PIN} characters or more")
 
 
 def switch(visit: Visit) -> Response:
     """Sign in as a different person who works on this computer, with the PIN of that person."""
     if not _is_alone(visit):
-        raise Refused("this page is served to a team; sign out, and sign in as the other person", 409)
+        raise Refused(
+            "you cannot switch to another person here, because this page is served to a team; sign out, and let the "
+            "other person sign in",
+            409,
+        )
     visit.request.app.state.limits.account.count(f"pin {visit.number('account')}")
     with visit.workspace.store.read() as connection:
         row = _account(connection, visit.number("account"))
     if row.state != "active" or (row.password is not None and not is_right(visit.text("pin"), row.password)):
-        raise Refused(f"this is not the PIN of {row.name}", 403)
+        raise Refused(f"this is not the PIN of {row.name}; try again", 403)
     visit.request.app.state.limits.account.forget(f"pin {row.id}")
     with visit.workspace.store.write() as connection:
         token = access.open_session(connection, row.id, visit.request.headers.get("user-agent", ""))
@@ -157,7 +167,7 @@ def password(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         row = _account(connection, visit.person.id)
     if row.password is not None and not is_right(visit.text("old"), row.password):
-        raise Refused("the current password is wrong", 403)
+        raise Refused("the current password or PIN is wrong; try again", 403)
     hashed = hash_password(new)
     with visit.workspace.store.write() as connection:
         set_password(connection, visit.person.id, hashed)

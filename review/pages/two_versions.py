@@ -1,4 +1,4 @@
-"""Show the codes saved in a different window next to the codes sent from this window, so that the person can choose."""
+"""Let a person choose between codes saved in a different window and codes sent from this window."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from starlette.responses import HTMLResponse
 
 from mechtag.review.visit import Visit
 
-# Fields that the new form has of its own.
+# Fields for which the new form has its own values.
 _OWN = frozenset(("csrf", "client_id", "based_on"))
 
 
 def two_versions(
     visit: Visit, *, saved: Sequence[tuple[str, str]], wanted: str, based_on: int, back: str
 ) -> HTMLResponse:
-    """Return a page with the saved version and the sent version, with HTTP status 409.
+    """Return a page that shows the saved version and the version in the form, with HTTP status 409.
 
     Parameters
     ----------
     saved
-        Name and saved value of each code, in words.
+        Name and value of each saved code, in words.
     wanted
-        Changes that the form contains, in words.
+        Changes in the form, in words.
     based_on
         Number of the last event about the person's codes for the record.
     back
-        Address of the page of the record.
+        Address of the page that shows the record.
     """
     fields = [(name, value) for name, value in visit.form.multi_items() if name not in _OWN and isinstance(value, str)]
     action = visit.request.url.path

@@ -1,22 +1,23 @@
-// Keys, focus after each step, time spent on a record, and decisions that could not be sent. Pages work without it.
+// Handles keys, the focus after each step, the time spent on a record, and decisions that could not be sent. Pages also
+// work without this script.
 
 const RETRY_MS = 2000;
-// Nobody can have read a record this soon; a key that arrives earlier was meant for the one before.
+// Nobody can have read a record this soon; a key that is pressed earlier was meant for the previous record.
 const TOO_SOON_MS = 150;
 const MOST_WAITING = 3;
 // A server that has not answered a decision after this time may never do so.
 const PATIENCE_MS = 10000;
 
 let shown = performance.now();
-let place = null; // what the focus was put on last
+let place = null; // the place that last got the focus
 let sending = 0;
 let held = false; // a decision of this page waits to be sent
 let onItsWay = null; // a decision that has been sent and not answered yet
 let timer = null;
 let opened = []; // details that are open when the page is replaced
-let scrolled = 0; // how far the labels are scrolled then
-let awaits = ""; // the first of two keys, while the second is awaited
-const left = {}; // whether parts of the page that stay as they were left are open
+let scrolled = 0; // scroll position of the labels at this time
+let awaits = ""; // the first of two keys, until the second key is pressed
+const left = {}; // whether each part of the page that keeps its state is open
 const next = []; // controls used while a decision was being sent, with their record
 
 // Keys -----------------------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ document.addEventListener("toggle", (event) => {
   panel.toggleAttribute("data-chosen", panel.open);
   if (!panel.open) return;
   panel.querySelector("summary").focus();
-  shown = performance.now(); // a key that comes at once was not meant for what has just opened
+  shown = performance.now(); // a key pressed immediately was not meant for the panel that has just opened
 }, true);
 
 document.addEventListener("keydown", (event) => {
@@ -140,7 +141,7 @@ document.addEventListener("submit", (event) => {
   }
 }, true);
 
-// A decision that is made while another is on its way follows it, if the record is still the same.
+// A decision that is made while another decision is being sent is sent afterwards, if the page still shows the record.
 document.addEventListener("click", (event) => {
   const control = event.target.closest("[data-decision] button, [data-decision] input[type=radio]");
   if (!control) return;
@@ -191,7 +192,7 @@ function tell() {
   const count = unsent().length;
   if (!count) state("All saved", false);
   else if (count < MOST_WAITING) state(`${count} ${count > 1 ? "decisions" : "decision"} not saved yet, trying again`, true);
-  else state(`${count} decisions not saved yet, trying again. The page takes no more until they are saved.`, true);
+  else state(`${count} decisions not saved yet, trying again. You cannot make further decisions until these are saved.`, true);
 }
 
 function store(config) {
@@ -228,7 +229,7 @@ async function send() {
     again();
     return;
   }
-  // Without a session, or when the server fails, the decision goes on waiting.
+  // Without a session, or if the server fails, the decision remains in the browser.
   if (answer.status >= 500 || answer.status === 403) {
     tell();
     again();
@@ -256,7 +257,7 @@ for (const name of ["htmx:sendError", "htmx:sendAbort", "htmx:timeout"]) {
   });
 }
 
-// Whoever closes the page does not wait for an answer; the next page sends the decision again.
+// If a person closes the page before the server has answered, the next page sends the decision again.
 window.addEventListener("pagehide", () => {
   if (onItsWay) store(onItsWay);
 });

@@ -1,1 +1,1 @@
-"""Provide the database of a review: an append-only log of events, and tables that are derived from this log."""
+"""Store the data of a review in a database: an append-only log of events, and tables that are derived from the log."""

@@ -1,4 +1,4 @@
-"""Store the accounts of people, and the links with which people are invited."""
+"""Store the accounts of people, and the links with which people join a review or choose a new password."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mechtag.review.acts import ROLES, Refused, utc_now
 from mechtag.review.store import schema
 from mechtag.review.store.events import Act, Draft, append
 
-#: Time for which an invitation is valid.
+#: Number of days for which an invitation is valid.
 INVITATION_DAYS = 7
-#: Stands for the password of a person whose password was lost with the database; no password matches it.
+#: Value in the column ``password`` if the password was lost with the database; no password matches it.
 LOST = "lost"
 _LONGEST_NAME = 80
 
 
 def clean_name(text: str) -> str:
-    """Return a person's name without control and direction characters, in one line.
+    """Return a person's name in one line, without invisible characters such as control characters.
 
     Raises
     ------
@@ -34,59 +34,61 @@ def clean_name(text: str) -> str:
     if not name:
         raise Refused("enter your name")
     if len(name) > _LONGEST_NAME:
-        raise Refused(f"the name has {len(name)} characters; use {_LONGEST_NAME} or fewer")
+        raise Refused(f"the name is too long ({len(name)} characters); use {_LONGEST_NAME} characters or fewer")
     return name
 
 
 def add_account(connection: Connection, name: str, role: str, password: str | None = None) -> int:
-    """Add an account for a person, and return its number.
+    """Add an account for a person, log this as an event, and return the number of the account.
 
     Parameters
     ----------
     password
-        Hash of the password or PIN.
+        Hash of the password or PIN, or ``None`` if the person has none.
 
     Raises
     ------
     Refused
-        If the role does not exist, or if there is already an account with this name.
+        If the role does not exist, the name is empty or too long, or another account has this name.
     """
     if role not in ROLES:
         raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
     table = schema.account
     name = clean_name(name)
     if find_account(connection, name) is not None:
-        raise Refused(f"somebody named {name} works on this review already; add an initial or a surname")
+        raise Refused(f"another person in this review has the name {name}; add an initial or a surname")
     now = utc_now()
     values = {"name": name, "role": role, "password": password, "created": now}
     account = int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
-    # The log alone must say who the people are.
+    # The log must contain the people too, so that the database can be restored from it.
     made = Draft("account", value={"account": account, "name": name, "role": role})
     append(connection, Act(account, str(uuid.uuid4()), now, [made]))
     return account
 
 
 def find_account(connection: Connection, name: str) -> Any:
-    """Return the account with a name, ignoring case, or ``None`` if there is no such account."""
+    """Return the row of table ``account`` with a name, ignoring case, or ``None`` if there is none."""
     folded = " ".join(name.split()).casefold()
     rows = connection.execute(select(schema.account)).all()
     return next((row for row in rows if row.name.casefold() == folded), None)
 
 
 def list_accounts(connection: Connection) -> list[Any]:
-    """Return all accounts, sorted by name."""
+    """Return all rows of table ``account``, sorted by name."""
     return list(connection.execute(select(schema.account).order_by(schema.account.c.name)).all())
 
 
 def names_of(connection: Connection) -> dict[int, str]:
-    """Return the names of all people, keyed by the number of their account and sorted by name."""
+    """Return the names of all people, keyed by account number and sorted by name."""
     table = schema.account
     rows = connection.execute(select(table.c.id, table.c.name).order_by(table.c.name))
     return {row.id: row.name for row in rows}
 
 
 def invite(connection: Connection, role: str, made_by: int | None, resets: int | None = None) -> str:
-    """Create an invitation or a password reset, and return the token for the link; only the token's hash is stored.
+    """Create an invitation or a password reset, and return the secret token for its link.
+
+    Only the hash of the token is stored.
 
     Parameters
     ----------
@@ -95,7 +97,12 @@ def invite(connection: Connection, role: str, made_by: int | None, resets: int |
     made_by
         Account number of the person who invites, or ``None`` if mechtag itself creates the link.
     resets
-        Account number of the person who gets a new password; ``None`` for an invitation.
+        Account number of the person who is to choose a new password; ``None`` for an invitation.
+
+    Raises
+    ------
+    Refused
+        If the role does not exist.
     """
     if role not in ROLES:
         raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
@@ -107,30 +114,40 @@ def invite(connection: Connection, role: str, made_by: int | None, resets: int |
 
 
 def find_invitation(connection: Connection, token: str) -> Any:
-    """Return the invitation for a token, if it can still be used.
+    """Return the row of table ``invitation`` for the token of a link.
 
     Raises
     ------
     Refused
-        If the link does not exist or was used or withdrawn, or if it has expired.
+        If there is no such link, or if it has been used, was withdrawn or has expired.
     """
     table = schema.invitation
     row = connection.execute(select(table).where(table.c.token_sha256 == hashed(token))).one_or_none()
     if row is None or row.used_by is not None or datetime.fromisoformat(row.until) < datetime.now(UTC):
         raise Refused(
-            "this link was used or withdrawn, or has expired; ask the owner of the review for a new link",
+            "this link is not valid any more: it has been used, was withdrawn or has expired; ask the owner of the "
+            "review for a new link",
             403,
         )
     return row
 
 
 def use_invitation(connection: Connection, token: str, name: str, password: str) -> int:
-    """Create an account as an invitation says or, for a password reset, set the password; return the account number.
+    """Create the account of an invited person or, for a password reset, set the password; return the account number.
 
     Parameters
     ----------
+    token
+        Token of the link.
+    name
+        Name of the invited person; ignored for a password reset.
     password
         Hash of the password.
+
+    Raises
+    ------
+    Refused
+        For the same reasons as `find_invitation` and `add_account`.
     """
     row = find_invitation(connection, token)
     if row.resets is None:
@@ -144,14 +161,14 @@ def use_invitation(connection: Connection, token: str, name: str, password: str)
 
 
 def open_invitations(connection: Connection) -> list[Any]:
-    """Return the invitations and password resets that nobody has used yet and that have not expired."""
+    """Return the rows of table ``invitation`` that can still be used, including password resets."""
     table = schema.invitation
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return list(connection.execute(select(table).where(table.c.used_by.is_(None), table.c.until > now)).all())
 
 
 def revoke_invitation(connection: Connection, token_sha256: str) -> None:
-    """Withdraw an invitation that nobody has used yet."""
+    """Delete an invitation or a password reset, given the hash of its token, unless it has been used."""
     table = schema.invitation
     connection.execute(delete(table).where(table.c.token_sha256 == token_sha256, table.c.used_by.is_(None)))
 

@@ -1,4 +1,4 @@
-"""Find the records that an adjudicator must settle or has settled."""
+"""Find the records in the lists of the page *Reconcile*, such as conflicts and settled records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_shown
 from mechtag.review.workspace import read_fact
 
-#: Lists of the page *Reconcile*, by name: stage, and state of the records in the list.
+#: Lists of the page *Reconcile* with records to settle: stage, and state of the records, by name of the list.
 LISTS: Mapping[str, tuple[str, str]] = {
     "screening": ("screen", "conflict"),
     "coding": ("code", "conflict"),
@@ -25,14 +25,14 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "referred-coding": ("code", "referred"),
     "referred-full-text": ("full-text", "referred"),
 }
-#: Lists of settled records on which everybody gave the same code, but for different reasons, or with marked sentences
-#: that have none in common; the stage of each list, by its name.
+#: Lists of settled records on which people gave the same code, but for different reasons or without a common marked
+#: sentence: stage, by name of the list.
 DIFFERING: Mapping[str, str] = {"reasons": "screen", "evidence": "code", "evidence-full-text": "full-text"}
-#: Name of the list of records with a final code that the model contradicts, by the last measurement of the accuracy.
+#: Name of the list of records with a final code that the model contradicted when the accuracy was last computed.
 DOUBTED = "model"
-#: Name of the fact that holds these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
+#: Key in table ``fact`` of these codes (``record_id``, ``label`` and ``value``), the most doubtful first.
 DOUBTED_CODES = "doubted codes"
-#: Records on a page of a list.
+#: Number of records on one page of a list.
 PAGE = 50
 
 
@@ -45,16 +45,17 @@ def count_lists(connection: Connection) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Selection:
-    """A list of the page *Reconcile*, and the filters with which a person looks at it.
+    """A list of the page *Reconcile*, with filters.
 
     Attributes
     ----------
     name
         A key of `LISTS` or `DIFFERING`, `DOUBTED`, or ``settled``.
     label
-        If set, only records that are in the list because of this label are selected.
+        Key of a label; if set, only records that are in the list because of this label are selected.
     coder
-        If set, only records are selected of which this person has judged the record itself or a joined record.
+        Account number; if set, only records that this person has judged, or whose joined records this person has
+        judged, are selected.
     """
 
     name: str
@@ -70,9 +71,17 @@ def count_selected(connection: Connection, chosen: Selection) -> int:
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return the records on one page of a list, each with its stage.
+    """Return the records on one page of a list, each as its number and stage.
 
-    The records that have waited longest come first; in the list ``settled``, the records settled last come first.
+    The records that have waited longest come first. In the list ``settled``, the records that were settled last come
+    first; in the list `DOUBTED`, the most doubtful codes.
+
+    Parameters
+    ----------
+    start
+        Number of records to skip.
+    limit
+        Largest number of records to return.
     """
     rows = _rows(connection, chosen)
     found = connection.execute(
@@ -82,7 +91,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return the given records as far as they are in a list and pass its filters."""
+    """Return those of the given records that are in a list and pass its filters."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -92,10 +101,10 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return the places before and after a record in a list, each ``None`` if there is no such place.
+    """Return the previous and the next record of a list, each with its stage, or ``None`` if there is none.
 
-    If the record is not in the list, both are ``None``. They are also ``None`` for the list ``settled``, which people
-    do not go through record by record.
+    Both are ``None`` if the record is not in the list, and for the list ``settled``, through which people do not go
+    record by record.
     """
     if chosen.name == "settled":
         return None, None
@@ -116,7 +125,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return the rows of a list: the record, the stage, and the place in the order of the list."""
+    """Return a query for the records of a list, with the columns ``record``, ``stage`` and ``place`` (for sorting)."""
     need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
     if chosen.name == "settled":
         last = (-func.max(final.c.event)).label("place")
@@ -159,7 +168,7 @@ def _rows(connection: Connection, chosen: Selection) -> Subquery:
 
 
 def _doubted(connection: Connection) -> Select[Any]:
-    """Return a query for the final codes that the model contradicts; an adjudicator has not settled these codes."""
+    """Return a query for the final codes that the model contradicts, without codes that an adjudicator has settled."""
     final, record = schema.final, schema.record
     known = json.dumps(read_fact(connection, DOUBTED_CODES) or [])
     each = func.json_each(known).table_valued("key", "value", name="doubted")
@@ -170,7 +179,7 @@ def _doubted(connection: Connection) -> Select[Any]:
         .join(record, record.c.record_id == code["record_id"])
         .join(final, final.c.record == record.c.id)
         .where(final.c.label == code["label"], final.c.value == code["value"], final.c.how != "adjudicated")
-        # The model is compared with codes by abstract.
+        # The model is compared only with codes by abstract.
         .where(final.c.stage != "full-text")
     )
 
@@ -179,7 +188,10 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for the codes on which two people agree, but not on the reason or the sentences."""
+    """Return a query for codes on which two people agree although their reasons or marked sentences differ.
+
+    At screening, reasons for exclusion are compared; at the other stages, the sentences marked for the answer yes.
+    """
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
         final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage in BASES)
@@ -202,7 +214,10 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the open labels of a record and, for a list of settled records, the labels that put the record in it."""
+    """Return the labels that the page shows for settling a record of a list.
+
+    These are the open labels and, in the lists of differing and doubtful codes, the labels with these codes.
+    """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:
         query = _doubted(connection).where(schema.final.c.record == family_of(connection, record)[0])
@@ -216,7 +231,10 @@ def labels_to_settle(connection: Connection, chosen: Selection, record: int, sta
 
 
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:
-    """Return the labels of a record at a stage that coders judged differently or referred, and that are not settled."""
+    """Return the labels of a record that an adjudicator still has to settle at a stage.
+
+    Coders judged these labels differently or referred them.
+    """
     head, _ = family_of(connection, record)
     table = schema.need
     found = connection.execute(

@@ -1,4 +1,4 @@
-"""Create or open the database of a project, and read and write the database in transactions."""
+"""Create or open the database of a review, and read and write it in transactions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.store import schema
 from mechtag.review.store.events import derive_everything, derive_stale
 
-#: Longest wait for another writer, in milliseconds.
+#: Longest time to wait for another process that writes, in milliseconds.
 PATIENCE_MS = 5000
-# Version of the schema in which the states of a job were last changed.
+# Version of the schema in which the allowed states of jobs were last changed.
 _JOBS_SINCE = 7
-# Time between two parts of a long change, in seconds, so that others can write.
+# Pause between two parts of a long change, in seconds, in which others can write.
 _PAUSE = 0.005
 
 
 class Damaged(MechtagError):
-    """Raised when the file of a database is damaged."""
+    """Raised if the file of a database is damaged."""
 
 
 class Store:
@@ -45,7 +45,7 @@ class Store:
     Damaged
         If the file is damaged.
     MechtagError
-        If the file cannot be opened, or was written by a newer version of mechtag.
+        If the file cannot be opened, or was written by a newer version of mechtag or a different program.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,30 +62,31 @@ class Store:
             self.catch_up()
         except OperationalError as error:
             raise MechtagError(
-                f"{path}: the database cannot be opened ({error.orig}); check that the folder is writable and that "
-                "the disk is not full"
+                f"{path}: the database cannot be opened ({error.orig}); check that mechtag may write to the folder and "
+                "that the disk is not full"
             ) from None
         except DatabaseError as error:
             raise _damaged(path, error.orig) from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that reads a consistent state of the database."""
+        """Return a context manager that opens a transaction for reading a consistent state of the database."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes, which is committed at the end of the block, or rolled back on an error.
+        """Return a context manager that opens a transaction for writing.
 
-        Only one such transaction is open at a time, so what the block reads does not change until the block ends.
+        The transaction is committed at the end of the block, or rolled back after an error. Only one such transaction
+        is open at a time, so the data that the block reads do not change until the block ends.
         """
-        # Threads take turns here, because a writer that waits for SQLite looks again after ever longer pauses.
+        # Threads take turns here, because SQLite lets a waiting writer try again only after longer and longer pauses.
         with self._turn, self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
     def catch_up(self) -> None:
-        """Compute the derived rows of all stale records in short transactions; see `mechtag.review.store.events`."""
+        """Update the derived tables for all records in table ``stale``, in short transactions."""
         more = True
         while more:
             with self.write() as connection:
@@ -93,7 +94,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Compute all derived tables again from the log, and return the names of the tables that had wrong rows."""
+        """Compute all derived tables again from the log, and return the names of the tables that were wrong."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):
@@ -110,7 +111,7 @@ class Store:
         return wrong
 
     def backup(self, target: Path) -> None:
-        """Copy the database to a new file, even while the database is in use."""
+        """Copy the database to a new file; this is possible while the database is in use."""
         source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         copy = sqlite3.connect(target)
         try:
@@ -120,14 +121,14 @@ class Store:
             source.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the database."""
         self._engine.dispose()
 
 
 def _damaged(path: Path, reason: object) -> Damaged:
     return Damaged(
         f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and run 'mechtag "
-        "review FOLDER --rebuild', which makes a new database from the log of events and keeps the damaged file"
+        "review FOLDER --rebuild', which creates a new database from the log of events and keeps the damaged file"
     )
 
 
@@ -150,14 +151,17 @@ def _engine(path: Path) -> Engine:
 
 
 def _create(connection: Connection, path: Path) -> None:
-    """Create the tables of a new database; in a database of an earlier format, compute the derived tables again."""
+    """Create the tables of a new database, or convert a database of an earlier format.
+
+    For the conversion, the derived tables are computed again from the log.
+    """
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found == schema.VERSION:
         return
     if found > schema.VERSION:
         raise MechtagError(
-            f"{path}: this project was used with a newer version of mechtag (format {found}; this version reads "
-            f"format {schema.VERSION}); update mechtag"
+            f"{path}: this project was opened with a newer version of mechtag (database format {found}; this version "
+            f"reads format {schema.VERSION} and earlier); update mechtag"
         )
     if not found and connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
         raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
@@ -165,10 +169,10 @@ def _create(connection: Connection, path: Path) -> None:
     for table in reversed((*schema.DERIVED, *schema.COMPUTED)):
         if table.name not in known:
             continue  # The earlier format had no such table.
-        # Rows are deleted first, so that the triggers on the table count them out.
+        # Rows are deleted first, so that the triggers on the table subtract them from the counts.
         connection.execute(table.delete())
         table.drop(connection)
-    # A condition on a column cannot be changed, so the table of jobs is made again.
+    # SQLite cannot change a condition on a column, so the table of jobs is created again.
     older_jobs = schema.job.name in known and found < _JOBS_SINCE
     if older_jobs:
         connection.execute(text("DROP INDEX IF EXISTS job_by_state"))

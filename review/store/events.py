@@ -1,4 +1,4 @@
-"""Add events to the log, and update the tables that are derived from events."""
+"""Append events to the log, and update the tables that are derived from the log."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ class Draft:
     value
         Content of the event, as a JSON object whose keys depend on ``kind``.
     undoes
-        Number of the action that is undone or redone by an event of kind ``undo`` or ``redo``; ``None`` for other
-        events.
+        For an event of kind ``undo`` or ``redo``, number of the action that is undone or redone; otherwise ``None``.
     """
 
     kind: str
@@ -51,16 +50,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Act:
-    """One action of a person: one or more events that are written, undone and redone together.
+    """One action of a person, which consists of one or more events that are written, undone and redone together.
 
     Attributes
     ----------
+    coder
+        Account number of the person.
     client_id
-        Id created by the browser. The action is written once, however often it is sent.
+        Id of the action, created by the browser; each id is written only once.
     at
         Time in UTC (ISO 8601, milliseconds).
     sight
-        Number of the row of table ``sight`` that says what the person saw.
+        Number of the row of table ``sight`` that describes what the person saw.
     seconds
         Time that the person spent on the record.
     codebook, app
@@ -80,17 +81,18 @@ class Act:
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
-    If the action changes the state of many records, these records are added to table ``stale``; see `derive_stale`.
+    If the action changes the state of many records, these records are only added to table ``stale``, and are updated
+    later by `derive_stale`.
 
     Returns
     -------
     int
-        ``seq`` of the first event.
+        Number of the first event.
 
     Raises
     ------
     IntegrityError
-        If an action with the same ``client_id`` was written before; `mechtag.review.acts` looks for it first.
+        If an action with the same ``client_id`` was written before.
     """
     table = schema.event
     seen = None
@@ -129,7 +131,7 @@ _REVERSING = schema.event.alias()
 
 
 def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that an action is undone.
+    """Return an SQL condition that holds if an action is undone.
 
     Parameters
     ----------
@@ -142,7 +144,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return an event with its record set: an event that undoes an action gets the record of that action."""
+    """Return a draft with its record; a draft that undoes or redoes an action gets the record of this action."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -171,7 +173,7 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
     if "differ" in kinds:
         _derive_apart(connection)
     if kinds & {"attach", "detach", "join", "split"}:
-        # These were suggestions for the sentences of a text that may not be that of the record any more.
+        # These suggestions refer to sentences of a text that may no longer be the text of the record.
         suggestion = schema.suggestion
         families = records | _heads(connection, records)
         old = (suggestion.c.record.in_(families), suggestion.c.stage == "full-text")
@@ -187,26 +189,26 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
 
 
 def read_plan(connection: Connection) -> Plan:
-    """Return the plan of the review, with default values for settings that nobody has changed."""
+    """Return the current plan of the review; settings that nobody has changed have their default values."""
     rows = connection.execute(select(schema.setting.c.key, schema.setting.c.value))
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
 
 
 def is_stopped(connection: Connection) -> bool:
-    """Return whether the owner has stopped screening and no records have been imported since."""
+    """Return whether screening is stopped: it was stopped, and not resumed, and no import was added or undone since."""
     last = project_events(connection, "stop", "resume", "import")
     return bool(last) and last[-1].kind == "stop"
 
 
 def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether everyone may see everyone's codes of a record at a stage; see `Acts.unblind`."""
+    """Return whether the codes of a record at a stage were shown to everyone with `Acts.unblind`."""
     table = schema.event
     shown = (table.c.record == record, table.c.kind == "unblind", table.c.stage == stage)
     return connection.execute(select(table.c.seq).where(*shown)).first() is not None
 
 
 def read_events(connection: Connection, *where: Any) -> list[Event]:
-    """Return the events that meet SQL conditions, in order."""
+    """Return the events that meet the given SQL conditions, in the order of their numbers."""
     table, seen = schema.event, schema.sight
     rows = connection.execute(
         select(table, seen.c.others_shown, seen.c.model_id)
@@ -236,7 +238,7 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
 
 
 def alive_comments(connection: Connection, record: int) -> list[Event]:
-    """Return the comments on a record and its joined records, in order, without comments that were undone."""
+    """Return the comments on a record and its joined records, the oldest first; undone comments are left out."""
     table = schema.event
     _, members = family_of(connection, record)
     kinds = ("comment", "undo", "redo")
@@ -245,9 +247,10 @@ def alive_comments(connection: Connection, record: int) -> list[Event]:
 
 
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
-    """Return the head of the family of a record, and all members of the family, the head first.
+    """Return the head of the family of a record, and all members of the family, beginning with the head.
 
-    A family is a group of records that are joined as one paper; its head is the record that represents the paper.
+    A family consists of the records that are joined as one paper. Its head is the record that represents the paper. A
+    record without joined records is the only member of its family.
     """
     ((head, members),) = _families(connection, [record]).items()
     return head, members
@@ -264,7 +267,7 @@ _FAMILY_ROWS = (
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the heads of the families of some records, each with the members of the family; see `family_of`."""
+    """Return the members of the families of some records, keyed by the head of each family; see `family_of`."""
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
@@ -279,11 +282,11 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 
 
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
-    """Return a query for the records that at least ``least`` but fewer than ``less_than`` people have judged."""
+    """Return a query for the records that at least ``least`` and fewer than ``less_than`` people have judged."""
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
     have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
-    # Codes of a record that is not to be coded any more have no row in ``need``.
+    # If a record is no longer to be coded, its codes have no row in ``need``.
     return (
         select(current.c.record)
         .outerjoin(joined, joined.c.record == current.c.record)
@@ -297,7 +300,7 @@ def _mark_stale(connection: Connection, records: Select[int]) -> None:
 
 
 def derive_stale(connection: Connection) -> bool:
-    """Compute the derived rows of some records in table ``stale``, and return whether the table has more records."""
+    """Update the derived tables for some records in table ``stale``, and return whether records are left in it."""
     table = schema.stale
     records = connection.execute(select(table.c.record).limit(_PART)).scalars().all()
     if records:
@@ -307,12 +310,12 @@ def derive_stale(connection: Connection) -> bool:
 
 
 def any_stale(connection: Connection) -> bool:
-    """Return whether there are records whose derived rows have yet to be computed again."""
+    """Return whether table ``stale`` contains records, whose derived tables must still be updated."""
     return connection.execute(select(schema.stale.c.record).limit(1)).first() is not None
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Compute the derived rows of the given records and their joined records again, and replace the rows in the tables.
+    """Compute the rows of the derived tables for some records and their joined records again, and replace them.
 
     Parameters
     ----------
@@ -336,7 +339,7 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
-    """Compute the derived rows of new records, which have no events yet."""
+    """Add the rows of the derived tables for new records, which have no events yet."""
     rules = _read_rules(connection)
     _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, rules).needs])
 
@@ -358,7 +361,7 @@ def _read_rules(connection: Connection) -> Rules:
 
 
 def derive_everything(connection: Connection) -> None:
-    """Empty the derived tables, and compute their rows again from the log."""
+    """Empty all derived tables, and compute their rows again from the log."""
     # ``tally`` counts the rows of ``need``, so it is emptied after them.
     for table in (*schema.DERIVED, schema.stale, schema.tally):
         connection.execute(delete(table))
@@ -431,10 +434,10 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 
 
 def project_events(connection: Connection, *kinds: str) -> list[Event]:
-    """Return the events of the given kinds that are not undone."""
+    """Return the events of the given kinds that are not undone, in the order of their numbers."""
     table = schema.event
     rows = read_events(connection, table.c.kind.in_(kinds))
-    # Most of the log is about records; only the few events that undo or redo these acts are read.
+    # Only those undo and redo events are read that are about these events, because most others are about records.
     reversing = read_events(connection, table.c.undoes.in_({row.act for row in rows})) if rows else []
     return [row for row in alive([*rows, *reversing]) if row.kind in kinds]
 
@@ -451,7 +454,7 @@ def _derive_settings(connection: Connection) -> None:
 
 def _derive_joins(connection: Connection) -> None:
     connection.execute(delete(schema.joined))
-    # A duplicate that was found at the import belongs to its head until somebody splits it off.
+    # A duplicate that was found during an import belongs to its head until somebody separates it.
     copies = connection.execute(select(schema.copy).where(schema.copy.c.record.is_not(None))).all()
     into = dict[int, tuple[int, int]]({row.record: (row.head, 0) for row in copies})
 
@@ -464,7 +467,7 @@ def _derive_joins(connection: Connection) -> None:
         record = row.record or 0
         if row.kind == "split":
             into.pop(record, None)
-        elif top(int(row.value["into"])) != record:  # else it would be joined to itself
+        elif top(int(row.value["into"])) != record:  # Otherwise, the record would be joined to itself.
             into[record] = int(row.value["into"]), row.seq
     rows = [{"record": record, "into": top(record), "event": seq} for record, (_, seq) in into.items()]
     _insert(connection, schema.joined, rows)
@@ -473,14 +476,14 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill missing fields of a record from its duplicate, or empty these fields again.
+    """Fill missing fields of a record from its duplicate, or empty the filled fields again.
 
     Parameters
     ----------
     copy
         Number of the row of table ``copy``, which describes the duplicate.
     together
-        Whether the duplicate belongs to the record now; otherwise, the fields are emptied.
+        Whether the duplicate now belongs to the record; if not, the fields are emptied.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()
@@ -495,7 +498,7 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
 
 
 def count_copies(connection: Connection, head: int) -> None:
-    """Store how often a paper was found: once as the record ``head``, and once per duplicate of this record."""
+    """Store how often a paper was found: once as the record ``head``, and once for each of its duplicates."""
     table, record = schema.copy, schema.record
     others = (
         select(func.count())
@@ -523,7 +526,7 @@ def _heads(connection: Connection, records: Iterable[int]) -> set[int]:
 
 
 def _derive_accounts(connection: Connection) -> None:
-    """Set the role and the state of each account from the events ``account`` and ``team``."""
+    """Set the role and the state of each account according to the events of the kinds ``account`` and ``team``."""
     table = schema.account
     connection.execute(update(table).values(state="active"))
     for row in project_events(connection, "account", "team"):
@@ -532,6 +535,6 @@ def _derive_accounts(connection: Connection) -> None:
 
 
 def _states(connection: Connection) -> dict[int, str]:
-    """Return the state of each account, keyed by the number of the account."""
+    """Return the state of each account (``active``, ``left`` or ``withdrawn``), keyed by account number."""
     rows = connection.execute(select(schema.account.c.id, schema.account.c.state))
     return {row.id: row.state for row in rows}

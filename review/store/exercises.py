@@ -1,4 +1,4 @@
-"""Read the calibration exercises of a review: records that several people judge independently before the real work."""
+"""Read the calibration exercises, in which several people judge the same records before the real work."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ class Exercise:
     id
         Number of the event with which the exercise started.
     at
-        Time of this event.
+        Time at which the exercise started, in UTC (ISO 8601).
     stage
         Stage at which the records are judged: ``screen`` or ``code``.
     records
         Numbers of the records, in the order in which they were drawn.
     coders
-        Numbers of the accounts of the people who judge all these records.
+        Account numbers of the people who judge all these records.
     state
-        ``running``; ``kept`` (the codes count like any others); or ``set aside`` (the records are judged again).
+        ``running``; ``kept`` (ended, and the codes count like all others); or ``set aside`` (ended, and the records are
+        judged again).
     """
 
     id: int
@@ -43,10 +44,10 @@ class Exercise:
 
 
 def read_exercises(connection: Connection) -> list[Exercise]:
-    """Return all exercises of the review, the latest first."""
+    """Return all calibration exercises of the review, the latest first."""
     rows = project_events(connection, START, END)
     if not rows:
-        return []  # This is asked for each record that is shown.
+        return []  # This is faster, and the function is called for each record that a page shows.
     names = {name for row in rows if row.kind == START for name in row.value["records"]}
     table = schema.record
     found = connection.execute(select(table.c.record_id, table.c.id).where(table.c.record_id.in_(names)))
@@ -67,22 +68,25 @@ def read_exercises(connection: Connection) -> list[Exercise]:
 
 
 def running_exercise(connection: Connection, stage: str | None = None) -> Exercise | None:
-    """Return the running exercise, or ``None`` if no exercise is running (at the given stage, if one is given)."""
+    """Return the running calibration exercise, or ``None`` if none is running.
+
+    If ``stage`` is given, only an exercise at this stage counts.
+    """
     running = (one for one in read_exercises(connection) if one.state == "running" and stage in (None, one.stage))
     return next(running, None)
 
 
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
-    """Return the records whose state and codes at a stage nobody may see yet: those of an exercise that is running.
+    """Return the records of the calibration exercise that is running at a stage; empty if none is running.
 
-    Its coders have not all judged these records, and nothing can be settled before the exercise ends.
+    Nobody may see the state and the codes of these records before the exercise ends.
     """
     exercise = running_exercise(connection, stage)
     return () if exercise is None else exercise.records
 
 
 def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
-    """Return the number of records of an exercise that each of its coders has judged."""
+    """Return the number of records that each coder of an exercise has judged, keyed by account number."""
     table = schema.current
     rows = connection.execute(
         select(table.c.coder, func.count(func.distinct(table.c.record)))
@@ -98,7 +102,7 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 
 
 def count_left(connection: Connection, coder: int) -> int:
-    """Return the number of records that a person still has to judge in the exercise that is running."""
+    """Return the number of records that a person still has to judge in the running calibration exercise."""
     exercise = running_exercise(connection)
     if exercise is None or coder not in exercise.coders:
         return 0
@@ -106,7 +110,7 @@ def count_left(connection: Connection, coder: int) -> int:
 
 
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
-    """Return the records that nobody has judged at a stage, from which the records of an exercise can be drawn."""
+    """Return the records from which an exercise at a stage can be drawn: those that nobody has judged there."""
     need, joined = schema.need, schema.joined
     return list(
         connection.execute(

@@ -1,4 +1,4 @@
-"""Query records that are the same paper: duplicates found during import, joined records, and uncertain pairs."""
+"""Query records that are or may be the same paper: duplicates from imports, joined records, and uncertain pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.review.store.events import family_of
 
 
 def any_apart(connection: Connection, record: int, other: int) -> bool:
-    """Return whether somebody marked a record in the family of ``record`` and one in that of ``other`` as different."""
+    """Return whether somebody has marked two records, or records joined to them, as different papers."""
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart
     one_way = table.c.record.in_(ours) & table.c.other.in_(theirs)
@@ -23,7 +23,7 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 def record_of_copy(connection: Connection, copy: int) -> int | None:
     """Return the number of the record of a duplicate, or ``None`` if there is no such duplicate.
 
-    If the duplicate has no record of its own yet, a record is added and joined to the record that it duplicates.
+    If the duplicate is not a record yet, a record is added for it and joined to the record that it duplicates.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def record_of_copy(connection: Connection, copy: int) -> int | None:
 
 
 def undecided() -> Select[Any]:
-    """Return a query for the uncertain pairs on which nobody has decided, with the most likely duplicates first."""
+    """Return a query for the uncertain pairs on which nobody has decided yet, the most likely duplicates first."""
     pair, apart = schema.pair, schema.apart
     one, other = schema.joined.alias(), schema.joined.alias()
     left, right = func.coalesce(one.c.into, pair.c.left), func.coalesce(other.c.into, pair.c.right)
@@ -57,7 +57,7 @@ def undecided() -> Select[Any]:
 
 
 def count_papers(connection: Connection) -> tuple[int, int]:
-    """Return the number of papers, and the number of records that are duplicates of a paper."""
+    """Return the number of papers (records without duplicates), and the number of duplicates."""
 
     def count(table: Table, *where: Any) -> int:
         return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())

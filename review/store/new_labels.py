@@ -1,4 +1,4 @@
-"""Find records that people must code for new labels, because they finished the records before the labels were added."""
+"""Find the records that people must code for new labels, which were added after they finished these records."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ from mechtag.review.store import schema
 
 
 def owed_labels(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-    """Return the labels, added since a person finished a stage of a record, for which the person must still code it."""
+    """Return the keys of the new labels for which a person must still code a record at a stage.
+
+    New labels were added to the codebook after the person finished the record.
+    """
     table = schema.owed
     mine = (table.c.coder == coder, table.c.record == record, table.c.stage == stage)
     return set(connection.execute(select(table.c.label).where(*mine)).scalars())
 
 
 def count_owed(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person has to code for new labels at a stage."""
+    """Return the number of records that a person must still code for new labels at a stage."""
     table = schema.owed
     mine = (table.c.coder == coder, table.c.stage == stage)
     return connection.execute(select(func.count(func.distinct(table.c.record))).where(*mine)).scalar_one()
 
 
 def count_owed_by_label(connection: Connection) -> dict[str, int]:
-    """Return the number of records that people still have to code for each new label."""
+    """Return the number of records that people must still code for each new label, keyed by label."""
     table = schema.owed
     rows = connection.execute(select(table.c.label, func.count(func.distinct(table.c.record))).group_by(table.c.label))
     return {label: number for label, number in rows}
 
 
 def next_owed(connection: Connection, coder: int, stage: str) -> int | None:
-    """Return the next record that a person has to code for new labels at a stage; records put aside come last."""
+    """Return the next record that a person must code for new labels at a stage, or ``None`` if there is none.
+
+    Records that the person put aside come last.
+    """
     table, skip = schema.owed, schema.skip
     put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == stage)
     return connection.execute(

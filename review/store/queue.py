@@ -1,4 +1,4 @@
-"""Count records by their state at a stage."""
+"""Count records by their state at a stage, and the records that each person has judged or can still judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATES = ("open", "waiting", "conflict", "referred", "settled")
 
 
 def count_states(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage."""
+    """Return the number of records in each state at a stage, keyed by state; see `STATES`."""
     table = schema.tally
     rows = connection.execute(select(table.c.state, table.c.number).where(table.c.stage == stage)).all()
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
@@ -27,9 +27,10 @@ def has_full_texts(connection: Connection) -> bool:
 
 
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage, as pages show it.
+    """Return the number of records in each state at a stage, as the pages show them.
 
-    A judged record of a calibration exercise waits until the exercise ends, whatever its coders have said so far.
+    Unlike `count_states`, this does not tell people anything about a running calibration exercise: a judged record of
+    the exercise counts as ``waiting``, even if its coders differ.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)
@@ -47,7 +48,10 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records that are not coded yet, because people still screen them in an exercise."""
+    """Return the number of records at a stage of coding that people still screen in a calibration exercise.
+
+    Nobody can code these records before the exercise ends.
+    """
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
         return 0
@@ -57,7 +61,7 @@ def _held_back(connection: Connection, stage: str) -> int:
 
 
 def count_judged(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person has judged at a stage."""
+    """Return the number of records that a person has finished at a stage."""
     table = schema.current
     return connection.execute(
         select(func.count(func.distinct(table.c.record))).where(
@@ -69,7 +73,7 @@ def count_judged(connection: Connection, coder: int, stage: str) -> int:
 def _judged_but_open() -> Select[int]:
     need, current = schema.need, schema.current
     stage = bindparam("stage", type_=Text)
-    # From the person's own records to their states, never over all records.
+    # The query starts from the person's own records, because reading all records would take long.
     judged = (
         select(current.c.record)
         .distinct()
@@ -85,7 +89,7 @@ _JUDGED_BUT_OPEN = _judged_but_open()
 
 
 def count_waiting(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person can still judge at a stage."""
+    """Return the number of records that still need judgements at a stage and that a person has not judged yet."""
     done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
     return states["open"] + states["waiting"] - done - _held_back(connection, stage)
@@ -93,7 +97,7 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """The number of records that a person has judged at a stage: in total (``records``) and since midnight."""
+    """The number of records that a person has judged at a stage, in total (``records``) and today (``today``)."""
 
     name: str
     stage: str
@@ -102,14 +106,14 @@ class Work:
 
 
 def count_work(connection: Connection, midnight: str) -> list[Work]:
-    """Return the number of records that each person has judged at each stage, sorted by name of the person.
+    """Return the number of records that each person has judged at each stage, sorted by the name of the person.
 
-    People who were withdrawn are left out.
+    Withdrawn people are left out.
 
     Parameters
     ----------
     midnight
-        Beginning of the day, in UTC as in the log.
+        Beginning of the current day as a time in UTC (ISO 8601).
     """
     current, account, event = schema.current, schema.account, schema.event
     rows = connection.execute(

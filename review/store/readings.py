@@ -1,4 +1,4 @@
-"""Read the text that people code at a stage: the abstract of a record, or its full text."""
+"""Read the text by which people code a record at a stage: its abstract or its full text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ from mechtag.review.store.records import Entry
 
 
 class Line(NamedTuple):
-    """A sentence of a text: its offsets, the section that it belongs to, and the label of the page it starts on.
+    """The position of a sentence in a text.
 
-    ``page`` is empty if the text has no pages.
+    Attributes
+    ----------
+    start, end
+        Offsets of the first character and of the end of the sentence.
+    section
+        Heading of the section that contains the sentence; empty if it has none.
+    page
+        Label of the page on which the sentence begins; empty if the text has no pages.
     """
 
     start: int
@@ -29,12 +36,12 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A text that people code.
+    """A text by which people code a record: an abstract or a full text.
 
     Attributes
     ----------
     sentences
-        Sentences in the order of the text; codes refer to them by number, counted from 0.
+        Positions of the sentences, in the order of the text; codes refer to sentences by number, counted from 0.
     file
         Name of the file of a full text; empty for an abstract.
     sha256
@@ -47,23 +54,28 @@ class Reading:
     sha256: str = ""
 
     def sentence(self, number: int) -> str:
-        """Return the text of a sentence."""
+        """Return the text of the sentence with a number, counted from 0."""
         line = self.sentences[number]
         return self.text[line.start : line.end]
 
     def quote(self, numbers: Iterable[int]) -> str:
-        """Return several sentences, with a space between them; missing sentences are left out."""
+        """Return several sentences, joined by spaces; numbers without a sentence are ignored."""
         return " ".join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
-def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
-    """Return the text of a record at a stage; if the record has no full text, that of the full text is empty.
+def abstract_of(entry: Entry) -> Reading:
+    """Return the abstract of a record with the positions of its sentences."""
+    return Reading(entry.abstract, tuple(Line(start, end, section, "") for start, end, section in entry.sentences))
 
-    The full text may be attached to a duplicate that was joined to the record.
+
+def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
+    """Return the text by which a record is coded at a stage.
+
+    At the stage ``full-text``, this is the full text of the record or of a record joined to it; the result is empty if
+    there is none. At all other stages, it is the abstract.
     """
     if stage != "full-text":
-        lines = tuple(Line(start, end, section, "") for start, end, section in entry.sentences)
-        return Reading(entry.abstract, lines)
+        return abstract_of(entry)
     row = attached_file(connection, entry.id)
     if row is None:
         return Reading("", ())
@@ -71,19 +83,19 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 
 
 def read_lines(sentences: str) -> tuple[Line, ...]:
-    """Return the sentences of a full text from the column ``sentences`` of table ``full_text``."""
+    """Convert the JSON text in the column ``sentences`` of table ``full_text`` to positions of sentences."""
     return tuple(Line(*line) for line in json.loads(sentences))
 
 
 def full_text_of(row: Any, record_id: str) -> FullText:
-    """Return a row of table ``full_text`` as the full text of a record."""
+    """Convert a row of table ``full_text`` to a `FullText` object for the record with an id."""
     return FullText.model_validate({**json.loads(row.document), "text": row.text, "record_id": record_id})
 
 
 def attached_file(connection: Connection, record: int) -> Any:
-    """Return the row of table ``full_text`` of the file that is attached to a record or to one of its duplicates.
+    """Return the row of table ``full_text`` for the file that is attached to a record or to a record joined to it.
 
-    Returns ``None`` if there is no such file, or its text has not been read.
+    Returns ``None`` if there is no such file, or if its text could not be read.
     """
     table, attachment = schema.full_text, schema.attachment
     _, members = family_of(connection, record)

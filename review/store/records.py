@@ -1,4 +1,4 @@
-"""Add records to the database, and read records from it."""
+"""Add records to the database, and read records from the database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mechtag.core.records import Record, Sentence
 from mechtag.review.store import schema
 from mechtag.review.store.events import derive_new
 
-# Number of values in one condition; SQLite limits it, in most builds to 32,766.
+# Number of values in one SQL condition, which SQLite limits to 32,766 in most builds.
 _AT_ONCE = 500
 
 
@@ -25,9 +25,17 @@ class Entry:
     Attributes
     ----------
     id
-        Number of the record in the database; ``record_id`` is the identifier in files and models.
+        Number of the record in the database.
+    record_id
+        Id of the record in files and predictions.
+    wave
+        Number of the import that added the record.
     sentences
         Start, end and section of each sentence of the abstract.
+    copies
+        Number of times that the paper was found, including this record.
+    source_file, source_index
+        Name of the search export, and number of the record in this file.
     """
 
     id: int
@@ -49,18 +57,19 @@ class Entry:
     source_file: str = ""
     source_index: int = 0
 
-    def sentence(self, number: int) -> str:
-        """Return the text of a sentence of the abstract; sentences are counted from 0."""
-        start, end, _ = self.sentences[number]
-        return self.abstract[start:end]
-
-    def quote(self, numbers: Iterable[int]) -> str:
-        """Return several sentences of the abstract, joined by spaces; numbers without a sentence are ignored."""
-        return " ".join(self.sentence(number) for number in numbers if number < len(self.sentences))
-
 
 def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies: int = 1) -> dict[str, Any]:
-    """Convert a record to a row of table ``record``; for the parameters, see `add_records`."""
+    """Convert a record to a row of table ``record``.
+
+    Parameters
+    ----------
+    sentences
+        Sentences of the abstract.
+    wave
+        Number of the import.
+    copies
+        Number of times that the paper was found, including this record.
+    """
     return {
         "record_id": record.record_id,
         "title": record.title,
@@ -85,16 +94,16 @@ def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies:
 def add_records(
     connection: Connection, records: Sequence[Record], sentences: Iterable[Sentence], wave: int, copies: dict[str, int]
 ) -> int:
-    """Add the records that are not in the database yet, and return how many were added.
+    """Add the records that are not in the database yet, and return the number of added records.
 
     Parameters
     ----------
     sentences
-        Sentences of the records, in the order of the records.
+        Sentences of the abstracts, in the order of the records.
     wave
         Number of the import.
     copies
-        Number of records that each record represents, keyed by record id; 1 for records without a key.
+        Number of times that each paper was found, keyed by record id; 1 for records without a key.
     """
     table = schema.record
     names = [record.record_id for record in records]
@@ -122,7 +131,7 @@ def read_entry(connection: Connection, number: int) -> Entry | None:
 
 
 def read_entries(connection: Connection, numbers: Sequence[int]) -> list[Entry]:
-    """Return the records with the given numbers, in the order of the numbers; numbers without a record are left out."""
+    """Return the records with the given numbers, in the given order; numbers without a record are left out."""
     found = dict[int, Entry]()
     for start in range(0, len(numbers), _AT_ONCE):
         some = numbers[start : start + _AT_ONCE]

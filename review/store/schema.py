@@ -1,8 +1,8 @@
-"""Define the tables of the database.
+"""Define the tables of the database of a review.
 
-``event`` is append-only and holds everything that people did. The tables under *Derived* can be computed from it at any
-time, and are updated in the transaction that adds an event. The other tables hold accounts, the order of reading, and
-what models suggest.
+Table ``event`` is an append-only log of everything that people did. The tables in `DERIVED` can be computed from this
+log at any time; they are updated in the transaction that adds an event. The other tables contain, for example,
+accounts, imported records, the order of reading, and suggestions of the model.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: Version of the schema, kept in SQLite's ``user_version``. Versions differ in derived tables, which are computed again
-#: from the log when a database of an earlier version is opened, and in the states that a job can have (since 7).
+#: Version of the schema, which is stored in SQLite's ``user_version``. Versions differ in derived tables, which are
+#: computed again from the log when a database of an earlier version is opened, and in the states of jobs (since 7).
 VERSION = 8
 
 metadata = MetaData()
@@ -40,7 +40,7 @@ account = Table(
     Column("role", Text, nullable=False),
     # Hash of the password or PIN (argon2id), or NULL for the only person on this computer.
     Column("password", Text),
-    # active; left: cannot sign in; or withdrawn: cannot sign in, and the person's codes do not count.
+    # active; left (cannot sign in); or withdrawn (cannot sign in, and the person's codes do not count).
     Column("state", Text, nullable=False, server_default="active"),
     Column("created", Text, nullable=False),
 )
@@ -84,11 +84,11 @@ record = Table(
     Column("keywords", Text, nullable=False, server_default="[]"),  # JSON list
     Column("type", Text),
     Column("language", Text),
-    # Number of the import that brought the record.
+    # Number of the import that added the record.
     Column("wave", Integer, nullable=False, server_default="1"),
     # JSON list of [start, end, section] per sentence of the abstract.
     Column("sentences", Text, nullable=False, server_default="[]"),
-    # Number of times the paper was found, this record included.
+    # Number of times that the paper was found, including this record.
     Column("copies", Integer, nullable=False, server_default="1"),
     # Name of the export, and number of the record in it.
     Column("source_file", Text, nullable=False, server_default=""),
@@ -119,8 +119,8 @@ upload = _table(
     Index("upload_by_content", "sha256"),
 )
 
-# Records that were found to be duplicates when they were imported. Each is a record of its own only after somebody has
-# said that it is a different paper.
+# Entries that were found to be duplicates of a record during an import. Such an entry becomes a separate record only if
+# somebody decides that it is a different paper.
 copy = Table(
     "copy",
     metadata,
@@ -132,13 +132,13 @@ copy = Table(
     Column("confidence", Float, nullable=False),
     Column("reason", Text, nullable=False),
     Column("row", Text, nullable=False),  # JSON object: the columns of table record
-    Column("gave", Text, nullable=False),  # JSON object: fields that the head lacked and has from this copy
+    Column("gave", Text, nullable=False),  # JSON object: fields of the head that were missing and filled from this copy
     Column("wave", Integer, nullable=False),
     Index("copy_of_head", "head"),
     Index("copy_as_record", "record"),
 )
 
-# Pairs of records that may be duplicates, but that the rules did not join.
+# Pairs of records that may be duplicates but were not joined automatically.
 pair = Table(
     "pair",
     metadata,
@@ -153,7 +153,7 @@ pair = Table(
     Index("pair_by_confidence", "confidence"),
 )
 
-# Files of full texts that people uploaded, and what the worker read from each.
+# Files of full texts that people uploaded, with the text that the worker read from each file.
 full_text = Table(
     "full_text",
     metadata,
@@ -170,8 +170,8 @@ full_text = Table(
     Column("document", Text, nullable=False, server_default="{}"),
     # JSON list of [start, end, title of the section, label of the page] per sentence, without the references.
     Column("sentences", Text, nullable=False, server_default="[]"),
-    # Record to which the file probably belongs, what it was found by, and how alike the titles are. Not a foreign key,
-    # because the file stays when its record is taken out with an import.
+    # Record to which the file probably belongs, how this record was identified, and the similarity of the titles. Not a
+    # foreign key, because the file stays if its record is removed with an import.
     Column("record", Integer),
     Column("found_by", Text, nullable=False, server_default=""),
     Column("likeness", Float),
@@ -204,11 +204,11 @@ event = Table(
     "event",
     metadata,
     Column("seq", Integer, primary_key=True),
-    # Id that the browser made for an act. An act that is sent again is not written again.
+    # Id that the browser created for an action. An action that is sent again is not written again.
     Column("client_id", Text, nullable=False),
-    # Number of the event within its act, from 0.
+    # Number of the event within its action, counted from 0.
     Column("part", Integer, nullable=False),
-    # ``seq`` of the first event of the act, which undo takes back as a whole.
+    # ``seq`` of the first event of the action; undo reverses the action as a whole.
     Column("act", Integer, nullable=False),
     Column("at", Text, nullable=False),
     Column("coder", ForeignKey("account.id"), nullable=False),
@@ -248,7 +248,7 @@ current = _table(
     Column("assisted", Integer),
     Column("others_shown", Integer, nullable=False),
     Column("committed", Integer, nullable=False),
-    # The code as it was first committed, before the coder saw other codes or suggestions.
+    # The code as the coder first committed it, and whether a suggestion was visible then.
     Column("first_value", Integer),
     Column("first_refer", Integer),
     Column("first_assisted", Integer),
@@ -288,7 +288,7 @@ need = _table(
     Index("need_by_state", "stage", "state"),
 )
 
-# New labels that a person has not been asked about: records that the person finished before the label was added.
+# New labels for which people must still code records that they finished before the labels were added.
 owed = _table(
     "owed",
     Column("coder", ForeignKey("account.id"), nullable=False),
@@ -299,10 +299,10 @@ owed = _table(
     Index("owed_of_record", "record"),
 )
 
-# Records whose derived rows have yet to be computed again, after a change of the plan, of a person or of the codebook.
+# Records for which the derived tables must still be updated after a change of the plan, of a person or of the codebook.
 stale = _table("stale", Column("record", ForeignKey("record.id"), nullable=False), PrimaryKeyConstraint("record"))
 
-# Number of records by stage and state, so that no page counts all records. Triggers on ``need`` keep it.
+# Number of records by stage and state, so that pages need not count all records. Triggers on ``need`` update it.
 tally = _table(
     "tally",
     Column("stage", Text, nullable=False),
@@ -335,7 +335,7 @@ attachment = _table(
     "attachment",
     Column("record", ForeignKey("record.id"), nullable=False),
     Column("sha256", Text, nullable=False),
-    # What the record was found by, such as the DOI, or ``person``.
+    # How the record was identified, such as DOI; ``person`` if a person chose it.
     Column("found_by", Text, nullable=False),
     Column("event", Integer, nullable=False),
     PrimaryKeyConstraint("record"),
@@ -420,7 +420,7 @@ suggestion = _table(
     "suggestion",
     Column("model_id", Text, nullable=False),
     Column("record", ForeignKey("record.id"), nullable=False),
-    # Stage at which the text that was tagged is coded.
+    # ``code`` for suggestions for the abstract, or ``full-text``.
     Column("stage", Text, nullable=False, server_default="code"),
     Column("label", Text, nullable=False),
     Column("probability", Float),
@@ -464,14 +464,14 @@ job = Table(
     Index("job_by_state", "state", "id"),
 )
 
-# Single values that the worker or the owner notes, such as the model in use.
+# Single values, such as the name of the review and the id of the model in use.
 fact = _table(
     "fact", Column("key", Text, nullable=False), Column("value", Text, nullable=False), PrimaryKeyConstraint("key")
 )
 
 #: Tables that are derived from events, in the order in which they can be emptied.
 DERIVED = (current, final, need, owed, joined, apart, attachment, note, tag, skip, setting)
-#: Tables that the worker fills again.
+#: Tables that the worker can compute again.
 COMPUTED = (suggestion,)
 
 _COUNT_NEW = """
@@ -479,8 +479,8 @@ _COUNT_NEW = """
 """
 _COUNT_OLD = "UPDATE tally SET number = number - 1 WHERE stage = old.stage AND state = old.state;"
 
-#: SQL statements for what SQLAlchemy cannot express: triggers that keep the log append-only and count states, and the
-#: index for searching records.
+#: SQL statements that SQLAlchemy cannot express: triggers that keep the log append-only and count states, and the index
+#: for searching records.
 STATEMENTS = (
     """
     CREATE TRIGGER IF NOT EXISTS event_is_not_changed BEFORE UPDATE ON event

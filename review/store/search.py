@@ -1,4 +1,4 @@
-"""Search and filter the records."""
+"""Search the records of a review by words, and filter them by state, decision, label and tag."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import hidden_records
 
-#: Records on a page.
+#: Number of records on one page of results.
 PAGE = 50
 _PREFIX = re.compile(r'(author|doi|pmid|year|journal):("[^"]*"|\S+)', re.IGNORECASE)
 _WORD = re.compile(r'"([^"]+)"|(\S+)')
@@ -22,12 +22,13 @@ _FTS = table("record_fts")
 
 @dataclass(frozen=True)
 class Query:
-    """The search terms and filters of a search.
+    """Search terms and filters; an empty text means no filter.
 
     Attributes
     ----------
     words
-        Words, "phrases", and conditions such as ``author:smith``, ``doi:10.1/2`` or ``year:2019-2021``.
+        Words, phrases in quotation marks, and conditions such as ``author:smith``, ``doi:10.1/2`` or
+        ``year:2019-2021``.
     screen, code, full_text
         State of the record at screening, at coding by abstract, and at coding by full text; see
         `mechtag.review.store.state.Need`.
@@ -36,9 +37,9 @@ class Query:
     mine
         The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
     label
-        Key of a label; records match if their final code for this label is yes; see `final_labels`.
+        Key of a label; a record matches if its final code for this label is yes; see `final_labels`.
     tag
-        A free tag; records match if they have this tag.
+        A free-text tag; a record matches if it has this tag.
     """
 
     words: str = ""
@@ -59,11 +60,11 @@ def find_records(
     Parameters
     ----------
     coder
-        The person to whom ``query.mine`` refers.
+        Account number of the person to whom ``query.mine`` refers.
     relevance
         Key of relevance in the codebook.
     after
-        Number of the last record on the previous page.
+        Number of the last record on the previous page; 0 for the first page.
     """
     record = schema.record
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
@@ -80,7 +81,7 @@ def _conditions(
     found: list[ColumnElement[bool]] = [~exists().where(schema.joined.c.record == record.c.id)]
     words = _PREFIX.sub(" ", query.words)
     if terms := [first or second for first, second in _WORD.findall(words)]:
-        # Each term is quoted, so that nothing in it has a meaning for the search engine.
+        # Each term is quoted, so that the search engine does not interpret its characters as operators.
         match = " ".join('"' + term.replace('"', " ") + '"' for term in terms)
         rows: ColumnElement[int] = literal_column("rowid")
         inner = select(rows).select_from(_FTS).where(text("record_fts MATCH :m").bindparams(m=match))
@@ -89,7 +90,7 @@ def _conditions(
     for stage, state in (("screen", query.screen), ("code", query.code), ("full-text", query.full_text)):
         if state:
             need = schema.need
-            # A record of a running exercise waits, whatever its coders have said so far.
+            # A judged record of a running exercise is shown as waiting, even if its coders differ.
             shown = case((need.c.record.in_(hidden[stage]) & (need.c.state != "open"), "waiting"), else_=need.c.state)
             found.append(exists().where(need.c.record == record.c.id, need.c.stage == stage, shown == state))
     if query.decision in ("include", "exclude"):
@@ -122,14 +123,14 @@ def _conditions(
 
 
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
-    """Return the SQL condition that a row of table ``final`` is a label that a record has.
+    """Return an SQL condition for the rows of table ``final`` with the answer yes, which are the labels of a record.
 
-    If a record has final codes by its full text, these codes count, else the final codes by its abstract.
+    If a record has final codes by full text, these count; otherwise, its final codes by abstract count.
 
     Parameters
     ----------
     hidden
-        Records whose codes at a stage nobody may see yet, keyed by stage.
+        Records whose codes nobody may see yet, keyed by stage; see `hidden_records`.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(other.c.record == final.c.record, other.c.stage == "full-text")

@@ -1,4 +1,4 @@
-"""Find the records that an adjudicator or the owner sent back to a coder, with the message of the sender."""
+"""Find the records that an adjudicator or owner has sent back to a coder, with the message of the sender."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mechtag.review.store.events import is_undone
 
 @dataclass(frozen=True)
 class SentBack:
-    """A record that was sent back to a coder and that the coder has not finished again.
+    """A record that was sent back to a coder and that this coder has not yet finished again.
 
     Attributes
     ----------
@@ -32,12 +32,14 @@ class SentBack:
 def sent_back(
     connection: Connection, coder: int, *, stage: str | None = None, record: int | None = None
 ) -> list[SentBack]:
-    """Return the records that were sent back to a person and that the person has not finished again, oldest first.
+    """Return the records that were sent back to a person and that this person has not yet finished again.
+
+    The records that were sent back first come first.
 
     Parameters
     ----------
     stage, record
-        Stage and number of a record to which the result is limited; ``None`` for no limit.
+        Stage, and number of a record, to which the result is limited; by default, there is no limit.
     """
     event, account, paper = schema.event, schema.account, schema.record
     draft, done, joined = schema.current, schema.current.alias(), schema.joined
@@ -61,7 +63,7 @@ def sent_back(
         .where(
             event.c.kind == "reopen",
             func.json_extract(event.c.value, "$.coder") == coder,
-            # Codes of a calibration exercise that were set aside were not sent back for a reason.
+            # Records whose codes were set aside at the end of an exercise were not sent back by anybody.
             func.json_extract(event.c.value, "$.exercise").is_(None),
             ~is_undone(event.c.act),
             ~finished,

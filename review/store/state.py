@@ -1,7 +1,7 @@
-"""Compute the state of a record from the events about it, as a pure function.
+"""Compute the state of a record from the events about the record.
 
-The same function is used when an event is added and when the tables are computed again from the log, so the results
-cannot differ. Undone actions are left out first, so undoing an action restores the previous state exactly.
+The same pure function is used when an event is added and when the tables are computed again from the log, so the
+results cannot differ. Undone actions are left out first, so undoing an action restores the previous state exactly.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from mechtag.review.plan import BASES, STAGES
 
-# Number of a record, and account number of a person who judged it. Records that were joined keep their own votes.
+# Number of a record, and account number of a person who judged it. Joined records keep their own judgements.
 _Voter = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the log, as `mechtag.review.store.events.append` wrote it."""
+    """One event of the log; for the fields, see `mechtag.review.store.events.Draft` and `Act`."""
 
     seq: int
     act: int
@@ -62,18 +62,18 @@ class Code:
 
     @property
     def answer(self) -> tuple[int | None, bool]:
-        """Return the value of the code and whether the coder referred it; two people agree if both are the same."""
+        """Return the value of the code, and whether the coder referred it; two coders agree if both are the same."""
         return self.value, self.refer
 
 
 @dataclass(frozen=True)
 class Final:
-    """A final code of one label of a record, with the columns of table ``final``.
+    """The final code of one label of a record, with the columns of table ``final``.
 
     Attributes
     ----------
     how
-        ``single`` (given by one coder), ``agreed`` (by all coders) or ``adjudicated``.
+        ``single`` (given by one coder), ``agreed`` (by all coders) or ``adjudicated`` (by an adjudicator).
     """
 
     record: int
@@ -96,7 +96,7 @@ class Need:
     have
         Number of people who have judged the record.
     state
-        ``open`` (nobody has judged the record), ``waiting`` (a further person must judge it), ``conflict`` (people gave
+        ``open`` (nobody has judged the record), ``waiting`` (another person must judge it), ``conflict`` (people gave
         different codes), ``referred`` (somebody referred a label to the adjudicator) or ``settled``.
     labels
         Labels that an adjudicator has to settle, in alphabetical order.
@@ -114,21 +114,21 @@ class Need:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the state of every record depends on, in addition to the events about the record.
+    """Rules that determine the state of all records, in addition to the events about each record.
 
     Attributes
     ----------
     wanted
-        Number of people who judge each record, keyed by stage.
+        Number of people who must judge each record, keyed by stage.
     withdrawn
-        People whose codes do not count.
+        Account numbers of people whose codes do not count.
     retired
-        Labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
+        Keys of labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
     added
-        Labels that were added to the codebook during the review, with the number of the event. A person who finished a
-        record before that event must still code the record for the label.
+        Keys of labels that were added to the codebook during the review, with the number of the event that added them.
+        People who finished a record before this event must still code the record for the label.
     away
-        People who cannot code any more, so that they are not asked about new labels.
+        Account numbers of people who can no longer code, and who therefore need not code new labels.
     """
 
     wanted: Mapping[str, int]
@@ -150,14 +150,14 @@ class State:
     skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
     # Current value of each field of a record that was ever edited, even if the edit was undone.
     texts: dict[tuple[int, str], str] = field(default_factory=dict)
-    # Record, person, stage and label: new labels that a person has not been asked about yet.
+    # Record, person, stage and label, for each new label that a person must still code.
     owed: set[tuple[int, int, str, str]] = field(default_factory=set)
-    # Record, with the hash of the file of its full text, what it was found by, and the event.
+    # Record, with the hash of the file of its full text, how the record was identified, and the number of the event.
     attached: dict[int, tuple[str, str, int]] = field(default_factory=dict)
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
-    """Return the events in order, without undone actions and without undo and redo events."""
+    """Return the events in the order of their numbers, without undone actions and without undo and redo events."""
     rows = sorted(events, key=lambda each: each.seq)
     dead = set[int | None]()
     for row in rows:
@@ -169,21 +169,22 @@ def alive(events: Iterable[Event]) -> list[Event]:
 
 
 def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
-    """Compute the state of a record.
+    """Compute the state of a record and its joined records.
 
     Parameters
     ----------
     events
-        All events about the record and its joined records, in order, including undo and redo events.
+        All events about these records, in the order of their numbers, including undo and redo events.
     head
-        The record that represents all these records.
+        Number of the record that represents all these records.
     rules
+        Rules of the review; see `Rules`.
     """
     found = State()
     codes = dict[tuple[str, _Voter, str], Code]()
     committed = dict[tuple[str, _Voter], int]()
     finished = set[tuple[str, _Voter]]()
-    # Number of the event up to which each person was asked about the labels of the codebook.
+    # Number of the event with which each person last finished the record; later labels are new to the person.
     asked = dict[tuple[str, _Voter], int]()
     settled = dict[tuple[str, str], Event]()
     for row in events:
@@ -201,7 +202,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                     asked[stage, voter] = row.seq
                 new = _new_labels(rules, codes, stage, voter, asked.get((stage, voter)))
                 if code is None and (stage, voter) in finished and row.label not in new:
-                    # The person first committed the record with this label open.
+                    # The person first committed the record without an answer for this label.
                     code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
                 codes[stage, voter, row.label or ""] = _coded(code, row)
                 if stage == "screen" or imported or (stage, voter) in committed:
@@ -214,7 +215,8 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                 _commit(codes, stage, voter)
                 found.skips.pop((row.record, stage, row.coder), None)
             case "reopen":
-                # The person's codes stay, as a draft; what was settled on them does not.
+                # The person's codes become a draft, and decisions of an adjudicator at this stage do not count any
+                # more.
                 for key in [key for key in committed if key[0] == stage and key[1][1] == row.value["coder"]]:
                     del committed[key]
                 codes |= {
@@ -255,7 +257,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
 
 
 def _coded(before: Code | None, row: Event) -> Code:
-    """Return a coder's code as it is after a ``code`` or ``evidence`` event."""
+    """Return the code of a coder after a ``code`` or ``evidence`` event; ``before`` is the earlier code, if any."""
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
@@ -277,9 +279,14 @@ def _coded(before: Code | None, row: Event) -> Code:
 def _new_labels(
     rules: Rules, codes: Mapping[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, last: int | None
 ) -> frozenset[str]:
-    """Return the labels that were added to the codebook after a person finished a record with the event ``last``.
+    """Return the labels that were added to the codebook after a person finished a record.
 
-    A label that was retired and added again is not new to a person who has given a code for it.
+    A label that was removed and added again is not new to a person who has given a code for it.
+
+    Parameters
+    ----------
+    last
+        Number of the event with which the person finished the record; ``None`` if the person has not finished it.
     """
     if last is None:
         return frozenset()
@@ -288,7 +295,11 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark the codes of a person as committed, except codes for new labels; remember each code as first committed."""
+    """Mark the codes of a person at a stage as committed, except codes for new labels.
+
+    The first time that a code is committed, it is also stored in ``first_value``, ``first_refer`` and
+    ``first_assisted``.
+    """
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
             code = replace(code, committed=True)
@@ -307,7 +318,10 @@ def _resolve(
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
-    """Add the final codes and the state of a stage, from the committed codes and the decisions of an adjudicator."""
+    """Add the final codes and the state of a record at a stage to ``found``.
+
+    They follow from the committed codes (``votes``) and the decisions of an adjudicator (``settled``).
+    """
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
     labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
     open_labels, referred = [], False
@@ -318,7 +332,7 @@ def _resolve(
             finals.append(_settled(head, stage, label, settled[label]))
             continue
         if not given or any(label in new for (_, coder), new in new_labels.items() if coder not in rules.away):
-            continue  # not final before everybody who judged the record has been asked about a new label
+            continue  # The label is not final until everybody who judged the record has coded the new label.
         answers = {given[voter].answer if voter in given else (None, False) for voter in voters}
         if label in rules.retired and len(answers) > 1:
             continue
@@ -329,7 +343,7 @@ def _resolve(
             open_labels.append(label)
         else:
             finals.append(_agreed(head, stage, label, list(given.values())))
-    # A person who judged two records before they were joined is one person.
+    # A person who judged two records before they were joined counts once.
     have = len({coder for _, coder in voters})
     enough = have >= rules.wanted[stage] or (bool(settled) and not open_labels)
     if not voters and not settled:
@@ -346,7 +360,7 @@ def _resolve(
     if stage in BASES and not _is_to_be_coded(found, begun=begun):
         return
     if stage == "full-text" and not found.attached:
-        return  # If the file is that of a record which was separated, the codes are kept, but nobody can read the text.
+        return  # If the file belongs to a record that was separated, the codes are kept, but nobody can read the text.
     found.needs.append(Need(head, stage, have, state, tuple(sorted(open_labels)), last))
     found.owed |= {
         (*voter, stage, label)
@@ -357,7 +371,7 @@ def _resolve(
 
 
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
-    """Return whether a record is included, or has been coded without ever being screened.
+    """Return whether people are to code a record: it is included, or has been coded without being screened.
 
     If a record is excluded after coding has begun, its codes are kept, but nobody is asked to code it any more.
     """
@@ -366,7 +380,7 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
 
 
 def _settled(head: int, stage: str, label: str, row: Event) -> Final:
-    # The sentences are those of the record that was settled, which may have been joined to another since.
+    # The sentences belong to the record that was settled, which may have been joined to another record since.
     given = row.value.get("sentences", ()) if row.record == head else ()
     return Final(
         record=head,
@@ -382,7 +396,7 @@ def _settled(head: int, stage: str, label: str, row: Event) -> Final:
 
 
 def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the code on which all votes agree, with all sentences that anyone marked in the record itself."""
+    """Return the final code on which all coders agree, with all sentences that any of them marked in the record."""
     # The sentences of a joined record are those of a different abstract.
     own = [vote for vote in votes if vote.record == head]
     sentences = tuple(sorted({number for vote in own for number in vote.sentences}))

@@ -1,4 +1,4 @@
-"""Read the free tags of records."""
+"""Read the free-text tags that people add to records."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sqlalchemy import Connection, exists, func, select
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_undone
 
-# Tags that are proposed when somebody adds a tag.
+# Number of tags that are proposed when somebody adds a tag.
 _PROPOSED = 50
 
 
 def count_tags(connection: Connection) -> list[tuple[str, int]]:
-    """Return the free tags of the review in alphabetical order, with the number of records of each."""
+    """Return all tags of the review in alphabetical order, each with its number of records."""
     tags = schema.tag
     rows = connection.execute(select(tags.c.tag, func.count()).group_by(tags.c.tag).order_by(tags.c.tag))
     return [(name, number) for name, number in rows]
 
 
 def frequent_tags(connection: Connection) -> list[str]:
-    """Return the most frequent tags of the review in alphabetical order."""
+    """Return the 50 most frequent tags of the review in alphabetical order."""
     tags = schema.tag
     query = select(tags.c.tag).group_by(tags.c.tag).order_by(func.count().desc(), tags.c.tag).limit(_PROPOSED)
     return sorted(connection.execute(query).scalars())
@@ -33,8 +33,8 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
     Parameters
     ----------
     coder
-        If set, only tags that this person added. Somebody who judges the record must not see those of others, which may
-        say what they think of it.
+        Account number; if set, only tags that this person added are returned. A person who judges a record must not see
+        the tags of others, because these may say what the others think of the record.
     """
     tags, event = schema.tag, schema.event
     query = select(tags.c.tag).where(tags.c.record == record).order_by(tags.c.tag)
@@ -47,7 +47,7 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
 
 
 def tags_of_several(connection: Connection, records: Sequence[int]) -> dict[int, list[str]]:
-    """Return the tags of some records in alphabetical order, keyed by record."""
+    """Return the tags of each of the given records in alphabetical order, keyed by the number of the record."""
     tags = schema.tag
     rows = connection.execute(select(tags.c.record, tags.c.tag).where(tags.c.record.in_(records)).order_by(tags.c.tag))
     found: dict[int, list[str]] = {}

@@ -122,7 +122,7 @@ def test_an_address_is_needed_and_a_lead_has_to_ask(review: Workspace, services:
     for email in ("", "owen", "owen@"):
         answer = browser.post("/abstracts", email=email)
         assert answer.status_code == 422
-        assert "enter your e-mail address" in texts(answer.text).lower()
+        assert "enter a valid e-mail address" in texts(answer.text).lower()
     coder = Browser(review, add_person(review, "Ann", "coder"))
     assert coder.post("/abstracts", email=EMAIL).status_code == 403
     with review.store.read() as connection:

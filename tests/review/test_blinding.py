@@ -213,7 +213,7 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
     assert "Ben included" in pages["/activity"]
     for address in ("/reconcile/screen/2?votes=1", "/reconcile/code/1?votes=1"):
         page = owner.get(address)
-        assert "what others said is not shown" in page
+        assert "the codes of others are not shown" in page
         assert found({address: page}, *hidden, "A Ben", ">Ben</option>") == []
     assert found({"": owner.get("/activity.csv")}, "canary-comment", "excluded", "coded", "marked", "finished") == []
     review.acts.decide(Stamp(OWEN), 2, 0)
@@ -234,7 +234,7 @@ def test_a_settled_record_is_unblinded_for_its_stage_alone(review: Workspace) ->
     assert "everyone&#39;s codes of the record at screening" in ann.get("/activity")
     assert owner.post("/reconcile/screen/1/unblind").status_code == 409
     # Undo passes over it, to what Owen did before.
-    assert "Ben has worked on this record since" in owner.post("/undo").text
+    assert "Ben has since worked on this record" in owner.post("/undo").text
     assert "Ben included" in ann.get("/records/1")
     # What Ann says now about the record is not independent.
     sight = re.findall(r'name="sight" value="(\d+)"', ann.get("/screen?record=1"))[0]

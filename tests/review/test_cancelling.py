@@ -88,8 +88,8 @@ def test_work_that_has_not_begun_ends_at_once(review: Workspace, owner: Browser)
     work(review)
     assert look(review, number).state == "reading"
     page = texts(owner.get(f"/import/{number}"))
-    assert "This was cancelled before it was started; it can be started again" in page
-    assert "Owen cancelled work in the background: Read files" in texts(owner.get("/activity"))
+    assert "This work was cancelled before it began; you can start it again" in page
+    assert "Owen cancelled work in the background: Read the files" in texts(owner.get("/activity"))
     owner.post(f"/import/{number}", act="read")
     work(review)
     assert look(review, number).state == "read"
@@ -118,7 +118,7 @@ def test_an_import_that_is_cancelled_leaves_nothing_and_can_be_started_again(
     assert look(review, number).state == ("reading" if job == "read" else "read")
     page = texts(owner.get(f"/import/{number}"))
     assert "The import stopped" in page
-    assert "This was cancelled before it was finished; it can be started again" in page
+    assert "This work was cancelled before it was finished; you can start it again" in page
     if job == "read":
         owner.post(f"/import/{number}", act="read")
         work(review)
@@ -243,7 +243,7 @@ def test_codes_that_were_added_until_the_import_was_cancelled_are_undone(
     assert last(review).state == "cancelled"
     assert decided(review) == 0
     page = texts(owner.get(address))
-    assert "This was cancelled before it was finished" in page
+    assert "This work was cancelled before it was finished" in page
     owner.post(address, act="add", **{"person-0": "new"})
     work_all(review)
     assert decided(review) == 3
@@ -279,7 +279,7 @@ def test_who_may_cancel_what(review: Workspace, owner: Browser) -> None:
     assert cancel(owner, 999) == 404
     work(review)
     assert cancel(owner, reading) == 409
-    assert "has ended already" in texts(owner.post(f"/jobs/{reading}/cancel").text)
+    assert "has already ended" in texts(owner.post(f"/jobs/{reading}/cancel").text)
 
 
 @pytest.mark.parametrize("started", [None, "2026-11-29T12:00:00.000+00:00"])

@@ -104,7 +104,7 @@ def test_the_form_that_works_without_script_sets_answer_and_sentences_at_once(re
 def test_rest_no_names_the_labels_before_it_sets_them(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="yes").text
-    assert "Answers no for Pear." in texts(page)
+    assert "This answers no for Pear." in texts(page)
     send(browser, page, "/code/rest", rest=re.findall(r'name="rest" value="(\w+)"', page))
     assert (codes(review)["apple"].value, codes(review)["pear"].value) == (1, 0)
     assert codes(review)["pear"].complete == 1
@@ -217,7 +217,7 @@ def test_in_the_assisted_mode_suggestions_are_shown_from_the_start(
     page = send(browser, page, "/code/suggestion", label="apple", answer="accept", sentence=["0", "2"]).text
     assert (codes(review)["apple"].value, codes(review)["apple"].assisted) == (1, 1)
     audited = browser.get("/code?record=2")
-    assert "No suggestion for this one" in audited
+    assert "No suggestion for this record" in audited
     assert "mechtag says" not in audited
     send(browser, audited, "/code/answer", label="apple", answer="yes")
     assert codes(review, 2)["apple"].assisted == 0
@@ -228,7 +228,7 @@ def test_a_model_that_cannot_tell_has_no_accept(review: Workspace) -> None:
     review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
     browser = Browser(review, OWEN)
     page = browser.get("/code?record=2")
-    assert "mechtag cannot tell: 0.50 (of 100 such records about 50 would be coded yes)" in texts(page)
+    assert "mechtag is not sure: 0.50 (of 100 such records about 50 would be coded yes)" in texts(page)
     assert "Accept" not in page
     assert send(browser, page, "/code/suggestion", label="apple", answer="accept").status_code == 422
 
@@ -242,7 +242,7 @@ def test_a_model_from_definitions_is_called_rough(review: Workspace) -> None:
         )
     review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
     text = texts(Browser(review, OWEN).get("/code?record=1"))
-    assert "would be coded so; this is rough, because the model was made from the definitions alone)" in text
+    assert "would be coded so; this is a rough estimate, because the model was made from the definitions alone)" in text
 
 
 def test_two_windows_show_both_versions_and_the_person_chooses(review: Workspace) -> None:
@@ -252,8 +252,8 @@ def test_two_windows_show_both_versions_and_the_person_chooses(review: Workspace
     response = send(browser, old, "/code/answer", label="apple", answer="yes")
     assert response.status_code == 409
     text = texts(response.text)
-    assert "Saved now What Answer Apple no Pear no answer" in text
-    assert "This window asks for: Apple: yes" in text
+    assert "Saved now Code Answer Apple no Pear no answer" in text
+    assert "This window contains: Apple: yes" in text
     assert codes(review)["apple"].value == 0
     form = {name: field(response.text, name) for name in ("record", "label", "answer", "based_on")}
     assert browser.post("/code/answer", **form).status_code == 200
@@ -267,7 +267,7 @@ def test_two_windows_name_the_answer_to_a_suggestion_in_words(review: Workspace)
     send(browser, old, "/code/answer", label="apple", answer="yes")
     for answer, words in (("refer", "needs review"), ("accept", "accept the suggestion")):
         response = send(browser, old, "/code/suggestion", label="apple", answer=answer)
-        assert f"This window asks for: Apple: {words} Save" in texts(response.text)
+        assert f"This window contains: Apple: {words} Save" in texts(response.text)
 
 
 def test_two_windows_of_screening_do_too(review: Workspace) -> None:
@@ -277,7 +277,7 @@ def test_two_windows_of_screening_do_too(review: Workspace) -> None:
     response = send(browser, old, "/screen/decide", answer="include")
     assert response.status_code == 409
     assert "Decision excluded" in texts(response.text)
-    assert "This window asks for: included" in texts(response.text)
+    assert "This window contains: included" in texts(response.text)
 
 
 def test_a_record_that_is_not_included_is_not_coded(review: Workspace) -> None:

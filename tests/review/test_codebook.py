@@ -88,7 +88,7 @@ def test_labels_are_added_moved_and_retired(review: Workspace) -> None:
         ({"key-1": "pear"}, "appears more than once"),
         ({"key-1": "No spaces"}, "is not a valid key"),
         ({"definition-2": "  "}, "the text is empty"),
-        ({"key-0": "other"}, "the key of relevance cannot be changed"),
+        ({"key-0": "other"}, "the key of relevance must stay"),
     ],
 )
 def test_faults_are_shown_and_what_was_typed_stays(review: Workspace, change: dict[str, str], fault: str) -> None:
@@ -103,7 +103,7 @@ def test_saving_nothing_or_a_meaning_without_a_change_is_refused(review: Workspa
     owner = Browser(review, 1)
     answer = owner.post("/codebook/edit", action="save", **form(owner.get("/codebook/edit")))
     assert (answer.status_code, "in the codebook has changed" in answer.text) == (422, True)
-    with pytest.raises(Refused, match="the key of relevance cannot be changed"):
+    with pytest.raises(Refused, match="the key of relevance must stay"):
         parse(review.codebook, {"relevance": {"key": "other", "definition": "x"}})
     assert not compare(review.codebook, review.codebook)
 

@@ -111,7 +111,7 @@ def test_the_box_that_all_sentences_were_read_makes_marks_complete(review: Works
     for label, value in (("apple", 1), ("pear", 0)):
         review.acts.code(Stamp(1), 1, label, value)
     review.acts.mark(Stamp(1), 1, "apple", [0])
-    assert "I went through all sentences" in browser.get("/code?record=1")
+    assert "I have read all sentences" in browser.get("/code?record=1")
     browser.post("/code/done", record=1, all_sentences="1")
     found = {row.label: (row.sentences, row.sentences_complete) for row in rows(review)}
     assert found == {"apple": ((0,), True), "pear": ((), True)}

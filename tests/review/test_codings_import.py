@@ -88,7 +88,7 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert "Ann, 2 codes" in page
     assert "Zoe, 3 codes" in page
     assert "not judged, so there is nothing to add" in page
-    assert "given from the full text, but no full text is attached to the record" in page
+    assert "code by full text, but no full text is attached to the record" in page
     assert "codes.csv: entry 8: doi:10.1/99 no record matches this paper" in page
     assert "perhaps" in page
     assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
@@ -110,8 +110,8 @@ def test_codes_given_from_a_full_text_belong_to_the_text_that_is_attached(review
     )
     browser, address = upload(review, table(rows))
     page = texts(browser.get(address))
-    assert "doi:10.1/1: apple, Ann given from the full text, but no full text is attached to the record" in page
-    assert "doi:10.1/3: edible, Ann decided on the full text" in page
+    assert "doi:10.1/1: apple, Ann code by full text, but no full text is attached to the record" in page
+    assert "doi:10.1/3: edible, Ann decision by full text" in page
     browser.post(address, act="add", **{"person-0": str(ANN)})
     work(review)
     with review.store.read() as connection:
@@ -185,7 +185,7 @@ def test_an_import_on_which_a_settled_record_rests_stays(review: Workspace) -> N
     review.acts.settle(Stamp(OWNER), 2, "screen", "edible", 1)
     answer = browser.post(address, act="undo")
     assert answer.status_code == 409
-    assert "1 of these records has been settled or sent back since" in texts(answer.text)
+    assert "1 of their records has been settled or sent back since" in texts(answer.text)
     assert len(codes(review)) == 6
 
 
@@ -197,7 +197,7 @@ def test_codes_that_are_there_already_are_left_out(review: Workspace) -> None:
     browser, address = add(review)
     page = texts(browser.get(address))
     assert "Added: 3 codes" in page
-    assert "doi:10.1/1: edible, Ann this person has already judged the record in this review" in page
+    assert "doi:10.1/1: edible, Ann this person has already judged this label of the record in this review" in page
     assert "doi:10.1/2: edible, Ann an adjudicator has settled this record" in page
     assert ("doi:10.1/1", "Ann", "edible", 0) in codes(review)
 
@@ -235,9 +235,12 @@ def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
     ("fields", "message"),
     [
         ({"coder": " "}, "Enter the name of the coder"),
-        ({"basis": ""}, "Say whether the codes were given from abstracts or from full texts"),
-        ({"labels": "Apfel"}, "&#39;Apfel&#39; is not a name in the file, an equals sign and a key"),
-        ({"token": "../../secret"}, "The files of this import are no longer here"),
+        ({"basis": ""}, "Choose whether the codes were given by abstract or by full text"),
+        (
+            {"labels": "Apfel"},
+            "The line &#39;Apfel&#39; is not valid; write a name in the file, an equals sign and a key",
+        ),
+        ({"token": "../../secret"}, "The uploaded files of this import have been deleted"),
     ],
 )
 def test_an_incomplete_form_says_what_is_missing(review: Workspace, fields: dict[str, str], message: str) -> None:
@@ -254,10 +257,7 @@ def test_only_those_who_lead_import_codes(review: Workspace) -> None:
     browser, address = upload(review, table())
     assert coder.post(address, act="add").status_code == 403
     both = {"person-0": str(ANN), "person-1": str(ANN)}
-    assert (
-        "two coders in the file cannot be the same person"
-        in texts(browser.post(address, act="add", **both).text).lower()
-    )
+    assert "the same person was chosen for two coders" in texts(browser.post(address, act="add", **both).text).lower()
     assert browser.post(address, act="add").status_code == 422
     assert browser.client.get("/codings/999").status_code == 404
 
@@ -280,7 +280,7 @@ def test_a_full_disk_leaves_nothing_behind(review: Workspace, monkeypatch: pytes
     data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
     answer = browser.client.post("/codings", data=data, files=[("files", ("codes.csv", table()))])
     assert answer.status_code == 507
-    assert "free some space" in answer.text
+    assert "free some disk space" in answer.text
     assert not list((review.folder / "uploads").glob("codings-*"))
 
 

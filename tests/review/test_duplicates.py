@@ -74,7 +74,7 @@ def test_the_same_paper_is_joined_and_undone(review: Workspace, owner: Browser) 
     assert counts(review, owner) == (4, 3, 1, 0)
     before = files(review)
     answer = owner.post("/duplicates", pair=1, answer="same")
-    assert "No pair to look at" in texts(answer.text)
+    assert "No pairs to check" in texts(answer.text)
     assert counts(review, owner) == (4, 2, 2, 0)
     work(review)
     unique, groups, uncertain = files(review)
@@ -92,22 +92,22 @@ def test_the_same_paper_is_joined_and_undone(review: Workspace, owner: Browser) 
 def test_different_papers_stay_apart_and_the_answer_is_undone(review: Workspace, owner: Browser) -> None:
     owner.post("/duplicates", pair=1, answer="different")
     assert counts(review, owner) == (4, 3, 1, 0)
-    assert "No pair to look at" in texts(owner.get("/duplicates"))
+    assert "No pairs to check" in texts(owner.get("/duplicates"))
     work(review)
     assert files(review)[2] == 0
-    with pytest.raises(Refused, match="someone has marked these records as different papers"):
+    with pytest.raises(Refused, match="somebody has marked these records as different papers"):
         review.acts.join(Stamp(OWNER), 1, 2)
     owner.post("/undo")
     assert "Are these the same paper?" in texts(owner.get("/duplicates"))
     owner.post("/redo")
-    assert "No pair to look at" in texts(owner.get("/duplicates"))
+    assert "No pairs to check" in texts(owner.get("/duplicates"))
 
 
 def test_a_pair_can_be_put_off(owner: Browser) -> None:
     page = owner.get("/duplicates")
     address = re.search(r'href="(/duplicates\?after=[^"]+)"', page)
     assert address is not None
-    assert "You put off 1 pair" in texts(owner.get(address.group(1)))
+    assert "You put aside 1 pair" in texts(owner.get(address.group(1)))
     assert "Are these the same paper?" in texts(owner.get("/duplicates"))
     owner.get("/duplicates?after=x.9999999999999999999999.-1")
 
@@ -143,7 +143,7 @@ def test_a_record_is_taken_out_of_its_group_and_put_back(review: Workspace, owne
     assert copy is not None
     assert (head.copies, copy.copies, needs) == (1, 1, ["open"])
     # It is not asked about again.
-    assert "To look at (1)" in texts(owner.get("/duplicates"))
+    assert "To check (1)" in texts(owner.get("/duplicates"))
     owner.post("/undo")
     work(review)
     assert counts(review, owner) == (4, 3, 1, 0)
@@ -154,7 +154,7 @@ def test_a_pair_that_was_joined_and_separated_is_not_asked_about_again(review: W
     owner.post("/duplicates", pair=1, answer="same")
     owner.post("/duplicates/split", member=2)
     assert counts(review, owner) == (4, 3, 1, 0)
-    assert "No pair to look at" in texts(owner.get("/duplicates"))
+    assert "No pairs to check" in texts(owner.get("/duplicates"))
     owner.post("/undo")
     assert counts(review, owner) == (4, 2, 2, 0)
     owner.post("/undo")
@@ -174,7 +174,7 @@ def test_an_abstract_that_came_from_a_record_goes_with_it(review: Workspace, own
 
     full = ("Pears were pressed. It was cold.", 2)
     assert abstract() == full
-    assert "Taken from it: abstract" in texts(owner.get("/duplicates/groups"))
+    assert "Fields filled from this record: abstract" in texts(owner.get("/duplicates/groups"))
     owner.post("/duplicates/split", copy=2)
     assert abstract() == ("", 0)
     owner.post("/undo")
@@ -232,11 +232,11 @@ def test_the_order_is_asked_for_when_records_change(review: Workspace, owner: Br
 @pytest.mark.parametrize(
     ("address", "fields", "status", "said"),
     [
-        ("/duplicates", {"pair": 99, "answer": "same"}, 404, "There is no such pair"),
+        ("/duplicates", {"pair": 99, "answer": "same"}, 404, "This pair of records does not exist any more"),
         ("/duplicates", {"pair": 1, "answer": "maybe"}, 422, "Choose whether the two records are the same"),
-        ("/duplicates/split", {"copy": 99}, 404, "There is no such duplicate"),
+        ("/duplicates/split", {"copy": 99}, 404, "This duplicate does not exist"),
         ("/duplicates/split", {"member": 1}, 409, "This record is not joined to another"),
-        ("/duplicates/split", {}, 422, "Choose the record that is a different paper"),
+        ("/duplicates/split", {}, 422, "Choose the record to separate from the group"),
     ],
 )
 def test_what_is_not_possible_is_refused(

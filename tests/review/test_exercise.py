@@ -206,7 +206,7 @@ def test_nothing_is_settled_while_the_exercise_runs(review: Workspace) -> None:
     record = drawn(review)[0]
     screen(review, ANN, {record: 1})
     screen(review, BOB, {record: 0})
-    with pytest.raises(Refused, match="end the exercise before you settle the record"):
+    with pytest.raises(Refused, match="end the exercise before you settle it"):
         review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
     end(review, "keep")
     review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
@@ -284,13 +284,15 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
 
 
 def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> None:
-    assert "An exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
-    assert "Some of the chosen people cannot code in this review" in start(review, coders=(ANN, 99))
-    assert "The number of included records that nobody has judged is 0, but 5" in start(review, 5, "code")
-    assert "Choose from 2 to 200 records" in start(review, 1)
+    assert "A calibration exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
+    assert "Some of the chosen people cannot code" in start(review, coders=(ANN, 99))
+    assert "The exercise needs 5 included records that nobody has judged, but the review has only 0" in start(
+        review, 5, "code"
+    )
+    assert "The number of records must be from 2 to 200" in start(review, 1)
     assert running(review) is None
     start(review)
-    with pytest.raises(Refused, match="running already"):
+    with pytest.raises(Refused, match="already running"):
         review.acts.start_exercise(Stamp(OWNER), "screen", [1, 2], [ANN, BOB])
     coder = Browser(review, ANN)
     assert coder.post("/exercise", stage="screen", number="5").status_code == 403

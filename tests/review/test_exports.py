@@ -199,7 +199,7 @@ def test_a_missing_file_is_made_again(review: Workspace) -> None:
     made(review, browser, "matrix")
     made(review, browser, "matrix")
     answer = browser.client.get("/export/1")
-    assert (answer.status_code, "replaced by a newer file" in answer.text) == (404, True)
+    assert (answer.status_code, "when a newer file was created" in answer.text) == (404, True)
     assert browser.post("/export", name="nothing").status_code == 404
 
 

@@ -78,7 +78,7 @@ def test_counts_before_screening_and_final_decisions(review: Workspace) -> None:
     assert "Records not yet screened" in page
     review.acts.decide(Stamp(1), 3, 0)
     assert adds_up(owner) == {"screened": 3, "excluded": 2, "kept": 1, "not_yet_screened": 0}
-    assert "While work goes on" not in owner.get("/flow")
+    assert "Screening is not finished" not in owner.get("/flow")
 
 
 def test_what_is_unread_when_screening_stops_was_excluded_by_automation(review: Workspace) -> None:
@@ -110,7 +110,7 @@ def test_what_people_enter_is_shown_with_their_names_and_drawn(review: Workspace
     ("fields", "fault"),
     [
         ({"reports.sought": "many"}, "Reports sought: 'many' is not a whole number"),
-        ({"reports.excluded": "Wrong setting 1"}, "is not a name, a colon and a number"),
+        ({"reports.excluded": "Wrong setting 1"}, "write each line as a name, a colon and a number"),
         ({"reports.excluded": "A: 1\nA: 2"}, "'A' appears twice"),
     ],
 )

@@ -288,15 +288,15 @@ def test_a_text_by_which_somebody_coded_stays(with_text: Workspace, tmp_path: Pa
 
 def test_only_what_exists_can_be_attached_or_coded(with_text: Workspace) -> None:
     acts = with_text.acts
-    with pytest.raises(Refused, match="no such file"):
+    with pytest.raises(Refused, match="this file does not exist or could not be read"):
         acts.attach(Stamp(OWEN), 2, 9, "person")
-    with pytest.raises(Refused, match="attached to a record already"):
+    with pytest.raises(Refused, match="already attached to a record"):
         acts.attach(Stamp(OWEN), 2, 1, "person")
-    with pytest.raises(Refused, match="no file is attached"):
+    with pytest.raises(Refused, match="no full text is attached"):
         acts.detach(Stamp(OWEN), 2)
     with pytest.raises(Refused, match="no full text is attached to this record"):
         acts.code(Stamp(OWEN), 2, "apple", 1, stage="full-text")
-    with pytest.raises(Refused, match=r"the full text has \d+ sentences"):
+    with pytest.raises(Refused, match=r"the full text has only \d+ sentences"):
         acts.mark(Stamp(OWEN), 1, "apple", [10_000], stage="full-text")
     with pytest.raises(Refused, match="not coded at the stage 'screen'"):
         acts.code(Stamp(OWEN), 1, "apple", 1, stage="screen")
@@ -347,7 +347,7 @@ def test_what_was_saved_before_a_full_disk_is_read(
     text = ("a.txt", b"How pears are pressed in the large cities of the north\n\nLeaders shared their pears.")
     answer = send(browser, text, ("large.txt", b"x" * 3_000), ("b.txt", b"b"))
     assert answer.status_code == 507
-    assert "The files could not be saved: No space left on device" in texts(answer.text)
+    assert "The files could not be saved (No space left on device)" in texts(answer.text)
     work(review)
     with review.store.read() as connection:
         assert [(file.name, file.state) for file in list_files(connection)] == [("a.txt", "read")]

@@ -21,6 +21,7 @@ from mechtag.review.jobs import importing, splitting
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
 from mechtag.review.store.families import count_papers
+from mechtag.review.store.readings import abstract_of
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
 from tests.support.paths import ROOT
@@ -69,7 +70,7 @@ def test_nothing_joins_before_it_is_added(review: Workspace, owner: Browser) -> 
     with review.store.read() as connection:
         entry = read_entry(connection, 1)
     assert entry is not None
-    assert [entry.sentence(0), entry.sentence(1)] == ["A study of apples.", "It was long."]
+    assert [abstract_of(entry).sentence(number) for number in (0, 1)] == ["A study of apples.", "It was long."]
 
 
 def test_the_counts_add_up_and_the_commands_find_the_same_records(review: Workspace, owner: Browser) -> None:
@@ -227,7 +228,7 @@ def test_only_the_last_import_can_be_undone(review: Workspace, owner: Browser) -
     bring(review, owner, ("b.ris", ris(TITLES[1])))
     answer = owner.post(f"/import/{first}", act="undo")
     assert answer.status_code == 409
-    assert "undo the later import first" in texts(answer.text)
+    assert "undo the latest import first" in texts(answer.text)
 
 
 def test_a_file_that_was_imported_is_left_out(review: Workspace, owner: Browser) -> None:
@@ -365,7 +366,7 @@ def test_too_large_files_are_refused(review: Workspace, owner: Browser, monkeypa
     monkeypatch.setattr(imports, "LARGEST_BATCH", 1 << 20)
     answer = upload(owner, *((f"{letter}.ris", letter.encode() * 600_000) for letter in "ab"))
     assert answer.status_code == 413
-    assert "Together, the files are larger than 2 GB; import fewer files at a time" in texts(answer.text)
+    assert "The files are larger than 2 GB in total; import fewer files at a time" in texts(answer.text)
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(3 << 30)}
     answer = owner.client.post("/import", headers=headers, content=b"")
     assert answer.status_code == 413
@@ -387,7 +388,7 @@ def test_a_disk_that_is_full_is_said(review: Workspace, owner: Browser, monkeypa
     monkeypatch.setattr(imports, "_save", full)
     answer = upload(owner, ("a.ris", ris(TITLES[0])))
     assert answer.status_code == 507
-    assert "No space left on device; free some space and try again" in texts(answer.text)
+    assert "(No space left on device); free some disk space and try again" in texts(answer.text)
 
 
 def test_a_job_that_failed_can_be_tried_again(
@@ -468,12 +469,11 @@ def test_the_progress_of_a_job_is_shown(review: Workspace, owner: Browser) -> No
     assert owner.client.get("/jobs/1").headers["hx-refresh"] == "true"
     assert texts(owner.get("/jobs/now")) == ""
     assert "hx-get" not in owner.get("/jobs/now")
-    assert "Read files" in texts(owner.get("/jobs"))
+    assert "Read the files" in texts(owner.get("/jobs"))
 
 
 def test_every_kind_of_job_has_a_name() -> None:
     from mechtag.review.jobs.worker import jobs
-    from mechtag.review.pages.jobs import NAMES
-    from mechtag.review.workspace import WAITING
+    from mechtag.review.workspace import JOB_NAMES
 
-    assert NAMES.keys() == WAITING.keys() == jobs().keys()
+    assert JOB_NAMES.keys() == jobs().keys()

@@ -301,7 +301,7 @@ def test_the_dialog_of_keys_opens_and_closes_by_keys(opened: Opener) -> None:
     page = opened("/code")
     page.keyboard.press("?")
     assert page.is_visible("dialog#keys[open]")
-    assert "Finish the record and go on" in page.inner_text("dialog")
+    assert "Finish the record, and go to the next one" in page.inner_text("dialog")
     page.keyboard.press("2")  # no decision behind a dialog
     page.keyboard.press("Escape")
     assert not page.is_visible("dialog#keys")

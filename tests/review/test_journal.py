@@ -162,13 +162,15 @@ def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> Non
     with pytest.raises(MechtagError, match=r"line 4 is damaged; restore this file"):
         read_log(path.parent)
     path.unlink()
-    with pytest.raises(MechtagError, match="there is no log of events"):
+    with pytest.raises(MechtagError, match="contains no log of events"):
         read_log(path.parent)
 
 
 def test_an_event_about_a_record_that_no_import_brought_is_refused(review: Workspace, tmp_path: Path) -> None:
     Journal(review).flush()
-    with pytest.raises(MechtagError, match=r"is about the record doi:10\.1/2, which no import brought; restore the"):
+    with pytest.raises(
+        MechtagError, match=r"is about record doi:10\.1/2, which is missing from the imported records; restore the"
+    ):
         restore(tmp_path / "new.sqlite3", review.folder / "log", review.seed)
 
 

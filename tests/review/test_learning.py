@@ -93,7 +93,7 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
     with review.store.write() as connection:
         add_job(connection, "learn", 1, coder=1)
     do_next(review, jobs())
-    assert "no final codes that the model can learn from: it uses only yes and no codes by abstract; screen" in texts(
+    assert "no final codes from which the model can learn; it uses only yes and no codes by abstract. Screen" in texts(
         owner.get("/learn")
     )
 
@@ -105,9 +105,9 @@ def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, mon
     )
     with monkeypatch.context() as patch:
         patch.setattr(learning, "final_codings", lambda *_, **__: [by_full_text])
-        assert f"{refusal}; screen or code more records first" in learn(review, owner)
+        assert f"{refusal}. Screen or code more records first" in learn(review, owner)
     review.acts.change_plan(Stamp(1), "learn_from_assisted", False)
-    assert f"{refusal} that were given without a suggestion in view; screen or code more" in learn(review, owner)
+    assert f"{refusal} that were given without a suggestion in view. Screen or code more" in learn(review, owner)
 
 
 def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(review: Workspace) -> None:
@@ -128,7 +128,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     page = texts(owner.get("/accuracy"))
     assert "16 papers, each judged by a model that has not learned from it" in page
     assert "Across papers: a paper with the label ranks above one without" in page
-    assert "Can its probabilities be trusted?" in page
+    assert "Can the probabilities of the model be trusted?" in page
     assert "Proportion of yes by predicted probability" in page
     assert "Compute the learning curve" in texts(owner.get("/learn"))
     owner.post("/learn/curve")

@@ -50,7 +50,7 @@ def test_comments_and_notes_reach_the_person_until_they_are_done(review: Workspa
     again = texts(browser.get("/"))
     assert ("I am not sure" in again, "still not sure" in again) == (False, True)
     review.acts.undo(Stamp(OWEN))
-    with pytest.raises(Refused, match="no such comment"):
+    with pytest.raises(Refused, match="this comment or note does not exist"):
         review.acts.read_mention(Stamp(ann), 1)
 
 

@@ -53,7 +53,7 @@ def test_papers_coded_before_are_asked_about_the_new_label_alone(review: Workspa
     assert "Plum: 2 papers still to be coded" in texts(owner.get("/codebook"))
     assert "Code 2 papers for new labels" in texts(browser.get("/code"))
     page = browser.get("/code/new")
-    assert "Only this label is asked; your other codes stay." in texts(page)
+    assert "Answer only this label; your other codes do not change." in texts(page)
     assert "2 papers left to code for new labels" in texts(page)
     assert ('id="yes-plum"' in page, 'id="yes-apple"' in page) == (True, False)
     missing = browser.post("/code/done", record=1, new=1)

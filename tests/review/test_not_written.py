@@ -71,7 +71,10 @@ def test_a_full_disk(review: Workspace) -> None:
             record += 1
             status, page = send(browser, record)
         assert status == 507
-        assert "not saved, because the disk of the computer that runs mechtag is full. Free some space there" in page
+        assert (
+            "not saved, because the disk of the computer that runs mechtag is full. Free some space on this disk"
+            in page
+        )
         assert decisions(review) == record - 1 > 0
     check_replay(review.store)
     for number in range(1, record + 1):  # as a browser would that had no answer
@@ -160,7 +163,7 @@ def test_a_copy_of_the_database_that_cannot_be_made_is_said(review: Workspace) -
     said: list[str] = []
     (review.folder / "backups").write_text("This is not a folder.")
     _back_up(review, said.append)
-    assert "the daily copy of the database could not be made" in said[0]
+    assert "the daily backup of the database could not be created" in said[0]
 
 
 def test_a_clock_that_is_set_back(review: Workspace) -> None:

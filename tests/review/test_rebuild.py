@@ -51,7 +51,7 @@ def test_damaged_tables_are_computed_again(review: Workspace) -> None:
     review.store.close()
     status, *said = call("review", review.project.root, "--rebuild")
     assert status == 0
-    assert "these tables were wrong: current, need, joined, tally" in " ".join(" ".join(said).split())
+    assert "corrected these tables: current, need, joined, tally" in " ".join(" ".join(said).split())
     store = Store(review.store.path)
     assert state(store) == before
     assert store.rebuild() == []
@@ -60,5 +60,8 @@ def test_damaged_tables_are_computed_again(review: Workspace) -> None:
 
 
 def test_a_review_that_is_open_is_left_alone(review: Workspace) -> None:
-    with FileLock(review.folder / "running.lock"), pytest.raises(MechtagError, match="the review page is open; close"):
+    with (
+        FileLock(review.folder / "running.lock"),
+        pytest.raises(MechtagError, match="the review page of this project is open; stop"),
+    ):
         rebuild(review.project.root)

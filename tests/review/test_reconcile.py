@@ -64,7 +64,7 @@ def test_only_the_labels_in_conflict_are_settled_one_after_the_other(
     assert 'name="label" value="apple"' in page
     assert 'name="label" value="pear"' not in page
     refused = lead.post("/reconcile/code/1/settle", label="apple", answer="yes")
-    assert (refused.status_code, "enter a reason of one line" in refused.text.casefold()) == (422, True)
+    assert (refused.status_code, "enter a reason for the final code" in refused.text.casefold()) == (422, True)
     lead.post("/reconcile/code/1/settle", label="apple", answer="yes", why="Orchards are apples.", sentence=["0"])
     assert final(review, 1) == {("code", "apple"): (1, "adjudicated"), ("code", "pear"): (0, "agreed")}
     with review.store.read() as connection:
@@ -365,7 +365,7 @@ def test_with_the_votes_in_view_one_of_them_is_taken_with_its_sentences(
     fields = {"label": "apple", "why": "Ann is right."}
     for wrong in ({"take": "A"}, {"take": "C", "votes": 1}):
         answer = lead.post("/reconcile/code/1/settle", **fields, **wrong)
-        assert (answer.status_code, "show who said what" in answer.text.casefold()) == (409, True)
+        assert (answer.status_code, "this code cannot become final" in answer.text.casefold()) == (409, True)
     lead.post("/reconcile/code/1/settle", take="A", votes=1, **fields)
     assert final(review, 1)["code", "apple"] == (1, "adjudicated")
     with review.store.read() as connection:

@@ -188,9 +188,9 @@ def test_everything_comes_back_from_the_log(review: Workspace) -> None:
     status, _, err = call("review", review.project.root, "--rebuild")
     assert status == 0
     said = " ".join(err.split())
-    assert "made a new database from the log" in said
-    assert "On this computer, Owen can open the page without one" in said
-    assert "an owner has to create a link for each of them on the page Team: Ann, Bob, Cat." in said
+    assert "created a new database from the log" in said
+    assert "On this computer, Owen can open the page without a password" in said
+    assert "an owner must create a link for each of them on the page Team: Ann, Bob, Cat." in said
     again = Workspace.open(review.project)
     assert tables(again) == before
     check_replay(again.store)
@@ -225,9 +225,9 @@ def test_nobody_enters_as_somebody_whose_pin_was_lost(shared: Workspace) -> None
     app = create_app(again, hosts=frozenset((HOST,)), start_key="key", port=8765)
     client = TestClient(app, base_url=f"http://{HOST}")
     page = texts(client.get("/start?key=key").text)
-    assert "Go on as Owen" in page
+    assert "Continue as Owen" in page
     assert "Ann needs a new PIN" in page
-    assert "Go on as Ann" not in page
+    assert "Continue as Ann" not in page
     for pin in ("", "1234", "lost"):
         assert client.post("/start", data={"key": "key", "account": "2", "pin": pin}).status_code == 403
     owner = Browser(again, OWNER)
@@ -236,7 +236,7 @@ def test_nobody_enters_as_somebody_whose_pin_was_lost(shared: Workspace) -> None
     token = page.split("join?token=")[1].split('"')[0]
     answer = client.post("/join", data={"token": token, "password": "four unrelated words here"})
     assert answer.status_code == 200
-    assert "Go on as Ann" in texts(client.get("/start?key=key").text)
+    assert "Continue as Ann" in texts(client.get("/start?key=key").text)
 
 
 def test_a_team_gets_a_link_for_the_owner(shared: Workspace) -> None:
@@ -277,7 +277,7 @@ def test_a_database_that_lacks_events_is_not_served_but_made_again(
     Journal(review).flush()
     review.store.close()
     harm(database)
-    with pytest.raises(MechtagError, match=r"missing, damaged or too old.* --rebuild'"):
+    with pytest.raises(MechtagError, match=r"missing, damaged or older than the log.* --rebuild'"):
         serve(review.project.root, browser=False, port=0)
     said: list[str] = []
     rebuild(review.project.root, said.append)
@@ -285,7 +285,7 @@ def test_a_database_that_lacks_events_is_not_served_but_made_again(
     assert tables(again) == before
     # Whatever was there is kept.
     assert len(list((review.folder / "backups").glob("replaced-*.sqlite3"))) == (harm is not Path.unlink)
-    assert ("kept the database that was there" in said[0]) == (harm is not Path.unlink)
+    assert ("kept the old database under this name" in said[0]) == (harm is not Path.unlink)
 
 
 def test_a_damaged_log_leaves_the_database_alone(tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_a_codebook_of_ones_own_is_read(site: Site, root: Path) -> None:
         (None, {"codebook": "none"}, "Choose a codebook."),
         (None, {"coders": "9"}, "Choose how many people judge each record."),
         (None, {"person": " \u202e "}, "Enter your name."),
-        (None, {"name": " "}, "Enter a name of the review"),
-        (None, {"name": "x" * 300}, "Enter a name of the review"),
+        (None, {"name": " "}, "Enter a name for the review"),
+        (None, {"name": "x" * 300}, "Enter a name for the review"),
     ],
 )
 def test_a_form_that_is_incomplete_comes_back_with_what_was_typed(
@@ -186,4 +186,4 @@ def test_a_folder_that_cannot_be_written_is_said(site: Site, root: Path) -> None
     root.write_text("a file")
     answer = site.create()
     assert answer.status_code == 422
-    assert "cannot be written" in texts(answer.text)
+    assert "mechtag cannot write to" in texts(answer.text)

@@ -13,6 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Acts
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
+from mechtag.review.store.readings import abstract_of
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.workspace import add_job
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, add_papers, check_replay, derived, open_review, stamp
@@ -66,7 +67,7 @@ def test_a_newer_format_is_refused_and_left_alone(acts: Acts) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
-    with pytest.raises(MechtagError, match=r"review\.sqlite3: this project was used with a newer version of mechtag"):
+    with pytest.raises(MechtagError, match=r"review\.sqlite3: this project was opened with a newer version of mechtag"):
         Store(path)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION + 1,)
@@ -150,7 +151,9 @@ def test_a_damaged_file_is_refused(acts: Acts, kind: str) -> None:
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "review.sqlite3").mkdir()
-    with pytest.raises(MechtagError, match=r"the database cannot be opened .* check that the folder is writable"):
+    with pytest.raises(
+        MechtagError, match=r"the database cannot be opened .* check that mechtag may write to the folder"
+    ):
         Store(tmp_path / "review.sqlite3")
 
 
@@ -245,4 +248,4 @@ def test_a_sentence_that_the_abstract_has_not_is_left_out_of_a_quotation(acts: A
     with acts.store.read() as connection:
         entry = read_entry(connection, 1)
     assert entry is not None
-    assert entry.quote([0, 2, 3]) == "Sentence 0 of 1. Sentence 2 of 1."
+    assert abstract_of(entry).quote([0, 2, 3]) == "Sentence 0 of 1. Sentence 2 of 1."

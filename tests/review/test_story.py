@@ -57,7 +57,7 @@ class Reviewer(Visitor):
     def become(self, name: str) -> None:
         """Hand the keyboard over to a person, who enters the PIN."""
         self.open("/team")
-        form = self.page.locator("form[action='/team/switch']").filter(has_text=f"Go on as {name}")
+        form = self.page.locator("form[action='/team/switch']").filter(has_text=f"Continue as {name}")
         form.locator("[name=pin]").fill(PINS[name])
         form.get_by_role("button").click()
         self.page.locator(".person", has_text=name).wait_for()
@@ -147,7 +147,7 @@ def import_exports(who: Reviewer) -> None:
 def settle_duplicate(who: Reviewer) -> None:
     """Say that two records are the same paper, by key."""
     assert "Are these the same paper?" in who.open("/duplicates")
-    who.press("s", until="h1:has-text('No pair to look at')")
+    who.press("s", until="h1:has-text('No pairs to check')")
     assert f"{READ} read = 12 unique + {DUPLICATES} duplicates + 0 not readable" in who.text()
 
 

@@ -14,6 +14,7 @@ from mechtag.review.jobs import tagging
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tagging import Tagging, ask_if_included
 from mechtag.review.store import schema
+from mechtag.review.store.readings import abstract_of
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job, read_fact
 from tests.support.review_site import CODEBOOK, NOW, Browser, add_person, make_review, papers
@@ -176,4 +177,4 @@ def test_an_abstract_that_was_corrected_is_split_and_tagged_again(review: Worksp
     with review.store.read() as connection:
         entry = read_entry(connection, 1)
         assert entry is not None
-        assert [entry.sentence(0), entry.sentence(1)] == ["Pears were grown.", "Pears were sold."]
+        assert [abstract_of(entry).sentence(number) for number in (0, 1)] == ["Pears were grown.", "Pears were sold."]

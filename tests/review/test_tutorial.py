@@ -157,7 +157,7 @@ def export(reader: Reader) -> None:
     page.click("details[open] >> text=Export")
     page.locator("h1", has_text="Export").wait_for()
     reader.look()
-    reader.submit(page.locator("button", has_text="Make codings.csv"))
+    reader.submit(page.locator("button", has_text="Create codings.csv"))
     wait_for_worker(reader)
     reader.open("/export")
     reader.look("export")
