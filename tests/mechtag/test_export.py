@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import openpyxl
 import pytest
 import yaml
 
@@ -108,3 +109,39 @@ def test_codings_of_unknown_papers_are_named(folder: Path) -> None:
     assert (status, "note: few.parquet lacks the records of 5 coded papers" in message) == (0, True)
     assert len(matrix_cells(folder / "m.csv")) == 1 + 6 + 1
     assert "doi:10.1234/paper4" in (folder / "m.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        *(("csv", "a.csv"), ("ris", "a.ris"), ("xlsx", "a.xlsx"), ("qdpx", "a.qdpx"), ("bibtex", "a.bib")),
+        *(("asreview", "a.csv"), ("rayyan", "a.ris"), ("eppi", "a.json"), ("label-studio", "a.json")),
+    ],
+)
+def test_codings_leave_and_come_back(folder: Path, to: str, name: str) -> None:
+    given = ("--codings", "codings.csv", "--what", "codings", "--coder", "Ann")
+    assert call("export", "out", *given, "--to", to, "-o", name)[0] == 0
+    words = ("codings", name, "--records", "out/records.parquet", "-o", "back/codings.csv")
+    said = ("--basis", "abstract", "--unticked", "no", "--coder", "Ann")
+    (folder / "back").mkdir()
+    status, output, message = call(*words, *said)
+    assert status == 0, message
+    ann = [row for row in hostile_codings(hostile_records(PAPERS)) if row.coder == "Ann"]
+    assert f"{len(ann)} codings written" in message
+    assert f"Written: {sum(row.value == 1 for row in ann)} yes" in output
+
+
+@pytest.mark.parametrize("to", ["rayyan", "asreview", "eppi"])
+@pytest.mark.usefixtures("folder")
+def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str) -> None:
+    status, _, message = call("export", "out", "--to", to, "-o", "a.csv")
+    assert (status, "so it exports codings only" in message, Path("a.csv").exists()) == (1, True, False)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_workbook_of_both_shows_decisions_and_codes() -> None:
+    assert call("export", "out", "--codings", "codings.csv", "--to", "xlsx", "-o", "a.xlsx")[0] == 0
+    names = openpyxl.load_workbook("a.xlsx").sheetnames
+    assert names == ["Review", "Codes", "Evidence", "Matrix", "Codebook", "About this workbook"]
+    status, _, message = call("export", "out", "--codings", "codings.csv", "--to", "csv", "-o", "a.csv")
+    assert (status, "a CSV table has either decisions or codings" in message) == (1, True)
