@@ -17,9 +17,11 @@ from mechtag.pipeline.fulltext.sections import kind_of
 from mechtag.pipeline.fulltext.xml import every, parse
 
 _HEADING = re.compile(r"h([1-6])$")
+_HIDDEN = "#hidden"
 # Elements whose text is not part of the article.
 _SKIPPED = frozenset(
-    "script style noscript template nav footer aside form button select option svg math iframe object head".split()
+    "script style noscript template nav footer aside form button select option svg math iframe object head "
+    f"{_HIDDEN}".split()
 )
 _BLOCKS = frozenset(
     "p li dd dt blockquote div section article main td th caption figcaption pre br tr table ul ol dl".split()
@@ -111,6 +113,9 @@ class _Page(HTMLParser):
             self._finish()
         if tag not in _VOID:
             self._open.append(tag)
+            # A whole page may be hidden from screen readers while a dialog was open, but not a word for no reason.
+            if "hidden" in values or (tag == "span" and values.get("aria-hidden") == "true"):
+                self._open.append(_HIDDEN)  # ends with the element
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _BLOCKS or _HEADING.match(tag):

@@ -87,6 +87,7 @@ def _licence(front: Any) -> str | None:
 
 def _abstract(front: Any) -> Iterator[Block]:
     abstracts = [each for each in every(front, "abstract") if each.get("abstract-type") not in _OTHER_ABSTRACTS]
+    abstracts = sorted(abstracts, key=lambda each: _language(each) not in ("", _language(front.getparent())))
     plain = first(each for each in abstracts if not each.get("abstract-type"))
     abstract = plain if plain is not None else first(abstracts)
     if abstract is None:
@@ -94,6 +95,12 @@ def _abstract(front: Any) -> Iterator[Block]:
     yield Block("Abstract", 1, "abstract")
     for block in _content(abstract, 2):
         yield block._replace(kind="abstract") if block.heading else block
+
+
+def _language(element: Any) -> str:
+    """Return the language that an element states, without its region: 'en' for 'en-GB'."""
+    stated = next((value for key, value in element.attrib.items() if key.endswith("}lang")), "")
+    return str(stated).casefold().partition("-")[0]
 
 
 def _content(parent: Any, level: int) -> Iterator[Block]:
@@ -127,7 +134,15 @@ def _section(section: Any, level: int) -> Iterator[Block]:
     stated = _TYPES.get((section.get("sec-type") or "").split("|")[0].casefold())
     if whole:
         yield Block(whole, level, kind_of(title) or stated)
-    yield from _content(section, level + 1)
+        yield from _content(section, level + 1)
+        return
+    is_below = False  # whether a heading of a subsection has come
+    for block in _content(section, level + 1):
+        if block.heading:
+            is_below = True
+            yield block._replace(kind=block.kind or kind_of(block.text) or stated)
+        else:
+            yield block if is_below or block.kind else block._replace(kind=stated)
 
 
 def _paragraph(paragraph: Any) -> Iterator[Block]:

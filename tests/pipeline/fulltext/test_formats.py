@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import docx
 import pytest
+from docx.oxml.ns import qn
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import Draft, assemble
@@ -147,6 +151,105 @@ def test_word() -> None:
         ("methods", "Places", 2, "Places\nTwo places."),
         ("table", "", 2, "North 10"),
     ]
+
+
+def changed(document: Any, edit: Callable[[str], str], part: str = "word/document.xml") -> bytes:
+    """Return a Word document in which one of its XML files was edited."""
+    data, result = io.BytesIO(), io.BytesIO()
+    document.save(data)
+    with zipfile.ZipFile(data) as old, zipfile.ZipFile(result, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, edit(content.decode()) if name == part else content)
+    return result.getvalue()
+
+
+def test_headings_of_word_in_other_languages() -> None:
+    document = docx.Document()
+    document.add_heading("Methods", 1)
+    document.add_paragraph("We asked forty people.")
+    document.add_heading("Places", 2).style.name = "heading 2"
+    document.add_paragraph("Two places.")
+    # German Word names the styles 'heading 1', as all do, but calls them 'berschrift1'.
+    for level in (1, 2):
+        document.styles[f"Heading {level}"].element.set(qn("w:styleId"), f"berschrift{level}")
+    for paragraph, level in ((document.paragraphs[0], 1), (document.paragraphs[2], 2)):
+        paragraph._p.pPr.pStyle.val = f"berschrift{level}"
+    sections = found(word.read(changed(document, str), "a.docx"))
+    assert [section[:3] for section in sections] == [("methods", "Methods", 1), ("methods", "Places", 2)]
+
+
+def test_word_with_tracked_changes_fields_and_text_boxes() -> None:
+    document = docx.Document()
+    document.add_heading("Results", 1)
+    document.add_paragraph("Leaders INSERTED their DELETED co|ordinated work.")
+    document.add_paragraph("CONTROL")
+
+    def edit(xml: str) -> str:
+        run = "</w:t></w:r>{}<w:r><w:t xml:space='preserve'>"
+        box = "<w:p><w:r><w:t>A box.</w:t></w:r></w:p>"
+        inside = (
+            "<w:r><mc:AlternateContent xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'>"
+            f"<mc:Choice Requires='wps'><w:drawing><w:txbxContent>{box}</w:txbxContent></w:drawing></mc:Choice>"
+            f"<mc:Fallback><w:pict><w:txbxContent>{box}</w:txbxContent></w:pict></mc:Fallback></mc:AlternateContent></w:r>"
+        )
+        xml = xml.replace("INSERTED", run.format("<w:ins><w:r><w:t>shared</w:t></w:r></w:ins>"))
+        xml = xml.replace(
+            "DELETED", run.format("<w:del><w:r><w:delText>own</w:delText><w:t>own</w:t></w:r></w:del>" + inside)
+        )
+        xml = xml.replace(
+            "co|ordinated", "co</w:t><w:noBreakHyphen/><w:t xml:space='preserve'>ordi</w:t><w:softHyphen/><w:t>nated"
+        )
+        before, paragraph, after = re.split(r"(<w:p>(?:(?!<w:p>).)*CONTROL.*?</w:p>)", xml, flags=re.S)
+        control = paragraph.replace("CONTROL", "In a control.")
+        return f"{before}<w:sdt><w:sdtContent>{control}</w:sdtContent></w:sdt>{after}"
+
+    text = found(word.read(changed(document, edit), "a.docx"))[0][3]
+    assert text == "Results\nLeaders shared their co-ordinated work.\nA box.\nIn a control."
+
+
+def test_word_without_styles_and_within_a_table() -> None:
+    document = docx.Document()
+    cell = document.add_table(1, 2).cell(0, 0)
+    cell.text = "METHODS"
+    cell.add_paragraph("We asked forty people about their work in two orchards. " * 12)
+    cell.add_paragraph().add_run("Places of the study").bold = True
+    cell.add_paragraph("There were two places.")
+    cell.add_paragraph("Results:")
+    table = cell.add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "North", "10"
+    data = io.BytesIO()
+    document.save(data)
+    sections = found(word.read(data.getvalue(), "a.docx"))
+    assert [section[:3] for section in sections] == [
+        ("methods", "METHODS", 1),
+        ("methods", "Places of the study", 2),
+        ("table", "", 2),
+    ]
+    assert sections[1][3] == "Places of the study\nThere were two places.\nResults:"
+    assert sections[2][3] == "North 10"
+
+
+def test_jats_sections_without_title_and_abstracts_in_two_languages() -> None:
+    article = (
+        '<article xml:lang="en"><front><article-meta><abstract xml:lang="fr"><p>Les chefs.</p></abstract>'
+        '<abstract xml:lang="en-GB"><p>The leaders.</p></abstract></article-meta></front><body>'
+        '<sec sec-type="methods"><title/><p>We asked.</p><sec><title>Places</title><p>Two.</p></sec></sec>'
+        '<sec sec-type="results"><p>They led.</p></sec></body></article>'
+    )
+    assert found(jats.read(article.encode(), "a.xml")) == [
+        ("abstract", "Abstract", 1, "Abstract\nThe leaders."),
+        ("methods", "", 1, "We asked."),
+        ("methods", "Places", 2, "Places\nTwo."),
+        ("results", "", 2, "They led."),
+    ]
+
+
+def test_what_a_web_page_hides_is_not_read() -> None:
+    more = '<span aria-hidden="true">twice</span><span hidden><b>x</b></span>' + "They answered. " * 40
+    page = PAGE.format(more=more).replace("<article>", '<article aria-hidden="true">')
+    text = found(html.read(page.encode(), "a.html"))[1][3]
+    assert text.startswith("2. Methods\nWe asked forty people & more. They answered. They answered.")
 
 
 PAGE = """<html><head><title>Orchards</title><meta name="citation_title" content="Leaders of orchards">
