@@ -1,14 +1,15 @@
 """Measure how the length of a text changes the labels suggested for it, on long texts made from the coded records.
 
 The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
-of ``docs/benchmarks.md``. ``--definitions`` instead estimates the length correction for models from definitions alone,
-on each codebook that has coded sentences and irrelevant records, and prints the correction.
+of ``docs/benchmarks.md``. Two options print figures instead: ``--definitions`` fits the correction of models from
+definitions alone, on each codebook that has coded sentences and irrelevant records; ``--papers`` measures models that
+learn from papers coded as a whole, on long texts that are made up with the coded sentences.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +77,10 @@ class Curves:
 
 
 class Windows:
-    """Probabilities of long texts, which are scored in windows; each fold is calibrated on the other folds."""
+    """Probabilities of long texts, which are scored in windows; each fold is calibrated on the other folds.
+
+    Correction and bounds are learned on ``learned_on`` instead of ``long_texts``, if this is passed.
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Windows:
         long_texts: LongTexts,
         settings: TrainSettings,
         corrected: bool,
+        learned_on: LongTexts | None = None,
     ) -> None:
         self._texts, self._held_out = long_texts, held_out
         self._fold = fold[long_texts.papers]
@@ -93,7 +98,8 @@ class Windows:
         for number in range(settings.folds):
             others = fold != number
             fitted = calibrate(corpus, held_out.documents, others, settings)
-            long = fit_windows(corpus, held_out, fitted, long_texts, others, settings) if corrected else None
+            texts = learned_on or long_texts
+            long = fit_windows(corpus, held_out, fitted, texts, others, settings) if corrected else None
             self._fitted.append((fitted, long))
 
     def curves(self, scores: Array, count: int) -> Curves:
@@ -133,7 +139,6 @@ class BestSentence(Windows):
         highest = pool_scores(units[:, 1:], lengths, _MAXIMUM)
         best = replace(held_out, documents=np.hstack([held_out.documents[:, :1], highest]))
         long_texts = make_long_texts(corpus, best, fold, seed, _MAXIMUM)
-        assert long_texts is not None
         super().__init__(corpus, held_out, fold, long_texts, settings, corrected=False)
         relevant = corpus.document_targets[:, 0] == 1
         null = (document != NO_DOCUMENT) & (codes == 0).all(axis=1) & relevant[document]
@@ -208,13 +213,15 @@ def calibration_error(chances: Array, codes: Array) -> float:
 def measure(corpus: Corpus, held_out: HeldOut, fold: Index, settings: TrainSettings, seed: int) -> list[dict[str, Any]]:
     """Compute the metrics of all methods on texts of all lengths."""
     long_texts = make_long_texts(corpus, held_out, fold, seed)
-    assert long_texts is not None
     systems: dict[str, Windows] = {
         SHIPPED: Windows(corpus, held_out, fold, long_texts, settings, corrected=True),
         UNCORRECTED: Windows(corpus, held_out, fold, long_texts, settings, corrected=False),
         BEST_SENTENCE: BestSentence(corpus, held_out, fold, settings, seed),
     }
-    codes = corpus.document_targets[long_texts.papers, 1:]
+    return _results(systems, corpus.document_targets[long_texts.papers, 1:])
+
+
+def _results(systems: Mapping[str, Windows], codes: Array) -> list[dict[str, Any]]:
     results = []
     for name, system in systems.items():
         before = system.of(FILLINGS[0], 0)
@@ -225,7 +232,7 @@ def measure(corpus: Corpus, held_out: HeldOut, fold: Index, settings: TrainSetti
                 data = f"{sentences} sentences {filling}" if sentences else "abstracts"
                 found = system.of(filling, sentences)
                 alone = system.of(filling, sentences, alone=True) if sentences else None
-                for metric, value in _metrics(found, before, alone, codes, decides=name == SHIPPED):
+                for metric, value in _metrics(found, before, alone, codes, decides=name.startswith(SHIPPED)):
                     results.append(result(data, name, metric, value))
     return results
 
@@ -281,7 +288,6 @@ def of_definitions() -> None:
         heads = fit_heads(corpus, fold > 0, settings.train)  # of no document, so by the definitions alone
         held_out = score_folds(corpus, fold, [(Encoded(encoder, definitions, corpus), heads)])
         long_texts = make_long_texts(corpus, held_out, fold, settings.seed)
-        assert long_texts is not None
         calibration = definitions_calibration(len(coded.codebook.keys))
         codes = corpus.document_targets[long_texts.papers, 1:]
         abstracts = long_texts.abstracts * calibration.slope[1:] + calibration.intercept[1:]
@@ -298,12 +304,37 @@ def of_definitions() -> None:
                 print(f"  {sentences} {filling}:", *means, f"within {within(plain, codes):.3f}")  # noqa: T201
 
 
+def of_papers() -> None:
+    """Print what models that learn from papers coded as a whole do with texts made up with the coded sentences."""
+    ground = load_ground()
+    settings, seed = ground.settings.train, ground.settings.seed
+    units, own = ground.corpus.unit_targets, ground.corpus.document != NO_DOCUMENT
+    corpus = replace(ground.corpus, unit_targets=np.where(own[:, None], np.nan, units))
+    everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)
+    held_out = score_folds(corpus, fold, fit_folds(corpus, ground.frozen, fold, everything, settings, seed))
+    long_texts = make_long_texts(ground.corpus, held_out, fold, seed)
+    learned_on = make_long_texts(corpus, held_out, fold, seed)
+    systems = {
+        f"{SHIPPED}, learned on papers": Windows(corpus, held_out, fold, long_texts, settings, True, learned_on),
+        f"{SHIPPED}, learned on sentences": Windows(corpus, held_out, fold, long_texts, settings, True),
+        UNCORRECTED: Windows(corpus, held_out, fold, long_texts, settings, corrected=False),
+    }
+    fitted = calibrate(corpus, held_out.documents, everything, settings)
+    for name, texts in (("papers", learned_on), ("sentences", long_texts)):
+        learned = fit_windows(corpus, held_out, fitted, texts, everything, settings)
+        print(f"corrections learned on {name}:", *np.round(learned.correction, 2))  # noqa: T201
+    for row in _results(systems, corpus.document_targets[long_texts.papers, 1:]):
+        print(row["system"], row["dataset"], row["metric"], f"{row['value']:.3f}", sep=" | ")  # noqa: T201
+
+
 def main() -> None:
     """Compute the metrics of all methods, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--definitions", action="store_true", help="fit the correction of models from definitions")
-    if parser.parse_args().definitions:
-        of_definitions()
+    parser.add_argument("--papers", action="store_true", help="measure models that learn from papers coded as a whole")
+    arguments = parser.parse_args()
+    if arguments.definitions or arguments.papers:
+        of_definitions() if arguments.definitions else of_papers()
         return
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed

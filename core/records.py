@@ -268,6 +268,14 @@ def _nan_to_none(value: Any) -> Any:
 
 #: First characters of the id of a model that was made from the definitions of the codebook alone.
 DEFINITIONS_ALONE = "definitions-"
+#: First characters of the id of a trained model that leaves every label of a full text to people, because its coded
+#: records are too few, or do not show how scores change with the length of a text.
+ABSTRACTS_ALONE = "abstracts-"
+
+
+def leaves_full_texts(model_id: str) -> bool:
+    """Return whether a model leaves every label of a full text to people."""
+    return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
 class Prediction(Row):

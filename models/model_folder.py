@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import DEFINITIONS_ALONE
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE
 from mechtag.core.settings import EncoderSettings, ProjectPath, find_project
 from mechtag.models.encoder import (
     Arrays,
@@ -155,8 +155,23 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
     """Return the configuration with the id computed from its content and the weights."""
     # A model without windows has the id that it had before there were windows.
     text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
-    prefix = DEFINITIONS_ALONE if config.from_definitions else ""
+    prefix = ""
+    if config.from_definitions:
+        prefix = DEFINITIONS_ALONE
+    elif config.window is not None and not _decides_full_texts(load(weights)):
+        prefix = ABSTRACTS_ALONE
     return config.model_copy(update={"model_id": prefix + hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
+
+
+def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
+    """Return whether any bound of texts in several windows allows a decision without a person."""
+    low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
+    return bool((low > 0).any() or np.isfinite(high).any())
+
+
+def _digest(model_id: str) -> str:
+    """Return the part of the id of a model that is a hash."""
+    return model_id.rpartition("-")[2]
 
 
 def load_model(
@@ -203,7 +218,8 @@ def load_model(
         raise MechtagError(
             f"{folder / WEIGHTS}: the file is not readable as model weights: {error}; train again"
         ) from None
-    if with_model_id(config, weights).model_id != config.model_id:
+    # Earlier versions did not mark models that leave full texts to people.
+    if _digest(with_model_id(config, weights).model_id) != _digest(config.model_id):
         raise MechtagError(
             f"{folder}: {CONFIG} and {WEIGHTS} do not belong together, because one of them was changed or comes from a "
             f"different run; train again, or restore both files from the run that trained model {config.model_id}"

@@ -44,6 +44,8 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 class WindowCalibration:
     """Adjustment of a calibration to the number of windows of a text, learned out of fold on long texts.
 
+    If it could not be learned, every label of a long text needs review.
+
     The score of a label in a long text is the highest score of a window. The more windows, the higher the score by
     chance, so each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
 

@@ -1,7 +1,8 @@
 """Learn how scores and decision bounds change with the number of windows of a text, from out-of-fold scores.
 
 There are no coded full texts, so long texts are made up: each consists of the abstract of a coded record and of windows
-that are filled with sentences without labels from other papers.
+that are filled with sentences without labels from other papers. If only papers were coded, and not their sentences, the
+sentences without a label are those of the papers that were coded "no" for it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class LongTexts:
         Scores of the abstracts.
     filled
         For each kind of filling, the scores of windows that contain the title of the paper and filling, shape
-        (n_papers, n_windows, n_labels).
+        (n_papers, n_windows, n_labels). NaN where the fold of the paper has no sentences for the filling; a kind for
+        which no fold has sentences is missing.
     filling
         For each kind of filling, the scores of windows that contain only filling, in the same shape.
     """
@@ -89,50 +91,94 @@ def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
 
 def make_long_texts(
     corpus: Corpus, held_out: HeldOut, fold: Index, seed: int, sharpness: float = SHARPNESS
-) -> LongTexts | None:
+) -> LongTexts:
     """Make up long texts, and compute their scores from the out-of-fold scores of sentences.
+
+    If the sentences of enough papers were coded, all labels have the same filling on topic: sentences without any
+    label. Otherwise, each label has its own filling: sentences that were coded "no" for the label, and all sentences of
+    relevant papers that were coded "no" for it.
 
     Parameters
     ----------
     sharpness
         Sharpness with which the scores of sentences are pooled; see `scoring.pool_scores`.
-
-    Returns
-    -------
-    LongTexts or None
-        ``None`` if there are no sentences with which to fill windows, for example because only whole papers were coded.
     """
     document, codes = unit_codes(corpus)
     title = np.diff(document, prepend=NO_DOCUMENT) != 0
     relevant = corpus.document_targets[:, 0] == 1
-    # A label of a sentence with several parts is unknown (NaN) for the parts, so their sentences never fill a window.
-    kinds = {
-        ON_TOPIC: (document != NO_DOCUMENT) & ~title & (codes == 0).all(axis=1) & relevant[document],
-        OFF_TOPIC: (document != NO_DOCUMENT) & ~title & ~relevant[document],
-    }
-    scores, papers = held_out.units[:, 1:], np.flatnonzero(relevant)
+    own = (document != NO_DOCUMENT) & ~title
+    papers = np.flatnonzero(relevant)
+    numbers: list[int] = papers.tolist()
     size = median_length(corpus)
-    step = (size + 1) // 2
+    maker = _Maker(document, title, held_out.units[:, 1:], fold, size, sharpness, np.random.default_rng(seed))
     found = LongTexts(size, papers, held_out.documents[papers, 1:])
-    rng = np.random.default_rng(seed)
-    for filling, usable in kinds.items():
-        filled, alone = [], []
-        for paper in papers:
-            own = np.flatnonzero(usable & (fold[document] == fold[paper]) & (document != paper))
-            if not len(own):
-                return None
-            # Sentences of a paper stay together, as in a real text; short supplies are repeated.
-            order = {each: place for place, each in enumerate(rng.permutation(np.unique(document[own])))}
-            own = own[np.argsort([order[each] for each in document[own]], kind="stable")]
-            rows = np.resize(own, size + step * (2**POWERS - 2))
-            parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], size)]
-            name = scores[title & (document == paper)]
-            lengths = [len(part) for part in parts]
-            alone.append(pool_scores(np.vstack(parts), lengths, sharpness))
-            titled = np.vstack([unit for part in parts for unit in (name, part)])
-            filled.append(pool_scores(titled, [1 + length for length in lengths], sharpness))
-        found.filled[filling], found.filling[filling] = np.stack(filled), np.stack(alone)
+    every = np.arange(codes.shape[1])
+    # A label of a sentence with several parts is unknown (NaN) for the parts, so their sentences never fill a window.
+    without_labels = own & (codes == 0).all(axis=1) & relevant[document]
+    on_topic = [(every, without_labels)]
+    if not all(maker.others(without_labels, paper).any() for paper in numbers):
+        known = (codes == 0) | (np.isnan(codes) & (corpus.document_targets[document, 1:] == 0))
+        on_topic = [(every[[label]], own & known[:, label] & relevant[document]) for label in every]
+    for filling, parts in {ON_TOPIC: on_topic, OFF_TOPIC: [(every, own & ~relevant[document])]}.items():
+        filled, alone = (np.full((len(papers), 2**POWERS - 1, len(every)), np.nan) for _ in range(2))
+        for labels, usable in parts:
+            for row, paper in enumerate(numbers):
+                if (rows := maker.draw(usable, paper)) is not None:
+                    filled[row][:, labels], alone[row][:, labels] = maker.windows(rows, paper, labels)
+        if not np.isnan(filled).all():
+            found.filled[filling], found.filling[filling] = filled, alone
     return found
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Draws the sentences that fill the windows of long texts, and scores the windows.
+
+    Attributes
+    ----------
+    document, title : ndarray, shape (n_units,)
+        Document of each unit, and whether the unit is a title.
+    scores : ndarray, shape (n_units, n_labels)
+        Out-of-fold scores.
+    """
+
+    document: Index
+    title: Mask
+    scores: Array
+    fold: Index
+    size: int
+    sharpness: float
+    rng: np.random.Generator
+
+    def others(self, usable: Mask, paper: int) -> Mask:
+        """Return the usable sentences of other papers in the fold of a paper."""
+        found: Mask = usable & (self.fold[self.document] == self.fold[paper]) & (self.document != paper)
+        return found
+
+    def draw(self, usable: Mask, paper: int) -> Index | None:
+        """Return the sentences of the longest text, or ``None`` if there are none for this paper.
+
+        Sentences of a paper stay together, as in a real text; short supplies are repeated.
+        """
+        own = np.flatnonzero(self.others(usable, paper))
+        if not len(own):
+            return None
+        order = {each: place for place, each in enumerate(self.rng.permutation(np.unique(self.document[own])))}
+        own = own[np.argsort([order[each] for each in self.document[own]], kind="stable")]
+        step = (self.size + 1) // 2
+        return np.resize(own, self.size + step * (2**POWERS - 2))
+
+    def windows(self, rows: Index, paper: int, labels: Index) -> tuple[Array, Array]:
+        """Return the scores of the windows with the title of the paper, and the scores without it."""
+        scores = self.scores[:, labels]
+        parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], self.size)]
+        name = scores[self.title & (self.document == paper)]
+        lengths = [len(part) for part in parts]
+        titled = np.vstack([unit for part in parts for unit in (name, part)])
+        return (
+            pool_scores(titled, [1 + length for length in lengths], self.sharpness),
+            pool_scores(np.vstack(parts), lengths, self.sharpness),
+        )
 
 
 def fit_windows(
@@ -147,7 +193,7 @@ def fit_windows(
 
     Slope and intercept remain those of abstracts. Half of the texts are filled with sentences on topic, the other half
     with sentences off topic. Labels with too few positives or negatives share one correction, which is fitted on all
-    labels together.
+    labels together. If all labels together have too few, the result is that of `fixed_windows`.
 
     Parameters
     ----------
@@ -159,6 +205,9 @@ def fit_windows(
     chosen = documents[long_texts.papers]
     codes = corpus.document_targets[long_texts.papers[chosen], 1:]
     margins = log_odds(long_texts, fitted)[:, :, chosen]
+    codes = np.where(np.isnan(margins).any(axis=(0, 1)), np.nan, codes)
+    if not long_texts.filled or not has_both_kinds(codes, settings.min_positives):
+        return fixed_windows(codes.shape[1], long_texts.size)
     correction = np.full(codes.shape[1], _correction(margins, codes))
     for label in range(codes.shape[1]):
         if has_both_kinds(codes[:, label], settings.min_positives):
@@ -187,11 +236,12 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
         ]
         for power in range(1, POWERS + 1)
     ]
-    return np.array(scores) * fitted.slope[1:] + fitted.intercept[1:]
+    shape = (POWERS, len(long_texts.filled), *long_texts.abstracts.shape)
+    return np.array(scores).reshape(shape) * fitted.slope[1:] + fitted.intercept[1:]
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the correction with the highest likelihood; 0 if no label was judged.
+    """Return the correction with the highest likelihood.
 
     Parameters
     ----------
@@ -201,8 +251,6 @@ def _correction(margins: Array, codes: Array) -> float:
         Human codes: 1, 0, or NaN for not judged.
     """
     judged = ~np.isnan(codes)
-    if not judged.any():
-        return 0.0
     signs, powers = 2 * codes[judged] - 1, np.arange(1, POWERS + 1)[:, None, None]
 
     def loss(correction: float) -> float:
@@ -211,17 +259,17 @@ def _correction(margins: Array, codes: Array) -> float:
     return float(minimize_scalar(loss, bounds=(_LOWEST, 0.0), method="bounded").x)
 
 
-# Number of sentences in a window, and correction, of models from definitions: an abstract has about ten sentences, and
-# with the correction, the mean probability stays about the same however long the text is, on the two codebooks that
-# have coded sentences and irrelevant records (`python -m benchmarks.windows --definitions`).
-_DEFINITIONS_WINDOW, _DEFINITIONS_CORRECTION = 10, -0.18
+# Number of sentences in a window, and correction, if nothing can be learned: an abstract has about ten sentences, and
+# with the correction, the mean probability of models from definitions stays about the same however long the text is, on
+# the two codebooks that have coded sentences and irrelevant records (`python -m benchmarks.windows --definitions`).
+_WINDOW, _CORRECTION = 10, -0.18
 
 
-def definitions_windows(n_labels: int) -> WindowCalibration:
-    """Return the calibration for full texts of a model without coded records; every decision needs review by people."""
+def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
+    """Return a calibration for full texts that was not learned; every decision needs review by people."""
     return WindowCalibration(
-        size=_DEFINITIONS_WINDOW,
-        correction=np.full(n_labels, _DEFINITIONS_CORRECTION),
+        size=size,
+        correction=np.full(n_labels, _CORRECTION),
         low=np.zeros((1, n_labels)),
         high=np.full((1, n_labels), np.inf),
     )
@@ -229,18 +277,14 @@ def definitions_windows(n_labels: int) -> WindowCalibration:
 
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
-) -> WindowCalibration | None:
+) -> WindowCalibration:
     """Return the calibration of texts in several windows, learned from out-of-fold scores.
 
-    The result is ``None`` if there is no relevant paper, or if there are no coded sentences from which to make long
-    texts. If there is no coded record, the result of `definitions_windows` is returned.
+    The result is that of `fixed_windows` if there is nothing to learn from: without coded records, without relevant
+    ones, and if no relevant record has others in its fold whose sentences lack a label.
     """
     if not corpus.n_documents:
-        return definitions_windows(len(fitted.slope) - 1)
-    if not (corpus.document_targets[:, 0] == 1).any():
-        return None
+        return fixed_windows(len(fitted.slope) - 1)
     long_texts = make_long_texts(corpus, held_out, fold, seed)
-    if long_texts is None:
-        return None
     everything = np.ones(corpus.n_documents, dtype=bool)
     return fit_windows(corpus, held_out, fitted, long_texts, everything, settings)

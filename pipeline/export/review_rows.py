@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mechtag.core.records import DEFINITIONS_ALONE, Evidence, Prediction, Record
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Evidence, Prediction, Record
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
@@ -77,7 +77,8 @@ LAST = (
     Column(
         "model",
         20,
-        f"Model that made the suggestions. '{DEFINITIONS_ALONE}...' uses only the definitions of the codebook.",
+        f"Model that made the suggestions. '{DEFINITIONS_ALONE}...' uses only the definitions of the codebook. "
+        f"'{ABSTRACTS_ALONE}...' decides labels in abstracts only: in full texts, every label needs review.",
     ),
     Column("record_id", 22, "Identifier by which mechtag finds the paper again. Do not change it."),
 )

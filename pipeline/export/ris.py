@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mechtag.core.files import replacing
-from mechtag.core.records import DEFINITIONS_ALONE, Prediction, Record, normalise_doi
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Prediction, Record, normalise_doi
 from mechtag.pipeline.reading.formats.ris import LONG_TAGS
 from mechtag.pipeline.text.cleaning import is_missing
 
 _DEFINITIONS = "mechtag: suggestions from the definitions of the codebook alone; probabilities are rough"
+_ABSTRACTS_ALONE = "mechtag: every label in full texts needs review; the model decides labels in abstracts only"
 _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]{1,9}")
 _ABSTRACTS = ("AB", "N2")
@@ -141,6 +142,8 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
         yield "N1", _NOT_SCORED
     if any(prediction.model_id.startswith(DEFINITIONS_ALONE) for prediction in predictions.values()):
         yield "N1", _DEFINITIONS
+    if any(one.model_id.startswith(ABSTRACTS_ALONE) and one.basis == "full-text" for one in predictions.values()):
+        yield "N1", _ABSTRACTS_ALONE
     for key, _, prediction in tagged:
         yield "KW", f"mechtag:{key}" + ("?" if prediction.decision == "refer" else "")
     for _, name, prediction in tagged:
@@ -154,7 +157,12 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
-        (_NOT_SCORED, _DEFINITIONS, *(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
+        (
+            _NOT_SCORED,
+            _DEFINITIONS,
+            _ABSTRACTS_ALONE,
+            *(f"mechtag evidence for {_one_line(name)}" for _, name in labels),
+        )
     )
 
 

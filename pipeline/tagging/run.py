@@ -12,7 +12,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.files import json_bytes, write_json
 from mechtag.core.full_text import FullTextTagging
 from mechtag.core.parquet import FullTextTable, RecordTable, joining_predictions
-from mechtag.core.records import DEFINITIONS_ALONE, Prediction, Sentence, decisive
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Prediction, Sentence, decisive
 from mechtag.core.settings import Settings
 from mechtag.core.words import counted
 from mechtag.models.model_folder import Model
@@ -184,6 +184,11 @@ def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int
         yield (
             "The probabilities of labels in full texts are even rougher than those in abstracts, because the "
             "correction for the length of a text comes from other codebooks"
+        )
+    if model_id.startswith(ABSTRACTS_ALONE):
+        yield (
+            "Every label in full texts needs review, because the coded records are too few to decide labels in long "
+            "texts, or do not contain relevant papers without the label"
         )
     if unusual := sum(bool(own.notes) for own in full_texts.values()):
         yield f"See 'full_texts' in {SUMMARY} for notes on {counted(unusual, 'full text')}"

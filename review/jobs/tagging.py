@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, exists, insert, select
 
-from mechtag.core.records import Record, Sentence
+from mechtag.core.records import Record, Sentence, leaves_full_texts
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.plan import BASES
@@ -237,6 +237,7 @@ def _describe(folder: Path, config: ModelConfig, *, shipped: bool) -> dict[str, 
     return {
         "model_id": config.model_id,
         "from_definitions": config.from_definitions,
+        "leaves_full_texts": leaves_full_texts(config.model_id),
         "shipped": shipped,
         "papers": None if config.from_definitions or known is None else len(known.records),
         "at": None if shipped else changed.isoformat(timespec="milliseconds"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import DEFINITIONS_ALONE, Decision, Evidence, Prediction, Record
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.core.tables import read_table as read_sheet
 from mechtag.pipeline.export import NAMES, export
@@ -181,6 +181,18 @@ def test_ris_notes_once_that_suggestions_are_from_definitions_until_a_model_is_t
         found = read_ris(path)
     export("ris", path, found, [predict("text:1", "trust")], LABELS)
     assert "definitions of the codebook alone" not in path.read_text(encoding="utf-8")
+
+
+def test_ris_notes_that_a_model_leaves_full_texts_to_people(tmp_path: Path) -> None:
+    path, note = tmp_path / "tagged.ris", "every label in full texts needs review"
+    rough = predict("text:1", "trust").model_copy(update={"model_id": f"{ABSTRACTS_ALONE}1"})
+    export("ris", path, odd(tmp_path), [rough], LABELS)
+    assert note not in path.read_text(encoding="utf-8")
+    by_text = rough.model_copy(update={"basis": "full-text"})
+    for _ in range(2):
+        export("ris", path, read_ris(path), [by_text], LABELS)
+        (entry,) = rispy.load(path, encoding="utf-8")
+        assert sum(note in one for one in entry["notes"]) == 1
 
 
 def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
