@@ -148,7 +148,7 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
     ("action", "typed", "message"),
     [
         ("include", "2", "2 already means “Exclude the record” on the same page"),
-        ("include", "l", "L already means “Put the record or pair aside for later”"),
+        ("include", "l", "L already means “Put the record or the pair of records aside for later”"),
         ("doi", "w", "W already means “Mark the words of the plan"),
         ("yes", "u", "U already means “Undo”"),
         ("go_code", "s", "G then S already means “Go to Screen”"),

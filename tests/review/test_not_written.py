@@ -156,7 +156,7 @@ def test_work_in_the_background_waits_while_the_database_cannot_be_written(
     worker.work(review.project.root, 7)
     with review.store.read() as connection:
         assert connection.execute(select(schema.job.c.state)).scalars().all() == ["done"]
-    assert capsys.readouterr().err.count("nothing can be written (database or disk is full)") == 1
+    assert capsys.readouterr().err.count("the folder of the review (database or disk is full)") == 1
 
 
 def test_a_copy_of_the_database_that_cannot_be_made_is_said(review: Workspace) -> None:
