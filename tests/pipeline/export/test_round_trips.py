@@ -205,3 +205,14 @@ def test_sheets_of_other_workbooks_are_read_whatever_their_names(tmp_path: Path,
     book.save(tmp_path / "own.xlsx")
     found = read_back(tmp_path / "own.xlsx", records, basis="abstract", coder="Ann")
     assert [(row.label, row.value) for row in found.codings] == [("fig", 1)]
+
+
+@pytest.mark.filterwarnings("ignore")  # ASReview itself is warned by pandas.
+@pytest.mark.parametrize("name", ["asreview.csv", "asreview.ris"])
+def test_asreview_reads_the_same_decisions(tmp_path: Path, records: list[Record], name: str) -> None:
+    data = pytest.importorskip("asreview.data", reason="ASReview is not installed")
+    codings = hostile_codings(records, ("Ann",))
+    references.write_asreview(tmp_path / name, from_codings(codings, records, BOOK))
+    reader = data.CSVReader if name.endswith("csv") else data.RISReader
+    found = [record.included for record in reader.read_records(tmp_path / name, "x")]
+    assert found == [row.value for row in codings if row.label == BOOK.relevance.key]
