@@ -108,6 +108,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "full_texts_attach": _CODERS,
     "full_texts_download": _EVERYBODY,
     "full_texts_detach": _CODERS,
+    "full_texts_delete": _CODERS,
+    "delete_full_text": _CODERS,
     "full_texts_read": _EVERYBODY,
     "codings": _LEADS,
     "codings_upload": _LEADS,

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, select
 
 import mechtag
 from mechtag.core.codebook import Codebook
@@ -40,7 +40,7 @@ from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import Reading, read_reading
+from mechtag.review.store.readings import Reading, read_reading, sentences_in
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights, and the roles whose people screen and code.
@@ -69,11 +69,17 @@ _NOT_UNDONE = frozenset(
         MENTION_READ,
         "attach",
         "detach",
+        "delete_file",
         "cancel",
     )
 )
 # Kinds of events that determine the state of a record.
 _JUDGING = ("code", "evidence", "commit", "reopen", "settle")
+
+
+def _named(text: Reading) -> dict[str, str]:
+    """Return the field of an event that names the full text to which it refers; nothing for an abstract."""
+    return {"text": text.sha256} if text.sha256 else {}
 
 
 class Refused(MechtagError):
@@ -255,11 +261,11 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
-        self._require_text(connection, record, stage)
+        text = self._require_text(connection, record, stage)
         self._require_label(label)
         self._check(connection, stamp, record, stage, (label,))
         self._check_answer(value, refer, judged=False)
-        content = {"v": value, "refer": refer, "reason": None}
+        content = {"v": value, "refer": refer, "reason": None, **_named(text)}
         return [Draft("code", record, stage, label, content)]
 
     @_once
@@ -296,9 +302,11 @@ class Acts:
         self._require_label(label)
         self._check(connection, stamp, record, stage, (label,))
         numbers = self._check_sentences(text, sentences)
-        drafts = [Draft("evidence", record, stage, label, {"sentences": numbers, "complete": complete})]
+        marked = {"sentences": numbers, "complete": complete, **_named(text)}
+        drafts = [Draft("evidence", record, stage, label, marked)]
         if numbers and label not in self._answered(connection, stamp.coder, record, stage):
-            drafts.insert(0, Draft("code", record, stage, label, {"v": 1, "refer": False, "reason": None}))
+            content = {"v": 1, "refer": False, "reason": None, **_named(text)}
+            drafts.insert(0, Draft("code", record, stage, label, content))
         return drafts
 
     @_once
@@ -321,7 +329,7 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
-        self._require_text(connection, record, stage)
+        named = _named(self._require_text(connection, record, stage))
         self._check(connection, stamp, record, stage, labels)
         drafts = list[Draft]()
         answered = self._answered(connection, stamp.coder, record, stage)
@@ -329,8 +337,8 @@ class Acts:
             self._require_label(label)
             if label in answered:
                 continue
-            drafts.append(Draft("code", record, stage, label, {"v": 0, "refer": False, "reason": None}))
-            drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True}))
+            drafts.append(Draft("code", record, stage, label, {"v": 0, "refer": False, "reason": None, **named}))
+            drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True, **named}))
         if not drafts:
             raise Refused("every label already has an answer, so nothing was changed")
         return drafts
@@ -383,10 +391,10 @@ class Acts:
         content |= {"decision": decision, "probability": probability}
         drafts = [
             Draft("answer", record, stage, label, content),
-            Draft("code", record, stage, label, {"v": value, "refer": value is None, "reason": None}),
+            Draft("code", record, stage, label, {"v": value, "refer": value is None, "reason": None, **_named(text)}),
         ]
         if value == 1:
-            marked = {"sentences": numbers, "complete": False}
+            marked = {"sentences": numbers, "complete": False, **_named(text)}
             drafts.append(Draft("evidence", record, stage, label, marked))
         return drafts
 
@@ -422,7 +430,7 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
-        self._require_text(connection, record, stage)
+        text = self._require_text(connection, record, stage)
         new = owed_labels(connection, stamp.coder, record, stage)
         self._check(connection, stamp, record, stage, new)
         answered = self._answered(connection, stamp.coder, record, stage)
@@ -437,7 +445,7 @@ class Acts:
         if all_sentences:
             table = schema.current
             marks = connection.execute(
-                select(table.c.label, table.c.sentences).where(
+                select(table.c.label, table.c.sentences, table.c.text).where(
                     table.c.record == record,
                     table.c.stage == stage,
                     table.c.coder == stamp.coder,
@@ -445,7 +453,10 @@ class Acts:
                 )
             )
             drafts[:0] = [
-                Draft("evidence", record, stage, row.label, {"sentences": json.loads(row.sentences), "complete": True})
+                Draft(
+                    *("evidence", record, stage, row.label),
+                    {"sentences": sentences_in(row, text.sha256), "complete": True, **_named(text)},
+                )
                 for row in marks
             ]
         return drafts
@@ -576,7 +587,7 @@ class Acts:
             raise Refused("this record is not included, so there is nothing to settle", 409)
         if state == "open":
             raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
-        content = {"v": decision.value, "reason": decision.reason, "sentences": numbers, **more}
+        content = {"v": decision.value, "reason": decision.reason, "sentences": numbers, **_named(text), **more}
         return Draft("settle", head, stage, label, content)
 
     @_once
@@ -797,6 +808,24 @@ class Acts:
             raise Refused("no full text is attached to this record, so there is nothing to detach", 409)
         self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("detach", record, value={"sha256": sha256})]
+
+    @_once
+    def delete_file(self, connection: Connection, stamp: Stamp, file: int) -> list[Draft]:
+        """Delete what was read from a file of a full text; see `mechtag.review.full_texts.delete_file`.
+
+        Raises
+        ------
+        Refused
+            If there is no such file, or it is attached to a record.
+        """
+        table, attachment = schema.full_text, schema.attachment
+        row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
+        if row is None:
+            raise Refused("there is no such file; perhaps somebody has deleted it", 404)
+        if connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).first() is not None:
+            raise Refused("this file is attached to a record; detach it there first", 409)
+        connection.execute(delete(table).where(table.c.id == file))
+        return [Draft("delete_file", value={"sha256": row.sha256, "name": row.name})]
 
     @staticmethod
     def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
@@ -1112,12 +1141,13 @@ class Acts:
             ).first()
             if known is not None:
                 raise Refused("this person has already judged this label of the record in this review", 409)
-            content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **more}
-            drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
             text = self._require_text(connection, record, stage) if stage in BASES else None
+            named = {} if text is None else _named(text)
+            content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **named, **more}
+            drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
             if text is not None and code["value"] == 1 and code["sentences"]:
                 numbers = self._check_sentences(text, code["sentences"])
-                marked = {"sentences": numbers, "complete": False, "how": "imported"}
+                marked = {"sentences": numbers, "complete": False, "how": "imported", **named}
                 drafts.append(Draft("evidence", record, stage, label, marked))
         return drafts
 

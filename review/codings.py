@@ -12,7 +12,7 @@ from mechtag.core.records import Coding
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
-from mechtag.review.store.readings import Reading, read_reading
+from mechtag.review.store.readings import Reading, read_file, read_reading
 from mechtag.review.store.records import Entry, read_entries
 
 #: Name of the coder in final codes, on which coders agree or which an adjudicator gave.
@@ -52,7 +52,12 @@ def coders_codings(
         rows = [row for row in rows if row.coder == viewer or (row.record, row.stage) not in hidden]
     entries = _entries(connection, {row.record for row in rows})
     texts = _texts(connection, rows, entries)
-    return [_coding(row, entries[row.record], texts[row.record, row.stage], row.name, first) for row in rows]
+    # A person may have coded a record by a file that is not the full text of the paper any more.
+    files = {sha256: read_file(connection, sha256) for sha256 in {row.text for row in rows if row.text}}
+    return [
+        _coding(row, entries[row.record], files.get(row.text, texts[row.record, row.stage]), row.name, first)
+        for row in rows
+    ]
 
 
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from mechtag.review.acts import Refused, utc_now
+from mechtag.review.acts import Refused, Stamp, utc_now
 from mechtag.review.imports import File, clean_name, not_saved, save_file, saving
 from mechtag.review.store import schema
 from mechtag.review.workspace import ACTIVE, Workspace, add_job
@@ -159,6 +159,50 @@ def _new_folder(workspace: Workspace) -> tuple[int, Path]:
         except OSError as error:
             raise not_saved(error) from None
         return number, folder
+
+
+def find_file(connection: Connection, number: int) -> Attached:
+    """Return a file by its number.
+
+    Raises
+    ------
+    Refused
+        If there is no such file.
+    """
+    for file in list_files(connection):
+        if file.id == number:
+            return file
+    raise Refused("there is no such file; perhaps somebody has deleted it", 404)
+
+
+def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:
+    """Delete a file that is attached to no record from this computer, with what was read from it.
+
+    If mechtag is interrupted, the file stays in the list, so that it can be deleted again.
+
+    Raises
+    ------
+    Refused
+        If there is no such file, it is attached to a record or being read, or it cannot be deleted.
+    """
+    table = schema.full_text
+    with workspace.store.write() as connection:
+        row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
+        if row is not None and row.state == "reading" and _is_in_use(connection, row):
+            raise Refused("this file is being read; wait until it has been read, or cancel the job", 409)
+        workspace.acts.in_transaction(connection).delete_file(stamp, number)
+        try:
+            shutil.rmtree(folder_of(workspace, number))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Refused(f"the file cannot be deleted ({error.strerror}); close it in other programs", 409) from None
+        log_of_file(workspace, number).unlink(missing_ok=True)
+
+
+def log_of_file(workspace: Workspace, number: int) -> Path:
+    """Return the path of the file in the log that has what was read from a full text."""
+    return workspace.folder / "log" / f"full-text-{number}.jsonl"
 
 
 def list_files(connection: Connection) -> list[Attached]:

@@ -247,6 +247,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"attached the full text {value['name']}{found}"
         case "detach":
             return "detached the full text"
+        case "delete_file":
+            return f"deleted the file {value['name']}"
         case "join":
             return "joined the record to a different record as a duplicate"
         case "split":

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
+from mechtag.review.full_texts import log_of_file
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 
@@ -28,9 +29,10 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write the files of imports and full texts that have changed, and delete the files of imports that were removed.
+    """Write the files of the imports and full texts that have changed, and delete those that are gone.
 
-    Only the worker process calls this function, because only the worker adds or removes imported data.
+    Only the worker process changes what an import or a full text brought, so only the worker process writes these
+    files. When a person deletes a full text, its file is deleted at once.
     """
     folder = workspace.folder / "log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,14 +41,17 @@ def write_imports(workspace: Workspace) -> None:
         for path, head in heads.items():
             if not path.exists() or _first_line(path) != head:
                 _write(connection, path, head)
+        texts = dict[Path, dict[str, Any]]()
         for row in connection.execute(select(*(column for column in _FILE.c if column not in _LONG))).all():
-            path, head = folder / f"full-text-{row.id}.jsonl", dict(row._mapping)
+            path, head = log_of_file(workspace, row.id), dict(row._mapping)
+            texts[path] = head
             if not path.exists() or _first_line(path) != head:
                 long = connection.execute(select(*_LONG).where(_FILE.c.id == row.id)).one()
                 _write_lines(path, [head, dict(long._mapping)])
-    for path in folder.glob("import-*.jsonl"):
-        if path not in heads:
-            path.unlink()
+    for pattern, known in (("import-*.jsonl", heads), ("full-text-*.jsonl", texts)):
+        for path in folder.glob(pattern):
+            if path not in known:
+                path.unlink()
 
 
 def path_of(folder: Path, number: int) -> Path:

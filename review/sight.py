@@ -19,7 +19,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import read_reading
+from mechtag.review.store.readings import attached_file, read_reading, sentences_in
 from mechtag.review.store.records import Entry
 
 
@@ -46,16 +46,10 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A committed code of one person for one label.
+    """A committed code of one person; the letter replaces the name of the person until names are shown.
 
-    Attributes
-    ----------
-    letter
-        Letter that identifies the person on the page of this record, such as ``A``.
-    record
-        Number of the record that the person coded, which may be a joined record.
-    value
-        1 (yes), 0 (no) or ``None``.
+    ``sentences`` are those of the text that is shown. There are none if the person marked a different text, such as the
+    abstract of a duplicate.
     """
 
     letter: str
@@ -252,7 +246,7 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the committed codes of a record and its joined records at a stage.
+    """Return the committed codes of a record and its joined records, with the sentences of the record's text.
 
     Letters (A, B and so on) are assigned in the order of people's names. A person who judged several joined records has
     a letter for each of them. Codes of withdrawn people are left out.
@@ -270,6 +264,14 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
         )
         .order_by(account.c.name, table.c.record, table.c.label)
     ).all()
+    file = attached_file(connection, record) if stage == "full-text" else None
+    shown = file.sha256 if file is not None else ""
+
+    def marked(row: Any) -> tuple[int, ...]:
+        if row.text and shown:
+            return sentences_in(row, shown)
+        return tuple(json.loads(row.sentences)) if row.record == record else ()
+
     people = list(dict.fromkeys((row.coder, row.record) for row in rows))
     return tuple(
         Vote(
@@ -281,7 +283,7 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
             value=row.value,
             refer=bool(row.refer),
             reason=row.reason,
-            sentences=tuple(json.loads(row.sentences)),
+            sentences=marked(row),
         )
         for row in rows
     )

@@ -131,7 +131,7 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
             for row in connection.execute(
                 select(func.coalesce(joined.c.into, attachment.c.record).label("record"), attachment.c.sha256)
                 .outerjoin(joined, joined.c.record == attachment.c.record)
-                .order_by(attachment.c.event.desc())
+                .order_by(attachment.c.is_read, attachment.c.event.desc())
             )
         }
         rows = connection.execute(select(table).where(table.c.id.in_(files), *sure)).all()

@@ -6,7 +6,6 @@ and codes by full text are stored separately.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +26,7 @@ from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
-from mechtag.review.store.readings import Reading, read_reading
+from mechtag.review.store.readings import Reading, attached_file, read_file, read_reading, sentences_in
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
@@ -388,6 +387,8 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
     )
     mine: dict[str, Any] = {row.label: row for row in rows}
     labels = visit.workspace.codebook.labels
+    file = attached_file(connection, record) if _stage(visit) == "full-text" else None
+    text = file.sha256 if file is not None else ""
     cards = []
     for label, letter in zip(labels, _letters(labels), strict=True):
         if new and label.key not in new:
@@ -395,9 +396,18 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
         card = Card(label, letter)
         if (row := mine.get(label.key)) is not None:
             given = "refer" if row.refer else {1: "yes", 0: "no", None: ""}[row.value]
-            card = replace(card, answer=given, sentences=tuple(json.loads(row.sentences)), complete=bool(row.complete))
+            card = replace(card, answer=given, sentences=sentences_in(row, text), complete=bool(row.complete))
         cards.append(card)
     return cards
+
+
+def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
+    """Return the name of a file in which a person marked sentences, and which is not the full text any more; or ""."""
+    table = schema.current
+    marked = (table.c.record == record, table.c.coder == coder, table.c.sentences != "[]")
+    others = select(table.c.text).where(*marked, table.c.text.not_in(("", sha256)))
+    text = connection.execute(others).scalar() if sha256 else None
+    return read_file(connection, text).file if text else ""
 
 
 def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
@@ -496,6 +506,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "cards": cards,
         "lines": _lines(reading, cards),
         "reading": reading,
+        "marked_elsewhere": _marked_elsewhere(connection, entry.id, coder, reading.sha256),
         "chosen": chosen,
         "words": words,
         "open_cards": [card for card in cards if not card.answer],

@@ -14,8 +14,9 @@ from mechtag.review.acts import Refused
 from mechtag.review.jobs.tagging import KIND as TAG
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
+from mechtag.review.store.events import family_of
 from mechtag.review.store.queue import count_states
-from mechtag.review.store.readings import Reading, attached_file, read_reading
+from mechtag.review.store.readings import Reading, attached_file, read_reading, sentences_in
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.store.search import Query, find_records
 from mechtag.review.visit import Visit, route
@@ -107,6 +108,21 @@ def detach(visit: Visit) -> Response:
     return visit.go("/full-texts")
 
 
+def ask_to_delete(visit: Visit) -> Response:
+    """Ask whether to delete a file that is not attached."""
+    with visit.workspace.store.read() as connection:
+        file = full_texts.find_file(connection, int(visit.path["file"]))
+    if file.attached:
+        raise Refused("this file is attached to a record; detach it there first", 409)
+    return visit.page("full_text_delete.html", file=file)
+
+
+def delete(visit: Visit) -> Response:
+    """Delete a file that is not attached."""
+    full_texts.delete_file(visit.workspace, visit.stamp(), int(visit.path["file"]))
+    return visit.go("/full-texts")
+
+
 def download(visit: Visit) -> Response:
     """Send the file of the full text of a record."""
     with visit.workspace.store.read() as connection:
@@ -143,9 +159,9 @@ def read(visit: Visit) -> Response:
         entry = read_entry(connection, number)
         if entry is None:
             raise Refused(f"there is no record {number} in this review", 404)
-        _file_of(connection, number)
+        file = _file_of(connection, number)
         reading = read_reading(connection, entry, "full-text")
-        evidence = _evidence(connection, visit, number)
+        evidence = _evidence(connection, visit, number, file.sha256)
     return visit.page("full_text.html", entry=entry, reading=reading, paragraphs=list(_paragraphs(reading, evidence)))
 
 
@@ -156,25 +172,23 @@ def _file_of(connection: Connection, record: int) -> Any:
     return row
 
 
-def _evidence(connection: Connection, visit: Visit, record: int) -> dict[int, list[str]]:
-    """Return the names of the labels that each sentence of a full text supports, keyed by the number of the sentence.
-
-    These are the sentences that the person marked and, if the person may see the results, those of the final codes.
-    """
+def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) -> dict[int, list[str]]:
+    """Return the names of the labels that each sentence supports: the person's marks, and final codes if visible."""
     current, final = schema.current, schema.final
-    mine = select(current.c.label, current.c.sentences).where(
-        current.c.record == record, current.c.stage == "full-text", current.c.coder == visit.person.id
+    head, members = family_of(connection, record)
+    mine = select(current).where(
+        current.c.record.in_(members), current.c.stage == "full-text", current.c.coder == visit.person.id
     )
-    rows = list(connection.execute(mine))
+    rows = [(row.label, sentences_in(row, sha256)) for row in connection.execute(mine)]
     if sees_results(visit, connection):
         of_all = select(final.c.label, final.c.sentences).where(
-            final.c.record == record, final.c.stage == "full-text", final.c.value == 1
+            final.c.record == head, final.c.stage == "full-text", final.c.value == 1
         )
-        rows += list(connection.execute(of_all))
+        rows += [(row.label, json.loads(row.sentences)) for row in connection.execute(of_all)]
     names = visit.workspace.codebook.names
     found: dict[int, list[str]] = {}
     for label, sentences in rows:
-        for number in json.loads(sentences):
+        for number in sentences:
             if (name := names.get(label, label)) not in found.setdefault(number, []):
                 found[number].append(name)
     return found
@@ -206,6 +220,8 @@ ROUTES = [
     route("/full-texts", "full_texts_upload", upload, ("POST",)),
     route("/full-texts/{file:int}", "full_texts_file", one),
     route("/full-texts/{file:int}", "full_texts_attach", attach, ("POST",)),
+    route("/full-texts/{file:int}/delete", "full_texts_delete", ask_to_delete),
+    route("/full-texts/{file:int}/delete", "delete_full_text", delete, ("POST",)),
     route("/full-texts/of/{record:int}", "full_texts_download", download),
     route("/full-texts/of/{record:int}/detach", "full_texts_detach", detach, ("POST",)),
     route("/records/{record:int}/text", "full_texts_read", read),

@@ -39,13 +39,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    The reason is left out if it is no longer in the plan. The sentences are left out if the person coded a joined
-    record, because they belong to a different abstract.
-
-    Parameters
-    ----------
-    reasons
-        Reasons for exclusion in the plan.
+    A reason that is no longer in the plan (``reasons``) cannot become final, and neither can the sentences of a
+    different text.
     """
     return Settlement(
         record,
@@ -53,7 +48,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
         vote.label,
         int(vote.value or 0),
         reason=vote.reason if vote.reason in reasons else None,
-        sentences=vote.sentences if vote.value and vote.record == record else (),
+        sentences=vote.sentences if vote.value else (),
     )
 
 
@@ -140,7 +135,6 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
         votes = tuple(vote for vote in read_votes(connection, entry.id, stage) if vote.label == label)
         own = [vote for vote in votes if vote.coder == chosen.coder]
         clear = len({vote.value for vote in own}) == 1 and own[0].value is not None
-        # The sentences of a joined record are those of a different abstract.
         own.sort(key=lambda vote: vote.record != entry.id)
         found.append(Row(entry, votes, own[0] if clear else None))
     return found

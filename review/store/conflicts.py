@@ -210,7 +210,8 @@ def _differing(stage: str) -> Select[Any]:
     mine = func.json_each(_ONE.c.sentences).table_valued("value", name="mine")
     theirs = func.json_each(_OTHER.c.sentences).table_valued("value", name="theirs")
     common = select(mine.c.value).where(mine.c.value == theirs.c.value).exists()
-    return query.where(_ONE.c.sentences != "[]", _OTHER.c.sentences != "[]", ~common)
+    same_text = _ONE.c.text == _OTHER.c.text
+    return query.where(_ONE.c.sentences != "[]", _OTHER.c.sentences != "[]", same_text, ~common)
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:

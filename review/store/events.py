@@ -390,7 +390,10 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
     ]
     _insert(connection, schema.owed, owed)
     attachments = [
-        {"record": record, "sha256": sha256, "found_by": found_by, "event": seq}
+        {
+            **{"record": record, "sha256": sha256, "found_by": found_by, "event": seq},
+            "is_read": state.reading is not None and state.reading[0] == record,
+        }
         for state in states
         for record, (sha256, found_by, seq) in state.attached.items()
     ]

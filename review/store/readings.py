@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, select
 
 from mechtag.core.full_text import FullText
 from mechtag.review.store import schema
@@ -82,6 +82,26 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
     return Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
 
 
+def sentences_in(row: Any, text: str) -> tuple[int, ...]:
+    """Return the sentences of a row of table ``current`` that are sentences of a text.
+
+    A person may have coded a record by the file of a duplicate which does not belong to the record any more.
+
+    Parameters
+    ----------
+    text
+        SHA-256 of a full text, or ``""`` for an abstract.
+    """
+    return tuple(json.loads(row.sentences)) if row.text in ("", text) or not text else ()
+
+
+def read_file(connection: Connection, sha256: str) -> Reading:
+    """Return the text of a file of table ``full_text``, or an empty text if there is no such file."""
+    table = schema.full_text
+    row = connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
+    return Reading("", ()) if row is None else Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
+
+
 def read_lines(sentences: str) -> tuple[Line, ...]:
     """Convert the JSON text in the column ``sentences`` of table ``full_text`` to positions of sentences."""
     return tuple(Line(*line) for line in json.loads(sentences))
@@ -93,17 +113,15 @@ def full_text_of(row: Any, record_id: str) -> FullText:
 
 
 def attached_file(connection: Connection, record: int) -> Any:
-    """Return the row of table ``full_text`` for the file that is attached to a record or to a record joined to it.
+    """Return the row of table ``full_text`` of the file that is the full text of the paper that a record describes.
 
-    Returns ``None`` if there is no such file, or if its text could not be read.
+    The file is attached to the record or to one of its duplicates; see `mechtag.review.store.state.derive`. Returns
+    ``None`` if there is no such file, or its text has not been read.
     """
     table, attachment = schema.full_text, schema.attachment
     _, members = family_of(connection, record)
-    own = case((attachment.c.record == record, 0), else_=1)
     return connection.execute(
         select(table)
         .join(attachment, attachment.c.sha256 == table.c.sha256)
-        .where(attachment.c.record.in_(members), table.c.state == "read")
-        .order_by(own, attachment.c.event)
-        .limit(1)
+        .where(attachment.c.record.in_(members), attachment.c.is_read == 1, table.c.state == "read")
     ).one_or_none()

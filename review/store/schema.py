@@ -243,6 +243,7 @@ current = _table(
     Column("refer", Integer, nullable=False),
     Column("reason", Text),
     Column("sentences", Text, nullable=False),  # JSON list of numbers
+    Column("text", Text, nullable=False),  # SHA-256 of the full text that these sentences are of, or ""
     Column("complete", Integer, nullable=False),
     # Whether a suggestion was visible: 1, 0, or NULL if that is unknown.
     Column("assisted", Integer),
@@ -330,7 +331,7 @@ apart = _table(
     PrimaryKeyConstraint("record", "other"),
 )
 
-# The file of the full text of each record.
+# The file of the full text of each record. Of the files of joined records, one is the text of the paper.
 attachment = _table(
     "attachment",
     Column("record", ForeignKey("record.id"), nullable=False),
@@ -338,6 +339,7 @@ attachment = _table(
     # How the record was identified, such as DOI; ``person`` if a person chose it.
     Column("found_by", Text, nullable=False),
     Column("event", Integer, nullable=False),
+    Column("is_read", Integer, nullable=False),  # whether it is the text of the paper
     PrimaryKeyConstraint("record"),
     Index("attachment_of_file", "sha256"),
 )

@@ -38,7 +38,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Code:
-    """A coder's answer for one label of one record, with the columns of table ``current``."""
+    """A coder's answer for one label of one record, with the columns of table ``current``.
+
+    Attributes
+    ----------
+    text
+        SHA-256 of the file of the full text to which ``sentences`` refer; ``""`` for abstracts, and if it is unknown.
+    """
 
     record: int
     stage: str
@@ -48,6 +54,7 @@ class Code:
     refer: bool = False
     reason: str | None = None
     sentences: tuple[int, ...] = ()
+    text: str = ""
     complete: bool = False
     assisted: bool | None = None
     others_shown: bool = False
@@ -154,6 +161,8 @@ class State:
     owed: set[tuple[int, int, str, str]] = field(default_factory=set)
     # Record, with the hash of the file of its full text, how the record was identified, and the number of the event.
     attached: dict[int, tuple[str, str, int]] = field(default_factory=dict)
+    # Record whose file is the full text of the paper, and the hash of this file.
+    reading: tuple[int, str] | None = None
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
@@ -187,6 +196,8 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
     # Number of the event with which each person last finished the record; later labels are new to the person.
     asked = dict[tuple[str, _Voter], int]()
     settled = dict[tuple[str, str], Event]()
+    # Files by which the paper was coded, in the order of the first code.
+    coded_by = dict[str, None]()
     for row in events:
         if row.kind == "edit_record":
             found.texts.setdefault((row.record or 0, str(row.value["field"])), str(row.value["old"]))
@@ -194,6 +205,9 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
         if row.record is None:
             continue
         voter, stage = (row.record, row.coder), row.stage or ""
+        text = _text_of(found, row)
+        if text and row.kind in ("code", "evidence", "settle"):
+            coded_by[text] = None
         match row.kind:
             case "code" | "evidence":
                 code = codes.get((stage, voter, row.label or ""))
@@ -204,7 +218,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                 if code is None and (stage, voter) in finished and row.label not in new:
                     # The person first committed the record without an answer for this label.
                     code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
-                codes[stage, voter, row.label or ""] = _coded(code, row)
+                codes[stage, voter, row.label or ""] = _coded(code, row, text)
                 if stage == "screen" or imported or (stage, voter) in committed:
                     committed[stage, voter] = row.seq
                     _commit(codes, stage, voter, new)
@@ -245,6 +259,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
             case "detach":
                 found.attached.pop(row.record, None)
     found.codes = list(codes.values())
+    found.reading = _choose_text(found, head, list(coded_by))
     for stage in STAGES:
         voters = {
             voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in rules.withdrawn
@@ -256,14 +271,45 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
     return found
 
 
-def _coded(before: Code | None, row: Event) -> Code:
-    """Return the code of a coder after a ``code`` or ``evidence`` event; ``before`` is the earlier code, if any."""
+def _text_of(found: State, row: Event) -> str:
+    """Return the SHA-256 of the full text that an event of full-text coding refers to; ``""`` for other events.
+
+    Events of earlier versions do not contain it; they refer to the text that the record had then.
+    """
+    if row.stage != "full-text":
+        return ""
+    if "text" in row.value:
+        return str(row.value["text"])
+    if row.record in found.attached:
+        return found.attached[row.record][0]
+    return min(found.attached.values(), key=lambda file: file[2], default=("", "", 0))[0]
+
+
+def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int, str] | None:
+    """Return the record and the SHA-256 of the file that is the full text of a paper.
+
+    If several records of the paper have a file, it is the file by which the paper was first coded, otherwise that of
+    the head, otherwise the one that was attached first. Joining records thus never changes the text under codes.
+    """
+
+    def rank(record: int) -> tuple[int, bool, int]:
+        sha256, _, seq = found.attached[record]
+        return coded_by.index(sha256) if sha256 in coded_by else len(coded_by), record != head, seq
+
+    chosen = min(found.attached, key=rank, default=None)
+    return None if chosen is None else (chosen, found.attached[chosen][0])
+
+
+def _coded(before: Code | None, row: Event, text: str) -> Code:
+    """Return a coder's code as it is after a ``code`` or ``evidence`` event about the given text; see `_text_of`."""
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
-        return replace(code, sentences=sentences, complete=bool(row.value["complete"]), event=row.seq, at=row.at)
+        complete = bool(row.value["complete"])
+        return replace(code, sentences=sentences, text=text, complete=complete, event=row.seq, at=row.at)
     return replace(
         code,
+        text=code.text if code.sentences or code.complete else text,
         value=row.value["v"],
         refer=bool(row.value.get("refer", False)),
         reason=row.value.get("reason"),
@@ -329,7 +375,7 @@ def _resolve(
     for label in labels:
         given = {(vote.record, vote.coder): vote for vote in votes if vote.label == label and vote.committed}
         if label in settled:
-            finals.append(_settled(head, stage, label, settled[label]))
+            finals.append(_settled(found, head, stage, label, settled[label]))
             continue
         if not given or any(label in new for (_, coder), new in new_labels.items() if coder not in rules.away):
             continue  # The label is not final until everybody who judged the record has coded the new label.
@@ -342,8 +388,8 @@ def _resolve(
         elif len(answers) > 1:
             open_labels.append(label)
         else:
-            finals.append(_agreed(head, stage, label, list(given.values())))
-    # A person who judged two records before they were joined counts once.
+            finals.append(_agreed(found, head, stage, label, list(given.values())))
+    # A person who judged two records before they were joined is one person.
     have = len({coder for _, coder in voters})
     enough = have >= rules.wanted[stage] or (bool(settled) and not open_labels)
     if not voters and not settled:
@@ -379,9 +425,23 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
 
 
-def _settled(head: int, stage: str, label: str, row: Event) -> Final:
-    # The sentences belong to the record that was settled, which may have been joined to another record since.
-    given = row.value.get("sentences", ()) if row.record == head else ()
+def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
+    """Return whether sentences that were marked in a record, or in its full text, are those that the paper shows.
+
+    Parameters
+    ----------
+    text
+        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract, and where it is unknown.
+    """
+    if text and found.reading:
+        return text == found.reading[1]
+    return record == head
+
+
+def _settled(found: State, head: int, stage: str, label: str, row: Event) -> Final:
+    # The record that was settled may have been joined to another since.
+    is_shown = _is_of_paper(found, head, row.record, str(row.value.get("text", "")))
+    given = row.value.get("sentences", ()) if is_shown else ()
     return Final(
         record=head,
         stage=stage,
@@ -395,10 +455,10 @@ def _settled(head: int, stage: str, label: str, row: Event) -> Final:
     )
 
 
-def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the final code on which all coders agree, with all sentences that any of them marked in the record."""
-    # The sentences of a joined record are those of a different abstract.
-    own = [vote for vote in votes if vote.record == head]
+def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
+    """Return the code on which all votes agree, with all sentences that anyone marked in the text that is shown."""
+    # The sentences of a joined record are those of a different abstract, but two records may share a full text.
+    own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]
     sentences = tuple(sorted({number for vote in own for number in vote.sentences}))
     reasons = {vote.reason for vote in votes if vote.reason}
     return Final(

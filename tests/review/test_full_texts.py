@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -17,15 +18,18 @@ from mechtag.review import full_texts as uploads
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.full_texts import READ, list_files
+from mechtag.review.import_log import write_imports
 from mechtag.review.imports import File
 from mechtag.review.jobs import full_texts, importing
 from mechtag.review.jobs.worker import do_next
+from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.conflicts import DOUBTED, DOUBTED_CODES, Selection, count_selected
-from mechtag.review.store.events import project_events
+from mechtag.review.store.events import project_events, read_events
 from mechtag.review.store.queue import count_states
 from mechtag.review.store.readings import attached_file, read_reading
 from mechtag.review.store.records import add_records, read_entry
+from mechtag.review.store.state import Rules, derive
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.pdfs import write_paper
 from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
@@ -74,14 +78,14 @@ def states(review: Workspace) -> dict[str, int]:
         return {name: number for name, number in count_states(connection, "full-text").items() if number}
 
 
-def coded(review: Workspace, coder: int, *, apple: int, pear: int = 0) -> None:
-    """Code the first record by its full text."""
-    stamp = look(review, coder, 1, "full-text")
+def coded(review: Workspace, coder: int, *, apple: int, pear: int = 0, record: int = 1, sentence: int = 3) -> None:
+    """Code a record by its full text."""
+    stamp = look(review, coder, record, "full-text")
     acts = review.acts
-    acts.code(stamp, 1, "apple", apple, stage="full-text")
-    acts.code(Stamp(coder), 1, "pear", pear, stage="full-text")
-    acts.mark(Stamp(coder), 1, "apple", [3] if apple else [], stage="full-text")
-    acts.commit(Stamp(coder), 1, stage="full-text")
+    acts.code(stamp, record, "apple", apple, stage="full-text")
+    acts.code(Stamp(coder), record, "pear", pear, stage="full-text")
+    acts.mark(Stamp(coder), record, "apple", [sentence] if apple else [], stage="full-text")
+    acts.commit(Stamp(coder), record, stage="full-text")
 
 
 def attach_by_hand(review: Workspace, tmp_path: Path, record: int, name: str = "s.pdf") -> int:
@@ -441,6 +445,159 @@ def test_a_file_of_a_duplicate_is_the_text_of_its_paper(review: Workspace, tmp_p
     assert files["late.pdf"].reason == "A different file, s.pdf, is attached to this record."
 
 
+def text_of(review: Workspace, record: int) -> str:
+    """Return the name of the file that is the full text of a record."""
+    with review.store.read() as connection:
+        return str(attached_file(connection, record).name)
+
+
+def evidence_of(review: Workspace, record: int) -> list[int]:
+    """Return the sentences of the final code for the label apple by the full text of a record."""
+    final = schema.final
+    wanted = (final.c.record == record, final.c.stage == "full-text", final.c.label == "apple")
+    with review.store.read() as connection:
+        return list(json.loads(connection.execute(select(final.c.sentences).where(*wanted)).scalar_one()))
+
+
+def test_joining_and_parting_records_leaves_the_text_under_the_codes(review: Workspace, tmp_path: Path) -> None:
+    for record, name in ((1, "s.pdf"), (2, "t.pdf")):
+        attach_by_hand(review, tmp_path, record, name)
+    people = [add_person(review, name, "coder") for name in ("Ann", "Bob")]
+    for coder in people:
+        coded(review, coder, apple=1, record=2)
+    review.acts.join(Stamp(OWEN), 2, into=1)
+    # The first record has a file of its own, but nobody has coded it.
+    assert text_of(review, 1) == text_of(review, 2) == "t.pdf"
+    assert evidence_of(review, 1) == [3]
+    page = texts(Browser(review, OWEN).get("/records/1/text"))
+    assert "t.pdf" in page
+    assert page.count("Apple") == 1
+    review.acts.split(Stamp(OWEN), 2)
+    assert (text_of(review, 1), text_of(review, 2)) == ("s.pdf", "t.pdf")
+    assert evidence_of(review, 2) == [3]
+    review.acts.undo(Stamp(OWEN))
+    assert evidence_of(review, 1) == [3]
+    assert review.store.rebuild() == []
+
+
+def test_the_evidence_of_a_duplicate_counts_if_both_are_read_by_its_file(review: Workspace, tmp_path: Path) -> None:
+    attach_by_hand(review, tmp_path, 2)
+    ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
+    coded(review, ann, apple=1, record=2)
+    review.acts.join(Stamp(OWEN), 2, into=1)
+    coded(review, bob, apple=0, sentence=4)
+    # The sentence of the duplicate is one of the text that is shown, and can be taken with the code.
+    page = Browser(review, OWEN).get("/reconcile/full-text/1?votes=1")
+    assert "Ann: yes, sentence 4" in texts(page)
+    assert "Take A's code and sentences" in texts(page)
+    review.acts.code(Stamp(bob), 1, "apple", 1, stage="full-text")
+    review.acts.mark(Stamp(bob), 1, "apple", [4], stage="full-text")
+    assert evidence_of(review, 1) == [3, 4]
+    with review.store.read() as connection:
+        (final,) = (row for row in final_codings(connection) if row.label == "apple" and row.basis == "full-text")
+        reading = read_reading(connection, read_entry(connection, 1), "full-text")
+    assert final.evidence == f"{reading.sentence(3)} {reading.sentence(4)}"
+
+
+def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Workspace, tmp_path: Path) -> None:
+    for record, name in ((3, "s.pdf"), (4, "t.pdf")):
+        attach_by_hand(review, tmp_path, record, name)
+        review.acts.join(Stamp(OWEN), record, into=1)
+    people = [add_person(review, name, "coder") for name in ("Ann", "Bob")]
+    for coder in people:
+        coded(review, coder, apple=1)
+    assert (text_of(review, 1), evidence_of(review, 1)) == ("s.pdf", [3])
+    review.acts.split(Stamp(OWEN), 3)
+    # The codes still count, but sentence 3 of the other file is a different one.
+    assert (text_of(review, 1), evidence_of(review, 1)) == ("t.pdf", [])
+    page = Browser(review, people[0]).get("/full-text?record=1")
+    assert "You coded this record by s.pdf. Sentences that you marked there are not shown here." in texts(page)
+    assert 'aria-pressed="true"' not in page
+    review.acts.commit(Stamp(people[0]), 1, stage="full-text", all_sentences=True)
+    with review.store.read() as connection:
+        one, other = (row for row in coders_codings(connection) if (row.label, row.basis) == ("apple", "full-text"))
+        reading = read_reading(connection, read_entry(connection, 3), "full-text")
+    # What the person finished was the new text, without marks.
+    assert (one.sentences, one.sentences_complete) == ((), True)
+    assert (other.sentences, other.evidence) == ((3,), reading.sentence(3))
+    review.acts.undo(Stamp(people[0]))
+    review.acts.undo(Stamp(OWEN))
+    assert (text_of(review, 1), evidence_of(review, 1)) == ("s.pdf", [3])
+    assert "You coded this record by" not in texts(Browser(review, people[0]).get("/full-text?record=1"))
+
+
+def test_events_of_earlier_versions_do_not_name_the_text(review: Workspace, tmp_path: Path) -> None:
+    attach_by_hand(review, tmp_path, 2)
+    coded(review, OWEN, apple=1, record=2)
+    review.acts.join(Stamp(OWEN), 2, into=1)
+    attach = schema.event.c.record.in_((1, 2))
+    with review.store.read() as connection:
+        events = read_events(connection, attach)
+        rules = Rules({stage: 1 for stage in STAGES})
+    assert any("text" in event.value for event in events)
+    older = [
+        replace(event, value={key: value for key, value in event.value.items() if key != "text"}) for event in events
+    ]
+    assert derive(older, 1, rules) == derive(events, 1, rules)
+
+
+def test_a_file_without_a_record_is_deleted_after_a_question(review: Workspace, tmp_path: Path) -> None:
+    browser = Browser(review, add_person(review, "Ann", "coder"))
+    attach_by_hand(review, tmp_path, 1)
+    wrong = pdf(tmp_path, "A paper of nobody in this review at all", name="wrong.pdf")
+    bring(review, browser, wrong, ("broken.pdf", b"%PDF-1.4 cut off"))
+    write_imports(review)
+    log, folder = review.folder / "log", review.folder / "full-texts"
+    assert len(list(log.glob("full-text-*.jsonl"))) == 3
+    page = browser.get("/full-texts")
+    assert re.findall(r'href="(/full-texts/\d/delete)"', page) == ["/full-texts/2/delete", "/full-texts/3/delete"]
+    question = browser.get("/full-texts/2/delete")
+    assert "Delete wrong.pdf?" in question
+    assert (folder / "2").is_dir(), "nothing is deleted before the answer"
+    for number in (2, 3):
+        assert browser.post(f"/full-texts/{number}/delete").status_code == 200
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    assert [path.name for path in log.glob("full-text-*.jsonl")] == ["full-text-1.jsonl"]
+    assert "1 file = 1 attached + 0 without a record + 0 not readable." in texts(browser.get("/full-texts"))
+    assert "deleted the file broken.pdf" in texts(browser.get("/activity"))
+    # The same file can be dropped again.
+    bring(review, browser, wrong)
+    assert "2 files = 1 attached + 1 without a record" in texts(browser.get("/full-texts"))
+
+
+def test_a_file_that_is_attached_or_being_read_is_not_deleted(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Browser(review, OWEN)
+    attach_by_hand(review, tmp_path, 1)
+    send(browser, ("a.txt", b"A text that is being read"))
+    for number, said in (
+        (1, "attached to a record; detach it there first"),
+        (2, "is being read; wait until it has been read"),
+        (9, "no such file"),
+    ):
+        answer = browser.post(f"/full-texts/{number}/delete")
+        assert answer.status_code in (404, 409)
+        assert said in texts(answer.text)
+    assert browser.client.get("/full-texts/1/delete").status_code == 409
+    work(review)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mechtag.review.full_texts.shutil.rmtree", refuse)
+        assert "cannot be deleted (Permission denied)" in texts(browser.post("/full-texts/2/delete").text)
+    assert (review.folder / "full-texts/2/a.txt").is_file()
+    assert "a.txt" in texts(browser.get("/full-texts"))
+    # What another program of the worker wrote late is cleared away.
+    browser.post("/full-texts/2/delete")
+    log = review.folder / "log/full-text-2.jsonl"
+    log.write_text("{}\n", encoding="utf-8")
+    write_imports(review)
+    assert not log.exists()
+
+
 def test_a_record_whose_text_went_with_a_separated_record_is_not_handed_out(review: Workspace, tmp_path: Path) -> None:
     attach_by_hand(review, tmp_path, 3)
     review.acts.join(Stamp(OWEN), 3, into=1)
@@ -472,6 +629,20 @@ def test_suggestions_for_a_text_go_with_it(with_text: Workspace, tmp_path: Path)
     attach_by_hand(review, tmp_path, 1, "t.pdf")
     with review.store.read() as connection:
         assert connection.execute(select(table.c.stage)).scalars().all() == ["code"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_model_that_leaves_full_texts_to_people_says_so(with_text: Workspace, leaves: bool) -> None:
+    review = with_text
+    suggest(review, 1, "code", "full-text")
+    review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
+    model = {"model_id": MODEL, "from_definitions": False, "leaves_full_texts": leaves, "papers": 9, "at": None}
+    with review.store.write() as connection:
+        write_fact(connection, "model", {**model, "shipped": False})
+    said = "The model leaves every label in full texts to you, because there are too few codes"
+    browser = Browser(review, OWEN)
+    assert (said in texts(browser.get("/full-text?record=1"))) == leaves
+    assert said not in texts(browser.get("/code?record=1"))
 
 
 def test_a_record_with_a_text_is_tagged_once_it_is_included(review: Workspace, tmp_path: Path) -> None:
