@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 
 from mechtag.core.full_text import Kind
 from mechtag.pipeline.fulltext.document import Block
-from mechtag.pipeline.fulltext.lines import Line, joined_rows, mend, vocabulary, with_ligatures, without_running_heads
+from mechtag.pipeline.fulltext.lines import (
+    Line,
+    joined_rows,
+    mend,
+    vocabulary,
+    with_drop_caps,
+    with_ligatures,
+    without_line_numbers,
+    without_running_heads,
+)
 from mechtag.pipeline.fulltext.roles import Role, Style, classified, ends_sentence, same_look, same_size
 from mechtag.pipeline.fulltext.sections import kind_of
 
@@ -39,7 +48,8 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
     pages
         Lines of each page, in the order of the file.
     """
-    rows = with_ligatures([row for lines in without_running_heads(pages) for row in joined_rows(lines)])
+    lines_of_pages = with_drop_caps(without_running_heads(without_line_numbers(pages)))
+    rows = with_ligatures([row for lines in lines_of_pages for row in joined_rows(lines)])
     if not rows:
         return []
     style = Style.of(_before_references(rows))

@@ -49,6 +49,11 @@ _UNIT = re.compile(
 _DIGITS = re.compile(r"\d+")
 # Number of lines at each edge of a page that may be running heads.
 _EDGE = 4
+# Number of a line in front of its text, or on its own.
+_LINE_NUMBER = re.compile(r"(\d{1,5})(?:\s+|$)")
+# Fewest numbered lines of a page, and proportion of its lines that are numbered if each of them has a number.
+_FEWEST_NUMBERED, _NUMBERED_SHARE = 8, 0.7
+_DROP_CAP = re.compile(r"[“\"‘']?[^\W\d_]")
 _PAGE_NUMBERS = ("#", "# of #", "page #", "page # of #")
 
 
@@ -69,6 +74,81 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
         edges = {id(line) for line in _edges(lines) if _pattern(line) in repeated or _pattern(line) in _PAGE_NUMBERS}
         body = (line for line in lines if id(line) not in edges)
         kept.append([line for line in body if (_pattern(line), round(line.bottom)) not in everywhere])
+    return kept
+
+
+def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """Return the lines of each page without the numbers that manuscripts print in front of each line.
+
+    The numbers go up by one from line to line. They are removed if more than half of the pages with enough lines have
+    them, so that the rows of a table keep their numbers.
+    """
+    numbered = [_numbered(lines) for lines in pages]
+    long = [found for found, lines in zip(numbered, pages, strict=True) if len(lines) >= _FEWEST_NUMBERED]
+    if 2 * sum(len(found) >= _FEWEST_NUMBERED for found in long) <= len(long):
+        return [list(lines) for lines in pages]
+    kept = list[list[Line]]()
+    for found, lines in zip(numbered, pages, strict=True):
+        rest = (_without_number(line) if place in found else line for place, line in enumerate(lines))
+        kept.append([line for line in rest if line.text])
+    return kept
+
+
+def _numbered(lines: Sequence[Line]) -> set[int]:
+    """Return the places of the lines of a page that begin with a line number, if most of them do."""
+    numbers = {place: int(found[1]) for place, line in enumerate(lines) if (found := _LINE_NUMBER.match(line.text))}
+    steps = Counter(number - place for place, number in numbers.items())
+    # A running head, or a line in two parts, moves the numbers of all lines below it.
+    runs = [offset for offset, count in steps.items() if count > 2]
+    places = {place for place, number in numbers.items() if number - place in runs}
+    return places if len(places) > _NUMBERED_SHARE * len(lines) else set()
+
+
+def _without_number(line: Line) -> Line:
+    text = _LINE_NUMBER.sub("", line.text, count=1)
+    # The first of the fonts is that of the number.
+    return line._replace(text=text, fonts=line.fonts[1:] or line.fonts)
+
+
+def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """Return the lines of each page with every drop cap in front of the line that it begins.
+
+    A drop cap is a single capital that is at least as high as two lines. It may come anywhere among the lines of its
+    page. It is a word of its own ('A new team') if the document has the rest of the first word, but not the whole.
+    """
+    heights = Counter[float]()
+    for line in (line for lines in pages for line in lines):
+        heights[round(line.height, 1)] += len(line.text)
+    if not heights:
+        return [list(lines) for lines in pages]
+    height = heights.most_common(1)[0][0]
+    words = vocabulary(line for lines in pages for line in lines)
+    return [_with_drop_caps(lines, height, words) for lines in pages]
+
+
+def _with_drop_caps(lines: Sequence[Line], height: float, words: Counter[str]) -> list[Line]:
+    kept = list(lines)
+    for cap in lines:
+        if not _DROP_CAP.fullmatch(cap.text) or cap.height < 1.8 * height:
+            continue
+        # The lines to the right of the cap, of which the highest is the first.
+        right = [
+            place
+            for place, line in enumerate(kept)
+            if -0.2 * cap.height < line.left - cap.right < height
+            and cap.bottom - 0.3 * height < line.bottom < cap.bottom + cap.height
+            and len(line.text) > 1
+        ]
+        if not right:
+            continue
+        first = max(right, key=lambda place: kept[place].bottom)
+        line = kept[first]
+        rest = found[0].casefold() if (found := _WORD.match(line.text)) else ""
+        whole = cap.text[-1].casefold() + rest
+        space = " " if not rest or (words[whole] == 0 and words[rest] > 0) else ""
+        # A paragraph does not begin with an indent where its first letter is.
+        kept[first] = line._replace(text=f"{cap.text}{space}{line.text}", left=cap.left)
+        kept.remove(cap)
     return kept
 
 

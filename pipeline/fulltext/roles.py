@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -31,6 +31,10 @@ _LONG_WORD = re.compile(r"[^\W\d_]{4}")
 _MOST_WORDS = 14
 # Letters that differ less in height, as a proportion, are of the same size.
 _SAME_SIZE = 0.06
+# Parts of an entry in a list of references: a year, the numbers of pages, or an author with initials.
+_CITED = re.compile(r"\b(?:19|20)\d\d\b|\d[-–]\d|\bdoi\b|https?:|\b[A-Z][\w’'-]+,? [A-Z]{1,3}[.,]")
+# Rows after a heading in a list of references that are looked at, and share of them that is cited at most in text.
+_FOLLOWING, _CITED_SHARE, _FEW_WORDS = 10, 0.35, 3
 # A heading without any other sign is at least so much higher than the text.
 _HIGHER = 1.08
 
@@ -122,16 +126,23 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
         if found and begins and not _is_mention(row, found, style):
             caption, is_table = row, found[1].casefold().startswith("table")
             yield "caption", row
-        elif caption is not None and before is not None and _goes_on(row, before, caption, style, is_table=is_table):
+        elif (
+            caption is not None
+            and before is not None
+            and _goes_on(row, before, caption, style, is_table=is_table)
+            and not (is_table and _ends_table(place, style))
+        ):
             yield "table" if is_table else "caption", row
         elif not in_references and begins and (parts := split_run_in(row, style)):
             caption = None
             yield "heading", parts[0]
             yield "text", parts[1]
-        elif _is_heading(place, style, in_references=in_references):
+        elif _is_heading(place, style, in_references=in_references) or (
+            in_references and _begins_chapter(place, rows[number + 1 :], style)
+        ):
             caption, heading = None, row
             kind = kind_of(row.text)
-            in_references = kind == "references" or (in_references and kind is None)
+            in_references = kind == "references"
             yield "heading", row
         else:
             caption = None
@@ -186,6 +197,26 @@ def _is_prose(row: Line, style: Style) -> bool:
     return style.is_text(row) and len(row.text.split()) >= 6 and letters > 0.7 * len(row.text.replace(" ", ""))
 
 
+def _ends_table(place: _Place, style: Style) -> bool:
+    """Return whether a row after a table is the heading of a section, and not a row of the table."""
+    row, before = place.row, place.before
+    is_apart = before is None or before.bottom - row.bottom > 1.2 * style.leading or before.bottom <= row.bottom
+    larger = row.height >= _HIGHER * style.height or (kind_of(row.text) is not None and style.is_text(row))
+    return is_apart and larger and _is_heading(place, style, in_references=False)
+
+
+def _begins_chapter(place: _Place, following: Sequence[Line], style: Style) -> bool:
+    """Return whether a row in a list of references is the heading of a further chapter, which is followed by text."""
+    row = place.row
+    if row.height < _HIGHER * style.height or not _is_heading(place, style, in_references=False):
+        return False
+    # The numbers of a list may come after the text of the page.
+    lines = list(islice((line for line in following if len(line.text.split()) > _FEW_WORDS), _FOLLOWING))
+    text = [line for line in lines if style.is_text(line)]
+    cited = sum(bool(_CITED.search(line.text)) for line in text)
+    return len(text) > len(lines) / 2 and cited < _CITED_SHARE * len(text)
+
+
 def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
     """Return whether a row is a heading, judging by its words, and by how it differs from the text around it."""
     row, before, after = place.row, place.before, place.after
@@ -194,7 +225,11 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
     letters = sum(char.isalpha() for char in text)
     if len(words) > _MOST_WORDS or letters < 0.6 * len(text.replace(" ", "")) or not _LONG_WORD.search(text):
         return False
-    if text[-1] in ",;-&" or (text[-1] == "." and kind is None) or not (bare[:1].isupper() or bare != text):
+    if text[-1] in ",;-&" or (text[-1] == "." and kind is None):
+        return False
+    # Fonts of small capitals contain them as small letters.
+    in_small_capitals = kind is not None and row.height >= _HIGHER * style.height
+    if not (bare[:1].isupper() or bare != text or in_small_capitals):
         return False
     if after is not None and _continues(row, after):
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -33,7 +32,7 @@ _REMEMBERED = 20_000
 # Kinds of sections that show that the headings of a paper were recognised.
 _RECOGNISED = frozenset(("introduction", "methods", "results", "discussion", "conclusion"))
 # Kinds that are left out if no section was recognised; the references and everything after them are left out, too.
-_NEVER = frozenset(("title", "abstract", "back", "table", "caption"))
+_NEVER = frozenset(("title", "abstract", "back", "references", "table", "caption"))
 # Tables and captions, which may be printed between two paragraphs of a section.
 _BETWEEN = frozenset(("table", "caption"))
 # Number of windows from which evidence is taken, and number of sentences from each window.
@@ -117,12 +116,14 @@ def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Sect
     """Return the sections to score, grouped in runs of neighbouring sections of the same kind.
 
     The second item of the result states whether any section was recognised by its heading. If none was, all sections
-    before the references are scored, except those that are certainly not part of the running text, such as tables.
+    before the last references are scored, except those that are certainly not part of the running text, such as tables.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
     if not recognised:
-        sections = list(takewhile(lambda section: section.kind != "references", sections))
+        # Each chapter may have a list of references of its own.
+        last = max((place for place, one in enumerate(sections) if one.kind == "references"), default=len(sections))
+        sections = sections[:last]
         kinds = {section.kind for section in sections} - _NEVER
     runs: list[list[Section]] = []
     before = None

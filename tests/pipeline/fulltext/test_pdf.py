@@ -159,3 +159,100 @@ def test_a_heading_in_the_line_of_its_text_is_told_from_it() -> None:
     made.lines("2.2. Data. Nothing was left out.", gap=6)
     titles = [(section.title, section.kind) for section in assembled(made.data()).sections if section.title]
     assert titles == [("2. Methods", "methods"), ("2.1. Search Strategy", "methods"), ("2.2. Data", "methods")]
+
+
+def kinds_and_texts(data: bytes) -> list[tuple[str, str]]:
+    text, sections, _ = assembled(data)
+    return [(section.kind, text[section.start : section.end].strip()) for section in sections]
+
+
+def prose(subject: str, count: int) -> list[str]:
+    """Return lines of running text, each of which is a sentence."""
+    return [
+        f"The {subject} of orchard {'abcdefghijklmnopqrstuvwxyz'[number]} worked with all others."
+        for number in range(count)
+    ]
+
+
+def test_the_line_numbers_of_a_manuscript_are_not_text() -> None:
+    made = Journal(columns=1, head="", lowest=300)
+    number = 0
+    for title, body in (
+        ("Methods", prose("people", 20)),
+        ("Results", [*prose("leaders", 20), "Of these, 3 orchards", "5 of which were new, grew."]),
+    ):
+        number += 1
+        made.lines(f"{number} {title}", style="B", size=12, gap=10)
+        for line in body:
+            number += 1
+            made.lines(f"{number} {line}")
+    found = [(kind, " ".join(text.split())) for kind, text in kinds_and_texts(made.data())]
+    assert found == [
+        ("methods", " ".join(["Methods", *prose("people", 20)])),
+        ("results", " ".join(["Results", *prose("leaders", 20), "Of these, 3 orchards 5 of which were new, grew."])),
+    ]
+
+
+def test_the_numbers_of_the_rows_of_a_table_are_kept() -> None:
+    made = Journal(columns=1, head="")
+    made.heading("Results")
+    made.lines(*prose("leaders", 24))
+    made.next_column()
+    made.lines("Table 1. Orchards", size=8)
+    made.lines(*(f"{number} Orchard {'abcdefghijkl'[number]}" for number in range(12)), size=8)
+    made.next_column()
+    made.lines(*prose("people", 24))
+    assert any(kind == "table" and "3 Orchard d 4 Orchard e" in text for kind, text in kinds_and_texts(made.data()))
+
+
+def test_each_chapter_may_have_references_of_its_own() -> None:
+    made = Journal(columns=1, head="")
+    cited = [f"Ash A, Birch B. Who leads an orchard? Fruit 201{number};3:1-{number}." for number in range(9)]
+    for number, title in enumerate(("Why orchards need leaders", "What leaders do"), start=1):
+        made.heading(f"{number} {title}")
+        made.lines(*prose("leaders" if number == 1 else "people", 12))
+        made.heading("References", level=2)
+        made.lines(*cited[:4])
+        # A heading within a list of references does not end the list.
+        made.heading("Websites about orchards")
+        made.lines(*cited[4:])
+    found = kinds_and_texts(made.data())
+    assert [(kind, text.partition("\n")[0]) for kind, text in found] == [
+        ("other", "1 Why orchards need leaders"),
+        ("references", "References"),
+        ("other", "2 What leaders do"),
+        ("references", "References"),
+    ]
+    assert " ".join(prose("people", 12)) in found[2][1]
+
+
+def test_a_drop_cap_is_the_first_letter_of_its_paragraph() -> None:
+    made = Journal(columns=1, head="")
+    # Some programs write drop caps before all other text of the page.
+    made.pdf.set_font("Times", "", 34)
+    for letter, y in (("O", 212), ("A", 312)):
+        made.pdf.text(50, y, letter)
+    made.heading("Introduction")
+    made.lines(*prose("leaders", 8), "A new leader came. Orchards grew.")
+    for y, first, second in (
+        (200, "rchards need leaders who listen,", "and they need time."),
+        (300, "new leader needs more time,", "and help from others."),
+    ):
+        made.pdf.text(78, y, first)
+        made.pdf.text(78, y + 12, second)
+        made._y = y + 24
+        made.lines(*prose("people", 2))
+    ((_, text),) = kinds_and_texts(made.data())
+    assert "\nOrchards need leaders who listen, and they need time. The people" in text
+    assert "\nA new leader needs more time, and help from others. The people" in text
+
+
+def test_a_section_begins_after_a_table() -> None:
+    made = Journal(columns=1, head="")
+    made.heading("Methods")
+    made.lines(*prose("people", 8))
+    made.lines("Table 1. People by orchard", size=8, gap=14)
+    made.lines("Results 10 12", "South 11 7", size=8)
+    made.heading("Results")
+    made.lines(*prose("leaders", 4))
+    assert [kind for kind, _ in kinds_and_texts(made.data())] == ["methods", "caption", "table", "results"]

@@ -222,6 +222,20 @@ def test_without_headings_everything_before_the_references_is_scored(folder: Pat
     ]
 
 
+def test_without_headings_every_chapter_before_the_last_references_is_scored() -> None:
+    own = full_text(
+        "r",
+        ("other", "1 Why", body("One.")),
+        ("references", "References", "Ash A."),
+        ("other", "2 How", body("Two.")),
+        ("references", "References", "Birch B."),
+        ("other", "Interviews", body("Three.")),
+    )
+    runs, recognised = runs_of(own, ("results",))
+    assert not recognised
+    assert [[section.title for section in run] for run in runs] == [["1 Why"], ["2 How"]]
+
+
 def test_predictions_written_without_basis_are_based_on_abstracts(tmp_path: Path) -> None:
     row = Prediction(
         record_id="a",
