@@ -530,6 +530,7 @@ def test_events_of_earlier_versions_do_not_name_the_text(review: Workspace, tmp_
     attach_by_hand(review, tmp_path, 2)
     coded(review, OWEN, apple=1, record=2)
     review.acts.join(Stamp(OWEN), 2, into=1)
+    coded(review, add_person(review, "Ann", "coder"), apple=1)
     attach = schema.event.c.record.in_((1, 2))
     with review.store.read() as connection:
         events = read_events(connection, attach)
