@@ -31,7 +31,7 @@ BATCH = 50
 _REMEMBERED = 20_000
 # Kinds of sections that show that the headings of a paper were recognised.
 _RECOGNISED = frozenset(("introduction", "methods", "results", "discussion", "conclusion"))
-# Kinds that are left out if no section was recognised; the references and everything after them are left out, too.
+# Kinds that are left out if no section was recognised; everything after the last references is left out, too.
 _NEVER = frozenset(("title", "abstract", "back", "references", "table", "caption"))
 # Tables and captions, which may be printed between two paragraphs of a section.
 _BETWEEN = frozenset(("table", "caption"))
