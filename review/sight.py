@@ -46,10 +46,19 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A committed code of one person; the letter replaces the name of the person until names are shown.
+    """A committed code of one person for one label.
 
-    ``sentences`` are those of the text that is shown. There are none if the person marked a different text, such as the
-    abstract of a duplicate.
+    Attributes
+    ----------
+    letter
+        Letter that identifies the person on the page of this record, such as ``A``.
+    record
+        Number of the record that the person coded, which may be a joined record.
+    value
+        1 (yes), 0 (no) or ``None``.
+    sentences
+        Sentences of the text that is shown; empty if the person marked sentences of a different text, such as the
+        abstract of a duplicate.
     """
 
     letter: str

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, which is stored in SQLite's ``user_version``. Versions differ in derived tables, which are
 #: computed again from the log when a database of an earlier version is opened, and in the states of jobs (since 7).
-VERSION = 8
+VERSION = 9
 
 metadata = MetaData()
 
