@@ -134,8 +134,8 @@ def test_of_others_only_what_counts_is_shown(acts: Acts) -> None:
         with acts.store.read() as connection:
             return [(row.name, row.label, row.sentences) for row in read_votes(connection, 1, "code")]
 
-    # Cat's draft on record 1 is not shown, and her code of its copy is.
-    shown = [("Bob", APPLE, (1,)), ("Bob", PEAR, ()), ("Cat", APPLE, (1,)), ("Cat", PEAR, ())]
+    # Cat's draft on record 1 is not shown, and her code of its copy is, without the sentences of the copy's abstract.
+    shown = [("Bob", APPLE, (1,)), ("Bob", PEAR, ()), ("Cat", APPLE, ()), ("Cat", PEAR, ())]
     assert others() == shown
     acts.change_account(stamp(CAT), BOB, state="withdrawn")
     assert others() == shown[2:]
