@@ -15,6 +15,7 @@ from mechtag.core.records import Basis, Coding, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
+from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
@@ -97,6 +98,11 @@ class CodedPapers:
 
     codebook: Codebook
     papers: tuple[CodedPaper, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Return the name of each label by key; names that programs would confuse are followed by the key."""
+        return column_names([(entry.key, entry.name) for entry in self.codebook.entries])
 
     @property
     def coders(self) -> tuple[str, ...]:

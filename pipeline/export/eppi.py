@@ -29,7 +29,7 @@ def write(path: Path, coded: CodedPapers) -> None:
         _attribute(1, "Included", "Include", book.relevance.definition),
         _attribute(2, "Excluded", "Exclude", ""),
     ]
-    codes = [_attribute(numbers[one.key], one.name, _SELECTABLE, one.definition) for one in book.labels]
+    codes = [_attribute(numbers[one.key], coded.names[one.key], _SELECTABLE, one.definition) for one in book.labels]
     references = []
     for number, paper in enumerate(coded.papers, start=1):
         record = paper.record

@@ -12,7 +12,6 @@ from typing import Any
 
 from lxml import etree
 
-from mechtag.core.codebook import Codebook
 from mechtag.core.files import replacing, write_text
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, paper_text
 from mechtag.pipeline.export.documents import legal_text
@@ -51,7 +50,7 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
         for code in paper.codes:
             coders.setdefault(code.coder, []).append(code)
         for place, (coder, codes) in enumerate(coders.items(), start=1):
-            result, missing = _result(paper, codes, coded.codebook, f"{number}-{place}")
+            result, missing = _result(paper, codes, coded, f"{number}-{place}")
             lost += missing
             if codes[0].model_id:
                 relevance = next((code for code in codes if code.label == coded.codebook.relevance.key), None)
@@ -64,17 +63,17 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
         tasks.append(task)
     config = path.with_suffix(".xml")
     with replacing(config) as part:
-        part.write_bytes(_config(coded.codebook))
+        part.write_bytes(_config(coded))
     write_text(path, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
     return config, lost
 
 
 def _result(
-    paper: CodedPaper, codes: Sequence[Code], codebook: Codebook, prefix: str
+    paper: CodedPaper, codes: Sequence[Code], coded: CodedPapers, prefix: str
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the choices and spans of one coder, and the number of quotations that the text does not contain."""
     text, starts = paper_text(paper)
-    names = codebook.names
+    names, codebook = coded.names, coded.codebook
     chosen = [names[code.label] for code in codes if code.value == 1 and code.label != codebook.relevance.key]
     result: list[dict[str, Any]] = []
     if chosen:
@@ -112,7 +111,7 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _config(codebook: Codebook) -> bytes:
+def _config(coded: CodedPapers) -> bytes:
     """Return the labelling configuration, whose names are those in the tasks."""
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$title")
@@ -121,10 +120,11 @@ def _config(codebook: Codebook) -> bytes:
         etree.SubElement(relevance, "Choice", value=word)
     codes = etree.SubElement(view, "Choices", name=_CODES, toName=_TEXT, choice="multiple")
     evidence = etree.SubElement(view, "Labels", name=_EVIDENCE, toName=_TEXT)
-    for label in codebook.labels:
+    names = coded.names
+    for label in coded.codebook.labels:
         hint = " ".join(legal_text(label.definition).split())
-        etree.SubElement(codes, "Choice", value=label.name, hint=hint)
-        etree.SubElement(evidence, "Label", value=label.name)
-    etree.SubElement(evidence, "Label", value=codebook.relevance.name)
+        etree.SubElement(codes, "Choice", value=names[label.key], hint=hint)
+        etree.SubElement(evidence, "Label", value=names[label.key])
+    etree.SubElement(evidence, "Label", value=names[coded.codebook.relevance.key])
     etree.SubElement(view, "Text", name=_TEXT, value=f"${_TEXT}")
     return bytes(etree.tostring(view, encoding="UTF-8", xml_declaration=True, pretty_print=True))

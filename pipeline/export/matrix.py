@@ -18,7 +18,7 @@ from mechtag.core.words import counted
 from mechtag.pipeline.export import review_workbook
 from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPapers, agreed, is_model
 from mechtag.pipeline.export.documents import DATE, legal_text, undated
-from mechtag.pipeline.export.review_rows import column_names, excel_cell
+from mechtag.pipeline.export.review_rows import excel_cell
 
 #: Content of a cell: a tick, the probability, the pages of the evidence, or a value that programs read.
 Cells = Literal["tick", "probability", "pages", "value"]
@@ -122,11 +122,10 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
         for paper, name, own in zip(kept, names, answers, strict=True)
     ]
     rows.sort(key=lambda row: (normalise_title(row.name), row.record_id))
-    columns = column_names([(entry.key, entry.name) for entry in book.entries])
     return LabelMatrix(
         cells=cells,
         keys=book.keys,
-        names=tuple(columns[key] for key in book.keys),
+        names=tuple(coded.names[key] for key in book.keys),
         rows=tuple(rows),
         totals=tuple(sum(own[place] == "yes" for own in answers) for place in range(len(book.keys))),
         footnotes=tuple(_footnotes(coded, cells, rows, left_out, note)),
@@ -194,7 +193,7 @@ def _footnotes(
     decisions = [code for code in coded.codes if code.model_id]
     if models := sorted({code.model_id or "" for code in decisions}):
         yield f"Decisions of the model {', '.join(models)}, which people have not checked"
-        names = coded.codebook.names
+        names = coded.names
         bounds = {names[code.label]: code.threshold for code in decisions if code.threshold is not None}
         if bounds:
             yield f"Yes from a probability of {', '.join(f'{bound:.2f} ({name})' for name, bound in bounds.items())}"

@@ -120,21 +120,21 @@ def write_rayyan(path: Path, coded: CodedPapers) -> None:
     """
     with writing_records(path) as add:
         for paper in coded.papers:
-            add(paper.record, [("N1", _rayyan(paper, coded.codebook))], _is_rayyan)
+            add(paper.record, [("N1", _rayyan(paper, coded))], _is_rayyan)
 
 
 def _is_rayyan(tag: str, value: str) -> bool:
     return tag == "N1" and "RAYYAN-" in value
 
 
-def _rayyan(paper: CodedPaper, codebook: Codebook) -> str:
+def _rayyan(paper: CodedPaper, coded: CodedPapers) -> str:
     decisions = [
-        f"{_ruby(code.coder)}=>{_ruby(_RAYYAN[code.answer])}" for code in paper.of_label(codebook.relevance.key)
+        f"{_ruby(code.coder)}=>{_ruby(_RAYYAN[code.answer])}" for code in paper.of_label(coded.codebook.relevance.key)
     ]
     labels = [
         key if _NO_RAYYAN_LABEL.search(name) else _one_line(name)
-        for key, name in codebook.names.items()
-        if key != codebook.relevance.key and agreed(paper.of_label(key)) == "yes"
+        for key, name in coded.names.items()
+        if key != coded.codebook.relevance.key and agreed(paper.of_label(key)) == "yes"
     ]
     notes: dict[str, list[str]] = {}
     for code in paper.codes:

@@ -23,6 +23,7 @@ from mechtag.core.files import replacing
 from mechtag.core.records import Basis
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, paper_text
 from mechtag.pipeline.export.documents import UndatedZip, legal_text
+from mechtag.pipeline.export.review_rows import column_names
 
 PROJECT = "urn:QDA-XML:project:1.0"
 CODEBOOK = "urn:QDA-XML:codebook:1.0"
@@ -81,8 +82,9 @@ def write_codebook(path: Path, codebook: Codebook) -> None:
     """Write a codebook as a REFI-QDA codebook, with definitions and rules as descriptions of the codes."""
     root = etree.Element(f"{{{CODEBOOK}}}CodeBook", {"origin": "mechtag"}, nsmap={None: CODEBOOK})
     codes = etree.SubElement(root, f"{{{CODEBOOK}}}Codes")
+    names = column_names([(entry.key, entry.name) for entry in codebook.entries])
     for entry in codebook.entries:
-        _add_code(codes, entry, CODEBOOK)
+        _add_code(codes, entry, names[entry.key], CODEBOOK)
     with replacing(path) as part:
         part.write_bytes(_bytes(root))
 
@@ -100,11 +102,11 @@ def _guid(*parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join(legal_text(str(part)) for part in parts))).upper()
 
 
-def _add_code(parent: Any, entry: Label | Relevance, namespace: str, referred: bool = False) -> None:
+def _add_code(parent: Any, entry: Label | Relevance, name: str, namespace: str, referred: bool = False) -> None:
     code = etree.SubElement(
         parent,
         f"{{{namespace}}}Code",
-        {"guid": _guid("code", entry.key), "name": _one_line(entry.name), "isCodable": "true"},
+        {"guid": _guid("code", entry.key), "name": _one_line(name), "isCodable": "true"},
     )
     description = etree.SubElement(code, f"{{{namespace}}}Description")
     description.text = _description(entry)
@@ -112,7 +114,7 @@ def _add_code(parent: Any, entry: Label | Relevance, namespace: str, referred: b
         etree.SubElement(
             code,
             f"{{{namespace}}}Code",
-            {"guid": _guid("code", entry.key, "referred"), "name": f"{_one_line(entry.name)}{REFERRED}"}
+            {"guid": _guid("code", entry.key, "referred"), "name": f"{_one_line(name)}{REFERRED}"}
             | {"isCodable": "true"},
         )
 
@@ -151,7 +153,7 @@ class _Project:
         codebook, codes = _element("CodeBook"), _element("Codes")
         codebook.append(codes)
         for entry in book.entries:
-            _add_code(codes, entry, PROJECT, entry.key in referred)
+            _add_code(codes, entry, self._coded.names[entry.key], PROJECT, entry.key in referred)
         variables = [
             _element("Variable", guid=_guid("variable", name), name=_one_line(name), typeOfVariable=kind)
             for name, kind in self._variables.items()
@@ -223,7 +225,7 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _values(self, paper: CodedPaper) -> Iterator[Any]:
-        record, names = paper.record, self._coded.codebook.names
+        record, names = paper.record, self._coded.names
         yield self._value(RECORD_ID, "Text", record.record_id)
         for name, value in (("DOI", record.doi), ("PubMed id", record.pmid), ("journal", record.journal)):
             if value:

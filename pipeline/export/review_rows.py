@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Evidence, Prediction, Record
+from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Evidence, Prediction, Record, normalise_title
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
@@ -99,14 +99,25 @@ SIGN = ": sign"
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
 
-    ``labels`` has the key and the name of each label.
+    The prefix is the name of the label, followed by its key if another label has the same name, or has the name as its
+    key. Case and punctuation do not count.
+
+    Parameters
+    ----------
+    labels
+        Key and name of each label.
     """
-    shown = [excel_cell(name)[:_NAME] for _, name in labels]
-    alike = [name.casefold() for name in shown]
-    return {
-        key: name if alike.count(name.casefold()) == 1 else f"{name} ({key})"
-        for (key, _), name in zip(labels, shown, strict=True)
-    }
+    shown = {key: excel_cell(name)[:_NAME] for key, name in labels}
+    owners: dict[str, set[str]] = {}
+    for key, name in shown.items():
+        owners.setdefault(fold_name(name), set()).add(key)
+        owners.setdefault(fold_name(key), set()).add(key)
+    return {key: name if owners[fold_name(name)] == {key} else f"{name} ({key})" for key, name in shown.items()}
+
+
+def fold_name(name: str) -> str:
+    """Return the name or key of a label in the form in which names are compared."""
+    return normalise_title(name.replace("_", " "))
 
 
 def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[str]:

@@ -58,7 +58,7 @@ def derived(coded: CodedPapers) -> Iterator[TableSheet]:
 
 def _evidence(coded: CodedPapers) -> Iterator[Sequence[Any]]:
     """Yield a row for each quotation, in the order of papers, labels and coders."""
-    names = coded.codebook.names
+    names = coded.names
     cited = matrix.cite([paper.record for paper in coded.papers])
     for paper, name in zip(coded.papers, cited, strict=True):
         for code in paper.codes:

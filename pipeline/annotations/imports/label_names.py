@@ -13,8 +13,8 @@ from rapidfuzz import fuzz, process
 
 from mechtag.core.codebook import Codebook, Strict, read_yaml
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import normalise_title
 from mechtag.core.words import counted
+from mechtag.pipeline.export.review_rows import column_names, fold_name
 
 _NOT = "not "
 _LEAST_ALIKE = 65.0
@@ -87,10 +87,6 @@ def read_map(path: str | Path) -> MapFile:
     )
 
 
-def _folded(name: str) -> str:
-    return normalise_title(name.replace("_", " "))
-
-
 @dataclass(frozen=True)
 class LabelMap:
     """Looks up label names in the map file, then in the codebook, and then among common words for relevance.
@@ -115,11 +111,17 @@ class LabelMap:
     @cached_property
     def _known(self) -> dict[str, Meaning]:
         known = {word: Meaning(self.codebook.relevance.key, value) for word, value in _DECISIONS.items()}
-        for entry in self.codebook.entries:
-            known |= {_folded(entry.name): Meaning(entry.key), _folded(entry.key): Meaning(entry.key)}
+        # A name that two labels share identifies neither, unless it is the key of one.
+        names = [fold_name(entry.name) for entry in self.codebook.entries]
+        for name, entry in zip(names, self.codebook.entries, strict=True):
+            if names.count(name) == 1:
+                known[name] = Meaning(entry.key)
+        shown = column_names([(entry.key, entry.name) for entry in self.codebook.entries])
+        known |= {fold_name(name): Meaning(key) for key, name in shown.items()}
+        known |= {fold_name(key): Meaning(key) for key in self.codebook.all_keys}
         for name, key in self.given.items():
             negated = key is not None and key.startswith(_NOT)
-            known[_folded(name)] = Meaning(key.removeprefix(_NOT) if key else None, 0 if negated else 1)
+            known[fold_name(name)] = Meaning(key.removeprefix(_NOT) if key else None, 0 if negated else 1)
         return known
 
     def find(self, name: str | None) -> Meaning | None:
@@ -129,7 +131,7 @@ class LabelMap:
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)
-        return self._known.get(_folded(name))
+        return self._known.get(fold_name(name))
 
     def split(self, cell: str) -> list[str]:
         """Split a table cell into label names at semicolons and commas; keep known names that contain commas whole."""
@@ -161,10 +163,10 @@ class LabelMap:
         """
         if not unknown:
             return
-        choices = {_folded(text): entry.key for entry in self.codebook.entries for text in (entry.key, entry.name)}
+        choices = {fold_name(text): entry.key for entry in self.codebook.entries for text in (entry.key, entry.name)}
         lines = []
         for name, places in sorted(unknown.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_SHOWN]:
-            near = process.extractOne(_folded(name), list(choices), scorer=fuzz.WRatio, score_cutoff=_LEAST_ALIKE)
+            near = process.extractOne(fold_name(name), list(choices), scorer=fuzz.WRatio, score_cutoff=_LEAST_ALIKE)
             hint = f"; most similar: {choices[near[0]]}" if near else ""
             lines.append(f"  {name[:100]!r} ({counted(len(places), 'time')}, first in {places[0]}){hint}")
         more = f"\n  and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""

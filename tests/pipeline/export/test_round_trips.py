@@ -14,10 +14,13 @@ import rispy
 from bibtexparser.entrypoint import parse_string
 from lxml import etree
 
+from mechtag.core.codebook import Codebook, Label
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Evidence, Prediction, Record
+from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coding_table import write_codings
-from mechtag.pipeline.export import eppi, label_studio, references, workbook
+from mechtag.pipeline.annotations.imports.importer import read_codings_from
+from mechtag.pipeline.export import eppi, label_studio, matrix, references, refi_qda, workbook
 from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of, from_codings, from_predictions, joined
 from mechtag.pipeline.reading.ingest import read_sources
 from tests.support.hostile import BOOK, hostile_codings, hostile_records, read_back, said
@@ -61,6 +64,31 @@ def test_what_one_person_said_comes_back_from_other_programs(tmp_path: Path, rec
     codings = hostile_codings(records, ("Bob <b>",))
     write(tmp_path / name, from_codings(codings, records, BOOK))
     assert said(read_back(tmp_path / name, records, **given).codings) == said(codings)
+
+
+TWINS = Codebook(
+    name="twins",
+    relevance=BOOK.relevance,
+    labels=tuple(
+        Label(key=key, name=name, definition=f"Definition of {key}.")
+        for key, name in (("trust", "Trust"), ("trust_in_ai", "Trust"), ("care", "Fig"), ("fig", "Figs, dried"))
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.xlsx", "p.qdpx", *WHOLE, *OTHERS])
+def test_labels_of_the_same_name_are_not_confused(tmp_path: Path, records: list[Record], name: str) -> None:
+    given: dict[str, Any] = {"record_id": records[0].record_id, "coder": "Ann", "basis": "abstract"}
+    values = {"relevant": 1, "trust": 1, "trust_in_ai": 0, "care": 1, "fig": 0}
+    coded = from_codings([Coding(label=key, value=value, **given) for key, value in values.items()], records, TWINS)
+    writers = {"p.qdpx": refi_qda.write_project, **WHOLE, **{other: pair[0] for other, pair in OTHERS.items()}}
+    write = writers.get(name) or (lambda path, coded: matrix.write(path, matrix.arrange(coded)))
+    write(tmp_path / name, coded)
+    own: dict[str, Any] = {} if name in WHOLE else {**TICKS, "coder": "Ann"}
+    found = read_codings_from([tmp_path / name], records[:1], TWINS, DedupeSettings(), **own).codings
+    assert {row.label: row.value for row in found if row.label != "relevant"} == {
+        key: value for key, value in values.items() if key != "relevant"
+    }
 
 
 @pytest.mark.parametrize("name", [*WHOLE, *OTHERS])

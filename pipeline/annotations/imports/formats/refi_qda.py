@@ -25,6 +25,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 from mechtag.pipeline.annotations.imports.qda_project import QdaCoding, QdaSource
 from mechtag.pipeline.export.coded_papers import is_model
 from mechtag.pipeline.export.refi_qda import RECORD_ID, REFERRED, code_variable
+from mechtag.pipeline.export.review_rows import column_names
 
 _BASES: tuple[Basis, ...] = ("abstract", "full-text")
 _ANSWERS: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
@@ -68,7 +69,7 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield a code for each coding by a person, and one for each answer in the variables that no coding expresses."""
-    names = {entry.key: entry.name for entry in asked.labels.codebook.entries}
+    names = column_names([(entry.key, entry.name) for entry in asked.labels.codebook.entries])
     answers = {
         (key, coder, basis): source.variables[name]
         for key in names
