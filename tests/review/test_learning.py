@@ -210,7 +210,7 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
     first = read_config(review.project.own_model).model_id
     code(review, range(12, 48), assisted=True)
     page = learn(review, owner)
-    assert "Too few papers to compare the models; the old model stays." in page
+    assert "Too few papers to compare the models; the old model stays in use." in page
     assert "12 papers have independent codes; 30 are needed" in page
     owner.post("/learn/curve")
     do_next(review, jobs())
