@@ -219,10 +219,10 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """Train SetFit (Tunstall et al. 2022) with one logistic regression per label, and decide on the documents ``held``.
+    """Train SetFit (Tunstall et al. 2022), and return which labels it assigns to each of the texts in ``held``.
 
-    The best step and the thresholds are chosen on ``valid``. SetFit runs in float32, because bfloat16, which is
-    sufficient for fine-tuning, would reduce its F1 by a third.
+    SetFit fits one logistic regression per label. The best step and the thresholds are chosen on ``valid``. SetFit runs
+    in float32, because bfloat16 reduced its F1 by a third in an early trial.
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

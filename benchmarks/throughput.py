@@ -293,7 +293,7 @@ def _documents(records: Sequence[Record], sentences: Sequence[Sentence]) -> list
 
 
 def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
-    """Evaluate the predictions of a runtime on Table 2, as the stage ``evaluate`` does."""
+    """Tag the papers of the gold standard with an encoder runtime, and return four metrics of the protocol transfer."""
     gold = ROOT / "data/work/gold"
     model = _model(runtime)
     sentences = read_sentences(gold / "sentences.parquet")

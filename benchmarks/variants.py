@@ -149,7 +149,7 @@ def of_machine(ground: Ground, learnt: Mask) -> Array:
 
 
 def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
-    """Score relevance as mechtag does, but from the whole text including methods sentences."""
+    """Score relevance as mechtag does, except that the vectors of whole texts include methods sentences."""
     return _fit_and_score(replace(ground.corpus, wholes=ground.with_methods), ground, learnt)
 
 

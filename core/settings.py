@@ -99,9 +99,11 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference in years between two records of one paper: a paper may appear online before it is printed.
+        Difference in years up to which two records can easily be one paper, because a paper may appear online before it
+        is printed. A larger difference counts strongly against it.
     title_similarity
-        Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
+        Similarity (proportion of matching letters) from which two titles may be one title; they are then compared word
+        by word.
     window
         Among the records that share a blocking key, such as the first author and the start of the title, each record is
         compared with this many records before and after it in sorted order.

@@ -75,7 +75,7 @@ class Visit:
         return response
 
     def go(self, address: str) -> RedirectResponse:
-        """Return a redirect to an address after a form."""
+        """Return a response that sends the browser to another address after it submitted a form."""
         return RedirectResponse(address, 303)
 
     def go_back(self, otherwise: str) -> RedirectResponse:

@@ -43,7 +43,7 @@ class Words:
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Return a text, escaped, with the words marked; the longest word that fits counts."""
+        """Return the escaped text with the words marked; of several words that match at one place, mark the longest."""
         if not (self.on and self.any):
             return escape(text)
         pattern, kinds = _pattern(self.speaking_for, self.speaking_against, self.own)

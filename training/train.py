@@ -183,7 +183,7 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder named in the settings; raise the same errors as `encoder.locate_encoder`."""
+    """Load the encoder named in the settings; raise the errors of `locate_encoder` and `TransformerEncoder`."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)

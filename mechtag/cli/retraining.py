@@ -46,7 +46,10 @@ def retrain(
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Restore the model that was in use before.")] = False,
     history: Annotated[
-        bool, typer.Option("--history", help="List the versions of the annotations and the past decisions.")
+        bool,
+        typer.Option(
+            "--history", help="List the versions of the annotations, and the past decisions on which model to use."
+        ),
     ] = False,
     model: Annotated[
         Path | None,

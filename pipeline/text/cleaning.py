@@ -83,7 +83,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a text contains no markup, entities, control characters, double spaces or combining accents."""
+    """Return ``True`` only if a text certainly needs no cleaning of markup, entities, spaces or characters."""
     return (
         text.isprintable()
         and "<" not in text

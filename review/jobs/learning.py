@@ -54,9 +54,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     # Models learn from abstracts, because they are trained on abstracts.
     codings = [row for row in codings if row.label in workspace.codebook.all_keys and row.basis == "abstract"]
     if not any(row.value is not None for row in codings):
-        unassisted = "" if plan.learn_from_assisted else " that were given without a suggestion in view"
+        unassisted = "" if plan.learn_from_assisted else " without a suggestion in view"
         raise MechtagError(
-            f"there are no final codes from which the model can learn; it uses only yes and no codes by abstract"
+            "the model cannot learn yet: there is no final code (yes or no) that was given from an abstract"
             f"{unassisted}. Screen or code more records first"
         )
     progress.start(1, "Reading the codes")

@@ -215,7 +215,11 @@ def _accounts(
 
 
 def _write(connection: Connection, theirs: Connection, act: NewAct, people: People) -> bool:
-    """Add an act of a copy, and return whether this was possible."""
+    """Add an act from a colleague's copy of the review; return ``False`` if it cannot be added.
+
+    An act (an action of a person, as one or more events of the log) cannot be added if its person, its record or the
+    act that it undoes does not exist in this review.
+    """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
     if coder is None:

@@ -93,9 +93,7 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
     with review.store.write() as connection:
         add_job(connection, "learn", 1, coder=1)
     do_next(review, jobs())
-    assert "no final codes from which the model can learn; it uses only yes and no codes by abstract. Screen" in texts(
-        owner.get("/learn")
-    )
+    assert "there is no final code (yes or no) that was given from an abstract. Screen" in texts(owner.get("/learn"))
 
 
 def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
