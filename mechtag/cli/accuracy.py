@@ -241,7 +241,7 @@ def track(
         Path | None,
         typer.Argument(
             metavar="[REPORTS]",
-            help="Folder that contains the metrics.json written by 'evaluate'. Default: the folder 'reports' of the project.",
+            help="Folder with the metrics.json written by 'evaluate'. Default: the folder 'reports' of the project.",
             show_default=False,
         ),
     ] = None,

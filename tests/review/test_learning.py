@@ -97,7 +97,7 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
 
 
 def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner, refusal = Browser(review, 1), "uses only yes and no codes by abstract"
+    owner, refusal = Browser(review, 1), "there is no final code (yes or no) that was given from an abstract"
     by_full_text = Coding(
         record_id=paper(0).record_id, coder="final", label=FRUIT[0], value=1, basis="full-text", assisted=False
     )
@@ -105,7 +105,7 @@ def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, mon
         patch.setattr(learning, "final_codings", lambda *_, **__: [by_full_text])
         assert f"{refusal}. Screen or code more records first" in learn(review, owner)
     review.acts.change_plan(Stamp(1), "learn_from_assisted", False)
-    assert f"{refusal} that were given without a suggestion in view. Screen or code more" in learn(review, owner)
+    assert f"{refusal} without a suggestion in view. Screen or code more" in learn(review, owner)
 
 
 def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(review: Workspace) -> None:
