@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import random
 import re
@@ -36,6 +37,8 @@ _REJECTED = frozenset((401, 402, 403, 422))
 _REDIRECTS, _MOST_REDIRECTS = frozenset((301, 302, 303, 307, 308)), 5
 # If a service asks for a longer pause, it is not asked again in this run.
 _LONGEST_PAUSE = 600
+# Longer pauses would end after the last date that can be shown.
+_LONGEST_STATED = 1e9
 _FAILURES = 5
 # Pauses of more seconds are announced to the user, who would otherwise not know why nothing happens.
 _NOTICED = 10
@@ -261,6 +264,8 @@ class Transport:
             else:
                 self._slow_down(request.service, label, headers)
                 if status < 300:
+                    # Before the check, because its message may contain a part of a key.
+                    body = self._without_secrets(request, body)
                     try:
                         request.check(body)
                     except UselessAnswer as fault:
@@ -271,7 +276,7 @@ class Transport:
                         reason = self._printable(str(fault))
                     else:
                         self._in_a_row[label] = 0
-                        return Answer(status, url, self._without_secrets(request, body), self._clock.now())
+                        return Answer(status, url, body, self._clock.now())
                 elif status in _RETRIED:
                     reason = f"the service answered with status {status}"
                     if (asked := self._retry_after(headers)) is not None:
@@ -280,8 +285,9 @@ class Transport:
                     self._in_a_row[label] = 0
                     return Answer(status, url, b"", self._clock.now())
                 else:
-                    reason = f"the service answered with status {status}"
-                    self._fail(label, url, reason, status in (_REJECTED | _ABSENT))
+                    moved = ", a redirect, which is not followed" if status in _REDIRECTS else ""
+                    reason = f"the service answered with status {status}{moved}"
+                    self._fail(label, url, reason, bool(moved) or status in (_REJECTED | _ABSENT))
                     return Answer(status, url, b"", self._clock.now())
             if pause > _LONGEST_PAUSE:
                 until = self._clock.now() + pause
@@ -329,7 +335,8 @@ class Transport:
             date = parsedate_to_datetime(value)
         except ValueError:
             return None
-        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - self._clock.now())
+        pause = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - self._clock.now()
+        return min(max(0.0, pause), _LONGEST_STATED)
 
     def _connected(self) -> httpx.Client:
         if self._client is None:
@@ -379,7 +386,9 @@ class Transport:
 
     def _secrets(self) -> Sequence[str]:
         plain = [secret for secret in (self._email, *self._keys.values()) if len(secret) >= _SHORTEST_SECRET]
-        return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain)]))
+        written = [json.dumps(secret)[1:-1] for secret in plain]
+        escaped = [*written, *(secret.replace("/", r"\/") for secret in written)]
+        return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain), *escaped]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
         """Remove keys and the e-mail address from an answer, because a service may quote the request in its answer."""

@@ -228,6 +228,14 @@ def test_retry_after_may_be_a_date(connect: Connect, services: FakeServices, clo
     assert clock.waits == pytest.approx([90, 0, 0.2, 4])
 
 
+def test_the_last_date_of_all_is_a_long_pause(connect: Connect, services: FakeServices) -> None:
+    when = "Fri, 31 Dec 9999 23:59:59 -2300"
+    services.faults["crossref"].append(Reply(status=429, headers={"Retry-After": when}))
+    transport = connect()
+    assert transport.ask(work()) is None
+    assert "asked to wait until" in transport.paused["Crossref"].reason
+
+
 def test_the_pause_is_random_up_to_a_minute(connect: Connect, services: FakeServices, clock: FakeClock) -> None:
     services.faults["crossref"].extend([Reply(status=500)] * 6)
     assert connect(jitter=lambda: 0.5).ask(work()) is None
@@ -455,7 +463,7 @@ def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answer
             answer = transport.ask(request)
             assert answer is not None
             assert (answer.status, answer.found) == (status, False)
-            assert transport.failures[-1].reason == f"the service answered with status {status}"
+            assert transport.failures[-1].reason.startswith(f"the service answered with status {status}")
             assert transport.known(request) is None
         assert len(services.asked) == 3
         answer = transport.ask(request)
