@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ from mechtag.pipeline.llm.client import (
     Endpoint,
     Mode,
     find_mode,
+    known_mode,
     most_tokens,
     parse_endpoint,
 )
@@ -115,8 +117,13 @@ class LlmAccess:
     clock: Clock = field(default_factory=Clock)
 
     def connect(self, cache: Cache, endpoint: Endpoint, reporter: Reporter, *, dry: bool) -> Transport:
-        """Return the transport for the requests of one run."""
+        """Return the transport for the requests of one run; raise an error if the key cannot be sent."""
         key = os.environ.get(KEY_VARIABLE, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise MechtagError(
+                f"{KEY_VARIABLE}: the key contains characters that cannot be sent, such as letters with accents or a "
+                "line break; copy it again"
+            )
         return Transport(
             cache,
             None,
@@ -159,6 +166,7 @@ def code_with_llm(
         confirm that texts are sent there; if it does not answer as needed; if a limit of the cost is set for a model
         without a price; or, after all results are written, if the endpoint asked for a long pause.
     """
+    _refuse_other_names(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
     price = project.settings.llm.prices.get(access.model)
     _refuse(endpoint, access, wanted, price is not None)
@@ -193,9 +201,10 @@ def code_with_llm(
 
         seeds = range(1, wanted.repeat + 1)
         if dry_run:
-            yield from _plan([coder("json_schema", seed) for seed in seeds], papers, labels, budget, asking)
+            mode = known_mode(asking, project.codebook.all_keys[0], transport) or "json_schema"
+            yield from _plan([coder(mode, seed) for seed in seeds], papers, labels, budget, asking, transport)
             return
-        mode = find_mode(asking, labels[0], transport, confirm)
+        mode = find_mode(asking, project.codebook.all_keys[0], transport, confirm)
         found: list[Coded] = []
         runs = []
         with reporter.progress("asking the model", len(papers) * len(labels) * wanted.repeat) as advance:
@@ -211,12 +220,24 @@ def code_with_llm(
         refuse_unfinished(transport)
 
 
+def _refuse_other_names(output: Path) -> None:
+    """Raise an error unless a table is named as one; the files that are shared by all runs have other names."""
+    if output.suffix.lower() != ".csv":
+        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
+
+
 def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
     if wanted.full_texts and not endpoint.is_local and not access.is_licensed:
         raise MechtagError(
             f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. If yours allow "
             "it, add --licence-ok; otherwise, use a model on this machine"
         )
+    if not access.model.strip() or not access.model.isprintable():
+        raise MechtagError("--model: the name of the model must be one line and not empty")
+    if not 0 < access.timeout < math.inf:
+        raise MechtagError("--timeout: the time limit must be a number of seconds, more than 0")
+    if wanted.max_cost is not None and not 0 <= wanted.max_cost < math.inf:
+        raise MechtagError("--max-cost: the limit must be a number of US dollars, 0 or more")
     if wanted.max_cost is not None and not has_price:
         raise MechtagError(
             f"--max-cost: the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml "
@@ -304,24 +325,33 @@ def _log_to(path: Path) -> Callable[[Mapping[str, Any]], None]:
 
 
 def _plan(
-    coders: Sequence[Coder], papers: Papers, labels: Sequence[str], budget: Budget, asking: Asking
+    coders: Sequence[Coder],
+    papers: Papers,
+    labels: Sequence[str],
+    budget: Budget,
+    asking: Asking,
+    transport: Transport,
 ) -> Iterator[str]:
     """Yield lines on what would be sent, with the first message."""
-    requests = [
-        request
-        for coder in coders
-        for _, passages in papers
-        if passages
-        for request in coder.requests(passages, labels)
-    ]
+    requests, affected, answered = [], [], 0
+    for paper in papers:
+        if not paper[1]:
+            continue
+        own = [request for coder in coders for request in coder.requests(paper[1], labels)]
+        new = [request for request in own if transport.known(request) is None]
+        requests += new
+        answered += len(own) - len(new)
+        affected += [paper] if new else []
     tokens = [most_tokens(request) for request in requests]
     read, written = sum(pair[0] for pair in tokens), sum(pair[1] for pair in tokens)
     where = "on this machine" if asking.endpoint.is_local else "which is not this machine"
     without = sum(not passages for _, passages in papers)
     yield (
-        f"{counted(len(requests), 'request')} about {counted(len(papers) - without, 'paper')} "
-        f"({_characters(papers):,} characters) would be sent to {asking.endpoint.host}, {where}"
+        f"{counted(len(requests), 'request')} about {counted(len(affected), 'paper')} "
+        f"({_characters(affected):,} characters) would be sent to {asking.endpoint.host}, {where}"
     )
+    if answered:
+        yield f"{answered} more are answered and would not be sent again"
     if without:
         yield f"{counted(without, 'paper')} without text would be rejected"
     cost = (
@@ -364,6 +394,7 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
     MechtagError
         For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables.
     """
+    _refuse_other_names(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
     codings: list[Coding] = []
     runs: list[LlmRun] = []
@@ -376,7 +407,12 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
             )
         codings += rows
         found = read_runs(table)
-        runs += found.runs if found else ()
+        if found is None:
+            raise MechtagError(
+                f"{path_of_runs(table)}: no such file, but it describes the coders of {table}; pass tables that "
+                "'mechtag llm' wrote, with the files next to them"
+            )
+        runs += found.runs
     voted = vote(codings, coder)
     write_codings(output, voted, (CONFIRMED,))
     write_runs(output, LlmRuns(vote=coder, runs=tuple(runs)))

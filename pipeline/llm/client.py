@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.hosts import is_this_machine
@@ -33,6 +34,10 @@ _PROBE = (
     Passage(1, "The door of the house is red.", 0, 29, "abstract", 0),
 )
 _PROBE_TOKENS = 60
+_PATH = "/chat/completions"
+# Endpoints that state more tokens than any answer can have do not count them.
+_MOST_TOKENS = 10**9
+_FENCE = re.compile(r"```\w*\s*")
 
 
 @dataclass(frozen=True)
@@ -76,20 +81,21 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
         machine than ``send_text_to``.
     """
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:  # an incomplete IPv6 address
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:  # an incomplete IPv6 address, or an impossible port
         parts, host = urlsplit(""), ""
     if parts.scheme not in ("http", "https") or not host:
         raise MechtagError(
             f"--endpoint {url}: this is not the address of a server; write it like http://127.0.0.1:8080/v1"
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise MechtagError(
             f"--endpoint: the address of {host} contains a user name, a query or a fragment; write only the address, "
             f"and put the key into the environment variable {KEY_VARIABLE}"
         )
-    endpoint = Endpoint(url.rstrip("/"), host)
+    path = parts.path.rstrip("/").removesuffix(_PATH).rstrip("/")
+    endpoint = Endpoint(f"{parts.scheme}://{parts.netloc}{path}", host)
     if endpoint.is_local:
         return endpoint
     if send_text_to.lower() != host:
@@ -116,8 +122,8 @@ class _Details(_Lenient):
 
 
 class _Usage(_Lenient):
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(ge=0)
+    prompt_tokens: int = Field(ge=0, le=_MOST_TOKENS)
+    completion_tokens: int = Field(ge=0, le=_MOST_TOKENS)
     prompt_tokens_details: _Details | None = None
 
 
@@ -136,6 +142,16 @@ class _Completion(_Lenient):
     usage: _Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
+
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> _Usage | None:
+        """Return the usage; ``None`` if it cannot be read, because the answer is paid for and can be used."""
+        try:
+            found: _Usage | None = read(value)
+        except ValidationError:
+            return None
+        return found
 
 
 @dataclass(frozen=True)
@@ -243,7 +259,7 @@ class Asking:
             "max_tokens": max_tokens,
             **parameters(seed),
         }
-        return Request(self.endpoint.service, "/chat/completions", body=json.dumps(body), check=_check)
+        return Request(self.endpoint.service, _PATH, body=json.dumps(body), check=_check)
 
 
 def parameters(seed: int) -> dict[str, float | int]:
@@ -256,6 +272,25 @@ def most_tokens(request: Request) -> tuple[int, int]:
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
 
+def json_in(content: str) -> str:
+    """Return the JSON that a model wrote, without its thoughts before it and a block of code around it."""
+    text = content.strip()
+    if text.startswith("<think>"):
+        text = text.partition("</think>")[2].strip()
+    if fence := _FENCE.match(text):
+        text = text[fence.end() :]
+        text = text.rpartition("```")[0] or text
+    return text
+
+
+def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
+    """Return the mode that an endpoint accepted in an earlier run; ``None`` without such a run."""
+    for mode in _MODES:
+        if (known := transport.known(asking.probe(label, mode))) and _accepts(known):
+            return mode
+    return None
+
+
 def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callable[[], None]) -> Mode:
     """Return the strictest mode that an endpoint accepts, found by a short request for each mode.
 
@@ -266,9 +301,8 @@ def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callabl
     MechtagError
         If the endpoint does not answer, or accepts no mode.
     """
-    for mode in _MODES:
-        if (known := transport.known(asking.probe(label, mode))) and _accepts(known):
-            return mode
+    if known := known_mode(asking, label, transport):
+        return known
     confirm()
     for mode in _MODES:
         answer = transport.ask(asking.probe(label, mode))
@@ -289,4 +323,4 @@ def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callabl
 
 def _accepts(answer: Answer) -> bool:
     """Return whether an answer to a test request begins with a JSON object; it may be cut off."""
-    return read_completion(answer).content.lstrip().startswith("{")
+    return json_in(read_completion(answer).content).startswith("{")

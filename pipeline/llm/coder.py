@@ -16,7 +16,7 @@ from mechtag.core.records import LLM, Basis, Coding, Record, Row
 from mechtag.core.settings import LlmPrice
 from mechtag.pipeline.fetch.requests import Request
 from mechtag.pipeline.fetch.transport import Clock, Transport
-from mechtag.pipeline.llm.client import Asking, Completion, Mode, most_tokens, parameters, read_completion
+from mechtag.pipeline.llm.client import Asking, Completion, Mode, json_in, most_tokens, parameters, read_completion
 from mechtag.pipeline.llm.prompt import LONGEST_REASON, ModelAnswer, Passage
 from mechtag.pipeline.llm.run import LlmRun
 from mechtag.pipeline.llm.verify import Found, Quotes, verify
@@ -346,11 +346,8 @@ def _read(completion: Completion) -> ModelAnswer:
         raise _Unusable(f"the model refused to answer: {completion.refusal[:_SHOWN]}", completion, final=True)
     if completion.finish_reason not in ("stop", ""):
         raise _Unusable(f"the answer was cut off (finish_reason: {completion.finish_reason[:_SHOWN]})", completion)
-    text = completion.content.strip()
-    if text.startswith("```"):  # Some models put JSON into a block of code.
-        text = text.partition("\n")[2].rpartition("```")[0]
     try:
-        return ModelAnswer.model_validate_json(text)
+        return ModelAnswer.model_validate_json(json_in(completion.content))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -21,6 +21,7 @@ from mechtag.core.parquet import write_full_texts, write_records
 from mechtag.core.records import Coding, Record
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.coding_table import read_codings
+from mechtag.pipeline.llm.client import Endpoint
 from mechtag.pipeline.llm.run import LlmRun, read_runs
 from mechtag.project import Project
 from mechtag.training.retraining.new_codings import Addition, add_annotations
@@ -440,7 +441,7 @@ def test_texts_for_another_machine_need_a_yes_before_the_first_of_them(
 ) -> None:
     """The server on this machine stands in for one elsewhere."""
     monkeypatch.setattr("mechtag.pipeline.llm.client.is_this_machine", lambda host: False)
-    monkeypatch.setattr("mechtag.pipeline.llm.client.urlsplit", lambda url: _Https(url))
+    monkeypatch.setattr("mechtag.workflows.llm.parse_endpoint", Endpoint)
     asked: list[str] = []
 
     def ask(question: str) -> bool:
@@ -463,15 +464,6 @@ def test_texts_for_another_machine_need_a_yes_before_the_first_of_them(
         run(project, named, full_texts=project.root / "fulltexts.parquet")
 
 
-class _Https:
-    """The parts of an address, as if it were encrypted."""
-
-    scheme, hostname, username, password, query, fragment = "https", "127.0.0.1", None, None, "", ""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
 def test_an_answer_from_elsewhere_is_not_followed(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
@@ -479,7 +471,7 @@ def test_an_answer_from_elsewhere_is_not_followed(
     model.answer = lambda question: moved
     run(project, access, labels=("trust",))
     assert {row["reason"] for row in lines(project.root / "out/codings_llm_rejected.jsonl")} == {
-        "the service answered with status 307"
+        "the service answered with status 307, a redirect, which is not followed"
     }
 
 
@@ -595,3 +587,132 @@ def test_the_form_of_the_question_can_be_chosen(project: Project, access: LlmAcc
     assert described(project).prompt_sha256 != plain
     with pytest.raises(MechtagError, match="the codebook has no label 'power'"):
         run(project, access, labels=("power",))
+
+
+@pytest.mark.parametrize("name", ["llm.sqlite", "llm_log.jsonl", "codings"])
+def test_the_table_does_not_replace_the_answers(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, name: str
+) -> None:
+    run(project, access)
+    before = (project.root / "out/llm.sqlite").read_bytes()
+    with pytest.raises(MechtagError, match=rf"{name}: the table is written as CSV, so its name must end in \.csv"):
+        run(project, access, name=name)
+    tables = [project.root / "out/codings_llm.csv"] * 2
+    with pytest.raises(MechtagError, match=r"its name must end in \.csv"):
+        list(vote_of_tables(project, tables, project.root / "out" / name))
+    assert (project.root / "out/llm.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
+def test_a_limit_that_limits_nothing_is_refused(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, number: float
+) -> None:
+    with pytest.raises(MechtagError, match="--max-cost: the limit must be a number of US dollars, 0 or more"):
+        run(project, access, max_cost=number)
+    with pytest.raises(MechtagError, match="--timeout: the time limit must be a number of seconds"):
+        run(project, replace(access, timeout=number))
+    assert not model.asked
+
+
+@pytest.mark.parametrize("key", ["ключ-0123456789", "sEcReT-0123\n456789"])
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MECHTAG_LLM_KEY", key)
+    with pytest.raises(MechtagError, match="MECHTAG_LLM_KEY: the key contains characters that cannot be sent") as error:
+        run(project, access)
+    assert "0123" not in str(error.value)
+    assert not model.asked
+
+
+@pytest.mark.parametrize(
+    "usage", [{}, {"prompt_tokens": 5, "completion_tokens": None}, {"prompt_tokens": 10**400, "completion_tokens": 1}]
+)
+def test_usage_that_cannot_be_read_is_unknown(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, usage: dict[str, Any]
+) -> None:
+    model.usage = usage
+    run(project, access)
+    own = check_counts(project)
+    assert (own.answered, own.calls, own.calls_without_usage, own.cost_usd) == (9, 9, 9, None)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_model_needs_a_name(project: Project, access: LlmAccess, model: FakeLanguageModel, name: str) -> None:
+    with pytest.raises(MechtagError, match="--model: the name of the model must be one line and not empty"):
+        run(project, replace(access, model=name))
+    assert not model.asked
+
+
+@pytest.mark.parametrize("end", ["/", "/chat/completions", "/chat/completions/", "?", "#"])
+def test_an_address_is_understood_as_people_copy_it(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, end: str
+) -> None:
+    run(project, replace(access, url=model.url.replace("http", "HTTP") + end), labels=("trust",))
+    assert check_counts(project, 3).answered == 3
+
+
+@pytest.mark.parametrize("port", ["99999", "abc"])
+def test_an_address_with_an_impossible_port_is_refused(project: Project, access: LlmAccess, port: str) -> None:
+    with pytest.raises(MechtagError, match="this is not the address of a server"):
+        run(project, replace(access, url=f"http://127.0.0.1:{port}/v1"))
+
+
+@pytest.mark.parametrize("form", ["<think>The text {{says}} so.</think>\n{}", "\n```json\n{}\n```\n", "```json {} ```"])
+def test_json_is_found_in_what_models_write_around_it(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, form: str
+) -> None:
+    model.around = form
+    run(project, access)
+    own = check_counts(project)
+    assert (own.answered, own.calls, own.mode) == (9, 9, "json_schema")
+
+
+@pytest.mark.parametrize("key", [KEY, "sEcReT/key/0123456789"])
+def test_an_error_that_quotes_the_key_in_part_or_escaped_does_not_show_it(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MECHTAG_LLM_KEY", key)
+    fault = json.dumps({"error": f"{'The key is wrong. ' * 5}{key} is no key of yours"})
+    model.answer = lambda question: Reply(fault.replace("/", r"\/").encode())
+    said = run(project, access)
+    rejected = (project.root / "out/codings_llm_rejected.jsonl").read_text(encoding="utf-8")
+    assert "The key is wrong." in rejected
+    assert "sEcReT" not in rejected
+    assert "sEcReT" not in "\n".join(said)
+
+
+def test_a_redirect_is_named_and_the_endpoint_left_alone(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    model.answer = lambda question: Reply(status=302, headers={"Location": "https://elsewhere.example.org/"})
+    run(project, access)
+    own = check_counts(project)
+    assert (own.rejected, own.not_asked) == (5, 4)
+    reasons = {row["reason"] for row in lines(project.root / "out/codings_llm_rejected.jsonl")}
+    assert reasons == {"the service answered with status 302, a redirect, which is not followed"}
+
+
+def test_a_dry_run_does_not_count_what_is_answered(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    run(project, access, labels=("trust",))
+    source, output = project.root / "records.parquet", project.root / "out/codings_llm.csv"
+    said = list(code_with_llm(project, source, output, Wanted(), access, dry_run=True))
+    assert said[0].startswith("6 requests about 3 papers (")
+    assert said[1] == "3 more are answered and would not be sent again"
+    run(project, access)
+    said = list(code_with_llm(project, source, output, Wanted(), access, dry_run=True))
+    assert said[0].startswith("0 requests about 0 papers (0 characters)")
+
+
+def test_a_vote_names_voters_without_a_description(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    for name in ("a", "b"):
+        run(project, replace(access, model=name), name=f"{name}.csv")
+    (project.root / "out/b_run.json").unlink()
+    tables = [project.root / f"out/{name}.csv" for name in "ab"]
+    with pytest.raises(MechtagError, match=r"b_run\.json: no such file, but it describes the coders of .*b\.csv"):
+        list(vote_of_tables(project, tables, project.root / "out/vote.csv"))
+    assert not (project.root / "out/vote.csv").exists()

@@ -54,6 +54,8 @@ class FakeLanguageModel(FakeServices):
         Types of ``response_format`` that the endpoint does not accept; ``lengths`` for schemas with limits of lengths.
     usage, finish_reason, refusal
         What the endpoint says of each answer.
+    around
+        What the model writes around each answer, which replaces ``{}``.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -63,6 +65,7 @@ class FakeLanguageModel(FakeServices):
         self.usage: dict[str, Any] | None = {"prompt_tokens": 100, "completion_tokens": 20}
         self.finish_reasons: deque[str] = deque()
         self.refusal: str | None = None
+        self.around = "{}"
 
     @property
     def url(self) -> str:
@@ -90,7 +93,7 @@ class FakeLanguageModel(FakeServices):
         return self._completion(answer, self.finish_reasons.popleft() if self.finish_reasons else "stop")
 
     def _completion(self, answer: dict[str, Any] | str, finish_reason: str) -> Reply:
-        content = answer if isinstance(answer, str) else json.dumps(answer)
+        content = self.around.format(answer if isinstance(answer, str) else json.dumps(answer))
         message = {"role": "assistant", "content": content, "refusal": self.refusal}
         found: dict[str, Any] = {
             "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
