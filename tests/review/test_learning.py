@@ -137,7 +137,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     assert "Accuracy by number of training papers" in page
     code(review, range(16, 48))
     page = learn(review, owner)
-    outcome = "The new model is in use." if read_config(own).model_id != first else "The old model stays."
+    outcome = "The new model is in use." if read_config(own).model_id != first else "The old model stays in use."
     assert outcome in page
     assert "On 48 papers that neither model had learned from" in page
     assert "Comparison of the two models" in page
