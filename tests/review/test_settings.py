@@ -50,7 +50,7 @@ def test_a_value_that_is_not_allowed_changes_nothing(review: Workspace) -> None:
     for wrong in ({"recall": "1.5"}, {"recall": "much"}, {"rule": "never"}, {"confidence": "nan"}):
         assert owner.post("/settings", **{**STOPPING, "rule": "ranked", **wrong}).status_code == 422
     answer = owner.post("/settings", **{**STOPPING, "rule": "ranked", "recall": "1.5"})
-    assert "Recall: this value is not allowed: Input should be less than 1; enter a different value." in answer.text
+    assert "Recall: this value is not allowed (Input should be less than 1); enter a different value." in answer.text
     assert owner.post("/settings", group="Nothing").status_code == 404
     assert plan(review) == Plan()
 
