@@ -23,6 +23,11 @@ _TAGGED = ("csv", "ris", "xlsx")
 # Formats in which a code is always that of a person.
 _OF_PEOPLE = ("rayyan", "asreview", "eppi")
 FORMATS = (*_TAGGED, "matrix", "qdpx", "qdc", "bibtex", "label-studio", *_OF_PEOPLE)
+# Extensions that programs expect; those of a matrix and of ASReview choose the format, so their writers check them.
+_EXTENSIONS = {
+    **{"csv": ".csv", "ris": ".ris", "xlsx": ".xlsx", "qdpx": ".qdpx", "qdc": ".qdc", "bibtex": ".bib"},
+    **{"label-studio": ".json", "rayyan": ".ris", "eppi": ".json"},
+}
 
 
 @dataclass(frozen=True)
@@ -72,19 +77,27 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Raises
     ------
     MechtagError
-        If the format is unknown, a file that is needed is missing or cannot be read, or the output would overwrite a
-        file that the command reads or a person's decisions.
+        If the format is unknown or needs a different extension, a file that is needed is missing or cannot be read, or
+        the output would overwrite a file that the command reads or a person's decisions.
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
-    check_outputs([output], filter(None, (request.source, request.records, request.codings, request.full_texts)))
+    read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
+    check_outputs([output], (*read, project.settings.codebook))
+    extension = _EXTENSIONS.get(to)
+    if extension and output.suffix.lower() != extension:
+        raise MechtagError(
+            f"{output}: programs recognise the format {to} by the extension {extension}; change the name of the output"
+        )
     if to == "qdc":
         from mechtag.pipeline.export.refi_qda import write_codebook
 
         write_codebook(output, project.codebook)
         return f"{output}: {counted(len(project.codebook.labels), 'label')} written"
     found = _find(request)
-    check_outputs([output], filter(None, (found.predictions, found.records, found.codings, request.full_texts)))
+    check_outputs([output], (found.predictions, found.records, found.codings))
+    if to == "label-studio":
+        check_outputs([output.with_suffix(".xml")], read)
     if to in _TAGGED and found.what == "decisions":
         return _write_tagged(project, request, found, to, output, reporter)
     if to in _OF_PEOPLE and found.what == "decisions":

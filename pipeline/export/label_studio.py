@@ -12,12 +12,15 @@ from typing import Any
 
 from lxml import etree
 
+from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_text
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, paper_text
 from mechtag.pipeline.export.documents import legal_text
 
 _TEXT, _EVIDENCE, _CODES, _RELEVANCE = "text", "evidence", "codes", "relevance"
 _INCLUDED, _EXCLUDED = "Included", "Excluded"
+# Root of a labelling configuration, and the number of bytes in which it begins.
+_VIEW, _HEAD = b"<View", 200
 
 
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
@@ -29,7 +32,18 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     -------
     tuple of Path and int
         Path of the configuration, and number of quotations that were left out because the text does not contain them.
+
+    Raises
+    ------
+    MechtagError
+        If the file of the configuration exists and is something else.
     """
+    config = path.with_suffix(".xml")
+    if config.exists() and _VIEW not in config.read_bytes()[:_HEAD]:
+        raise MechtagError(
+            f"{config} would be overwritten by the labelling configuration, but it contains something else; rename "
+            "this file, or choose a different output"
+        )
     tasks, lost = [], 0
     for number, paper in enumerate(coded.papers, start=1):
         text, _ = paper_text(paper)
@@ -61,7 +75,6 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
                 created = {"created_at": f"{date}T00:00:00Z"} if date else {}
                 task["annotations"].append({"completed_by": {"email": coder}, "result": result, **created})
         tasks.append(task)
-    config = path.with_suffix(".xml")
     with replacing(config) as part:
         part.write_bytes(_config(coded))
     write_text(path, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")

@@ -131,11 +131,11 @@ def test_codings_leave_and_come_back(folder: Path, to: str, name: str) -> None:
     assert f"Written: {sum(row.value == 1 for row in ann)} yes" in output
 
 
-@pytest.mark.parametrize("to", ["rayyan", "asreview", "eppi"])
+@pytest.mark.parametrize(("to", "name"), [("rayyan", "a.ris"), ("asreview", "a.csv"), ("eppi", "a.json")])
 @pytest.mark.usefixtures("folder")
-def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str) -> None:
-    status, _, message = call("export", "out", "--to", to, "-o", "a.csv")
-    assert (status, "so it exports codings only" in message, Path("a.csv").exists()) == (1, True, False)
+def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str, name: str) -> None:
+    status, _, message = call("export", "out", "--to", to, "-o", name)
+    assert (status, "so it exports codings only" in message, Path(name).exists()) == (1, True, False)
 
 
 @pytest.mark.usefixtures("folder")
@@ -145,3 +145,31 @@ def test_a_workbook_of_both_shows_decisions_and_codes() -> None:
     assert names == ["Review", "Codes", "Evidence", "Matrix", "Codebook", "About this workbook"]
     status, _, message = call("export", "out", "--codings", "codings.csv", "--to", "csv", "-o", "a.csv")
     assert (status, "a CSV table has either decisions or codings" in message) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("to", "output"), [("qdc", "own.yaml"), ("xlsx", "table.csv"), ("label-studio", "tasks.xml"), ("bibtex", "a.txt")]
+)
+def test_the_extension_must_fit_the_format(folder: Path, to: str, output: str) -> None:
+    words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", to, "-o", output)
+    status, _, message = call(*words)
+    assert (status, f"{output}: programs recognise the format {to} by the extension" in message) == (1, True)
+    assert not (folder / output).exists()
+
+
+def test_an_export_does_not_replace_the_codebook(folder: Path) -> None:
+    before = (folder / "book.yaml").read_bytes()
+    status, _, message = call("export", "codings.csv", "--to", "qdc", "-o", "book.yaml")
+    assert (status, "book.yaml would be overwritten, but this command reads it" in message) == (1, True)
+    assert (folder / "book.yaml").read_bytes() == before
+
+
+def test_the_labelling_configuration_replaces_only_its_like(folder: Path) -> None:
+    (folder / "codings.xml").write_text("<records/>", encoding="utf-8")
+    words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "label-studio", "-o", "codings.json")
+    status, _, message = call(*words)
+    assert (status, "codings.xml would be overwritten by the labelling configuration" in message) == (1, True)
+    assert (folder / "codings.xml").read_text(encoding="utf-8") == "<records/>"
+    assert not (folder / "codings.json").exists()
+    (folder / "codings.xml").unlink()
+    assert (call(*words)[0], call(*words)[0]) == (0, 0)
