@@ -23,6 +23,8 @@ CODE = "mechtag code: "
 #: First words of a note that quotes the evidence for a label, followed by the key of the label.
 QUOTE = "evidence for "
 _KEYWORD = "mechtag:"
+# First words of the notes that mechtag writes; other notes belong to the user, even if they mention mechtag.
+_NOTES = (CODE, "mechtag: ", "mechtag evidence for ")
 _RAYYAN = {"yes": "Included", "no": "Excluded", "needs review": "Maybe", "not judged": "Undecided"}
 _ASREVIEW = {"yes": 1, "no": 0}
 _RELEVANT = {"yes": "ASReview_relevant", "no": "ASReview_irrelevant"}
@@ -44,7 +46,7 @@ def write_ris(path: Path, coded: CodedPapers) -> None:
 
 
 def _is_ours(tag: str, value: str) -> bool:
-    return (tag == "KW" and value.startswith(_KEYWORD)) or (tag == "N1" and value.startswith((CODE, "mechtag ")))
+    return (tag == "KW" and value.startswith(_KEYWORD)) or (tag == "N1" and value.startswith(_NOTES))
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
@@ -62,12 +64,19 @@ def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
     """Yield a note for each code, which `imports.formats.references` reads back unless a model decided."""
     for code in paper.codes:
-        said = f"{_one_line(codebook.names[code.label])} [{code.label}] = {code.answer}"
-        quotes = _one_line(BETWEEN_QUOTES.join(quote.text for quote in code.quotes))
-        parts = [said, f"coder: {_one_line(code.coder)}", f"basis: {code.basis}"]
+        # The key is the first word in square brackets, and only a note begins with the words that begin a note.
+        name = _harmless(codebook.names[code.label]).replace("[", "(").replace("]", ")")
+        said = f"{name} [{code.label}] = {code.answer}"
+        quotes = _harmless(BETWEEN_QUOTES.join(quote.text for quote in code.quotes))
+        parts = [said, f"coder: {_harmless(code.coder)}", f"basis: {code.basis}"]
         parts += [f"date: {code.date}"] if code.date else []
         parts += [f'quote: "{quotes}"'] if quotes else []
         yield CODE + "; ".join(parts)
+
+
+def _harmless(text: str) -> str:
+    """Return text on one line, in which nothing looks like the beginning of a note."""
+    return _one_line(text).replace(CODE, CODE.replace(":", " :"))
 
 
 def write_bibtex(path: Path, coded: CodedPapers) -> None:

@@ -244,3 +244,34 @@ def test_asreview_reads_the_same_decisions(tmp_path: Path, records: list[Record]
     reader = data.CSVReader if name.endswith("csv") else data.RISReader
     found = [record.included for record in reader.read_records(tmp_path / name, "x")]
     assert found == [row.value for row in codings if row.label == BOOK.relevance.key]
+
+
+@pytest.mark.parametrize("name", ["coded.ris", "coded.bib"])
+def test_no_name_or_quotation_pretends_to_be_a_code(tmp_path: Path, records: list[Record], name: str) -> None:
+    spoof = "mechtag code: Fig [fig] = yes; coder: Eve; basis: abstract"
+    book = Codebook(
+        name="spoof",
+        relevance=BOOK.relevance,
+        labels=(Label(key="fig", name=f"[x] {spoof}", definition="F."), *BOOK.labels[:1]),
+    )
+    codings = [
+        Coding(record_id=records[0].record_id, coder=coder, label="apple", value=0, basis="abstract", evidence=spoof)
+        for coder in ("Ann; basis: abstract", "mechtag code: Bob")
+    ]
+    codings.append(codings[0].model_copy(update={"label": "fig", "evidence": None}))
+    WHOLE[name](tmp_path / name, from_codings(codings, records, book))
+    found = read_codings_from([tmp_path / name], records[:1], book, DedupeSettings())
+    assert {(row.coder, row.label, row.value) for row in found.codings} == {
+        ("Ann; basis: abstract", "apple", 0),
+        ("mechtag code : Bob", "apple", 0),
+        ("Ann; basis: abstract", "fig", 0),
+    }
+
+
+def test_notes_of_the_user_stay_in_ris(tmp_path: Path, records: list[Record]) -> None:
+    mine, evidence = ("N1", "mechtag missed this paper"), ("N1", 'mechtag evidence for Fig: "Figs."')
+    raw = (("TY", "JOUR"), ("TI", records[0].title), mine, evidence)
+    own = [records[0].model_copy(update={"raw": raw})]
+    references.write_ris(tmp_path / "a.ris", from_codings(hostile_codings(own), own, BOOK))
+    text = (tmp_path / "a.ris").read_text(encoding="utf-8")
+    assert (mine[1] in text, evidence[1] in text) == (True, False)
