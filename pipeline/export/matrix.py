@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -141,10 +142,15 @@ def cite(records: Sequence[Record]) -> list[str]:
     places: dict[str, list[int]] = {}
     for place in sorted(range(len(records)), key=lambda at: (records[at].title, records[at].record_id)):
         places.setdefault(plain[place], []).append(place)
+    taken = set(places)
     for name, own in places.items():
         if len(own) > 1:
-            for number, place in enumerate(own):
-                plain[place] = name.removesuffix(")") + _letters(number) + (")" if name.endswith(")") else "")
+            end = ")" if name.endswith(")") else ""
+            lettered = (f"{name.removesuffix(')')}{_letters(number)}{end}" for number in count())
+            # A title without author and year may look like the citation of a different paper.
+            for place, cited in zip(own, (one for one in lettered if one not in taken), strict=False):
+                plain[place] = cited
+                taken.add(cited)
     return plain
 
 
@@ -207,7 +213,7 @@ def _footnotes(
         parts = (f"{count} {reason}" for reason, count in sorted(left_out.items()))
         yield f"Papers left out: {', '.join(parts)}"
     if note:
-        yield note
+        yield note.rstrip(" .")
 
 
 def write(path: Path, matrix: LabelMatrix) -> None:
@@ -327,7 +333,11 @@ _TEX = {
 
 def _tex(text: str) -> str:
     """Escape text for LaTeX."""
-    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+    text = "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+    # TeX joins two of these to a dash or a quotation mark, and a command such as the end of the preceding row takes a
+    # bracket or an asterisk for its own argument.
+    text = re.sub(r"([-`'])(?=\1)", r"\1{}", text)
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
 def _md(text: str) -> str:

@@ -259,3 +259,22 @@ def test_a_matrix_of_values_can_be_a_gold_standard(tmp_path: Path) -> None:
         assert dict(zip(ours.keys, ours.values(key), strict=True)) == {
             f"text:{paper}": value for paper, value in printed_values.items()
         }
+
+
+def test_a_title_is_not_the_citation_of_another_paper() -> None:
+    smith = [paper(number, authors=("Smith, A",)) for number in (1, 2)]
+    titled = paper(3, title="Smith (2012a)", year=None)
+    assert matrix.cite([*smith, titled]) == ["Smith (2012b)", "Smith (2012c)", "Smith (2012a)"]
+
+
+def test_no_row_of_latex_begins_with_what_the_row_before_takes_for_its_argument(tmp_path: Path) -> None:
+    titles = ("[Bracketed] title", "*Starred* title", "Dashes -- and ``quotes''", "Last")
+    records = [paper(number, title=title, year=None) for number, title in enumerate(titles)]
+    codings = [code(number, "Ann", "apple", 1) for number in range(len(titles))]
+    matrix.write(tmp_path / "m.tex", matrix.arrange(from_codings(codings, records, BOOK), note="In May 2026."))
+    text = (tmp_path / "m.tex").read_text(encoding="utf-8")
+    assert not [part for part in text.split("\\\\\n") if part.startswith(("[", "*"))]
+    assert "{}[Bracketed] title & $" in text
+    assert "{}*Starred* title & $" in text
+    assert "Dashes -{}- and `{}`quotes'{}'" in text
+    assert "\\noindent In May 2026.\n" in text
