@@ -13,7 +13,7 @@ from mechtag.core.parquet import iterate_full_texts, read_predictions, read_reco
 from mechtag.core.records import Basis, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
-from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined
+from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined, no_decisions
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
@@ -184,6 +184,8 @@ def _write_tagged(project: Project, request: Request, found: _Found, to: str, ou
         coded = _read(project, request, replace(found, predictions=None) if people else found, reporter)
         tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
     records, rows = read_records(found.records), read_predictions(found.predictions, request.basis)
+    if records and not rows:
+        raise MechtagError(no_decisions(request.basis))
     if request.fetched:
         from mechtag.pipeline.fetch.unpublishable import leave_out
 

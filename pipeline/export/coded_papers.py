@@ -152,7 +152,8 @@ def from_predictions(
     Raises
     ------
     MechtagError
-        If a prediction refers to a label that is not in the codebook, or to a record that is not among the records.
+        If a prediction refers to a label that is not in the codebook, or to a record that is not among the records; or
+        if no prediction remains.
     """
     found: dict[str, list[Code]] = {record.record_id: [] for record in records}
     for row in predictions:
@@ -163,7 +164,17 @@ def from_predictions(
                 "the codebook with which the predictions were made"
             )
         found[row.record_id].append(_decision(row))
-    return _coded(codebook, records, found, full_texts or {}, basis)
+    coded = _coded(codebook, records, found, full_texts or {}, basis)
+    if not coded.papers:
+        raise MechtagError(no_decisions(basis))
+    return coded
+
+
+def no_decisions(basis: Basis | None) -> str:
+    """Return the message for predictions of which none has the basis that was asked for."""
+    if basis is None:
+        return "the predictions are empty; run 'mechtag tag' again"
+    return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
 
 
 def _decision(row: Prediction) -> Code:
