@@ -59,7 +59,7 @@ def _sets() -> Iterator[tuple[Sequence[Record], Sequence[str]]]:
 
 
 def main() -> None:
-    """Count the levels of agreement on all sets, and publish the weights."""
+    """Count how often each level of agreement occurs in all data sets, and publish the resulting weights."""
     settings = DedupeSettings()
     counts: dict[bool, Counter[tuple[str, str]]] = {True: Counter(), False: Counter()}
     totals: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}

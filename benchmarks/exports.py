@@ -104,7 +104,7 @@ def _objects(text: str) -> int | None:
 
 
 def _lengths(document: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the length of each list of objects within nested objects."""
+    """Yield the length of each list of objects in a JSON document, whatever object contains the list."""
     for value in document.values():
         if isinstance(value, dict):
             yield from _lengths(value)

@@ -98,17 +98,17 @@ def coders_of(
     Parameters
     ----------
     labels
-        Keys of relevance and of the labels, in codebook order.
+        Keys of the labels, relevance first, in the order of the codebook.
     place
         Name of the source of the codings, used in error messages.
     ids
-        Record id of each key, used for codings that have only a key. The mapping may omit keys that occur together
-        with a record id in other codings.
+        Record ids by the coders' own identifiers of papers, for codings without a record id. A paper whose record id
+        is in another coding may be omitted.
 
     Raises
     ------
     MechtagError
-        If a key belongs to two records, a coder coded a label of a record twice with different values, or a coder has
+        If an identifier of a paper belongs to two records, a coder coded a label of a record twice with different values, or a coder has
         the name that is reserved for the model.
     """
     rows = list(codings)

@@ -184,8 +184,8 @@ def origin(connection: Connection) -> str | None:
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
     """Compare a copy of a review to the review.
 
-    Acts are the same if they have the same id. What one person did about the same record in both copies is not mixed:
-    the acts of the copy are then left out, so that nothing in the review is overwritten.
+    Acts with the same id are the same act. If a person worked on a record both in the review and in the copy, the
+    person's acts on this record in the copy are left out, so that nothing in the review is overwritten.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]
 
 
 def read_words(connection: Connection, plan: Plan, account: int) -> Words:
-    """Return the words that are marked for a person."""
+    """Return the words that are highlighted in the texts that a person reads."""
     own = tuple(read_fact(connection, _own(account)) or ())
     off = bool(read_fact(connection, _off(account)))
     words = Words(plan.words_for, plan.words_against, own)
@@ -76,7 +76,7 @@ def read_words(connection: Connection, plan: Plan, account: int) -> Words:
 
 
 def switch_words(connection: Connection, account: int, *, on: bool) -> None:
-    """Store whether words are marked for a person."""
+    """Switch the highlighting of words in the texts that a person reads on or off."""
     write_fact(connection, _off(account), not on)
 
 

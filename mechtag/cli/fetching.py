@@ -145,7 +145,9 @@ def chase(
     known: Annotated[
         list[Path] | None,
         typer.Option(
-            "--known", help="Records that are already known, such as those of all searches; they are left out."
+            "--known",
+            help="Records that you already have, such as the results of your database searches; they are left out of "
+            "the output.",
         ),
     ] = None,
     rounds: Annotated[

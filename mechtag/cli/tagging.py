@@ -210,8 +210,8 @@ def export(
         Basis | None,
         typer.Option(
             "--basis",
-            help="Export only codes by this text. Default: codes by the full text if there are any, otherwise by the "
-            "abstract.",
+            help="Export only codes that are based on this text. Default: codes based on the full text if there are "
+            "any, otherwise codes based on the abstract.",
             show_default=False,
         ),
     ] = None,

@@ -165,8 +165,8 @@ def _of_person(coding: Coding, place: str) -> Coding:
     if not person or is_llm(person):
         raise MechtagError(
             f"{place}: this is a coding by a language model ({coding.coder}) that no person confirmed, so no model may "
-            "learn from it. Check it against the paper and enter the name of the person who did in the column "
-            f"'{CONFIRMED}', or remove the row"
+            f"learn from it. Check it against the paper and, in the column '{CONFIRMED}', enter the name of the person "
+            "who checked it; or remove the row"
         )
     return coding.model_copy(update={"coder": person, "assisted": True, "confirmed_by": None})
 

@@ -1,4 +1,4 @@
-"""Write the sheets that a workbook of an export has in addition to that for reviewing."""
+"""Write the sheets of an exported workbook other than the review sheet."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ class Ranker:
 def word_weights(texts: Sequence[str]) -> Any:
     """Return the BM25 weights of words and pairs of adjacent words as a sparse (n_texts, n_terms) matrix.
 
-    The mean squared length of the rows is 1, so that the classifiers are equally strong on words and on unit vectors.
+    The mean squared length of the rows is 1, as it is for the embeddings of texts. So the same regularisation suits the
+    classifier that learns from words and the one that learns from embeddings.
     Rows are not scaled to unit length one by one, so that the few words of a record without an abstract do not count
     more than the words of a full record.
     """

@@ -317,8 +317,8 @@ def _require_all(connection: Connection, wave: int, new: int, copies: int, read:
     found = connection.execute(added).scalar_one()
     if found != new or new + copies != read:
         raise RuntimeError(
-            f"import {wave}: the counts do not match: {read} records were read, {found} of {new} new records added, "
-            f"and {copies} duplicates were found"
+            f"import {wave}: the counts do not match: {read} records were read, {found} of {new} new records were "
+            f"added, and {copies} duplicates were found"
         )
 
 

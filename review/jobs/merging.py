@@ -1,4 +1,4 @@
-"""Import the project zip of a colleague: read it, and add what was done in a copy of this review."""
+"""Import the project zip of a colleague who worked on a copy of this review, and add the colleague's work to it."""
 
 from __future__ import annotations
 

@@ -319,7 +319,11 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the newly coded record that explains a change: the record itself or the most similar record."""
+        """Describe the newly coded record that explains why the prediction of a record changed.
+
+        This is the record itself if it was newly coded. Otherwise, it is the most similar newly coded record whose code
+        agrees with the change; returns ``""`` if there is none.
+        """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
