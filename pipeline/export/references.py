@@ -97,12 +97,17 @@ def write_bibtex(path: Path, coded: CodedPapers) -> None:
 def _bibtex(paper: CodedPaper, codebook: Codebook) -> Iterator[tuple[str, str]]:
     record = paper.record
     yield "title", _escaped(record.title)
-    # A name that contains 'and' as a word, as those of organisations may, is kept together by braces.
-    names = (f"{{{name}}}" if " and " in f" {name} " else name for name in map(_escaped, record.authors))
+    # Names that BibTeX would divide, as at the word 'and' or at a second comma, are kept together by braces.
+    names = (
+        f"{{{name}}}" if " and " in f" {name} ".lower() or name.count(",") > 1 else name
+        for name in map(_escaped, record.authors)
+    )
     yield "author", " and ".join(names)
     yield "year", str(record.year or "")
-    for field in ("journal", "volume", "pages", "doi", "url", "language", "abstract", "pmid"):
+    for field in ("journal", "volume", "pages", "language", "abstract", "pmid"):
         yield field, _escaped(getattr(record, field) or "")
+    for field in ("doi", "url"):
+        yield field, _verbatim(getattr(record, field) or "")
     yield "number", _escaped(record.issue or "")
     yield "key", _escaped(record.record_id)
     yield "keywords", _escaped(", ".join((*record.keywords, *_keywords(paper, codebook))))
@@ -113,6 +118,11 @@ _BIBTEX = {
     **{char: f"\\{char}" for char in "#$%&_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
 }
+
+
+def _verbatim(text: str) -> str:
+    """Return the text of a field that BibTeX programs do not read as LaTeX, with braces and backslashes encoded."""
+    return _one_line(text).replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
 
 
 def _escaped(text: str) -> str:

@@ -275,3 +275,16 @@ def test_notes_of_the_user_stay_in_ris(tmp_path: Path, records: list[Record]) ->
     references.write_ris(tmp_path / "a.ris", from_codings(hostile_codings(own), own, BOOK))
     text = (tmp_path / "a.ris").read_text(encoding="utf-8")
     assert (mine[1] in text, evidence[1] in text) == (True, False)
+
+
+def test_names_and_addresses_come_back_from_bibtex(tmp_path: Path) -> None:
+    authors = ("Smith, A, Jr, PhD", "Department of Health, London, UK", "Sons AND Daughters", "Plain, Bob")
+    record = Record(record_id="doi:10.1234/a_b%c", title="T", authors=authors, doi="10.1234/a_b%c", year=2001)
+    record = record.model_copy(update={"url": "https://example.org/a%20b_c?d=1&e={2}#f~g"})
+    coding = Coding(record_id=record.record_id, coder="Ann", label="fig", value=1, basis="abstract")
+    references.write_bibtex(tmp_path / "a.bib", from_codings([coding], [record], BOOK))
+    (found,) = read_sources([tmp_path / "a.bib"], lambda note: pytest.fail(note))
+    assert (found.authors, found.doi) == (authors, record.doi)
+    assert found.url == "https://example.org/a%20b_c?d=1&e=%7B2%7D#f~g"
+    (entry,) = parse_string((tmp_path / "a.bib").read_text(encoding="utf-8")).entries
+    assert entry.fields_dict["doi"].value == record.doi
