@@ -341,8 +341,18 @@ LLM = "llm:"
 
 
 def is_llm(coder: str) -> bool:
-    """Return whether a coder is a language model, or several that voted."""
-    return coder.strip().casefold().startswith(LLM)
+    """Return whether a coder is a language model, or several that voted.
+
+    Wide letters, spaces and invisible characters make no difference, because a name that looks like that of a language
+    model must not count as that of a person.
+    """
+    letters = unicodedata.normalize("NFKC", coder).casefold()
+    return "".join(char for char in letters if char.isprintable() and not char.isspace()).startswith(LLM)
+
+
+def is_person(name: str) -> bool:
+    """Return whether a text can be the name of a person: it contains a letter or digit, and is no language model's."""
+    return any(map(str.isalnum, name)) and not is_llm(name)
 
 
 class Coding(Row):

@@ -155,7 +155,7 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
 
 def coder_name(name: str) -> str:
     """Return the name of a coder for display, which says whether the coder is a language model."""
-    return f"language model {name.strip()[len(LLM) :]}" if is_llm(name) else name
+    return f"language model {name.strip().removeprefix(LLM)}" if is_llm(name) else name
 
 
 def _roles(results: Results) -> dict[str, str]:

@@ -13,7 +13,7 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, write_csv
 from mechtag.core.parquet import read_records
-from mechtag.core.records import LATER_FIELDS, Coding, Record, is_llm
+from mechtag.core.records import LATER_FIELDS, Coding, Record, is_llm, is_person
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.core.tables import CONFIRMED, TableRow, is_table, read_table
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
@@ -162,7 +162,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 def _of_person(coding: Coding, place: str) -> Coding:
     """Return a coding by a language model as a coding of the person who confirmed it."""
     person = (coding.confirmed_by or "").strip()
-    if not person or is_llm(person):
+    if not is_person(person):
         raise MechtagError(
             f"{place}: this is a coding by a language model ({coding.coder}) that no person confirmed, so no model may "
             f"learn from it. Check it against the paper and, in the column '{CONFIRMED}', enter the name of the person "

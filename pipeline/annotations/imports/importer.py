@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_json, write_jsonl
-from mechtag.core.records import Coding, Record, Rejected
+from mechtag.core.records import Coding, Record, Rejected, is_llm
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
 from mechtag.core.words import counted
@@ -216,10 +216,10 @@ class _Run:
     def _take(self, name: str, item: Item) -> None:
         place = f"{name}: entry {item.number}"
         self.entries["read"] += 1
-        if item.fault:
+        if fault := item.fault or self._by_llm(item):
             self.entries["rejected"] += 1
             self.rejected.append(
-                Rejected(file=name, record=item.number, line=item.line, reason=item.fault, raw=_shown(item))
+                Rejected(file=name, record=item.number, line=item.line, reason=fault, raw=_shown(item))
             )
             return
         if item.notes:
@@ -244,6 +244,12 @@ class _Run:
         self.codes["unticked"] += len(filled)
         for key, code in (*codes, *filled):
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
+
+    def _by_llm(self, item: Item) -> str:
+        """Return the reason why an entry is refused if a coder is a language model, and ``""`` otherwise."""
+        names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
+        llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
+        return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
         """Yield each code of an entry, preceded by the key of its label.

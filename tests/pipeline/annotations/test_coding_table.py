@@ -170,8 +170,20 @@ CONFIRMED = "key,coder,label,value,basis,confirmed_by"
 
 @pytest.mark.parametrize(
     "line",
-    ["p1,llm:toy,trust,1,abstract,", "p1,LLM:toy,trust,0,abstract, ", "p1,llm:toy,trust,1,abstract,llm:other"],
-    ids=["nobody", "blank", "a language model"],
+    [
+        "p1,llm:toy,trust,1,abstract,",
+        "p1,LLM:toy,trust,0,abstract, ",
+        "p1,llm:toy,trust,1,abstract,\u200b\u00a0",
+        "p1,llm:toy,trust,1,abstract,-",
+        "p1,llm:toy,trust,1,abstract,llm:other",
+        "p1,llm:toy,trust,1,abstract,\uff2c\uff2c\uff2d\uff1aother",
+        "p1,l\u200blm :toy,trust,1,abstract,",
+        "p1,\uff4c\uff4c\uff4d\uff1atoy,trust,1,abstract,",
+    ],
+    ids=[
+        *("nobody", "blank", "invisible", "no letter", "a language model", "a language model in wide letters"),
+        *("with invisible letters", "in wide letters"),
+    ],
 )
 def test_no_model_learns_from_a_language_model(tmp_path: Path, line: str) -> None:
     with pytest.raises(

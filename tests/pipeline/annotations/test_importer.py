@@ -369,12 +369,31 @@ def test_objects_of_any_shape_are_read_or_refused(tmp_path_factory: Any, row: di
         check_counts(import_from(path, coder="us", unticked="no"))
 
 
+def test_codes_of_a_language_model_are_imported_from_no_format(tmp_path: Path) -> None:
+    """Neither renaming the coder nor a file without coders makes them those of a person."""
+    tasks = json.loads((CODINGS / "label_studio_min.json").read_text(encoding="utf-8"))
+    (tmp_path / "tasks.json").write_text(json.dumps([task | {"annotator": "llm:toy"} for task in tasks]))
+    (tmp_path / "codes.csv").write_text("key,label,value\nlind-2020,trust,1\n", encoding="utf-8")
+    for imported in (
+        import_from(tmp_path / "tasks.json", mapped=MapFile(coders={"llm:toy": "Ann"})),
+        import_from(tmp_path / "codes.csv", coder="llm:toy"),
+    ):
+        check_counts(imported)
+        assert imported.codings == ()
+        assert {row.reason for row in imported.rejected} == {
+            "this is a coding by a language model (llm:toy), which no person confirmed"
+        }
+
+
 def test_codes_of_a_language_model_are_imported_as_those_of_the_person_who_confirmed_them(tmp_path: Path) -> None:
     header = "key,coder,label,value,basis,confirmed_by"
     lines = ("lind-2020,llm:toy,trust,1,abstract,", "lind-2020,llm:toy,money,1,abstract,Ann")
     imported = contract(tmp_path, *lines, header=header)
     assert brief(imported) == ["lind-2020 Ann money=1"]
     (rejected,) = imported.rejected
+    (invisible,) = contract(tmp_path, lines[0] + "\u200b", header=header).rejected
     assert (
-        rejected.reason == "this is a coding by a language model (llm:toy) that no person confirmed in 'confirmed_by'"
+        invisible.reason
+        == rejected.reason
+        == "this is a coding by a language model (llm:toy) that no person confirmed in 'confirmed_by'"
     )

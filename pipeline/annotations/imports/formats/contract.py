@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from mechtag.core.records import is_llm
+from mechtag.core.records import is_llm, is_person
 from mechtag.core.tables import CONFIRMED, Value, read_tick
 from mechtag.pipeline.annotations.cited_papers import fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
@@ -36,7 +36,7 @@ def _item(entry: Entry) -> Item:
     fault = unknown or fault
     coder, person = text_of(cells.get("coder")), text_of(cells.get(CONFIRMED))
     if is_llm(coder):
-        if not person or is_llm(person):
+        if not is_person(person):
             fault = f"this is a coding by a language model ({coder}) that no person confirmed in '{CONFIRMED}'"
         coder = person
     if basis and basis not in get_args(Basis):
