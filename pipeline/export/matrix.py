@@ -33,6 +33,10 @@ _MEANS = {
     "": "no",
 }
 _LONGEST_NAME = 60
+# Word does not open tables with more columns. Names of columns that are narrower than this are printed upwards.
+_MOST_COLUMNS, _LEAST_CM = 63, 2
+# Greatest height of names that are printed upwards, and width of a letter, in centimetres.
+_MOST_CM, _CM_PER_LETTER = 12, 0.21
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -257,8 +261,15 @@ def _write_docx(path: Path, matrix: LabelMatrix) -> None:
     from docx.enum.section import WD_ORIENT
     from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
     from docx.shared import Cm, Pt
 
+    header, rows = printed(matrix)
+    if len(header) > _MOST_COLUMNS:
+        raise MechtagError(
+            f"{path}: a table in Word has at most {_MOST_COLUMNS} columns, but this one needs {len(header)}; use the "
+            "extension .xlsx or .html"
+        )
     document = docx.Document()
     properties = document.core_properties
     properties.author, properties.title, properties.comments = "mechtag", "Papers by labels", ""
@@ -268,7 +279,6 @@ def _write_docx(path: Path, matrix: LabelMatrix) -> None:
     section.page_width, section.page_height = Cm(29.7), Cm(21)
     section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Cm(2)
     document.styles["Normal"].font.size = Pt(9)
-    header, rows = printed(matrix)
     table = document.add_table(rows=0, cols=len(header), style="Table Grid")
     table.autofit = False
     widths = [Cm(5), *[Cm(20.7 / (len(header) - 1))] * (len(header) - 1)]
@@ -283,6 +293,12 @@ def _write_docx(path: Path, matrix: LabelMatrix) -> None:
             paragraph.add_run(legal_text(text)).bold = number in (0, len(rows))
             if place:
                 paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+    if widths[-1] < Cm(_LEAST_CM):
+        table.rows[0].height = Cm(min(_MOST_CM, 0.5 + _CM_PER_LETTER * max(map(len, header[1:]))))
+        for cell in table.rows[0].cells[1:]:
+            direction = OxmlElement("w:textDirection")
+            direction.set(qn("w:val"), "btLr")
+            cell._tc.get_or_add_tcPr().append(direction)
     # Word repeats a row with this mark at the top of each page, and does not divide rows with the other.
     table.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
     for line in table.rows:

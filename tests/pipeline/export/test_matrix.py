@@ -6,13 +6,14 @@ import csv
 from pathlib import Path
 
 import docx
+import docx.document
 import openpyxl
 import pytest
 from lxml import html
 from markdown_it import MarkdownIt
 from pylatexenc.latex2text import LatexNodes2Text
 
-from mechtag.core.codebook import load_codebook
+from mechtag.core.codebook import Label, load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Evidence, Prediction, Record
 from mechtag.core.settings import DedupeSettings
@@ -278,3 +279,19 @@ def test_no_row_of_latex_begins_with_what_the_row_before_takes_for_its_argument(
     assert "{}*Starred* title & $" in text
     assert "Dashes -{}- and `{}`quotes'{}'" in text
     assert "\\noindent In May 2026.\n" in text
+
+
+def test_names_of_many_columns_are_printed_upwards_in_word(tmp_path: Path) -> None:
+    def write(labels: int) -> docx.document.Document:
+        keys = [f"label_{number}" for number in range(labels)]
+        book = BOOK.model_copy(update={"labels": tuple(Label(key=key, name=key, definition="D.") for key in keys)})
+        codings = [code(1, "Ann", key, 1) for key in keys]
+        matrix.write(tmp_path / "m.docx", matrix.arrange(from_codings(codings, [paper(1)], book)))
+        return docx.Document(str(tmp_path / "m.docx"))
+
+    for labels, upwards in ((7, False), (21, True)):
+        cells = write(labels).tables[0].rows[0].cells
+        assert ['w:textDirection w:val="btLr"' in cell._tc.xml for cell in cells] == [False, *[upwards] * (labels + 1)]
+    assert len(write(61).tables[0].columns) == 63
+    with pytest.raises(MechtagError, match="has at most 63 columns, but this one needs 64"):
+        write(62)
