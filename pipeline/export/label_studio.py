@@ -31,7 +31,8 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     Returns
     -------
     tuple of Path and int
-        Path of the configuration, and number of quotations that were left out because the text does not contain them.
+        Path of the configuration, and number of quotations that were left out, because the text does not contain
+        them or because the label needs review.
 
     Raises
     ------

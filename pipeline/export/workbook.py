@@ -50,7 +50,7 @@ def derived(coded: CodedPapers) -> Iterator[TableSheet]:
         names, rows = matrix.table(arranged)
         yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
     rules = (
-        (entry.key, entry.name, entry.definition, "\n".join(entry.include), "\n".join(entry.exclude))
+        (entry.key, entry.name, entry.definition, "; ".join(entry.include), "; ".join(entry.exclude))
         for entry in coded.codebook.entries
     )
     yield TableSheet("Codebook", _CODEBOOK, ([excel_cell(cell) for cell in row] for row in rules), (24, 36, 90, 60, 60))

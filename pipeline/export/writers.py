@@ -37,5 +37,8 @@ def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
     config, lost = label_studio.write(path, coded)
     notes = [f"{config}: labelling configuration written"]
     if lost:
-        notes.append(f"note: {counted(lost, 'quotation')} left out, because the text does not contain them")
+        notes.append(
+            f"note: {counted(lost, 'quotation')} left out, because the text does not contain them, or because the label "
+            "needs review"
+        )
     return notes

@@ -222,6 +222,7 @@ def test_the_workbook_has_the_sheets_and_no_formula(tmp_path: Path, records: lis
     assert len(evidence) == 1 + len([row for row in hostile_codings(records) if row.evidence])
     assert re.fullmatch(r"Ngũgĩ\d+ \(20\d\d\)", str(evidence[1][1]))
     assert [row[0] for row in book["Codebook"].values] == ["key", *BOOK.all_keys]
+    assert book["Codebook"]["E4"].value == "sloes; damsons"
 
 
 def test_sheets_of_other_workbooks_are_read_whatever_their_names(tmp_path: Path, records: list[Record]) -> None:
