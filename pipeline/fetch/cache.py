@@ -89,11 +89,14 @@ class Cache:
         except zlib.error:
             return None
 
-    def put(self, key: str, source: str, answer: Answer) -> None:
-        """Store the answer to a request; ``source`` is the name of the service."""
+    def put(self, key: str, source: str, answer: Answer, *, replace: bool = True) -> None:
+        """Store the answer to a request; ``source`` is the name of the service.
+
+        Unless ``replace`` is set, an answer that is already stored is kept.
+        """
         with self._readable():
             self._database.execute(
-                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
+                f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO answer VALUES (?, ?, ?, ?, ?, ?)",
                 (key, source, answer.url, answer.status, zlib.compress(answer.body), answer.time),
             )
 

@@ -227,7 +227,13 @@ class Transport:
             return None
         answer = self._send_with_retries(request, url, label)
         if answer and (answer.found or (not request.service.own and (answer.status in _ABSENT or answer.unreadable))):
-            self._cache.put(self._key(request), request.service.name, answer)
+            key, name = self._key(request), request.service.name
+            if request.service.own:
+                # A run at the same time may have stored an answer since; then both use that one.
+                self._cache.put(key, name, answer, replace=False)
+                if known := self.known(request):
+                    return known
+            self._cache.put(key, name, answer)
         return answer
 
     def known(self, request: Request) -> Answer | None:

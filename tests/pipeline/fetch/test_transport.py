@@ -472,3 +472,26 @@ def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answer
         assert transport.known(request) == answer
     assert {asked.headers["authorization"] for asked in services.asked} == {f"Bearer {KEY}"}
     assert "mailto" not in services.asked[0].headers["user-agent"]
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_of_two_runs_that_ask_a_service_of_the_user_at_once_the_first_answer_counts(
+    services: FakeServices, cache: Cache, clock: FakeClock, is_damaged: bool
+) -> None:
+    """A language model may answer differently each time, and all tables must agree with the stored answers."""
+    services.faults["crossref"] += [Reply(b'{"number": 1}'), Reply(b'{"number": 2}')]
+    service = replace(OWN, address=services.address("crossref"))
+    with Transport(cache, None, clock=clock) as first, Transport(cache, None, clock=clock) as second:
+        plain = Request(service, "/works/x")
+
+        def meanwhile(body: bytes) -> None:
+            other = second.ask(plain)
+            assert other is not None
+            assert other.json() == {"number": 2}
+            if is_damaged:
+                cache._database.execute("UPDATE answer SET body = x'00'")
+
+        answer = first.ask(plain._replace(check=meanwhile))
+        assert answer is not None
+        assert answer.json() == {"number": 1 if is_damaged else 2}
+        assert first.known(plain) == second.known(plain) == answer
