@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection, func, select
 
 from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.review.access import MATRIX
 from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_reading
@@ -26,57 +28,65 @@ People = Mapping[int, int | None]
 _Text = Field(max_length=100_000)
 
 
-class _Code(BaseModel):
-    v: Literal[0, 1] | None
+class _Value(BaseModel):
+    # Values are added as they are, so that nothing may be accepted because it can be converted.
+    model_config = ConfigDict(strict=True)
+
+
+class _Code(_Value):
+    v: Annotated[int, Field(ge=0, le=1)] | None
     refer: bool = False
     reason: str | None = None
+    how: str = ""
+    group: str = ""
+    by: int | None = None
 
 
-class _Evidence(BaseModel):
+class _Evidence(_Value):
     sentences: list[int]
     complete: bool
 
 
-class _Answer(BaseModel):
+class _Answer(_Value):
     answer: Literal["accept", "reject", "refer"]
     model_id: str | None
     decision: str
     probability: float | None
 
 
-class _Settle(BaseModel):
-    v: Literal[0, 1]
+class _Settle(_Value):
+    v: Annotated[int, Field(ge=0, le=1)]
     reason: str | None = None
     sentences: list[int] = []
     why: str = _Text
 
 
-class _Reopen(BaseModel):
+class _Reopen(_Value):
     coder: int
     message: str = _Text
 
 
-class _Note(BaseModel):
+class _Note(_Value):
     text: str = _Text
     for_: Literal["me", "team", "adjudicator"] = Field(alias="for")
 
 
-class _Comment(BaseModel):
+class _Comment(_Value):
     text: str = _Text
 
 
-class _Tag(BaseModel):
+class _Tag(_Value):
     tag: str = Field(min_length=1, max_length=80)
     on: bool
 
 
-class _Edit(BaseModel):
+class _Edit(_Value):
     field: Literal["title", "abstract"]
     old: str = _Text
     new: str = _Text
 
 
-class _Nothing(BaseModel):
+class _Nothing(_Value):
     pass
 
 
@@ -111,6 +121,8 @@ _JUDGING = frozenset(("code", "evidence", "answer", "commit", "skip", "settle", 
 _REVERSING = ("undo", "redo")
 _DIFFERENT_TEXT = "the text of the record is not the same in both copies"
 _WHOLE = "concerns the whole review, which is managed here"
+_SEPARATE = "each copy has its own full texts, duplicates and blinding"
+_MIXED = "was judged in one copy and settled in the other, before the adjudicator could know all codes"
 
 
 class _Seen(BaseModel):
@@ -193,29 +205,38 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
         The review, and the copy.
     people
         The people of the copy.
+
+    Raises
+    ------
+    MechtagError
+        If the events of an act of the copy do not follow each other.
     """
     event = schema.event
-    known, names, acts = _ids(ours), dict[int, str](), list[tuple[Any, ...]]()
+    known, names, acts = _ids(ours), dict[int, str](), dict[int, tuple[Any, ...]]()
     for act, group in groupby(theirs.execute(select(event).order_by(event.c.seq)), key=lambda row: row.act):
         rows = tuple(group)
+        if [(row.seq, row.part) for row in rows] != [(act + part, part) for part in range(len(rows))]:
+            raise MechtagError("the log in this zip is damaged: events are in the wrong order; ask for the zip again")
         names[act] = _id_in(known, rows[0])
-        acts.append(rows)
+        acts[act] = rows
     last = ours.execute(select(func.max(event.c.seq))).scalar() or 0
     found = Difference(shared=frozenset(names.values()), last=last)
     own_places = changed_places(ours, found.shared)
     records = _Records(ours, theirs, codebook)
     taken, by_act = set(known), dict[int, frozenset[tuple[object, ...]]]()
-    for rows in acts:
+    for rows in acts.values():
         first, name = rows[0], names[rows[0].act]
         by_act[first.act] = _places(records.theirs, rows, by_act, people)
         if name in known:
             continue
-        fault = _fault(rows, records, people)
+        fault = _fault(rows, acts, records, people)
         targets = tuple(None if row.undoes is None else names.get(row.undoes, "") for row in rows)
         if not fault and not taken.issuperset({target for target in targets if target is not None}):
             fault = "takes back something that is not here"
-        if not fault and not own_places.isdisjoint(by_act[first.act]):
+        if not fault and (both := own_places & by_act[first.act]):
             fault = "the same person, or another adjudicator, has worked on this here since the copy was made"
+            if all(place[0] in ("judged here", "settled here") for place in both):
+                fault = _MIXED
         if fault:
             found.left_out.append((records.theirs.get(first.record, ""), first.coder, fault))
             continue
@@ -300,8 +321,11 @@ def _places(
             found |= by_act.get(row.undoes, frozenset())
         elif row.kind in ("settle", "reopen"):
             found.add(("settle", record, row.stage))
+            # An adjudicator settles what people said in the same copy.
+            found.add(("settled here" if people is None else "judged here", record, row.stage))
         elif row.kind in _JUDGING:
             found.add(("judge", record, row.stage, account(row.coder)))
+            found.add(("judged here" if people is None else "settled here", record, row.stage))
         elif row.kind == "note":
             found.add(("note", record, account(row.coder), str(value.get("for"))))
         elif row.kind == "edit_record":
@@ -325,6 +349,10 @@ class _Records:
             "screen": {codebook.relevance.key},
             **dict.fromkeys(BASES, set(codebook.keys) | set(known) - {codebook.relevance.key}),
         }
+        account = schema.account
+        leads = select(account.c.id).where(account.c.role.in_(MATRIX["settle"]))
+        #: Accounts of the people who settle conflicts in the review.
+        self.leads: Set[int] = set(ours.execute(leads).scalars())
         #: Records of the copy whose texts are changed by the acts that are added.
         self.edited: set[int] = set()
         self._sights: dict[int, Any] = {}
@@ -370,17 +398,30 @@ class _Records:
         return len(other.sentences)
 
 
-def _fault(rows: Sequence[Any], records: _Records, people: People) -> str:
-    """Return why an act of a copy cannot be added, or "" if it can."""
+def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Records, people: People) -> str:
+    """Return why an act of a copy cannot be added, or "" if it can.
+
+    Parameters
+    ----------
+    rows
+        Events of the act.
+    acts
+        Events of all acts of the copy, keyed by the number of the act.
+    """
     for row in rows:
-        if row.kind not in _VALUES:
-            return _WHOLE if row.record is None else "each copy has its own full texts, duplicates and blinding"
+        reversed_rows = acts.get(row.undoes, ())
+        for each in (row, *reversed_rows):
+            if each.kind not in _VALUES:
+                return _WHOLE if each.record is None else _SEPARATE
         if records.here(row.record) is None:
             if row.record is None:
                 return _WHOLE
             return "this review lacks the record; import its export, then import the zip again"
         if (row.kind in _REVERSING) != (row.undoes is not None):
             return "damaged"
+        # Imported codes are taken back by the person who imported them.
+        if any(each.coder != row.coder and json.loads(each.value).get("how") != "imported" for each in reversed_rows):
+            return "takes back what somebody else did"
         if fault := _fault_in_value(row, records, people):
             return fault
     return ""
@@ -398,6 +439,8 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
         return "damaged"
     if row.kind == "reopen" and (value.get("exercise") or value["coder"] not in people):
         return "belongs to a calibration exercise of the copy"
+    if row.kind in ("settle", "reopen") and people.get(row.coder) not in records.leads:
+        return "owners and adjudicators alone settle conflicts and send records back, and this person is neither here"
     if row.kind not in _JUDGING:
         return ""
     if row.stage is None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mechtag.core.errors import MechtagError
 from mechtag.review import merge
-from mechtag.review.acts import Stamp
+from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings
 from mechtag.review.jobs import codings, ranking, tagging
 from mechtag.review.jobs.progress import Progress
@@ -25,7 +25,7 @@ from mechtag.review.merge import Difference, NewAct, People
 from mechtag.review.project_zip import extract_log
 from mechtag.review.restoring import restore
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import find_account
+from mechtag.review.store.accounts import clean_name, find_account
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append
 from mechtag.review.workspace import DATABASE, Workspace, add_job
@@ -121,6 +121,11 @@ def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[
     """Return the names of the people of a copy, and the account that each probably has in the review.
 
     People who joined before the copy was made have the same account event; others are found by their names.
+
+    Raises
+    ------
+    MechtagError
+        If a name is not possible.
     """
     event = schema.event
     joined = select(event.c.client_id, event.c.coder).where(event.c.kind == "account")
@@ -128,8 +133,13 @@ def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[
     same = {row.coder: known[row.client_id] for row in theirs.execute(joined) if row.client_id in known}
     names, accounts = dict[int, str](), dict[int, int | None]()
     for row in theirs.execute(select(schema.account).order_by(schema.account.c.id)).all():
-        names[row.id] = row.name
-        found = find_account(ours, row.name)
+        try:
+            names[row.id] = clean_name(row.name)
+        except Refused:
+            raise MechtagError(
+                "the log in this zip is damaged: a person has no name, or a very long one; ask for the zip again"
+            ) from None
+        found = find_account(ours, names[row.id])
         accounts[row.id] = same.get(row.id, None if found is None else found.id)
     return names, accounts
 

@@ -606,3 +606,123 @@ def test_a_log_with_impossible_values_harms_nothing(
     assert [row for row in after["current"] if row not in before["current"] and row[0] == 1] == []
     for page_address in ("/", "/records/1", "/activity", "/code?record=1", "/decisions"):
         assert owner.client.get(page_address).status_code == 200
+
+
+def test_a_copy_takes_back_nothing_that_is_managed_here(review: Workspace, tmp_path: Path) -> None:
+    """Duplicates that were joined before the copy was made stay joined, and people take back only what is theirs."""
+    review.acts.join(Stamp(OWEN), 6, 7)
+    review.acts.tag(Stamp(ANN), 5, "method")
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.undo(Stamp(OWEN))
+    colleague.acts.undo(Stamp(ANN))
+    before = states(review)
+
+    def forge(row: dict[str, Any]) -> None:
+        if row["kind"] == "undo" and row["coder"] == ANN:
+            row["coder"] = BEN
+
+    owner, address = read(review, tampered(zip_of(colleague), forge))
+    page = texts(owner.get(address))
+    assert "Each copy has its own full texts, duplicates and blinding. 1" in page
+    assert "Takes back what somebody else did. 1" in page
+    assert "There is nothing new in this project." in page
+    assert states(review) == before
+
+
+def test_only_people_who_settle_here_settle(review: Workspace, tmp_path: Path) -> None:
+    for coder, value in ((ANN, 0), (BEN, 1)):
+        review.acts.decide(look(review, coder, 3, "screen"), 3, value)
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.change_account(Stamp(OWEN), BEN, role="adjudicator")
+    colleague.acts.settle(Stamp(BEN), 3, "screen", "edible", 1, why="Mine.")
+    colleague.acts.reopen(Stamp(BEN), 3, "screen", ANN, "Look again.")
+    before = states(review)
+    owner, address = read(review, zip_of(colleague))
+    page = texts(owner.get(address))
+    assert (
+        "Owners and adjudicators alone settle conflicts and send records back, and this person is neither here. 2"
+        in (page)
+    )
+    assert states(review) == before
+
+
+@pytest.mark.parametrize("settled_here", [True, False])
+def test_what_was_settled_and_what_was_judged_since_are_not_mixed(
+    review: Workspace, tmp_path: Path, settled_here: bool
+) -> None:
+    """An adjudicator has not seen what was judged in the other copy."""
+    for coder, value in ((ANN, 0), (BEN, 1)):
+        review.acts.decide(look(review, coder, 3, "screen"), 3, value)
+    colleague = copy_of(review, tmp_path / "there")
+    settling, judging = (review, colleague) if settled_here else (colleague, review)
+    settling.acts.settle(Stamp(OWEN), 3, "screen", "edible", 1, why="So it is.")
+    judging.acts.decide(look(judging, ANN, 3, "screen"), 3, 1)
+    before = states(review)
+    owner, address = read(review, zip_of(colleague))
+    assert "Was judged in one copy and settled in the other" in texts(owner.get(address))
+    assert "There is nothing new in this project." in texts(owner.get(address))
+    assert states(review) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        field_of("evidence", sentences=["0"]),
+        field_of("evidence", sentences=[0.0]),
+        field_of("evidence", sentences=[True]),
+        field_of("evidence", complete="no"),
+        field_of("code", refer="no"),
+        field_of("code", v=True),
+        field_of("code", by=["x"]),
+        field_of("code", how=["imported"]),
+        field_of("code", group=7),
+        column_of("label", 7),
+    ],
+)
+def test_values_of_a_wrong_type_are_left_out(
+    review: Workspace, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.mark(look(colleague, BEN, 1), 1, "apple", [0])
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    owner, address = read(review, tampered(zip_of(colleague), change))
+    page = texts(owner.get(address))
+    assert "Read: 1 new action on 1 record" in page
+    assert "Damaged. 1" in page or "has no label '7'. 1" in page
+
+
+def test_events_of_one_act_that_lie_apart_are_refused(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.tag_together(Stamp(BEN), [1, 2], "later")
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    with colleague.store.read() as connection:
+        last = connection.execute(select(func.max(schema.event.c.seq))).scalar_one()
+
+    def swap(row: dict[str, Any]) -> None:
+        row["seq"] = {last - 1: last, last: last - 1}.get(row["seq"], row["seq"])
+
+    before = states(review)
+    owner, address = read(review, tampered(zip_of(colleague), swap))
+    assert "The log in this zip is damaged" in texts(owner.get(address))
+    assert states(review) == before
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "", "\u202e", "=cmd|'/c calc'!A1<script>"])
+def test_strange_names_of_people_harm_nothing(review: Workspace, tmp_path: Path, name: str) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    zoe = add_person(colleague, "Zoe", "coder")
+    colleague.acts.decide(look(colleague, zoe, 4, "screen"), 4, 0)
+
+    def rename(row: dict[str, Any]) -> None:
+        if row["kind"] == "account" and row["value"]["name"] == "Zoe":
+            row["value"]["name"] = name
+
+    owner, address = read(review, tampered(zip_of(colleague), rename))
+    page = owner.get(address)
+    assert "<script>" not in page
+    if "The project could not be read" in texts(page):
+        assert "The log in this zip is damaged" in texts(page)
+        return
+    owner.post(address, **{f"person-{zoe}": "new"})
+    work(review)
+    assert "Added: 1 action" in texts(owner.get(address))
