@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from markupsafe import Markup, escape
 from sqlalchemy import Connection
@@ -16,6 +18,7 @@ from mechtag.review.workspace import read_fact, write_fact
 
 #: Most words of a person's own, and longest word.
 MOST, LONGEST = 50, 60
+_OWN = "words of "
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,20 @@ def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]
     """Return a pattern that has a group for each word, and the kind of the word of each group."""
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
-    forms = (re.escape(word.rstrip("*")) + (r"\w*" if word.endswith("*") else "") for word, _ in pairs)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(f'({form})' for form in forms)})(?!\w)", re.IGNORECASE)
+    part = _part_of_word()
+    forms = (re.escape(word.rstrip("*")) + (f"{part}*" if word.endswith("*") else "") for word, _ in pairs)
+    pattern = re.compile(rf"(?<!{part})(?:{'|'.join(f'({form})' for form in forms)})(?!{part})", re.IGNORECASE)
     return pattern, tuple(kind for _, kind in pairs)
+
+
+@cache
+def _part_of_word() -> str:
+    """Return a pattern for one character of a word: a letter, a digit, or a combining accent or vowel sign."""
+    marks = {number for number in range(sys.maxunicode + 1) if unicodedata.category(chr(number))[0] == "M"}
+    # Ranges, because a pattern of single characters takes long to compile.
+    first = sorted(number for number in marks if number - 1 not in marks)
+    last = sorted(number for number in marks if number + 1 not in marks)
+    return "[\\w" + "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(first, last, strict=True)) + "]"
 
 
 def read_words(connection: Connection, plan: Plan, account: int) -> Words:
@@ -94,10 +108,15 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
         if not word:
             continue
         stem = word.removesuffix("*")
-        if len(stem) < 2 or "*" in stem or not stem.isprintable() or not (stem[0].isalnum() and stem[-1].isalnum()):
+        if (
+            len(stem) < 2
+            or "*" in stem
+            or not stem.isprintable()
+            or not (stem[0].isalnum() and re.fullmatch(_part_of_word(), stem[-1]))
+        ):
             raise MechtagError(
-                f"'{word[:LONGEST]}' cannot be marked; enter a word or phrase of two characters or more, with * only "
-                "at its end"
+                f"'{word[:LONGEST]}' cannot be marked; enter a word or phrase that begins and ends with a "
+                "letter or digit and has two characters or more, with * only at its end"
             )
         if len(word) > LONGEST:
             raise MechtagError(f"'{word[:LONGEST]}...' is too long; a word has at most {LONGEST} characters")
@@ -108,8 +127,13 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
     switch_words(connection, account, on=True)
 
 
+def is_own(key: str) -> bool:
+    """Return whether table ``fact`` stores a person's own words under a key."""
+    return key.startswith(_OWN)
+
+
 def _own(account: int) -> str:
-    return f"words of {account}"
+    return f"{_OWN}{account}"
 
 
 def _off(account: int) -> str:

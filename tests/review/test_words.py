@@ -46,10 +46,12 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ("a*", "enter a word or phrase of two characters or more, with * only at its end"),
+        ("a*", "has two characters or more, with * only at its end"),
         ("*", "cannot be marked"),
         ("ap*le", "with * only at its end"),
         ("(x|y)+", "cannot be marked"),
+        ("c++", "begins and ends with a letter or digit"),
+        ("\u0301e", "cannot be marked"),
         ("x" * 61, "has at most 60 characters"),
         ("\n".join(f"word{number}" for number in range(MOST + 1)), f"these are {MOST + 1} words; at most {MOST}"),
     ],
@@ -61,6 +63,14 @@ def test_words_that_cannot_be_marked_are_refused(review: Workspace, own: str, me
     assert answer.status_code == 422
     assert message.casefold() in texts(answer.text).casefold()
     assert 'class="own">Apples' in owen.get("/screen?record=1")
+
+
+def test_words_of_every_script_can_be_saved(review: Workspace) -> None:
+    owen = Browser(review, OWEN)
+    page = texts(owen.post("/words/own", back="/screen?record=1", own="हिन्दी\ncafe\u0301*\n<b>x</b>").text)
+    assert "cannot be marked" in page
+    page = texts(owen.post("/words/own", back="/screen?record=1", own="हिन्दी\ncafe\u0301*").text)
+    assert "My words: हिन्दी , cafe\u0301*" in page
 
 
 def test_observers_have_no_words(review: Workspace) -> None:
@@ -78,5 +88,11 @@ def test_the_longest_word_counts_and_every_text_can_be_marked() -> None:
         'STRASSE <mark class="own">straße</mark> <mark class="own">İ</mark> <mark class="own">I</mark>'
     )
     assert words.mark("pineapple applet C++ code") == 'pineapple applet <mark class="own">C++ code</mark>'
+    # Accents and vowel signs that are characters of their own belong to the word.
+    words = Words(own=("cafe", "हिन्दी", "caff*"), on=True)
+    assert words.mark("cafe\u0301 cafe हिन्दी हिन्दीं caffe\u0300s") == (
+        'cafe\u0301 <mark class="own">cafe</mark> <mark class="own">हिन्दी</mark> हिन्दीं '
+        '<mark class="own">caffe\u0300s</mark>'
+    )
     assert Words(("apple",), on=False).mark("<apple>") == "&lt;apple&gt;"
     assert Words(on=True).mark("<apple>") == "&lt;apple&gt;"
