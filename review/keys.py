@@ -201,7 +201,7 @@ def _key(action: str, typed: str) -> str:
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name
-    if not name:
+    if not typed:
         return ""
     single = len(name) == 1 and name.isprintable()
     with_shift = name.startswith("shift+") and name[6:].isascii() and name[6:].isalpha() and len(name) == 7
@@ -211,7 +211,7 @@ def _key(action: str, typed: str) -> str:
         raise MechtagError("G begins the keys that lead to other pages; choose a different key")
     if leads or not (single or with_shift or name == "space"):
         raise MechtagError(
-            f"'{typed.strip()[:20]}' is not a key that can be used; type one letter, digit or sign"
+            f"'{typed.strip()[:20]}' is not a key that can be used; type one letter, digit or sign other than +"
             + ("" if leads else ", Shift and a letter, or Space")
         )
     return name

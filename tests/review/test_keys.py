@@ -158,6 +158,8 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
         ("include", "F1", "is not a key that can be used"),
         ("include", "shift+1", "is not a key that can be used"),
         ("include", "g+x", "is not a key that can be used"),
+        ("include", "+", "is not a key that can be used; type one letter, digit or sign other than +"),
+        ("include", " ", "or Space"),
         ("include", "\u202e", "is not a key that can be used"),
         ("go_code", "shift+x", "is not a key that can be used"),
         ("nothing", "x", "choose one of the keys in the list"),
