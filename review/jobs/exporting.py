@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from mechtag.core.files import replacing, write_csv
+from mechtag.core.files import read_json, replacing, write_csv
 from mechtag.core.records import Basis
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.export import matrix
@@ -24,13 +24,14 @@ from mechtag.review.history import JUDGING, name_answer, name_decision
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import IDS, full_records
-from mechtag.review.journal import EVENTS, Journal
+from mechtag.review.journal import EVENTS, FACTS, Journal
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.readings import abstract_of, read_reading
 from mechtag.review.store.records import read_entries
+from mechtag.review.words import is_own
 from mechtag.review.workspace import FOLDER, Workspace
 
 KIND = "export"
@@ -286,12 +287,18 @@ def _write_project(workspace: Workspace, path: Path) -> None:
     Journal(workspace).flush()
     root = workspace.project.root
     own = root / FOLDER
+    facts = own / "log" / FACTS
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for source in sorted(root.rglob("*")):
             inside = source.relative_to(root)
             hidden = any(name.startswith(".") for name in inside.parts)
             left_out = own in source.parents and source.relative_to(own).parts[0].startswith(_LEFT_OUT)
-            if source.is_file() and not source.is_symlink() and not hidden and not left_out:
+            if source == facts:
+                # Nobody else sees a person's own words.
+                kept = {key: value for key, value in read_json(facts).items() if not is_own(key)}
+                text = json.dumps(kept, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+                archive.writestr(str(Path(root.resolve().name) / inside), text)
+            elif source.is_file() and not source.is_symlink() and not hidden and not left_out:
                 archive.write(source, Path(root.resolve().name) / inside)
 
 

@@ -245,3 +245,14 @@ def test_a_lead_does_not_download_what_another_lead_may_see(review: Workspace) -
     assert "Download codings.csv" in lea.get("/export")
     made(review, lea, "matrix", None)
     assert "Download matrix.csv" in owen.get("/export")
+
+
+def test_the_project_does_not_contain_the_words_of_a_person(review: Workspace) -> None:
+    ann = Browser(review, 2)
+    ann.post("/words/own", own="canary*")
+    ann.post("/keys/choose", set="rayyan")
+    with zipfile.ZipFile(io.BytesIO(made(review, Browser(review, 1), "project"))) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    assert [name for name, text in content.items() if b"canary" in text] == []
+    (facts,) = (json.loads(text) for name, text in content.items() if name.endswith("/facts.json"))
+    assert facts["keys of 2"] == {"set": "rayyan", "own": {}}
