@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Basis, Coding, Prediction, Record, Sentence
+from mechtag.core.records import Basis, Coding, Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
@@ -156,6 +156,7 @@ def from_predictions(
         if no prediction remains.
     """
     found: dict[str, list[Code]] = {record.record_id: [] for record in records}
+    abstracts = {record.record_id: record.abstract for record in records}
     for row in predictions:
         if row.record_id not in found or row.label not in codebook.all_keys:
             what = "record" if row.record_id not in found else "label"
@@ -163,7 +164,11 @@ def from_predictions(
                 f"prediction of {row.label!r} for record {row.record_id}: there is no such {what}; use the records and "
                 "the codebook with which the predictions were made"
             )
-        found[row.record_id].append(_decision(row))
+        texts: dict[Basis, str] = {
+            "abstract": abstracts[row.record_id],
+            "full-text": (full_texts or {}).get(row.record_id, ""),
+        }
+        found[row.record_id].append(_decision(row, texts))
     coded = _coded(codebook, records, found, full_texts or {}, basis)
     if not coded.papers:
         raise MechtagError(no_decisions(basis))
@@ -177,7 +182,7 @@ def no_decisions(basis: Basis | None) -> str:
     return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
 
 
-def _decision(row: Prediction) -> Code:
+def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
     quotes = sorted(row.evidence, key=lambda evidence: -evidence.score) if row.decision != "no" else ()
     values: dict[str, Value] = {"yes": 1, "no": 0, "refer": None}
     return Code(
@@ -185,14 +190,18 @@ def _decision(row: Prediction) -> Code:
         coder=model_coder(row.model_id),
         value=values[row.decision],
         basis=row.basis,
-        quotes=tuple(
-            Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score) for one in quotes
-        ),
+        quotes=tuple(_placed(one, texts[one.basis]) for one in quotes),
         refer=row.decision == "refer",
         probability=row.probability,
         threshold=row.threshold,
         model_id=row.model_id,
     )
+
+
+def _placed(one: Evidence, text: str) -> Quote:
+    """Return a passage as a quote, with its offsets if they refer to this text and not to a different version of it."""
+    quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score)
+    return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
 
 
 def from_codings(

@@ -38,7 +38,7 @@ def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
     notes = [f"{config}: labelling configuration written"]
     if lost:
         notes.append(
-            f"note: {counted(lost, 'quotation')} left out, because the text does not contain them, or because the label "
-            "needs review"
+            f"note: {counted(lost, 'quotation')} left out, because the text does not contain them, or because the "
+            "label needs review"
         )
     return notes

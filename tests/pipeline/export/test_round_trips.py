@@ -289,3 +289,13 @@ def test_names_and_addresses_come_back_from_bibtex(tmp_path: Path) -> None:
     assert found.url == "https://example.org/a%20b_c?d=1&e=%7B2%7D#f~g"
     (entry,) = parse_string((tmp_path / "a.bib").read_text(encoding="utf-8")).entries
     assert entry.fields_dict["doi"].value == record.doi
+
+
+def test_offsets_into_another_version_of_the_text_are_not_used(tmp_path: Path, records: list[Record]) -> None:
+    rows = [prediction(records[0], "fig")]
+    changed = [records[0].model_copy(update={"abstract": f"New words. {records[0].abstract}"})]
+    for own, start in ((records[:1], 0), (changed, None)):
+        (code,) = from_predictions(own, rows, BOOK).codes
+        assert [(quote.text, quote.start) for quote in code.quotes] == [(records[0].abstract[:5], start)]
+    _, lost = label_studio.write(tmp_path / "t.json", from_predictions(changed, rows, BOOK))
+    assert lost == 1
