@@ -84,6 +84,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
     read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
+    if output.is_dir():
+        raise MechtagError(f"{output} is a folder; name the file to write")
     extension = _EXTENSIONS.get(to)
     if extension and output.suffix.lower() != extension:
         raise MechtagError(

@@ -180,3 +180,10 @@ def test_a_basis_without_decisions_is_named(folder: Path, to: str, name: str) ->
     status, _, message = call("export", "out", "--to", to, "-o", name, "--basis", "full-text")
     assert (status, "no decisions of the model are based on the full-text" in message) == (1, True)
     assert not (folder / name).exists()
+
+
+def test_a_folder_is_not_an_output(folder: Path) -> None:
+    (folder / "made.ris").mkdir()
+    words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "ris", "-o", "made.ris")
+    status, _, message = call(*words)
+    assert (status, "made.ris is a folder; name the file to write" in message) == (1, True)
