@@ -8,7 +8,7 @@ of resamples excluded from each interval, both by name of the metric.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.records import Basis
-from mechtag.pipeline.llm.run import LlmRuns
+from mechtag.pipeline.llm.run import LlmRun, LlmRuns
 
 #: Name of each kind of text in reports, in the singular and plural.
 KINDS = {
@@ -298,6 +298,17 @@ class LlmFigures(SystemFigures):
     basis: Basis
     unanswered: int
     runs: LlmRuns | None = None
+
+
+def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
+    """Return the runs of each language model or vote, without those of earlier ones: a model may be a voter, too."""
+    known: list[LlmRun] = []
+    found = []
+    for own in llms:
+        new = [run for run in (own.runs.runs if own.runs else ()) if run not in known]
+        known += new
+        found.append(new)
+    return found
 
 
 class SentenceFigures(Block):

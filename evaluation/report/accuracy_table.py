@@ -58,6 +58,7 @@ from mechtag.evaluation.results import (
     SystemFigures,
     Variation,
     describe_texts,
+    new_runs,
     words_of,
 )
 
@@ -299,14 +300,13 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
             *(run.coder, count(run.answered), count(run.quotes), percent(run.invented_share)),
             *(percent(run.unclear_share), count(run.prompt_tokens), count(run.completion_tokens), run.price),
         ]
-        for own in llms
-        for run in (own.runs.runs if own.runs else ())
+        for run in chain.from_iterable(new_runs(llms))
     ]
     sections = [
         Section(
             "Language models as coders",
             [
-                *(line for own in llms for line in describe_llm(own)),
+                *describe_llms(llms),
                 "An answer that is unclear, or missing, counts as left to people: as no in the decisions, and between "
                 f"yes and no in the ranking. {CONTAMINATION}",
             ],
@@ -320,12 +320,14 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
     return sections
 
 
-def describe_llm(own: LlmFigures) -> list[str]:
-    """Return sentences on a language model: what it is, and how many codes lack an answer."""
-    found = own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
-    if own.unanswered:
-        found.append(f"{own.name} did not answer {counted(own.unanswered, 'code')} of the gold papers.")
-    return found
+def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
+    """Return sentences on language models and votes: what they are, and how many codes lack an answer."""
+    found: list[str] = []
+    for own in llms:
+        found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
+        if own.unanswered:
+            found.append(f"{own.name} did not answer {counted(own.unanswered, 'code')} of the gold papers.")
+    return list(dict.fromkeys(found))  # A model may also be a voter.
 
 
 def full_text_sections(found: ByFullText, names: Mapping[str, str]) -> list[Section]:

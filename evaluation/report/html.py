@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.report.accuracy_table import describe_labels, describe_llm
+from mechtag.evaluation.report.accuracy_table import describe_labels, describe_llms
 from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.report.wording import (
@@ -375,7 +375,7 @@ def _environment() -> Environment:
     environment.globals["contamination"] = CONTAMINATION
     environment.globals["llms_count"] = LLMS_COUNT
     environment.filters["coder"] = coder_name
-    environment.filters["llm_lines"] = describe_llm
+    environment.filters["llm_lines"] = describe_llms
     environment.filters["words"] = words_of
     environment.filters["sentence"] = sentence_case
     environment.filters["naive"] = lambda name: naive_method(name)[0]

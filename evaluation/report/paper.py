@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mechtag.evaluation.results import (
     Results,
     SystemFigures,
     describe_texts,
+    new_runs,
 )
 from mechtag.pipeline.llm.run import LlmRun
 
@@ -204,7 +206,8 @@ def _content(
         "agreement": agreement,
         "pairs": [pair for pair in agreement.pairs if pair.unit == "records"] if agreement else [],
         "llms": results.llms,
-        "runs": (runs := [run for own in results.llms if own.runs for run in own.runs.runs]),
+        "new_runs": (own_runs := new_runs(results.llms)),
+        "runs": (runs := list(chain.from_iterable(own_runs))),
         "hosts": list(dict.fromkeys(run.host for run in runs if run.host)),
         "prompts": _prompts(runs),
         "contamination": CONTAMINATION,

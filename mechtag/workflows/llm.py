@@ -163,8 +163,9 @@ def code_with_llm(
     ------
     MechtagError
         If the records cannot be read; if the endpoint is on another machine and the user did not name it, or did not
-        confirm that texts are sent there; if it does not answer as needed; if a limit of the cost is set for a model
-        without a price; or, after all results are written, if the endpoint asked for a long pause.
+        confirm that texts are sent there; if it does not answer as needed; if an option or the key is invalid, or the
+        name of the output does not end in ``.csv``; if a limit of the cost is set for a model without a
+        price; or, after all results are written, if the endpoint asked for a long pause.
     """
     _refuse_other_names(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -392,7 +393,8 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
     Raises
     ------
     MechtagError
-        For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables.
+        For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables, or if
+        a table is itself a vote or lacks the description of its coders.
     """
     _refuse_other_names(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
@@ -412,6 +414,8 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
                 f"{path_of_runs(table)}: no such file, but it describes the coders of {table}; pass tables that "
                 "'mechtag llm' wrote, with the files next to them"
             )
+        if found.vote:
+            raise MechtagError(f"{table}: this table is itself a vote; pass the tables of its voters")
         runs += found.runs
     voted = vote(codings, coder)
     write_codings(output, voted, (CONFIRMED,))

@@ -37,9 +37,10 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
             f"a vote needs two or more language models, but the only coder is {', '.join(voters) or 'missing'}; pass "
             "the tables of several models"
         )
-    if not is_llm(coder) or coder in voters:
+    if not coder.startswith(LLM) or coder.strip() == LLM or coder.casefold() in map(str.casefold, voters):
         raise MechtagError(
-            f"--coder {coder}: the name of the vote must begin with '{LLM}', and must not be the name of a voter"
+            f"--coder {coder}: the name of the vote must begin with '{LLM}' and have more letters, and must not be the "
+            "name of a voter"
         )
     by_code: dict[tuple[str, str, str], list[Coding]] = {}
     for row in codings:

@@ -522,6 +522,11 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
     assert runs.describe()[0] == "llm:vote is not a person; it is the majority vote of llm:a, llm:b, llm:c."
     with pytest.raises(MechtagError, match="llm:a is also in an earlier table"):
         list(vote_of_tables(project, [*tables, tables[0]], project.root / "out/vote.csv"))
+    # The answers of its voters would count twice.
+    with pytest.raises(MechtagError, match=r"vote\.csv: this table is itself a vote; pass the tables of its voters"):
+        list(
+            vote_of_tables(project, [project.root / "out/vote.csv", tables[0]], project.root / "out/more.csv", "llm:v")
+        )
 
 
 def test_retraining_takes_no_code_of_a_language_model_unless_a_person_confirmed_it(

@@ -523,7 +523,7 @@ def test_language_models_are_reported_in_full(metrics, model):
     runs = {"vote": "llm:vote", "runs": [described_run().model_dump(), remote.model_dump()]}
     metrics["llms"] = [llm("llm:vote", runs=runs)]
     text = paper_texts(Results.model_validate(metrics), model)["methods"]
-    assert "A code of llm:vote is the answer of more than half of 2 language models." in text
+    assert "A code of llm:vote is the answer of more than half of 2 language models: llm:toy, llm:big." in text
     assert "the language model toy, run on the reviewers' machine from 2026-11-01 to 2026-11-02" in text
     assert r"the language model big\*model, run at api.example.org" in text
     assert "Of its 20 quotes, 5 (25%) were not in the text and were dropped" in text
@@ -538,6 +538,20 @@ def test_language_models_are_reported_in_full(metrics, model):
     assert text.count("    Code. *Rules*\n") == 1
     assert "    The code: Trust\n" in text
     assert "llm:toy and llm:big, prompt SHA-256 abcdef0123456789." in text
+
+
+def test_a_language_model_that_also_votes_is_described_once(metrics, model):
+    toy, big = described_run(last="2026-11-01"), described_run("llm:big", model="big")
+    vote = {"vote": "llm:vote", "runs": [toy.model_dump(), big.model_dump()]}
+    metrics["llms"] = [llm(runs={"runs": [toy.model_dump()]}), llm("llm:vote", runs=vote)]
+    results = Results.model_validate(metrics)
+    text = paper_texts(results, model)["methods"]
+    assert text.count("we had the language model toy, run on the reviewers' machine on 2026-11-01, code") == 1
+    assert text.count("we had the language model big") == 1
+    assert "- **Language models**: toy, on the reviewers' machine; big, on the reviewers' machine;" in text
+    (section, *_) = accuracy_table.llm_sections(results.llms, {"trust": "Trust", "rare": "Rare"})
+    assert [row[0] for row in section.rows] == ["llm:toy", "llm:big"]
+    assert len(section.lines) == len(set(section.lines))
 
 
 def test_a_language_model_without_a_description_leaves_gaps_to_fill(metrics, model):
