@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select
 
 from mechtag.review.acts import Stamp
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.chromium import MARKS, chromium
 from tests.support.review_live import KEY, Served
@@ -374,3 +375,35 @@ def test_every_state_of_screen_and_code_is_accessible_and_fits(
         if page.is_visible("dialog#keys"):
             assert Axe().run(page, "dialog#keys").response["violations"] == [], name
             page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_controls_of_an_export_lie_apart_and_a_box_is_next_to_its_text(
+    review: Workspace, opened: Opener, width: int
+) -> None:
+    review.acts.change_plan(Stamp(OWEN), "coders_screen", 2)
+    with review.store.write() as connection:
+        ann = add_account(connection, "Ann", "coder")
+    # The start address signs somebody in without asking if only one person is active.
+    review.acts.change_account(Stamp(OWEN), ann, state="left")
+    review.acts.decide(Stamp(ann), 3, 1)
+    page = opened("/export", width)
+    box = page.locator("input[name=everything]").first.evaluate(
+        """(input) => {
+            const range = document.createRange();
+            range.selectNodeContents(input.parentElement);
+            const text = [...range.getClientRects()].at(-1), own = input.getBoundingClientRect();
+            const next = input.form.querySelector("button").getBoundingClientRect();
+            return [text.left - own.right, own.top < text.bottom, next.left - text.right, next.top - text.bottom];
+        }"""
+    )
+    assert box[0] >= 0
+    assert max(box[2:]) >= 8
+    form = page.locator("select[name=format]").first.evaluate(
+        """(select) => {
+            const own = select.getBoundingClientRect();
+            const next = select.form.querySelector("button").getBoundingClientRect();
+            return [next.left - own.right, next.top - own.bottom];
+        }"""
+    )
+    assert max(form) >= 8
