@@ -196,7 +196,8 @@ def _check(body: bytes) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "top level"
-        raise ValueError(f"the answer is not a chat completion ({place}: {first['msg'].lower()})") from None
+        what = "not an object" if first["type"] == "model_type" else first["msg"].lower()
+        raise ValueError(f"the answer is not a chat completion ({place}: {what})") from None
 
 
 def read_completion(answer: Answer) -> Completion:

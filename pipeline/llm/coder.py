@@ -345,7 +345,8 @@ def _read(completion: Completion) -> ModelAnswer:
     if completion.refusal:
         raise _Unusable(f"the model refused to answer: {completion.refusal[:_SHOWN]}", completion, final=True)
     if completion.finish_reason not in ("stop", ""):
-        raise _Unusable(f"the answer was cut off (finish_reason: {completion.finish_reason[:_SHOWN]})", completion)
+        what = "the answer was cut off" if completion.finish_reason == "length" else "the endpoint stopped the answer"
+        raise _Unusable(f"{what} (finish_reason: {completion.finish_reason[:_SHOWN]})", completion)
     try:
         return ModelAnswer.model_validate_json(json_in(completion.content))
     except ValidationError as error:

@@ -227,7 +227,7 @@ def test_a_longer_answer_is_asked_for_if_one_is_cut_off(
     model.finish_reasons.extend(["content_filter"] * 3)
     run(project, access, name="other.csv", labels=("trust",), max_tokens=50)
     (rejected,) = lines(project.root / "out/other_rejected.jsonl")
-    assert rejected["reason"] == "the answer was cut off (finish_reason: content_filter)"
+    assert rejected["reason"] == "the endpoint stopped the answer (finish_reason: content_filter)"
 
 
 def test_a_refusal_is_not_asked_again(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
@@ -259,6 +259,16 @@ def test_faults_of_the_endpoint_are_waited_out(
     assert len(model.questions) == 9 + 6
     assert isinstance(access.clock, FakeClock)
     assert 33.0 in access.clock.waits
+
+
+@pytest.mark.parametrize(("body", "place"), [(b"[1]", "top level"), (b'{"choices": [7]}', "choices.0")])
+def test_a_reply_of_another_shape_is_described_without_names_of_the_code(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, body: bytes, place: str
+) -> None:
+    model.answer = lambda question: Reply(body)
+    run(project, access)
+    reasons = {row["reason"] for row in lines(project.root / "out/codings_llm_rejected.jsonl")}
+    assert reasons == {f"the answer is not a chat completion ({place}: not an object)"}
 
 
 def test_an_endpoint_that_fails_is_left_alone(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
