@@ -37,7 +37,8 @@ _STORED_PLACES = (
 )
 # Packages of this project whose code is bundled with a logged model.
 _CARRIED = ("core", "models", "pipeline")
-_NOT_CODE = ("trained", "kept", ".*", "__pycache__")
+# Exports and language models, which read templates and schemas, are not served.
+_NOT_CODE = ("trained", "kept", ".*", "__pycache__", "templates", "schemas")
 
 
 def log_run(

@@ -32,7 +32,7 @@ _MOST_WORDS = 14
 # Letters that differ less in height, as a proportion, are of the same size.
 _SAME_SIZE = 0.06
 # Parts of an entry in a list of references: a year, the numbers of pages, or an author with initials.
-_CITED = re.compile(r"\b(?:19|20)\d\d\b|\d[-–]\d|\bdoi\b|https?:|\b[A-Z][\w’'-]+,? [A-Z]{1,3}[.,]")
+_CITED = re.compile(r"\b(?:19|20)\d\d\b|\d[-–]\d|\bdoi\b|https?:|\b[A-Z][\w’'-]{1,40},? [A-Z]{1,3}[.,]")
 # Rows after a heading in a list of references that are looked at, and share of them that is cited at most in text.
 _FOLLOWING, _CITED_SHARE, _FEW_WORDS = 10, 0.35, 3
 # A heading without any other sign is at least so much higher than the text.

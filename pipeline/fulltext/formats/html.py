@@ -30,7 +30,7 @@ _KINDS: dict[str, Kind] = {"td": "table", "th": "table", "caption": "caption", "
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _TITLES = ("citation_title", "dc.title", "og:title")
 _DOIS = ("citation_doi", "dc.identifier", "prism.doi")
-_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([\w-]+)", re.I)
+_CHARSET = re.compile(rb"<meta[^<>]+charset=[\"']?([\w-]+)", re.I)
 
 
 def read(data: bytes, name: str) -> Draft:

@@ -31,7 +31,7 @@ from mechtag.pipeline.reading.tagged import Entry
 _SECTION = re.compile(r"(?:^|[|\s])(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
 _DECISION = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"')
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_MEMBER_NOTES = re.compile(rf'"((?:[^"\\]|\\.)*)"\s*=>\s*\[((?:\s*{_STRING}\s*,?)*)\]')
+_MEMBER_NOTES = re.compile(rf'"((?:[^"\\]|\\.)*)"\s*=>\s*\[((?:\s*+{_STRING}\s*+,?)*+\s*)\]')
 _VALUES: dict[str, Value] = {"included": 1, "excluded": 0, "maybe": None, "undecided": None}
 _LOG = {"article_id", "key", "value"}
 

@@ -22,8 +22,10 @@ from mechtag.pipeline.export.references import CODE
 from mechtag.pipeline.reading.formats import bibtex
 
 _CODE = re.compile(
-    r".*? \[(?P<key>[a-z][a-z0-9_]*)\] = (?P<answer>yes|no|needs review|not judged); coder: (?P<coder>.*?); "
-    r"basis: (?P<basis>abstract|full-text)(?:; date: (?P<date>[0-9-]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
+    # Atomic groups, so that the time does not grow with the square of a hostile note.
+    r"(?>.*? \[(?P<key>[a-z][a-z0-9_]*)\] = (?P<answer>yes|no|needs review|not judged); coder: )"
+    r"(?>(?P<coder>.*?); basis: (?P<basis>abstract|full-text)(?=; date: [0-9]|; quote: \"|\s*\Z))"
+    r"(?:; date: (?P<date>[0-9-]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
     re.S,
 )
 _VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
