@@ -9,7 +9,7 @@ from typing import get_args
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.outputs import check_outputs
-from mechtag.core.parquet import iterate_full_texts, read_predictions, read_records
+from mechtag.core.parquet import iterate_full_texts, read_predictions
 from mechtag.core.records import Basis, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
@@ -154,6 +154,11 @@ def _find(request: Request) -> _Found:
                 f"{source}: this is a table of codings, so --codings cannot name a second one; omit --codings"
             )
         predictions, codings = None, source
+    elif source.is_file() and source.suffix.lower() != ".parquet":
+        raise MechtagError(
+            f"{source}: this is neither a folder that 'mechtag tag' wrote, nor its predictions.parquet, nor a table of "
+            f"codings (CSV or XLSX); tag the records first: mechtag tag {source} -o out"
+        )
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there
     if what not in get_args(What):
@@ -178,6 +183,7 @@ def _write_tagged(project: Project, request: Request, found: _Found, to: str, ou
     from mechtag.pipeline.export import export as write_export
     from mechtag.pipeline.export import workbook
     from mechtag.pipeline.export.review_workbook import guide_to
+    from mechtag.pipeline.reading.ingest import read_unique
 
     assert found.predictions is not None
     tables = []
@@ -185,7 +191,7 @@ def _write_tagged(project: Project, request: Request, found: _Found, to: str, ou
         people = found.what == "both"
         coded = _read(project, request, replace(found, predictions=None) if people else found, reporter)
         tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
-    records, rows = read_records(found.records), read_predictions(found.predictions, request.basis)
+    records, rows = read_unique(found.records, reporter.note), read_predictions(found.predictions, request.basis)
     if records and not rows:
         raise MechtagError(no_decisions(request.basis))
     if request.fetched:

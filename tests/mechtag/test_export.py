@@ -83,6 +83,7 @@ def test_what_chooses_between_decisions_and_codings() -> None:
         (("codings.csv", "--records", "r", "--what", "both"), "is a table of codings and contains no decisions"),
         (("codings.csv", "--codings", "codings.csv"), "--codings cannot name a second one"),
         (("nothing", "--what", "decisions"), "nothing: "),
+        (("book.yaml",), "nor a table of codings (CSV or XLSX); tag the records first: mechtag tag book.yaml -o out"),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -91,6 +92,23 @@ def test_what_is_missing_is_named(words: tuple[str, ...], message: str) -> None:
     assert status == 1
     assert message in error
     assert not Path("m.csv").exists()
+
+
+def test_decisions_go_with_the_search_export_that_was_tagged(folder: Path) -> None:
+    (folder / "search.ris").write_text("TY  - JOUR\nTI  - One paper\nDO  - 10.1000/one\nER  - \n", encoding="utf-8")
+    tagged = [
+        Prediction(
+            **{"record_id": "doi:10.1000/one", "label": key, "score": 0, "probability": 0.5, "threshold": 0.5},
+            **{"decision": "yes", "model_id": "m1"},
+        )
+        for key in BOOK.all_keys
+    ]
+    write_predictions(folder / "one.parquet", tagged)
+    words = ("export", "one.parquet", "--records", "search.ris", "--to", "csv", "-o", "one.csv")
+    status, _, told = call(*words)
+    assert (status, told) == (0, "one.csv: 1 record written\n")
+    with (folder / "one.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert [row["title"] for row in csv.DictReader(file)] == ["One paper"]
 
 
 @pytest.mark.usefixtures("folder")
