@@ -18,7 +18,7 @@ from tests.support.tuned import model_folder, settings
 
 __all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 RECORDS = [
     Record(record_id=f"text:{number}", title=f"apple {number}", abstract="Pear perry. Plum jam.") for number in range(4)
 ]

@@ -77,6 +77,7 @@ def test_the_parts_of_the_score_add_up(ground: Ground) -> None:
         np.testing.assert_allclose(np.ptp(rest[fold[own] == held_out], axis=0), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_way_scores_every_paper(ground: Ground) -> None:
     fold = ground.deal(1)
     for way in RELEVANCE.values():

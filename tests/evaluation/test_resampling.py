@@ -134,6 +134,7 @@ def test_interval_as_scipy():
     assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
     generator = np.random.default_rng(8)
     draws = draw_resamples(30, 1, 99, generator)

@@ -90,6 +90,7 @@ def test_the_tagger_works_in_scikit_learn(garden: tuple[list[str], np.ndarray]) 
     np.testing.assert_array_equal(fitted.predict_proba(texts), clone(tagger).fit(texts, targets).predict_proba(texts))
 
 
+@pytest.mark.slow
 def test_relevance_may_come_first(garden: tuple[list[str], np.ndarray]) -> None:
     texts, targets = garden
     relevant = np.array([[1]] * 24 + [[0]] * 12)

@@ -68,6 +68,7 @@ def run(*words: object) -> str:
     return message
 
 
+@pytest.mark.slow
 def test_renamed_files_are_attached_to_their_records(tmp_path: Path, records: Path) -> None:
     names = [f"download ({number}).pdf" for number in range(20)]
     random.Random(7).shuffle(names)

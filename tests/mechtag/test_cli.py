@@ -18,6 +18,9 @@ from mechtag.models.model_folder import load_model
 from tests.support.command import call
 from tests.support.paths import ROOT, UPDATE
 
+# All tests wait for a search to be tagged, which takes a while.
+pytestmark = pytest.mark.slow
+
 RIS = "TY  - JOUR\nTI  - Sharing the lead in joint teams\nAU  - Roe, R.\nPY  - 2020\nAB  - Managers led.\nER  - \n"
 
 

@@ -311,6 +311,7 @@ def test_commands_that_use_a_model_mention_the_other_encoder(
     assert [line.startswith("note: the encoder in the settings is") for line in message.splitlines()].count(True) == 1
 
 
+@pytest.mark.slow
 def test_the_folder_of_an_encoder_is_relative_to_the_project_which_may_be_moved(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

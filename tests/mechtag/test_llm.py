@@ -319,6 +319,7 @@ def test_a_second_run_sends_nothing_and_writes_the_same(
     assert files(project.root / "out") == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(
     project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def course(path: Path) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, records: Path, params: Path) -> None:
     output = tmp_path / "ranking.csv"
     words = ("rank", records, "-o", output, "--project", params.parent, "--recall", "0.8", "--confidence", "0.8")
@@ -220,6 +221,7 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
         assert "its name must end in .csv" in message
 
 
+@pytest.mark.slow
 def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
     output, words = begun
     with output.open("a", encoding="utf-8") as file:
@@ -280,6 +282,7 @@ def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Pa
     assert (row["title"], row["abstract"], row["journal"]) == ("'=HYPERLINK(1)", "'+1", "'@SUM(A1)")
 
 
+@pytest.mark.slow
 def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
     names = [record.record_id for record in read_records(records)]

@@ -35,7 +35,7 @@ from tests.support.toy import tiny_bert, tiny_mpnet
 from tests.support.tuned import model_folder, settings
 
 __all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 NARROWING = "__module.model.encoder.layer.0.output.dense/aten::linear/MatMul"
 WORDS = ["leaders", "share", "power", "in", "teams", "care", "."]
 TEXTS = ["leaders share power in teams.", "care", "", "leaders share", "care", "power " * 100, "nonsense"]

@@ -76,6 +76,7 @@ def exported(review: Workspace, browser: Browser) -> Mapping[tuple[str, str, str
     }
 
 
+@pytest.mark.slow
 def test_coefficients_equal_those_of_other_programs(review: Workspace) -> None:
     browser = Browser(review, 1)
     found = compute(review, browser)

@@ -89,6 +89,7 @@ def found(pages: dict[str, str], *canaries: str) -> list[tuple[str, str]]:
 SHOWN_SUGGESTIONS = ("mechtag says", "mechtag points", "mechtag cannot", "0.74<", SUGGESTED, "Accept: yes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["off", "blind", "after"])
 def test_a_blinded_coder_sees_no_suggestion_on_any_page(review: Workspace, mode: str) -> None:
     for stage in ("screen", "code"):
@@ -104,6 +105,7 @@ def test_an_audited_record_shows_no_suggestion(review: Workspace, monkeypatch: p
     assert found(walk(Browser(review, ANN)), *SHOWN_SUGGESTIONS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["off", "blind", "after", "assisted"])
 def test_a_coder_sees_neither_codes_nor_notes_of_others_on_any_page(review: Workspace, mode: str) -> None:
     for stage in ("screen", "code"):
@@ -119,6 +121,7 @@ def test_a_coder_sees_neither_codes_nor_notes_of_others_on_any_page(review: Work
     assert "You excluded" not in screen
 
 
+@pytest.mark.slow
 def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(review: Workspace) -> None:
     """The pages of record 1, which Ben has coded, equal those after his codes are turned around."""
 
@@ -144,6 +147,7 @@ def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(revie
     assert different == []
 
 
+@pytest.mark.slow
 def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
     """Ann excluded two records and coded one; her pages are the same whether Ben said the same or the opposite."""
     seen = []
@@ -195,6 +199,7 @@ def _without_ids(page: str) -> str:
     return re.sub(r'name="(?:csrf|client_id|sight)" value="[^"]*"', "", page)
 
 
+@pytest.mark.slow
 def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
     """The walk above would find a suggestion if there were one."""
     browser = Browser(review, ANN)
@@ -203,6 +208,7 @@ def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
     assert found(walk(browser), *SHOWN_SUGGESTIONS)
 
 
+@pytest.mark.slow
 def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(review: Workspace) -> None:
     """Owen has screened record 1 and not record 2, and has coded neither."""
     review.acts.comment(Stamp(BEN), 2, "canary-comment")

@@ -163,6 +163,7 @@ def test_records_that_people_have_worked_on_stay(
         assert connection.execute(select(schema.current.c.value)).scalars().all() == [1]
 
 
+@pytest.mark.slow
 def test_the_removal_of_an_import_can_be_cancelled(
     review: Workspace, owner: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def test_labels_are_added_moved_and_retired(review: Workspace) -> None:
     assert "Owen saved version 2 of the codebook" in texts(owner.get("/activity"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "fault"),
     [

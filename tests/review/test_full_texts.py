@@ -542,6 +542,7 @@ def test_events_of_earlier_versions_do_not_name_the_text(review: Workspace, tmp_
     assert derive(older, 1, rules) == derive(events, 1, rules)
 
 
+@pytest.mark.slow
 def test_a_file_without_a_record_is_deleted_after_a_question(review: Workspace, tmp_path: Path) -> None:
     browser = Browser(review, add_person(review, "Ann", "coder"))
     attach_by_hand(review, tmp_path, 1)
@@ -700,6 +701,7 @@ def test_a_removed_record_is_no_longer_proposed_for_a_file(review: Workspace) ->
         assert connection.execute(select(schema.full_text.c.record)).scalar() is None
 
 
+@pytest.mark.slow
 def test_the_model_is_not_said_to_disagree_with_codes_by_full_text(with_text: Workspace) -> None:
     for name in ("Ann", "Bob"):
         coded(with_text, add_person(with_text, name, "coder"), apple=1)

@@ -108,6 +108,7 @@ def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, mon
     assert f"{refusal} without a suggestion in view. Screen or code more" in learn(review, owner)
 
 
+@pytest.mark.slow
 def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(review: Workspace) -> None:
     owner = Browser(review, 1)
     code(review, range(16))
@@ -201,6 +202,7 @@ def test_the_list_of_changes_is_what_suggestions_change_to(review: Workspace) ->
     assert [reason for reason in reasons if reason not in texts(shown)] == []
 
 
+@pytest.mark.slow
 def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) -> None:
     owner = Browser(review, 1)
     code(review, range(12))

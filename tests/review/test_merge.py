@@ -219,6 +219,7 @@ def test_the_log_alone_rebuilds_what_was_imported(review: Workspace, tmp_path: P
     check_replay(again.store)
 
 
+@pytest.mark.slow
 def test_the_same_zip_adds_nothing_twice_and_a_later_zip_adds_the_rest(review: Workspace, tmp_path: Path) -> None:
     colleague = copy_of(review, tmp_path / "there")
     ben_works(colleague)
@@ -241,6 +242,7 @@ def test_the_same_zip_adds_nothing_twice_and_a_later_zip_adds_the_rest(review: W
     assert states(colleague) == states(review)
 
 
+@pytest.mark.slow
 def test_work_on_the_same_place_in_both_copies_is_left_out(review: Workspace, tmp_path: Path) -> None:
     colleague = copy_of(review, tmp_path / "there")
     for place, value in ((review, 1), (colleague, 0)):
@@ -474,6 +476,7 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -561,6 +564,7 @@ def sight_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -60,6 +60,7 @@ def review(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return make_review(tmp_path, 60, coders_screen=1)
 
 
+@pytest.mark.slow
 def test_a_full_disk(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     browser.client.headers["HX-Request"] = "true"

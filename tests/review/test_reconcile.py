@@ -188,6 +188,7 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
     assert "settled by an adjudicator" in texts(lead.get("/reconcile/screen/2"))
 
 
+@pytest.mark.slow
 def test_a_long_list_has_pages_and_an_order_to_go_through(tmp_path: Path) -> None:
     review = make_review(tmp_path / "long", 120)
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")

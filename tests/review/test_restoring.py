@@ -178,6 +178,7 @@ def lose(review: Workspace) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 def test_everything_comes_back_from_the_log(review: Workspace) -> None:
     before, shown = tables(review), {person: pages(review, person) for person in (1, 2, 3)}
     full = ("copy", "pair", "joined", "apart", "note", "tag", "skip", "setting", "upload", "final", "sight")

@@ -70,6 +70,7 @@ def test_nothing_but_the_form_is_served_and_nothing_is_written(site: Site, root:
     assert not root.exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_before_anything_is_created_leaves_nothing(tmp_path: Path) -> None:
     root = tmp_path / "a/b"
     command = [sys.executable, "-m", "mechtag", "review", str(root), "--no-browser", "--port", "18801"]

@@ -489,4 +489,4 @@ ReviewMachine.TestCase.settings = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-TestAgainstTheModel = ReviewMachine.TestCase
+TestAgainstTheModel = pytest.mark.slow(ReviewMachine.TestCase)

@@ -205,6 +205,7 @@ def test_known_records_are_not_added_again(acts: Acts) -> None:
         assert connection.execute(select(schema.need.c.record)).scalars().all() == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_two_coders_decide_on_the_same_records_at_the_same_moment(tmp_path: Path) -> None:
     """1,000 decisions on 50 records by each of two people: 2,000 events, and one state."""
     acts = open_review(tmp_path / "review.sqlite3", 50)

@@ -28,6 +28,7 @@ def test_only_plain_digits_are_whole_numbers() -> None:
     assert (whole_number("0"), whole_number("007"), whole_number("12345", digits=4)) == (0, 7, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", STRANGE)
 def test_no_page_fails_on_a_strange_number(owner: Browser, value: str) -> None:
     for route in ROUTES:

@@ -98,6 +98,7 @@ def served(store: str, run: dict[str, str]) -> Iterator[Any]:
     sys.path[:] = path
 
 
+@pytest.mark.slow
 def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: dict[str, str]) -> None:
     by_run = mlflow.models.get_model_info(f"runs:/{run['run_id']}/model")
     assert by_run.model_uri == run["model_uri"]

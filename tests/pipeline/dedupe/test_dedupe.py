@@ -2,6 +2,7 @@ import csv
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,6 +167,7 @@ def test_nothing_to_do() -> None:
     assert dedupe([], SETTINGS) == Deduped((), (), (), (), 0)
 
 
+@pytest.mark.slow
 def test_many_records_of_one_title_take_no_square_of_time() -> None:
     copies = [record(index) for index in range(3000)]
     assert dedupe(copies, SETTINGS).duplicates == 2999

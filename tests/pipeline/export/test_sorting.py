@@ -40,6 +40,7 @@ def test_nothing_is_left_of_a_sorting_that_failed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", NAMES)
 def test_exporters_need_no_more_memory_for_more_records(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

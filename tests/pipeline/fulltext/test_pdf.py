@@ -125,6 +125,7 @@ def test_pages_without_text_among_others_are_counted() -> None:
     assert [page.number for page in assemble(draft.blocks, draft.page_labels).pages] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pages() -> None:
     data = pages([f"Orchard {number} was harvested in time. " * 30 for number in range(500)])
     tracemalloc.start()

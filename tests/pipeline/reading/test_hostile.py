@@ -264,6 +264,7 @@ def test_reading_needs_no_more_memory_for_longer_files(tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] + 1_000_000
 
 
+@pytest.mark.slow
 def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.ris").write_bytes(RIS * 20_000)
     (tmp_path / "b.zip").write_bytes(zipped({"a.ris": RIS * 9000, "b.csv": b"title\nOne\n"}))

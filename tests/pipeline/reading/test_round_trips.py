@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -146,6 +147,7 @@ def test_xml_and_json_round_trips(read: Reader, items: list[dict[str, Any]]) -> 
     agrees(read(json.dumps(list(map(csl, items)), indent=1)), items)
 
 
+@pytest.mark.slow
 @anywhere
 @given(item=papers(anything))
 def test_any_text_is_kept_as_it_was(read: Reader, item: dict[str, Any]) -> None:

@@ -172,6 +172,7 @@ def test_quotes_that_are_not_doubled(read: Reader, row: str) -> None:
     assert (first.abstract, first.year, second.title, second.year) == ("b, c", 2001, "Two", 2002)
 
 
+@pytest.mark.slow
 def test_many_open_quotes_take_linear_time(read: Reader) -> None:
     found = read('"title","abstract","year"\n' + '"a "b" c, "d\n' * 20_000)
     assert len(found.rejected) == 20_000

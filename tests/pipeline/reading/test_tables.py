@@ -85,6 +85,7 @@ def test_quotations_between_tabs_are_text(read: Reader) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: Reader) -> None:
     found = read("title,references\n" + f'"A title","{"x" * 300_000}"\n' + '"a "b" c",d,e\n' * 20_000)
     assert len(found.records) == 1

@@ -298,6 +298,7 @@ def test_sentences_are_encoded_once_per_chunk(folder: Path, monkeypatch: pytest.
     assert {encoder.texts[text] for text in whole} == {1}
 
 
+@pytest.mark.slow
 def test_few_full_texts_are_in_memory_at_the_same_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full_texts, "BATCH", 3)
     alive: list[int] = []

@@ -93,6 +93,7 @@ def test_directly_is_in_this_process() -> None:
     assert list(directly(count, 1)) == [(0, os.getpid())]
 
 
+@pytest.mark.slow
 def test_what_it_imports_to_cut_sentences_is_light() -> None:
     code = (
         "import sys, mechtag.pipeline.tagging.start, mechtag.pipeline.text.sentences;"

@@ -378,6 +378,7 @@ def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from mechtag.pipeline.text.sentences import split
 from tests.support.entry_points import declare_plugins
 from tests.support.paths import ROOT, UPDATE
 
+pytestmark = pytest.mark.slow
+
 TEXT = "Managers of both services agreed on one aim. They met each month and decided together.The nurses led."
 
 

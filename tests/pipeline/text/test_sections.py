@@ -235,6 +235,7 @@ PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(max_size=120), st.lists(PIECES, max_size=25).map("".join), st.lists(PIECES).map(" ".join))
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple))
 @example("<" * 8 + "p>" * 8, "&" + "amp;" * 30 + "lt;p>", ())
