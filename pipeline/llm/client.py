@@ -131,6 +131,16 @@ class _Message(_Lenient):
     content: str | None = None
     refusal: str | None = None
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        """Return the text of a content that consists of parts, without parts such as thoughts."""
+        if not isinstance(value, list):
+            return value
+        return "".join(
+            str(part.get("text") or "") for part in value if isinstance(part, dict) and part.get("type") == "text"
+        )
+
 
 class _Choice(_Lenient):
     message: _Message

@@ -684,6 +684,15 @@ def test_json_is_found_in_what_models_write_around_it(
     assert (own.answered, own.calls, own.mode) == (9, 9, "json_schema")
 
 
+def test_an_answer_in_parts_is_read_without_the_thoughts(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    model.in_parts = True
+    run(project, access)
+    own = check_counts(project)
+    assert (own.answered, own.calls, own.mode) == (9, 9, "json_schema")
+
+
 @pytest.mark.parametrize("key", [KEY, "sEcReT/key/0123456789"])
 def test_an_error_that_quotes_the_key_in_part_or_escaped_does_not_show_it(
     project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, key: str

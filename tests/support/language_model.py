@@ -56,6 +56,8 @@ class FakeLanguageModel(FakeServices):
         What the endpoint says of each answer.
     around
         What the model writes around each answer, which replaces ``{}``.
+    in_parts
+        Whether the content of a message is a list of parts, thoughts first.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -66,6 +68,7 @@ class FakeLanguageModel(FakeServices):
         self.finish_reasons: deque[str] = deque()
         self.refusal: str | None = None
         self.around = "{}"
+        self.in_parts = False
 
     @property
     def url(self) -> str:
@@ -94,7 +97,14 @@ class FakeLanguageModel(FakeServices):
 
     def _completion(self, answer: dict[str, Any] | str, finish_reason: str) -> Reply:
         content = self.around.format(answer if isinstance(answer, str) else json.dumps(answer))
-        message = {"role": "assistant", "content": content, "refusal": self.refusal}
+        half = len(content) // 2
+        texts = [{"type": "text", "text": part} for part in (content[:half], content[half:])]
+        parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "{"}]}, *texts]
+        message = {
+            "role": "assistant",
+            "content": parts if self.in_parts else content,
+            "refusal": self.refusal,
+        }
         found: dict[str, Any] = {
             "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
             "model": "/home/somebody/models/toy.gguf",
