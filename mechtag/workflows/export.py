@@ -82,6 +82,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
+    if to != "matrix" and (request.note or request.cells != "tick"):
+        raise MechtagError("only a matrix (--to matrix) has cells to choose with --cells and a note added with --note")
     read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
     if output.is_dir():
@@ -100,6 +102,11 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     check_outputs([output], (found.predictions, found.records, found.codings))
     if to == "label-studio":
         check_outputs([output.with_suffix(".xml")], read)
+    if request.coder and found.what == "decisions":
+        raise MechtagError(
+            "--coder chooses the codes of one person, but only decisions of a model are exported; omit it, or name a "
+            "table of codings with --codings"
+        )
     if to in _TAGGED and found.what == "decisions":
         return _write_tagged(project, request, found, to, output, reporter)
     if to in _OF_PEOPLE and found.what == "decisions":

@@ -111,6 +111,21 @@ def test_decisions_go_with_the_search_export_that_was_tagged(folder: Path) -> No
         assert [row["title"] for row in csv.DictReader(file)] == ["One paper"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--to", "csv", "-o", "a.csv", "--coder", "Ann"), "only decisions of a model are exported"),
+        (("--to", "csv", "-o", "a.csv", "--cells", "value"), "only a matrix"),
+        (("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"), "only a matrix"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
+    status, _, error = call("export", "out", *words)
+    assert status == 1
+    assert message in error
+    assert not (folder / words[3]).exists()
+
+
 @pytest.mark.usefixtures("folder")
 def test_an_export_does_not_replace_what_it_reads() -> None:
     before = Path("codings.csv").read_bytes()
