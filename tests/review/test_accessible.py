@@ -285,7 +285,7 @@ def test_every_page_can_be_used_by_all(browser: Browser, site: str, width: int, 
     trouble = watch(context, site)
     page = context.new_page()
     page.goto(f"{site}/start?key={KEY}")
-    page.click("text=Go on as Owen")
+    page.click("text=Continue as Owen")
     page.locator(".person").wait_for()
     faults: dict[str, list[str]] = {}
     for name, address in PAGES.items():

@@ -239,7 +239,7 @@ def test_with_three_decisions_waiting_the_page_takes_no_more(opened: Opener, rev
     pages[3].keyboard.press("1")
     pages[3].wait_for_timeout(500)
     assert len(json.loads(page.evaluate("Object.values(localStorage)[0]"))) == 3
-    assert "takes no more until they are saved" in pages[2].inner_text("#saved")
+    assert "You cannot make further decisions until these are saved" in pages[2].inner_text("#saved")
     served.start()
     for _ in range(60):
         if len(decisions(review)) == 3:
