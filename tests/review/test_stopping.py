@@ -107,6 +107,7 @@ def test_the_owner_stops_and_goes_on(review: Workspace) -> None:
         assert not is_stopped(connection)
 
 
+@pytest.mark.slow
 def test_a_decision_that_is_open_again_holds_the_sample_up(review: Workspace) -> None:
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
     read(review, ann, bob, records=range(1, 106))

@@ -143,6 +143,7 @@ def test_all_papers_give_what_training_gives(
     assert measured["papers_27"]["papers"] == 27
 
 
+@pytest.mark.slow
 def test_parts_with_few_codes_are_on_the_curve_too(
     settings: Settings, fruit: Codebook, word_encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_nothing_drawn_says_nothing_and_all_drawn_says_all() -> None:
     assert bound_of_one_look(Sample(50, 0, 0), 0.95) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("relevant", "population"), [(0, 30), (6, 60)])
 def test_the_bound_fails_less_often_than_promised_though_one_looks_after_each_record(
     relevant: int, population: int
