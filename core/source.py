@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -130,6 +131,23 @@ class Source:
             self._refuse_large(size)
             chunks.append(chunk)
         return b"".join(chunks)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Return the names of the members of a zip archive; ``()`` if the file is not one, or is damaged.
+
+        Raises
+        ------
+        MechtagError
+            For the same reasons as in `data`.
+        """
+        if not self.start.startswith(b"PK\x03\x04"):
+            return ()
+        try:
+            with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+                return tuple(archive.namelist())
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            return ()
 
     def _refuse_large(self, size: int) -> None:
         if size > LARGEST_WHOLE:
