@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_csv, write_text
@@ -372,4 +372,3 @@ _WRITERS: dict[str, Callable[[Path, LabelMatrix], None]] = {
     ".html": _write_template,
     ".csv": _write_csv,
 }
-CELLS = get_args(Cells)
