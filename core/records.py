@@ -336,6 +336,8 @@ def _numbers(value: Any) -> Any:
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
+#: Text between the quotations in the field ``evidence`` of a coding.
+BETWEEN_QUOTES = " […] "
 #: First characters of the name of a coder that is a language model; the name of a person cannot begin like this.
 LLM = "llm:"
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Basis, Coding, Evidence, Prediction, Record, Sentence
+from mechtag.core.records import BETWEEN_QUOTES, Basis, Coding, Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
@@ -19,11 +19,11 @@ from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
+#: Value of a code by its answer in words; see `name_answer`.
+VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
 #: What an export contains: the decisions of a model, the codings of people, or both.
 What = Literal["decisions", "codings", "both"]
 
-#: Text between the quotations in the field ``evidence`` of a coding.
-BETWEEN_QUOTES = " […] "
 # First characters of the coder name under which the decisions of a model are exported.
 _MODEL = "mechtag ("
 

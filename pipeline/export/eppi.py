@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mechtag.core.files import write_json
-from mechtag.pipeline.export.coded_papers import BETWEEN_QUOTES, Code, CodedPapers
+from mechtag.core.records import BETWEEN_QUOTES
+from mechtag.pipeline.export.coded_papers import Code, CodedPapers
 from mechtag.pipeline.export.references import one_coder
 
 _SELECTABLE = "Selectable (show checkbox)"

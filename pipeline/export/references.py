@@ -11,8 +11,8 @@ from pathlib import Path
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
-from mechtag.core.records import Record
-from mechtag.pipeline.export.coded_papers import BETWEEN_QUOTES, Code, CodedPaper, CodedPapers, agreed
+from mechtag.core.records import BETWEEN_QUOTES, Record
+from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, agreed
 from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.export.matrix import cite
 from mechtag.pipeline.export.review_rows import excel_cell

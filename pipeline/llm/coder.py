@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import LLM, Basis, Coding, Record, Row
+from mechtag.core.records import BETWEEN_QUOTES, LLM, Basis, Coding, Record, Row
 from mechtag.core.settings import LlmPrice
 from mechtag.pipeline.fetch.requests import Request
 from mechtag.pipeline.fetch.transport import Clock, Transport
@@ -23,8 +23,6 @@ from mechtag.pipeline.llm.verify import Found, Quotes, verify
 
 #: Reason of a yes that counts as unclear.
 NO_EVIDENCE = "no verbatim evidence"
-#: Separates two quotes in a cell.
-BETWEEN = " […] "
 # How often more tokens are allowed if an answer cannot be used.
 _FACTORS = (1, 2, 4)
 _SHOWN = 300
@@ -290,7 +288,7 @@ class Coder:
                 label=label,
                 value={"yes": 1, "no": 0, "unclear": None}[holds],
                 basis=self._basis,
-                evidence=BETWEEN.join(one.text for one in kept) or None,
+                evidence=BETWEEN_QUOTES.join(one.text for one in kept) or None,
                 date=_instant(completion.time)[:10],
                 codebook_version=self._version,
                 sentences=tuple(numbers) if self._basis == "abstract" and holds == "yes" else None,

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import LLM, Coding, is_llm
-from mechtag.pipeline.llm.coder import BETWEEN
+from mechtag.core.records import BETWEEN_QUOTES, LLM, Coding, is_llm
 
 #: Name of the coder that is a vote, unless the user chooses another.
 VOTE = f"{LLM}vote"
@@ -54,7 +53,7 @@ def _counted(rows: Sequence[Coding], voters: int, coder: str) -> Coding:
     agreeing = [row for row in rows if value is None or row.value == value]
     said = f"{votes[1]} yes, {votes[0]} no, {votes[None]} unclear"
     missing = voters - len(rows)
-    quotes = dict.fromkeys(quote for row in agreeing for quote in (row.evidence or "").split(BETWEEN) if quote)
+    quotes = dict.fromkeys(quote for row in agreeing for quote in (row.evidence or "").split(BETWEEN_QUOTES) if quote)
     numbers = sorted({number for row in agreeing for number in row.sentences or ()})
     first = rows[0]
     return Coding(
@@ -64,7 +63,7 @@ def _counted(rows: Sequence[Coding], voters: int, coder: str) -> Coding:
         label=first.label,
         value=value,
         basis=first.basis,
-        evidence=BETWEEN.join(quotes) or None,
+        evidence=BETWEEN_QUOTES.join(quotes) or None,
         date=max((row.date or "" for row in rows), default="") or None,
         codebook_version=first.codebook_version if len({row.codebook_version for row in rows}) == 1 else None,
         sentences=tuple(numbers) if value == 1 and numbers else None,

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from mechtag.core.files import read_json, replacing, write_csv
-from mechtag.core.records import Basis
+from mechtag.core.records import BETWEEN_QUOTES, Basis
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.export import matrix
-from mechtag.pipeline.export.coded_papers import BETWEEN_QUOTES, CodedPapers, from_codings
+from mechtag.pipeline.export.coded_papers import CodedPapers, from_codings
 from mechtag.pipeline.export.documents import UndatedZip
 from mechtag.pipeline.export.writers import write_coded
 from mechtag.review.codings import coders_codings, final_codings

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import Coding, Record, keys_of
+from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, keys_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -113,7 +113,7 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
     """Merge several rows that repeat the same code into one row, with all their evidence and their latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
-    return rows[0]._replace(evidence=excel_cell(" […] ".join(evidence)), date=dates)
+    return rows[0]._replace(evidence=excel_cell(BETWEEN_QUOTES.join(evidence)), date=dates)
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:

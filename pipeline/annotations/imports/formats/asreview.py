@@ -22,6 +22,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     notes_of,
     paper_of_entry,
     quotes_in,
+    with_quote,
 )
 from mechtag.pipeline.reading.tagged import Entry
 
@@ -67,13 +68,10 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
             continue
         if found == "unticked":
             continue
-        if name == _DECISION:
+        label = None if name == _DECISION else _tag(name, asked)
+        if label is None:
             relevant = found
-            codes.append(Code(None, found, coder, quotes.get(asked.labels.codebook.relevance.key, ""), date))
-        else:
-            label = _tag(name, asked)
-            meaning = asked.labels.find(label)
-            codes.append(Code(label, found, coder, quotes.get((meaning and meaning.key) or "", ""), date))
+        codes.append(with_quote(Code(label, found, coder, date=date), quotes, asked))
     if relevant != 1:
         codes = [code._replace(value=None) if code.label and code.value == 0 else code for code in codes]
     return Item(entry.number, entry.line, paper_of_entry(entry, content), tuple(codes), fault="; ".join(faults))

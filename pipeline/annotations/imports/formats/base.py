@@ -263,9 +263,14 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 def quotes_in(note: str) -> dict[str, str]:
     """Return the evidence that mechtag wrote into a note, keyed by label."""
-    marks = list(_QUOTED.finditer(note))
-    ends = [*(mark.start() for mark in marks[1:]), len(note)]
-    return {mark[1]: note[mark.end() : end].strip().removesuffix(" |") for mark, end in zip(marks, ends, strict=False)}
+    _, *parts = _QUOTED.split(note)
+    return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def with_quote(code: Code, quotes: Mapping[str, str], asked: Asked) -> Code:
+    """Return a code with the evidence for its label from ``quotes``, whose keys are those of the labels."""
+    meaning = asked.labels.find(code.label)
+    return code._replace(evidence=quotes.get((meaning and meaning.key) or "", ""))
 
 
 # Fields that contain notes: columns of tables, tags of RIS and EndNote, fields of BibTeX.

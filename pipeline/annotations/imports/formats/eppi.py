@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import BETWEEN_QUOTES
 from mechtag.pipeline.annotations.cited_papers import paper_of, text_of
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -96,7 +97,7 @@ def _code(code: dict[str, Any], names: Mapping[int, str]) -> Code:
     label = names.get(number, f"AttributeId {number}")
     marked = objects(code.get("ItemAttributeFullTextDetails"))
     quotes = [_MARKS.sub("", text_of(mark.get("Text"))).strip(' "') for mark in marked]
-    evidence = " […] ".join(filter(None, (*quotes, text_of(code.get("AdditionalText")))))
+    evidence = BETWEEN_QUOTES.join(filter(None, (*quotes, text_of(code.get("AdditionalText")))))
     return Code(label, 1, evidence=evidence, basis="full-text" if marked else None)
 
 

@@ -25,6 +25,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     notes_of,
     paper_of_entry,
     quotes_in,
+    with_quote,
 )
 from mechtag.pipeline.reading.tagged import Entry
 
@@ -84,15 +85,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
         quotes = _quotes(sections)
         team = {key: text for own in quotes.values() for key, text in own.items()}
-        decisions = [
-            code._replace(evidence=quotes.get(code.coder, {}).get(asked.labels.codebook.relevance.key, ""))
-            for code in decisions
-        ]
-        ticks = [Code(label, 1, owner) for label in dict.fromkeys(labels)]
-        for place, code in enumerate(ticks):
-            meaning = asked.labels.find(code.label)
-            key = (meaning and meaning.key) or ""
-            ticks[place] = code._replace(evidence=quotes.get(owner, team).get(key, ""))
+        decisions = [with_quote(code, quotes.get(code.coder, {}), asked) for code in decisions]
+        ticks = [with_quote(Code(label, 1, owner), quotes.get(owner, team), asked) for label in dict.fromkeys(labels)]
         codes = (*decisions, *ticks, *answers)
         included = any(code.value == 1 for code in decisions)
         finished = (owner,) if owner and (labels or included) else ()
@@ -113,11 +107,9 @@ def _sections(entry: Entry) -> dict[str, str]:
     """Return the sections that Rayyan added to a record's notes, keyed by heading."""
     sections = {}
     for note in notes_of(entry):
-        marks = list(_SECTION.finditer(note))
-        ends = [*(mark.start() for mark in marks[1:]), len(note)]
-        for mark, end in zip(marks, ends, strict=False):
-            text = note[mark.end() : end]
-            sections[mark[1]] = text.strip().strip("|").strip()
+        _, *parts = _SECTION.split(note)
+        for heading, text in zip(parts[::2], parts[1::2], strict=True):
+            sections[heading] = text.strip().strip("|").strip()
     return sections
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mechtag.core.tables import Value
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -17,7 +16,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     notes_of,
     paper_of_entry,
 )
-from mechtag.pipeline.export.coded_papers import is_model
+from mechtag.pipeline.export.coded_papers import VALUES, is_model
 from mechtag.pipeline.export.references import CODE
 from mechtag.pipeline.reading.formats import bibtex
 
@@ -28,7 +27,6 @@ _CODE = re.compile(
     r"(?:; date: (?P<date>[0-9-]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
     re.S,
 )
-_VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
 
 
 def recognise(content: Content) -> bool:
@@ -52,7 +50,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
                     faults.append(f"the note {CODE + part[:100]!r} cannot be read; restore it, or delete it")
                 elif not is_model(found["coder"]):
                     basis: Basis = "full-text" if found["basis"] == "full-text" else "abstract"
-                    value = _VALUES[found["answer"]]
+                    value = VALUES[found["answer"]]
                     codes.append(
                         Code(found["key"], value, found["coder"], found["quote"] or "", found["date"] or "", basis)
                     )

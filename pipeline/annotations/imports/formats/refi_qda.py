@@ -23,12 +23,11 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     name_in_tree,
 )
 from mechtag.pipeline.annotations.imports.qda_project import QdaCoding, QdaSource
-from mechtag.pipeline.export.coded_papers import is_model
+from mechtag.pipeline.export.coded_papers import VALUES, is_model
 from mechtag.pipeline.export.refi_qda import RECORD_ID, REFERRED, code_variable
 from mechtag.pipeline.export.review_rows import column_names
 
 _BASES: tuple[Basis, ...] = ("abstract", "full-text")
-_ANSWERS: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
 
 
 def recognise(content: Content) -> bool:
@@ -88,8 +87,8 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
         coded.add((key, coding.coder))
         yield Code(label, value, coding.coder, coding.quote, date_of(coding.date), bases.get((key or "", coding.coder)))
     for (key, coder, basis), answer in answers.items():
-        if answer in _ANSWERS and answer != "yes" and (key, coder) not in coded and not is_model(coder):
-            yield Code(key, _ANSWERS[answer], coder, basis=basis)
+        if answer in VALUES and answer != "yes" and (key, coder) not in coded and not is_model(coder):
+            yield Code(key, VALUES[answer], coder, basis=basis)
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
