@@ -6,7 +6,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from markupsafe import Markup, escape
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from mechtag.core.errors import MechtagError
 from mechtag.review.plan import Plan
-from mechtag.review.workspace import read_fact, write_fact
+from mechtag.review.workspace import read_facts, write_fact
 
 #: Most words of a person's own, and longest word.
 MOST, LONGEST = 50, 60
@@ -83,10 +83,9 @@ def _part_of_word() -> str:
 
 def read_words(connection: Connection, plan: Plan, account: int) -> Words:
     """Return the words that are highlighted in the texts that a person reads."""
-    own = tuple(read_fact(connection, _own(account)) or ())
-    off = bool(read_fact(connection, _off(account)))
-    words = Words(plan.words_for, plan.words_against, own)
-    return Words(plan.words_for, plan.words_against, own, on=words.any and not off)
+    own, off = read_facts(connection, _own(account), _off(account))
+    words = Words(plan.words_for, plan.words_against, tuple(own or ()))
+    return replace(words, on=words.any and not off)
 
 
 def switch_words(connection: Connection, account: int, *, on: bool) -> None:

@@ -92,8 +92,15 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 def read_fact(connection: Connection, key: str) -> Any:
     """Return the value that table ``fact`` stores under a key, such as the name of the review, or ``None``."""
-    value = connection.execute(select(schema.fact.c.value).where(schema.fact.c.key == key)).scalar_one_or_none()
-    return None if value is None else json.loads(value)
+    return read_facts(connection, key)[0]
+
+
+def read_facts(connection: Connection, *keys: str) -> list[Any]:
+    """Return the values that table ``fact`` stores under several keys, in the order of the keys; see `read_fact`."""
+    table = schema.fact
+    rows = connection.execute(select(table.c.key, table.c.value).where(table.c.key.in_(keys)))
+    found = {row.key: json.loads(row.value) for row in rows}
+    return [found.get(key) for key in keys]
 
 
 def write_fact(connection: Connection, key: str, value: Any) -> None:
