@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -46,8 +46,6 @@ class Coders:
         the probability of the label determines the code.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
-    llms : int
-        Number of coders that are language models.
     """
 
     names: tuple[str, ...]
@@ -57,7 +55,11 @@ class Coders:
     labels: tuple[str, ...]
     codes: Array
     probability: Array
-    llms: int = 0
+
+    @property
+    def llms(self) -> int:
+        """Return the number of coders that are language models; they come after the people in ``names``."""
+        return sum(map(is_llm, self.names))
 
     @property
     def people(self) -> int:
@@ -72,15 +74,12 @@ class Coders:
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
         """Return the codes of all coders for the records that ``rows`` selects."""
-        return Coders(
-            names=self.names,
-            model=self.model,
+        return replace(
+            self,
             records=tuple(name for name, kept in zip(self.records, rows, strict=True) if kept),
             keys=tuple(key for key, kept in zip(self.keys, rows, strict=True) if kept),
-            labels=self.labels,
             codes=self.codes[:, rows],
             probability=self.probability[rows],
-            llms=self.llms,
         )
 
     def of_several(self) -> Coders:
@@ -132,8 +131,7 @@ def coders_of(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
     nothing = np.full((len(keys), len(labels)), np.nan)
-    llms = sum(map(is_llm, names))
-    return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing, llms)
+    return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing)
 
 
 # Marks a key shared by two records.
@@ -169,15 +167,12 @@ def with_model(coders: Coders, system: System) -> Coders:
     """
     empty = np.full((len(coders.records), len(coders.labels)), np.nan)
     judged = system.judged(coders.records, coders.labels, empty)
-    return Coders(
+    return replace(
+        coders,
         names=(*coders.names, MODEL),
         model=True,
-        records=coders.records,
-        keys=coders.keys,
-        labels=coders.labels,
         codes=np.concatenate([coders.codes, judged.decided[None].astype(float)]),
         probability=judged.probability,
-        llms=coders.llms,
     )
 
 
