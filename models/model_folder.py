@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load, save
 
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
@@ -169,11 +169,6 @@ def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
     return bool((low > 0).any() or np.isfinite(high).any())
 
 
-def _digest(model_id: str) -> str:
-    """Return the part of the id of a model that is a hash."""
-    return model_id.rpartition("-")[2]
-
-
 def load_model(
     folder: str | Path,
     codebook: Codebook | None = None,
@@ -213,13 +208,14 @@ def load_model(
         )
     try:
         weights = (folder / WEIGHTS).read_bytes()
-        arrays = load_file(folder / WEIGHTS)
+        arrays = load(weights)
     except (OSError, SafetensorError) as error:
         raise MechtagError(
             f"{folder / WEIGHTS}: the file is not readable as model weights: {error}; train again"
         ) from None
+    model_id = with_model_id(config, weights).model_id
     # Earlier versions did not mark models that leave full texts to people.
-    if _digest(with_model_id(config, weights).model_id) != _digest(config.model_id):
+    if config.model_id not in (model_id, model_id.removeprefix(ABSTRACTS_ALONE)):
         raise MechtagError(
             f"{folder}: {CONFIG} and {WEIGHTS} do not belong together, because one of them was changed or comes from a "
             f"different run; train again, or restore both files from the run that trained model {config.model_id}"

@@ -11,9 +11,10 @@ import pytest
 from openpyxl import load_workbook
 
 from mechtag import project
+from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import read_predictions, read_records, write_full_texts
 from mechtag.core.records import DEFINITIONS_ALONE
-from mechtag.models.model_folder import load_model, pack, read_config, with_model_id
+from mechtag.models.model_folder import CONFIG, load_model, pack, read_config, with_model_id
 from mechtag.pipeline.fulltext.reading import read_full_text
 from mechtag.project import create_project, open_project
 from mechtag.training.train import define, save_model
@@ -104,6 +105,16 @@ def test_a_model_that_cannot_tag_full_texts_is_made_again(review: Path) -> None:
     found = load_model(usable_model(opened))
     assert found.config.from_definitions
     assert found.tagger.long is not None
+
+
+def test_the_mark_of_a_model_from_definitions_cannot_be_removed(review: Path) -> None:
+    folder = usable_model(open_project(review))
+    path = folder / CONFIG
+    text = path.read_text(encoding="utf-8")
+    assert f'"{DEFINITIONS_ALONE}' in text
+    path.write_text(text.replace(f'"{DEFINITIONS_ALONE}', '"'), encoding="utf-8")
+    with pytest.raises(MechtagError, match="do not belong together"):
+        load_model(folder)
 
 
 def test_the_model_is_made_again_if_the_codebook_changes(review: Path) -> None:
