@@ -89,12 +89,9 @@ def sign_of(sentence: str) -> Sign:
     """
     if not _says_lack(sentence):
         return "present"
-    parts = [part for part in _BUT.split(sentence) if len(part.split()) >= _STATEMENT]
-    main = [_ALTHOUGH.sub(" ", part) for part in parts]
-    for decisive in (parts[-1:], [part for part in main if len(part.split()) >= _STATEMENT][-1:]):
-        if decisive and not _says_lack(decisive[0]):
-            return "present"
-    return "absent"
+    parts = _statements(_BUT.split(sentence))
+    main = _statements(_ALTHOUGH.sub(" ", part) for part in parts)
+    return "absent" if all(map(_says_lack, [*parts[-1:], *main[-1:]])) else "present"
 
 
 def absence_in(sentences: Iterable[str]) -> Literal["absent", "partly absent", ""]:
@@ -106,6 +103,10 @@ def absence_in(sentences: Iterable[str]) -> Literal["absent", "partly absent", "
     if "absent" not in found:
         return ""
     return "absent" if len(found) == 1 else "partly absent"
+
+
+def _statements(parts: Iterable[str]) -> list[str]:
+    return [part for part in parts if len(part.split()) >= _STATEMENT]
 
 
 def _says_lack(text: str) -> bool:
