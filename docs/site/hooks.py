@@ -67,7 +67,7 @@ def relink(markdown: str, page: str, source: str, known: set[str]) -> str:
         target = match["target"]
         if target is None or re.match(r"[a-z]+:|#", target):
             return match[0]
-        path, _, anchor = target.partition("#")
+        path, mark, anchor = target.partition("#")
         there = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         found = _PAGES.get(there, there.removeprefix("docs/"))
         if found not in known:
@@ -75,7 +75,7 @@ def relink(markdown: str, page: str, source: str, known: set[str]) -> str:
                 return match[0]  # MkDocs reports it.
             return match["text"]
         link = posixpath.relpath(found, posixpath.dirname(page) or ".")
-        return f"[{match['text']}]({link}{'#' * bool(anchor)}{anchor})"
+        return f"[{match['text']}]({link}{mark}{anchor})"
 
     return _CODE_OR_LINK.sub(rewrite, markdown)
 
