@@ -101,7 +101,7 @@ class IsolatedReader:
             return self._read(process, path, name)
         except _Failure as failure:
             self._stop()
-            return Rejected(file=name, reason=str(failure))
+            return Rejected(file=name, reason=f"{name} {failure}")
         except MechtagError as error:
             return Rejected(file=name, reason=str(error))
 
@@ -119,13 +119,13 @@ class IsolatedReader:
         with _Deadline(process, self._limits.seconds) as deadline:
             with contextlib.suppress(OSError):  # the answer is then missing
                 _send(process.stdin, {"path": os.path.abspath(path), "name": name})
-            answer = self._answer(process, deadline, name)
+            answer = self._answer(process, deadline)
             if isinstance(pages := answer.get("pages"), int):
                 deadline.extend(self._limits.seconds_per_page * min(pages, MOST_PAGES))
-                answer = self._answer(process, deadline, name)
+                answer = self._answer(process, deadline)
             while "recognises" in answer and self._program:
                 deadline.extend(self._limits.ocr_seconds + _DRAWING)
-                answer = self._answer(process, deadline, name)
+                answer = self._answer(process, deadline)
         if deadline.passed:  # just after the answer
             self._stop()
         if "fault" in answer:
@@ -133,7 +133,7 @@ class IsolatedReader:
         try:
             return ReadFile.model_validate(answer["read"])
         except (KeyError, ValidationError):
-            raise _Failure(f"{name} {_CRASHED}") from None
+            raise _Failure(_CRASHED) from None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
@@ -156,22 +156,22 @@ class IsolatedReader:
             )
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], deadline: _Deadline, name: str) -> dict[str, Any]:
+    def _answer(self, process: subprocess.Popen[bytes], deadline: _Deadline) -> dict[str, Any]:
         answer = _receive(process.stdout)
         if answer is not None:
             return answer
         if deadline.passed:
             raise _Failure(
-                f"{name} was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
+                f"was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
                 "different format"
             )
         process.kill()
         if process.wait() == _NO_MEMORY:
             raise _Failure(
-                f"{name} needs more than {self._limits.memory >> 20:,} MB of memory to be read; print it to a new PDF, "
+                f"needs more than {self._limits.memory >> 20:,} MB of memory to be read; print it to a new PDF, "
                 "or save it in a different format"
             )
-        raise _Failure(f"{name} {_CRASHED}")
+        raise _Failure(_CRASHED)
 
     def _stop(self) -> None:
         if self._process:
@@ -185,7 +185,7 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """Raised if the separate process did not return a usable answer for a file; the message states the reason."""
+    """Raised if the separate process did not return a usable answer for a file; the message continues the file name."""
 
 
 _CRASHED = "crashes the program that reads it; it may be damaged. Download it again, or print it to a new PDF"

@@ -110,19 +110,24 @@ def _without_number(line: Line) -> Line:
     return line._replace(text=text, fonts=line.fonts[1:] or line.fonts)
 
 
+def text_height(lines: Iterable[Line]) -> float:
+    """Return the height in which most of the text is set, in points; ``lines`` must not be empty."""
+    heights = Counter[float]()
+    for line in lines:
+        heights[round(line.height, 1)] += len(line.text)
+    return heights.most_common(1)[0][0]
+
+
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page with every drop cap in front of the line that it begins.
 
     A drop cap is a single capital that is at least as high as two lines. It may come anywhere among the lines of its
     page. It is a word of its own ('A new team') if the document has the rest of the first word, but not the whole.
     """
-    heights = Counter[float]()
-    for line in (line for lines in pages for line in lines):
-        heights[round(line.height, 1)] += len(line.text)
-    if not heights:
+    every = [line for lines in pages for line in lines]
+    if not every:
         return [list(lines) for lines in pages]
-    height = heights.most_common(1)[0][0]
-    words = vocabulary(line for lines in pages for line in lines)
+    height, words = text_height(every), vocabulary(every)
     return [_with_drop_caps(lines, height, words) for lines in pages]
 
 

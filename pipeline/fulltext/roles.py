@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
-from mechtag.pipeline.fulltext.lines import Line
+from mechtag.pipeline.fulltext.lines import Line, text_height
 from mechtag.pipeline.fulltext.sections import kind_of, without_number
 
 #: Role of a row. An aside is set smaller or larger than the text: a note, an affiliation, an abstract in small print.
@@ -57,10 +57,7 @@ class Style(NamedTuple):
     @classmethod
     def of(cls, rows: Sequence[Line]) -> Style:
         """Return the style in which most of the text is set; ``rows`` must not be empty."""
-        heights, fonts = Counter[float](), Counter[str]()
-        for row in rows:
-            heights[round(row.height, 1)] += len(row.text)
-        height = heights.most_common(1)[0][0]
+        height, fonts = text_height(rows), Counter[str]()
         steps = list[float]()
         for above, below in pairwise(rows):
             if abs(below.height - height) <= _SAME_SIZE * height:
@@ -138,7 +135,7 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
             yield "heading", parts[0]
             yield "text", parts[1]
         elif _is_heading(place, style, in_references=in_references) or (
-            in_references and _begins_chapter(place, rows[number + 1 :], style)
+            in_references and _begins_chapter(place, islice(rows, number + 1, None), style)
         ):
             caption, heading = None, row
             kind = kind_of(row.text)
@@ -205,7 +202,7 @@ def _ends_table(place: _Place, style: Style) -> bool:
     return is_apart and larger and _is_heading(place, style, in_references=False)
 
 
-def _begins_chapter(place: _Place, following: Sequence[Line], style: Style) -> bool:
+def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> bool:
     """Return whether a row in a list of references is the heading of a further chapter, which is followed by text."""
     row = place.row
     if row.height < _HIGHER * style.height or not _is_heading(place, style, in_references=False):

@@ -50,6 +50,17 @@ def first(elements: Iterable[Any]) -> Any:
     return next(iter(elements), None)
 
 
+def child_of(element: Any, name: str) -> Any:
+    """Return the first child of an element that has the given name; ``None`` if it or the element is missing."""
+    return None if element is None else first(children(element, name))
+
+
+def attribute(element: Any, name: str) -> str:
+    """Return the value of an attribute that has a namespace; ``""`` if it or the element is missing."""
+    found = {} if element is None else element.attrib
+    return next((str(value) for key, value in found.items() if key.endswith("}" + name)), "")
+
+
 def text_of(element: Any, leave_out: frozenset[str] = frozenset()) -> str:
     """Return the text of an element and all elements in it, except those with a name in ``leave_out``."""
     if element is None:

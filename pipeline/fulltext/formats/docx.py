@@ -13,7 +13,7 @@ from mechtag.core.full_text import Kind
 from mechtag.pipeline.fulltext.document import Block, Draft
 from mechtag.pipeline.fulltext.files import open_package
 from mechtag.pipeline.fulltext.sections import kind_of
-from mechtag.pipeline.fulltext.xml import children, every, first, local
+from mechtag.pipeline.fulltext.xml import attribute, child_of, every, local
 
 # Names of the built-in styles, which are in English in every language of Word; their identifiers are not.
 _HEADING = re.compile(r"heading\s?([1-9])$", re.I)
@@ -63,7 +63,7 @@ def read(data: bytes, name: str) -> Draft:
 
 
 class _Style(NamedTuple):
-    """What a style says of its paragraphs: level of a heading (0 for others), section kind, and whether it is bold."""
+    """Properties of paragraphs in a style: heading level (0 if not a heading), section kind, and whether it is bold."""
 
     level: int = 0
     kind: Kind | None = None
@@ -71,45 +71,39 @@ class _Style(NamedTuple):
 
 
 def _styles(document: Any) -> dict[str, _Style]:
-    """Return the styles of a document by their identifiers; a style is what the style is on which it is based."""
+    """Return the styles of a document by identifier; a style inherits the properties of the style it is based on."""
     found = dict[str, _Style]()
-    elements = {_value(style, "styleId"): style for style in every(document.styles.element, "style")}
+    elements = {attribute(style, "styleId"): style for style in every(document.styles.element, "style")}
     for identifier, element in elements.items():
         at: Any = element
         seen = set[str]()
         style = _Style()
-        while at is not None and _value(at, "styleId") not in seen:
-            seen.add(_value(at, "styleId"))
+        while at is not None and attribute(at, "styleId") not in seen:
+            seen.add(attribute(at, "styleId"))
             own = _own_style(at)
             style = _Style(style.level or own.level, style.kind or own.kind, style.is_bold or own.is_bold)
-            at = elements.get(_value(first(children(at, "basedOn"))))
+            at = elements.get(attribute(child_of(at, "basedOn"), "val"))
         found[identifier] = style
     return found
 
 
 def _own_style(element: Any) -> _Style:
-    name = _value(first(children(element, "name"))).casefold()
+    name = attribute(child_of(element, "name"), "val").casefold()
     heading = _HEADING.match(name)
-    level = int(heading[1]) if heading else _outline_level(first(children(element, "pPr")))
+    level = int(heading[1]) if heading else _outline_level(child_of(element, "pPr"))
     kind: Kind | None = "title" if name == "title" else "caption" if name == "caption" else None
-    return _Style(1 if kind == "title" else level, kind, _is_bold(first(children(element, "rPr"))))
+    return _Style(1 if kind == "title" else level, kind, _is_bold(child_of(element, "rPr")))
 
 
 def _outline_level(properties: Any) -> int:
     """Return the level of a heading that the properties of a paragraph or a style state; 0 for running text."""
-    outline = _value(first(children(properties, "outlineLvl"))) if properties is not None else ""
+    outline = attribute(child_of(properties, "outlineLvl"), "val")
     return int(outline) + 1 if outline.isdecimal() and int(outline) < _OUTLINE_LEVELS else 0
 
 
 def _is_bold(properties: Any) -> bool:
-    bold = first(children(properties, "b")) if properties is not None else None
-    return bold is not None and _value(bold) not in ("0", "false", "off")
-
-
-def _value(element: Any, name: str = "val") -> str:
-    return (
-        "" if element is None else next((text for key, text in element.attrib.items() if key.endswith("}" + name)), "")
-    )
+    bold = child_of(properties, "b")
+    return bold is not None and attribute(bold, "val") not in ("0", "false", "off")
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
@@ -127,13 +121,12 @@ def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, boo
 
 
 def _paragraph(paragraph: Any, styles: dict[str, _Style]) -> tuple[Block, bool]:
-    properties = first(children(paragraph, "pPr"))
-    named = _value(first(children(properties, "pStyle"))) if properties is not None else ""
-    style = styles.get(named, _Style())
+    properties = child_of(paragraph, "pPr")
+    style = styles.get(attribute(child_of(properties, "pStyle"), "val"), _Style())
     level = style.level or _outline_level(properties)
     text = _text(paragraph)
     runs = [run for run in every(paragraph, "r") if _text(run).strip()]
-    is_bold = bool(runs) and all(style.is_bold or _is_bold(first(children(run, "rPr"))) for run in runs)
+    is_bold = bool(runs) and all(style.is_bold or _is_bold(child_of(run, "rPr")) for run in runs)
     return Block(text, 0 if style.kind == "caption" else level, style.kind), is_bold
 
 

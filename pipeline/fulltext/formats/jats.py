@@ -10,7 +10,7 @@ from mechtag.core.full_text import Kind
 from mechtag.core.records import normalise_doi, normalise_pmid
 from mechtag.pipeline.fulltext.document import Block, Draft
 from mechtag.pipeline.fulltext.sections import kind_of
-from mechtag.pipeline.fulltext.xml import children, every, first, local, parse, text_of
+from mechtag.pipeline.fulltext.xml import attribute, child_of, children, every, first, local, parse, text_of
 
 # Elements whose text is not part of the sentences around them.
 _LEFT_OUT = frozenset(
@@ -48,8 +48,8 @@ def read(data: bytes, name: str) -> Draft:
             f"{name} is an XML file, but not an article in JATS format; download the XML file from the publisher or "
             "PubMed Central"
         )
-    front = first(children(article, "front"))
-    body = first(children(article, "body"))
+    front = child_of(article, "front")
+    body = child_of(article, "body")
     if body is None or not any(local(element) == "p" for element in body.iter()):
         raise MechtagError(f"{name} contains only the front matter of an article; download the full text")
     title = text_of(first(every(front, "article-title")) if front is not None else None, frozenset(("xref", "fn")))
@@ -59,7 +59,7 @@ def read(data: bytes, name: str) -> Draft:
     if front is not None:
         blocks += _abstract(front)
     blocks += _content(body, 1)
-    back = first(children(article, "back"))
+    back = child_of(article, "back")
     if back is not None:
         blocks += _back(back)
     doi, pmid, pmcid = _identifiers(front)
@@ -68,7 +68,7 @@ def read(data: bytes, name: str) -> Draft:
 
 def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
     """Return the DOI, the PubMed id and the PubMed Central id of an article; each is ``None`` if it is missing."""
-    meta = first(children(front, "article-meta")) if front is not None else None
+    meta = child_of(front, "article-meta")
     found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():
         found.setdefault(identifier.get("pub-id-type", ""), text_of(identifier).strip())
@@ -99,8 +99,7 @@ def _abstract(front: Any) -> Iterator[Block]:
 
 def _language(element: Any) -> str:
     """Return the language that an element states, without its region: 'en' for 'en-GB'."""
-    stated = next((value for key, value in element.attrib.items() if key.endswith("}lang")), "")
-    return str(stated).casefold().partition("-")[0]
+    return attribute(element, "lang").casefold().partition("-")[0]
 
 
 def _content(parent: Any, level: int) -> Iterator[Block]:
@@ -128,8 +127,8 @@ def _content(parent: Any, level: int) -> Iterator[Block]:
 
 
 def _section(section: Any, level: int) -> Iterator[Block]:
-    title = " ".join(text_of(first(children(section, "title"))).split())
-    label = " ".join(text_of(first(children(section, "label"))).split())
+    title = " ".join(text_of(child_of(section, "title")).split())
+    label = " ".join(text_of(child_of(section, "label")).split())
     whole = f"{label} {title}".strip() if label not in title else title
     stated = _TYPES.get((section.get("sec-type") or "").split("|")[0].casefold())
     if whole:
@@ -158,7 +157,7 @@ def _paragraph(paragraph: Any) -> Iterator[Block]:
 
 def _captions(element: Any) -> Iterator[Block]:
     for caption in every(element, "caption"):
-        label = text_of(first(children(caption.getparent(), "label")))
+        label = text_of(child_of(caption.getparent(), "label"))
         yield Block(f"{label} {' '.join(text_of(part) for part in caption)}", kind="caption")
 
 
@@ -166,11 +165,11 @@ def _back(back: Any) -> Iterator[Block]:
     for child in back:
         match local(child):
             case "ref-list":
-                yield Block(text_of(first(children(child, "title"))) or "References", 1, "references")
+                yield Block(text_of(child_of(child, "title")) or "References", 1, "references")
                 for reference in every(child, "ref"):
                     yield Block(" ".join(text_of(part) for part in reference if local(part) != "label"))
             case "ack" | "notes" | "sec" | "app" | "glossary" | "bio":
-                heading = text_of(first(children(child, "title"))) or _NAMES.get(local(child), "")
+                heading = text_of(child_of(child, "title")) or _NAMES.get(local(child), "")
                 if heading:
                     yield Block(heading, 1, "back")
                 for block in _content(child, 2):

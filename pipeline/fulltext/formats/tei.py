@@ -10,7 +10,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.full_text import Kind
 from mechtag.core.records import normalise_doi, normalise_pmid
 from mechtag.pipeline.fulltext.document import Block, Draft
-from mechtag.pipeline.fulltext.xml import children, every, first, local, parse, text_of
+from mechtag.pipeline.fulltext.xml import child_of, children, every, first, local, parse, text_of
 
 _LEFT_OUT = frozenset(("figure", "table", "formula", "note"))
 _KINDS: dict[str, Kind] = {"acknowledgement": "back", "annex": "back", "availability": "back", "funding": "back"}
@@ -27,7 +27,7 @@ def read(data: bytes, name: str) -> Draft:
     """
     root = parse(data, name)
     header, text = first(every(root, "teiHeader")), first(every(root, "text"))
-    body = first(children(text, "body")) if text is not None else None
+    body = child_of(text, "body")
     if header is None or body is None or not any(True for _ in every(body, "p")):
         raise MechtagError(
             f"{name} is not an article in TEI XML, or contains no text; create it again from the PDF with GROBID"
@@ -39,7 +39,7 @@ def read(data: bytes, name: str) -> Draft:
         blocks.append(Block("Abstract", 1, "abstract"))
         blocks += [Block(text_of(paragraph, _LEFT_OUT)) for paragraph in every(abstract, "p")]
     blocks += _content(body)
-    back = first(children(text, "back"))
+    back = child_of(text, "back")
     if back is not None:
         blocks += _back(back)
     count = max((block.page or 0 for block in blocks), default=0)
