@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,12 +114,7 @@ def _from_table(path: Path) -> Iterator[_Entry]:
 
 def _from_qda(path: Path) -> Iterator[_Entry]:
     source = Source(path)
-    if qda_project.recognise(source):
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            data = archive.read(next(name for name in archive.namelist() if name.endswith(".qde")))
-    else:
-        data = source.data
-    root = parse(data, str(path))
+    root = qda_project.read_root(source) if qda_project.recognise(source) else parse(source.data, str(path))
     codebook = root if local(root) == "CodeBook" else first(children(root, "CodeBook"))
     if codebook is None:
         raise MechtagError(f"{path}: this is not a REFI-QDA codebook; export the codebook as QDC")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +17,10 @@ from mechtag.pipeline.fulltext.xml import children, every, first, parse, text_of
 from mechtag.pipeline.reading.archives import refuse_bomb
 from mechtag.pipeline.reading.tagged import Entry
 
-_FAULTS = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
+_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, KeyError),
+    *(NotImplementedError, RuntimeError, EOFError, OSError, ValueError),
+)
 _INTERNAL = "internal://"
 # How far a position may be off, in characters, because programs count line ends differently.
 _OFF = 50
@@ -69,12 +74,27 @@ def read(source: Source) -> Iterator[Entry]:
     MechtagError
         If the archive or its project file is damaged or suspiciously large.
     """
+    with _opened(source) as archive:
+        yield from _Project(_root(source, archive), archive).entries()
+
+
+def read_root(source: Source) -> Any:
+    """Return the root element of the project file; raise the same errors as `read`."""
+    with _opened(source) as archive:
+        return _root(source, archive)
+
+
+def _root(source: Source, archive: zipfile.ZipFile) -> Any:
+    name = next(name for name in archive.namelist() if name.endswith(".qde"))
+    return parse(archive.read(name), f"{source.path}: {name}")
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             refuse_bomb(source.path, sum(info.file_size for info in archive.infolist()), len(source.data))
-            name = next(name for name in archive.namelist() if name.endswith(".qde"))
-            project = _Project(parse(archive.read(name), f"{source.path}: {name}"), archive)
-            yield from project.entries()
+            yield archive
     except _FAULTS as error:
         raise MechtagError(
             f"{source.path}: the file is not readable as a REFI-QDA project: {error}; export the project again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,27 @@ def test_what_is_missing_is_named(tmp_path: Path, name: str, text: str, message:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(MechtagError, match=message):
         read_codebook_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "other", "message"),
+    [
+        (zipfile.ZIP_STORED, QDC.encode(), (b"shared", b"Shared"), "is not readable as a REFI-QDA project: Bad CRC-32"),
+        (
+            zipfile.ZIP_DEFLATED,
+            b"a",
+            (b"project.qdeK", b"project.qde\xff"),
+            "is not readable as a REFI-QDA project: Error -3",
+        ),
+        (zipfile.ZIP_DEFLATED, bytes(20 << 20), (b"", b""), "unpacks to more than"),
+    ],
+)
+def test_a_damaged_or_suspicious_project_is_refused(
+    tmp_path: Path, method: int, data: bytes, other: tuple[bytes, bytes], message: str
+) -> None:
+    path = tmp_path / "a.qdpx"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("project.qde", data)
+    path.write_bytes(path.read_bytes().replace(*other))
+    with pytest.raises(MechtagError, match=f"a.qdpx: the file {message}"):
+        read_codebook_file(path)
