@@ -27,7 +27,7 @@ from mechtag.pipeline.annotations.record_finder import (
 )
 from mechtag.pipeline.annotations.versions import Additions, read_additions, version_files
 from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.sentences import split_each
 
 # Excel omits empty cells at the end of a row; every row must nevertheless extend to the last of these columns.
 _NEEDED = ("record_id", "key", "coder", "label", "value", "basis")
@@ -225,9 +225,7 @@ def coded_from(
             )
         codes[found.record.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
-    sentences = defaultdict(list)
-    for sentence in split(coded, settings):
-        sentences[sentence.record_id].append(sentence)
+    sentences = split_each(coded, settings)
     papers = []
     for record in coded:
         own = codes[record.record_id]

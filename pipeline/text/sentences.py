@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -311,3 +311,14 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
                 text=passage[start:end],
             )
             number += 1
+
+
+def split_each(records: Sequence[Record], settings: SentenceSettings) -> dict[str, list[Sentence]]:
+    """Split the abstracts of records; return the sentences of each record, which may be none, keyed by record id.
+
+    Raises `MechtagError` for the same reasons as `split`, unless there are no records.
+    """
+    found: dict[str, list[Sentence]] = {record.record_id: [] for record in records}
+    for sentence in split(records, settings) if records else ():
+        found[sentence.record_id].append(sentence)
+    return found
