@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
@@ -17,6 +17,7 @@ from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.text.sentences import split_each
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
 #: Value of a code by its answer in words; see `name_answer`.
@@ -99,12 +100,12 @@ class CodedPapers:
     codebook: Codebook
     papers: tuple[CodedPaper, ...]
 
-    @property
+    @cached_property
     def names(self) -> dict[str, str]:
         """Return the name of each label by key; names that programs would confuse are followed by the key."""
         return column_names([(entry.key, entry.name) for entry in self.codebook.entries])
 
-    @property
+    @cached_property
     def coders(self) -> tuple[str, ...]:
         """Return the names of all coders in alphabetical order; models come last."""
         models = {code.coder: code.model_id is not None for paper in self.papers for code in paper.codes}
@@ -245,26 +246,16 @@ def from_codings(
         name = row.record_id or row.key or ""
         known.setdefault(name, Record(record_id=name, title=row.key or name))
     marked = {row.record_id for row in own if row.sentences and row.basis == "abstract"}
-    sentences = _sentences([known[name] for name in known if name in marked], settings)
+    sentences = split_each([known[name] for name in known if name in marked], settings or SentenceSettings())
     found: dict[str, list[Code]] = {name: [] for name in known}
     for row in own:
         name = row.record_id or row.key or ""
-        quotes = _quotes(row, known[name], texts.get(name, ""), sentences[name])
+        quotes = _quotes(row, known[name], texts.get(name, ""), sentences.get(name, ()))
         found[name].append(Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date))
     coded = _coded(codebook, [known[name] for name, codes in found.items() if codes], found, texts, basis)
     if not coded.papers:
         raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
     return coded
-
-
-def _sentences(records: Sequence[Record], settings: SentenceSettings | None) -> dict[str, list[Sentence]]:
-    found = defaultdict[str, list[Sentence]](list)
-    if records:
-        from mechtag.pipeline.text.sentences import split
-
-        for sentence in split(records, settings or SentenceSettings()):
-            found[sentence.record_id].append(sentence)
-    return found
 
 
 def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:

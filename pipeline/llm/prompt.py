@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -181,7 +181,7 @@ class Prompt:
         user = f"{self.text(passages)}\n\n{self.question(label, seed)}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Return a hash of everything that is asked, whatever the paper: rules, templates, labels and examples."""
         content = {
