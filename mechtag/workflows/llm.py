@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from mechtag.pipeline.llm.run import LlmRun, LlmRuns, path_of_runs, read_runs, w
 from mechtag.pipeline.llm.vote import VOTE, vote
 from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.sentences import split_each
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 from mechtag.workflows.web_access import refuse_unfinished
@@ -216,8 +217,9 @@ def code_with_llm(
         write_codings(output, [row for each in found for row in each.codings], (CONFIRMED,))
         write_csv(evidence, Quote._fields, [quote for each in found for quote in each.quotes], bom=True)
         write_jsonl(rejected, [row for each in found for row in each.rejected])
-        write_runs(output, LlmRuns(runs=tuple(runs)))
-        yield from _describe(output, rejected, found, LlmRuns(runs=tuple(runs)), transport, budget)
+        described = LlmRuns(runs=tuple(runs))
+        write_runs(output, described)
+        yield from _describe(output, rejected, found, described, transport, budget)
         refuse_unfinished(transport)
 
 
@@ -282,9 +284,7 @@ def _papers(project: Project, source: Path, wanted: Wanted, reporter: Reporter) 
                     name: passages_of_full_text(by_id[name], text, settings.sentences) for name, text in batch.items()
                 }
         return [(record, texts.get(record.record_id, ())) for record in records]
-    sentences: dict[str, list[Any]] = {record.record_id: [] for record in records}
-    for sentence in split(records, settings.sentences):
-        sentences[sentence.record_id].append(sentence)
+    sentences = split_each(records, settings.sentences)
     return [(record, passages_of(record, sentences[record.record_id])) for record in records]
 
 
@@ -296,12 +296,9 @@ def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Call
     """Return a function that asks the user once, before anything is sent to another machine."""
     if endpoint.is_local:
         return lambda: None
-    asked = False
 
+    @lru_cache
     def confirm() -> None:
-        nonlocal asked
-        if asked:
-            return
         with_text = sum(bool(passages) for _, passages in papers)
         question = (
             f"The texts of {counted(with_text, 'paper')} ({_characters(papers):,} characters) will be sent to "
@@ -312,7 +309,6 @@ def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Call
                 f"nothing was sent to {endpoint.host}, because sending was not confirmed; confirm it on the terminal, "
                 "or add --yes"
             )
-        asked = True
 
     return confirm
 
