@@ -193,6 +193,11 @@ def origin(connection: Connection) -> str | None:
     return connection.execute(select(table.c.client_id).order_by(table.c.seq).limit(1)).scalar()
 
 
+def last_event(connection: Connection) -> int:
+    """Return the number of the last event of a review, or 0 if it has none."""
+    return connection.execute(select(func.max(schema.event.c.seq))).scalar() or 0
+
+
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
     """Compare a copy of a review to the review.
 
@@ -219,8 +224,7 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
             raise MechtagError("the log in this zip is damaged: events are in the wrong order; ask for the zip again")
         names[act] = _id_in(known, rows[0])
         acts[act] = rows
-    last = ours.execute(select(func.max(event.c.seq))).scalar() or 0
-    found = Difference(shared=frozenset(names.values()), last=last)
+    found = Difference(shared=frozenset(names.values()), last=last_event(ours))
     own_places = changed_places(ours, found.shared)
     records = _Records(ours, theirs, codebook)
     taken, by_act = set(known), dict[int, frozenset[tuple[object, ...]]]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import zipfile
 import zlib
@@ -22,7 +23,6 @@ _LOG = re.compile(
     rf"((?:[^/]+/)?){re.escape(FOLDER.as_posix())}/log/((?:events-\d{{4}}-\d\d|(?:import|full-text)-\d{{1,9}})\.jsonl)"
 )
 _ENCRYPTED = 0x1
-_CHUNK = 1 << 20
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -50,8 +50,7 @@ def extract_log(path: Path, folder: Path) -> None:
             folder.mkdir(parents=True)
             for info, match in found:
                 with archive.open(info) as source, (folder / match[2]).open("wb") as target:
-                    while chunk := source.read(_CHUNK):
-                        target.write(chunk)
+                    shutil.copyfileobj(source, target)
     except _FAULTS as error:
         raise MechtagError(f"this zip is damaged ({error}); ask for it again") from None
 

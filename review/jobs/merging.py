@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.temporary import temporary_folder
 from mechtag.review import merge
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings
@@ -94,9 +95,7 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
     """Make the database of the review in a zip again from its log, and delete it at the end of the block."""
     if not (folder / ZIP).is_file():
         raise MechtagError("the zip is no longer here; choose it again")
-    place = folder / "copy"
-    shutil.rmtree(place, ignore_errors=True)
-    try:
+    with temporary_folder(folder) as place:
         progress.start(0, "Reading the project")
         extract_log(folder / ZIP, place / "log")
         try:
@@ -106,15 +105,10 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
             raise MechtagError(f"the log in this zip is damaged: {text}; ask for the zip again") from None
         except _FAULTS:
             raise MechtagError("the log in this zip is damaged; ask for the zip again") from None
-        store = Store(place / DATABASE)
-        try:
+        with closing(Store(place / DATABASE)) as store:
             # Numbers of sentences are compared with the texts as people saw them.
             split_abstracts(Workspace(workspace.project, store), progress)
             yield store
-        finally:
-            store.close()
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
@@ -189,18 +183,19 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
             found = merge.compare(ours, theirs, workspace.codebook, people)
         progress.start(len(found.acts), "Adding what was done")
         progress.can_be_cancelled = False
-        added = 0
+        added, changed, last = 0, set[tuple[object, ...]](), found.last
         for start in range(0, len(found.acts), _ACTS):
             part = found.acts[start : start + _ACTS]
             with workspace.store.write() as connection:
                 # What people have done here since the comparison is not overwritten either.
-                changed = merge.changed_places(connection, found.shared, after=found.last)
+                changed |= merge.changed_places(connection, found.shared, after=last)
                 for act in part:
                     if changed.isdisjoint(act.places) and _write(connection, theirs, act, people):
                         added += 1
                     else:
                         reason = "somebody worked on this here while the zip was imported; import it again"
                         found.left_out.append(("", act.rows[0].coder, reason))
+                last = merge.last_event(connection)
             progress.advance(len(part))
     with workspace.store.write() as connection:
         for kind in (ranking.KIND, tagging.KIND):
