@@ -19,7 +19,7 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import attached_file, read_reading, sentences_in
+from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in
 from mechtag.review.store.records import Entry
 
 
@@ -273,8 +273,7 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
         )
         .order_by(account.c.name, table.c.record, table.c.label)
     ).all()
-    file = attached_file(connection, record) if stage == "full-text" else None
-    shown = file.sha256 if file is not None else ""
+    shown = hash_of_text(connection, record, stage)
 
     def marked(row: Any) -> tuple[int, ...]:
         if row.text and shown:

@@ -26,7 +26,7 @@ from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
-from mechtag.review.store.readings import Reading, attached_file, read_file, read_reading, sentences_in
+from mechtag.review.store.readings import Reading, hash_of_text, read_file, read_reading, sentences_in
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
@@ -387,8 +387,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
     )
     mine: dict[str, Any] = {row.label: row for row in rows}
     labels = visit.workspace.codebook.labels
-    file = attached_file(connection, record) if _stage(visit) == "full-text" else None
-    text = file.sha256 if file is not None else ""
+    text = hash_of_text(connection, record, _stage(visit))
     cards = []
     for label, letter in zip(labels, _letters(labels), strict=True):
         if new and label.key not in new:

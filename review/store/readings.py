@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, Table, select
 
 from mechtag.core.full_text import FullText
 from mechtag.review.store import schema
@@ -76,10 +76,7 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
     """
     if stage != "full-text":
         return abstract_of(entry)
-    row = attached_file(connection, entry.id)
-    if row is None:
-        return Reading("", ())
-    return Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
+    return _reading_of(attached_file(connection, entry.id))
 
 
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
@@ -98,7 +95,11 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
 def read_file(connection: Connection, sha256: str) -> Reading:
     """Return the text of a file of table ``full_text``, or an empty text if there is no such file."""
     table = schema.full_text
-    row = connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none()
+    return _reading_of(connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none())
+
+
+def _reading_of(row: Any) -> Reading:
+    """Convert a row of table ``full_text`` to a `Reading`; ``None`` becomes an empty text."""
     return Reading("", ()) if row is None else Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
 
 
@@ -118,10 +119,25 @@ def attached_file(connection: Connection, record: int) -> Any:
     The file is attached to the record or to one of its duplicates; see `mechtag.review.store.state.derive`. Returns
     ``None`` if there is no such file, or its text has not been read.
     """
+    return _attached(connection, record, schema.full_text).one_or_none()
+
+
+def hash_of_text(connection: Connection, record: int, stage: str) -> str:
+    """Return the SHA-256 of the file by which a record is coded at a stage, without reading its text.
+
+    The result is ``""`` if the record is coded by its abstract, or if `attached_file` returns ``None``.
+    """
+    if stage != "full-text":
+        return ""
+    return _attached(connection, record, schema.full_text.c.sha256).scalar_one_or_none() or ""
+
+
+def _attached(connection: Connection, record: int, what: Table | Column[Any]) -> Any:
     table, attachment = schema.full_text, schema.attachment
     _, members = family_of(connection, record)
     return connection.execute(
-        select(table)
+        select(what)
+        .select_from(table)
         .join(attachment, attachment.c.sha256 == table.c.sha256)
         .where(attachment.c.record.in_(members), attachment.c.is_read == 1, table.c.state == "read")
-    ).one_or_none()
+    )
