@@ -1,7 +1,7 @@
 """Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, counting as BibDedupe's benchmark does.
 
-Of each group of records of the same paper, a system should keep exactly one record. An additional record that is kept
-counts as missed. A group of which no record is kept counts as one error.
+A system should keep exactly one record of each paper. Each additional record that it keeps counts as missed, and each
+paper of which it keeps no record counts as one error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Counts(NamedTuple):
     right
         Number of records that were removed correctly.
     wrong
-        Number of groups of which no record was kept.
+        Number of papers of which no record was kept.
     missed
         Number of records that were kept, but should have been removed.
     """

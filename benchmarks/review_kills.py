@@ -385,9 +385,9 @@ class Reader:
     Attributes
     ----------
     sent, confirmed
-        Ids of the decisions that were sent, and of those that the server confirmed.
+        Ids of the decisions that were sent, and ids of those that the server has confirmed.
     waiting
-        Form of the decision that the server has not answered yet; ``None`` if there is no such decision.
+        Form data of the decision that was sent without an answer so far; ``None`` if no decision is pending.
     """
 
     account: int

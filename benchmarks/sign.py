@@ -92,7 +92,7 @@ def measure(name: str, judged: list[Judged]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure both sets, and publish the results."""
+    """Measure all sets, and publish the results."""
     judged = list(read_signs())
     found = [each for name in SETS for each in measure(name, [one for one in judged if one.set_name == name])]
     publish("sign", "python -m benchmarks.sign", found, TEXT)

@@ -3,7 +3,7 @@
 The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
 of ``docs/benchmarks.md``. Two options print figures instead: ``--definitions`` fits the correction of models from
 definitions alone, on each codebook that has coded sentences and irrelevant records; ``--papers`` measures models that
-learn from papers coded as a whole, on long texts that are made up with the coded sentences.
+learn from papers coded as a whole, on long texts made from the coded sentences.
 """
 
 from __future__ import annotations

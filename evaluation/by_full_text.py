@@ -59,7 +59,7 @@ class FullTextSet:
         Full text of each record in ``predictions``, and information on how the full text was tagged, keyed by record
         id.
     query
-        Word or phrase that the query baseline counts; ``""`` if there is no query baseline.
+        Word or phrase by whose frequency the query baseline ranks papers; ``""`` if there is no such baseline.
     """
 
     predictions: Sequence[Prediction]
@@ -68,7 +68,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return the counts of a paper's full text by which naive methods rank the paper."""
+        """Return the counts in a paper's full text that naive methods use to rank the paper."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()
@@ -85,13 +85,13 @@ def read_full_text_set(
     Parameters
     ----------
     predictions
-        File of predictions; ``summary.json`` next to it says in how many windows each full text was scored.
+        File of predictions; ``summary.json`` in the same folder contains the number of windows of each full text.
     rows
         Predictions by full texts in this file.
     table
         Table of the full texts.
     query
-        Word or phrase that the query baseline counts; ``""`` for no query baseline.
+        Word or phrase by whose frequency the query baseline ranks papers; ``""`` to omit this baseline.
 
     Raises
     ------

@@ -280,8 +280,8 @@ def learn_windows(
 ) -> WindowCalibration:
     """Return the calibration of texts in several windows, learned from out-of-fold scores.
 
-    The result is that of `fixed_windows` if there is nothing to learn from: without coded records, without relevant
-    ones, and if no relevant record has others in its fold whose sentences lack a label.
+    The result is that of `fixed_windows` if there is too little to learn from: for example, if there are no relevant
+    records, or if no relevant record has other records in its fold whose sentences lack a label.
     """
     if not corpus.n_documents:
         return fixed_windows(len(fitted.slope) - 1)

@@ -37,8 +37,8 @@ class Service:
     email_parameter
         Parameter by which the e-mail address is sent in addition to the header ``User-Agent``.
     own
-        Whether the user chose the service by its address, like the endpoint of a language model: it is not told an
-        e-mail address, no redirect is followed, and only answers that contain something are kept.
+        Whether the user entered the address of the service, as for the endpoint of a language model. Such a service
+        does not receive an e-mail address, its redirects are not followed, and only answers with content are cached.
     """
 
     name: str

@@ -38,8 +38,8 @@ class LlmRun(Strict):
     papers
         Number of papers that were to be coded.
     asked, answered, rejected, not_asked
-        Numbers of pairs of a paper and a label: asked = answered + rejected; the model was not asked about the others,
-        because the endpoint or the limit of the cost prevented it.
+        Numbers of questions, each about one label of one paper: asked = answered + rejected. The others were not asked,
+        because the endpoint failed or the cost limit was reached.
     yes, no, unclear
         Numbers of answers.
     unsupported
@@ -47,7 +47,7 @@ class LlmRun(Strict):
     quotes, moved, invented
         Number of quotes; of those that are in a different sentence than stated; and of those that are in no sentence.
     calls, calls_without_usage
-        Number of calls on which the codings rest, and of those without a statement of the tokens.
+        Number of calls that the codings are based on, and number of those for which no tokens were reported.
     prompt_tokens, completion_tokens, cached_tokens
         Tokens of these calls, as the endpoint counted them.
     cost_usd
