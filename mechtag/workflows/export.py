@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import iterate_full_texts, read_predictions
-from mechtag.core.records import Basis, Record
+from mechtag.core.records import Basis, Prediction, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
 from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined, no_decisions
@@ -107,8 +107,6 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
             "--coder chooses the codes of one person, but only decisions of a model are exported; omit it, or name a "
             "table of codings with --codings"
         )
-    if to in _TAGGED and found.what == "decisions":
-        return _write_tagged(project, request, found, to, output, reporter)
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(
             f"programs that read --to {to} take every code for that of a person, so it exports codings only; name a "
@@ -122,9 +120,10 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         raise MechtagError("a CSV table has either decisions or codings; choose --what decisions or --what codings")
     if to in _OF_PEOPLE:
         found = replace(found, what="codings", predictions=None)
-    if to == "xlsx" and found.what == "both":
-        return _write_tagged(project, request, found, to, output, reporter)
-    coded = _read(project, request, found, reporter)
+    content = _read(request, found, reporter)
+    if (to in _TAGGED and found.what == "decisions") or (to == "xlsx" and found.what == "both"):
+        return _write_tagged(project, request, found, content, to, output, reporter)
+    coded = _coded(project, request, found, content, reporter)
     written = len(coded.papers)
     if to == "matrix":
         from mechtag.pipeline.export import matrix
@@ -186,45 +185,52 @@ def _find(request: Request) -> _Found:
     return _Found(what, predictions if what != "codings" else None, codings if what != "decisions" else None, records)
 
 
-def _write_tagged(project: Project, request: Request, found: _Found, to: str, output: Path, reporter: Reporter) -> str:
-    from mechtag.pipeline.export import export as write_export
-    from mechtag.pipeline.export import workbook
-    from mechtag.pipeline.export.review_workbook import guide_to
-    from mechtag.pipeline.reading.ingest import read_unique
+class _Content(NamedTuple):
+    """Records, and predictions by any basis, without texts that must not be published."""
 
-    assert found.predictions is not None
-    tables = []
-    if to == "xlsx":
-        people = found.what == "both"
-        coded = _read(project, request, replace(found, predictions=None) if people else found, reporter)
-        tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
-    records, rows = read_unique(found.records, reporter.note), read_predictions(found.predictions, request.basis)
-    if records and not rows:
-        raise MechtagError(no_decisions(request.basis))
-    if request.fetched:
-        from mechtag.pipeline.fetch.unpublishable import leave_out
-
-        records, rows = leave_out(request.fetched, records, rows)
-    labels = [(entry.key, entry.name) for entry in project.codebook.entries]
-    write_export(to, output, records, rows, labels, guide_to(project.codebook), tables)
-    return f"{output}: {counted(len(records), 'record')} written"
+    records: list[Record]
+    predictions: list[Prediction]
 
 
-def _read(project: Project, request: Request, found: _Found, reporter: Reporter) -> CodedPapers:
-    """Read the decisions or codings to export, without texts that must not be published."""
-    from mechtag.pipeline.annotations.coding_table import read_codings
-    from mechtag.pipeline.annotations.record_finder import Finder
+def _read(request: Request, found: _Found, reporter: Reporter) -> _Content:
     from mechtag.pipeline.fetch.unpublishable import leave_out
     from mechtag.pipeline.reading.ingest import read_unique
 
-    codebook, settings = project.codebook, project.settings
     records = read_unique(found.records, reporter.note)
-    if request.fetched:
-        records, _ = leave_out(request.fetched, records, ())
+    predictions = read_predictions(found.predictions) if found.predictions else []
+    return _Content(*(leave_out(request.fetched, records, predictions) if request.fetched else (records, predictions)))
+
+
+def _write_tagged(
+    project: Project, request: Request, found: _Found, content: _Content, to: str, output: Path, reporter: Reporter
+) -> str:
+    from mechtag.pipeline.export import export as write_export
+    from mechtag.pipeline.export import workbook
+    from mechtag.pipeline.export.review_workbook import guide_to
+
+    rows = [row for row in content.predictions if request.basis in (None, row.basis)]
+    if not rows:
+        raise MechtagError(no_decisions(request.basis))
+    tables = []
+    if to == "xlsx":
+        people = found.what == "both"
+        coded = _coded(project, request, replace(found, predictions=None) if people else found, content, reporter)
+        tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
+    labels = [(entry.key, entry.name) for entry in project.codebook.entries]
+    write_export(to, output, content.records, rows, labels, guide_to(project.codebook), tables)
+    return f"{output}: {counted(len(content.records), 'record')} written"
+
+
+def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
+    """Return the codings and decisions of ``found`` as coded papers."""
+    from mechtag.pipeline.annotations.coding_table import read_codings
+    from mechtag.pipeline.annotations.record_finder import Finder
+
+    codebook, settings, records = project.codebook, project.settings, content.records
+    texts = _full_texts(request, records)
     parts = []
     if found.codings:
         codings = read_codings(found.codings, codebook.all_keys, Finder(records, settings.dedupe))
-        texts = _full_texts(request, records)
         parts.append(from_codings(codings, records, codebook, texts, request.basis, request.coder, settings.sentences))
         known = {record.record_id for record in records}
         if missing := {row.record_id or row.key for row in codings} - known:
@@ -233,10 +239,7 @@ def _read(project: Project, request: Request, found: _Found, reporter: Reporter)
                 "without a record are exported without bibliographic data"
             )
     if found.predictions:
-        rows = read_predictions(found.predictions)
-        if request.fetched:
-            _, rows = leave_out(request.fetched, (), rows)
-        parts.append(from_predictions(records, rows, codebook, _full_texts(request, records), request.basis))
+        parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis))
     return joined(*parts) if len(parts) == 2 else parts[0]
 
 

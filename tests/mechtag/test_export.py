@@ -9,7 +9,8 @@ import openpyxl
 import pytest
 import yaml
 
-from mechtag.core.parquet import write_predictions, write_records
+from mechtag.core.files import write_csv
+from mechtag.core.parquet import read_records, write_predictions, write_records
 from mechtag.core.records import Evidence, Prediction
 from mechtag.pipeline.annotations.coding_table import write_codings
 from tests.support.command import call
@@ -220,3 +221,14 @@ def test_a_folder_is_not_an_output(folder: Path) -> None:
     words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "ris", "-o", "made.ris")
     status, _, message = call(*words)
     assert (status, "made.ris is a folder; name the file to write" in message) == (1, True)
+
+
+def test_a_fault_of_the_records_is_noted_once(folder: Path) -> None:
+    records = read_records(folder / "out/records.parquet")
+    rows = [[one.doi, one.pmid, one.title, one.abstract, one.year, "; ".join(one.authors)] for one in records]
+    write_csv(folder / "records.csv", ["doi", "pmid", "title", "abstract", "year", "authors"], rows)
+    with (folder / "records.csv").open("a", encoding="utf-8") as file:
+        file.write("10.1234/untitled,,,,2001,\n")
+    status, _, message = call("export", "out", "--records", "records.csv", "--to", "xlsx", "-o", "a.xlsx")
+    assert status == 0, message
+    assert message.count("could not be read") == 1
