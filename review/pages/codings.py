@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.imports import LARGEST_FILE, clean_name, free_name, save_file, saving
 from mechtag.review.jobs.codings import ADD, READ, REMOVE, SHOWN, folder_of, refuse_removal
-from mechtag.review.store import schema
+from mechtag.review.pages.imported import NEW, Kinds, choices, chosen_people, find_import, list_imports
 from mechtag.review.store.accounts import clean_name as clean_person
-from mechtag.review.store.accounts import names_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, working
 
 _BASES = ("abstract", "full-text")
-_NEW = "new"
+_KINDS = Kinds(READ, ADD, REMOVE)
 
 
 def overview(visit: Visit) -> Response:
@@ -28,53 +26,17 @@ def overview(visit: Visit) -> Response:
 
 
 def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    job = schema.job
     with visit.workspace.store.read() as connection:
-        rows = connection.execute(select(job).where(job.c.kind == READ).order_by(job.c.id.desc())).all()
-        imports = [_import(connection, row) for row in rows]
+        imports = list_imports(connection, _KINDS)
     given = {name: visit.text(name) for name in ("coder", "basis", "unticked", "labels")}
     return visit.page("codings.html", imports=imports, fault=fault, status=status, given=given, token="")
 
 
-def _import(connection: Connection, row: Any) -> dict[str, Any]:
-    """Return one import of codes for the page.
-
-    Parameters
-    ----------
-    row
-        Row of table ``job`` of the job that read the codes.
-
-    Returns
-    -------
-    dict
-        ``arguments`` (answers in the form), ``found`` (result of reading), ``added`` (result of adding; empty if the
-        codes were not added), ``last`` (row of the latest job of the import), ``is_added`` and ``is_removed``, with the
-        number (``id``) and the time (``at``) of the import.
-    """
-    job = schema.job
-    of = func.json_extract(job.c.arguments, "$.of") == row.id
-    later = connection.execute(select(job).where(job.c.kind.in_((ADD, REMOVE)), of).order_by(job.c.id)).all()
-    last = later[-1] if later else row
-    added = next((each for each in reversed(later) if each.kind == ADD and each.state == "done"), None)
-    is_removed = last.kind == REMOVE and last.state == "done"
-    return {
-        "id": row.id,
-        "at": row.asked,
-        "arguments": json.loads(row.arguments),
-        "found": json.loads(row.result),
-        "added": json.loads(added.result) if added is not None else {},
-        "last": last,
-        "is_removed": is_removed,
-        "is_added": added is not None and not is_removed,
-    }
-
-
 def _read(connection: Connection, number: int) -> dict[str, Any]:
-    job = schema.job
-    row = connection.execute(select(job).where(job.c.kind == READ, job.c.id == number)).one_or_none()
-    if row is None:
+    found = find_import(connection, number, _KINDS)
+    if found is None:
         raise Refused("this import of codes does not exist; choose one of the imports on the page Import codes", 404)
-    return _import(connection, row)
+    return found
 
 
 def upload(visit: Visit) -> Response:
@@ -157,10 +119,10 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
     number = int(visit.path["job"])
     with visit.workspace.store.read() as connection:
         this = _read(connection, number)
-        accounts = names_of(connection)
+        accounts = choices(connection)
     people = {}
     for place, name in enumerate(this["found"].get("coders", ())):
-        same = next((str(account) for account, own in accounts.items() if own.casefold() == name.casefold()), _NEW)
+        same = next((account for account, own in accounts if own.casefold() == name.casefold()), NEW)
         people[name] = visit.text(f"person-{place}") or same
     last, arguments = this["last"], this["arguments"]
     labels = "\n".join(f"{name} = {key or ''}" for name, key in arguments["labels"].items())
@@ -171,7 +133,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         this=this,
         job=working(last) if last.state in ACTIVE else None,
         people=people,
-        accounts=[(str(account), own) for account, own in accounts.items()],
+        accounts=accounts,
         names=visit.workspace.codebook.names,
         shown=SHOWN,
         token=arguments["token"],
@@ -204,23 +166,13 @@ def act(visit: Visit) -> Response:
 
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
-    """Return the account number that was chosen for each coder in the files; ``None`` for a person without an account.
-
-    Raises
-    ------
-    Refused
-        If a choice is missing, or if one account was chosen for two coders.
-    """
-    known = set(map(str, names_of(connection)))
-    chosen = [visit.text(f"person-{place}") for place in range(len(names))]
-    if not names or not known.issuperset(set(chosen) - {_NEW}):
-        raise Refused("choose a person for each coder in the files")
-    accounts = [int(text) for text in chosen if text != _NEW]
-    if len(set(accounts)) < len(accounts):
-        raise Refused(
-            "the same person was chosen for two coders in the files; choose different people, or correct the files"
-        )
-    return {name: None if text == _NEW else int(text) for name, text in zip(names, chosen, strict=True)}
+    """Return the account number that was chosen for each coder in the files; see `chosen_people`."""
+    missing = "choose a person for each coder in the files"
+    if not names:
+        raise Refused(missing)
+    twice = "the same person was chosen for two coders in the files; choose different people, or correct the files"
+    fields = {name: f"person-{place}" for place, name in enumerate(names)}
+    return chosen_people(visit, connection, fields, missing=missing, twice=twice)
 
 
 ROUTES = [

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.imports import LARGEST_BATCH, save_file, saving
 from mechtag.review.jobs.merging import ADD, READ, ZIP, folder_of
-from mechtag.review.store import schema
-from mechtag.review.store.accounts import names_of
+from mechtag.review.pages.imported import NEW, Kinds, choices, chosen_people, find_import, list_imports
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, working
 
-_NEW = "new"
+_KINDS = Kinds(READ, ADD)
 
 
 def overview(visit: Visit) -> Response:
@@ -26,34 +24,16 @@ def overview(visit: Visit) -> Response:
 
 
 def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    job = schema.job
     with visit.workspace.store.read() as connection:
-        rows = connection.execute(select(job).where(job.c.kind == READ).order_by(job.c.id.desc())).all()
-        zips = [_zip(connection, row) for row in rows]
+        zips = list_imports(connection, _KINDS)
     return visit.page("merge.html", zips=zips, fault=fault, status=status, largest=LARGEST_BATCH // 1_000_000_000)
 
 
-def _zip(connection: Connection, row: Any) -> dict[str, Any]:
-    """Return what was read from a zip, what was added, and the state of the import."""
-    job = schema.job
-    of = func.json_extract(job.c.arguments, "$.of") == row.id
-    adding = connection.execute(select(job).where(job.c.kind == ADD, of).order_by(job.c.id.desc()).limit(1)).first()
-    return {
-        "id": row.id,
-        "at": row.asked,
-        "arguments": json.loads(row.arguments),
-        "found": json.loads(row.result),
-        "added": json.loads(adding.result) if adding is not None else {},
-        "last": row if adding is None else adding,
-    }
-
-
 def _read(connection: Connection, number: int) -> dict[str, Any]:
-    job = schema.job
-    row = connection.execute(select(job).where(job.c.kind == READ, job.c.id == number)).one_or_none()
-    if row is None:
+    found = find_import(connection, number, _KINDS)
+    if found is None:
         raise Refused("this import does not exist", 404)
-    return _zip(connection, row)
+    return found
 
 
 def upload(visit: Visit) -> Response:
@@ -82,10 +62,10 @@ def one(visit: Visit) -> Response:
 def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
     with visit.workspace.store.read() as connection:
         this = _read(connection, int(visit.path["job"]))
-        accounts = names_of(connection)
+        accounts = choices(connection)
     people = {}
     for number, person in this["found"].get("people", {}).items():
-        proposed = _NEW if person["account"] is None else str(person["account"])
+        proposed = NEW if person["account"] is None else str(person["account"])
         people[number] = person | {"chosen": visit.text(f"person-{number}") or proposed}
     last = this["last"]
     return visit.page(
@@ -95,7 +75,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         this=this,
         job=working(last) if last.state in ACTIVE else None,
         people=people,
-        accounts=[(str(account), own) for account, own in accounts.items()],
+        accounts=accounts,
         adding=last.kind == ADD,
     )
 
@@ -111,7 +91,13 @@ def act(visit: Visit) -> Response:
             found = this["found"].get("people", {})
             if not found:
                 raise Refused("this zip contains nothing that can be added", 409)
-            people = _people(visit, connection, list(found))
+            people = chosen_people(
+                visit,
+                connection,
+                {each: f"person-{each}" for each in found},
+                missing="choose who these people are",
+                twice="two people of the copy cannot be the same person here; choose different people",
+            )
             add_job(
                 connection,
                 ADD,
@@ -127,18 +113,6 @@ def act(visit: Visit) -> Response:
             raise
         return _one(visit, str(error), error.status)
     return visit.go(f"/merge/{number}")
-
-
-def _people(visit: Visit, connection: Connection, numbers: list[str]) -> dict[str, int | None]:
-    """Return the account that was chosen for each person of the copy; ``None`` for a person outside the review."""
-    known = set(map(str, names_of(connection)))
-    chosen = {number: visit.text(f"person-{number}") for number in numbers}
-    if not known.issuperset(set(chosen.values()) - {_NEW}):
-        raise Refused("choose who these people are")
-    accounts = [text for text in chosen.values() if text != _NEW]
-    if len(set(accounts)) < len(accounts):
-        raise Refused("two people of the copy cannot be the same person here; choose different people")
-    return {number: None if text == _NEW else int(text) for number, text in chosen.items()}
 
 
 ROUTES = [

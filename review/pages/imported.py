@@ -1,0 +1,103 @@
+"""Show imports that are read first, and added once somebody has said who the people in the files are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from mechtag.review.acts import Refused
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import names_of
+from mechtag.review.visit import Visit
+
+#: Choice in the form for a person who is outside the review.
+NEW = "new"
+
+
+class Kinds(NamedTuple):
+    """The kinds of the jobs of an import: those that read its files, add what was read, and remove it again."""
+
+    read: str
+    add: str
+    remove: str = ""
+
+
+def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
+    """Return all imports, the latest first; see `find_import`."""
+    job = schema.job
+    rows = connection.execute(select(job).where(job.c.kind == kinds.read).order_by(job.c.id.desc())).all()
+    return [_import(connection, row, kinds) for row in rows]
+
+
+def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, Any] | None:
+    """Return one import for the page, or ``None`` if it does not exist.
+
+    Parameters
+    ----------
+    number
+        Number of the job that read the files.
+
+    Returns
+    -------
+    dict
+        ``arguments`` (answers in the form), ``found`` (result of reading), ``added`` (result of adding; empty if
+        nothing was added), ``last`` (row of the latest job of the import), ``is_added`` and ``is_removed``, with the
+        number (``id``) and the time (``at``) of the import.
+    """
+    job = schema.job
+    row = connection.execute(select(job).where(job.c.kind == kinds.read, job.c.id == number)).one_or_none()
+    return None if row is None else _import(connection, row, kinds)
+
+
+def _import(connection: Connection, row: Any, kinds: Kinds) -> dict[str, Any]:
+    job = schema.job
+    of = func.json_extract(job.c.arguments, "$.of") == row.id
+    later = connection.execute(select(job).where(job.c.kind.in_(kinds[1:]), of).order_by(job.c.id)).all()
+    last = later[-1] if later else row
+    added = next((each for each in reversed(later) if each.kind == kinds.add and each.state == "done"), None)
+    is_removed = last.kind == kinds.remove and last.state == "done"
+    return {
+        "id": row.id,
+        "at": row.asked,
+        "arguments": json.loads(row.arguments),
+        "found": json.loads(row.result),
+        "added": json.loads(added.result) if added is not None else {},
+        "last": last,
+        "is_removed": is_removed,
+        "is_added": added is not None and not is_removed,
+    }
+
+
+def choices(connection: Connection) -> list[tuple[str, str]]:
+    """Return the people of the review who can be chosen in the form, each as value and name."""
+    return [(str(account), name) for account, name in names_of(connection).items()]
+
+
+def chosen_people(
+    visit: Visit, connection: Connection, fields: Mapping[str, str], *, missing: str, twice: str
+) -> dict[str, int | None]:
+    """Return the account that was chosen for each person in the files; ``None`` for a person outside the review.
+
+    Parameters
+    ----------
+    fields
+        Name of the field of the form for each person.
+    missing, twice
+        Messages if a choice is missing, and if one account was chosen for two people.
+
+    Raises
+    ------
+    Refused
+        If a choice is missing, or if one account was chosen for two people.
+    """
+    known = set(map(str, names_of(connection)))
+    chosen = {person: visit.text(field) for person, field in fields.items()}
+    if not known.issuperset(set(chosen.values()) - {NEW}):
+        raise Refused(missing)
+    accounts = [text for text in chosen.values() if text != NEW]
+    if len(set(accounts)) < len(accounts):
+        raise Refused(twice)
+    return {person: None if text == NEW else int(text) for person, text in chosen.items()}
