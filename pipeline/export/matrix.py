@@ -19,6 +19,7 @@ from mechtag.core.words import counted
 from mechtag.pipeline.export import review_workbook
 from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPapers, agreed, is_model
 from mechtag.pipeline.export.documents import DATE, legal_text, undated
+from mechtag.pipeline.export.latex import escape
 from mechtag.pipeline.export.review_rows import excel_cell
 
 #: Content of a cell: a tick, the probability, the pages of the evidence, or a value that programs read.
@@ -340,19 +341,16 @@ def _write_template(path: Path, matrix: LabelMatrix) -> None:
     write_text(path, legal_text(text))
 
 
-_TEX = {
-    **{char: f"\\{char}" for char in "#$%&_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "✓": r"$\checkmark$"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "…": r"\ldots{}"},
+_SYMBOLS = {
+    **{"✓": r"$\checkmark$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    **{'"': r"\textquotedbl{}", "…": r"\ldots{}"},
 }
 
 
 def _tex(text: str) -> str:
-    """Escape text for LaTeX."""
-    text = "".join(_TEX.get(char, char) for char in " ".join(text.split()))
-    # TeX joins two of these to a dash or a quotation mark, and a command such as the end of the preceding row takes a
-    # bracket or an asterisk for its own argument.
-    text = re.sub(r"([-`'])(?=\1)", r"\1{}", text)
+    """Escape text for a cell of a LaTeX table, or for a paragraph."""
+    text = escape(" ".join(text.split()), _SYMBOLS)
+    # A command such as the end of the preceding row takes a bracket or an asterisk for its own argument.
     return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 

@@ -14,6 +14,7 @@ from mechtag.core.files import write_csv, write_text
 from mechtag.core.records import BETWEEN_QUOTES, Record
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, agreed
 from mechtag.pipeline.export.documents import legal_text
+from mechtag.pipeline.export.latex import escape
 from mechtag.pipeline.export.matrix import cite
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.export.ris import writing_records
@@ -114,22 +115,14 @@ def _bibtex(paper: CodedPaper, codebook: Codebook) -> Iterator[tuple[str, str]]:
     yield "annote", _escaped(" ".join(_notes(paper, codebook)))
 
 
-_BIBTEX = {
-    **{char: f"\\{char}" for char in "#$%&_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-}
-
-
 def _verbatim(text: str) -> str:
     """Return the text of a field that BibTeX programs do not read as LaTeX, with braces and backslashes encoded."""
     return _one_line(text).replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
 
 
 def _escaped(text: str) -> str:
-    """Escape text for BibTeX; the result has as many opening as closing braces."""
-    text = "".join(_BIBTEX.get(char, char) for char in _one_line(text))
-    # TeX joins two of these to a dash or a quotation mark.
-    return re.sub(r"([-`'])(?=\1)", r"\1{}", text)
+    """Escape text for BibTeX."""
+    return escape(_one_line(text))
 
 
 def write_rayyan(path: Path, coded: CodedPapers) -> None:

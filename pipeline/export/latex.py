@@ -1,0 +1,25 @@
+"""Escape text for LaTeX and BibTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_SPECIAL = {
+    **{char: f"\\{char}" for char in "#$%&_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+}
+
+
+def escape(text: str, symbols: Mapping[str, str] | None = None) -> str:
+    """Escape text for LaTeX; the result has as many opening as closing braces.
+
+    Parameters
+    ----------
+    symbols
+        Commands for further characters, keyed by character.
+    """
+    commands = _SPECIAL | dict(symbols or {})
+    text = "".join(commands.get(char, char) for char in text)
+    # TeX joins two of these to a dash or a quotation mark.
+    return re.sub(r"([-`'])(?=\1)", r"\1{}", text)
