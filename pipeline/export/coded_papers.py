@@ -103,7 +103,7 @@ class CodedPapers:
     @cached_property
     def names(self) -> dict[str, str]:
         """Return the name of each label by key; names that programs would confuse are followed by the key."""
-        return column_names([(entry.key, entry.name) for entry in self.codebook.entries])
+        return column_names(self.codebook.names)
 
     @cached_property
     def coders(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def write_codebook(path: Path, codebook: Codebook) -> None:
     """Write a codebook as a REFI-QDA codebook, with definitions and rules as descriptions of the codes."""
     root = etree.Element(f"{{{CODEBOOK}}}CodeBook", {"origin": "mechtag"}, nsmap={None: CODEBOOK})
     codes = etree.SubElement(root, f"{{{CODEBOOK}}}Codes")
-    names = column_names([(entry.key, entry.name) for entry in codebook.entries])
+    names = column_names(codebook.names)
     for entry in codebook.entries:
         _add_code(codes, entry, names[entry.key], CODEBOOK)
     with replacing(path) as part:

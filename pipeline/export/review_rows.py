@@ -96,7 +96,7 @@ PAGES = ": pages"
 SIGN = ": sign"
 
 
-def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
+def column_names(names: Mapping[str, str]) -> dict[str, str]:
     """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
 
     The prefix is the name of the label, followed by its key if another label has the same name, or has the name as its
@@ -104,10 +104,10 @@ def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
 
     Parameters
     ----------
-    labels
-        Key and name of each label.
+    names
+        Name of each label, by key.
     """
-    shown = {key: excel_cell(name)[:_NAME] for key, name in labels}
+    shown = {key: excel_cell(name)[:_NAME] for key, name in names.items()}
     owners: dict[str, set[str]] = {}
     for key, name in shown.items():
         owners.setdefault(fold_name(name), set()).add(key)
@@ -131,7 +131,7 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
     by_basis
         Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
-    names = column_names(labels)
+    names = column_names(dict(labels))
     parts = (": probability", ": decision", ": evidence", *([PAGES] if by_basis else []), SIGN, OWN_CODE)
     own = [f"{names[key]}{part}" for place, (key, _) in enumerate(labels) for part in parts[: None if place else -2]]
     return [

@@ -325,7 +325,7 @@ def _explanation(
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width
     _landscape(sheet)
-    names = column_names(labels)
+    names = column_names(dict(labels))
     relevance = names[labels[0][0]]
 
     rows = count(1)

@@ -116,7 +116,7 @@ class LabelMap:
         for name, entry in zip(names, self.codebook.entries, strict=True):
             if names.count(name) == 1:
                 known[name] = Meaning(entry.key)
-        shown = column_names([(entry.key, entry.name) for entry in self.codebook.entries])
+        shown = column_names(self.codebook.names)
         known |= {fold_name(name): Meaning(key) for key, name in shown.items()}
         known |= {fold_name(key): Meaning(key) for key in self.codebook.all_keys}
         for name, key in self.given.items():

@@ -68,7 +68,7 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield a code for each coding by a person, and one for each answer in the variables that no coding expresses."""
-    names = column_names([(entry.key, entry.name) for entry in asked.labels.codebook.entries])
+    names = column_names(asked.labels.codebook.names)
     answers = {
         (key, coder, basis): source.variables[name]
         for key in names

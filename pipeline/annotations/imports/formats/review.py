@@ -23,8 +23,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
     The columns with mechtag's suggestions are not read.
     """
-    labels = [(entry.key, entry.name) for entry in asked.labels.codebook.entries]
-    keys = {f"{name}{OWN_CODE}": key for key, name in column_names(labels).items()}
+    keys = {f"{name}{OWN_CODE}": key for key, name in column_names(asked.labels.codebook.names).items()}
     own = {name: keys.get(name, name.removesuffix(OWN_CODE)) for name in content.names if name.endswith(OWN_CODE)}
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, {DECISION: None, **own})
