@@ -46,7 +46,7 @@ by far on the hard sentences. So it marks only absence, and an unmarked sentence
 
 
 class Judged(NamedTuple):
-    """A sentence with the signs that two readers gave it: present, absent or unclear."""
+    """A sentence with the signs that two readers assigned to it: present, absent or unclear."""
 
     set_name: str
     text: str

@@ -305,7 +305,7 @@ def of_definitions() -> None:
 
 
 def of_papers() -> None:
-    """Print what models that learn from papers coded as a whole do with texts made up with the coded sentences."""
+    """Print metrics of models that learn from papers coded as a whole, on long texts made from the coded sentences."""
     ground = load_ground()
     settings, seed = ground.settings.train, ground.settings.seed
     units, own = ground.corpus.unit_targets, ground.corpus.document != NO_DOCUMENT

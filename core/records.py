@@ -353,7 +353,7 @@ def is_llm(coder: str) -> bool:
 
 
 def is_person(name: str) -> bool:
-    """Return whether a text can be the name of a person: it contains a letter or digit, and is no language model's."""
+    """Return whether a text can be the name of a person: it contains a letter or digit, and is not that of an LLM."""
     return any(map(str.isalnum, name)) and not is_llm(name)
 
 
@@ -381,7 +381,7 @@ class Coding(Row):
         Identifier of the model whose suggestion the coder saw; in a coding by a language model, the name of the model
         and the hash of the prompt.
     confirmed_by
-        Name of the person who checked a coding by a language model and takes it as a coding of their own.
+        Name of the person who checked a coding by a language model and adopted it as their own.
     """
 
     record_id: str | None = None

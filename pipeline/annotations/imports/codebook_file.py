@@ -16,7 +16,7 @@ from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports import qda_project
 from mechtag.pipeline.export.refi_qda import BETWEEN_RULES, EXCLUDE, INCLUDE, KEY, REFERRED
-from mechtag.pipeline.fulltext.xml import children, first, local, parse, text_of
+from mechtag.pipeline.fulltext.xml import child_of, children, local, parse, text_of
 
 _RELEVANT = "relevant"
 _SHOWN = 30
@@ -115,7 +115,7 @@ def _from_table(path: Path) -> Iterator[_Entry]:
 def _from_qda(path: Path) -> Iterator[_Entry]:
     source = Source(path)
     root = qda_project.read_root(source) if qda_project.recognise(source) else parse(source.data, str(path))
-    codebook = root if local(root) == "CodeBook" else first(children(root, "CodeBook"))
+    codebook = root if local(root) == "CodeBook" else child_of(root, "CodeBook")
     if codebook is None:
         raise MechtagError(f"{path}: this is not a REFI-QDA codebook; export the codebook as QDC")
     for codes in children(codebook, "Codes"):
@@ -127,7 +127,7 @@ def _codes(parent: Any) -> Iterator[_Entry]:
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())
         if (code.get("isCodable") or "true").lower() in ("true", "1") and not name.endswith(REFERRED):
-            yield _described(name, text_of(first(children(code, "Description"))))
+            yield _described(name, text_of(child_of(code, "Description")))
         yield from _codes(code)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
-from mechtag.pipeline.fulltext.xml import children, every, first, parse, text_of
+from mechtag.pipeline.fulltext.xml import child_of, children, every, parse, text_of
 from mechtag.pipeline.reading.archives import refuse_bomb
 from mechtag.pipeline.reading.tagged import Entry
 
@@ -131,7 +131,7 @@ class _Project:
             self._add_codes(code, own)
 
     def entries(self) -> Iterator[Entry]:
-        sources = first(children(self.root, "Sources"))
+        sources = child_of(self.root, "Sources")
         for number, element in enumerate(() if sources is None else sources, start=1):
             fault, found = "", None
             try:
@@ -141,7 +141,7 @@ class _Project:
             yield Entry(number, element.sourceline or 1, [("source", found)], fault)
 
     def _source(self, element: Any) -> QdaSource:
-        inner = first(children(element, "Representation"))
+        inner = child_of(element, "Representation")
         holder = element if inner is None else inner
         raw = self._content(holder)
         codings = []
@@ -164,7 +164,7 @@ class _Project:
         )
 
     def _coding(self, element: Any, quote: str) -> QdaCoding:
-        code = _target(first(children(element, "CodeRef")))
+        code = _target(child_of(element, "CodeRef"))
         noted = (self._notes.get(_target(note), "") for note in children(element, "NoteRef"))
         return QdaCoding(
             path=self._codes.get(code, (f"code {code}",)),
@@ -175,7 +175,7 @@ class _Project:
 
     def _content(self, element: Any) -> str:
         """Return the plain text of a source or note, from the project file or from a file in the archive."""
-        inside = first(children(element, "PlainTextContent"))
+        inside = child_of(element, "PlainTextContent")
         if inside is not None:
             return text_of(inside)
         path = element.get("plainTextPath") or ""
@@ -204,8 +204,9 @@ def _values(element: Any, names: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a case or source: the value of each, keyed by the name of the variable."""
     found = {}
     for value in children(element, "VariableValue"):
-        name = names.get(_target(first(children(value, "VariableRef"))), "")
-        content = " ".join(text_of(one) for one in value if one is not first(children(value, "VariableRef")))
+        reference = child_of(value, "VariableRef")
+        name = names.get(_target(reference), "")
+        content = " ".join(text_of(one) for one in value if one is not reference)
         found[name] = " ".join(content.split())
     return found
 
@@ -225,14 +226,14 @@ def _passage(selection: Any, raw: str) -> str:
     _Fault
         If the positions are outside the text, or are not numbers.
     """
-    inner = first(children(selection, "Representation"))
+    inner = child_of(selection, "Representation")
     if inner is not None:  # a passage of a PDF, whose text the program stored
-        return " ".join(text_of(first(children(inner, "PlainTextContent"))).split())
+        return " ".join(text_of(child_of(inner, "PlainTextContent")).split())
     if selection.get("startPosition") is None:
         return ""
     text = _lines(raw)
     start, end = (_position(selection.get(name)) for name in ("startPosition", "endPosition"))
-    shown = " ".join((selection.get("name") or text_of(first(children(selection, "Description")))).split())
+    shown = " ".join((selection.get("name") or text_of(child_of(selection, "Description"))).split())
     named = shown.removesuffix("...").rstrip("… ")
     quote = text[start:end]
     if len(named) >= _LONG_ENOUGH and not " ".join(quote.split()).startswith(named):
