@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mechtag.cli.options import ProjectFolder, Terminal, open_project, say, show
+from mechtag.cli.tagging import Basis
 
 
 def _asking(yes: bool) -> Callable[[str], bool]:
@@ -47,13 +48,13 @@ def llm(
         ),
     ] = None,
     basis: Annotated[
-        str,
+        Basis | None,
         typer.Option(
             "--basis",
-            help="abstract or full-text; full-text needs --full-texts. Default: what is passed.",
+            help="Text that the model reads. Default: the full text if --full-texts is given, otherwise the abstract.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     labels: Annotated[
         str,
         typer.Option(
@@ -126,11 +127,9 @@ def llm(
     """
     from mechtag.workflows.llm import LlmAccess, Wanted, code_with_llm
 
-    if basis not in ("", "abstract", "full-text"):
-        raise typer.BadParameter("--basis: use abstract or full-text")
-    if basis == "full-text" and full_texts is None:
+    if basis is Basis.full_text and full_texts is None:
         raise typer.BadParameter("--basis full-text needs the table of full texts; add --full-texts")
-    if basis == "abstract" and full_texts is not None:
+    if basis is Basis.abstract and full_texts is not None:
         raise typer.BadParameter("--basis abstract and --full-texts exclude each other; omit one of the two")
     wanted = Wanted(
         tuple(word.strip() for word in labels.split(",") if word.strip()),
