@@ -26,7 +26,7 @@ from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
-from mechtag.review.store.readings import Reading, hash_of_text, read_file, read_reading, sentences_in
+from mechtag.review.store.readings import Reading, hash_of_text, read_reading, sentences_in
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
@@ -402,11 +402,12 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
     """Return the name of a file in which a person marked sentences, and which is not the full text any more; or ""."""
-    table = schema.current
-    marked = (table.c.record == record, table.c.coder == coder, table.c.sentences != "[]")
-    others = select(table.c.text).where(*marked, table.c.text.not_in(("", sha256)))
-    text = connection.execute(others).scalar() if sha256 else None
-    return read_file(connection, text).file if text else ""
+    if not sha256:
+        return ""
+    table, file = schema.current, schema.full_text
+    marked = (table.c.record == record, table.c.coder == coder, table.c.sentences != "[]", table.c.text != sha256)
+    others = select(file.c.name).join(table, table.c.text == file.c.sha256).where(*marked).limit(1)
+    return connection.execute(others).scalar() or ""
 
 
 def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
