@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import update
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Record
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import final_codings, independent_codings
 from mechtag.review.jobs.progress import JobReporter, Progress
 from mechtag.review.jobs.splitting import split_abstracts
-from mechtag.review.jobs.tagging import records_to_tag, sentences_of
+from mechtag.review.jobs.tagging import record_of, records_to_tag, sentences_of
 from mechtag.review.store import schema
 from mechtag.review.store.changes import save_changes
 from mechtag.review.store.events import read_plan
@@ -87,7 +86,7 @@ def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))
     return Compared(
-        [Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract) for entry in entries],
+        [record_of(entry) for entry in entries],
         [sentence for entry in entries for sentence in sentences_of(entry)],
         lambda changes: save_changes(workspace.store, progress.job, changes),
     )

@@ -102,7 +102,7 @@ class Tagging:
         predictions = predict(
             self._model.tagger,
             self._model.config.model_id,
-            [Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract) for entry in entries],
+            [record_of(entry) for entry in entries],
             [sentence for entry in entries for sentence in sentences_of(entry)],
             evidence_sentences=workspace.project.settings.tag.evidence_sentences,
         )
@@ -122,11 +122,10 @@ class Tagging:
             row = attached_file(connection, number)
         if tagger.long is None or row is None:
             return
-        record = Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract)
         predictions = predict_full_text(
             tagger,
             self._model.config.model_id,
-            record,
+            record_of(entry),
             tuple(sentences_of(entry)),
             full_text_of(row, entry.record_id),
             settings,
@@ -196,6 +195,11 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
     )
     done = set(tagged.scalars())
     return [record for record in records_to_tag(connection) if record not in done]
+
+
+def record_of(entry: Entry) -> Record:
+    """Return what a model reads of a record: its title and its abstract."""
+    return Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract)
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
