@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.review.access import MATRIX
-from mechtag.review.plan import BASES
+from mechtag.review.plan import BASES, Mode, Stage
 from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_reading
 from mechtag.review.store.records import read_entry
@@ -96,7 +96,7 @@ class _Row(BaseModel):
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
     seconds: float | None = Field(ge=0, le=86_400)
-    stage: Literal["screen", "code", "full-text"] | None
+    stage: Stage | None
     codebook: str = Field(max_length=200)
     app: str = Field(max_length=200)
 
@@ -129,8 +129,8 @@ class _Seen(BaseModel):
     """A row of table ``sight`` in a copy, as far as it must be checked."""
 
     at: str = Field(max_length=40)
-    stage: Literal["screen", "code", "full-text"]
-    mode: Literal["off", "blind", "after", "assisted", "reconcile"]
+    stage: Stage
+    mode: Mode | Literal["reconcile"]
     model_id: str | None
     strategy: str
     suggestions_shown: Literal[0, 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -12,7 +12,8 @@ from mechtag.core.records import Basis
 
 #: Stages of a review, in order. At ``screen``, a record is included or excluded. At ``code``, it is coded for all
 #: labels by its abstract, and at ``full-text`` by its full text, if one is attached.
-STAGES = ("screen", "code", "full-text")
+Stage = Literal["screen", "code", "full-text"]
+STAGES: tuple[str, ...] = get_args(Stage)
 #: Stages at which records are coded for all labels, with the text by which they are coded.
 BASES: Mapping[str, Basis] = {"code": "abstract", "full-text": "full-text"}
 #: Stages with their own order of reading; full texts are read in the order in which abstracts are coded.
