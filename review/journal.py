@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
@@ -40,6 +40,11 @@ NUMBERS = ("into", "other")
 _PAUSE = 10.0
 # Number of events that are read from the database at a time.
 _CHUNK = 1000
+
+
+def text_of_facts(facts: Mapping[str, Any]) -> str:
+    """Return the content of the file `FACTS` for the values of table ``fact``, keyed as in the table."""
+    return json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 class Journal:
@@ -106,7 +111,7 @@ class Journal:
     def _write_facts(self) -> None:
         with self._store.read() as connection:
             found = {row.key: json.loads(row.value) for row in connection.execute(select(schema.fact))}
-        text, path = json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True) + "\n", self._folder / FACTS
+        text, path = text_of_facts(found), self._folder / FACTS
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
 

@@ -24,7 +24,7 @@ from mechtag.review.history import JUDGING, name_answer, name_decision
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import IDS, full_records
-from mechtag.review.journal import EVENTS, FACTS, Journal
+from mechtag.review.journal import EVENTS, FACTS, Journal, text_of_facts
 from mechtag.review.plan import STAGES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
@@ -296,8 +296,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
             if source == facts:
                 # Nobody else sees a person's own words.
                 kept = {key: value for key, value in read_json(facts).items() if not is_own(key)}
-                text = json.dumps(kept, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-                archive.writestr(str(Path(root.resolve().name) / inside), text)
+                archive.writestr(str(Path(root.resolve().name) / inside), text_of_facts(kept))
             elif source.is_file() and not source.is_symlink() and not hidden and not left_out:
                 archive.write(source, Path(root.resolve().name) / inside)
 
