@@ -87,7 +87,7 @@ def normalise_pmid(value: str | None) -> str | None:
 
 
 def normalise_title(value: str) -> str:
-    """Return a title in lower case without accents and punctuation, so that different spellings of it are equal."""
+    """Return a title in lower case without accents and punctuation, for comparison with other titles."""
     text = value.casefold()
     if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
@@ -274,7 +274,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model leaves every label of a full text to people."""
+    """Return whether the model with this id leaves the decisions on all labels of a full text to people."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -353,7 +353,10 @@ def is_llm(coder: str) -> bool:
 
 
 def is_person(name: str) -> bool:
-    """Return whether a text can be the name of a person: it contains a letter or digit, and is not that of an LLM."""
+    """Return whether a text can be the name of a person.
+
+    Such a text contains a letter or digit, and is not the name of a language model.
+    """
     return any(map(str.isalnum, name)) and not is_llm(name)
 
 

@@ -99,11 +99,11 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Difference in years up to which two records can easily be one paper, because a paper may appear online before it
-        is printed. A larger difference counts strongly against it.
+        Largest difference in years that is usual between two records of one paper, because a paper may appear online
+        before it is printed. A larger difference counts strongly against merging the records.
     title_similarity
-        Similarity (proportion of matching letters) from which two titles may be one title; they are then compared word
-        by word.
+        Lowest similarity (proportion of matching letters) at which two titles are compared word by word, to decide
+        whether they differ only in spelling.
     window
         Among the records that share a blocking key, such as the first author and the start of the title, each record is
         compared with this many records before and after it in sorted order.
@@ -215,8 +215,9 @@ class TrainSettings(Strict):
     relevance_recall
         Minimum proportion of the relevant papers whose out-of-fold probability is at or above the relevance threshold.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because they are decided ``no``, with 90% certainty.
-        Papers that are probably irrelevant, but cannot be decided ``no`` within this limit, need review.
+        Largest proportion of the relevant papers that may be lost because they are decided ``no``. The limit is kept
+        with 90% confidence: papers that cannot be decided ``no`` within it need review, even if they are probably
+        irrelevant.
     relevance_precision, decided_precision
         Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
         respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.
