@@ -41,8 +41,8 @@ class RelevanceHead:
     intercept : float
         Constant that is added to the sum.
     familiar : float
-        5th percentile of the cosine similarity between a training text and the nearest support vector other than
-        itself.
+        5th percentile, over the training texts, of the cosine similarity to the nearest support vector that is not the
+        text itself.
     """
 
     direction: Array
