@@ -292,7 +292,7 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
                 f"{path}: line {number} is not valid JSON ({error}); write one {{...}} object per line"
             ) from None
     if not found:
-        raise MechtagError(f"{path}: the file is empty (expected {what})")
+        raise MechtagError(f"{path}: the file is empty (expected {what}); check that you named the right file")
 
 
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:

@@ -114,9 +114,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     Raises
     ------
     MechtagError
-        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an
-        invalid value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set
-        and nobody confirmed a coding by a language model.
+        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
+        value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set and the
+        table contains a coding by a language model that nobody confirmed.
     """
     path = Path(path)
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
@@ -296,7 +296,7 @@ def _sentence_labels(
 def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
     """Write a table of codings that `read_codings` can read.
 
-    Newer columns that no coding uses are omitted, except ``columns``.
+    Columns that later versions of mechtag introduced are omitted if they are empty, unless they are in ``columns``.
     """
     used = [
         name

@@ -198,7 +198,10 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the tables or sheets of a file that contain codings, with their formats; note those that do not."""
+        """Return the tables or sheets of a file that contain codings, each with its format.
+
+        A note is added for each sheet without codings.
+        """
         found, faults = [], []
         try:
             for content in load(source):

@@ -100,7 +100,7 @@ def load(source: Source) -> list[Content]:
 def _begins_table(source: Source) -> bool:
     """Return whether the first line of a file is the header of a table of codings.
 
-    This is checked first because the cells of such a table may resemble a record format.
+    This check precedes the recognition of other formats, because a cell of such a table may look like a record.
     """
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
@@ -268,7 +268,7 @@ def quotes_in(note: str) -> dict[str, str]:
 
 
 def with_quote(code: Code, quotes: Mapping[str, str], asked: Asked) -> Code:
-    """Return a code with the evidence for its label from ``quotes``, whose keys are those of the labels."""
+    """Return a code, with the evidence for its label added from ``quotes``, which are keyed by label key."""
     meaning = asked.labels.find(code.label)
     return code._replace(evidence=quotes.get((meaning and meaning.key) or "", ""))
 
