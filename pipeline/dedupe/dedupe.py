@@ -74,8 +74,9 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     """Combine records with the papers of an earlier run.
 
     If ``records`` contains the record that an earlier run kept for a paper, this record takes the place of the paper.
-    It lacks the fields that the earlier run filled in from other records, because these records may no longer belong to
-    the paper. If they do, `merge` fills the fields again, or `_as_before` if the records are not in the input.
+    Fields that the earlier run filled in from other records are then missing, because these records may no longer
+    belong to the paper. Such fields are filled in again later: by `merge` if the other records are in the input, and by
+    `_as_before` if they are not.
 
     Returns
     -------
