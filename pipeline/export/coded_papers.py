@@ -1,4 +1,4 @@
-"""Define coded papers, the form of decisions and codings from which most exports are written."""
+"""Define coded papers, the intermediate form of decisions and codings from which most exports are written."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class CodedPapers:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Return the name of each label by key; names that programs would confuse are followed by the key."""
+        """Return a unique name for each label, keyed by label key: the key is appended to a name that is not unique."""
         return column_names(self.codebook.names)
 
     @cached_property
@@ -130,7 +130,7 @@ def model_coder(model_id: str) -> str:
 
 
 def is_model(coder: str) -> bool:
-    """Return whether a coder name in a file stands for a model, so that its codes are suggestions and not codings."""
+    """Return whether a coder name in a file is that of a model, whose codes are suggestions and not codings."""
     return coder.startswith(_MODEL)
 
 
@@ -148,7 +148,8 @@ def from_predictions(
     full_texts
         Full texts by record id.
     basis
-        Basis of the decisions to return; by default, a decision by the full text replaces that by the abstract.
+        Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
+        the abstract.
 
     Raises
     ------
@@ -200,7 +201,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
 
 
 def _placed(one: Evidence, text: str) -> Quote:
-    """Return a passage as a quote, with its offsets if they refer to this text and not to a different version of it."""
+    """Return a passage as a quote, without offsets if they do not fit ``text``."""
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
 
@@ -226,8 +227,8 @@ def from_codings(
     full_texts
         Full texts by record id.
     basis, coder
-        Basis and coder of the codings to return; by default, those of all coders are returned, and a code by the full
-        text replaces the code by the abstract of the same coder for the same label.
+        Basis and coder of the codings to return. By default, the codings of all coders are returned; if a coder coded a
+        label from both the abstract and the full text, only the code from the full text is kept.
     settings
         Settings with which the coders' texts were split into sentences.
 
@@ -290,8 +291,8 @@ def _coded(
 ) -> CodedPapers:
     """Return the records that have codes as coded papers, with at most one code per coder and label.
 
-    Only codes with the given basis are kept; if ``basis`` is ``None``, a code by the full text replaces the code by the
-    abstract of the same coder. Codes are ordered by label and coder.
+    Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
+    and the full text, only the code from the full text is kept. Codes are ordered by label and coder.
     """
     order = {key: place for place, key in enumerate(codebook.all_keys)}
     papers = []

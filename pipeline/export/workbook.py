@@ -19,7 +19,7 @@ _CODEBOOK = ("key", "name", "definition", "include", "exclude")
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write the codes of people as a workbook, of which mechtag reads the sheet ``Codes`` back."""
+    """Write the codes of people as a workbook; 'mechtag codings' can import its sheet ``Codes``."""
     people = ", ".join(coded.coders)
     notes = [
         f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
@@ -44,7 +44,7 @@ def codes(coded: CodedPapers) -> TableSheet:
 
 
 def derived(coded: CodedPapers) -> Iterator[TableSheet]:
-    """Yield tables of the evidence, of papers by labels, and of the codebook, which repeat what is elsewhere."""
+    """Yield the sheets that mechtag does not import again: the evidence, the matrix and the codebook."""
     yield TableSheet("Evidence", _EVIDENCE, _evidence(coded), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8))
     if arranged := _arranged(coded):
         names, rows = matrix.table(arranged)
