@@ -147,7 +147,7 @@ Ask = Callable[[Request], Answer | None]
 
 
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
-    """Request many items at once, and yield the successful answers.
+    """Request many items in one request, and yield the successful answers.
 
     If the service rejects the request as malformed, the items are divided into two halves that are requested
     separately, and so on, so that one invalid item does not affect the others.

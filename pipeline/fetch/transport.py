@@ -144,7 +144,7 @@ class Transport:
     note
         Function that is called with a message before each long pause.
     patience
-        Time limit in seconds for each piece of an answer, instead of the usual one.
+        Time limit in seconds for each piece of an answer; ``None`` for the default.
     proxies
         Whether the proxies in the environment variables are used.
 
@@ -157,7 +157,7 @@ class Transport:
     paused
         Reason why no more requests are sent to a service, keyed by the name of the service or host.
     skipped
-        Number of requests that were not sent for this reason, keyed by the name of the service or host.
+        Number of requests that were not sent to a paused service, keyed by the name of the service or host.
     sent
         Number of requests that were sent, including retries.
     """
@@ -237,7 +237,10 @@ class Transport:
         return answer
 
     def known(self, request: Request) -> Answer | None:
-        """Return the answer to a request from the cache; ``None`` if there is none, or only one that is ignored."""
+        """Return the answer to a request from the cache.
+
+        The result is ``None`` if there is no answer, or if ``refresh`` is set and the answer is from before this run.
+        """
         known = self._cache.get(self._key(request), self._clock.now())
         return known if known and known.time >= self._earliest else None
 
