@@ -101,7 +101,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph as a block, with words joined that a line end divides; see `lines.mend`."""
+        """Return the paragraph as a block, in which words that a line end divides are joined; see `lines.mend`."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))

@@ -119,10 +119,10 @@ def text_height(lines: Iterable[Line]) -> float:
 
 
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page with every drop cap in front of the line that it begins.
+    """Return the lines of each page, with each drop cap joined to the line that it begins.
 
-    A drop cap is a single capital that is at least as high as two lines. It may come anywhere among the lines of its
-    page. It is a word of its own ('A new team') if the document has the rest of the first word, but not the whole.
+    A drop cap is a single capital that is at least as high as two lines; it may be anywhere in the list of lines. It is
+    followed by a space, as in 'A new team', if 'new' occurs elsewhere in the document, but 'anew' does not.
     """
     every = [line for lines in pages for line in lines]
     if not every:

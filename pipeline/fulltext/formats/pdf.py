@@ -95,7 +95,11 @@ def read(
 
 @dataclass
 class _Recognised:
-    """Numbers of the pages whose text was recognised, and for each other page without text, the reason."""
+    """The outcome of recognising the text of scanned pages.
+
+    ``pages`` contains the numbers of the pages whose text was recognised; ``faults`` contains a reason for each page
+    that could not be recognised.
+    """
 
     pages: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
