@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible endpoint for chat completions, through the transport that all web services are asked by."""
+"""Ask an OpenAI-compatible endpoint for chat completions, through the same transport as all other web services."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     Raises
     ------
     MechtagError
-        If the address is not that of a web server, is not encrypted although it is on another machine, or is on another
-        machine than ``send_text_to``.
+        If the address is not that of a web server; or if the endpoint is on another machine, and its host is not
+        ``send_text_to`` or the connection is not encrypted.
     """
     try:
         parts = urlsplit(url.strip())
@@ -114,7 +114,7 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
 
 
 class _Lenient(BaseModel):
-    """Part of an answer of an endpoint; endpoints add fields of their own."""
+    """Base class of the parts of an endpoint's answer; fields that mechtag does not use are ignored."""
 
 
 class _Details(_Lenient):
@@ -134,7 +134,7 @@ class _Message(_Lenient):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        """Return the text of a content that consists of parts, without parts such as thoughts."""
+        """Join the text parts of a message that consists of several parts; leave out other parts, such as thoughts."""
         if not isinstance(value, list):
             return value
         return "".join(
@@ -156,7 +156,10 @@ class _Completion(_Lenient):
     @field_validator("usage", mode="wrap")
     @classmethod
     def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> _Usage | None:
-        """Return the usage; ``None`` if it cannot be read, because the answer is paid for and can be used."""
+        """Return the numbers of tokens, or ``None`` if they are invalid.
+
+        They do not make the answer invalid, because it was paid for and can still be used.
+        """
         try:
             found: _Usage | None = read(value)
         except ValidationError:
@@ -173,11 +176,11 @@ class Completion:
     content
         Text that the model wrote.
     finish_reason
-        ``stop`` if the model came to an end; ``length`` if it was cut off.
+        ``stop`` if the answer is complete; ``length`` if it was cut off.
     prompt_tokens, completion_tokens, cached_tokens
-        Tokens as counted by the endpoint; ``None`` if it does not state them.
+        Numbers of tokens as counted by the endpoint; ``None`` if the endpoint does not state them.
     model, fingerprint
-        Name and version of the model as stated by the endpoint; empty if it does not state them.
+        Name and version of the model as stated by the endpoint; empty if the endpoint does not state them.
     time
         Time of the answer in seconds since 1970.
     """
@@ -230,7 +233,7 @@ def read_completion(answer: Answer) -> Completion:
 
 @dataclass(frozen=True)
 class Asking:
-    """What is the same in all requests of a run."""
+    """Everything that is the same in all requests of a run: endpoint, model, prompt and length of answers."""
 
     endpoint: Endpoint
     model: str
@@ -244,7 +247,7 @@ class Asking:
         return self._request(messages, self._form(numbers, mode), max_tokens, seed)
 
     def probe(self, label: str, mode: Mode) -> Request:
-        """Return a short request that shows whether the endpoint accepts a mode."""
+        """Return a short request that shows whether the endpoint accepts a mode (way to demand answers in JSON)."""
         return self.request(_PROBE, label, mode, _PROBE_TOKENS)
 
     def _form(self, numbers: Sequence[int], mode: Mode) -> Mapping[str, Any]:
@@ -274,17 +277,20 @@ class Asking:
 
 
 def parameters(seed: int) -> dict[str, float | int]:
-    """Return the parameters of sampling, which are the same for all models."""
+    """Return the sampling parameters, which are the same for all models."""
     return {"temperature": 0, "top_p": 1, "seed": seed, "n": 1}
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return upper bounds of the tokens of a request and of its answer, estimated from the length of the request."""
+    """Return upper bounds for the number of tokens of a request, and for the number of tokens of its answer.
+
+    The first is estimated from the length of the request; the second is stated in the request.
+    """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
 
 def json_in(content: str) -> str:
-    """Return the JSON that a model wrote, without its thoughts before it and a block of code around it."""
+    """Return the JSON in a model's answer, without thoughts before the JSON and without code fences around it."""
     text = content.strip()
     if text.startswith("<think>"):
         text = text.partition("</think>")[2].strip()
@@ -295,7 +301,10 @@ def json_in(content: str) -> str:
 
 
 def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
-    """Return the mode that an endpoint accepted in an earlier run; ``None`` without such a run."""
+    """Return the mode (way to demand answers in JSON) that an endpoint accepted in an earlier run.
+
+    The result is ``None`` if there was no such run.
+    """
     for mode in _MODES:
         if (known := transport.known(asking.probe(label, mode))) and _accepts(known):
             return mode
@@ -303,9 +312,10 @@ def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
 
 
 def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callable[[], None]) -> Mode:
-    """Return the strictest mode that an endpoint accepts, found by a short request for each mode.
+    """Return the strictest mode (way to demand answers in JSON) that an endpoint accepts.
 
-    ``confirm`` is called before the first request is sent.
+    Modes are tried with short requests, the strictest mode first. ``confirm`` is called before the first request is
+    sent.
 
     Raises
     ------
@@ -326,7 +336,7 @@ def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callabl
     if pause := transport.paused.get(endpoint.host):
         why = pause.reason
     raise MechtagError(
-        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request as needed: {why}. Check that "
+        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that "
         f"the server is running, that it has the model {asking.model}, that it supports response_format, and, if it "
         f"needs a key, that {KEY_VARIABLE} is set"
     )

@@ -54,7 +54,7 @@ class Quote(NamedTuple):
 
 
 class _Unusable(Exception):
-    """An answer that cannot be used; ``final`` if asking again with more tokens would not help."""
+    """Raised if an answer cannot be used; ``final`` states that asking again with more tokens would not help."""
 
     def __init__(self, reason: str, completion: Completion | None = None, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -62,14 +62,14 @@ class _Unusable(Exception):
 
 
 class _NotAsked(Exception):
-    """The endpoint does not answer any more, or the next call could exceed the limit of the cost."""
+    """Raised if the endpoint no longer answers, or if the next call could exceed the cost limit."""
 
 
 @dataclass
 class Budget:
-    """The limit of the cost in US dollars; ``None`` for no limit.
+    """The cost so far, and its limit, in US dollars; the limit is ``None`` if the cost is not limited.
 
-    ``spent`` counts all calls that the codings rest on, including those of earlier runs.
+    ``spent`` is the cost of all calls on which the codings are based, including calls of earlier runs.
     """
 
     limit: float | None = None
@@ -78,13 +78,16 @@ class Budget:
     exhausted: bool = False
 
     def allows(self, request: Request) -> bool:
-        """Return whether a request cannot exceed the limit, and no earlier one could."""
+        """Return whether the cost stays within the limit even if a request is as expensive as possible.
+
+        After the first request that could exceed the limit, the result is false for all requests.
+        """
         if self.limit is not None and self.price is not None:
             self.exhausted |= self.spent + self.price.of(*most_tokens(request)) > self.limit
         return not self.exhausted
 
     def pay(self, request: Request, completion: Completion) -> None:
-        """Add the cost of a call; without the numbers of tokens, their upper bounds count."""
+        """Add the cost of a call; if the numbers of tokens are unknown, their upper bounds are used."""
         if self.price is not None:
             cost = completion.cost(self.price)
             self.spent += self.price.of(*most_tokens(request)) if cost is None else cost
@@ -92,7 +95,7 @@ class Budget:
 
 @dataclass
 class Coded:
-    """The codings of one coder, in the order of the papers and labels, and what did not become one."""
+    """The codings of one coder, in the order of papers and labels, and the questions that did not lead to a coding."""
 
     codings: list[Coding] = field(default_factory=list)
     quotes: list[Quote] = field(default_factory=list)
@@ -111,9 +114,9 @@ class Coder:
     Parameters
     ----------
     asking, mode
-        What is asked, and how the schema of the answer is demanded.
+        Content of the requests, and way to demand answers in JSON; see `client.find_mode`.
     transport
-        Transport with a cache, so that no answered question is asked again.
+        Sends the requests; its cache prevents that an answered question is asked again.
     basis
         Whether the abstract or the full text is read.
     codebook
@@ -121,11 +124,11 @@ class Coder:
     budget
         Limit of the cost, which several coders may share.
     confirm
-        Called before the first request is sent; raises an error if it must not be.
+        Function that is called before the first request is sent; it raises an error if nothing may be sent.
     log
-        Called with one entry for each call that was sent.
+        Function that is called with a log entry for each answer received.
     seed
-        Seed of the endpoint; another seed than 1 also changes the order of the coding rules.
+        Random seed for the endpoint; any seed other than 1 also changes the order of the coding rules.
     """
 
     def __init__(
@@ -198,7 +201,11 @@ class Coder:
                     raise
 
     def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
-        """Ask once, and add the coding; raise `_Unusable` if the answer cannot be used."""
+        """Ask about one label of one paper once, and add the coding to ``found``.
+
+        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent. ``factor``
+        multiplies the maximum number of tokens in the answer.
+        """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)
         if known is None:

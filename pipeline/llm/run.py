@@ -1,4 +1,4 @@
-"""Describe how a language model coded papers: what reports and the text for the paper say about it."""
+"""Describe, for reports and for the methods section of a paper, how a language model coded papers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class LlmRun(Strict):
     host
         Name of the machine of the endpoint; empty if it is the reviewers' machine.
     prompt_sha256
-        Hash of everything that was asked, whatever the paper.
+        Hash of the parts of the prompt that are the same for all papers.
     system, text, questions
         The prompt in full: the first message, how the text of a paper is laid out, and the question for each label.
     parameters
-        Parameters of sampling, and the maximum number of tokens in the first answer.
+        Sampling parameters, and the maximum number of tokens in the first answer.
     mode
-        How the endpoint was asked to keep the schema of the answer.
+        Way in which answers in JSON were demanded from the endpoint.
     papers
         Number of papers that were to be coded.
     asked, answered, rejected, not_asked
         Numbers of questions, each about one label of one paper: asked = answered + rejected. The others were not asked,
         because the endpoint failed or the cost limit was reached.
     yes, no, unclear
-        Numbers of answers.
+        Numbers of answers, by code.
     unsupported
         Number of answers that were yes, but count as unclear, because no quote is in the text.
     quotes, moved, invented
@@ -104,12 +104,12 @@ class LlmRun(Strict):
 
     @property
     def place(self) -> str:
-        """Return where the model ran, in words."""
+        """Return a phrase that states where the model ran, for reports."""
         return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
 
     @property
     def price(self) -> str:
-        """Return the cost in words."""
+        """Return a phrase that states the cost, for reports."""
         return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
 
     def describe(self) -> str:
@@ -132,7 +132,8 @@ class LlmRuns(Strict):
     Attributes
     ----------
     vote
-        Name of the coder that is the majority vote of ``runs``; empty if the coders of the table are ``runs``.
+        Name of the coder if the table contains the majority vote of ``runs``; empty if it contains the codings of
+        ``runs`` themselves.
     """
 
     vote: str = ""
