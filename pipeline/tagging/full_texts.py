@@ -245,7 +245,7 @@ def predict_full_text(
     full_text: FullText,
     settings: Settings,
 ) -> list[Prediction]:
-    """Return the predictions for one record by its full text: relevance first, then the labels in codebook order.
+    """Return the predictions for one record based on its full text, relevance first, then the labels in order.
 
     Parameters
     ----------
