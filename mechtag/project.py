@@ -114,7 +114,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the current and earlier models of a model folder."""
+        """Return the folder that keeps copies of the models that are or were in the model folder ``model``."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property

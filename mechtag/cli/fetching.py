@@ -156,8 +156,8 @@ def chase(
             "--rounds",
             min=1,
             max=2,
-            help="Number of rounds: the first follows the citations of the included papers, the second those of the "
-            "papers found.",
+            help="Number of rounds: the first follows the citations of the included papers; the second also follows "
+            "those of the papers that the first found.",
         ),
     ] = 1,
     dry_run: DryRun = False,

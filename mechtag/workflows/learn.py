@@ -29,7 +29,7 @@ LEAST_PAPERS = 30
 
 @dataclass(frozen=True)
 class Compared:
-    """Records whose suggestions by the two models are compared.
+    """Records for which the suggestions of the model in use and of the new model are compared.
 
     Attributes
     ----------
@@ -85,8 +85,7 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the settings name different coded records for training, or if the table was not written by this function or
-        was changed since.
+        If the settings name no table, or a table that this function did not write or that was changed since.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings

@@ -380,7 +380,7 @@ def test_an_endpoint_that_cannot_answer_in_json_is_refused(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
     model.refused = {"lengths", "json_schema", "json_object"}
-    with pytest.raises(MechtagError, match=r"did not answer a short test request as needed.*status 400"):
+    with pytest.raises(MechtagError, match=r"did not answer a short test request correctly.*status 400"):
         run(project, access)
     assert not model.questions
     with pytest.raises(MechtagError, match="the connection failed"):
