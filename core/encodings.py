@@ -95,9 +95,9 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Detect UTF-16 without a byte order mark from its NUL bytes.
+    """Recognise UTF-16 text that has no byte order mark by its NUL bytes.
 
-    Return ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
+    The result is ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
     """
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):

@@ -162,7 +162,8 @@ def registration_number(place: str, *texts: str) -> str | None:
     Parameters
     ----------
     place
-        Journal, web address and type of the record. In a trial registration, they name the registry.
+        Journal, web address and type of the record as one text, which names the registry if the record is a trial
+        registration.
     texts
         Other texts of the record that may contain the number. If neither ``place`` nor these texts contain a number,
         the result is ``""``.
@@ -422,9 +423,9 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the reviewers' own identifiers of a record.
+    """Return the identifiers that reviewers use for a record.
 
-    They are the values of its fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
+    The identifiers are the values of the fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
     """
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)

@@ -192,8 +192,8 @@ class TrainSettings(Strict):
     Attributes
     ----------
     records, exemplars
-        Paths of the coded records and of the example sentences (empty for none). Coded records are a JSON Lines
-        file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
+        Paths of the coded records and of the example sentences (empty if there are none). Coded records are a JSON
+        Lines file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
     texts
         Parquet table of the records to which a table of codings refers; empty if there is no such table.
     added
@@ -210,8 +210,8 @@ class TrainSettings(Strict):
         that score words, and of the support vector machine for relevance. The first two apply to labels judged for
         at least 100 papers; see `heads.freedom`.
     min_positives
-        Minimum number of positive papers, and of negative papers, for a label to have a calibration of its own; labels
-        with fewer papers share one calibration.
+        Minimum number of positive papers, and of negative papers, for a label to be calibrated separately; labels with
+        fewer papers share one calibration.
     relevance_recall
         Minimum proportion of the relevant papers whose out-of-fold probability is at or above the relevance threshold.
     relevance_loss
@@ -302,7 +302,8 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        File, or folder of files, with a second person's codes of some of the coded records; empty for none.
+        File, or folder of files, with a second person's codes of some of the coded records; empty if there are no such
+        codes.
     baseline_query
         Word whose cosine similarity to a text serves as a naive baseline; empty to omit this baseline.
     bootstrap, permutations
@@ -325,10 +326,10 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Path of the records of the papers on which accuracy is measured; models are never trained on these papers.
-        Empty for none.
+        Path of the records of the papers on which accuracy is measured; models are never trained on these papers. Empty
+        if there are no such papers.
     group_field
-        Field of the source file that identifies the study on which a record reports; empty for none.
+        Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
         see `leakage.likeness`. By default, the value that was measured for the encoder; see `Settings.paraphrase`.
