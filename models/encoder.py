@@ -45,7 +45,7 @@ def pack_tuned(arrays: Arrays) -> bytes:
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Read the weights that fine-tuning changed from the bytes that `pack_tuned` returned.
+    """Convert bytes that `pack_tuned` returned to the weights that fine-tuning changed.
 
     Parameters
     ----------

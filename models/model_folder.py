@@ -184,8 +184,8 @@ def load_model(
     codebook
         Codebook that the model must have been trained for; by default, any codebook is accepted.
     runtime
-        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with
-        ``torch``, see `runtimes.choice`. Exports are stored in the model folder.
+        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with ``torch``, see
+        `runtimes.choice`. Exported encoders are stored in the model folder.
     threads
         Number of threads that encode texts; 0 means one per core.
     score_all

@@ -1,6 +1,6 @@
 """Classify the sentences of an abstract by their role: background, methods or results.
 
-    Only the words of a sentence are used.
+Only the words of a sentence are used.
 
 The weights of the linear model ship with mechtag. ``python -m benchmarks.roles`` fits them on structured abstracts
 of public data and reports their accuracy.

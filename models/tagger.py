@@ -329,7 +329,7 @@ class Tagger:
         return scored
 
     def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
-        """Tag full texts: relevance by title and abstract, and labels by the window with the highest score.
+        """Tag full texts: judge relevance by title and abstract, and each label by the window with the highest score.
 
         Sentences that occur in several windows are scored once. Pass some dozens of papers per call.
 
