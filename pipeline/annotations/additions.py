@@ -138,8 +138,8 @@ def extend_additions(
     additions
         The earlier and new codings, without the codings of records that were set aside.
     set_aside
-        Records that are in ``refused``, on whose relevance coders disagree, or which one coder coded as not relevant
-        although the coder gave them a label.
+        Records that are in ``refused``, records on whose relevance coders disagree, and records to which one coder
+        assigned a label although the same coder coded them as not relevant.
     counts
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
@@ -190,8 +190,8 @@ def _disputed(
 ) -> dict[str, str]:
     """Return the reason why each record with contradictory codes on relevance is disputed, keyed by record id.
 
-    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant but gave
-    it a label. A coder who gave a record a label, but did not judge its relevance, counts as having coded it as
+    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant, but
+    assigned it a label. A coder who assigned a label, but did not judge relevance, counts as having coded the record as
     relevant.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}

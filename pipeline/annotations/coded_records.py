@@ -1,6 +1,6 @@
 """Read coded records, a second coder's codes, and exemplars from JSON Lines files.
 
-Labels are always an argument, in codebook order; they are never taken from the data.
+The labels are passed to each function in codebook order; they are never taken from the data.
 """
 
 from __future__ import annotations

@@ -400,9 +400,9 @@ def imported_files(path: Path) -> tuple[Path, ...]:
 def write_imported(path: Path, imported: Imported) -> None:
     """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
 
-    `coding_table.read_codings` can read this table. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
-    ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so that no file
-    from an earlier run remains.
+    The file at ``path`` is a table that `coding_table.read_codings` can read. ``unmatched.csv``, ``conflicts.csv``,
+    ``disagreements.csv``, ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so
+    that no file from an earlier run remains.
     """
     _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)

@@ -240,9 +240,9 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    This is the path of the code, such as ``Mechanisms / Trust``, if the user mapped the path; otherwise the name of the
-    code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the branch
-    to null, so that all its codes are ignored.
+    The name is the path of the code, such as ``Mechanisms / Trust``, if the user mapped this path; otherwise the name
+    of the code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the
+    branch to null, so that all codes in the branch are ignored.
 
     Parameters
     ----------
