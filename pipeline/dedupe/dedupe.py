@@ -250,7 +250,7 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore the values of an existing paper that an earlier run copied from records that are not in the input now.
+    """Restore values of an existing paper that an earlier run copied from records that are no longer in the input.
 
     A value is not restored if it may be from a record that was split off from the paper, that is, if such a record has
     the same value.
