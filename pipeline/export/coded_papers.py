@@ -178,7 +178,7 @@ def from_predictions(
 
 
 def no_decisions(basis: Basis | None) -> str:
-    """Return the message for predictions of which none has the basis that was asked for."""
+    """Return the error message for the case that no prediction has the requested basis."""
     if basis is None:
         return "the predictions are empty; run 'mechtag tag' again"
     return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
