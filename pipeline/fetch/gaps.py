@@ -82,7 +82,7 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that may be the same as a record, which a person has to decide.
+        Papers that may be the paper of a record, but not with certainty, so that a person has to decide.
     found
         Services' descriptions of the paper of each record, keyed by record id.
     """
