@@ -116,7 +116,7 @@ class Coder:
     asking, mode
         Content of the requests, and way to demand answers in JSON; see `client.find_mode`.
     transport
-        Sends the requests; its cache prevents that an answered question is asked again.
+        Sends the requests; its cache prevents answered questions from being asked again.
     basis
         Whether the abstract or the full text is read.
     codebook

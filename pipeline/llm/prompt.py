@@ -112,7 +112,7 @@ def answer_schema(numbers: Sequence[int], *, think_first: bool, with_lengths: bo
     think_first
         Whether the evidence and the reason precede the answer in the schema.
     with_lengths
-        Whether the schema limits the number of quotes and the length of texts, which some endpoints refuse.
+        Whether the schema limits the number of quotes and the length of texts; some endpoints refuse such schemas.
     """
     quote: dict[str, Any] = {"type": "string"} | ({"maxLength": 500} if with_lengths else {})
     own = {"sentence": {"type": "integer", "enum": list(numbers)}, "quote": quote}
@@ -176,7 +176,8 @@ class Prompt:
     def messages(self, passages: Sequence[Passage], label: str, seed: int = 1) -> list[dict[str, str]]:
         """Return the messages about one label of one paper.
 
-        The text comes before the label, so that an endpoint can keep what it computed for the text from label to label.
+        The text comes before the label, so that an endpoint can reuse its computations for the text in the question
+        about the next label.
         """
         user = f"{self.text(passages)}\n\n{self.question(label, seed)}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]

@@ -38,14 +38,14 @@ class LlmRun(Strict):
     papers
         Number of papers that were to be coded.
     asked, answered, rejected, not_asked
-        Numbers of questions, each about one label of one paper: asked = answered + rejected. The others were not asked,
-        because the endpoint failed or the cost limit was reached.
+        Numbers of questions, each about one label of one paper: asked = answered + rejected. ``not_asked`` counts the
+        questions that were not asked because the endpoint failed or the cost limit was reached.
     yes, no, unclear
         Numbers of answers, by code.
     unsupported
         Number of answers that were yes, but count as unclear, because no quote is in the text.
     quotes, moved, invented
-        Number of quotes; of those that are in a different sentence than stated; and of those that are in no sentence.
+        Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes in no sentence.
     calls, calls_without_usage
         Number of calls that the codings are based on, and number of those for which no tokens were reported.
     prompt_tokens, completion_tokens, cached_tokens

@@ -1,4 +1,4 @@
-"""Search the text that a language model read for its quotes, and drop quotes that are not in the text."""
+"""Verify that the quotes of a language model are in the text that the model read, and drop all other quotes."""
 
 from __future__ import annotations
 
