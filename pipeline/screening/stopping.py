@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records that were read by rank when the random sample became due; ``None`` if it is not due.
+    """Return how many records had been read by rank when the random sample became due; ``None`` if it is not due yet.
 
     Parameters
     ----------
