@@ -209,7 +209,7 @@ def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
 
 
 def has_both_kinds(targets: Array, min_positives: int) -> bool:
-    """Return whether there are enough positives and negatives for a label to have a curve of its own."""
+    """Return whether there are enough positives and negatives to fit a separate probability curve for a label."""
     return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
 
 

@@ -94,9 +94,9 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts, and compute their scores from the out-of-fold scores of sentences.
 
-    If the sentences of enough papers were coded, all labels have the same filling on topic: sentences without any
-    label. Otherwise, each label has its own filling: sentences that were coded "no" for the label, and all sentences of
-    relevant papers that were coded "no" for it.
+    If the sentences of enough papers were coded, all labels have the same on-topic filling: sentences without any
+    label. Otherwise, each label has a separate on-topic filling: sentences that were coded "no" for the label, and all
+    sentences of relevant papers that were coded "no" for it.
 
     Parameters
     ----------
