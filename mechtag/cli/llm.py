@@ -1,4 +1,4 @@
-"""Commands that have language models code papers. Texts leave this machine only for a host that the user names."""
+"""Commands that have language models code papers. Texts are sent to another machine only if the user names it."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ def llm(
 ) -> None:
     """Have a language model code papers, as one more coder.
 
-    The model is asked about one paper and one label at a time. Its quotes are looked up in the text: those that are not
-    there are dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see
-    how far the model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
+    The model is asked about one paper and one label at a time. Quotes in its answers that are not in the text are
+    dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
+    model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
     interruption, run the same command again: answers are stored in llm.sqlite, and only the other questions are asked.

@@ -131,7 +131,7 @@ def learn(
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
     compared
-        Records on which the suggestions of the two models are compared; by default, none are.
+        Records on which the suggestions of the two models are compared; by default, suggestions are not compared.
 
     Raises
     ------
@@ -184,10 +184,10 @@ def learn(
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records with their codes replaced by the given codes.
+    """Return the coded records, with their codes replaced by those in ``codings``.
 
-    A label of a record without a given code counts as not judged. A record whose relevance has no given code is left
-    out. The codes of sentences are kept, because models are not compared on sentences.
+    A label counts as not judged if ``codings`` contains no code for it. A record is left out if ``codings`` contains no
+    code for its relevance. The codes of sentences are kept, because models are not compared on sentences.
 
     Parameters
     ----------

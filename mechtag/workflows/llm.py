@@ -150,8 +150,9 @@ def code_with_llm(
 ) -> Iterator[str]:
     """Have a language model code papers, write its codings, and yield sentences on them.
 
-    Next to ``output`` are written the quotes with their offsets (``_evidence.csv``), the questions without an answer
-    (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers and the log of calls.
+    Further files are written next to ``output``: the quotes with their offsets (``_evidence.csv``), the questions
+    without a usable answer (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers
+    and the log of calls.
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ def _plan(
     asking: Asking,
     transport: Transport,
 ) -> Iterator[str]:
-    """Yield lines of text that describe what would be sent: numbers, cost, and the first message in full."""
+    """Yield lines of text on what would be sent: the number of requests, the cost, and the first message."""
     requests, affected, answered = [], [], 0
     for paper in papers:
         if not paper[1]:
