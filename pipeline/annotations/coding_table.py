@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -298,18 +299,26 @@ def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str
 
     Columns that later versions of mechtag introduced are omitted if they are empty, unless they are in ``columns``.
     """
-    used = [
+    used = used_fields(codings, columns)
+    write_csv(path, used, [[cell_of(row, name) for name in used] for row in codings], bom=True)
+
+
+def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
+    """Return the fields of a table of codings: all except newer fields that no coding uses and ``columns`` lacks."""
+    return [
         name
         for name, field in Coding.model_fields.items()
         if name not in LATER_FIELDS or name in columns or any(getattr(row, name) != field.default for row in codings)
     ]
-    write_csv(path, used, [[_cell(getattr(row, name)) for name in used] for row in codings], bom=True)
 
 
-def _cell(value: object) -> object:
+def cell_of(coding: Coding, field: str) -> str | int | None:
+    """Return the value of a field as it is written to a table."""
+    value: Any = getattr(coding, field)
     if isinstance(value, tuple):
         return ";".join(map(str, value))
-    return int(value) if isinstance(value, bool) else value
+    found: str | int | None = int(value) if isinstance(value, bool) else value
+    return found
 
 
 def add_codings(

@@ -62,6 +62,8 @@ class Code(NamedTuple):
         Passages that support a yes or a referred code.
     probability, threshold, model_id
         As in `mechtag.core.records.Prediction`; ``None`` for the code of a person.
+    source
+        Coding that contains the code; ``None`` for a decision of a model.
     """
 
     label: str
@@ -74,6 +76,7 @@ class Code(NamedTuple):
     threshold: float | None = None
     date: str | None = None
     model_id: str | None = None
+    source: Coding | None = None
 
     @property
     def answer(self) -> Answer:
@@ -252,7 +255,9 @@ def from_codings(
     for row in own:
         name = row.record_id or row.key or ""
         quotes = _quotes(row, known[name], texts.get(name, ""), sentences.get(name, ()))
-        found[name].append(Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date))
+        found[name].append(
+            Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date, source=row)
+        )
     coded = _coded(codebook, [known[name] for name, codes in found.items() if codes], found, texts, basis)
     if not coded.papers:
         raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
@@ -343,19 +348,15 @@ def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
 def codings_of(coded: CodedPapers) -> list[Coding]:
     """Return the codes of people as codings, in the order of papers, labels and coders."""
     return [
-        Coding(
-            record_id=paper.record.record_id,
-            coder=code.coder,
-            label=code.label,
-            value=code.value,
-            basis=code.basis,
-            evidence=BETWEEN_QUOTES.join(quote.text for quote in code.quotes) or None,
-            date=code.date,
-            refer=code.refer,
+        code.source.model_copy(
+            update={
+                "record_id": paper.record.record_id,
+                "evidence": BETWEEN_QUOTES.join(quote.text for quote in code.quotes) or None,
+            }
         )
         for paper in coded.papers
         for code in paper.codes
-        if code.model_id is None
+        if code.source is not None
     ]
 
 

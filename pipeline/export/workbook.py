@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import LATER_FIELDS
 from mechtag.core.words import counted
+from mechtag.pipeline.annotations.coding_table import cell_of, used_fields
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
 from mechtag.pipeline.export.review_rows import excel_cell
@@ -24,7 +26,7 @@ def write(path: Path, coded: CodedPapers) -> None:
     notes = [
         f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
         "The sheet Codes has one row per paper, coder and label. 'mechtag codings' reads back this sheet alone.",
-        "value: 1 is yes, 0 is no, and an empty cell means not judged.",
+        "value: 1 is yes, 0 is no, and an empty cell means not judged, or needs review if the column refer is 1.",
         *(f"{text}." for text in _footnotes(coded)),
     ]
     write_tables(path, "Coded papers", [codes(coded), *derived(coded)], notes)
@@ -33,14 +35,17 @@ def write(path: Path, coded: CodedPapers) -> None:
 def codes(coded: CodedPapers) -> TableSheet:
     """Return a table of the codes of people."""
     titles = {paper.record.record_id: excel_cell(paper.record.title) for paper in coded.papers}
+    codings = codings_of(coded)
+    further = [name for name in used_fields(codings) if name in LATER_FIELDS]
     rows = (
         (
             *(row.record_id, titles[row.record_id or ""], row.coder, row.label, row.value, row.basis),
             *(excel_cell(row.evidence or ""), row.date or ""),
+            *(excel_cell(str(cell)) if (cell := cell_of(row, name)) is not None else "" for name in further),
         )
-        for row in codings_of(coded)
+        for row in codings
     )
-    return TableSheet("Codes", _CODES, rows, (24, 40, 16, 22, 8, 11, 80, 12))
+    return TableSheet("Codes", (*_CODES, *further), rows, (24, 40, 16, 22, 8, 11, 80, 12, *[14] * len(further)))
 
 
 def derived(coded: CodedPapers) -> Iterator[TableSheet]:

@@ -97,7 +97,7 @@ def test_the_example_is_a_review_of_its_own(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path / "trees")
     lines = describe(open_project())
     assert lines[2] == "Records:   1 search file"
-    # The codes do not contain the texts of their own, so the records come first.
+    # The table of codes does not contain the texts, so the records come first.
     assert (
         lines[3] == "Codes:     data/annotated/codings.csv; they can be counted as soon as data/unique.parquet exists"
     )

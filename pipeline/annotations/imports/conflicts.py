@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, keys_of
@@ -15,7 +16,8 @@ from mechtag.pipeline.export.review_rows import excel_cell
 class Judgement(NamedTuple):
     """A code from a reviewer's file, with the record and label to which it was matched, and its place in the file.
 
-    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract.
+    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract. For ``details``, see
+    `formats.base.Code`.
     """
 
     record: Record
@@ -28,6 +30,7 @@ class Judgement(NamedTuple):
     codebook_version: str
     place: str
     text: str
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Conflict(NamedTuple):
@@ -102,7 +105,7 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
     several = {name for name, seen in texts.items() if len(seen - {""}) > 1}
     return [
-        row._replace(value=None, evidence="")
+        row._replace(value=None, evidence="", details={})
         if row.value == 0 and row.text and (row.record.record_id, row.coder, row.basis) in several
         else row
         for row in judgements
@@ -110,10 +113,13 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge several rows that repeat the same code into one row, with all their evidence and their latest date."""
+    """Merge rows that repeat the same code into one, with all evidence and marked sentences, and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
-    return rows[0]._replace(evidence=excel_cell(BETWEEN_QUOTES.join(evidence)), date=dates)
+    details = {name: value for row in reversed(rows) for name, value in row.details.items()}
+    if any("sentences" in row.details for row in rows):
+        details["sentences"] = tuple(sorted({number for row in rows for number in row.details.get("sentences", ())}))
+    return rows[0]._replace(evidence=excel_cell(BETWEEN_QUOTES.join(evidence)), date=dates, details=details)
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
@@ -142,6 +148,7 @@ def _coding(row: Judgement) -> Coding:
         evidence=row.evidence or None,
         date=row.date or None,
         codebook_version=row.codebook_version or None,
+        **row.details,
     )
 
 

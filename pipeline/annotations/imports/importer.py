@@ -15,6 +15,7 @@ from mechtag.core.records import Coding, Record, Rejected, is_llm
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
 from mechtag.core.words import counted
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
@@ -184,6 +185,7 @@ class _Run:
     judgements: list[Judgement] = field(default_factory=list)
     coder_notes: list[CoderNote] = field(default_factory=list)
     nobody: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file.
@@ -266,7 +268,7 @@ class _Run:
             elif meaning.key is not None:
                 # If nobody ticked 'excluded', it does not follow that the paper is included.
                 value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
-                yield meaning.key, code._replace(value=value)
+                yield meaning.key, code._replace(value=value, details=code.details if value == code.value else {})
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
         """Return a no for each label that a coder left unticked, if the user specified that unticked means no."""
@@ -314,7 +316,15 @@ class _Run:
             codebook_version=_clean(code.codebook_version),
             place=place,
             text="" if part is False else item.paper.text,
+            details=self._details(code, record, item.paper, place) if value == code.value else {},
         )
+
+    def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
+        """Return the details of a code; without the numbers of sentences, if those may be of a different abstract."""
+        if "sentences" not in code.details or record.record_id in paper.names:
+            return code.details
+        self.moved[place.rpartition(": entry ")[0]] += 1
+        return {name: value for name, value in code.details.items() if name not in ("sentences", "sentences_complete")}
 
     def finish(self, records: Sequence[Record]) -> Imported:
         settled = settle(self.judgements, records, self.asked.labels.codebook)
@@ -323,6 +333,11 @@ class _Run:
         self.codes["contradicting"] = settled.contradicting
         self._note_unused_names()
         self._note_coders()
+        self.notes += (
+            f"{name}: the numbers of marked sentences were left out of {counted(count, 'code')}, because these rows do "
+            "not have the record_id of the record, so its abstract may be a different one"
+            for name, count in self.moved.items()
+        )
         return Imported(
             codings=settled.codings,
             unmatched=tuple(self.unmatched),

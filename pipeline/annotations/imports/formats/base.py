@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from mechtag.core import delimited, workbook
@@ -161,6 +162,9 @@ class Code(NamedTuple):
         1 (ticked), 0 (explicitly unticked) or ``None`` (not judged).
     coder, basis
         Coder (or ``""``), and what the coder read (or ``None``), if the source records them.
+    details
+        Fields of mechtag's own codings that other programs do not have (`mechtag.core.records.LATER_FIELDS`), such as
+        the marked sentences.
     """
 
     label: str | None
@@ -170,6 +174,7 @@ class Code(NamedTuple):
     date: str = ""
     basis: Basis | None = None
     codebook_version: str = ""
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Item(NamedTuple):
