@@ -49,7 +49,10 @@ class Conflict(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """A label that coders who read the same basis coded differently for one record; all their codes are kept."""
+    """A label of one record on which coders disagree, although they read the same basis (abstract or full text).
+
+    All their codes are kept.
+    """
 
     record: Record
     label: str
