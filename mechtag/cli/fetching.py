@@ -134,7 +134,10 @@ def chase(
         typer.Argument(metavar="INCLUDED", help="Records of the included papers, as a parquet table or an export."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="RIS file to write; tables and the cache are written next to it.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="RIS file to write; tables and the cache of answers are written next to it."
+        ),
     ],
     email: Email = "",
     direction: Annotated[

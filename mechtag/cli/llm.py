@@ -74,8 +74,8 @@ def llm(
         typer.Option(
             "--max-cost",
             min=0,
-            help="Stop before the call that could make the table cost more than this (US dollars). Needs llm.prices in "
-            "params.yaml.",
+            help="Stop before a call that could raise the total cost above this limit (US dollars). Needs llm.prices "
+            "in params.yaml.",
             show_default=False,
         ),
     ] = None,
