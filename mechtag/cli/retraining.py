@@ -40,7 +40,7 @@ def retrain(
         str | None,
         typer.Option(
             "--onto",
-            help="Version of the annotations to which the codings are added, or 'none' to use no earlier codings. "
+            help="Version of the annotations to which the codings are added, or 'none' to leave out codings added earlier. "
             "Default: the version of the last retraining or rollback.",
         ),
     ] = None,

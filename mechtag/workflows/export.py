@@ -83,7 +83,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
     if to != "matrix" and (request.note or request.cells != "tick"):
-        raise MechtagError("--cells and --note apply only to a matrix; add --to matrix, or omit these options")
+        raise MechtagError("--cells and --note apply only to a matrix; use --to matrix, or omit these options")
     read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
     if output.is_dir():
