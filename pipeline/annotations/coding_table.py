@@ -316,7 +316,7 @@ def cell_of(coding: Coding, field: str) -> str | int | None:
     """Return the value of a field as it is written to a table."""
     value: Any = getattr(coding, field)
     if isinstance(value, tuple):
-        return ";".join(map(str, value))
+        return ";".join("" if each is None else str(each) for each in value)
     found: str | int | None = int(value) if isinstance(value, bool) else value
     return found
 

@@ -11,7 +11,17 @@ from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import BETWEEN_QUOTES, Basis, Coding, Evidence, Prediction, Record, Sentence
+from mechtag.core.records import (
+    BETWEEN_QUOTES,
+    Basis,
+    Coding,
+    Evidence,
+    Prediction,
+    Record,
+    Sentence,
+    Sign,
+    passages_of,
+)
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
@@ -38,6 +48,8 @@ class Quote(NamedTuple):
         Offsets of the passage into the text that ``basis`` names; ``None`` if the text does not contain the passage.
     score
         Score of the passage, if a model chose it.
+    sign
+        Sign that the coder gave to the passage; ``None`` if the coder gave none.
     """
 
     text: str
@@ -47,6 +59,7 @@ class Quote(NamedTuple):
     page: str | None = None
     section: str | None = None
     score: float | None = None
+    sign: Sign | None = None
 
 
 class Code(NamedTuple):
@@ -267,9 +280,14 @@ def from_codings(
 def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:
     if row.basis == "abstract" and row.sentences and max(row.sentences) < len(sentences):
         own = [sentences[number] for number in row.sentences]
-        return tuple(Quote(one.text, one.start, one.end) for one in own)
-    texts = [text.strip() for text in (row.evidence or "").split(BETWEEN_QUOTES.strip())]
-    return tuple(_located(text, record, full_text) for text in texts if text)
+        signs = row.signs or [None] * len(own)
+        return tuple(Quote(one.text, one.start, one.end, sign=sign) for one, sign in zip(own, signs, strict=True))
+    passages = passages_of(row.evidence)
+    # Only evidence with one passage per sentence can be matched to the signs of the sentences.
+    signs = row.signs if len(row.signs) == len(passages) else [None] * len(passages)
+    return tuple(
+        _located(text, record, full_text)._replace(sign=sign) for text, sign in zip(passages, signs, strict=True)
+    )
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:

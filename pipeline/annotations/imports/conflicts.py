@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, keys_of
+from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, Sign, keys_of, passages_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -122,7 +122,20 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
     details = {name: value for row in reversed(rows) for name, value in row.details.items()}
     if any("sentences" in row.details for row in rows):
         details["sentences"] = tuple(sorted({number for row in rows for number in row.details.get("sentences", ())}))
-    return rows[0]._replace(evidence=excel_cell(BETWEEN_QUOTES.join(evidence)), date=dates, details=details)
+    joined = excel_cell(BETWEEN_QUOTES.join(evidence))
+    if "signs" in details:
+        details["signs"] = _signs(rows, joined, details.get("sentences"))
+    return rows[0]._replace(evidence=joined, date=dates, details=details)
+
+
+def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
+    """Return the signs of the joined rows, in the order of their sentences or, without sentences, of their passages."""
+    found: dict[int | str, Sign] = {}
+    for row in rows:
+        own = passages_of(row.evidence) if sentences is None else row.details.get("sentences", ())
+        # A passage that was cut off, because a cell holds only so many characters, is the last one.
+        found |= {place: sign for place, sign in zip(own, row.details.get("signs", ()), strict=False) if sign}
+    return tuple(map(found.get, passages_of(evidence) if sentences is None else sentences))
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_json, write_jsonl
-from mechtag.core.records import Coding, Record, Rejected, is_llm
+from mechtag.core.records import Coding, Record, Rejected, is_llm, passages_of
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
 from mechtag.core.words import counted
@@ -324,7 +324,10 @@ class _Run:
         if "sentences" not in code.details or record.record_id in paper.names:
             return code.details
         self.moved[place.rpartition(": entry ")[0]] += 1
-        return {name: value for name, value in code.details.items() if name not in ("sentences", "sentences_complete")}
+        lost = {"sentences", "sentences_complete"}
+        if len(passages_of(code.evidence)) != len(code.details.get("signs", ())):
+            lost.add("signs")
+        return {name: value for name, value in code.details.items() if name not in lost}
 
     def finish(self, records: Sequence[Record]) -> Imported:
         settled = settle(self.judgements, records, self.asked.labels.codebook)

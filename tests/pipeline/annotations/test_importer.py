@@ -184,6 +184,33 @@ def test_marked_sentences_are_joined_and_kept(tmp_path: Path) -> None:
     assert imported.notes == ()
 
 
+SIGNED = "record_id,key,coder,label,value,basis,evidence,sentences,signs"
+
+
+def test_signs_are_joined_with_their_sentences_or_passages(tmp_path: Path) -> None:
+    imported = contract(
+        tmp_path,
+        *(f"{BRANDT},,a,trust,1,abstract,,0;2,absent;", f"{BRANDT},,a,trust,1,abstract,,1;2,present;unclear"),
+        *(f"{BRANDT},,a,money,1,abstract,One. […] Two.,,;absent", f"{BRANDT},,a,money,1,abstract,Three.,,present"),
+        f"{BRANDT},,b,money,1,abstract,One.,,",
+        header=SIGNED,
+    )
+    trust, money, other = imported.codings
+    assert (trust.sentences, trust.signs) == ((0, 1, 2), ("absent", "present", "unclear"))
+    assert (money.evidence, money.signs) == ("One. […] Two. […] Three.", (None, "absent", "present"))
+    assert other.signs == ()
+
+
+def test_signs_of_sentences_of_another_abstract_stay_with_their_passages(tmp_path: Path) -> None:
+    imported = contract(
+        tmp_path,
+        ",lind-2020,a,trust,1,abstract,One. […] Two.,0;2,absent;",
+        ",lind-2020,a,money,1,abstract,One.,0;2,absent;",
+        header=SIGNED,
+    )
+    assert [(row.sentences, row.signs) for row in imported.codings] == [(None, ("absent", None)), (None, ())]
+
+
 def test_numbers_of_sentences_of_another_abstract_are_left_out(tmp_path: Path) -> None:
     """The same paper may have another abstract in another database."""
     imported = contract(

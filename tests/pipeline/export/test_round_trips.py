@@ -62,7 +62,13 @@ def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: lis
 def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
     """Fields that only mechtag has are kept by the formats that only mechtag reads."""
     own = [row for row in hostile_codings(records[:4], ("Ann",)) if row.label in ("relevant", "fig")]
-    marked = {"sentences": (1, 3), "sentences_complete": True, "assisted": False, "model_id": "m1"}
+    marked = {
+        "sentences": (1, 3),
+        "signs": (None, "absent"),
+        "sentences_complete": True,
+        "assisted": False,
+        "model_id": "m1",
+    }
     doubt: dict[str, Any] = {"value": None, "refer": True, "reason": "=Ask Bob", "evidence": None}
     given = [row.model_copy(update=marked if row.value == 1 else doubt) for row in own]
     WHOLE[name](tmp_path / name, from_codings(given, records, BOOK))

@@ -62,8 +62,9 @@ def _item(entry: Entry) -> Item:
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
     """Return the later fields of a coding that are filled in, and ``""``; if one is invalid, none and the reason."""
     own = {name: cells[name] for name in LATER_FIELDS if cells.get(name) not in (None, "")}
+    rest = {"coder": "any", "label": "any", "basis": "abstract", "evidence": text_of(cells.get("evidence"))}
     try:
-        coding = Coding.model_validate({**own, "coder": "any", "label": "any", "basis": "abstract", "value": value})
+        coding = Coding.model_validate({**own, **rest, "value": value})
     except ValidationError as error:
         first = error.errors()[0]
         where = f"column '{first['loc'][0]}': " if first["loc"] else ""
