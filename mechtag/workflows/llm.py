@@ -27,6 +27,7 @@ from mechtag.pipeline.llm.client import (
     KEY_VARIABLE,
     NAME,
     Asking,
+    Budget,
     Endpoint,
     Mode,
     find_mode,
@@ -34,7 +35,7 @@ from mechtag.pipeline.llm.client import (
     most_tokens,
     parse_endpoint,
 )
-from mechtag.pipeline.llm.coder import Budget, Coded, Coder, Quote
+from mechtag.pipeline.llm.coder import Coded, Coder, Quote
 from mechtag.pipeline.llm.prompt import Passage, Prompt, passages_of, passages_of_full_text
 from mechtag.pipeline.llm.run import LlmRun, LlmRuns, path_of_runs, read_runs, write_runs
 from mechtag.pipeline.llm.vote import VOTE, vote
@@ -207,7 +208,7 @@ def code_with_llm(
             mode = known_mode(asking, project.codebook.all_keys[0], transport) or "json_schema"
             yield from _plan([coder(mode, seed) for seed in seeds], papers, labels, budget, asking, transport)
             return
-        mode = find_mode(asking, project.codebook.all_keys[0], transport, confirm)
+        mode = find_mode(asking, project.codebook.all_keys[0], transport, budget, confirm, reporter.note)
         found: list[Coded] = []
         runs = []
         with reporter.progress("asking the model", len(papers) * len(labels) * wanted.repeat) as advance:

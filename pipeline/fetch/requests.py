@@ -77,6 +77,28 @@ def readable_json(body: bytes) -> Any:
     return content
 
 
+def message_in(body: bytes) -> str:
+    """Return the message in the body of an answer that reports an error, on one line; ``""`` if there is none.
+
+    Bodies that are neither JSON with a message nor plain text, such as web pages, have none. Characters that a terminal
+    could interpret are replaced by spaces.
+    """
+    text = body.decode("utf-8", errors="replace")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        found: Any = "" if text.lstrip().startswith(("<", "{", "[")) else text
+    else:
+        found = content
+        # OpenAI: {"error": {"message": ...}}; others: {"message": ...}, {"detail": [{"msg": ...}]} or [{"error": ...}].
+        for names in (("error",), ("message", "detail"), ("msg",)):
+            found = found[0] if isinstance(found, list) and found else found
+            if isinstance(found, dict):
+                found = next((found[name] for name in names if found.get(name)), found)
+        found = found if isinstance(found, str) else ""
+    return " ".join("".join(char if char.isprintable() else " " for char in found).split())
+
+
 class Request(NamedTuple):
     """A request to a service, without the user's key and e-mail address.
 

@@ -13,10 +13,19 @@ from pydantic import ValidationError
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import BETWEEN_QUOTES, LLM, Basis, Coding, Record, Row
-from mechtag.core.settings import LlmPrice
-from mechtag.pipeline.fetch.requests import Request
+from mechtag.pipeline.fetch.requests import Answer, Request
 from mechtag.pipeline.fetch.transport import Clock, Transport
-from mechtag.pipeline.llm.client import Asking, Completion, Mode, json_in, most_tokens, parameters, read_completion
+from mechtag.pipeline.llm.client import (
+    Asking,
+    Budget,
+    Completion,
+    Mode,
+    Usage,
+    json_in,
+    parameters,
+    read_completion,
+    usage_of,
+)
 from mechtag.pipeline.llm.prompt import LONGEST_REASON, ModelAnswer, Passage
 from mechtag.pipeline.llm.run import LlmRun
 from mechtag.pipeline.llm.verify import Found, Quotes, verify
@@ -63,34 +72,6 @@ class _Unusable(Exception):
 
 class _NotAsked(Exception):
     """Raised if the endpoint no longer answers, or if the next call could exceed the cost limit."""
-
-
-@dataclass
-class Budget:
-    """The cost so far, and its limit, in US dollars; the limit is ``None`` if the cost is not limited.
-
-    ``spent`` is the cost of all calls on which the codings are based, including calls of earlier runs.
-    """
-
-    limit: float | None = None
-    price: LlmPrice | None = None
-    spent: float = 0.0
-    exhausted: bool = False
-
-    def allows(self, request: Request) -> bool:
-        """Return whether the cost stays within the limit even if a request is as expensive as possible.
-
-        After the first request that could exceed the limit, the result is false for all requests.
-        """
-        if self.limit is not None and self.price is not None:
-            self.exhausted |= self.spent + self.price.of(*most_tokens(request)) > self.limit
-        return not self.exhausted
-
-    def pay(self, request: Request, completion: Completion) -> None:
-        """Add the cost of a call; if the numbers of tokens are unknown, their upper bounds are used."""
-        if self.price is not None:
-            cost = completion.cost(self.price)
-            self.spent += self.price.of(*most_tokens(request)) if cost is None else cost
 
 
 @dataclass
@@ -208,28 +189,33 @@ class Coder:
         """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)
+        for earlier in self._transport.unusable(request):
+            self._count_unusable(request, usage_of(earlier), found)
         if known is None:
             if not self._budget.allows(request):
                 raise _NotAsked
             self._confirm()
         started = self._clock.elapsed()
-        completion = self._ask(request)
-        self._count(request, completion, found)
-        entry = {
-            "time": _instant(completion.time),
+        entry: dict[str, Any] = {
+            "time": "",
             "record_id": record.record_id,
             "label": label,
             "coder": self.name,
             "prompt": self._asking.prompt.sha256,
             "max_tokens": factor * self._asking.max_tokens,
-            "tokens_in": completion.prompt_tokens,
-            "tokens_out": completion.completion_tokens,
-            "tokens_cached": completion.cached_tokens,
-            "ms": round(1000 * (self._clock.elapsed() - started)),
-            "cost_usd": "unknown" if (cost := completion.cost(self._budget.price)) is None else cost,
-            "finish_reason": completion.finish_reason,
-            "system_fingerprint": completion.fingerprint,
         }
+
+        def again(answer: Answer) -> bool:
+            usage = usage_of(answer)
+            self._count_unusable(request, usage, found)
+            fault = "the answer cannot be used" if answer.body else "the answer did not arrive, or not whole"
+            self._log(entry | self._logged(answer.time, started, usage) | {"fault": fault})
+            return self._budget.allows(request)
+
+        completion = self._ask(request, again)
+        self._count(request, completion, found)
+        entry |= self._logged(completion.time, started, completion.usage)
+        entry |= {"finish_reason": completion.finish_reason, "system_fingerprint": completion.fingerprint}
         try:
             answer = _read(completion)
             quotes = verify(answer.evidence, passages)
@@ -242,10 +228,22 @@ class Coder:
             if known is None:
                 self._log(entry)
 
-    def _ask(self, request: Request) -> Completion:
+    def _logged(self, time: float, started: float, usage: Usage | None) -> dict[str, Any]:
+        """Return what the log says about the time, the tokens and the cost of an answer."""
+        cost = usage.cost(self._budget.price) if usage else None
+        return {
+            "time": _instant(time),
+            "tokens_in": usage.prompt_tokens if usage else None,
+            "tokens_out": usage.completion_tokens if usage else None,
+            "tokens_cached": usage.cached_tokens if usage else None,
+            "ms": round(1000 * (self._clock.elapsed() - started)),
+            "cost_usd": "unknown" if cost is None else cost,
+        }
+
+    def _ask(self, request: Request, again: Callable[[Answer], bool]) -> Completion:
         transport = self._transport
         failed = len(transport.failures)
-        answer = transport.ask(request)
+        answer = transport.ask(request, again)
         if answer is not None and answer.found:
             return read_completion(answer)
         if len(transport.failures) == failed:
@@ -253,19 +251,29 @@ class Coder:
         raise _Unusable(transport.failures[-1].reason, final=True)
 
     def _count(self, request: Request, completion: Completion, found: Coded) -> None:
-        counts = found.counts
-        counts["calls"] += 1
-        counts["calls_without_usage"] += completion.prompt_tokens is None
-        counts["prompt_tokens"] += completion.prompt_tokens or 0
-        counts["completion_tokens"] += completion.completion_tokens or 0
-        counts["cached_tokens"] += completion.cached_tokens or 0
-        found.costs.append(completion.cost(self._budget.price))
+        found.counts["calls"] += 1
+        found.counts["calls_without_usage"] += completion.usage is None
+        if completion.usage is None:
+            found.costs.append(None)
+        self._pay(request, completion.usage, found)
         found.times.append(completion.time)
         # Local servers state the path of a file, which may name a person. Names such as team/model are no paths.
         name = PureWindowsPath(completion.model)
         found.models |= {name.name if name.root else completion.model} - {""}
         found.fingerprints |= {completion.fingerprint} - {""}
-        self._budget.pay(request, completion)
+
+    def _count_unusable(self, request: Request, usage: Usage | None, found: Coded) -> None:
+        found.counts["unusable"] += 1
+        self._pay(request, usage, found)
+
+    def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
+        """Add tokens and cost of an answer, if the endpoint states them; the budget always counts something."""
+        if usage:
+            found.counts["prompt_tokens"] += usage.prompt_tokens
+            found.counts["completion_tokens"] += usage.completion_tokens
+            found.counts["cached_tokens"] += usage.cached_tokens or 0
+            found.costs.append(usage.cost(self._budget.price))
+        self._budget.pay(request, usage)
 
     def _take(
         self,
@@ -338,7 +346,7 @@ class Coder:
             rejected=len(found.rejected),
             not_asked=found.not_asked,
             **{name: counts[name] for name in ("yes", "no", "unclear", "unsupported", "quotes", "moved", "invented")},
-            **{name: counts[name] for name in ("calls", "calls_without_usage", "prompt_tokens")},
+            **{name: counts[name] for name in ("calls", "calls_without_usage", "unusable", "prompt_tokens")},
             **{name: counts[name] for name in ("completion_tokens", "cached_tokens")},
             cost_usd=None if cost is None else round(cost, 6),
             first=_instant(min(found.times))[:10] if found.times else "",

@@ -48,10 +48,13 @@ class LlmRun(Strict):
         Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes in no sentence.
     calls, calls_without_usage
         Number of calls that the codings are based on, and number of those for which no tokens were reported.
+    unusable
+        Number of further answers that were no chat completions or did not arrive whole, so that the request was sent
+        again. The endpoint may bill them.
     prompt_tokens, completion_tokens, cached_tokens
-        Tokens of these calls, as the endpoint counted them.
+        Tokens of all answers, as the endpoint counted them.
     cost_usd
-        Price of these calls in US dollars; ``None`` if it is unknown.
+        Price of these tokens in US dollars; ``None`` if it is unknown.
     first, last
         Dates of the first and last answer; empty without answers.
     """
@@ -85,6 +88,7 @@ class LlmRun(Strict):
     invented: int
     calls: int
     calls_without_usage: int
+    unusable: int = 0
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
@@ -117,12 +121,18 @@ class LlmRun(Strict):
         invented, unclear = (
             "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
         )
+        further = (
+            f" {counted(self.unusable, 'further answer')} could not be used; the cost includes what the endpoint "
+            "stated for such answers."
+            if self.unusable
+            else ""
+        )
         return (
             f"{self.coder} is a language model, not a person: model {self.model}, {self.place}, prompt "
             f"{self.prompt_sha256[:12]}. Questions about {counted(self.papers, 'paper')}: {self.asked} asked, "
             f"{self.answered} answered; {self.yes} yes, {self.no} no, {self.unclear} unclear{unclear}. Quotes: "
             f"{self.quotes}; not in the text, and therefore dropped: {self.invented}{invented}. Tokens: "
-            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}."
+            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}.{further}"
         )
 
 
