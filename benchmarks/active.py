@@ -65,7 +65,7 @@ def _by_relevance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
 
 
 def _by_doubt(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose the papers with the most expected coding errors if each label gets its more probable answer."""
+    """Choose the papers with the most expected coding errors if the more probable answer is chosen for each label."""
     doubt = papers.relevance * np.minimum(papers.labels, 1 - papers.labels).sum(axis=1)
     return _highest(doubt, papers)
 
@@ -177,9 +177,9 @@ def score(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Array:
 
 
 def precision(corpus: Corpus, held: Mask, scores: Array) -> tuple[float, float]:
-    """Return average precision on held-out papers: the mean over the labels, and the value of relevance.
+    """Return average precision on held-out papers: first the mean over the labels, then the value for relevance.
 
-    Only relevant papers count for the labels.
+    The mean over the labels includes only relevant papers.
     """
     targets, found = corpus.document_targets[held], scores[held]
     relevant = targets[:, 0] == 1

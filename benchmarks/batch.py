@@ -165,7 +165,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     number
-        Number of the repetition, which determines the moment.
+        Number of the repetition, which seeds the random moment.
     whole
         Results of `uninterrupted`.
     """

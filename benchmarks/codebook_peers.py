@@ -38,7 +38,7 @@ PREVIOUS = "cfe6fcad025687897967c4b1783ff8b2aba658e5"
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of all papers of a set by one system.
+    """Scores that one system assigned to all papers of a data set.
 
     Attributes
     ----------
@@ -113,8 +113,8 @@ def setfit(
 ) -> Scores | None:
     """Fine-tune the encoder with SetFit on whole texts, and score with one logistic regression per label.
 
-    SetFit learns from the relevant papers. A label that was not judged counts as absent, because SetFit has no
-    unknown labels. The scores are cached.
+    SetFit learns from the relevant papers. A label that was not judged counts as absent, because SetFit cannot learn
+    from missing codes. The scores are cached.
 
     Parameters
     ----------

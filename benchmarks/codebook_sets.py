@@ -136,7 +136,7 @@ def _exposure_labels(text: str, codebook: Codebook) -> tuple[str, ...]:
 
 
 def _goals(settings: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
-    """Read the abstracts of the SwissText 2024 shared task; most abstracts have exactly one label, a goal."""
+    """Read the abstracts of the SwissText 2024 shared task, which are labelled with sustainable development goals."""
     folder = _folder("development_goals", "data/ of github.com/ZurichNLP/sdg_swisstext_2024_sharedtask")
     codebook = load_codebook(ROOT / "benchmarks/goals.yaml")
     records, goals = {}, {}

@@ -152,9 +152,9 @@ Scored = dict[str, dict[Draw, Scores]]
 
 
 def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> Scored:
-    """Score the papers of a set with mechtag, the definitions alone and whole-text vectors, after training on a draw.
+    """Score the papers of a set with mechtag, with the label definitions alone, and with whole-text vectors.
 
-    The scores are computed for each draw.
+    Each system except the definitions is trained separately on each draw of training papers.
     """
     corpus = encoded.corpora[PAPERS]
     alone = ours(corpus, np.zeros(corpus.n_documents, dtype=bool), settings)
@@ -168,7 +168,9 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
 
 
 def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
-    """Score the papers of a set with the systems that only run with the encoder ``fast``, after training on each draw.
+    """Score the papers of a set with the systems that are compared with mechtag only for the encoder ``fast``.
+
+    Each system is trained separately on each draw of training papers.
 
     Parameters
     ----------
@@ -288,7 +290,8 @@ def lead_over(peer: str) -> str:
 def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
     """Compute how far each variant of mechtag is ahead of the systems that it is compared with.
 
-    Both are measured on the same draws of training papers, by the metric ``across`` (mean ROC AUC across papers).
+    A variant and the system that it is compared with are measured on the same draws of training papers. The metric is
+    ``across`` (mean ROC AUC across papers).
 
     Returns
     -------
@@ -316,10 +319,15 @@ def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
 
 
 def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the set, size and name of each variant of mechtag that is significantly worse than a simpler method.
+    """Return the variants of mechtag that are significantly worse than a simpler method.
 
-    The simpler method is the better of definitions alone and TF-IDF. A variant is significantly worse if the whole
-    interval of the difference is below zero.
+    The simpler method is the better of two: the label definitions alone, and TF-IDF. A variant is significantly worse
+    if the whole confidence interval of the difference is below zero.
+
+    Returns
+    -------
+    list of str
+        Data set, number of training papers and name of each such variant.
     """
     return [
         f"{found['dataset']}, {found['system']}"
@@ -400,7 +408,7 @@ def _systems(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a table of the metric ``across``, averaged over the numbers of training papers above 0.
+    """Return a table of the metric ``across``, averaged over all numbers of training papers except 0.
 
     There is one row per system, one column per set, and a column with the mean over the sets. Systems that were not
     measured for all numbers of training papers are left out.

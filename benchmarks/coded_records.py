@@ -122,8 +122,8 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
 def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
     """Return whether the score of each paper reaches a threshold that keeps most relevant papers.
 
-    The threshold for each fold is determined on the other folds, so that it keeps the proportion ``recall`` of the
-    relevant papers there.
+    The threshold for each fold is determined on the other folds: it keeps the proportion ``recall`` of the relevant
+    papers in these folds.
     """
     kept = np.zeros(len(scores), dtype=bool)
     for held_out in np.unique(fold):

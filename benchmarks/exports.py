@@ -150,7 +150,7 @@ class Outcome:
     Attributes
     ----------
     found
-        Number of records by the independent count; ``None`` if the records cannot be counted.
+        Number of records according to the independent count; ``None`` if the records cannot be counted.
     fault
         Description of a fault: a traceback, or counts that do not add up; ``""`` if no fault was found.
     """
@@ -187,7 +187,7 @@ def read(path: Path) -> Outcome:
 
 
 def _without_start(ingested: Ingested) -> bool:
-    """Return whether a note states that the start of a record is missing, so that the independent count misses it."""
+    """Return whether a note says that the start of a record is missing; the independent count misses such a record."""
     return any(_NO_START.search(note.text) for note in ingested.notes)
 
 

@@ -1,8 +1,8 @@
-"""Generate the differences between two records of the same paper that occur in real libraries, one per function.
+"""Generate differences between two records of the same paper, as they occur in real libraries.
 
-Each such difference is called a fault. The list of faults comes from exports and from public reports about
-deduplication, and was written before the rules that must tolerate the faults. `library` adds the harmless differences
-that records from two databases always have.
+Each such difference is called a fault, and one function generates each fault. The list of faults comes from exports
+and from public reports about deduplication, and was written before the rules that must tolerate the faults. `library`
+adds the harmless differences that records from two databases always have.
 """
 
 from __future__ import annotations

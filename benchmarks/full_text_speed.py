@@ -3,8 +3,8 @@
 ``python -m benchmarks.full_text_speed --runtime fp32`` tags 50, 100 and 200 papers of 300 sentences, each number of
 papers in a separate process. It prints the elapsed seconds, the processor seconds and the peak memory. Each sentence
 joins halves of two sentences of the coded records, so that no sentence occurs twice. If there is no trained model, a
-model from the definitions of the codebook is used; it is as slow as a trained model, except that it does not score
-words.
+model that knows only the definitions of the codebook is used. This model takes as long as a trained model, apart from
+the scores of words, which only a trained model computes.
 """
 
 from __future__ import annotations

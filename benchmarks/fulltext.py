@@ -1,4 +1,4 @@
-"""Compare PDF readers by the number of sentences of the publisher's XML that they extract completely.
+"""Compare programs that read PDFs: count the sentences of the publisher's XML that each program extracts completely.
 
 ``python -m benchmarks.fulltext FOLDER...`` reads pairs of files ``NAME.pdf`` and ``NAME.xml`` (JATS) of the same paper.
 """
@@ -39,7 +39,7 @@ _TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Truth:
-    """Content of the XML of a paper, with which readers are compared.
+    """Content of a paper's XML, with which the text extracted from the PDF is compared.
 
     Attributes
     ----------
@@ -80,7 +80,8 @@ class Score:
     sentences
         Number of sentences in the XML.
     words, letters
-        Numbers of these sentences whose words, and whose letters, are in the extracted text in the same order.
+        Number of sentences all of whose words are in the extracted text in the same order, and number of sentences all
+        of whose letters are.
     cited, left
         Number of cited articles, and number of cited articles whose titles the reader did not remove from the text.
     titles, headings

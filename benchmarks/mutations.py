@@ -185,10 +185,7 @@ def _described(name: str, data: bytes) -> Base:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield the texts in a JSON value of a field, except the attributes of XML elements.
-
-    An XML element with text between its children is represented by this text alone.
-    """
+    """Yield all texts within a JSON value, except the attributes of XML elements, whose names begin with ``@``."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -752,7 +749,7 @@ class _Worker:
     def fault(self, number: int) -> str:
         """Read a damaged file in the process, and return a description of a fault, or ``""`` if there is none.
 
-        If the process ended or does not answer, it must be replaced.
+        If the process ends or does not answer in time, the result says so, and the caller must start a new process.
         """
         self._pipe.send(number)
         try:

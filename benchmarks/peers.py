@@ -93,7 +93,7 @@ def _score(decided: Ticks, targets: Ticks) -> float:
 def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
     """Choose decision thresholds that maximise the example-based F1.
 
-    Three variants are compared: one half for every label, one threshold for all labels, and one threshold per label.
+    Three variants are compared: 0.5 for every label, one chosen threshold for all labels, and one per label.
 
     Returns
     -------
@@ -111,7 +111,9 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """Train a linear SVM per label on the TF-IDF weights of words and word pairs, and decide on the documents ``held``.
+    """Train a linear SVM per label on TF-IDF weights, and return which labels it assigns to each text in ``held``.
+
+    The weights are those of words and word pairs.
 
     C, class weights and thresholds are those with the best cross-validated F1 on all training documents.
     """
@@ -177,7 +179,9 @@ class _Classifier(torch.nn.Module):
 def fine_tuning(
     learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: FineTuning = FineTuning()
 ) -> Ticks:
-    """Fine-tune the encoder on whole documents with binary cross-entropy, and decide on the documents ``held``.
+    """Fine-tune the encoder on whole documents, and return which labels it assigns to each of the texts in ``held``.
+
+    The loss is binary cross-entropy.
 
     The best epoch and the thresholds are chosen on ``valid``.
     """

@@ -1,8 +1,9 @@
 """Measure the decisions of the trained model on real abstracts, almost none of which is about the subject of the model.
 
 ``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
-``models/trained``. Abstracts called relevant are written to ``data/work/benchmarks/real_prose/``, and those with the
-highest probabilities are printed, so that a person can sort them by kind. Only counts are published.
+``models/trained``. The abstracts that the model classifies as relevant are written to
+``data/work/benchmarks/real_prose/``, and those with the highest probabilities are printed, so that a person can sort
+them by kind. Only counts are published.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _references(folder: Path) -> Iterator[tuple[str, str]]:
 def shares(
     decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
 ) -> list[dict[str, Any]]:
-    """Compute the number of abstracts and the proportions of decisions, per data set and for all data sets together.
+    """Compute the number of abstracts and the proportion of each decision, per data set and for all data sets together.
 
     Parameters
     ----------
@@ -108,7 +109,10 @@ def shares(
 def called_relevant(
     records: Mapping[str, Sequence[Record]], decided: Mapping[str, Sequence[Prediction]], relevance_key: str
 ) -> list[tuple[str, float, str, str]]:
-    """Return data set, probability, title (or start of the abstract) and labels of each abstract called relevant."""
+    """Return the data set, probability, title and labels of each abstract that the model classified as relevant.
+
+    If an abstract has no title, the start of the abstract is returned instead.
+    """
     found = []
     for name, rows in decided.items():
         text = {record.record_id: record.title or record.abstract[:120] for record in records[name]}
@@ -125,9 +129,10 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Return the Markdown table of the kinds of abstracts that were called relevant.
+    """Return the Markdown table of the kinds of abstracts that the model classified as relevant.
 
-    If the table was made for a different model, a note that says so is returned instead.
+    A person sorted the abstracts by kind. If the table was made for a different model, a note that says so is returned
+    instead.
     """
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
@@ -136,7 +141,7 @@ def kinds(model_id: str, path: Path = KINDS) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tag all abstracts, list those called relevant, and publish the counts."""
+    """Tag all abstracts, list those that the model classifies as relevant, and publish the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="tag every n-th abstract of a set, and publish nothing")
     parser.add_argument("--runtime", default="auto", help="runtime of the encoder")
@@ -162,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_csv(WORK / "relevant.csv", ("data set", "probability", "title", "labels"), found)
     for name, probability, title, labels in found[:_SHOWN]:
         console.print(f"{probability:.2f}  {name}: {title} [{labels}]", markup=False, highlight=False)
-    console.print(f"{len(found)} abstracts are called relevant; {WORK / 'relevant.csv'} lists them", markup=False)
+    console.print(f"{len(found)} abstracts were classified as relevant; see {WORK / 'relevant.csv'}", markup=False)
     for one in results:
         if one["dataset"] == TOTAL or one["metric"] == "relevant":
             console.print(f"{one['dataset']}, {one['metric']}: {one['value']:,.4f}".removesuffix(".0000"), markup=False)

@@ -72,10 +72,10 @@ def prepare(folder: Path, count: int) -> Workspace:
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Start a server for the page in this context.
+    """Return a context manager that runs a server for the review page during the block.
 
-    The context manager yields the address of the page, the server process, and the seconds from the start of the
-    process to the first page.
+    The context manager yields the address of the review page, the server process, and the seconds from the start of
+    the process to the first page.
     """
     log = folder.parent / "server.txt"
     command = [sys.executable, "-m", "mechtag", "review", str(folder), "--no-browser"]
@@ -152,7 +152,7 @@ def decide(coder: Coder, decisions: int) -> list[float]:
 
 @contextmanager
 def writing(workspace: Workspace, count: int) -> Iterator[None]:
-    """Run a process that computes and writes suggestions, as the worker does, until the context is left."""
+    """Return a context manager that, during the block, runs a process that writes suggestions as the worker does."""
     command = [sys.executable, "-m", "benchmarks.review", "--write-suggestions", str(workspace.project.root)]
     process = subprocess.Popen([*command, "--records", str(count)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     time.sleep(3)

@@ -1,4 +1,4 @@
-"""Kill the processes of the review page at random moments, and count decisions and results that are lost or doubled."""
+"""Kill the processes of the review page at random moments, and count lost or duplicated decisions and results."""
 
 from __future__ import annotations
 
@@ -225,12 +225,12 @@ def _wait(condition: Callable[[], bool], pause: float = 0.05) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"gave up, because a job or a decision was not finished within {_PATIENCE:g} seconds")
+            raise SystemExit(f"the benchmark stopped, because a job or decision took more than {_PATIENCE:g} seconds")
         time.sleep(pause)
 
 
 def finish(workspace: Workspace, kind: str) -> None:
-    """Run a worker until all jobs of a kind are done; drop the jobs that follow from them."""
+    """Run a worker until all jobs of a kind are done; delete the jobs that these jobs have added."""
     job = schema.job
     _drop_others(workspace, kind)
     if _active(workspace, job.c.kind == kind):
@@ -243,7 +243,7 @@ def finish(workspace: Workspace, kind: str) -> None:
 
 
 def _drop_others(workspace: Workspace, kind: str) -> None:
-    """Drop all jobs of other kinds, so that only jobs of one kind are run and compared."""
+    """Delete the unfinished jobs of all other kinds, so that only jobs of one kind are run and compared."""
     job = schema.job
     with workspace.store.write() as connection:
         connection.execute(delete(job).where(job.c.state.in_(ACTIVE), job.c.kind != kind))
@@ -286,7 +286,7 @@ _TIMES = frozenset(("at", "asked", "started", "ended", "created", "seen", "until
 
 
 def left_by(workspace: Workspace) -> dict[str, Any]:
-    """Return the results of all jobs in the database and in the folder, without times and job numbers."""
+    """Return what all jobs have written to the database and to the project folder, without times and job numbers."""
     found: dict[str, Any] = {}
     skipped = {"session", "invitation", "lease", "job", "fact", "place", "tally", "stale", "event", "queue", "ranking"}
     with workspace.store.read() as connection:
@@ -339,7 +339,7 @@ def kill_worker(folder: Path, kills: int, encoder: str, rng: random.Random) -> I
     """Run jobs of every kind, once without kills and then with kills, and yield the differences in the results.
 
     A job may end before it can be killed. The jobs of a kind are therefore repeated from the same starting point until
-    the worker was killed ``kills`` times, but at most four times as often.
+    the worker was killed ``kills`` times, but at most ``4 * kills`` times.
     """
     plain = prepare(folder / "plain", encoder)
     for kind, do in STEPS:
@@ -387,7 +387,7 @@ class Reader:
     sent, confirmed
         Ids of the decisions that were sent, and ids of those that the server has confirmed.
     waiting
-        Form data of the decision that was sent without an answer so far; ``None`` if no decision is pending.
+        Form data of the decision that was sent but is not yet answered; ``None`` if every decision was answered.
     """
 
     account: int
@@ -448,8 +448,8 @@ def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict
     Returns
     -------
     dict
-        Numbers of decisions that were sent, confirmed, lost and doubled, and numbers of faults in the database and in
-        the text log.
+        Numbers of decisions that were sent, confirmed, lost although confirmed, or stored twice; and numbers of faults
+        in the database and in the text log.
     """
     root = folder / "web"
     workspace = prepare(root, "fast")

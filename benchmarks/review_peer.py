@@ -105,7 +105,7 @@ class System(Protocol):
 
 
 class Mechtag:
-    """The review page of mechtag, with one person per record and without suggestions of a model."""
+    """The review page of mechtag; one person decides on each record and sees no suggestions."""
 
     name = "mechtag"
 

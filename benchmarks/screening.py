@@ -201,7 +201,7 @@ def order_of(system: str, name: str, run: int) -> Order:
 def _figures(system: str, name: str, runs: int) -> list[Figures]:
     """Return the metrics of each run.
 
-    The order that starts from a definition does not depend on the known records, so it has only one run.
+    The order that starts from a definition of relevance does not depend on the known records, so it has only one run.
     """
     labels = review(name)[2]
     if system == _COLD:

@@ -3,8 +3,9 @@
     python -m benchmarks.sections journal_style.jsonl
 
 The file has one abstract per line, with ``sentences`` that have a ``text`` and the ``section`` that was printed above
-them. Abstracts are reassembled in each way. The third column counts sentences of abstracts without headings, in which
-no heading must be found.
+them. Each abstract is reassembled in each of these ways. The printed table has one row per way and three columns: the
+way, the count for abstracts with headings, and the count for abstracts without headings, in which no heading must be
+found.
 """
 
 from __future__ import annotations

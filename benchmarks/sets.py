@@ -42,7 +42,7 @@ Rows = list[dict[str, Any]]
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table that every system can read, with rows numbered from 1."""
+    """Write records as a CSV table that all compared deduplication systems can read, with rows numbered from 1."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
@@ -77,7 +77,7 @@ def _split_authors(cell: str) -> str:
 def labelled(name: str) -> tuple[Rows, list[str]]:
     """Return the rows of a labelled set, and the true group of each row.
 
-    In the set diabetes, the list of authors is split into names; otherwise, the rows are unchanged.
+    In the set ``diabetes``, the list of authors is split into names; otherwise, the rows are unchanged.
     """
     folder = BENCH / "dedupe" / name
     if name == "diabetes":

@@ -1,4 +1,4 @@
-"""Measure how often the sign of a sentence, presence or absence, is right.
+"""Measure how accurately mechtag detects sentences that say that something is absent.
 
 ``python -m benchmarks.sign`` compares `mechtag.pipeline.text.sign` with the judgements of two readers in
 ``data/annotated/signs.csv``. Nothing is trained.
@@ -46,7 +46,7 @@ by far on the hard sentences. So it marks only absence, and an unmarked sentence
 
 
 class Judged(NamedTuple):
-    """A sentence with the signs that two readers assigned to it: present, absent or unclear."""
+    """A sentence that two readers judged; each judgement is ``present``, ``absent`` or ``unclear``."""
 
     set_name: str
     text: str
@@ -55,7 +55,7 @@ class Judged(NamedTuple):
 
 
 def read_signs() -> Iterator[Judged]:
-    """Yield the judged sentences; those of coded records are found by key and number."""
+    """Yield the judged sentences; the text of a sentence of a coded record is looked up by key and sentence number."""
     coded = {
         row["key"]: [sentence["text"] for sentence in row["sentences"]]
         for path in sorted(CODED.glob("*.jsonl"))
@@ -68,7 +68,7 @@ def read_signs() -> Iterator[Judged]:
 
 
 def measure(name: str, judged: list[Judged]) -> Iterator[dict[str, Any]]:
-    """Yield the share of right signs of each method, with a Wilson interval, and the agreement of the readers."""
+    """Yield the accuracy of each method on one set of sentences, with Wilson intervals, and the readers' agreement."""
     agreed = [each for each in judged if each.first == each.second != "unclear"]
     methods: dict[str, Callable[[str], bool]] = {
         "mechtag": lambda text: sign_of(text) == "absent",

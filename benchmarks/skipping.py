@@ -1,4 +1,4 @@
-"""Measure the time of tagging a search in which 90% of records are irrelevant, with and without scoring their labels.
+"""Measure how long it takes to tag a search of which 90% is irrelevant, with and without labels of irrelevant records.
 
     python -m benchmarks.skipping [--before FOLDER]
 

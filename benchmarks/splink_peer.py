@@ -1,9 +1,10 @@
 """Find duplicates with splink, set up without labels as its documentation recommends, for `benchmarks.dedupe`.
 
 The steps are those of splink's tutorial (https://moj-analytical-services.github.io/splink, 'Estimating model
-parameters' and 'Predicting results'). The probability of a match is estimated from deterministic rules, the
-probabilities of agreement between different papers from random pairs, and the probabilities of agreement between
-records of one paper by expectation maximisation on two blocks.
+parameters' and 'Predicting results'). Three kinds of probabilities are estimated: the probability of a match from
+deterministic rules; the probabilities of agreement between records of different papers from random pairs; and the
+probabilities of agreement between records of one paper by expectation maximisation, once for each of two blocking
+rules.
 """
 
 from __future__ import annotations

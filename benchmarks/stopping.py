@@ -34,8 +34,9 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Move relevant records to the end of the reading order, just enough to miss the recall if the end is not read.
+    """Move relevant records to the end of the reading order, so that a reader who stops before the end misses them.
 
+    As few records are moved as are needed to miss the recall.
     This is the hardest case for a stopping rule: if fewer records were moved, the recall would still be reached, and if
     more records were moved, a rule would be more likely to notice them.
 

@@ -121,7 +121,7 @@ class People:
 
 @dataclass
 class Log:
-    """The progress of a simulated review, with which the other stopping rules are evaluated.
+    """The progress of a simulated review, from which the stopping rules other than mechtag's are evaluated.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class Log:
     stops
         Values of ``seen``, ``judged`` and ``decisions`` at the moment when a rule first says stop, keyed by the rule.
     run
-        Number of records in a row, up to the latest, that were finally judged irrelevant.
+        Number of final decisions in a row that were irrelevant, counted back from the latest final decision.
     """
 
     seen: set[int] = field(default_factory=set)
@@ -144,7 +144,7 @@ class Log:
     run: int = 0
 
     def count(self, final: int, records: int) -> None:
-        """Count a final decision on a record, and check whether one of the other stopping rules says stop.
+        """Count a final decision on a record, and store the progress for each rule in ``RULES`` that now says stop.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class Play:
         return True
 
     def import_later(self) -> None:
-        """Import the rest of the records; the other stopping rules then start to count again."""
+        """Import the rest of the records, and let the stopping rules in ``RULES`` start from zero."""
         self.later = ""
         self.log.run, self.log.stops = 0, {}
         self.add(self.added, len(self.records))
@@ -326,7 +326,7 @@ class Play:
                 self.conflicts.add(record)
 
     def correct(self, coder: int) -> None:
-        """Let a person correct earlier mistakes in answering."""
+        """Let a person correct those of the person's earlier decisions that were slips."""
         for record in self.slips[coder]:
             # The adjudicator may have settled the record already.
             with suppress(Refused):
@@ -347,7 +347,7 @@ class Play:
         self.work()
 
     def settled(self, record: int, value: int) -> None:
-        """Store a final decision, and count it for the other stopping rules."""
+        """Store a final decision, and count it for the stopping rules in ``RULES``."""
         self.conflicts.discard(record)
         if record not in self.final:
             self.log.count(value, self.added)
@@ -360,7 +360,7 @@ class Play:
     def outcomes(self) -> dict[str, Outcome]:
         """Return the outcome of each rule, keyed by the rule.
 
-        The outcome of a rule that never said stop is that of screening everything.
+        If a rule never said stop, its outcome is that of a review in which everything is screened.
         """
         papers = np.array([number not in self.joined for number in range(1, len(self.records) + 1)])
         relevant, truth = self.people.found() & papers, (self.people.truth == 1) & papers

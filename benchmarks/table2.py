@@ -1,4 +1,4 @@
-"""Compare accuracy on the gold standard with that of naive baselines, and measure the cost of training.
+"""Compare the model's accuracy on the gold standard with that of naive baselines, and measure the cost of training.
 
 ``python -m benchmarks.table2`` runs the stages of the pipeline that are out of date, and writes
 ``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the metrics.

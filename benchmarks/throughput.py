@@ -1,4 +1,6 @@
-"""Measure the tagging speed of a plain pipeline and of mechtag with each runtime, for all steps and for encoding alone.
+"""Measure the tagging speed of a plain pipeline, and of mechtag with each of the backends that run the encoder.
+
+Both the whole of tagging and the encoding alone are measured.
 
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
 trained model. Each run is a separate process, and its results are saved in
@@ -267,7 +269,7 @@ def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """Compare the predictions of each runtime with those of ``torch``, on abstracts and on the papers of Table 2."""
+    """Compare the predictions with each encoder runtime with those of ``torch``, on abstracts and on gold papers."""
     records = abstracts(count)
     documents = _documents(records, list(split(records, SentenceSettings())))
     gold = ROOT / "data/work/gold"
@@ -293,7 +295,7 @@ def _documents(records: Sequence[Record], sentences: Sequence[Sentence]) -> list
 
 
 def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
-    """Tag the papers of the gold standard with an encoder runtime, and return four metrics of the protocol transfer."""
+    """Tag the papers of the gold standard with an encoder runtime, and return four metrics of these predictions."""
     gold = ROOT / "data/work/gold"
     model = _model(runtime)
     sentences = read_sentences(gold / "sentences.parquet")

@@ -245,7 +245,7 @@ def zero_shot(ground: Ground) -> Run:
 
 
 def without_definitions(ground: Ground) -> Corpus:
-    """Return a copy of the corpus without definitions, so that label weights are regularised towards zero."""
+    """Return a copy of the corpus without definitions; the weights of labels are then regularised towards zero."""
     definitions = ground.definitions
     return replace(ground.corpus, definitions=replace(definitions, labels=np.zeros_like(definitions.labels)))
 

@@ -1,9 +1,9 @@
 """Measure how the length of a text changes the labels suggested for it, on long texts made from the coded records.
 
 The gold standard is not used. ``python -m benchmarks.windows`` writes ``docs/benchmarks/windows.json`` and its section
-of ``docs/benchmarks.md``. Two options print figures instead: ``--definitions`` fits the correction of models from
-definitions alone, on each codebook that has coded sentences and irrelevant records; ``--papers`` measures models that
-learn from papers coded as a whole, on long texts made from the coded sentences.
+of ``docs/benchmarks.md``. Two options print metrics instead. ``--definitions`` fits the length correction for models
+that know only the definitions of labels, on each codebook that has coded sentences and irrelevant records.
+``--papers`` measures models that learn from papers coded as a whole, on long texts made from the coded sentences.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Curves:
 class Windows:
     """Probabilities of long texts, which are scored in windows; each fold is calibrated on the other folds.
 
-    Correction and bounds are learned on ``learned_on`` instead of ``long_texts``, if this is passed.
+    If ``learned_on`` is passed, the correction and the bounds are learned from it instead of from ``long_texts``.
     """
 
     def __init__(
@@ -123,7 +123,11 @@ class Windows:
 
 
 class BestSentence(Windows):
-    """Probabilities from the p-value of the highest score of a sentence, compared with sentences that have no label."""
+    """Probabilities of long texts that are computed from the best sentence instead of from windows.
+
+    The highest score of a sentence is converted to a p-value: the scores of sentences without labels are the null
+    distribution.
+    """
 
     def __init__(
         self,
@@ -160,7 +164,7 @@ class BestSentence(Windows):
             yield fit_curve(found[:, judged, label].ravel(), codes)
 
     def _evidence(self, number: int, filling: str, sentences: int, alone: bool = False) -> Array:
-        """Return -log(p) for each text and label, where p is the p-value of the highest score of a sentence.
+        """Return -log(p) for each text and label, where p is the p-value of the best sentence of the text.
 
         The p-value is corrected for the number of sentences in the text.
         """
@@ -258,9 +262,9 @@ def _metrics(
 def steady_correction(margins: Array, abstracts: Array) -> float:
     """Return the length correction that keeps the mean probability of long texts closest to that of their abstracts.
 
-    A long text has the labels of its abstract, because it is filled with sentences without labels. The correction is
-    not fitted by maximum likelihood, because that correction would depend on how far the probabilities from the
-    codebook's definitions are from the true labels.
+    A long text has the labels of its abstract, because only sentences without labels were added to it. The correction
+    is not fitted by maximum likelihood, because the result would depend on how well probabilities from the definitions
+    of the codebook match the true labels.
 
     Parameters
     ----------
@@ -278,7 +282,7 @@ def steady_correction(margins: Array, abstracts: Array) -> float:
 
 
 def of_definitions() -> None:
-    """Print the length correction of models from definitions, and its effect on probabilities, for each codebook."""
+    """Print the length correction of models that know only definitions, and its effect, for each codebook."""
     settings = load_settings()
     encoder = load_encoder(settings)
     for coded in load_sets((LEADERSHIP, GREEN_SPACE)):

@@ -105,14 +105,14 @@ class Codebook(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Return a mapping from the keys of relevance and of the labels to display names."""
+        """Return the display names of relevance and of each label, keyed by label key."""
         return {entry.key: entry.name for entry in self.entries}
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a mapping from the keys of relevance and of the labels to hashes of their definitions and rules.
+        """Return a hash of the definition and coding rules of relevance and of each label, keyed by label key.
 
-        If two hashes are equal, the definitions and rules are equal, too.
+        Comparing the hashes of two versions of a codebook shows which labels have changed.
         """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))

@@ -77,16 +77,16 @@ def header(
 ) -> Header:
     """Find and return the header of a table.
 
-    The delimiter is the one that yields the most known names or, if tied, the most columns. However, a delimiter
-    that splits the header and most rows below it into different numbers of cells is used only if all delimiters do
-    so, because such a delimiter may merely separate names that are listed within one cell.
+    The delimiter is the one that yields the most known column names or, if tied, the most columns. A delimiter that
+    splits the header into a different number of cells than most rows below it is used only if all delimiters do so,
+    because such a delimiter may merely separate names that are listed within one cell.
 
     Parameters
     ----------
     find
         Function that returns the index of the header among the first rows.
     known
-        Function that returns the known column names of a row.
+        Function that returns those cells of a row that are known column names.
     certain
         Function that returns whether a row can only be a header. The first such row is the header, even if the header
         of a further table below has more names.
@@ -121,11 +121,10 @@ def rows(
 ) -> Iterator[tuple[int, list[str], str]]:
     """Skip ``start`` lines, then yield the line number, the cells and the fault of each row that is not empty.
 
-    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault.
-    A quote that is never closed would swallow the rest of the file; a quote that is closed by a quote in
-    a later row would swallow the rows in between. In both cases, only the line of the opening quote is
-    reported as faulty, and reading continues with the next line. ``width``, the number of cells of the
-    header, distinguishes rows from lines within a cell.
+    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault. If a quotation mark
+    is never closed, or is closed only by one in a later row, all rows in between would become one cell. Therefore, only
+    the line with the opening quotation mark is reported as faulty, and reading continues with the next line. A line
+    within a cell is recognised as the start of a row if it has ``width`` cells, as many as the header.
 
     Parameters
     ----------
@@ -191,8 +190,9 @@ def rows(
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
     """Return the cells of a row whose quotation marks within cells are not doubled, as in exports from IEEE Xplore.
 
-    ``lines`` appends each line that it yields to ``taken``; lines that do not belong to the row are put back into
-    ``unread``. The returned list is empty if no reading of the quotes yields as many cells as the header has.
+    ``taken`` contains the lines read so far; each line that ``lines`` yields is added to it. Lines that do not belong
+    to the row are put back into ``unread``. The result is empty if the row cannot be split into ``width`` cells, the
+    number of cells in the header.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
@@ -215,7 +215,10 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
-    """Split a row at its delimiters; return an empty list if a quote is never closed."""
+    """Split a row at its delimiters; return an empty list if a quoted cell does not end.
+
+    A quoted cell ends at the quotation mark that matches the pattern ``closing``.
+    """
     cells: list[str] = []
     place = 0
     while True:

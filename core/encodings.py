@@ -95,9 +95,9 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Detect UTF-16 without a byte order mark from its NUL bytes.
+    """Recognise UTF-16 text that has no byte order mark by its NUL bytes.
 
-    Return ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
+    The result is ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
     """
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
@@ -114,10 +114,10 @@ def _utf16(start: bytes) -> str:
 
 
 def _plausible(sample: bytes, name: str) -> int:
-    """Return a score that is higher the more plausible it is that bytes are UTF-16 text in the given byte order.
+    """Return a score for how plausible it is that bytes are UTF-16 text in the byte order that ``name`` states.
 
-    Spaces and line ends raise the score, because in the wrong byte order they would be read as other characters.
-    Characters that do not occur in text lower it.
+    Higher is more plausible. Latin letters, spaces and line ends raise the score, because in the wrong byte order they
+    would be read as other characters. Characters that do not occur in text lower the score.
     """
     text = sample[: len(sample) // 2 * 2].decode(name, errors="replace")
     return len(_LATIN_CHARACTER.findall(text)) - _UNLIKELY * len(_IMPLAUSIBLE.findall(text))

@@ -119,7 +119,10 @@ class FullText(Row):
 
 
 class FullTextTagging(Row):
-    """How a full text was tagged: the number of windows, including the abstract, and notes on anything unusual."""
+    """How a full text was tagged: the number of scored windows, including the abstract, and notes on anything unusual.
+
+    A window is a run of sentences about as long as an abstract.
+    """
 
     windows: int
     notes: tuple[str, ...] = ()

@@ -70,7 +70,9 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows in which a person filled in ``decision`` or ``confirmed_by``; 0 without these columns.
+    """Return the number of rows of a table in which a person filled in ``decision`` or ``confirmed_by``.
+
+    The result is 0 if the table has neither column.
 
     Raises
     ------

@@ -291,7 +291,7 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if it is not valid.
 
-    A string that also occurs in another column of the row is not stored a second time, to save memory.
+    To save memory, a value that equals the value of another column of the row is the same string object.
     """
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:

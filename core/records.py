@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import unquote
 
 from pydantic import (
@@ -26,6 +26,13 @@ ROLES = ("background", "methods", "results")
 
 
 Decision = Literal["yes", "no", "refer"]
+
+#: Whether a passage says that what a label describes is there, or that it is lacking; ``unclear`` if it says both, or
+#: neither.
+Sign = Literal["present", "absent", "unclear"]
+
+#: Signs that a coder can give to a passage.
+SIGNS: tuple[Sign, ...] = get_args(Sign)
 
 #: What a prediction or a coding is based on.
 Basis = Literal["abstract", "full-text"]
@@ -87,7 +94,7 @@ def normalise_pmid(value: str | None) -> str | None:
 
 
 def normalise_title(value: str) -> str:
-    """Return a title in lower case without accents and punctuation, so that different spellings of it are equal."""
+    """Return a title in lower case without accents and punctuation, for comparison with other titles."""
     text = value.casefold()
     if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
@@ -162,7 +169,8 @@ def registration_number(place: str, *texts: str) -> str | None:
     Parameters
     ----------
     place
-        Journal, web address and type of the record. In a trial registration, they name the registry.
+        Journal, web address and type of the record as one text, which names the registry if the record is a trial
+        registration.
     texts
         Other texts of the record that may contain the number. If neither ``place`` nor these texts contain a number,
         the result is ``""``.
@@ -274,7 +282,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model leaves every label of a full text to people."""
+    """Return whether the model with this id leaves the decisions on all labels of a full text to people."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -338,6 +346,21 @@ def _numbers(value: Any) -> Any:
 
 #: Text between the quotations in the field ``evidence`` of a coding.
 BETWEEN_QUOTES = " […] "
+
+
+def passages_of(evidence: str | None) -> list[str]:
+    """Return the passages that the field ``evidence`` of a coding quotes; see `BETWEEN_QUOTES`."""
+    passages = (text.strip() for text in (evidence or "").split(BETWEEN_QUOTES.strip()))
+    return [text for text in passages if text]
+
+
+def _signs(value: Any) -> Any:
+    """Split the signs in a table cell, such as ``absent; ; present``; return ``()`` if no passage has a sign."""
+    if isinstance(value, str):
+        value = tuple(part.strip() or None for part in value.split(";"))
+    return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
+
+
 #: First characters of the name of a coder that is a language model; the name of a person cannot begin like this.
 LLM = "llm:"
 
@@ -353,7 +376,10 @@ def is_llm(coder: str) -> bool:
 
 
 def is_person(name: str) -> bool:
-    """Return whether a text can be the name of a person: it contains a letter or digit, and is not that of an LLM."""
+    """Return whether a text can be the name of a person.
+
+    Such a text contains a letter or digit, and is not the name of a language model.
+    """
     return any(map(str.isalnum, name)) and not is_llm(name)
 
 
@@ -371,6 +397,9 @@ class Coding(Row):
         did not mark sentences at all.
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
+    signs
+        Sign that the coder gave to each of ``sentences`` or, if ``sentences`` is ``None``, to each passage in
+        ``evidence``; ``None`` for a passage without a sign. Empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
     reason
@@ -395,6 +424,7 @@ class Coding(Row):
     codebook_version: str | None = None
     sentences: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_numbers)] = None
     sentences_complete: Annotated[bool, BeforeValidator(_false_if_empty)] = False
+    signs: Annotated[tuple[Sign | None, ...], BeforeValidator(_signs)] = ()
     refer: Annotated[bool, BeforeValidator(_false_if_empty)] = False
     reason: str | None = None
     assisted: bool | None = None
@@ -405,11 +435,20 @@ class Coding(Row):
     def _consistent(self) -> Self:
         if self.refer and self.value is not None:
             raise ValueError("'refer' is set, but 'value' is not empty; leave one of the two empty")
+        passages = len(passages_of(self.evidence) if self.sentences is None else self.sentences)
+        if self.signs and len(self.signs) != passages:
+            source = "passages in 'evidence'" if self.sentences is None else "sentences in 'sentences'"
+            raise ValueError(
+                f"'signs' has {len(self.signs)} entries, but there are {passages} {source}; enter one sign for each of "
+                "them, separated by semicolons, and nothing between two semicolons where there is no sign"
+            )
         return self
 
 
 #: Fields that were added to the contract later. Where they have their defaults, they are left out of hashes and tables.
-LATER_FIELDS = frozenset(("sentences", "sentences_complete", "refer", "reason", "assisted", "model_id", "confirmed_by"))
+LATER_FIELDS = frozenset(
+    ("sentences", "sentences_complete", "signs", "refer", "reason", "assisted", "model_id", "confirmed_by")
+)
 
 
 #: Field of a source file that contains the reviewers' own identifier of a paper.
@@ -419,9 +458,9 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the reviewers' own identifiers of a record.
+    """Return the identifiers that reviewers use for a record.
 
-    They are the values of its fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
+    The identifiers are the values of the fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
     """
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)

@@ -99,11 +99,11 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Difference in years up to which two records can easily be one paper, because a paper may appear online before it
-        is printed. A larger difference counts strongly against it.
+        Largest difference in years that is usual between two records of one paper, because a paper may appear online
+        before it is printed. A larger difference counts strongly against merging the records.
     title_similarity
-        Similarity (proportion of matching letters) from which two titles may be one title; they are then compared word
-        by word.
+        Lowest similarity (proportion of matching letters) at which two titles are compared word by word, to decide
+        whether they differ only in spelling.
     window
         Among the records that share a blocking key, such as the first author and the start of the title, each record is
         compared with this many records before and after it in sorted order.
@@ -192,8 +192,8 @@ class TrainSettings(Strict):
     Attributes
     ----------
     records, exemplars
-        Paths of the coded records and of the example sentences (empty for none). Coded records are a JSON Lines
-        file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
+        Paths of the coded records and of the example sentences (empty if there are none). Coded records are a JSON
+        Lines file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
     texts
         Parquet table of the records to which a table of codings refers; empty if there is no such table.
     added
@@ -210,13 +210,14 @@ class TrainSettings(Strict):
         that score words, and of the support vector machine for relevance. The first two apply to labels judged for
         at least 100 papers; see `heads.freedom`.
     min_positives
-        Minimum number of positive papers, and of negative papers, for a label to have a calibration of its own; labels
-        with fewer papers share one calibration.
+        Minimum number of positive papers, and of negative papers, for a label to be calibrated separately; labels with
+        fewer papers share one calibration.
     relevance_recall
         Minimum proportion of the relevant papers whose out-of-fold probability is at or above the relevance threshold.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because they are decided ``no``, with 90% certainty.
-        Papers that are probably irrelevant, but cannot be decided ``no`` within this limit, need review.
+        Largest proportion of the relevant papers that may be lost because they are decided ``no``. The limit is kept
+        with 90% confidence: papers that cannot be decided ``no`` within it need review, even if they are probably
+        irrelevant.
     relevance_precision, decided_precision
         Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
         respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.
@@ -301,7 +302,8 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        File, or folder of files, with a second person's codes of some of the coded records; empty for none.
+        File, or folder of files, with a second person's codes of some of the coded records; empty if there are no such
+        codes.
     baseline_query
         Word whose cosine similarity to a text serves as a naive baseline; empty to omit this baseline.
     bootstrap, permutations
@@ -324,10 +326,10 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Path of the records of the papers on which accuracy is measured; models are never trained on these papers.
-        Empty for none.
+        Path of the records of the papers on which accuracy is measured; models are never trained on these papers. Empty
+        if there are no such papers.
     group_field
-        Field of the source file that identifies the study on which a record reports; empty for none.
+        Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
         see `leakage.likeness`. By default, the value that was measured for the encoder; see `Settings.paraphrase`.

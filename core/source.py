@@ -274,7 +274,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a source for the same file in which `head` is the given text, to see which format the text starts."""
+        """Return a copy of this source whose `head` is the given text, to recognise the format of the text."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

@@ -231,7 +231,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     if len(filled) != 1:
         if not filled:
             raise MechtagError(
-                f"{source.path}: no visible sheet of the workbook contains a table (expected {expected})"
+                f"{source.path}: no visible sheet of the workbook contains a table (expected {expected}); unhide "
+                "the sheet, or pass a different file"
             )
         raise MechtagError(
             f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}), but mechtag "

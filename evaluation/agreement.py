@@ -66,9 +66,9 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
 def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
     """Compute all agreement coefficients of two coders who judged the same items, from counts of their answers.
 
-    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) expects half of the items to agree
-    by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), where
-    p is the proportion of yes among all codes of both coders.
+    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) assumes that two coders agree by chance on
+    half of the items. Gwet's AC1 (2008, doi:10.1348/000711006X126600) assumes that they agree by chance on 2p(1 - p)
+    of the items, where p is the proportion of yes among all codes of both coders.
 
     Parameters
     ----------
@@ -134,10 +134,10 @@ def tallies(codes: ArrayLike) -> Array:
 def many_coders(sums: Array) -> dict[str, Array]:
     """Compute the agreement coefficients of two or more coders, who need not have judged every item.
 
-    Observed agreement is the mean, over items with at least two codes, of the proportion of coder pairs
-    who agree; the proportion of yes is the mean over items with any code. This is how Gwet, *Handbook of
-    Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3, extends Fleiss' (1971,
-    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items with only one code.
+    Observed agreement is the proportion of coder pairs who agree, averaged over the items that at least two coders
+    judged. The proportion of yes is averaged over the items that at least one coder judged. This is how Gwet,
+    *Handbook of Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3, extends Fleiss' (1971,
+    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items that only one coder judged.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ def many_coders(sums: Array) -> dict[str, Array]:
     Returns
     -------
     dict
-        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...). All are NaN where no item
-        has two codes; kappa and alpha are also NaN where only one code was ever used.
+        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...). All are NaN where no item was
+        judged by two coders; kappa and alpha are also NaN where all answers are yes or all are no.
     """
     coded, yes_shares, shared, agreeing, no_no, mixed, yes_yes = sums
     observed, yes = ratio(agreeing, shared), ratio(yes_shares, coded)

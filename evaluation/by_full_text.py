@@ -40,7 +40,10 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Counts of a full text: words, windows in which it was scored, and occurrences of the query per 1,000 words."""
+    """Counts of a full text: words, windows in which the text was scored, and rate of a query word or phrase.
+
+    ``query_words`` is the number of occurrences of the word or phrase per 1,000 words.
+    """
 
     words: int
     windows: int
@@ -54,12 +57,12 @@ class FullTextSet:
     Attributes
     ----------
     predictions
-        Predictions by full texts.
+        Predictions based on full texts.
     texts, tagging
         Full text of each record in ``predictions``, and information on how the full text was tagged, keyed by record
         id.
     query
-        Word or phrase by whose frequency the query baseline ranks papers; ``""`` if there is no such baseline.
+        Word or phrase whose frequency is the score of a paper in one of the naive methods; ``""`` to omit this method.
     """
 
     predictions: Sequence[Prediction]
@@ -87,23 +90,23 @@ def read_full_text_set(
     predictions
         File of predictions; ``summary.json`` in the same folder contains the number of windows of each full text.
     rows
-        Predictions by full texts in this file.
+        Those predictions in this file that are based on full texts.
     table
         Table of the full texts.
     query
-        Word or phrase by whose frequency the query baseline ranks papers; ``""`` to omit this baseline.
+        Word or phrase whose frequency is the score of a paper in one of the naive methods; ``""`` to omit this method.
 
     Raises
     ------
     MechtagError
-        If no paper of the gold standard was tagged by its full text, a full text or its number of windows is missing,
-        or a file is invalid.
+        If no paper of the gold standard was tagged from its full text; if a full text or its number of windows is
+        missing; or if a file is invalid.
     """
     evaluated = {record.record_id for record in gold.evaluated}
     own = [row for row in rows if row.record_id in evaluated]
     if not own:
         raise MechtagError(
-            f"{predictions}: no paper of the gold standard was tagged by its full text. Tag the papers again with "
+            f"{predictions}: no paper of the gold standard was tagged from its full text. Tag the papers again with "
             "'mechtag tag --full-texts', or omit --full-texts"
         )
     ids = {row.record_id for row in own}
@@ -111,8 +114,8 @@ def read_full_text_set(
         texts = {record_id: text for part in opened.read(ids) for record_id, text in part.items()}
     if missing := sorted(ids - texts.keys()):
         raise MechtagError(
-            f"{table}: the full text of record {missing[0]} is missing, but {predictions} contains predictions by this "
-            "full text; pass the table of full texts that the papers were tagged with"
+            f"{table}: the full text of record {missing[0]} is missing, but {predictions} contains predictions based "
+            "on this full text; pass the table of full texts that the papers were tagged with"
         )
     summary = predictions.with_name("summary.json")
     try:
@@ -130,8 +133,8 @@ def read_full_text_set(
 def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, list[Prediction]]:
     """Return the predictions of methods that use only the length of a full text or one word.
 
-    The score of a paper is the same for every label. Nothing is learned: a paper has every label if its score is at
-    least the median of the papers, and otherwise none.
+    The score of a paper is the same for every label. Nothing is learned: if the score of a paper is at least the
+    median of all scores, every label is predicted for the paper, otherwise none.
     """
     counts = {record_id: found.counts(record_id) for record_id in found.texts}
     scores = {
@@ -167,7 +170,7 @@ def full_text_section(
     generator: np.random.Generator,
     coded: CodedSet | None = None,
 ) -> dict[str, Any]:
-    """Compute the section of the metrics file on predictions by full texts; see `results.ByFullText`.
+    """Compute the section of the metrics file on predictions based on full texts; see `results.ByFullText`.
 
     Parameters
     ----------
@@ -176,8 +179,8 @@ def full_text_section(
     found
         The full texts, and the predictions based on them.
     coded
-        Coded records of the project, with whose irrelevant records the gold papers are compared; ``None`` to omit this
-        comparison.
+        Coded records of the project; the gold papers are ranked among the irrelevant ones. ``None`` to omit this
+        ranking.
     """
     own = papers_with(gold, found)
     full = System("full text", found.predictions)
@@ -262,7 +265,7 @@ def _paired(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """Compare predictions by full texts with predictions by abstracts, on the papers that have both texts.
+    """Compare predictions based on full texts with predictions based on abstracts, on papers that have both texts.
 
     The result is ``None`` if there are no such papers.
     """

@@ -333,7 +333,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         return found[0]
     place = f"second coder: record '{second.key}'"
     if not same_key:
-        raise MechtagError(f"{place} is not among the coded records; correct this key, or add the record")
+        raise MechtagError(f"{place} is not among the coded records; correct the key of the record, or add the record")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(

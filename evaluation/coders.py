@@ -83,7 +83,10 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return all coders with the records that two or more people coded; if there are none, with all records."""
+        """Return all coders, but only the records that two or more people coded.
+
+        If there are no such records, all records are returned.
+        """
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -101,8 +104,8 @@ def coders_of(
     place
         Name of the source of the codings, used in error messages.
     ids
-        Record ids by the coders' own identifiers of papers, for codings without a record id. A paper whose record id
-        is in another coding may be omitted.
+        Record ids, keyed by the coders' own identifiers of papers, for codings without a record id. A paper whose
+        record id is in another coding may be omitted.
 
     Raises
     ------
@@ -185,7 +188,7 @@ def confident_errors(code: Array, probability: Array) -> Array:
 
     Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a "no" is doubted if its
     out-of-fold probability of yes is at least the mean probability of yes of the items coded "yes". A "yes" is
-    doubted likewise, by the probability of no. The threshold thus adapts to the model: a model that is generally
+    doubted likewise, based on the probability of no. The threshold thus adapts to the model: a model that is generally
     under- or overconfident does not doubt more codes for that reason.
 
     Parameters
@@ -374,7 +377,10 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 
 
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of each pair of coders, and of all people without and with language models or the model."""
+    """Compute the agreement of each pair of coders and of groups of coders.
+
+    The groups are: all people, all people with all language models, and all people with the model.
+    """
     section: dict[str, Any] = {
         "records": len(coders.records),
         "coders": [{"name": name, "kind": coders.kind(place)} for place, name in enumerate(coders.names)],

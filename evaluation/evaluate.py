@@ -79,15 +79,15 @@ def evaluate_files(
     variations
         Folder of prediction files for the coded records, named after the variation of the records' texts.
     full_texts
-        Table of the full texts that the gold papers were tagged with. The predictions by full texts are then evaluated
-        as well, and tables on them are written to the folder ``full_text`` next to the metrics.
+        Table of the full texts that the gold papers were tagged with. The predictions based on full texts are then
+        evaluated as well, and tables about them are written to the folder ``full_text`` next to the metrics.
     llms
         Tables of codings of the gold papers by language models.
     check
         Function that compares the gold papers with the training papers of the model, and may raise an error. It is
         called with the gold standard and the ids of the models that made the predictions.
     note
-        Called with a sentence if there are predictions by full texts, but ``full_texts`` is not passed.
+        Called with a sentence if there are predictions based on full texts, but ``full_texts`` is not passed.
 
     Returns
     -------
@@ -114,8 +114,8 @@ def evaluate_files(
         tagged_full = read_full_text_set(predictions, by_basis["full-text"], full_texts, standard, query)
     elif by_basis["full-text"]:
         note(
-            f"note: {predictions} also contains predictions by full texts, which are not evaluated; to evaluate them, "
-            "pass the table of full texts (--full-texts)"
+            f"note: {predictions} also contains predictions based on full texts, which are not evaluated; to evaluate "
+            "them, pass the table of full texts (--full-texts)"
         )
     made_by = {row.model_id for row in systems[PROTOCOLS[0]]}
     checked = check(standard, made_by) if check else NOT_CHECKED

@@ -136,7 +136,8 @@ def evaluate(
     variations
         Predictions for the coded records, keyed by the variation of the records' texts.
     full_texts
-        Predictions of the model for gold papers by their full texts, which are compared with those by the abstract.
+        Full texts of gold papers with the predictions based on them, which are compared with the predictions based on
+        abstracts.
     llms
         Language models that coded the gold papers.
 
@@ -149,7 +150,8 @@ def evaluate(
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"there are no predictions of the model: found predictions named {found}, expected {' or '.join(PROTOCOLS)}"
+            f"the predictions of the model are missing: expected predictions named {' or '.join(PROTOCOLS)}, found "
+            f"{found}; run 'mechtag tag' on the gold papers"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

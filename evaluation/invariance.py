@@ -31,16 +31,16 @@ def invariance_section(
     Parameters
     ----------
     predictions
-        Predictions by variation; ``AS_IT_IS`` (the original texts) includes the papers of all other variations.
+        Predictions, keyed by variation; ``AS_IT_IS`` (the original texts) includes the papers of all other variations.
 
     Returns
     -------
     dict
-        By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (number
-        and proportion of cells whose decision differs), ``mean_change`` (mean change of the probability),
-        ``relevance_changed`` (papers whose decision on relevance differs), ``relevance_reversed`` (papers whose
-        decision on relevance changes from yes to no or from no to yes).
-        A variation that changes no paper has counts of 0 and no metrics.
+        For each variation, keyed by its name: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and
+        ``changed`` (number and proportion of cells whose decision differs), ``mean_change`` (mean change of the
+        probability), ``relevance_changed`` (number of papers whose decision on relevance differs), and
+        ``relevance_reversed`` (number of papers whose decision on relevance changes from yes to no or from no to yes).
+        If a variation changes no paper, its counts are 0 and it has no metrics.
 
     Raises
     ------

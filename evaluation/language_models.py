@@ -1,4 +1,4 @@
-"""Measure language models as coders of the gold papers, in the same figures as the model."""
+"""Measure how well language models code the gold papers, with the same metrics as for the trained model."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class LanguageModel:
     Attributes
     ----------
     codes
-        Its answers, keyed by record and label: 1, 0, or ``None`` for unclear.
+        Answers of the model, keyed by record and label: 1, 0, or ``None`` for unclear.
     runs
-        Description of its run, or of the runs of its voters; ``None`` if the table has no description.
+        Description of the run of the model or, for a vote, of the runs of the voters; ``None`` if there is no
+        description next to the table.
     """
 
     name: str
@@ -50,8 +51,8 @@ def read_language_models(
     Raises
     ------
     MechtagError
-        If a table is invalid, has a coder who is a person, a coder who is in another table, or a coder who coded on two
-        bases; or if it contains no gold paper.
+        If a table is invalid or contains no gold paper; or if a coder is a person, is also in another table, or coded
+        both abstracts and full texts.
     """
     finder = Finder(gold.evaluated, settings)
     papers = {record.record_id for record in gold.evaluated}
@@ -78,7 +79,8 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
         raise MechtagError(f"{table}: coder {name} is also in an earlier table; pass each coder once")
     if len({row.basis for row in rows}) > 1:
         raise MechtagError(
-            f"{table}: coder {name} coded by the abstract and by the full text; put them into tables of their own"
+            f"{table}: coder {name} coded both abstracts and full texts; split these codings into two tables, one "
+            "per kind of text, with a different coder name in each"
         )
     if papers.isdisjoint(row.record_id for row in rows):
         raise MechtagError(
@@ -87,7 +89,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
 
 
 def _own(runs: LlmRuns | None, name: str) -> LlmRuns | None:
-    """Return the description of one coder of a table."""
+    """Return the part of a table's description that is about one coder; for a vote, the whole description."""
     if runs is None or runs.vote:
         return runs
     return LlmRuns(runs=tuple(run for run in runs.runs if run.coder == name)) if runs.runs else None
@@ -98,8 +100,8 @@ def language_models_section(
 ) -> list[dict[str, Any]]:
     """Compute the metrics of each language model on all gold papers that have a record.
 
-    An unclear answer counts as left to people: as no in the decisions, and between yes and no in the ranking. A
-    question that was not answered counts in the same way, so that all coders are measured on the same papers.
+    An unclear answer is treated as a decision that needs review: it counts as no, and ranks between yes and no. A
+    missing answer is treated in the same way, so that all coders are measured on the same papers.
     """
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -65,7 +65,7 @@ def write_outputs(
 def write_full_text_outputs(
     folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
 ) -> None:
-    """Write the tables of `write_outputs` for the predictions by full texts, to the folder ``full_text``.
+    """Write the tables of `write_outputs` for the predictions based on full texts, to the folder ``full_text``.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
     """Return the points of a reliability curve, one for each of several bins with equal numbers of judgements.
 
-    A point consists of the mean probability of the judgements in a bin, the proportion of them that people answered
-    yes, and their number.
+    A point consists of three values for the judgements in a bin: their mean probability, the proportion that people
+    answered with yes, and their number.
     """
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]

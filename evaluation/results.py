@@ -1,9 +1,9 @@
 """Define the content of ``metrics.json`` as pydantic models, and the display names of metrics.
 
-Each metric is a field of a block; the type of the field includes the display names (`Words`) of the metric.
-Fields that are not set are not written: for example, agreement metrics have no ``p_value``.
-In every block, ``undefined`` contains the reasons why metrics have no value, and ``dropped_resamples`` the number
-of resamples excluded from each interval, both by name of the metric.
+A block is a JSON object in the file. Each metric is a field of a block; the type of the field includes the display
+names (`Words`) of the metric. Fields that are not set are not written: for example, agreement metrics have no
+``p_value``. In every block, ``undefined`` contains the reasons why metrics have no value, and ``dropped_resamples`` the
+number of resamples excluded from each interval. Both are keyed by the name of the metric.
 """
 
 from __future__ import annotations
@@ -301,7 +301,10 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return the runs of each language model or vote, without those of earlier ones: a model may be a voter, too."""
+    """Return the runs of each language model or vote, without runs that an earlier element of ``llms`` has too.
+
+    A run can occur twice, because the voters of a vote may also be evaluated alone.
+    """
     known: list[LlmRun] = []
     found = []
     for own in llms:
@@ -360,7 +363,10 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Numbers of decisions on relevance in a set: for relevant, for irrelevant, and for hard irrelevant records."""
+    """Numbers of decisions on relevance in a set of records, separately for relevant and irrelevant records.
+
+    ``hard`` counts only those irrelevant records that are marked as hard to tell from relevant records.
+    """
 
     relevant: Decisions
     irrelevant: Decisions
@@ -511,7 +517,7 @@ class Relevance(Block):
 
 
 class Coder(Block):
-    """A coder: a person, a language model that was prompted, or the model."""
+    """A coder: a person, a prompted language model, or mechtag's trained model (``model``)."""
 
     name: str
     kind: Literal["human", "llm", "model"]
@@ -589,8 +595,8 @@ class FullTextPaper(Block):
     windows
         Number of windows that were scored, including the window of the abstract.
     query_words
-        Number of occurrences, per 1,000 of the counted words, of the phrase in the setting ``evaluate.baseline_query``;
-        ``None`` if the setting is empty.
+        Number of occurrences of the phrase in the setting ``evaluate.baseline_query``, per 1,000 words of
+        ``word_count``; ``None`` if the setting is empty.
     warnings
         Warnings from reading the file.
     notes
@@ -621,7 +627,7 @@ class Years(Block):
 
 
 class FullTextCoverage(Block):
-    """Papers of the gold standard that were read by their full text, by their abstract, or by both.
+    """Numbers of gold standard papers with and without a full text, and the range of their years.
 
     ``papers`` counts the papers of the gold standard, ``full_text`` those with a full text, and ``both`` those with a
     full text and an abstract. ``without`` lists the papers that have a record, but no full text.
@@ -654,7 +660,10 @@ class FullTextCoverage(Block):
 
 
 class BasisDifference(Block):
-    """Values of a metric by the abstract and by the full text, and the difference, full text minus abstract."""
+    """Values of a metric for predictions based on abstracts and on full texts, and their difference.
+
+    The difference is the value for full texts minus the value for abstracts.
+    """
 
     abstract: float | None
     full_text: float | None
@@ -662,13 +671,16 @@ class BasisDifference(Block):
 
 
 class PairedBases(Block):
-    """Differences between the full text and the abstract on the papers that have both."""
+    """Differences between metrics of predictions based on full texts and on abstracts, for papers that have both."""
 
     papers: int
     differences: dict[str, BasisDifference]
 
     def describe(self) -> str:
-        """Return sentences that state in which metrics the full text is better or worse than the abstract."""
+        """Return sentences that state in which metrics full texts lead to better or worse predictions than abstracts.
+
+        If there are fewer than `FEWEST_PAIRED` papers, the text says only that there are too few.
+        """
         counted_papers = (
             f"{self.papers} paper{' has' if self.papers == 1 else 's have'} both an abstract and a full text"
         )
@@ -689,7 +701,10 @@ class PairedBases(Block):
         return " ".join(found)
 
     def _direction(self, name: str) -> int:
-        """Return 1 if the full text is better in a metric, -1 if it is worse, and 0 if the interval includes 0."""
+        """Return 1 if full texts lead to a better value of a metric than abstracts, and -1 if to a worse value.
+
+        The result is 0 if the interval of the difference includes 0 or does not exist.
+        """
         found = self.differences[name].difference
         if found.ci_low is None or found.ci_high is None or found.ci_low <= 0 <= found.ci_high:
             return 0
@@ -697,27 +712,28 @@ class PairedBases(Block):
 
 
 class ByFullText(Block):
-    """Metrics of predictions by full texts, for the papers that have a full text.
+    """Metrics of predictions based on full texts, for the papers that have a full text.
 
     Attributes
     ----------
     full_text
-        Metrics of the predictions by the full text.
+        Metrics of the predictions based on full texts.
     naive
         Metrics of naive methods on the same papers.
     not_above_windows
-        Names of the metrics over all labels in which the predictions are not better than the number of windows alone.
+        Names of the metrics over all labels in which the predictions are not better than the naive method that uses
+        only the length of a full text (the number of windows in which it is scored).
     labels_not_above_windows
-        Labels for which the ROC AUC of the predictions is not higher than that of the number of windows alone.
+        Labels for which the ROC AUC of the predictions is not higher than that of this naive method.
     paired
-        Comparison with the predictions by the abstract; ``None`` if no paper has both.
+        Comparison with the predictions based on abstracts; ``None`` if no paper has both texts.
     best_available
-        Metrics on all papers, each tagged by its full text if it has one, and otherwise by its abstract. They cannot be
-        compared with ``full_text``, because they are measured on other papers.
+        Metrics on all papers, each tagged from its full text if it has one, and otherwise from its abstract. These
+        metrics cannot be compared with ``full_text``, because they are measured on other papers.
     relevance
         Decisions on relevance for the papers with a full text.
     doubted
-        Human codes that the predictions by the full text confidently contradict.
+        Human codes that the predictions based on full texts confidently contradict.
     """
 
     coverage: FullTextCoverage
@@ -731,7 +747,7 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in which full texts are no better than the number of windows."""
+        """Return a sentence that names the metrics in ``not_above_windows``."""
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
         words = Pooled.words()

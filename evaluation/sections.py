@@ -170,8 +170,8 @@ class EvidenceRanking:
     paper, label : ndarray of int, shape (pairs,)
         Index of the paper and of the label of each entry.
     precision_at_1, average_precision : ndarray, shape (pairs,)
-        Precision of the top rank, and average precision. If several sentences tie for the top rank, the proportion of
-        these sentences that is right counts.
+        Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision is the proportion
+        of these sentences that have the label.
     chance : ndarray, shape (pairs,)
         Proportion of the paper's sentences that have the label. This is the expected precision at 1 of a random
         order, and approximately its expected average precision.

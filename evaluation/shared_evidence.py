@@ -1,4 +1,4 @@
-"""Measure whether people who give a record the same label also mark the same sentences as evidence."""
+"""Measure whether people who assign the same label to a record also mark the same sentences as evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.evaluation.sections import intervals
 
 
 class Marks(NamedTuple):
-    """The sentences that several people marked as evidence for a label that each of them gave to a record.
+    """The sentences that several people marked in one record as evidence for a label that they all assigned to it.
 
     Attributes
     ----------

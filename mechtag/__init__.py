@@ -1,4 +1,4 @@
-"""Tag search exports for evidence reviews with the mechanisms of a codebook.
+"""Tag the search exports of an evidence review with the labels of a codebook.
 
 The public names are in `mechtag.api`; they are imported on first use, so that ``import mechtag`` is fast.
 Importing mechtag switches off the usage statistics of the libraries it uses; see `mechtag.core.telemetry`.

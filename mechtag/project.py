@@ -91,9 +91,9 @@ class Project:
     def model(self) -> Path:
         """Return the folder of the model to use for tagging.
 
-        This is the project's own model if it exists. If it does not exist and the project uses the codebook that comes
-        with mechtag, it is the model that comes with mechtag. In a clone of the repository, that model does not exist
-        before the pipeline has trained it.
+        The project's own model is preferred. If the project has no model yet, but uses the codebook that comes with
+        mechtag, the folder of the model that comes with mechtag is returned. A clone of the repository has no such
+        model; the pipeline trains one as the project's own model.
         """
         shipped = SHIPPED / "model"
         if self.is_shipped:
@@ -114,7 +114,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the current and earlier models of a model folder."""
+        """Return the folder that keeps copies of the models that are or were in the model folder ``model``."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
@@ -143,7 +143,7 @@ class Project:
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
     def require_own(self) -> None:
-        """Raise `MechtagError` if no project was found, because models are trained only in the user's own project."""
+        """Raise `MechtagError` if no project was found; models are trained only in a project that the user created."""
         if self.is_shipped:
             raise MechtagError(
                 "no project found: neither this folder nor any folder above it has a params.yaml that names "

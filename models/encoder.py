@@ -39,13 +39,13 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Return the weights that fine-tuning changed as the bytes of a safetensors file."""
+    """Serialise the weights that fine-tuning changed to the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Read the weights that fine-tuning changed from the bytes that `pack_tuned` returned.
+    """Convert bytes that `pack_tuned` returned to the weights that fine-tuning changed.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
 
 
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
-    """Apply weights that fine-tuning changed to a model in place.
+    """Change the weights of a model in place, as fine-tuning changed them.
 
     The change of a parameter ``W`` is stored as two factors, ``A`` of shape (rank, n_in) under
     ``<name>.lora_A`` and ``B`` of shape (n_out, rank) under ``<name>.lora_B``, and yields

@@ -88,8 +88,8 @@ class Definitions:
     labels : ndarray, shape (n_labels, size)
         Mean of the centred vectors of each label's texts.
     relevance : ndarray, shape (size,)
-        Sum of two mean vectors: of the texts of the relevance rule, and of the texts of all labels. The sum is scaled
-        so that its mean product with the vectors of these texts is 1.
+        Sum of two vectors: the mean over the texts of the relevance rule, and the mean over the texts of all labels.
+        The sum is scaled so that its mean product with the vectors of these texts is 1.
     """
 
     centre: Array

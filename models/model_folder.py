@@ -164,7 +164,7 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether any bound of texts in several windows allows a decision without a person."""
+    """Return whether the bounds of any label allow a decision on a full text without a person."""
     low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
     return bool((low > 0).any() or np.isfinite(high).any())
 
@@ -184,8 +184,8 @@ def load_model(
     codebook
         Codebook that the model must have been trained for; by default, any codebook is accepted.
     runtime
-        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with
-        ``torch``, see `runtimes.choice`. Exports are stored in the model folder.
+        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with ``torch``, see
+        `runtimes.choice`. Exported encoders are stored in the model folder.
     threads
         Number of threads that encode texts; 0 means one per core.
     score_all

@@ -23,9 +23,9 @@ GAMMA = 2.0
 class RelevanceHead:
     """Scores the relevance of whole texts by the codebook's definitions, by similar coded texts, and by words.
 
-    The score is the sum of three scores: the log odds by the definitions, with a weight that falls as more records are
-    coded; the score of a support vector machine with a Gaussian kernel; and the score of a logistic regression on
-    words.
+    The score is the sum of three scores: the log odds computed from the definitions, with a weight that falls as more
+    records are coded; the score of a support vector machine with a Gaussian kernel; and the score of a logistic
+    regression on words.
 
     Attributes
     ----------
@@ -41,8 +41,8 @@ class RelevanceHead:
     intercept : float
         Constant that is added to the sum.
     familiar : float
-        5th percentile of the cosine similarity between a training text and the nearest support vector other than
-        itself.
+        5th percentile, over the training texts, of the cosine similarity to the nearest support vector that is not the
+        text itself.
     """
 
     direction: Array
@@ -100,8 +100,8 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
     Returns
     -------
     ndarray, shape (n_documents, n_labels)
-        Minus infinity if all units are excluded. Pooling is associative: pooling parts into sentences and then
-        sentences into documents equals pooling all parts at once.
+        Minus infinity if all units are excluded. Pooling is associative: pooling parts into sentences, and then
+        sentences into documents, has the same result as pooling parts into documents.
     """
     if len(lengths) == 0:
         return np.zeros((0, scores.shape[1]))
@@ -165,9 +165,10 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions on relevance and on each label for one document; a label without a probability is a no.
+        """Return the decisions on relevance and on each label for one document.
 
-        If relevance is a no, every label is a no too, because a label implies that the document is relevant.
+        A label without a probability is decided ``no``. If relevance is decided ``no``, so is every label, because a
+        label implies that the document is relevant.
         """
         relevance, *labels = (
             decide(float(chance), float(low), float(high))

@@ -1,4 +1,6 @@
-"""Classify the role of a sentence in an abstract by its words.
+"""Classify the sentences of an abstract by their role: background, methods or results.
+
+Only the words of a sentence are used.
 
 The weights of the linear model ship with mechtag. ``python -m benchmarks.roles`` fits them on structured abstracts
 of public data and reports their accuracy.
@@ -71,7 +73,7 @@ class RoleModel:
 
 @lru_cache(maxsize=1)
 def role_model() -> RoleModel:
-    """Load the role model that ships with mechtag."""
+    """Load the classifier of sentence roles that comes with mechtag."""
     arrays = load_file(FILE)
     terms = tuple(arrays["terms"].tobytes().decode().split("\n"))
     words = Words(terms, arrays["idf"].astype(np.float64))
@@ -95,7 +97,7 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Classify the role of each sentence part by its words.
+    """Classify the role of each sentence part: background, methods or results.
 
     Printed headings are ignored, so that a paper has the same scores whether or not its journal prints headings.
     Using headings did not improve accuracy on the coded records.

@@ -63,9 +63,10 @@ class Units:
     lengths : ndarray, shape (n_documents,)
         Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content, which means that it is scored. A title is content, and so is a sentence part that
-        is neither in a note nor about methods. If a document has no such parts, all parts outside notes are content;
-        if all parts are in notes, all are content. Of several equal parts, only the first is content.
+        Whether a part is content, which means that it is scored. A title is content, and so is a sentence part that is
+        neither in a note nor about methods. If a document has neither a title nor such a sentence part, all parts
+        outside notes are content; if all parts are in notes, all are content. Of several equal parts, only the first is
+        content.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is empty or belongs to a note, such as a copyright notice.
     reports : ndarray, shape (n_parts,)
@@ -328,15 +329,15 @@ class Tagger:
         return scored
 
     def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
-        """Tag full texts: relevance by title and abstract, and labels by the window with the highest score.
+        """Tag full texts: judge relevance by title and abstract, and each label by the window with the highest score.
 
         Sentences that occur in several windows are scored once. Pass some dozens of papers per call.
 
         Parameters
         ----------
         abstracts
-            Output of `tag` for the title and abstract of each paper, or ``None`` for a paper without a known output. By
-            default, no output is known.
+            Output of `tag` for the title and abstract of each paper, or ``None`` if it has not been computed yet. By
+            default, all outputs are computed.
 
         Returns
         -------

@@ -33,6 +33,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "code_new": _CODERS,
     "code_answer": _CODERS,
     "code_mark": _CODERS,
+    "code_sign": _CODERS,
     "code_rest": _CODERS,
     "code_suggestion": _CODERS,
     "code_done": _CODERS,

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, exists, func, sele
 import mechtag
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import SIGNS, Sign
 from mechtag.review.plan import BASES, STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
@@ -74,7 +75,7 @@ _NOT_UNDONE = frozenset(
     )
 )
 # Kinds of events that determine the state of a record.
-_JUDGING = ("code", "evidence", "commit", "reopen", "settle")
+_JUDGING = ("code", "evidence", "sign", "commit", "reopen", "settle")
 
 
 def _named(text: Reading) -> dict[str, str]:
@@ -301,12 +302,75 @@ class Acts:
         text = self._require_text(connection, record, stage)
         self._require_label(label)
         self._check(connection, stamp, record, stage, (label,))
+        return self._marks(connection, stamp, record, stage, label, text, sentences, complete)
+
+    def _marks(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        stage: str,
+        label: str,
+        text: Reading,
+        sentences: Sequence[int],
+        complete: bool,
+    ) -> list[Draft]:
+        """Return the events that set the sentences that support a label, and answer yes if it has no answer yet."""
         numbers = self._check_sentences(text, sentences)
         marked = {"sentences": numbers, "complete": complete, **_named(text)}
         drafts = [Draft("evidence", record, stage, label, marked)]
         if numbers and label not in self._answered(connection, stamp.coder, record, stage):
             content = {"v": 1, "refer": False, "reason": None, **_named(text)}
             drafts.insert(0, Draft("code", record, stage, label, content))
+        return drafts
+
+    @_once
+    def sign(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        sentence: int,
+        sign: Sign | None,
+        *,
+        stage: str = "code",
+    ) -> list[Draft]:
+        """Set whether a sentence says that what a label describes is present or absent.
+
+        A sentence that is not marked for the label is also marked; see `mark`.
+
+        Parameters
+        ----------
+        sentence
+            Number of the sentence, counted from 0.
+        sign
+            The sign, or ``None`` to remove it.
+        stage
+            See `code`.
+
+        Raises
+        ------
+        Refused
+            If there is no such sign, if the sign of a sentence without a mark is to be removed, or for the same reasons
+            as `mark`.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
+        """
+        if sign not in (*SIGNS, None):
+            raise Refused(f"there is no sign '{sign}'; the signs are {', '.join(SIGNS)}")
+        text = self._require_text(connection, record, stage)
+        self._require_label(label)
+        self._check(connection, stamp, record, stage, (label,))
+        self._check_sentences(text, [sentence])
+        row = self._code_of(connection, stamp.coder, record, stage, label)
+        marked = () if row is None else sentences_in(row, text.sha256)
+        if sentence not in marked and sign is None:
+            raise Refused("this sentence is not marked for the label, so it has no sign; mark it first")
+        drafts = [Draft("sign", record, stage, label, {"sentence": sentence, "sign": sign, **_named(text)})]
+        if sentence not in marked:
+            complete = row is not None and bool(row.complete)
+            drafts[:0] = self._marks(connection, stamp, record, stage, label, text, [*marked, sentence], complete)
         return drafts
 
     @_once
@@ -1111,7 +1175,8 @@ class Acts:
         Parameters
         ----------
         codes
-            The keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` for each code.
+            The keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` for each code, and ``signs``
+            (keyed by the number of the sentence) if some of its sentences have a sign.
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1123,7 +1188,6 @@ class Acts:
             given by a full text although the record has none.
         """
         self._require_record(connection, record)
-        table = schema.current
         drafts = list[Draft]()
         for code in codes:
             label, stage = code["label"], code["stage"]
@@ -1131,15 +1195,7 @@ class Acts:
                 self._require_label(label)
             self._check_answer(code["value"], refer=False)
             self._check(connection, stamp, record, stage)
-            known = connection.execute(
-                select(table.c.record).where(
-                    table.c.record == record,
-                    table.c.stage == stage,
-                    table.c.coder == stamp.coder,
-                    table.c.label == label,
-                )
-            ).first()
-            if known is not None:
+            if self._code_of(connection, stamp.coder, record, stage, label) is not None:
                 raise Refused("this person has already judged this label of the record in this review", 409)
             text = self._require_text(connection, record, stage) if stage in BASES else None
             named = {} if text is None else _named(text)
@@ -1149,6 +1205,9 @@ class Acts:
                 numbers = self._check_sentences(text, code["sentences"])
                 marked = {"sentences": numbers, "complete": False, "how": "imported", **named}
                 drafts.append(Draft("evidence", record, stage, label, marked))
+                for number, sign in code.get("signs", {}).items():
+                    given = {"sentence": number, "sign": sign, "how": "imported", **named}
+                    drafts.append(Draft("sign", record, stage, label, given))
         return drafts
 
     @_once
@@ -1345,6 +1404,13 @@ class Acts:
         if row.undoes is None:
             raise Refused("this form has already been sent for a different action; load the page again", 409)
         return int(row.undoes), row.record
+
+    @staticmethod
+    def _code_of(connection: Connection, coder: int, record: int, stage: str, label: str) -> Any:
+        """Return the row of table ``current`` with a person's code for a label, or ``None`` if there is none."""
+        table = schema.current
+        own = {"record": record, "stage": stage, "coder": coder, "label": label}
+        return connection.execute(select(table).filter_by(**own)).one_or_none()
 
     @staticmethod
     def _answered(connection: Connection, coder: int, record: int, stage: str) -> set[str]:

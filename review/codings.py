@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from mechtag.core.records import Coding
+from mechtag.core.records import Coding, Sign
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
-from mechtag.review.store.readings import Reading, read_file, read_reading
+from mechtag.review.store.readings import Reading, read_file, read_reading, signs_of
 from mechtag.review.store.records import Entry, read_entries
 
 #: Name of the coder in final codes, on which coders agree or which an adjudicator gave.
@@ -102,6 +102,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
                 date=last.at[:10] if last is not None else None,
                 codebook_version=last.codebook if last is not None else None,
                 sentences=_marked(json.loads(row.sentences), bool(row.complete)),
+                signs=_signs(row),
                 sentences_complete=bool(row.complete),
                 reason=row.reason,
                 assisted=assisted,
@@ -138,6 +139,12 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
     return tuple(numbers) if numbers or complete else None
 
 
+def _signs(row: Any) -> tuple[Sign | None, ...]:
+    """Return the sign of each marked sentence of a row of table ``current`` or ``final``, in their order."""
+    numbers = json.loads(row.sentences)
+    return tuple(map(signs_of(row, numbers).get, numbers))
+
+
 def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Coding:
     value: Literal[0, 1] | None = row.first_value if first else row.value
     assisted = row.first_assisted if first else row.assisted
@@ -152,6 +159,7 @@ def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Co
         date=row.at[:10],
         codebook_version=row.codebook or None,
         sentences=_marked(numbers, bool(row.complete)),
+        signs=_signs(row),
         sentences_complete=bool(row.complete),
         refer=bool(row.first_refer if first else row.refer),
         reason=row.reason,

@@ -21,6 +21,7 @@ JUDGING = frozenset(
     (
         "code",
         "evidence",
+        "sign",
         "answer",
         "commit",
         "skip",
@@ -206,6 +207,10 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             many = "sentences" if len(value["sentences"]) > 1 else "sentence"
             text = f"marked {f'{many} {numbers}' if numbers else 'no sentence'}{where} for {label}"
             return text + (", after reading all sentences" if value.get("complete") else "")
+        case "sign":
+            where = f"sentence {value['sentence'] + 1}{' of the full text' if row.stage == 'full-text' else ''}"
+            said = f"gave {where} the sign '{value['sign']}'" if value["sign"] else f"removed the sign of {where}"
+            return f"{said} for {label}"
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"

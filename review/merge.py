@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import Sign
 from mechtag.review.access import MATRIX
 from mechtag.review.plan import BASES, Mode, Stage
 from mechtag.review.store import schema
@@ -45,6 +46,11 @@ class _Code(_Value):
 class _Evidence(_Value):
     sentences: list[int]
     complete: bool
+
+
+class _Sign(_Value):
+    sentence: int
+    sign: Sign | None
 
 
 class _Answer(_Value):
@@ -105,6 +111,7 @@ class _Row(BaseModel):
 _VALUES: Mapping[str, type[BaseModel]] = {
     "code": _Code,
     "evidence": _Evidence,
+    "sign": _Sign,
     "answer": _Answer,
     "commit": _Nothing,
     "skip": _Nothing,
@@ -117,7 +124,7 @@ _VALUES: Mapping[str, type[BaseModel]] = {
     "undo": _Nothing,
     "redo": _Nothing,
 }
-_JUDGING = frozenset(("code", "evidence", "answer", "commit", "skip", "settle", "reopen"))
+_JUDGING = frozenset(("code", "evidence", "sign", "answer", "commit", "skip", "settle", "reopen"))
 _REVERSING = ("undo", "redo")
 _DIFFERENT_TEXT = "the text of the record is not the same in both copies"
 _WHOLE = "concerns the whole review, which is managed here"
@@ -449,13 +456,14 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
         return ""
     if row.stage is None:
         return "damaged"
-    if row.kind in ("code", "evidence", "answer", "settle") and row.label not in records.labels[row.stage]:
+    if row.kind in ("code", "evidence", "sign", "answer", "settle") and row.label not in records.labels[row.stage]:
         return f"the codebook of this review has no label '{str(row.label)[:40]}'"
     if row.stage in BASES:
         number = records.sentences(row.record, row.stage)
         if number is None:
             return _DIFFERENT_TEXT
-        if not all(0 <= sentence < number for sentence in value.get("sentences", ())):
+        named = [*value.get("sentences", ()), *([value["sentence"]] if row.kind == "sign" else [])]
+        if not all(0 <= sentence < number for sentence in named):
             return "damaged"
     return ""
 

@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
+from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in
+from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in, signs_of
 from mechtag.review.store.records import Entry
 
 
@@ -59,6 +60,8 @@ class Vote:
     sentences
         Sentences of the text that is shown; empty if the person marked sentences of a different text, such as the
         abstract of a duplicate.
+    signs
+        Signs of some of these sentences, keyed by number.
     """
 
     letter: str
@@ -70,6 +73,7 @@ class Vote:
     refer: bool
     reason: str | None
     sentences: tuple[int, ...]
+    signs: Mapping[int, Sign]
 
 
 @dataclass(frozen=True)
@@ -292,6 +296,7 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
             refer=bool(row.refer),
             reason=row.reason,
             sentences=marked(row),
+            signs=signs_of(row, marked(row)),
         )
         for row in rows
     )

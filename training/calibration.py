@@ -40,9 +40,9 @@ def fit_calibration(
       hard records, because on easy records any "yes" would look right. If no set has enough hard records, "yes" must
       reach its target precision on all records. The bound for "no" is low enough that, with certainty
       ``CERTAINTY``, at most the proportion ``relevance_loss`` of the relevant records is lost; see `safe_no`.
-    - All labels share one band, because a probability means the same for each label and a single label has too few
-      cases. For labels, "yes" is judged on the records of all these sets together, but "no" on relevant records only:
-      irrelevant records rarely have a label, so "no" is almost always right for them.
+    - All labels share one pair of bounds, because a probability means the same for each label, and a single label has
+      too few cases. For labels, "yes" is judged on the records of all these sets together, but "no" on relevant records
+      only: irrelevant records rarely have a label, so "no" is almost always right for them.
 
     Parameters
     ----------
@@ -156,9 +156,10 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    The proportion is kept with confidence ``CERTAINTY``, by the method of Clopper and Pearson, as in `refer_band`. With
-    a ``share`` of 5%, 1 of 100 or 6 of 220 positives may be lost; with 2%, 1 of 220. If there are too few positives for
-    this confidence, none may be lost.
+    Positives whose probability is below the bound are lost, because they are decided "no". With confidence
+    ``CERTAINTY``, at most ``share`` of all positives are lost (method of Clopper and Pearson, as in `refer_band`). If
+    ``share`` is 5%, for example, the bound may lose 1 of 100 or 6 of 220 observed positives; if it is 2%, 1 of 220. If
+    there are too few positives for this confidence, none may be lost.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
 
 
 def has_both_kinds(targets: Array, min_positives: int) -> bool:
-    """Return whether there are enough positives and negatives for a label to have a curve of its own."""
+    """Return whether there are enough positives and negatives to fit a separate probability curve for a label."""
     return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
 
 

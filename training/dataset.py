@@ -80,8 +80,9 @@ class Corpus:
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
-        NaN for titles, for uncoded sentences, and for relevance, which applies to whole documents. Also NaN for a
-        label of a sentence with several parts, because it is unknown which part has the label.
+        Codes of the unit that each text belongs to. NaN for titles, for uncoded sentences, and for relevance, which
+        applies to whole documents; also NaN for a label of a sentence with several parts, because it is unknown which
+        part has the label.
     document : ndarray, shape (n_texts,)
         Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)

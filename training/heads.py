@@ -364,8 +364,8 @@ def _rounded(word_weights: Array) -> Array:
 class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is also used as a whole, because the final aim is a correct
-    score for the paper, and training on single sentences alone does not pursue this aim.
+    A paper whose sentences were coded is also used as a whole, because the final aim is a correct score for the paper,
+    which training on single sentences alone does not optimise.
 
     Attributes
     ----------

@@ -164,7 +164,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        Name of a paper in ``against`` that is used in the reasons, such as ``test paper``.
+        Term for the papers in ``against`` in the reasons, such as ``test paper``.
 
     Returns
     -------

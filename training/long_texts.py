@@ -1,8 +1,8 @@
 """Learn how scores and decision bounds change with the number of windows of a text, from out-of-fold scores.
 
 There are no coded full texts, so long texts are made up: each consists of the abstract of a coded record and of windows
-that are filled with sentences without labels from other papers. If only papers were coded, and not their sentences, the
-sentences without a label are those of the papers that were coded "no" for it.
+that are filled with sentences without labels from other papers. If papers were coded only as a whole, a sentence counts
+as having no label if its paper was coded "no" for the label.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts, and compute their scores from the out-of-fold scores of sentences.
 
-    If the sentences of enough papers were coded, all labels have the same filling on topic: sentences without any
-    label. Otherwise, each label has its own filling: sentences that were coded "no" for the label, and all sentences of
-    relevant papers that were coded "no" for it.
+    If the sentences of enough papers were coded, all labels have the same on-topic filling: sentences without any
+    label. Otherwise, each label has a separate on-topic filling: sentences that were coded "no" for the label, and all
+    sentences of relevant papers that were coded "no" for it.
 
     Parameters
     ----------
@@ -156,9 +156,10 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Return the sentences of the longest text, or ``None`` if there are none for this paper.
+        """Return the sentences that fill the longest text made from a paper; ``None`` if there are none.
 
-        Sentences of a paper stay together, as in a real text; short supplies are repeated.
+        Sentences from the same paper are adjacent, as in a real text. If there are too few sentences, they are
+        repeated.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -169,7 +170,7 @@ class _Maker:
         return np.resize(own, self.size + step * (2**POWERS - 2))
 
     def windows(self, rows: Index, paper: int, labels: Index) -> tuple[Array, Array]:
-        """Return the scores of the windows with the title of the paper, and the scores without it."""
+        """Return the pooled scores of windows of the sentences in ``rows``, with and without the title of the paper."""
         scores = self.scores[:, labels]
         parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], self.size)]
         name = scores[self.title & (self.document == paper)]
@@ -191,9 +192,10 @@ def fit_windows(
 ) -> WindowCalibration:
     """Fit the correction for the number of windows, and the decision bounds of texts in several windows.
 
-    Slope and intercept remain those of abstracts. Half of the texts are filled with sentences on topic, the other half
-    with sentences off topic. Labels with too few positives or negatives share one correction, which is fitted on all
-    labels together. If all labels together have too few, the result is that of `fixed_windows`.
+    Slope and intercept remain those of abstracts. Half of the texts are filled with sentences from relevant papers (on
+    topic), the other half with sentences from irrelevant papers (off topic). Labels with too few positives or negatives
+    share one correction, which is fitted on all labels together. If all labels together have too few, the result is
+    that of `fixed_windows`.
 
     Parameters
     ----------
@@ -241,7 +243,7 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the correction with the highest likelihood.
+    """Return the correction for the number of windows that has the highest likelihood.
 
     Parameters
     ----------

@@ -288,7 +288,7 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
 
 
 def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[Section]:
-    """Return the sections on language models: what they are, and each label.
+    """Return the sections on language models: one that describes all runs, and one per model with metrics per label.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
 
 
 def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
-    """Return sentences on language models and votes: what they are, and how many codes lack an answer."""
+    """Return sentences that describe the language models and votes, and state how many codes lack an answer."""
     found: list[str] = []
     for own in llms:
         found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
@@ -386,9 +386,9 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 
 
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
-    """Return a sentence that names the labels that are ranked no better than by the number of windows alone.
+    """Return a sentence that names the labels for which the model ranks full texts no better than their length does.
 
-    The windows are those in which a full text is scored.
+    The length is the number of windows in which a full text is scored.
     """
     if not found.labels_not_above_windows:
         return "Each label with enough papers is ranked better than by the number of windows alone."
@@ -672,10 +672,14 @@ class _Fitted:
             yield table
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Distribute the columns over tables that are at most ``width`` wide, and return the column numbers of each.
+        """Distribute the columns over tables that are at most ``width`` characters wide.
 
-        The first column names the rows; it is in all tables and is not listed. The columns are distributed evenly over
-        the tables if they fit that way.
+        The first column names the rows and is in all tables. If possible, all tables get the same number of columns.
+
+        Returns
+        -------
+        list of list of int
+            For each table, the numbers of its columns except the first.
         """
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):

@@ -219,7 +219,7 @@ def _content(
 
 
 def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
-    """Return each prompt once, with the names of the coders that had it."""
+    """Return each distinct prompt, with the names of the language models that it was sent to."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in runs:
         questions = tuple(run.questions.values())
@@ -231,7 +231,7 @@ def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a block of Markdown that is displayed as it is."""
+    """Return a text as a Markdown code block, which is displayed without formatting."""
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
@@ -241,9 +241,9 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _paired_differences(found: ByFullText | None) -> str:
-    """Return a text that lists the most important metric differences between full text and abstract.
+    """Return a text that lists how much the most important metrics differ between full text and abstract.
 
-    The text is empty if no paper has both.
+    The text is empty if no paper has both a full text and an abstract.
     """
     if found is None or found.paired is None:
         return ""

@@ -154,7 +154,7 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
 
 
 def coder_name(name: str) -> str:
-    """Return the name of a coder for display, which says whether the coder is a language model."""
+    """Return the name of a coder for display, with the words 'language model' if the coder is one."""
     return f"language model {name.strip().removeprefix(LLM)}" if is_llm(name) else name
 
 

@@ -51,8 +51,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts with which PREDICTIONS were tagged. Predictions by full texts are evaluated next "
-            "to those by abstracts.",
+            help="Table of full texts with which PREDICTIONS were tagged. Predictions based on full texts are "
+            "evaluated separately from those based on abstracts.",
             show_default=False,
         ),
     ] = None,
@@ -109,8 +109,8 @@ def agreement(
         list[Path],
         typer.Argument(
             metavar="CODINGS...",
-            help="Tables of codings (CSV): one row per record, coder and label. Language models that 'llm' wrote count "
-            "as coders.",
+            help="Tables of codings (CSV): one row per record, coder and label. In tables that "
+            "'llm' wrote, the language model counts as a coder.",
         ),
     ],
     predictions: Annotated[
@@ -163,7 +163,7 @@ def report(
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json written by 'tag', used for the PRISMA counts. Default: the file of the search 'update'.",
+            help="summary.json written by 'tag', used for PRISMA counts. Default: that of the search named 'update'.",
             show_default=False,
         ),
     ] = None,
@@ -187,7 +187,7 @@ def report(
     from mechtag.workflows.evaluate import report as write_reports
 
     if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
-        raise typer.BadParameter(f"{', '.join(wrong)}: the name of a report must end in .html or .md")
+        raise typer.BadParameter(f"{', '.join(wrong)}: the name of a report must end in .html or .md; rename it")
     opened = open_project(project)
     results = write_reports(
         opened,

@@ -31,7 +31,7 @@ def from_file(
         str, typer.Option("--relevance", help="Which papers belong in the review, if no code is named 'Relevant'.")
     ] = "",
 ) -> None:
-    """Write a codebook that was made in NVivo, MAXQDA, ATLAS.ti, QualCoder, Taguette or a spreadsheet as YAML.
+    """Convert a codebook from NVivo, MAXQDA, ATLAS.ti, QualCoder, Taguette or a spreadsheet to YAML.
 
     Example: `mechtag codebook from book.qdc -o codebook.yaml --relevance "The text is about joint boards."`
     """

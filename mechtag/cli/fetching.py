@@ -134,7 +134,10 @@ def chase(
         typer.Argument(metavar="INCLUDED", help="Records of the included papers, as a parquet table or an export."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="RIS file to write; tables and the cache are written next to it.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="RIS file to write; tables and the cache of answers are written next to it."
+        ),
     ],
     email: Email = "",
     direction: Annotated[
@@ -156,8 +159,8 @@ def chase(
             "--rounds",
             min=1,
             max=2,
-            help="Number of rounds: the first follows the citations of the included papers, the second those of the "
-            "papers found.",
+            help="Number of rounds: the first follows the citations of the included papers; the second also follows "
+            "those of the papers that the first found.",
         ),
     ] = 1,
     dry_run: DryRun = False,

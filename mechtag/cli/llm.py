@@ -1,4 +1,4 @@
-"""Commands that have language models code papers. Texts leave this machine only for a host that the user names."""
+"""Commands that have language models code papers. Texts are sent to another machine only if the user names it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from mechtag.cli.tagging import Basis
 
 
 def _asking(yes: bool) -> Callable[[str], bool]:
-    """Return a function that asks a question on the terminal; without a terminal, the answer is no."""
+    """Return a function that asks the user a yes/no question on the terminal.
+
+    If ``yes`` is set, the answer is yes without asking; otherwise, without a terminal, the answer is no.
+    """
 
     def ask(question: str) -> bool:
         if yes:
@@ -51,7 +54,7 @@ def llm(
         Basis | None,
         typer.Option(
             "--basis",
-            help="Text that the model reads. Default: the full text if --full-texts is given, otherwise the abstract.",
+            help="Text that the model reads. Default: the full text if --full-texts is set, otherwise the abstract.",
             show_default=False,
         ),
     ] = None,
@@ -71,8 +74,8 @@ def llm(
         typer.Option(
             "--max-cost",
             min=0,
-            help="Stop before the call that could make the table cost more than this (US dollars). Needs llm.prices in "
-            "params.yaml.",
+            help="Stop before a call that could raise the total cost above this limit (US dollars). Needs llm.prices "
+            "in params.yaml.",
             show_default=False,
         ),
     ] = None,
@@ -97,7 +100,8 @@ def llm(
         ),
     ] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Send nothing: show the number of requests, the cost and a message.")
+        bool,
+        typer.Option("--dry-run", help="Send nothing: show the number of requests, the cost and the first message."),
     ] = False,
     send_text_to: Annotated[
         str,
@@ -108,20 +112,26 @@ def llm(
             show_default=False,
         ),
     ] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Send texts to that host without asking on the terminal.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send texts to the host in --send-text-to without asking on the terminal.")
+    ] = False,
     licence_ok: Annotated[
-        bool, typer.Option("--licence-ok", help="The licences of the full texts allow sending them to that host.")
+        bool,
+        typer.Option(
+            "--licence-ok",
+            help="Confirm that the licences of the full texts allow sending them to the host in --send-text-to.",
+        ),
     ] = False,
     project: ProjectFolder = None,
 ) -> None:
     """Have a language model code papers, as one more coder.
 
-    The model is asked about one paper and one label at a time. Its quotes are looked up in the text: those that are not
-    there are dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see
-    how far it agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
+    The model is asked about one paper and one label at a time. Quotes in its answers that are not in the text are
+    dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
+    model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
-    interruption, run the same command again: what was answered is in llm.sqlite and is not asked again.
+    interruption, run the same command again: answers are stored in llm.sqlite, and only the other questions are asked.
 
     Example: `mechtag llm unique.parquet --endpoint http://127.0.0.1:8080/v1 --model qwen3 -o codings_llm.csv`
     """
@@ -154,13 +164,15 @@ def llm_vote(
         typer.Argument(metavar="CODINGS...", help="Tables written by 'llm', each by a different model."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings (CSV) to write.")],
-    coder: Annotated[str, typer.Option("--coder", help="Name of the vote as a coder; begins with llm:.")] = "llm:vote",
+    coder: Annotated[
+        str, typer.Option("--coder", help="Name of the coder under which the vote is stored; must begin with llm:.")
+    ] = "llm:vote",
     project: ProjectFolder = None,
 ) -> None:
     """Let several language models vote on each code, and write the majority as one more coder.
 
-    A code is yes or no if more than half of the models say so, and otherwise unclear. Use the table like that of one
-    model.
+    A code is yes or no if more than half of the models say so, and otherwise unclear. The table is used in the same way
+    as the table of a single model.
 
     Example: `mechtag llm-vote codings_qwen.csv codings_llama.csv codings_gemma.csv -o codings_vote.csv`
     """

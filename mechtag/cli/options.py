@@ -54,7 +54,7 @@ ProjectFolder = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="Folder of the review. Default: the nearest project, from this folder upwards. "
+        help="Folder of the review. Default: the nearest project in or above the working directory. "
         "If there is none, the codebook and model that come with mechtag are used.",
         show_default=False,
     ),

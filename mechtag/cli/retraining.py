@@ -15,7 +15,7 @@ def retrain(
         list[Path] | None,
         typer.Argument(
             metavar="[CODINGS...]",
-            help="Tables of new codings (CSV). Omit them to retrain after only the codebook has changed.",
+            help="Tables of new codings (CSV). Omit them if only the codebook has changed.",
         ),
     ] = None,
     records: Annotated[
@@ -40,8 +40,8 @@ def retrain(
         str | None,
         typer.Option(
             "--onto",
-            help="Version of the annotations that the codings are added to, or 'none'. Default: the version of the "
-            "last retraining or rollback.",
+            help="Version of the annotations to which the codings are added, or 'none' to leave out codings added "
+            "earlier. Default: the version of the last retraining or rollback.",
         ),
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Restore the model that was in use before.")] = False,

@@ -14,7 +14,8 @@ def review(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]", help="Folder of the review. Default: the nearest project, from this folder upwards."
+            metavar="[FOLDER]",
+            help="Folder of the review. Default: the nearest project in or above the working directory.",
         ),
     ] = None,
     demo: Annotated[

@@ -45,7 +45,7 @@ def chase(
     output
         RIS file to write. Tables with the same name, and the cache of answers, are written next to it.
     known
-        Records that have been found before.
+        Files of records that were found before and are therefore left out of the output.
     directions, sources, rounds, settings
         See `citations.Chaser`.
     dry_run

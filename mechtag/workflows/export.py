@@ -83,7 +83,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
     if to != "matrix" and (request.note or request.cells != "tick"):
-        raise MechtagError("only a matrix (--to matrix) has cells to choose with --cells and a note added with --note")
+        raise MechtagError("--cells and --note apply only to a matrix; use --to matrix, or omit these options")
     read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
     if output.is_dir():
@@ -104,13 +104,13 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         check_outputs([output.with_suffix(".xml")], read)
     if request.coder and found.what == "decisions":
         raise MechtagError(
-            "--coder chooses the codes of one person, but only decisions of a model are exported; omit it, or name a "
-            "table of codings with --codings"
+            "--coder chooses the codes of one person, but only decisions of a model are exported; omit --coder, or "
+            "name a table of codings with --codings"
         )
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(
-            f"programs that read --to {to} take every code for that of a person, so it exports codings only; name a "
-            "table of codings with --codings"
+            f"--to {to} exports only codings of people, because programs that read this format would treat a "
+            "model's decisions as such codings; name a table of codings with --codings"
         )
     if to == "matrix" and found.what == "both":
         raise MechtagError(
@@ -186,7 +186,7 @@ def _find(request: Request) -> _Found:
 
 
 class _Content(NamedTuple):
-    """Records, and predictions by any basis, without texts that must not be published."""
+    """The records and predictions to export, from which texts that must not be published were removed."""
 
     records: list[Record]
     predictions: list[Prediction]

@@ -29,7 +29,7 @@ LEAST_PAPERS = 30
 
 @dataclass(frozen=True)
 class Compared:
-    """Records whose suggestions by the two models are compared.
+    """Records for which the suggestions of the model in use and of the new model are compared.
 
     Attributes
     ----------
@@ -85,8 +85,7 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the settings name different coded records for training, or if the table was not written by this function or
-        was changed since.
+        If the settings name no table, or a table that this function did not write or that was changed since.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings
@@ -132,7 +131,7 @@ def learn(
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
     compared
-        Records on which the suggestions of the two models are compared; by default, none are.
+        Records on which the suggestions of the two models are compared; by default, suggestions are not compared.
 
     Raises
     ------
@@ -185,10 +184,10 @@ def learn(
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records with their codes replaced by the given codes.
+    """Return the coded records, with their codes replaced by those in ``codings``.
 
-    A label of a record without a given code counts as not judged. A record whose relevance has no given code is left
-    out. The codes of sentences are kept, because models are not compared on sentences.
+    A label counts as not judged if ``codings`` contains no code for it. A record is left out if ``codings`` contains no
+    code for its relevance. The codes of sentences are kept, because models are not compared on sentences.
 
     Parameters
     ----------

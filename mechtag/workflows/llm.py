@@ -27,6 +27,7 @@ from mechtag.pipeline.llm.client import (
     KEY_VARIABLE,
     NAME,
     Asking,
+    Budget,
     Endpoint,
     Mode,
     find_mode,
@@ -34,7 +35,7 @@ from mechtag.pipeline.llm.client import (
     most_tokens,
     parse_endpoint,
 )
-from mechtag.pipeline.llm.coder import Budget, Coded, Coder, Quote
+from mechtag.pipeline.llm.coder import Coded, Coder, Quote
 from mechtag.pipeline.llm.prompt import Passage, Prompt, passages_of, passages_of_full_text
 from mechtag.pipeline.llm.run import LlmRun, LlmRuns, path_of_runs, read_runs, write_runs
 from mechtag.pipeline.llm.vote import VOTE, vote
@@ -65,11 +66,11 @@ class Wanted:
     max_tokens
         Maximum number of tokens in the first answer; up to four times as many are allowed if it is cut off.
     think_first
-        Whether evidence and reason come before the answer.
+        Whether the model states evidence and reason before its answer.
     shots
         Number of invented example sentences of each label to show.
     repeat
-        How often everything is asked, each time with another seed and another order of the coding rules.
+        Number of times that each question is asked, each time with a different seed and order of the coding rules.
     max_cost
         Limit of the cost in US dollars.
     """
@@ -85,7 +86,7 @@ class Wanted:
 
     @property
     def basis(self) -> Basis:
-        """Return what the model reads."""
+        """Return whether the model reads abstracts or full texts."""
         return "full-text" if self.full_texts else "abstract"
 
 
@@ -102,11 +103,11 @@ class LlmAccess:
     is_licensed
         Whether the user states that the licences of full texts allow them to be sent to another machine.
     ask
-        Asks the user a question and returns whether the answer is yes.
+        Function that asks the user a question, and returns whether the answer is yes.
     timeout
         Time limit in seconds for an answer.
     clock
-        The time; tests replace it.
+        Clock that measures waiting times; tests use a simulated clock.
     """
 
     url: str
@@ -150,23 +151,24 @@ def code_with_llm(
 ) -> Iterator[str]:
     """Have a language model code papers, write its codings, and yield sentences on them.
 
-    Next to ``output`` are written the quotes with their offsets (``_evidence.csv``), the questions without an answer
-    (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers and the log of calls.
+    Further files are written next to ``output``: the quotes with their offsets (``_evidence.csv``), the questions
+    without a usable answer (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers
+    and the log of calls.
 
     Parameters
     ----------
     source
         Records without duplicates, as a parquet table or a search export.
     dry_run
-        Whether nothing is sent or written, and what would be sent is described instead.
+        Whether to describe what would be sent, without sending or writing anything.
 
     Raises
     ------
     MechtagError
         If the records cannot be read; if the endpoint is on another machine and the user did not name it, or did not
-        confirm that texts are sent there; if it does not answer as needed; if an option or the key is invalid, or the
-        name of the output does not end in ``.csv``; if a limit of the cost is set for a model without a
-        price; or, after all results are written, if the endpoint asked for a long pause.
+        confirm that texts are sent there; if its answers cannot be used; if an option or the key is invalid, or the
+        name of the output does not end in ``.csv``; if the cost is limited, but the price of the model is unknown; or,
+        after all results are written, if the endpoint asked for a long pause.
     """
     _refuse_other_names(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -206,7 +208,7 @@ def code_with_llm(
             mode = known_mode(asking, project.codebook.all_keys[0], transport) or "json_schema"
             yield from _plan([coder(mode, seed) for seed in seeds], papers, labels, budget, asking, transport)
             return
-        mode = find_mode(asking, project.codebook.all_keys[0], transport, confirm)
+        mode = find_mode(asking, project.codebook.all_keys[0], transport, budget, confirm, reporter.note)
         found: list[Coded] = []
         runs = []
         with reporter.progress("asking the model", len(papers) * len(labels) * wanted.repeat) as advance:
@@ -224,7 +226,7 @@ def code_with_llm(
 
 
 def _refuse_other_names(output: Path) -> None:
-    """Raise an error unless a table is named as one; the files that are shared by all runs have other names."""
+    """Raise an error if the name of the output does not end in ``.csv``."""
     if output.suffix.lower() != ".csv":
         raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
 
@@ -257,7 +259,7 @@ def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
 
 
 def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
-    """Return the first exemplars of each label; none unless the user asks for them."""
+    """Return the first ``wanted.shots`` example sentences of each label, keyed by label; empty if the number is 0."""
     if not wanted.shots:
         return {}
     path = project.settings.train.exemplars
@@ -272,7 +274,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
 
 
 def _papers(project: Project, source: Path, wanted: Wanted, reporter: Reporter) -> Papers:
-    """Return the papers to code, and the sentences that the model reads of each."""
+    """Return the papers to code, each with the sentences that the model reads."""
     settings = project.settings
     records = [clean_record(record) for record in read_unique(source, reporter.note)[: wanted.limit]]
     if wanted.full_texts:
@@ -293,7 +295,10 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user once, before anything is sent to another machine."""
+    """Return a function that asks the user whether texts may be sent to another machine, and raises an error if not.
+
+    Only the first call of the function asks. No question is asked if the endpoint is on this machine.
+    """
     if endpoint.is_local:
         return lambda: None
 
@@ -329,7 +334,7 @@ def _plan(
     asking: Asking,
     transport: Transport,
 ) -> Iterator[str]:
-    """Yield lines on what would be sent, with the first message."""
+    """Yield lines of text on what would be sent: the number of requests, the cost, and the first message."""
     requests, affected, answered = [], [], 0
     for paper in papers:
         if not paper[1]:
@@ -400,8 +405,8 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         rows = read_codings(table, project.codebook.all_keys)
         if doubled := {row.coder for row in rows} & {row.coder for row in codings}:
             raise MechtagError(
-                f"{table}: coder {sorted(doubled)[0]} is also in an earlier table; pass each table once, and "
-                "tables of different models"
+                f"{table}: coder {sorted(doubled)[0]} is also in an earlier table; pass each table only "
+                "once, and only tables of different models"
             )
         codings += rows
         found = read_runs(table)

@@ -100,8 +100,8 @@ class Retraining:
         leave_out_leaks
             Whether to set aside records that may be papers used to measure accuracy. By default, an error is raised.
         onto
-            Version of the annotations that the codings are added to, or ``none``; by default, the version of the last
-            retraining or rollback.
+            Version of the annotations to which the codings are added, or ``none`` to leave out all codings added
+            earlier; by default, the version of the last retraining or rollback.
 
         Returns
         -------

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
+from mechtag.core.settings import ProjectPath
+from mechtag.core.tables import is_table
 from mechtag.core.words import counted
 from mechtag.models.model_folder import ModelConfig, encoder_difference, read_config
 from mechtag.pipeline.annotations.coded_records import CodedRecord
@@ -85,6 +87,8 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []
+    if texts := _missing_texts(project):
+        return f"{settings.train.records}; they can be counted as soon as {texts} exists", []
     try:
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
     except MechtagError as error:
@@ -93,6 +97,14 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
     added = sum(record.added for record in coded)
     counts = f"{len(coded)} records coded, {relevant} of them relevant"
     return counts + (f"; {added} added by retraining" if added else ""), coded
+
+
+def _missing_texts(project: Project) -> ProjectPath | None:
+    """Return the table that must describe the papers of the codes, if it does not exist yet; otherwise ``None``."""
+    settings = project.settings.train
+    if not settings.texts or Path(settings.texts).exists():
+        return None
+    return settings.texts if is_table(settings.records) and Path(settings.records).exists() else None
 
 
 def _model(project: Project) -> ModelConfig | None:
@@ -135,6 +147,15 @@ def _next(
     raw = next((str(source) for source in project.settings.sources.values()), "data/raw")
     if not files:
         return f"put search exports into {raw}"
+    if texts := _missing_texts(project):
+        records = Path(str(texts)).with_name("records.parquet")
+        dedupe = f"mechtag dedupe {records} -o {texts}"
+        if not (project.root / records).exists():
+            sources = " ".join(map(str, project.settings.sources.values()))
+            dedupe = f"mechtag ingest {sources} -o {records}, then {dedupe}"
+        return f"read the search and remove duplicates: {dedupe}"
+    if has_codes(project) and not coded:
+        return f"correct {project.settings.train.records}, which cannot be read: see Codes above"
     if coded and (model is None or model.from_definitions):
         return "train a model: mechtag train"
     if coded and stale:

@@ -46,7 +46,7 @@ class Access:
     addresses
         Addresses of services that replace the usual addresses, keyed by the name of the service.
     clock
-        Clock, which tests replace.
+        Clock that measures waiting times; tests use a simulated clock.
     """
 
     email: str = ""

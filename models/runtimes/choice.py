@@ -101,7 +101,7 @@ class Runtimes:
     Parameters
     ----------
     folder
-        Folder in which exports are stored.
+        Folder in which exported encoders are stored.
     identity
         Text that identifies everything on which the encoder's vectors depend.
     reference

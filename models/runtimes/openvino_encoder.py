@@ -254,9 +254,9 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Parameters
     ----------
     calibration
-        If given, weights and activations are quantised to 8 bits, with ranges observed on
-        these texts, after shifting large activation channels into the weights (SmoothQuant,
-        Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
+        Texts on which the ranges of activations are observed; if there are any, weights and activations are quantised
+        to 8 bits, after large activation channels were shifted into the weights (SmoothQuant, Xiao et al. 2023). One
+        layer is not quantised; see `first_narrowing`.
 
     Raises
     ------

@@ -74,8 +74,8 @@ def match_codings(
     Raises
     ------
     MechtagError
-        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if a coder gave the same
-        label of a record two different values, for example under two identifiers of the record.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if a coder coded one label of
+        a record as both yes and no, for example under two identifiers of the record.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -99,8 +99,8 @@ def match_codings(
         spot = (record_id, coding.coder, coding.label, coding.basis)
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
-                f"{place}: coder {coding.coder} gave label '{coding.label}' of record {record_id} two different "
-                f"values: {rows[spot][0].value} in row '{rows[spot][1]}' and {coding.value} in row '{name}'; correct "
+                f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} in two different "
+                f"ways: {rows[spot][0].value} in row '{rows[spot][1]}' and {coding.value} in row '{name}'; correct "
                 "one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
@@ -128,7 +128,7 @@ def extend_additions(
     Parameters
     ----------
     base_definitions
-        Definitions of the labels when ``base`` was coded.
+        Definitions of the labels when ``base``, the coded records to which codings are added, was coded.
     refused
         Reason for each record that must not be used for training, keyed by record id. The record may have been added
         earlier.
@@ -138,8 +138,8 @@ def extend_additions(
     additions
         The earlier and new codings, without the codings of records that were set aside.
     set_aside
-        Records that are in ``refused``, on whose relevance coders disagree, or which one coder coded as not relevant
-        although the coder gave them a label.
+        Records that are in ``refused``, records on whose relevance coders disagree, and records to which one coder
+        assigned a label although the same coder coded them as not relevant.
     counts
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
@@ -190,8 +190,8 @@ def _disputed(
 ) -> dict[str, str]:
     """Return the reason why each record with contradictory codes on relevance is disputed, keyed by record id.
 
-    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant but gave
-    it a label. A coder who gave a record a label, but did not judge its relevance, counts as having coded it as
+    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant, but
+    assigned it a label. A coder who assigned a label, but did not judge relevance, counts as having coded the record as
     relevant.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}

@@ -1,6 +1,6 @@
 """Read coded records, a second coder's codes, and exemplars from JSON Lines files.
 
-Labels are always an argument, in codebook order; they are never taken from the data.
+The labels are passed to each function in codebook order; they are never taken from the data.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
                 f"{path}: line {number} is not valid JSON ({error}); write one {{...}} object per line"
             ) from None
     if not found:
-        raise MechtagError(f"{path}: the file is empty (expected {what})")
+        raise MechtagError(f"{path}: the file is empty (expected {what}); check that you named the right file")
 
 
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -114,9 +115,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     Raises
     ------
     MechtagError
-        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an
-        invalid value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set
-        and nobody confirmed a coding by a language model.
+        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
+        value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set and the
+        table contains a coding by a language model that nobody confirmed.
     """
     path = Path(path)
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
@@ -296,20 +297,28 @@ def _sentence_labels(
 def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
     """Write a table of codings that `read_codings` can read.
 
-    Newer columns that no coding uses are omitted, except ``columns``.
+    Columns that later versions of mechtag introduced are omitted if they are empty, unless they are in ``columns``.
     """
-    used = [
+    used = used_fields(codings, columns)
+    write_csv(path, used, [[cell_of(row, name) for name in used] for row in codings], bom=True)
+
+
+def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
+    """Return the fields of a table of codings: all except newer fields that no coding uses and ``columns`` lacks."""
+    return [
         name
         for name, field in Coding.model_fields.items()
         if name not in LATER_FIELDS or name in columns or any(getattr(row, name) != field.default for row in codings)
     ]
-    write_csv(path, used, [[_cell(getattr(row, name)) for name in used] for row in codings], bom=True)
 
 
-def _cell(value: object) -> object:
+def cell_of(coding: Coding, field: str) -> str | int | None:
+    """Return the value of a field as it is written to a table."""
+    value: Any = getattr(coding, field)
     if isinstance(value, tuple):
-        return ";".join(map(str, value))
-    return int(value) if isinstance(value, bool) else value
+        return ";".join("" if each is None else str(each) for each in value)
+    found: str | int | None = int(value) if isinstance(value, bool) else value
+    return found
 
 
 def add_codings(

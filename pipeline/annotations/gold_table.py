@@ -1,6 +1,6 @@
 """Read a gold standard, which consists of a coding matrix as printed in a review and optional notes on the matrix.
 
-Labels are always an argument, in codebook order; they are never taken from the data.
+The labels are passed to each function in codebook order; they are never taken from the data.
 """
 
 from __future__ import annotations

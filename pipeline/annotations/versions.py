@@ -95,7 +95,7 @@ def _content(coding: Coding) -> dict[str, Any]:
     return {
         name: value
         for name, value in content.items()
-        if name not in LATER_FIELDS or value != Coding.model_fields[name].default
+        if name not in LATER_FIELDS or getattr(coding, name) != Coding.model_fields[name].default
     }
 
 

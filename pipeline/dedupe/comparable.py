@@ -114,8 +114,8 @@ class ComparableFields(NamedTuple):
     numbers
         All digits and Roman numerals of the title, which distinguish part 1 of a work from part 2.
     notice
-        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is such a
-        publication about the paper with this title and not the paper itself; otherwise ``""``.
+        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record describes such a
+        notice about a study or paper, and not the paper itself; otherwise ``""``.
     stock
         Whether the title is one that journals use for many items, such as 'Editorial'.
     recurring

@@ -74,8 +74,9 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     """Combine records with the papers of an earlier run.
 
     If ``records`` contains the record that an earlier run kept for a paper, this record takes the place of the paper.
-    It lacks the fields that the earlier run filled in from other records, because these records may no longer belong to
-    the paper. If they do, `merge` fills the fields again, or `_as_before` if the records are not in the input.
+    Fields that the earlier run filled in from other records are then missing, because these records may no longer
+    belong to the paper. Such fields are filled in again later: by `merge` if the other records are in the input, and by
+    `_as_before` if they are not.
 
     Returns
     -------
@@ -249,7 +250,7 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore the values of an existing paper that an earlier run copied from records that are not in the input now.
+    """Restore values of an existing paper that an earlier run copied from records that are no longer in the input.
 
     A value is not restored if it may be from a record that was split off from the paper, that is, if such a record has
     the same value.

@@ -86,8 +86,8 @@ def export(
     records
         Records without duplicates.
     predictions
-        At most one prediction per record, label and basis; predictions by the full text take precedence. If a record
-        has no prediction for a label, the corresponding cells are empty.
+        At most one prediction per record, label and basis; predictions based on the full text take precedence. If a
+        record has no prediction for a label, the corresponding cells are empty.
     labels
         Key and name of every label in codebook order, relevance first.
     guide

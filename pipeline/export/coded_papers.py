@@ -1,4 +1,4 @@
-"""Define coded papers, the form of decisions and codings from which most exports are written."""
+"""Define coded papers, the intermediate form of decisions and codings from which most exports are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import BETWEEN_QUOTES, Basis, Coding, Evidence, Prediction, Record, Sentence
+from mechtag.core.records import (
+    BETWEEN_QUOTES,
+    Basis,
+    Coding,
+    Evidence,
+    Prediction,
+    Record,
+    Sentence,
+    Sign,
+    passages_of,
+)
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
 from mechtag.pipeline.export.documents import legal_text
@@ -38,6 +48,8 @@ class Quote(NamedTuple):
         Offsets of the passage into the text that ``basis`` names; ``None`` if the text does not contain the passage.
     score
         Score of the passage, if a model chose it.
+    sign
+        Sign that the coder gave to the passage; ``None`` if the coder gave none.
     """
 
     text: str
@@ -47,6 +59,7 @@ class Quote(NamedTuple):
     page: str | None = None
     section: str | None = None
     score: float | None = None
+    sign: Sign | None = None
 
 
 class Code(NamedTuple):
@@ -62,6 +75,8 @@ class Code(NamedTuple):
         Passages that support a yes or a referred code.
     probability, threshold, model_id
         As in `mechtag.core.records.Prediction`; ``None`` for the code of a person.
+    source
+        Coding that contains the code; ``None`` for a decision of a model.
     """
 
     label: str
@@ -74,6 +89,7 @@ class Code(NamedTuple):
     threshold: float | None = None
     date: str | None = None
     model_id: str | None = None
+    source: Coding | None = None
 
     @property
     def answer(self) -> Answer:
@@ -102,7 +118,7 @@ class CodedPapers:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Return the name of each label by key; names that programs would confuse are followed by the key."""
+        """Return a unique name for each label, keyed by label key: the key is appended to a name that is not unique."""
         return column_names(self.codebook.names)
 
     @cached_property
@@ -130,7 +146,7 @@ def model_coder(model_id: str) -> str:
 
 
 def is_model(coder: str) -> bool:
-    """Return whether a coder name in a file stands for a model, so that its codes are suggestions and not codings."""
+    """Return whether a coder name in a file is that of a model, whose codes are suggestions and not codings."""
     return coder.startswith(_MODEL)
 
 
@@ -148,7 +164,8 @@ def from_predictions(
     full_texts
         Full texts by record id.
     basis
-        Basis of the decisions to return; by default, a decision by the full text replaces that by the abstract.
+        Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
+        the abstract.
 
     Raises
     ------
@@ -177,7 +194,7 @@ def from_predictions(
 
 
 def no_decisions(basis: Basis | None) -> str:
-    """Return the message for predictions of which none has the basis that was asked for."""
+    """Return the error message for the case that no prediction has the requested basis."""
     if basis is None:
         return "the predictions are empty; run 'mechtag tag' again"
     return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
@@ -200,7 +217,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
 
 
 def _placed(one: Evidence, text: str) -> Quote:
-    """Return a passage as a quote, with its offsets if they refer to this text and not to a different version of it."""
+    """Return a passage as a quote, without offsets if they do not fit ``text``."""
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
 
@@ -226,8 +243,8 @@ def from_codings(
     full_texts
         Full texts by record id.
     basis, coder
-        Basis and coder of the codings to return; by default, those of all coders are returned, and a code by the full
-        text replaces the code by the abstract of the same coder for the same label.
+        Basis and coder of the codings to return. By default, the codings of all coders are returned; if a coder coded a
+        label from both the abstract and the full text, only the code from the full text is kept.
     settings
         Settings with which the coders' texts were split into sentences.
 
@@ -251,7 +268,9 @@ def from_codings(
     for row in own:
         name = row.record_id or row.key or ""
         quotes = _quotes(row, known[name], texts.get(name, ""), sentences.get(name, ()))
-        found[name].append(Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date))
+        found[name].append(
+            Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date, source=row)
+        )
     coded = _coded(codebook, [known[name] for name, codes in found.items() if codes], found, texts, basis)
     if not coded.papers:
         raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
@@ -261,9 +280,14 @@ def from_codings(
 def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:
     if row.basis == "abstract" and row.sentences and max(row.sentences) < len(sentences):
         own = [sentences[number] for number in row.sentences]
-        return tuple(Quote(one.text, one.start, one.end) for one in own)
-    texts = [text.strip() for text in (row.evidence or "").split(BETWEEN_QUOTES.strip())]
-    return tuple(_located(text, record, full_text) for text in texts if text)
+        signs = row.signs or [None] * len(own)
+        return tuple(Quote(one.text, one.start, one.end, sign=sign) for one, sign in zip(own, signs, strict=True))
+    passages = passages_of(row.evidence)
+    # Only evidence with one passage per sentence can be matched to the signs of the sentences.
+    signs = row.signs if len(row.signs) == len(passages) else [None] * len(passages)
+    return tuple(
+        _located(text, record, full_text)._replace(sign=sign) for text, sign in zip(passages, signs, strict=True)
+    )
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:
@@ -290,8 +314,8 @@ def _coded(
 ) -> CodedPapers:
     """Return the records that have codes as coded papers, with at most one code per coder and label.
 
-    Only codes with the given basis are kept; if ``basis`` is ``None``, a code by the full text replaces the code by the
-    abstract of the same coder. Codes are ordered by label and coder.
+    Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
+    and the full text, only the code from the full text is kept. Codes are ordered by label and coder.
     """
     order = {key: place for place, key in enumerate(codebook.all_keys)}
     papers = []
@@ -342,19 +366,15 @@ def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
 def codings_of(coded: CodedPapers) -> list[Coding]:
     """Return the codes of people as codings, in the order of papers, labels and coders."""
     return [
-        Coding(
-            record_id=paper.record.record_id,
-            coder=code.coder,
-            label=code.label,
-            value=code.value,
-            basis=code.basis,
-            evidence=BETWEEN_QUOTES.join(quote.text for quote in code.quotes) or None,
-            date=code.date,
-            refer=code.refer,
+        code.source.model_copy(
+            update={
+                "record_id": paper.record.record_id,
+                "evidence": BETWEEN_QUOTES.join(quote.text for quote in code.quotes) or None,
+            }
         )
         for paper in coded.papers
         for code in paper.codes
-        if code.model_id is None
+        if code.source is not None
     ]
 
 

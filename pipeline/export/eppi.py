@@ -14,9 +14,10 @@ _SELECTABLE = "Selectable (show checkbox)"
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write the codes of one person; codes express only yes, except for relevance, which is included or excluded.
+    """Write the codes of one person.
 
-    Evidence from a full text becomes highlighted text, and evidence from an abstract the text of the info box.
+    A label is written only if it is a yes; relevance is written as included or excluded. Evidence from a full text
+    becomes highlighted text; evidence from an abstract becomes the text of the info box.
 
     Raises
     ------

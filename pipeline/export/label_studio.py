@@ -26,7 +26,7 @@ _VIEW, _HEAD = b"<View", 200
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     """Write tasks, and the labelling configuration to a file of the same name that ends in ``.xml``.
 
-    A yes is a choice, and each passage of evidence a labelled span.
+    A yes becomes a choice, and each passage of evidence becomes a labelled span.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     Raises
     ------
     MechtagError
-        If the file of the configuration exists and is something else.
+        If the configuration would overwrite a file that is not a labelling configuration.
     """
     config = path.with_suffix(".xml")
     if config.exists() and _VIEW not in config.read_bytes()[:_HEAD]:

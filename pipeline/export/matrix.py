@@ -114,7 +114,7 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
     if not kept:
         raise MechtagError(
             f"the matrix would be empty: of {counted(len(coded.papers), 'paper')}, {left_out['not relevant']} are not "
-            f"relevant and {left_out['not coded']} have no code for any label"
+            f"relevant and {left_out['not coded']} have no code for any label; export coded, relevant papers"
         )
     answers = [[agreed(paper.of_label(key)) for key in book.keys] for paper in kept]
     names = cite([paper.record for paper in kept])
@@ -222,7 +222,7 @@ def _footnotes(
 
 
 def write(path: Path, matrix: LabelMatrix) -> None:
-    """Write a matrix; the extension of the file name chooses the format.
+    """Write a matrix in the format that the extension of the file name states.
 
     Raises
     ------
@@ -231,7 +231,9 @@ def write(path: Path, matrix: LabelMatrix) -> None:
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise MechtagError(f"{path}: the extension chooses the format of a matrix; use one of: {', '.join(_WRITERS)}")
+        raise MechtagError(
+            f"{path}: the extension determines the format of a matrix; use one of: {', '.join(_WRITERS)}"
+        )
     writer(path, matrix)
 
 

@@ -63,7 +63,7 @@ def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield a note for each code, which `imports.formats.references` reads back unless a model decided."""
+    """Yield a note for each code; `imports.formats.references` can import the notes with codes of people."""
     for code in paper.codes:
         # The key is the first word in square brackets, and only a note begins with the words that begin a note.
         name = _harmless(codebook.names[code.label]).replace("[", "(").replace("]", ")")
@@ -126,9 +126,10 @@ def _escaped(text: str) -> str:
 
 
 def write_rayyan(path: Path, coded: CodedPapers) -> None:
-    """Write papers as RIS with the decisions and labels as Rayyan writes them: one decision per coder, team labels.
+    """Write papers as RIS, with decisions and labels in the form in which Rayyan exports them.
 
-    The labels are those that the coders agree on. Quotations become notes of their coders.
+    Each coder has a decision. Labels belong to the whole team: they are the labels on which the coders agree.
+    Quotations become notes of their coders.
     """
     with writing_records(path) as add:
         for paper in coded.papers:
@@ -174,7 +175,9 @@ def _ruby(text: str) -> str:
 
 
 def write_asreview(path: Path, coded: CodedPapers) -> None:
-    """Write papers with the columns in which ASReview stores decisions, tags and notes, as CSV or RIS by the extension.
+    """Write papers as CSV or RIS, with the columns in which ASReview stores decisions, tags and notes.
+
+    The extension of the file name determines the format.
 
     Raises
     ------
@@ -209,8 +212,8 @@ def one_coder(coded: CodedPapers, program: str) -> str:
     """
     if len(coded.coders) > 1:
         raise MechtagError(
-            f"a file for {program} holds the codes of one person, but {', '.join(coded.coders)} coded these papers; "
-            "choose one with --coder"
+            f"a file for {program} can contain the codes of only one person, but {', '.join(coded.coders)} coded these "
+            "papers; choose one coder with --coder"
         )
     return coded.coders[0]
 

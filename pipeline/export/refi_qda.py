@@ -45,9 +45,9 @@ _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 
 
 def code_variable(name: str, coder: str, basis: Basis) -> str:
-    """Return the name of the variable with a coder's answer for a label, which may be a no; codings express only yes.
+    """Return the name of the variable that contains a coder's answer for the label with a given name.
 
-    ``name`` is the name of the label.
+    Answers are stored in variables because a coding in a QDA program can express only a yes.
     """
     return _one_line(f"{name}: {coder} ({basis})")
 
@@ -58,7 +58,7 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     Each paper is a text source (title, abstract and, if known, full text) and a case, whose variables describe the
     record and contain the answers of all coders. Passages are selections with a coding; their positions count code
     points, and the end is exclusive. A yes without a passage is a coding of the source, and a quotation that is not in
-    the text is a note on such a coding. A referred label has a code of its own, below that of the label.
+    the text is a note on such a coding. A label that needs review has a separate code, below the code of the label.
 
     Raises
     ------
@@ -68,7 +68,10 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     project = _Project(coded)
     document = project.xml()
     if not _schema().validate(document):
-        raise MechtagError(f"{path}: the project does not conform to the REFI-QDA schema: {_schema().error_log[0]}")
+        raise MechtagError(
+            f"{path}: the project does not conform to the REFI-QDA schema: {_schema().error_log[0]}; export to a "
+            "different format"
+        )
     target = io.BytesIO()
     with UndatedZip(target, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("project.qde", _bytes(document))

@@ -422,9 +422,9 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label, the probability below which it is decided no, and that from which it is yes.
+    """Return the definition of a label and its two bounds; each is ``None`` if it is not known.
 
-    Each of the three values is ``None`` if it is not known.
+    Below the first bound, the decision is no; from the second bound upwards, it is yes.
     """
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)

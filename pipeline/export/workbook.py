@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import LATER_FIELDS
 from mechtag.core.words import counted
+from mechtag.pipeline.annotations.coding_table import cell_of, used_fields
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
 from mechtag.pipeline.export.review_rows import excel_cell
@@ -19,12 +21,12 @@ _CODEBOOK = ("key", "name", "definition", "include", "exclude")
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write the codes of people as a workbook, of which mechtag reads the sheet ``Codes`` back."""
+    """Write the codes of people as a workbook; 'mechtag codings' can import its sheet ``Codes``."""
     people = ", ".join(coded.coders)
     notes = [
         f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
         "The sheet Codes has one row per paper, coder and label. 'mechtag codings' reads back this sheet alone.",
-        "value: 1 is yes, 0 is no, and an empty cell means not judged.",
+        "value: 1 is yes, 0 is no, and an empty cell means not judged, or needs review if the column refer is 1.",
         *(f"{text}." for text in _footnotes(coded)),
     ]
     write_tables(path, "Coded papers", [codes(coded), *derived(coded)], notes)
@@ -33,18 +35,21 @@ def write(path: Path, coded: CodedPapers) -> None:
 def codes(coded: CodedPapers) -> TableSheet:
     """Return a table of the codes of people."""
     titles = {paper.record.record_id: excel_cell(paper.record.title) for paper in coded.papers}
+    codings = codings_of(coded)
+    further = [name for name in used_fields(codings) if name in LATER_FIELDS]
     rows = (
         (
             *(row.record_id, titles[row.record_id or ""], row.coder, row.label, row.value, row.basis),
             *(excel_cell(row.evidence or ""), row.date or ""),
+            *(excel_cell(str(cell)) if (cell := cell_of(row, name)) is not None else "" for name in further),
         )
-        for row in codings_of(coded)
+        for row in codings
     )
-    return TableSheet("Codes", _CODES, rows, (24, 40, 16, 22, 8, 11, 80, 12))
+    return TableSheet("Codes", (*_CODES, *further), rows, (24, 40, 16, 22, 8, 11, 80, 12, *[14] * len(further)))
 
 
 def derived(coded: CodedPapers) -> Iterator[TableSheet]:
-    """Yield tables of the evidence, of papers by labels, and of the codebook, which repeat what is elsewhere."""
+    """Yield the sheets that mechtag does not import again: the evidence, the matrix and the codebook."""
     yield TableSheet("Evidence", _EVIDENCE, _evidence(coded), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8))
     if arranged := _arranged(coded):
         names, rows = matrix.table(arranged)

@@ -29,7 +29,7 @@ def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
     Parameters
     ----------
     to
-        Name of a format of ``mechtag export``, except ``matrix``, which has settings of its own.
+        Name of a format of ``mechtag export``, except ``matrix``, which needs further settings.
     """
     if to != "label-studio":
         _WRITERS[to](path, coded)

@@ -154,7 +154,7 @@ class Chaser:
         return Chase(papers, identified, self._seeds, complete)
 
     def _follow(self, source: str, seeds: Sequence[Record]) -> None:
-        """Ask a service for the citations of the seeds, and store the papers and their numbers."""
+        """Ask a service for the citations of the seeds, and store the papers and how many were found for each seed."""
         module = openalex if source == openalex.SERVICE.name else europepmc
         label = module.SERVICE.label
         with self._progress(f"following citations in {label}", len(seeds)) as advance:
@@ -173,7 +173,10 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service lists the papers in a direction; OpenAlex lists citing papers only with a key."""
+        """Return whether a service lists cited papers (backward) or citing papers (forward).
+
+        OpenAlex lists citing papers only for users with a key.
+        """
         return source != openalex.SERVICE.name or direction == "backward" or self._transport.has_key(openalex.SERVICE)
 
     def _others(self, source: str, seed: Found, direction: Direction) -> Iterator[Found]:
@@ -194,7 +197,10 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge duplicates among the papers found; return the new papers, and the number of new and known papers."""
+        """Merge duplicates among the papers found, and return the new papers.
+
+        The second value is the number of all different papers found, new and known.
+        """
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
         steps: dict[str, list[Step]] = defaultdict(list)
@@ -214,7 +220,10 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the paper that a service found for each record, keyed by record id; leave out papers with other titles."""
+    """Return the paper that a service found for each record, keyed by record id.
+
+    Papers whose title differs from the title of the record are left out.
+    """
     believed: dict[str, Found] = {}
     for record, paper in found:
         if not match.by_identifier(record, paper).doubt:

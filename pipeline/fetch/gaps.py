@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
     sources
         Names of the services to ask.
     replace_shorter
-        Whether an abstract that may have been cut off is replaced by a longer abstract that begins alike.
+        Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
     limit
         Maximum number of records for which services are asked; ``None`` for all records.
     """
@@ -82,7 +82,7 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that may be the same as a record, which a person has to decide.
+        Papers that may be the paper of a record, but not with certainty, so that a person has to decide.
     found
         Services' descriptions of the paper of each record, keyed by record id.
     """
@@ -97,8 +97,8 @@ class Result:
 def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progress: Progress) -> Result:
     """Ask services for the abstracts and identifiers that records lack, and return the completed records.
 
-    Records are looked up by DOI or PubMed id. Records that have neither are searched for by title; if an identifier is
-    found in this way, they are looked up by it.
+    Records are looked up by DOI or PubMed id. Records that have neither are searched for by title; if this search finds
+    an identifier, they are also looked up by the identifier.
 
     Parameters
     ----------
@@ -163,7 +163,10 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill missing fields of a record from a paper, or list the paper as a candidate if it may be another one."""
+        """Fill missing fields of a record from a paper that a service found.
+
+        If the record may describe a different paper, the paper is only listed as a candidate.
+        """
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:
             self._result.candidates.append(one)

@@ -17,7 +17,7 @@ _SHORTEST_TITLE = 30
 
 
 class Verdict(NamedTuple):
-    """The decision whether a paper that a service found is the paper that a record describes.
+    """The decision on whether a paper that a service found is the paper that a record describes.
 
     Attributes
     ----------

@@ -75,7 +75,8 @@ def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool
     Parameters
     ----------
     replace_shorter
-        Whether to replace also an abstract that may have been cut off, if the new abstract is longer and begins alike.
+        Whether to replace also an abstract that may have been cut off, if the new abstract is longer and has the same
+        beginning.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):

@@ -77,6 +77,28 @@ def readable_json(body: bytes) -> Any:
     return content
 
 
+def message_in(body: bytes) -> str:
+    """Return the message in the body of an answer that reports an error, on one line; ``""`` if there is none.
+
+    Bodies that are neither JSON with a message nor plain text, such as web pages, have none. Characters that a terminal
+    could interpret are replaced by spaces.
+    """
+    text = body.decode("utf-8", errors="replace")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        found: Any = "" if text.lstrip().startswith(("<", "{", "[")) else text
+    else:
+        found = content
+        # OpenAI: {"error": {"message": ...}}; others: {"message": ...}, {"detail": [{"msg": ...}]} or [{"error": ...}].
+        for names in (("error",), ("message", "detail"), ("msg",)):
+            found = found[0] if isinstance(found, list) and found else found
+            if isinstance(found, dict):
+                found = next((found[name] for name in names if found.get(name)), found)
+        found = found if isinstance(found, str) else ""
+    return " ".join("".join(char if char.isprintable() else " " for char in found).split())
+
+
 class Request(NamedTuple):
     """A request to a service, without the user's key and e-mail address.
 
@@ -147,7 +169,7 @@ Ask = Callable[[Request], Answer | None]
 
 
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
-    """Request many items at once, and yield the successful answers.
+    """Request many items in one request, and yield the successful answers.
 
     If the service rejects the request as malformed, the items are divided into two halves that are requested
     separately, and so on, so that one invalid item does not affect the others.

@@ -21,7 +21,7 @@ import mechtag
 from mechtag.core.errors import MechtagError
 from mechtag.core.hosts import is_this_machine
 from mechtag.pipeline.fetch.cache import Cache
-from mechtag.pipeline.fetch.requests import Answer, Request, Service, UselessAnswer
+from mechtag.pipeline.fetch.requests import Answer, Request, Service, UselessAnswer, message_in
 
 if TYPE_CHECKING:
     import httpx
@@ -34,6 +34,8 @@ _RETRIED = frozenset((429, 500, 502, 503, 504))
 _ABSENT, _USELESS = frozenset((404, 410)), 404
 # Status codes that mean that the service rejects all requests of this user, for example because of a wrong key.
 _REJECTED = frozenset((401, 402, 403, 422))
+# Status under which answers that cannot be used are kept.
+_UNUSABLE = 200
 _REDIRECTS, _MOST_REDIRECTS = frozenset((301, 302, 303, 307, 308)), 5
 # If a service asks for a longer pause, it is not asked again in this run.
 _LONGEST_PAUSE = 600
@@ -46,6 +48,8 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _INTERVAL = re.compile(r"(\d{1,6})([smh]?)")
 # Shorter texts may occur in answers by chance, and no service has such short keys.
 _SHORTEST_SECRET = 6
+# Maximum number of characters that are shown of the message with which a service reports an error.
+_LONGEST_MESSAGE = 300
 _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}")
 
 
@@ -144,7 +148,7 @@ class Transport:
     note
         Function that is called with a message before each long pause.
     patience
-        Time limit in seconds for each piece of an answer, instead of the usual one.
+        Time limit in seconds for each piece of an answer; ``None`` for the default.
     proxies
         Whether the proxies in the environment variables are used.
 
@@ -157,7 +161,7 @@ class Transport:
     paused
         Reason why no more requests are sent to a service, keyed by the name of the service or host.
     skipped
-        Number of requests that were not sent for this reason, keyed by the name of the service or host.
+        Number of requests that were not sent to a paused service, keyed by the name of the service or host.
     sent
         Number of requests that were sent, including retries.
     """
@@ -209,11 +213,18 @@ class Transport:
         """Return the URL of a request without the key and the e-mail address."""
         return request.url(self._addresses.get(request.service.name, request.service.address))
 
-    def ask(self, request: Request) -> Answer | None:
+    def ask(self, request: Request, again: Callable[[Answer], bool] = lambda _: True) -> Answer | None:
         """Return the answer to a request from the cache or from the service.
 
         The answer may be negative: its status code then states that nothing was found, or that the service rejected
         the request. The result is ``None`` if the service did not answer, or if the request was not sent.
+
+        Parameters
+        ----------
+        again
+            Called with each answer of a service of the user (`Service.own`) that cannot be used, and whose body is
+            empty if it did not arrive whole; returns whether the request may be sent again. These answers are kept, see
+            `unusable`.
         """
         if known := self.known(request):
             return known
@@ -225,7 +236,7 @@ class Transport:
         if label in self.paused:
             self.skipped[label] += 1
             return None
-        answer = self._send_with_retries(request, url, label)
+        answer = self._send_with_retries(request, url, label, again)
         if answer and (answer.found or (not request.service.own and (answer.status in _ABSENT or answer.unreadable))):
             key, name = self._key(request), request.service.name
             if request.service.own:
@@ -237,9 +248,31 @@ class Transport:
         return answer
 
     def known(self, request: Request) -> Answer | None:
-        """Return the answer to a request from the cache; ``None`` if there is none, or only one that is ignored."""
+        """Return the answer to a request from the cache.
+
+        The result is ``None`` if there is no answer, or if ``refresh`` is set and the answer is from before this run.
+        """
         known = self._cache.get(self._key(request), self._clock.now())
         return known if known and known.time >= self._earliest else None
+
+    def unusable(self, request: Request) -> list[Answer]:
+        """Return the answers to a request that could not be used, of this and of earlier runs.
+
+        They are known only for services of the user (`Service.own`), which may bill them.
+        """
+        found: list[Answer] = []
+        while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):
+            found.append(answer)
+        return found
+
+    def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
+        """Keep an answer that cannot be used, and return whether the request may be sent again."""
+        if not request.service.own:
+            return True
+        answer = Answer(_UNUSABLE, self.url(request), body, self._clock.now())
+        key = f"{self._key(request)} unusable {len(self.unusable(request))}"
+        self._cache.put(key, request.service.name, answer)
+        return again(answer)
 
     def _key(self, request: Request) -> str:
         digest = hashlib.sha256(request.body.encode()).hexdigest()
@@ -249,7 +282,9 @@ class Transport:
         """Return the name by which rates and failures are counted: the name of the service or of a publisher's host."""
         return request.service.label if request.service.address else _host(url)
 
-    def _send_with_retries(self, request: Request, url: str, label: str) -> Answer | None:
+    def _send_with_retries(
+        self, request: Request, url: str, label: str, again: Callable[[Answer], bool]
+    ) -> Answer | None:
         import httpx
 
         reason = ""
@@ -262,11 +297,17 @@ class Transport:
             except _Refused as refused:
                 self._fail(label, url, str(refused))
                 return None
-            except httpx.TimeoutException:
-                reason = "the service did not answer in time"
             except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
                 # The text of the error may contain the whole URL, including the key.
                 reason = f"the connection failed ({type(error).__name__})"
+                if isinstance(error, httpx.TimeoutException):
+                    reason = "the service did not answer in time"
+                # The service may have computed an answer, unless the request did not reach it.
+                if not isinstance(
+                    error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL
+                ) and not self._may_retry(request, b"", again):
+                    self._fail(label, url, reason, False)
+                    return None
             else:
                 self._slow_down(request.service, label, headers)
                 if status < 300:
@@ -280,11 +321,14 @@ class Transport:
                     except ValueError as fault:
                         # A service may repeat the request in its message.
                         reason = self._printable(str(fault))
+                        if not self._may_retry(request, body, again):
+                            self._fail(label, url, reason, False)
+                            return None
                     else:
                         self._in_a_row[label] = 0
                         return Answer(status, url, body, self._clock.now())
                 elif status in _RETRIED:
-                    reason = f"the service answered with status {status}"
+                    reason = f"the service answered with status {status}{self._message(request, body)}"
                     if (asked := self._retry_after(headers)) is not None:
                         pause = asked
                 elif status in _ABSENT and not request.service.own:
@@ -292,7 +336,8 @@ class Transport:
                     return Answer(status, url, b"", self._clock.now())
                 else:
                     moved = ", a redirect, which is not followed" if status in _REDIRECTS else ""
-                    reason = f"the service answered with status {status}{moved}"
+                    said = "" if moved else self._message(request, body)
+                    reason = f"the service answered with status {status}{moved}{said}"
                     self._fail(label, url, reason, bool(moved) or status in (_REJECTED | _ABSENT))
                     return Answer(status, url, b"", self._clock.now())
             if pause > _LONGEST_PAUSE:
@@ -402,6 +447,14 @@ class Transport:
             for secret in self._secrets():
                 body = body.replace(secret.encode(), b"")
         return body
+
+    def _message(self, request: Request, body: bytes) -> str:
+        """Return what a service of the user says about an error, to be added to the reason; ``""`` if it says nothing.
+
+        Messages of other services are not shown: they concern requests that mechtag wrote, not settings of the user.
+        """
+        said = self._printable(message_in(body)) if request.service.own else ""
+        return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""
 
     def _printable(self, reason: str) -> str:
         for secret in self._secrets():

@@ -102,8 +102,8 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
     """Join blocks into one text, and return the text with its sections and pages.
 
     A heading begins a section, and so does a block whose stated kind differs from the kind of the previous block. The
-    kind of a section is the kind that its first block states. If the block states none, the title decides, as
-    'Methods' does; if the title announces no kind either, the section has the kind of the section that contains it.
+    kind of a section is the kind that its first block states; otherwise, the kind that its title announces, such as
+    'Methods'; otherwise, the kind of the section that contains it.
 
     Parameters
     ----------

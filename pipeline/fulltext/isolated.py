@@ -185,7 +185,10 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """Raised if the separate process did not return a usable answer for a file; the message continues the file name."""
+    """Raised if the separate process did not return a usable answer for a file.
+
+    The message is the second half of a sentence that begins with the file name.
+    """
 
 
 _CRASHED = "crashes the program that reads it; it may be damaged. Download it again, or print it to a new PDF"

@@ -1,8 +1,8 @@
 """Combine the printed lines of a document into headings and paragraphs.
 
-Journals print a text in columns, with running heads, hyphens at line ends, and tables and captions between two lines
-of a sentence. These are recognised by comparison with the rest of the document: its usual letter height, its line
-spacing, its vocabulary, and the lines that are repeated from page to page.
+Journals print a text in columns, with running heads, hyphens at line ends, and tables and captions between two lines of
+a sentence. Such interruptions are recognised by comparison with the rest of the document: its usual letter height, its
+line spacing, its vocabulary, and the lines that are repeated from page to page.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the rows before the list of references, which may be longer than the text and is in smaller print."""
+    """Return the rows before the list of references, from which the usual typography of the text is determined.
+
+    References are excluded because they are in smaller print, and may be longer than the text.
+    """
     heads = [place for place, row in enumerate(rows) if kind_of(row.text) == "references"]
     return rows[: heads[-1]] if heads and heads[-1] > len(rows) * _EARLIEST_REFERENCES else rows
 
@@ -101,7 +104,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph as a block, with words joined that a line end divides; see `lines.mend`."""
+        """Return the paragraph as a block, in which words that a line end divides are joined; see `lines.mend`."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))

@@ -119,10 +119,10 @@ def text_height(lines: Iterable[Line]) -> float:
 
 
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page with every drop cap in front of the line that it begins.
+    """Return the lines of each page, with each drop cap joined to the line that it begins.
 
-    A drop cap is a single capital that is at least as high as two lines. It may come anywhere among the lines of its
-    page. It is a word of its own ('A new team') if the document has the rest of the first word, but not the whole.
+    A drop cap is a single capital that is at least as high as two lines; it may be anywhere in the list of lines. A
+    space is inserted after it, as in 'A new team', if 'new' occurs elsewhere in the document, but 'anew' does not.
     """
     every = [line for lines in pages for line in lines]
     if not every:
@@ -158,9 +158,10 @@ def _with_drop_caps(lines: Sequence[Line], height: float, words: Counter[str]) -
 
 
 def _edges(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines that may be running heads: those at the top and bottom of a page, and at its start and end.
+    """Return the lines of a page that may be running heads.
 
-    The start and end are the first and the last two lines in the order of the file.
+    These are the lines at the top and bottom of the page, and the first two and last two lines in the order of the
+    file.
     """
     by_height = sorted(lines, key=lambda line: line.bottom)
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]

@@ -122,7 +122,7 @@ class _Word(NamedTuple):
 
 
 def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
-    """Combine the words in tesseract's table to lines.
+    """Combine the words in tesseract's table into lines.
 
     Positions in the table are in pixels from the top of the page; positions of lines are in points from the bottom.
     """

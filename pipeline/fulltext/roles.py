@@ -165,7 +165,8 @@ def _right_edges(rows: Sequence[Line]) -> list[float]:
 def _begins(row: Line, before: Line | None, style: Style) -> bool:
     """Return whether a row may begin a heading or a caption.
 
-    Such a row is the first on its page, follows a gap or the end of a sentence, or is not as high as the running text.
+    Such a row is the first on its page, follows a gap or the end of a sentence, or has a different letter height than
+    the running text.
     """
     if before is None or before.page != row.page:
         return True

@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible endpoint for chat completions, through the transport that all web services are asked by."""
+"""Ask an OpenAI-compatible endpoint for chat completions, through the same transport as all other web services."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ _PROBE = (
     Passage(0, "A door", 0, 6, "title"),
     Passage(1, "The door of the house is red.", 0, 29, "abstract", 0),
 )
-_PROBE_TOKENS = 60
 _PATH = "/chat/completions"
 # Endpoints that state more tokens than any answer can have do not count them.
 _MOST_TOKENS = 10**9
@@ -77,8 +76,8 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     Raises
     ------
     MechtagError
-        If the address is not that of a web server, is not encrypted although it is on another machine, or is on another
-        machine than ``send_text_to``.
+        If the address is not that of a web server; or if the endpoint is on another machine, and its host is not
+        ``send_text_to`` or the connection is not encrypted.
     """
     try:
         parts = urlsplit(url.strip())
@@ -114,17 +113,47 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
 
 
 class _Lenient(BaseModel):
-    """Part of an answer of an endpoint; endpoints add fields of their own."""
+    """Base class of the parts of an endpoint's answer; fields that mechtag does not use are ignored."""
 
 
 class _Details(_Lenient):
     cached_tokens: int | None = None
 
 
-class _Usage(_Lenient):
+class Usage(_Lenient):
+    """Numbers of tokens as counted by an endpoint."""
+
     prompt_tokens: int = Field(ge=0, le=_MOST_TOKENS)
     completion_tokens: int = Field(ge=0, le=_MOST_TOKENS)
     prompt_tokens_details: _Details | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Return the number of tokens of the prompt that the endpoint took from its cache; ``None`` if unknown."""
+        return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
+
+    def cost(self, price: LlmPrice | None) -> float | None:
+        """Return the price of these tokens in US dollars; ``None`` if the price is unknown."""
+        return price.of(self.prompt_tokens, self.completion_tokens) if price else None
+
+
+class _Billed(_Lenient):
+    """What an endpoint charges for an answer, whatever the answer is."""
+
+    usage: Usage | None = None
+
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Usage | None:
+        """Return the numbers of tokens, or ``None`` if they are invalid.
+
+        They do not make the answer invalid, because it was paid for and can still be used.
+        """
+        try:
+            found: Usage | None = read(value)
+        except ValidationError:
+            return None
+        return found
 
 
 class _Message(_Lenient):
@@ -134,7 +163,7 @@ class _Message(_Lenient):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        """Return the text of a content that consists of parts, without parts such as thoughts."""
+        """Join the text parts of a message that consists of several parts; leave out other parts, such as thoughts."""
         if not isinstance(value, list):
             return value
         return "".join(
@@ -147,21 +176,10 @@ class _Choice(_Lenient):
     finish_reason: str | None = None
 
 
-class _Completion(_Lenient):
+class _Completion(_Billed):
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
-
-    @field_validator("usage", mode="wrap")
-    @classmethod
-    def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> _Usage | None:
-        """Return the usage; ``None`` if it cannot be read, because the answer is paid for and can be used."""
-        try:
-            found: _Usage | None = read(value)
-        except ValidationError:
-            return None
-        return found
 
 
 @dataclass(frozen=True)
@@ -173,11 +191,11 @@ class Completion:
     content
         Text that the model wrote.
     finish_reason
-        ``stop`` if the model came to an end; ``length`` if it was cut off.
+        ``stop`` if the answer is complete; ``length`` if it was cut off.
     prompt_tokens, completion_tokens, cached_tokens
-        Tokens as counted by the endpoint; ``None`` if it does not state them.
+        Numbers of tokens as counted by the endpoint; ``None`` if the endpoint does not state them.
     model, fingerprint
-        Name and version of the model as stated by the endpoint; empty if it does not state them.
+        Name and version of the model as stated by the endpoint; empty if the endpoint does not state them.
     time
         Time of the answer in seconds since 1970.
     """
@@ -185,18 +203,10 @@ class Completion:
     content: str
     refusal: str
     finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
+    usage: Usage | None
     model: str
     fingerprint: str
     time: float
-
-    def cost(self, price: LlmPrice | None) -> float | None:
-        """Return the price of the call in US dollars; ``None`` if the price or the number of tokens is unknown."""
-        if price is None or self.prompt_tokens is None or self.completion_tokens is None:
-            return None
-        return price.of(self.prompt_tokens, self.completion_tokens)
 
 
 def _check(body: bytes) -> None:
@@ -213,24 +223,29 @@ def _check(body: bytes) -> None:
 def read_completion(answer: Answer) -> Completion:
     """Read the answer to a request for a chat completion, which the transport has checked."""
     found = _Completion.model_validate(answer.json())
-    choice, usage = found.choices[0], found.usage
-    details = usage.prompt_tokens_details if usage else None
+    choice = found.choices[0]
     return Completion(
         content=choice.message.content or "",
         refusal=choice.message.refusal or "",
         finish_reason=choice.finish_reason or "",
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        cached_tokens=details.cached_tokens if details else None,
+        usage=found.usage,
         model=found.model or "",
         fingerprint=found.system_fingerprint or "",
         time=answer.time,
     )
 
 
+def usage_of(answer: Answer) -> Usage | None:
+    """Return the usage that an answer states, even if the answer cannot be used; ``None`` if it states none."""
+    try:
+        return _Billed.model_validate_json(answer.body).usage
+    except ValidationError:
+        return None
+
+
 @dataclass(frozen=True)
 class Asking:
-    """What is the same in all requests of a run."""
+    """Everything that is the same in all requests of a run: endpoint, model, prompt and length of answers."""
 
     endpoint: Endpoint
     model: str
@@ -244,8 +259,8 @@ class Asking:
         return self._request(messages, self._form(numbers, mode), max_tokens, seed)
 
     def probe(self, label: str, mode: Mode) -> Request:
-        """Return a short request that shows whether the endpoint accepts a mode."""
-        return self.request(_PROBE, label, mode, _PROBE_TOKENS)
+        """Return a short request that shows whether the endpoint accepts a mode (way to demand answers in JSON)."""
+        return self.request(_PROBE, label, mode, self.max_tokens)
 
     def _form(self, numbers: Sequence[int], mode: Mode) -> Mapping[str, Any]:
         if mode == "json_object":
@@ -274,19 +289,23 @@ class Asking:
 
 
 def parameters(seed: int) -> dict[str, float | int]:
-    """Return the parameters of sampling, which are the same for all models."""
+    """Return the sampling parameters, which are the same for all models."""
     return {"temperature": 0, "top_p": 1, "seed": seed, "n": 1}
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return upper bounds of the tokens of a request and of its answer, estimated from the length of the request."""
+    """Return upper bounds for the number of tokens of a request, and for the number of tokens of its answer.
+
+    The first is estimated from the length of the request; the second is stated in the request.
+    """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
 
 def json_in(content: str) -> str:
-    """Return the JSON that a model wrote, without its thoughts before it and a block of code around it."""
+    """Return the JSON in a model's answer, without thoughts before the JSON and without code fences around it."""
     text = content.strip()
-    if text.startswith("<think>"):
+    # Some endpoints leave out the mark at which the thoughts begin.
+    if text.startswith("<think>") or (not text.startswith("{") and "</think>" in text):
         text = text.partition("</think>")[2].strip()
     if fence := _FENCE.match(text):
         text = text[fence.end() :]
@@ -294,44 +313,125 @@ def json_in(content: str) -> str:
     return text
 
 
+@dataclass
+class Budget:
+    """The cost so far, and its limit, in US dollars; the limit is ``None`` if the cost is not limited.
+
+    ``spent`` is the cost of all answers, including answers in earlier runs: those on which the codings are based, those
+    that could not be used, and those to the short test requests.
+    """
+
+    limit: float | None = None
+    price: LlmPrice | None = None
+    spent: float = 0.0
+    exhausted: bool = False
+
+    def allows(self, request: Request) -> bool:
+        """Return whether the cost stays within the limit even if a request is as expensive as possible.
+
+        After the first request that could exceed the limit, the result is false for all requests.
+        """
+        if self.limit is not None:
+            self.exhausted |= self.spent + self.most(request) > self.limit
+        return not self.exhausted
+
+    def most(self, request: Request) -> float:
+        """Return an upper bound of the cost of a request; 0 without a price."""
+        return self.price.of(*most_tokens(request)) if self.price else 0.0
+
+    def pay(self, request: Request, usage: Usage | None) -> None:
+        """Add the cost of an answer; if the numbers of tokens are unknown, their upper bounds are used."""
+        cost = usage.cost(self.price) if usage else None
+        self.spent += self.most(request) if cost is None else cost
+
+
 def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
-    """Return the mode that an endpoint accepted in an earlier run; ``None`` without such a run."""
+    """Return the mode (way to demand answers in JSON) that an endpoint accepted in an earlier run.
+
+    The result is ``None`` if there was no such run.
+    """
     for mode in _MODES:
-        if (known := transport.known(asking.probe(label, mode))) and _accepts(known):
+        if (known := transport.known(asking.probe(label, mode))) and _accepts(read_completion(known)):
             return mode
     return None
 
 
-def find_mode(asking: Asking, label: str, transport: Transport, confirm: Callable[[], None]) -> Mode:
-    """Return the strictest mode that an endpoint accepts, found by a short request for each mode.
+def find_mode(
+    asking: Asking,
+    label: str,
+    transport: Transport,
+    budget: Budget,
+    confirm: Callable[[], None] = lambda: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Mode:
+    """Return the strictest mode (way to demand answers in JSON) that an endpoint accepts.
 
-    ``confirm`` is called before the first request is sent.
+    Modes are tried with short requests, the strictest mode first. A mode is also accepted, with a note, if the answer
+    was cut off before the model had written anything except thoughts.
+
+    Parameters
+    ----------
+    confirm
+        Called before the first request is sent.
+    note
+        Called with a message for the user.
 
     Raises
     ------
     MechtagError
-        If the endpoint does not answer, or accepts no mode.
+        If the endpoint does not answer, or accepts no mode, or if the requests could exceed the limit of the cost.
     """
-    if known := known_mode(asking, label, transport):
-        return known
-    confirm()
+    known = known_mode(asking, label, transport)
     for mode in _MODES:
-        answer = transport.ask(asking.probe(label, mode))
-        if answer is None:
-            break
-        if answer.found and _accepts(answer):
+        request = asking.probe(label, mode)
+        for earlier in transport.unusable(request):
+            budget.pay(request, usage_of(earlier))
+        answer = transport.known(request)
+        if answer is None and known is None:
+            if not budget.allows(request):
+                raise MechtagError(
+                    f"--max-cost {budget.limit}: the short test request could make the cost exceed this limit, because "
+                    f"it costs up to {budget.most(request):.4f} USD; nothing else was sent. Set a higher limit"
+                )
+            confirm()
+            answer = transport.ask(request, _paying(budget, request))
+            if answer is None:
+                break
+        if answer is None or not answer.found:
+            continue
+        completion = read_completion(answer)
+        budget.pay(request, completion.usage)
+        if _accepts(completion):
+            if not json_in(completion.content):
+                note(
+                    f"note: the answer of {asking.model} to a short test request was cut off after {asking.max_tokens} "
+                    "tokens, before the model had written anything except thoughts. The endpoint works, but it is not "
+                    "known whether its answers follow the schema. If many answers are cut off, set a higher "
+                    "--max-tokens, or switch off thinking in the settings of the endpoint"
+                )
             return mode
     endpoint = asking.endpoint
     why = transport.failures[-1].reason if transport.failures else "it did not answer in JSON"
     if pause := transport.paused.get(endpoint.host):
         why = pause.reason
     raise MechtagError(
-        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request as needed: {why}. Check that "
+        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that "
         f"the server is running, that it has the model {asking.model}, that it supports response_format, and, if it "
         f"needs a key, that {KEY_VARIABLE} is set"
     )
 
 
-def _accepts(answer: Answer) -> bool:
-    """Return whether an answer to a test request begins with a JSON object; it may be cut off."""
-    return json_in(read_completion(answer).content).startswith("{")
+def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
+    """Return a function that pays for an answer that cannot be used, and returns whether the budget allows another."""
+
+    def again(answer: Answer) -> bool:
+        budget.pay(request, usage_of(answer))
+        return budget.allows(request)
+
+    return again
+
+
+def _accepts(completion: Completion) -> bool:
+    """Return whether an answer to a test request begins with a JSON object, or was cut off while the model thought."""
+    text = json_in(completion.content)
+    return text.startswith("{") or (not text and completion.finish_reason == "length")

@@ -13,10 +13,19 @@ from pydantic import ValidationError
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import BETWEEN_QUOTES, LLM, Basis, Coding, Record, Row
-from mechtag.core.settings import LlmPrice
-from mechtag.pipeline.fetch.requests import Request
+from mechtag.pipeline.fetch.requests import Answer, Request
 from mechtag.pipeline.fetch.transport import Clock, Transport
-from mechtag.pipeline.llm.client import Asking, Completion, Mode, json_in, most_tokens, parameters, read_completion
+from mechtag.pipeline.llm.client import (
+    Asking,
+    Budget,
+    Completion,
+    Mode,
+    Usage,
+    json_in,
+    parameters,
+    read_completion,
+    usage_of,
+)
 from mechtag.pipeline.llm.prompt import LONGEST_REASON, ModelAnswer, Passage
 from mechtag.pipeline.llm.run import LlmRun
 from mechtag.pipeline.llm.verify import Found, Quotes, verify
@@ -54,7 +63,7 @@ class Quote(NamedTuple):
 
 
 class _Unusable(Exception):
-    """An answer that cannot be used; ``final`` if asking again with more tokens would not help."""
+    """Raised if an answer cannot be used; ``final`` states that asking again with more tokens would not help."""
 
     def __init__(self, reason: str, completion: Completion | None = None, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -62,37 +71,12 @@ class _Unusable(Exception):
 
 
 class _NotAsked(Exception):
-    """The endpoint does not answer any more, or the next call could exceed the limit of the cost."""
-
-
-@dataclass
-class Budget:
-    """The limit of the cost in US dollars; ``None`` for no limit.
-
-    ``spent`` counts all calls that the codings rest on, including those of earlier runs.
-    """
-
-    limit: float | None = None
-    price: LlmPrice | None = None
-    spent: float = 0.0
-    exhausted: bool = False
-
-    def allows(self, request: Request) -> bool:
-        """Return whether a request cannot exceed the limit, and no earlier one could."""
-        if self.limit is not None and self.price is not None:
-            self.exhausted |= self.spent + self.price.of(*most_tokens(request)) > self.limit
-        return not self.exhausted
-
-    def pay(self, request: Request, completion: Completion) -> None:
-        """Add the cost of a call; without the numbers of tokens, their upper bounds count."""
-        if self.price is not None:
-            cost = completion.cost(self.price)
-            self.spent += self.price.of(*most_tokens(request)) if cost is None else cost
+    """Raised if the endpoint no longer answers, or if the next call could exceed the cost limit."""
 
 
 @dataclass
 class Coded:
-    """The codings of one coder, in the order of the papers and labels, and what did not become one."""
+    """The codings of one coder, in the order of papers and labels, and the questions that did not lead to a coding."""
 
     codings: list[Coding] = field(default_factory=list)
     quotes: list[Quote] = field(default_factory=list)
@@ -111,9 +95,9 @@ class Coder:
     Parameters
     ----------
     asking, mode
-        What is asked, and how the schema of the answer is demanded.
+        Content of the requests, and way to demand answers in JSON; see `client.find_mode`.
     transport
-        Transport with a cache, so that no answered question is asked again.
+        Sends the requests; its cache prevents answered questions from being asked again.
     basis
         Whether the abstract or the full text is read.
     codebook
@@ -121,11 +105,11 @@ class Coder:
     budget
         Limit of the cost, which several coders may share.
     confirm
-        Called before the first request is sent; raises an error if it must not be.
+        Function that is called before the first request is sent; it raises an error if nothing may be sent.
     log
-        Called with one entry for each call that was sent.
+        Function that is called with a log entry for each answer received.
     seed
-        Seed of the endpoint; another seed than 1 also changes the order of the coding rules.
+        Random seed for the endpoint; any seed other than 1 also changes the order of the coding rules.
     """
 
     def __init__(
@@ -198,31 +182,40 @@ class Coder:
                     raise
 
     def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
-        """Ask once, and add the coding; raise `_Unusable` if the answer cannot be used."""
+        """Ask about one label of one paper once, and add the coding to ``found``.
+
+        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent. ``factor``
+        multiplies the maximum number of tokens in the answer.
+        """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)
+        for earlier in self._transport.unusable(request):
+            self._count_unusable(request, usage_of(earlier), found)
         if known is None:
             if not self._budget.allows(request):
                 raise _NotAsked
             self._confirm()
         started = self._clock.elapsed()
-        completion = self._ask(request)
-        self._count(request, completion, found)
-        entry = {
-            "time": _instant(completion.time),
+        entry: dict[str, Any] = {
+            "time": "",
             "record_id": record.record_id,
             "label": label,
             "coder": self.name,
             "prompt": self._asking.prompt.sha256,
             "max_tokens": factor * self._asking.max_tokens,
-            "tokens_in": completion.prompt_tokens,
-            "tokens_out": completion.completion_tokens,
-            "tokens_cached": completion.cached_tokens,
-            "ms": round(1000 * (self._clock.elapsed() - started)),
-            "cost_usd": "unknown" if (cost := completion.cost(self._budget.price)) is None else cost,
-            "finish_reason": completion.finish_reason,
-            "system_fingerprint": completion.fingerprint,
         }
+
+        def again(answer: Answer) -> bool:
+            usage = usage_of(answer)
+            self._count_unusable(request, usage, found)
+            fault = "the answer cannot be used" if answer.body else "the answer did not arrive, or not whole"
+            self._log(entry | self._logged(answer.time, started, usage) | {"fault": fault})
+            return self._budget.allows(request)
+
+        completion = self._ask(request, again)
+        self._count(request, completion, found)
+        entry |= self._logged(completion.time, started, completion.usage)
+        entry |= {"finish_reason": completion.finish_reason, "system_fingerprint": completion.fingerprint}
         try:
             answer = _read(completion)
             quotes = verify(answer.evidence, passages)
@@ -235,10 +228,22 @@ class Coder:
             if known is None:
                 self._log(entry)
 
-    def _ask(self, request: Request) -> Completion:
+    def _logged(self, time: float, started: float, usage: Usage | None) -> dict[str, Any]:
+        """Return what the log says about the time, the tokens and the cost of an answer."""
+        cost = usage.cost(self._budget.price) if usage else None
+        return {
+            "time": _instant(time),
+            "tokens_in": usage.prompt_tokens if usage else None,
+            "tokens_out": usage.completion_tokens if usage else None,
+            "tokens_cached": usage.cached_tokens if usage else None,
+            "ms": round(1000 * (self._clock.elapsed() - started)),
+            "cost_usd": "unknown" if cost is None else cost,
+        }
+
+    def _ask(self, request: Request, again: Callable[[Answer], bool]) -> Completion:
         transport = self._transport
         failed = len(transport.failures)
-        answer = transport.ask(request)
+        answer = transport.ask(request, again)
         if answer is not None and answer.found:
             return read_completion(answer)
         if len(transport.failures) == failed:
@@ -246,19 +251,29 @@ class Coder:
         raise _Unusable(transport.failures[-1].reason, final=True)
 
     def _count(self, request: Request, completion: Completion, found: Coded) -> None:
-        counts = found.counts
-        counts["calls"] += 1
-        counts["calls_without_usage"] += completion.prompt_tokens is None
-        counts["prompt_tokens"] += completion.prompt_tokens or 0
-        counts["completion_tokens"] += completion.completion_tokens or 0
-        counts["cached_tokens"] += completion.cached_tokens or 0
-        found.costs.append(completion.cost(self._budget.price))
+        found.counts["calls"] += 1
+        found.counts["calls_without_usage"] += completion.usage is None
+        if completion.usage is None:
+            found.costs.append(None)
+        self._pay(request, completion.usage, found)
         found.times.append(completion.time)
         # Local servers state the path of a file, which may name a person. Names such as team/model are no paths.
         name = PureWindowsPath(completion.model)
         found.models |= {name.name if name.root else completion.model} - {""}
         found.fingerprints |= {completion.fingerprint} - {""}
-        self._budget.pay(request, completion)
+
+    def _count_unusable(self, request: Request, usage: Usage | None, found: Coded) -> None:
+        found.counts["unusable"] += 1
+        self._pay(request, usage, found)
+
+    def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
+        """Add tokens and cost of an answer, if the endpoint states them; the budget always counts something."""
+        if usage:
+            found.counts["prompt_tokens"] += usage.prompt_tokens
+            found.counts["completion_tokens"] += usage.completion_tokens
+            found.counts["cached_tokens"] += usage.cached_tokens or 0
+            found.costs.append(usage.cost(self._budget.price))
+        self._budget.pay(request, usage)
 
     def _take(
         self,
@@ -331,7 +346,7 @@ class Coder:
             rejected=len(found.rejected),
             not_asked=found.not_asked,
             **{name: counts[name] for name in ("yes", "no", "unclear", "unsupported", "quotes", "moved", "invented")},
-            **{name: counts[name] for name in ("calls", "calls_without_usage", "prompt_tokens")},
+            **{name: counts[name] for name in ("calls", "calls_without_usage", "unusable", "prompt_tokens")},
             **{name: counts[name] for name in ("completion_tokens", "cached_tokens")},
             cost_usd=None if cost is None else round(cost, 6),
             first=_instant(min(found.times))[:10] if found.times else "",

@@ -1,4 +1,4 @@
-"""Write the messages by which a language model is asked about one label of one paper, and the schema of its answer."""
+"""Write the messages that ask a language model about one label of one paper, and the schema of its answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Passage(NamedTuple):
     number
         Number in the prompt: 0 for the title, then from 1.
     text
-        The sentence, exactly ``source[start:end]``, where ``source`` is what ``place`` names.
+        The sentence, which is ``source[start:end]``; ``place`` names the source: title, abstract or full text.
     sentence
         Number of the sentence in the abstract, from 0; ``None`` in the title and in a full text.
     page, section
@@ -57,7 +57,7 @@ class Passage(NamedTuple):
 
 
 def passages_of(record: Record, sentences: Sequence[Sentence]) -> tuple[Passage, ...]:
-    """Return the title and the sentences of the abstract of a record; nothing if there is no sentence."""
+    """Return the title of a record and the sentences of its abstract; the result is empty if there are no sentences."""
     if not sentences:
         return ()
     numbered = (
@@ -84,7 +84,7 @@ def _title(record: Record) -> Passage:
 
 
 class Quoted(BaseModel):
-    """A quote in an answer, and the number of the sentence from which it claims to be."""
+    """A quote in a model's answer, and the number of the sentence that the model names as its source."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -110,9 +110,9 @@ def answer_schema(numbers: Sequence[int], *, think_first: bool, with_lengths: bo
     numbers
         Numbers of the sentences that can be quoted.
     think_first
-        Whether the evidence and the reason come before the answer.
+        Whether the evidence and the reason precede the answer in the schema.
     with_lengths
-        Whether the schema limits the number of quotes and the length of texts, which some endpoints refuse.
+        Whether the schema limits the number of quotes and the length of texts; some endpoints refuse such schemas.
     """
     quote: dict[str, Any] = {"type": "string"} | ({"maxLength": 500} if with_lengths else {})
     own = {"sentence": {"type": "integer", "enum": list(numbers)}, "quote": quote}
@@ -154,7 +154,7 @@ class Prompt:
         return _template("system").render().strip()
 
     def question(self, label: str, seed: int = 1) -> str:
-        """Return the question about a label; another seed than 1 puts its coding rules in another order."""
+        """Return the question about a label; any seed other than 1 changes the order of the label's coding rules."""
         entry = self._entries[label]
         if seed != 1:
             shuffled = {}
@@ -176,14 +176,15 @@ class Prompt:
     def messages(self, passages: Sequence[Passage], label: str, seed: int = 1) -> list[dict[str, str]]:
         """Return the messages about one label of one paper.
 
-        The text comes before the label, so that an endpoint can keep what it computed for the text from label to label.
+        The text comes before the label, so that an endpoint can reuse its computations for the text in the question
+        about the next label.
         """
         user = f"{self.text(passages)}\n\n{self.question(label, seed)}"
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
     @cached_property
     def sha256(self) -> str:
-        """Return a hash of everything that is asked, whatever the paper: rules, templates, labels and examples."""
+        """Return a hash of the rules, templates, labels and examples, which are the same for all papers."""
         content = {
             "system": self.system,
             "text": (_TEMPLATES / "text.txt.j2").read_text(encoding="utf-8"),

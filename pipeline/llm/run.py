@@ -1,4 +1,4 @@
-"""Describe how a language model coded papers: what reports and the text for the paper say about it."""
+"""Describe, for reports and for the methods section of a paper, how a language model coded papers."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ class LlmRun(Strict):
     host
         Name of the machine of the endpoint; empty if it is the reviewers' machine.
     prompt_sha256
-        Hash of everything that was asked, whatever the paper.
+        Hash of the parts of the prompt that are the same for all papers.
     system, text, questions
         The prompt in full: the first message, how the text of a paper is laid out, and the question for each label.
     parameters
-        Parameters of sampling, and the maximum number of tokens in the first answer.
+        Sampling parameters, and the maximum number of tokens in the first answer.
     mode
-        How the endpoint was asked to keep the schema of the answer.
+        Way in which answers in JSON were demanded from the endpoint.
     papers
         Number of papers that were to be coded.
     asked, answered, rejected, not_asked
-        Numbers of questions, each about one label of one paper: asked = answered + rejected. The others were not asked,
-        because the endpoint failed or the cost limit was reached.
+        Numbers of questions, each about one label of one paper: asked = answered + rejected. ``not_asked`` counts the
+        questions that were not asked because the endpoint failed or the cost limit was reached.
     yes, no, unclear
-        Numbers of answers.
+        Numbers of answers, by code.
     unsupported
         Number of answers that were yes, but count as unclear, because no quote is in the text.
     quotes, moved, invented
-        Number of quotes; of those that are in a different sentence than stated; and of those that are in no sentence.
+        Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes in no sentence.
     calls, calls_without_usage
         Number of calls that the codings are based on, and number of those for which no tokens were reported.
+    unusable
+        Number of further answers that were no chat completions or did not arrive whole, so that the request was sent
+        again. The endpoint may bill them.
     prompt_tokens, completion_tokens, cached_tokens
-        Tokens of these calls, as the endpoint counted them.
+        Tokens of all answers, as the endpoint counted them.
     cost_usd
-        Price of these calls in US dollars; ``None`` if it is unknown.
+        Price of these tokens in US dollars; ``None`` if it is unknown.
     first, last
         Dates of the first and last answer; empty without answers.
     """
@@ -85,6 +88,7 @@ class LlmRun(Strict):
     invented: int
     calls: int
     calls_without_usage: int
+    unusable: int = 0
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
@@ -104,12 +108,12 @@ class LlmRun(Strict):
 
     @property
     def place(self) -> str:
-        """Return where the model ran, in words."""
+        """Return a phrase that states where the model ran, for reports."""
         return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
 
     @property
     def price(self) -> str:
-        """Return the cost in words."""
+        """Return a phrase that states the cost, for reports."""
         return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
 
     def describe(self) -> str:
@@ -117,12 +121,18 @@ class LlmRun(Strict):
         invented, unclear = (
             "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
         )
+        further = (
+            f" {counted(self.unusable, 'further answer')} could not be used; the cost includes what the endpoint "
+            "stated for such answers."
+            if self.unusable
+            else ""
+        )
         return (
             f"{self.coder} is a language model, not a person: model {self.model}, {self.place}, prompt "
             f"{self.prompt_sha256[:12]}. Questions about {counted(self.papers, 'paper')}: {self.asked} asked, "
             f"{self.answered} answered; {self.yes} yes, {self.no} no, {self.unclear} unclear{unclear}. Quotes: "
             f"{self.quotes}; not in the text, and therefore dropped: {self.invented}{invented}. Tokens: "
-            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}."
+            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}.{further}"
         )
 
 
@@ -132,7 +142,8 @@ class LlmRuns(Strict):
     Attributes
     ----------
     vote
-        Name of the coder that is the majority vote of ``runs``; empty if the coders of the table are ``runs``.
+        Name of the coder if the table contains the majority vote of ``runs``; empty if it contains the codings of
+        ``runs`` themselves.
     """
 
     vote: str = ""

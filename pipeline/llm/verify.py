@@ -1,4 +1,4 @@
-"""Find the quotes of a language model in the text that it read, and drop those that are not in it."""
+"""Verify that the quotes of a language model are in the text that the model read, and drop all other quotes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 
 
 class _Folded(NamedTuple):
-    """A text as it is compared, and the place in the original of each of its characters."""
+    """A text normalised for comparison, and the position of each of its characters in the original text."""
 
     text: str
     places: tuple[int, ...]
@@ -58,9 +58,9 @@ class Found(NamedTuple):
     passage
         Sentence that contains the quote.
     start, end
-        Offsets of the quote into the text from which the sentence is.
+        Offsets of the quote into the text (title, abstract or full text) that contains the sentence.
     text
-        The characters of the paper, never those of the model.
+        The quote as it is written in the paper, even if the model wrote it slightly differently.
     """
 
     passage: Passage
@@ -71,14 +71,14 @@ class Found(NamedTuple):
 
 @dataclass
 class Quotes:
-    """What verification found in one answer.
+    """The verified quotes of one answer, and counts of other quotes.
 
     Attributes
     ----------
     moved
-        Number of quotes that are in the text, but in another sentence than the answer says.
+        Number of quotes in ``found`` that are in a different sentence than the answer states.
     invented
-        Number of quotes that are in no sentence, or are too short to tell.
+        Number of quotes that are in no sentence, or are too short to be verified.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -87,10 +87,10 @@ class Quotes:
 
 
 def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
-    """Look for each quote in the sentence that it names, then in all others.
+    """Search for each quote in the sentence that the model names as its source, then in all other sentences.
 
-    A quote counts if it is in one sentence and has at least `SHORTEST` characters, or is the whole sentence. Case,
-    kinds of quotation marks, dashes and spaces, and typographic ligatures make no difference.
+    A quote is accepted if it is part of a sentence and has at least `SHORTEST` characters, or is a whole sentence.
+    Case, kinds of quotation marks, dashes and spaces, and typographic ligatures make no difference.
     """
     folded = [(passage, _fold(passage.text)) for passage in passages]
     result = Quotes()
@@ -109,7 +109,7 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Return the first place of a quote, as it is or without quotation marks around it."""
+    """Return the first occurrence of a quote; if there is none, search for it without the quotation marks around it."""
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):
         for passage, own in folded:

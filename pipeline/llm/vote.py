@@ -15,15 +15,15 @@ VOTE = f"{LLM}vote"
 def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     """Return the majority vote of several language models, for each record, label and basis that any of them coded.
 
-    The vote is yes or no if more than half of all voters say so, and otherwise unclear. A voter who is unclear or did
-    not answer does not lower the number of votes that are needed. Evidence is that of the voters who agree with the
-    vote; of an unclear code, it is that of all voters.
+    The vote is yes or no if more than half of all voters say so, and otherwise unclear. The number of votes needed does
+    not decrease if a voter is unclear or did not answer. A vote has the evidence of the voters who agree with it; an
+    unclear vote has the evidence of all voters.
 
     Raises
     ------
     MechtagError
         If fewer than two language models vote, if one of the coders is a person, or if ``coder`` is the name of a voter
-        or does not begin like that of a language model.
+        or does not begin with the prefix of language models (``llm:``).
     """
     voters = list(dict.fromkeys(row.coder for row in codings))
     if people := [name for name in voters if not is_llm(name)]:
@@ -38,8 +38,8 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
         )
     if not coder.startswith(LLM) or coder.strip() == LLM or coder.casefold() in map(str.casefold, voters):
         raise MechtagError(
-            f"--coder {coder}: the name of the vote must begin with '{LLM}' and have more letters, and must not be the "
-            "name of a voter"
+            f"--coder {coder}: the name of the vote must begin with '{LLM}', be longer than this prefix, and differ "
+            "from the names of the voters"
         )
     by_code: dict[tuple[str, str, str], list[Coding]] = {}
     for row in codings:

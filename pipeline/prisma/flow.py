@@ -72,7 +72,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source; files that the user's counts do not mention count as databases.
+    """Return the number of records from each source; a file that is not in the user's counts is treated as a database.
 
     Raises `MechtagError` if the user counted a file that mechtag counted, too, or named an unknown file.
     """

@@ -39,7 +39,7 @@ def _archive(path: Path) -> Iterator[None]:
     except _FAULTS as error:
         raise MechtagError(
             f"{path}: the archive is damaged or truncated ({error}); download it again, or unpack it and "
-            "give mechtag the unpacked files"
+            "pass the unpacked files instead"
         ) from None
     except OSError as error:
         raise MechtagError(
@@ -52,7 +52,7 @@ def refuse_bomb(path: Path, size: int, packed: int) -> None:
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
             f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, far more "
-            "than is usual for search exports; if the file is genuine, unpack it and give mechtag the unpacked files"
+            "than is usual for search exports; if the file is genuine, unpack it and pass the unpacked files instead"
         )
 
 
@@ -120,7 +120,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
         if len(members) > _MOST_MEMBERS:
             raise MechtagError(
                 f"{source.path}: the archive contains {len(members)} files, but at most {_MOST_MEMBERS} are allowed; "
-                "unpack it, then give mechtag the unpacked files"
+                "unpack it, and pass the unpacked files instead"
             )
         refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
         seen: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> BinaryIO:
     if info.flag_bits & _ENCRYPTED:
         raise MechtagError(
-            f"{path}: the file is encrypted; unpack it with its password, then give mechtag the unpacked file"
+            f"{path}: the file is encrypted; unpack it with its password, and pass the unpacked file instead"
         )
     with _archive(path):
         return _unpacked(archive.open(info), path, info.compress_size)
@@ -157,7 +157,7 @@ def refuse_nested(member: Source) -> None:
             packed = not _document(archive)
     if packed:
         raise MechtagError(
-            f"{member.path}: this is an archive within an archive; unpack it, then give mechtag the unpacked files"
+            f"{member.path}: this is an archive within an archive; unpack it, and pass the unpacked files instead"
         )
 
 

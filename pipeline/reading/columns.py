@@ -375,7 +375,7 @@ def is_search(line: str, continued: bool) -> bool:
 
 
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
-    """Yield notes on the rows above a header, which are not read; searches that databases print there are not noted.
+    """Yield notes on the unread rows above a header, except on the search that databases print there.
 
     A row looks like a row of a table if it has at least half as many filled cells as the header, or many filled cells
     that do not begin with a space. Cells that begin with a space do not count, because the delimiter before a space is

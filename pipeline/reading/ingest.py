@@ -106,7 +106,7 @@ def cut_note(abstracts: int) -> str:
 
 
 class Reading:
-    """Reads search exports record by record, so that the records need not be in memory all at once.
+    """Reads search exports record by record, so that not all records have to be in memory at the same time.
 
     Parameters
     ----------

@@ -41,8 +41,8 @@ def refuse_entities(source: Source) -> None:
     if declared := re.search(r"<!ENTITY\b", source.text):
         line = source.text.count("\n", 0, declared.start()) + 1
         raise MechtagError(
-            f"{source.path}: line {line}: the XML declares entities, which no export of a database does; "
-            "the file is refused for safety. Export the search results again"
+            f"{source.path}: line {line}: the XML declares entities, which database exports never do, so for "
+            "safety the file was not read. Export the search results again"
         )
 
 

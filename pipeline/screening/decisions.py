@@ -80,7 +80,7 @@ class Judgements(Row):
         return [row for row in named if labels[row] == 1] + [row for row in named if np.isnan(labels[row])]
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers of decisions that are about none of the records; raise the same errors as `labels`."""
+        """Return the identifiers of decisions that match no record; raise the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 

@@ -67,9 +67,9 @@ def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
 
     The result is the same as that of ``asreview.metrics.loss``.
 
-    Let N be the number of records, R the number of relevant records, and c the sum, over all positions in
-    the order, of the relevant records found so far. Then c = R (N - (R - 1) / 2) for the best order and
-    c = R (R + 1) / 2 for the worst order; the difference is R (N - R).
+    Let N be the number of records, R the number of relevant records, and c the sum, over all positions in the order, of
+    the number of relevant records found up to this position. Then c = R (N - (R - 1) / 2) for the best order and c = R
+    (R + 1) / 2 for the worst order; the difference is R (N - R).
     """
     read = _checked(labels)
     records, relevant = len(read), int(read.sum())
@@ -166,7 +166,8 @@ def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
     Raises
     ------
     MechtagError
-        If there are fewer than two of either kind, so that none would be left after drawing.
+        If there are fewer than two relevant or fewer than two irrelevant records, so that none of this kind would be
+        left after drawing.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:

@@ -1,10 +1,10 @@
 """Decide with stated confidence whether enough of the relevant records have been found to stop reading.
 
-The rule is to read by rank until relevant records become rare (`sample_due`), and then to read a random sample of
-the unread records, in an order drawn once. The sample yields an upper bound on the relevant records that
-were unread when it was drawn. Reading may stop when the relevant records found are at least the target
-proportion of the largest number of relevant records that the bound allows. The bound holds at all looks
-simultaneously, so it may be checked after each record.
+The rule is to read by rank until relevant records become rare (`sample_due`), and then to read a random sample of the
+unread records, in an order drawn once. The sample yields an upper bound on the relevant records that were unread when
+it was drawn. Reading may stop when the relevant records found are at least the target proportion of the largest number
+of relevant records that the bound allows. The bound remains valid if it is checked repeatedly, so it may be checked
+after each record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records that were read by rank when the random sample became due; ``None`` if it is not due.
+    """Return how many records had been read by rank when the random sample became due; ``None`` if it is not due yet.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
     """Return an upper bound on the relevant records in the population, valid if the sample is examined once.
 
     The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which drawing at most
-    ``found`` of them has a probability above ``1 - confidence``. It is valid only if the size of the sample
-    and the time of the look were fixed beforehand.
+    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which drawing at most ``found`` of
+    them has a probability above ``1 - confidence``. It is valid only if the size of the sample was fixed beforehand,
+    and the bound is computed once, at the end of the sample.
     """
 
     def excluded(unread: int) -> bool:
@@ -99,7 +99,7 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
-    """Return an upper bound on the relevant records in the population, valid for any number of looks at the sample.
+    """Return an upper bound on the relevant records in the population, valid even if checked after each sampled record.
 
     With probability ``confidence``, none of the bounds computed while reading one sample is below the true number, so
     reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio confidence sequence for
@@ -243,9 +243,10 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 
 
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
-    """Return the verdict that follows from ``missed``.
+    """Return the verdict of a stopping rule.
 
-    ``missed(n)`` is an upper bound on the missed relevant records after ``n`` further irrelevant records.
+    ``missed(n)`` is an upper bound on the number of missed relevant records if the next ``n`` records read are
+    irrelevant.
     """
 
     def enough(more: int) -> bool:

@@ -115,8 +115,9 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
     """Return the sections to score, grouped in runs of neighbouring sections of the same kind.
 
-    The second item of the result states whether any section was recognised by its heading. If none was, all sections
-    before the last references are scored, except those that are certainly not part of the running text, such as tables.
+    The second item of the result states whether any section was recognised by its heading. If no section was
+    recognised, all sections before the last references are scored, except those that are certainly not part of the
+    running text, such as tables.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
@@ -245,7 +246,7 @@ def predict_full_text(
     full_text: FullText,
     settings: Settings,
 ) -> list[Prediction]:
-    """Return the predictions for one record by its full text: relevance first, then the labels in codebook order.
+    """Return the predictions for one record based on its full text, relevance first, then the labels in order.
 
     Parameters
     ----------

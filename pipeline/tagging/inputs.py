@@ -141,7 +141,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
         )
     if sentences and not tables:
         raise MechtagError(
-            f"{sentences}: sentences can be used only with a Parquet table of records, not with search exports"
+            f"{sentences}: a table of sentences can be used only with a Parquet table of records; pass such a table "
+            "instead of search exports, or omit the sentences"
         )
     if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(

@@ -117,9 +117,9 @@ def prediction_rows(
 
 
 def _printed_elsewhere(section: str) -> float:
-    """Return by how much to lower the score of evidence from a section: 0 unless it is on background or methods.
+    """Return the number to subtract from the score of evidence from a section, in log odds.
 
-    The penalty is in log odds, like the scores.
+    The number is 0 unless the section is on background or methods.
     """
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 

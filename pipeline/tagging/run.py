@@ -31,8 +31,8 @@ Progress = Callable[[int], None]
 class ScoredChunk(NamedTuple):
     """The sentences and scores of each record in a chunk.
 
-    ``full_texts`` are the predictions by full texts and how each text was tagged, keyed by record id; ``None`` if only
-    abstracts are tagged.
+    ``full_texts`` maps the id of each record with a full text to the predictions based on this text, and to a
+    description of how the text was tagged; ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
@@ -81,7 +81,7 @@ class ChunkScorer:
         return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
 
     def _rows(self, given: ChunkInput, scored: ScoredChunk) -> Iterator[Prediction]:
-        """Yield the predictions for each record by its abstract, and then by its full text if it has one."""
+        """Yield the predictions for each record, first those based on the abstract, then any based on the full text."""
         tagger, model_id, settings = self._model.tagger, self._model.config.model_id, self._settings.tag
         full_texts = scored.full_texts or {}
         for record, own, one in zip(given.records, scored.sentences, scored.abstracts, strict=True):

@@ -1,8 +1,8 @@
 """Recognise notes, keyword lists, copyright notices and truncation in abstracts.
 
-Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print
-such notes under separate headings or as plain sentences at the end. `is_note` recognises a note by its heading, and
-`note_of` recognises a sentence that is a note by its words. The kind of note that `note_of` returns becomes the
+Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print such
+notes under separate headings or as plain sentences at the end. `is_note` recognises a note by its heading; `note_of`
+recognises, by its words, a sentence that is a note as a whole. The kind of note that `note_of` returns becomes the
 section of the sentence.
 """
 

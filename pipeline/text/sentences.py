@@ -314,7 +314,7 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
 
 
 def split_each(records: Sequence[Record], settings: SentenceSettings) -> dict[str, list[Sentence]]:
-    """Split the abstracts of records; return the sentences of each record, which may be none, keyed by record id.
+    """Split the abstracts of records, and return the sentences of each record (perhaps none), keyed by record id.
 
     Raises `MechtagError` for the same reasons as `split`, unless there are no records.
     """

@@ -1,10 +1,11 @@
-"""Tell evidence that something is present from evidence that it is lacking, weak, denied or failing.
+"""Distinguish evidence that something is present from evidence that it is lacking, weak, denied or failing.
 
 *The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
-The sign is decided by words alone: a sentence is about absence if a word of lack remains after expressions such as
-*not only* or *without blame* have been set aside. In a sentence with *but* or *although*, the main statement decides.
-The words were chosen on the coded records. ``python -m benchmarks.sign`` measures them: what they call absent nearly
-always is, but absence that is expressed without such words (*each agency kept its own records*) is not found.
+The sign is decided by words alone: a sentence is about absence if a word that expresses lack remains after expressions
+such as *not only* or *without blame* have been set aside. In a sentence with *but* or *although*, the main statement
+decides. The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work: evidence
+classified as absence nearly always is, but absence that is expressed without such words (*each agency kept its own
+records*) is not found.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def sign_of(sentence: str) -> Sign:
 def absence_in(sentences: Iterable[str]) -> Literal["absent", "partly absent", ""]:
     """Return whether all sentences, or only some, say that something is absent; ``""`` if none does.
 
-    ``""`` does not mean that something is present: absence that no word of lack expresses is not found.
+    ``""`` does not prove that something is present, because absence may be expressed without such words as *no* or
+    *lack*.
     """
     found = {sign_of(sentence) for sentence in sentences}
     if "absent" not in found:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.core.records import Coding
+from mechtag.core.records import Coding, passages_of
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs import ranking, tagging
 from mechtag.review.jobs.progress import Progress
@@ -236,7 +236,10 @@ def _code(row: Coding, reading: Reading) -> dict[str, Any]:
     evidence = " ".join((row.evidence or "").split())
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = [number for number, text in enumerate(texts) if text and text in evidence]
-    return {"label": row.label, "value": row.value, "sentences": quoted, "date": row.date}
+    passages = [" ".join(passage.split()) for passage in passages_of(row.evidence)]
+    signed = [] if len(passages) != len(row.signs) else list(zip(passages, row.signs, strict=True))
+    signs = {number: sign for number in quoted for passage, sign in signed if sign and texts[number] in passage}
+    return {"label": row.label, "value": row.value, "sentences": quoted, "signs": signs, "date": row.date}
 
 
 def group_of(job: int) -> str:

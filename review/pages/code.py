@@ -6,8 +6,8 @@ and codes by full text are stored separately.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, or_, select
 from starlette.responses import Response
 
 from mechtag.core.codebook import Label
+from mechtag.core.records import SIGNS, Sign
 from mechtag.pipeline.text.sign import sign_of
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
@@ -26,7 +27,7 @@ from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
-from mechtag.review.store.readings import Reading, hash_of_text, read_reading, sentences_in
+from mechtag.review.store.readings import Reading, hash_of_text, read_reading, sentences_in, signs_of
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
@@ -42,6 +43,8 @@ _ANSWERS: dict[str, tuple[int | None, bool]] = {"yes": (1, False), "no": (0, Fal
 _BASIS_NAMES = {"code": "Abstract", "full-text": "Full text"}
 # Names of the answers on the pages.
 ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
+# Characters that stand for the signs of a marked sentence.
+_SIGN_MARKS: dict[Sign, str] = {"present": "+", "absent": "−", "unclear": "?"}
 # Names of the answers to a suggestion on the pages.
 _REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion", "refer": "needs review"}
 
@@ -58,6 +61,8 @@ class Card:
         ``yes``, ``no`` or ``refer``; empty if the person has not answered.
     sentences
         Numbers of the sentences that the person marked, counted from 0.
+    signs
+        Signs that the person gave to some of these sentences, keyed by number.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -72,6 +77,7 @@ class Card:
     letter: str
     answer: str = ""
     sentences: tuple[int, ...] = ()
+    signs: Mapping[int, Sign] = field(default_factory=dict)
     complete: bool = False
     suggestion: Suggestion | None = None
     replied: bool = False
@@ -192,6 +198,21 @@ def mark(visit: Visit) -> Response:
     return _write(visit, write, said)
 
 
+def sign(visit: Visit) -> Response:
+    """Set the sign of a sentence for a label; an empty sign removes it, and a sentence without a mark is marked."""
+    label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
+    given = visit.text("sign")
+    chosen = next((one for one in SIGNS if one == given), None)
+
+    def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
+        if sentence is None or (given and chosen is None):
+            raise Refused("no sentence or no sign was chosen; choose a sentence and its sign")
+        acts.sign(stamp, record, label, sentence, chosen, stage=_stage(visit))
+
+    place = f"sentence {(sentence or 0) + 1}"
+    return _write(visit, write, f"{place} marked as {given}" if given else f"{place} has no sign any more")
+
+
 def rest(visit: Visit) -> Response:
     """Save the answer no for those of the labels in the form that have no answer yet."""
     record = visit.number("record") or 0
@@ -295,7 +316,7 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
     if label in visit.workspace.codebook.keys:
         address += f"&label={label}"
     if shown is None:
-        sentence = visit.number("sentence") if visit.request.url.path.endswith("/mark") else None
+        sentence = visit.number("sentence") if visit.request.url.path.endswith(("/mark", "/sign")) else None
         place = f"#label-{label}" if sentence is None else f"#s-{sentence}"
         return visit.go(f"{address}{place}" if label else address)
     names = visit.workspace.codebook.names
@@ -311,7 +332,7 @@ def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
     """Show the codes that were saved in a different window next to the content of this form."""
     stage = _stage(visit)
-    saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
+    saved = [(card.label.name, _in_words(card)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
     name = mine.label.name if mine is not None else ""
     given = ANSWER_NAMES.get(visit.text("answer"), visit.text("answer"))
@@ -319,6 +340,8 @@ def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -
         case "mark" if mine is not None:
             number = visit.number("sentence") or 0
             wanted = f"{name}: {'remove the mark of' if number in mine.sentences else 'mark'} sentence {number + 1}"
+        case "sign":
+            wanted = f"{name}: sentence {(visit.number('sentence') or 0) + 1} {visit.text('sign') or 'without a sign'}"
         case "rest":
             wanted = "no for every label that had no answer"
         case "done":
@@ -333,10 +356,11 @@ def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -
     )
 
 
-def _in_words(answer: str, sentences: Sequence[int]) -> str:
-    numbers = ", ".join(str(number + 1) for number in sentences)
-    marked = f"; sentence{'s' if len(sentences) > 1 else ''} {numbers}" if sentences else ""
-    return ANSWER_NAMES[answer] + marked
+def _in_words(card: Card) -> str:
+    signs = {number: f" ({sign})" for number, sign in card.signs.items()}
+    numbers = ", ".join(f"{number + 1}{signs.get(number, '')}" for number in card.sentences)
+    marked = f"; sentence{'s' if len(card.sentences) > 1 else ''} {numbers}" if numbers else ""
+    return ANSWER_NAMES[card.answer] + marked
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
@@ -395,7 +419,9 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
         card = Card(label, letter)
         if (row := mine.get(label.key)) is not None:
             given = "refer" if row.refer else {1: "yes", 0: "no", None: ""}[row.value]
-            card = replace(card, answer=given, sentences=sentences_in(row, text), complete=bool(row.complete))
+            marked = sentences_in(row, text)
+            card = replace(card, answer=given, sentences=marked, signs=signs_of(row, marked))
+            card = replace(card, complete=bool(row.complete))
         cards.append(card)
     return cards
 
@@ -526,7 +552,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
 def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence[Card] = ()) -> Response:
     if "entry" not in shown:
         return visit.page("code_done.html", said=said, **shown)
-    return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, **shown)
+    return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, signs=_SIGN_MARKS, **shown)
 
 
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
@@ -598,6 +624,7 @@ _PATHS: tuple[tuple[str, str, Handler, tuple[str, ...]], ...] = (
     ("/new", "code_new", new_labels, ("GET",)),
     ("/answer", "code_answer", answer, ("POST",)),
     ("/mark", "code_mark", mark, ("POST",)),
+    ("/sign", "code_sign", sign, ("POST",)),
     ("/rest", "code_rest", rest, ("POST",)),
     ("/suggestion", "code_suggestion", suggestion, ("POST",)),
     ("/done", "code_done", done, ("POST",)),

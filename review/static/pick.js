@@ -15,11 +15,9 @@ function choose(card) {
   if (!card) return;
   const name = card.querySelector("h2").firstChild.textContent.trim();
   for (const other of cards()) other.toggleAttribute("data-chosen", other === card);
-  const field = document.querySelector("[data-chosen-label]");
-  if (field) {
-    field.value = card.dataset.label;
-    document.querySelector("[data-chosen-name]").textContent = name;
-  }
+  for (const field of document.querySelectorAll("[data-chosen-label]")) field.value = card.dataset.label;
+  const title = document.querySelector("[data-chosen-name]");
+  if (title) title.textContent = name;
   for (const line of lines()) {
     line.setAttribute("aria-pressed", line.dataset.marks.split(" ").includes(card.dataset.label));
     line.classList.toggle("pointed", line.dataset.points.split(" ").includes(card.dataset.label));
@@ -41,12 +39,27 @@ function move(by) {
   all[current]?.focus();
 }
 
+// Set the sign of the current sentence for the chosen label, or remove it if the sentence has this sign already.
+function sign(name) {
+  const line = lines()[current];
+  const form = document.querySelector("[data-sign]");
+  if (!line || !form) return;
+  line.focus();
+  const { label, sentence, sign } = form.elements;
+  sentence.value = line.value;
+  sign.value = document.getElementById(`sign-${label.value}-${line.value}`)?.value === name ? "" : name;
+  form.requestSubmit();
+}
+
 const acts = {
   "previous-label": () => step(-1),
   "next-label": () => step(1),
   "find-label": () => { awaits = true; announce("Press the letter of a label"); },
   "previous-sentence": () => move(-1),
   "next-sentence": () => move(1),
+  "sign-present": () => sign("present"),
+  "sign-absent": () => sign("absent"),
+  "sign-unclear": () => sign("unclear"),
   mark: () => { lines()[current]?.focus(); lines()[current]?.click(); },
 };
 

@@ -424,7 +424,7 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
 
 
 def _row(found: Code | Final) -> dict[str, Any]:
-    return vars(found) | {"sentences": json.dumps(found.sentences)}
+    return vars(found) | {"sentences": json.dumps(found.sentences), "signs": json.dumps(found.signs, sort_keys=True)}
 
 
 def _need(found: Need) -> dict[str, Any]:

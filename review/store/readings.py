@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Connection, Table, select
 
 from mechtag.core.full_text import FullText
+from mechtag.core.records import BETWEEN_QUOTES, Sign
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
 from mechtag.review.store.records import Entry
@@ -59,8 +60,8 @@ class Reading:
         return self.text[line.start : line.end]
 
     def quote(self, numbers: Iterable[int]) -> str:
-        """Return several sentences, joined by spaces; numbers without a sentence are ignored."""
-        return " ".join(self.sentence(number) for number in numbers if number < len(self.sentences))
+        """Return several sentences as the field ``evidence`` of a coding; numbers without a sentence are ignored."""
+        return BETWEEN_QUOTES.join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
 def abstract_of(entry: Entry) -> Reading:
@@ -90,6 +91,12 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
         SHA-256 of a full text, or ``""`` for an abstract.
     """
     return tuple(json.loads(row.sentences)) if row.text in ("", text) or not text else ()
+
+
+def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
+    """Return the signs of those of the given sentences that have one in a row of table ``current`` or ``final``."""
+    signs = json.loads(row.signs)
+    return {number: signs[str(number)] for number in sentences if str(number) in signs}
 
 
 def read_file(connection: Connection, sha256: str) -> Reading:

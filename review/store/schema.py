@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, which is stored in SQLite's ``user_version``. Versions differ in derived tables, which are
 #: computed again from the log when a database of an earlier version is opened, and in the states of jobs (since 7).
-VERSION = 9
+VERSION = 10
 
 metadata = MetaData()
 
@@ -243,6 +243,7 @@ current = _table(
     Column("refer", Integer, nullable=False),
     Column("reason", Text),
     Column("sentences", Text, nullable=False),  # JSON list of numbers
+    Column("signs", Text, nullable=False),  # JSON object: number of a sentence -> sign
     Column("text", Text, nullable=False),  # SHA-256 of the full text that these sentences are of, or ""
     Column("complete", Integer, nullable=False),
     # Whether a suggestion was visible: 1, 0, or NULL if that is unknown.
@@ -269,6 +270,7 @@ final = _table(
     Column("value", Integer),
     Column("reason", Text),
     Column("sentences", Text, nullable=False),
+    Column("signs", Text, nullable=False),  # JSON object: number of a sentence -> sign
     Column("complete", Integer, nullable=False),
     Column("how", Text, nullable=False),  # single, agreed, adjudicated or imported
     Column("event", Integer, nullable=False),

@@ -42,6 +42,8 @@ class Code:
 
     Attributes
     ----------
+    signs
+        Sign that the coder gave to a marked sentence (see `mechtag.core.records.Sign`), keyed by its number.
     text
         SHA-256 of the file of the full text to which ``sentences`` refer; ``""`` for abstracts, and if it is unknown.
     """
@@ -54,6 +56,7 @@ class Code:
     refer: bool = False
     reason: str | None = None
     sentences: tuple[int, ...] = ()
+    signs: Mapping[int, str] = field(default_factory=dict)
     text: str = ""
     complete: bool = False
     assisted: bool | None = None
@@ -79,6 +82,8 @@ class Final:
 
     Attributes
     ----------
+    signs
+        Signs of the marked sentences on which the coders agree; see `Code`.
     how
         ``single`` (given by one coder), ``agreed`` (by all coders) or ``adjudicated`` (by an adjudicator).
     """
@@ -89,6 +94,7 @@ class Final:
     value: int | None
     reason: str | None
     sentences: tuple[int, ...]
+    signs: Mapping[int, str]
     complete: bool
     how: str
     event: int
@@ -209,7 +215,9 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
         if text and row.kind in ("code", "evidence", "settle"):
             coded_by[text] = None
         match row.kind:
-            case "code" | "evidence":
+            case "sign" if (stage, voter, row.label or "") not in codes:
+                pass  # The marked sentence was taken back.
+            case "code" | "evidence" | "sign":
                 code = codes.get((stage, voter, row.label or ""))
                 imported = row.value.get("how") == "imported"
                 if imported:
@@ -301,12 +309,20 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code as it is after a ``code`` or ``evidence`` event about the given text; see `_text_of`."""
+    """Return a coder's code as it is after an event that changes it and is about the given text; see `_text_of`."""
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
         complete = bool(row.value["complete"])
-        return replace(code, sentences=sentences, text=text, complete=complete, event=row.seq, at=row.at)
+        signs = {number: sign for number, sign in code.signs.items() if number in sentences and code.text == text}
+        return replace(code, sentences=sentences, signs=signs, text=text, complete=complete, event=row.seq, at=row.at)
+    if row.kind == "sign":
+        number, sign = int(row.value["sentence"]), row.value["sign"]
+        if number not in code.sentences or code.text != text:
+            return code
+        others = {other: known for other, known in code.signs.items() if other != number}
+        signs = others | ({number: str(sign)} if sign else {})
+        return replace(code, signs=signs, event=row.seq, at=row.at)
     return replace(
         code,
         text=code.text if code.sentences or code.complete else text,
@@ -375,7 +391,7 @@ def _resolve(
     for label in labels:
         given = {(vote.record, vote.coder): vote for vote in votes if vote.label == label and vote.committed}
         if label in settled:
-            finals.append(_settled(found, head, stage, label, settled[label]))
+            finals.append(_settled(found, head, stage, label, settled[label], list(given.values())))
             continue
         if not given or any(label in new for (_, coder), new in new_labels.items() if coder not in rules.away):
             continue  # The label is not final until everybody who judged the record has coded the new label.
@@ -438,17 +454,26 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
     return record == head
 
 
-def _settled(found: State, head: int, stage: str, label: str, row: Event) -> Final:
+def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
+    """Return the sign of each sentence to which all coders who gave it a sign gave the same one."""
+    given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
+    return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
+
+
+def _settled(found: State, head: int, stage: str, label: str, row: Event, votes: Sequence[Code]) -> Final:
     # The record that was settled may have been joined to another since.
     is_shown = _is_of_paper(found, head, row.record, str(row.value.get("text", "")))
     given = row.value.get("sentences", ()) if is_shown else ()
+    sentences = tuple(int(number) for number in given)
+    own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]
     return Final(
         record=head,
         stage=stage,
         label=label,
         value=row.value["v"],
         reason=row.value.get("reason"),
-        sentences=tuple(int(number) for number in given),
+        sentences=sentences,
+        signs=_agreed_signs(own, sentences),
         complete=False,
         how="adjudicated",
         event=row.seq,
@@ -468,6 +493,7 @@ def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Cod
         value=votes[0].value,
         reason=reasons.pop() if len(reasons) == 1 else None,
         sentences=sentences,
+        signs=_agreed_signs(own, sentences),
         complete=bool(own) and all(vote.complete for vote in own),
         how="single" if len({vote.coder for vote in votes}) == 1 else "agreed",
         event=max(vote.event for vote in votes),

@@ -317,7 +317,7 @@ def test_what_is_missing_is_named(gold: GoldStandard, tmp_path: Path) -> None:
         return read_full_text_set(predictions, rows, table, gold, "leadership")
 
     write_full_texts(table, texts)
-    with pytest.raises(MechtagError, match="no paper of the gold standard was tagged by its full text"):
+    with pytest.raises(MechtagError, match="no paper of the gold standard was tagged from its full text"):
         read([row.model_copy(update={"record_id": "else"}) for row in found.predictions])
     tagging = {record_id: own.model_dump(mode="json") for record_id, own in found.tagging.items()}
     write_json(tmp_path / "summary.json", {"full_texts": {**tagging, "text:5": ["a note, as before"]}})

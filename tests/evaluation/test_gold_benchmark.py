@@ -314,7 +314,7 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
     with pytest.raises(MechtagError, match="the decision needs review, but its probability or threshold is missing"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
-    with pytest.raises(MechtagError, match="named tfidf, expected transfer or leave_one_out"):
+    with pytest.raises(MechtagError, match="expected predictions named transfer or leave_one_out, found tfidf"):
         run(rows, "tfidf")
 
 

@@ -109,7 +109,7 @@ def test_the_table_says_what_it_is(gold: GoldStandard, table: Path) -> None:
     ("rows", "message"),
     [
         ({"coder": "Ann"}, "Ann is not a language model"),
-        ({"basis": "full-text"}, "by the abstract and by the full text"),
+        ({"basis": "full-text"}, "coded both abstracts and full texts"),
         ({"record_id": "doi:10.1/x"}, "coded none of the papers"),
     ],
 )

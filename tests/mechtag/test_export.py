@@ -116,8 +116,8 @@ def test_decisions_go_with_the_search_export_that_was_tagged(folder: Path) -> No
     ("words", "message"),
     [
         (("--to", "csv", "-o", "a.csv", "--coder", "Ann"), "only decisions of a model are exported"),
-        (("--to", "csv", "-o", "a.csv", "--cells", "value"), "only a matrix"),
-        (("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"), "only a matrix"),
+        (("--to", "csv", "-o", "a.csv", "--cells", "value"), "apply only to a matrix"),
+        (("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"), "apply only to a matrix"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
@@ -169,7 +169,7 @@ def test_codings_leave_and_come_back(folder: Path, to: str, name: str) -> None:
 @pytest.mark.usefixtures("folder")
 def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str, name: str) -> None:
     status, _, message = call("export", "out", "--to", to, "-o", name)
-    assert (status, "so it exports codings only" in message, Path(name).exists()) == (1, True, False)
+    assert (status, "exports only codings of people" in message, Path(name).exists()) == (1, True, False)
 
 
 @pytest.mark.usefixtures("folder")

@@ -84,7 +84,7 @@ def report(folder: Path, output: Path) -> tuple[str, str]:
 
 
 def test_pdfs_of_table_2_are_measured_by_basis(folder: Path, tmp_path: Path) -> None:
-    assert "also contains predictions by full texts, which are not evaluated" in evaluate(folder, tmp_path)
+    assert "also contains predictions based on full texts, which are not evaluated" in evaluate(folder, tmp_path)
     alone = read_json(tmp_path / "metrics.json")
     evaluate(folder, tmp_path, "--full-texts", folder / "fulltexts/fulltexts.parquet")
     metrics = read_json(tmp_path / "metrics.json")

@@ -26,6 +26,7 @@ from mechtag.pipeline.llm.run import LlmRun, read_runs
 from mechtag.project import Project
 from mechtag.training.retraining.new_codings import Addition, add_annotations
 from mechtag.workflows.llm import LlmAccess, Wanted, code_with_llm, vote_of_tables
+from mechtag.workflows.reporter import Reporter
 from tests.support.command import call
 from tests.support.full_texts import full_text
 from tests.support.language_model import FakeLanguageModel, Question, honest, says
@@ -67,6 +68,16 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def access(model: FakeLanguageModel) -> LlmAccess:
     return LlmAccess(model.url, "toy", clock=FakeClock())
+
+
+class Notes(Reporter):
+    """Keeps the notes that a run shows."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    def note(self, message: str) -> None:
+        self._said.append(message)
 
 
 def run(project: Project, access: LlmAccess, name: str = "codings_llm.csv", **wanted: Any) -> list[str]:
@@ -380,7 +391,7 @@ def test_an_endpoint_that_cannot_answer_in_json_is_refused(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
     model.refused = {"lengths", "json_schema", "json_object"}
-    with pytest.raises(MechtagError, match=r"did not answer a short test request as needed.*status 400"):
+    with pytest.raises(MechtagError, match=r"did not answer a short test request correctly.*status 400"):
         run(project, access)
     assert not model.questions
     with pytest.raises(MechtagError, match="the connection failed"):
@@ -403,6 +414,134 @@ def test_the_cost_stays_below_the_limit(project: Project, access: LlmAccess, mod
     assert check_counts(project).answered == 9
     with pytest.raises(MechtagError, match=r"the price of other is unknown"):
         run(project, replace(access, model="other"), max_cost=1)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_answers_that_cannot_be_used_count_towards_the_limit(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, stated: bool
+) -> None:
+    """A host bills what its model wrote, whether or not it arrives in the form of a chat completion."""
+    usage = {"prompt_tokens": 400, "completion_tokens": 100} if stated else None
+    bad = Reply(json.dumps({"choices": [], "usage": usage}).encode())
+    model.answer = lambda question: bad
+    said = run(project, access, max_cost=0.004)
+    own, sent = check_counts(project), len(model.questions)
+    assert (own.answered, own.rejected, own.not_asked) == (0, 1, 8)
+    assert own.calls == 0
+    assert own.unusable == sent
+    assert 1 <= sent < 6, "six would be sent without the limit"
+    assert (own.prompt_tokens, own.completion_tokens) == ((400 * sent, 100 * sent) if stated else (0, 0))
+    if stated:
+        assert own.cost_usd == pytest.approx(sent * (400 * 1 + 100 * 2) / 1e6)
+    assert f"{sent} further answer" in said[0]
+    assert "the next call could have exceeded --max-cost" in said[-1]
+    logged = lines(project.root / "out/llm_log.jsonl")
+    assert [line["fault"] for line in logged] == ["the answer cannot be used"] * sent
+    assert {line["tokens_in"] for line in logged} == {400 if stated else None}
+    # Their cost counts in the next run as well, which therefore sends nothing.
+    run(project, access, max_cost=0.004)
+    assert len(model.questions) == sent
+    assert check_counts(project).unusable == sent
+    model.answer = honest
+    run(project, access)
+    own = check_counts(project)
+    assert (own.answered, own.calls, own.unusable) == (9, 9, sent)
+    before = files(project.root / "out")
+    run(project, access)
+    assert files(project.root / "out") == before
+
+
+def test_an_answer_that_did_not_arrive_may_have_been_billed(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    replies = [Reply(b"{}", late=3), Reply(b"x" * 100, cut=True), Reply(status=500)]
+    model.answer = lambda question: replies.pop() if replies else honest(question)
+    run(project, replace(access, timeout=1), labels=("trust",))
+    own = check_counts(project, 3)
+    assert (own.answered, own.calls, own.unusable) == (3, 3, 2)
+    assert own.cost_usd == pytest.approx(3 * (100 * 1 + 20 * 2) / 1e6)
+    faults = [line["fault"] for line in lines(project.root / "out/llm_log.jsonl")]
+    assert faults == ["the answer did not arrive, or not whole"] * 2 + [""] * 3
+
+
+def test_the_test_of_the_endpoint_counts_towards_the_limit(
+    project: Project, access: LlmAccess, model: FakeLanguageModel
+) -> None:
+    with pytest.raises(MechtagError, match=r"--max-cost 0\.0001: the short test request could make the cost exceed"):
+        run(project, access, max_cost=0.0001)
+    assert not model.asked
+    # The test costs nearly everything, so no question follows.
+    model.usage = {"prompt_tokens": 400, "completion_tokens": 2000}
+    run(project, access, max_cost=0.005)
+    assert (check_counts(project).asked, model.questions) == (0, [])
+
+
+MESSAGES = {
+    "OpenAI": (b'{"error": {"message": "Maximum context length is 4096 tokens.", "type": "x"}}', "Maximum context len"),
+    "text": (b"Unknown\tmodel \x1b[31m\xe2\x80\xaered\r\n", "Unknown model [31m red"),
+    "FastAPI": (b'{"detail": [{"loc": ["body"], "msg": "Field required"}]}', "Field required"),
+    "flat": (b'{"object": "error", "message": "No such model"}', "No such model"),
+    "list": (b'[{"error": {"code": 400, "message": "Bad\\u0007 request"}}]', "Bad request"),
+    "page": (b"<!DOCTYPE html><title>Bad request</title>", ""),
+    "nothing": (b'{"error": {"code": 7}}', ""),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_reason_that_an_endpoint_states_is_shown(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, name: str
+) -> None:
+    body, shown = MESSAGES[name]
+    model.answer = lambda question: Reply(body, status=400)
+    run(project, access, labels=("trust",))
+    for row in lines(project.root / "out/codings_llm_rejected.jsonl"):
+        reason = row["reason"]
+        assert reason.startswith("the service answered with status 400" + (f": {shown}" if shown else ""))
+        assert reason.isprintable()
+        assert shown or reason.endswith("status 400")
+
+
+def test_a_long_reason_is_cut_and_shows_no_key(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MECHTAG_LLM_KEY", KEY)
+    text = f"The key {KEY} is wrong. {'x' * 245}{KEY}{'y' * 500}"
+    for status in (400, 401, 429):
+        reply = Reply(json.dumps({"error": {"message": text}}).encode(), status=status)
+        model.answer = lambda question, reply=reply: reply
+        run(project, access, name=f"{status}.csv", labels=("trust",))
+        reasons = {row["reason"] for row in lines(project.root / f"out/{status}_rejected.jsonl")}
+        (reason,) = reasons
+        assert reason.startswith(f"the service answered with status {status}: The key ... is wrong. xxx")
+        assert reason.endswith("...")
+        assert len(reason) < 350
+        assert "sEcReT" not in reason
+
+
+@pytest.mark.parametrize("content", ["", "<think>The user asks about a door", None])
+def test_a_model_that_thinks_too_long_for_the_test_can_be_used(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, content: str | None
+) -> None:
+    model.probe = (content, "length")
+    said: list[str] = []
+    source, output = project.root / "records.parquet", project.root / "out/codings_llm.csv"
+    for _ in range(2):
+        list(code_with_llm(project, source, output, Wanted(max_tokens=500), access, reporter=Notes(said)))
+        assert len(model.asked) == 1 + 9
+    own = check_counts(project)
+    assert (own.answered, own.mode) == (9, "json_schema")
+    assert json.loads(model.asked[0].body)["max_tokens"] == 500
+    assert said == [said[0]] * 2
+    assert said[0].startswith("note: the answer of toy to a short test request was cut off after 500 tokens, before")
+
+
+@pytest.mark.parametrize("probe", [("", "stop"), ("The door is red", "length")])
+def test_an_endpoint_without_json_is_refused(
+    project: Project, access: LlmAccess, model: FakeLanguageModel, probe: tuple[str, str]
+) -> None:
+    model.probe = probe
+    with pytest.raises(MechtagError, match="a short test request correctly: it did not answer in JSON"):
+        run(project, access)
 
 
 REMOTE = "https://api.example.org/v1"
@@ -674,7 +813,15 @@ def test_an_address_with_an_impossible_port_is_refused(project: Project, access:
         run(project, replace(access, url=f"http://127.0.0.1:{port}/v1"))
 
 
-@pytest.mark.parametrize("form", ["<think>The text {{says}} so.</think>\n{}", "\n```json\n{}\n```\n", "```json {} ```"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "The text says so.</think>\n{}",
+        "<think>The text {{says}} so.</think>\n{}",
+        "\n```json\n{}\n```\n",
+        "```json {} ```",
+    ],
+)
 def test_json_is_found_in_what_models_write_around_it(
     project: Project, access: LlmAccess, model: FakeLanguageModel, form: str
 ) -> None:

@@ -95,7 +95,21 @@ def test_the_example_is_a_review_of_its_own(tmp_path: Path, monkeypatch: pytest.
     for path in (path for path in EXAMPLE.rglob("*") if path.is_file()):
         assert (tmp_path / "trees" / path.relative_to(EXAMPLE)).read_bytes() == path.read_bytes()
     monkeypatch.chdir(tmp_path / "trees")
-    assert describe(open_project())[2] == "Records:   1 search file"
+    lines = describe(open_project())
+    assert lines[2] == "Records:   1 search file"
+    # The table of codes does not contain the texts, so the records come first.
+    assert (
+        lines[3] == "Codes:     data/annotated/codings.csv; they can be counted as soon as data/unique.parquet exists"
+    )
+    first = "mechtag ingest data/raw -o data/records.parquet"
+    then = "mechtag dedupe data/records.parquet -o data/unique.parquet"
+    assert lines[-1] == f"Next:      read the search and remove duplicates: {first}, then {then}"
+    assert call(*first.split()[1:])[0] == 0
+    assert describe(open_project())[-1] == f"Next:      read the search and remove duplicates: {then}"
+    assert call(*then.split()[1:])[0] == 0
+    lines = describe(open_project())
+    assert lines[3] == "Codes:     24 records coded, 12 of them relevant"
+    assert lines[-1] == "Next:      train a model: mechtag train"
 
 
 def test_the_example_replaces_nothing(tmp_path: Path) -> None:
@@ -139,7 +153,10 @@ def test_status_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "import codes with 'mechtag codings' (data/annotated/codings.csv)"
     )
     Path("data/annotated/codings.csv").write_text("nonsense\n")
-    assert any(line.startswith("Codes:     cannot be read: ") for line in describe(open_project()))
+    Path("data/unique.parquet").touch()
+    lines = describe(open_project())
+    assert any(line.startswith("Codes:     cannot be read: ") for line in lines)
+    assert lines[-1] == "Next:      correct data/annotated/codings.csv, which cannot be read: see Codes above"
     status, said, _ = call("status")
     assert status == 0
     assert said.splitlines()[0] == f"Project:   {Path.cwd().resolve()}"

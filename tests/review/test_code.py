@@ -81,6 +81,57 @@ def test_marking_a_sentence_sets_yes_and_marking_it_again_removes_the_mark(revie
     assert 'id="s-0" aria-pressed="false"' in page
 
 
+def test_a_sign_is_set_changed_and_removed_and_goes_with_the_mark(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = browser.get("/code")
+    assert "says it is" not in page
+    page = send(browser, page, "/code/sign", label="apple", sentence=1, sign="absent").text
+    row = codes(review)["apple"]
+    assert (row.value, row.sentences, row.signs) == (1, "[1]", '{"1": "absent"}')
+    assert "Sentence 2, marked for Apple (absent) : " in texts(page).replace(":", " :")
+    assert '<select name="sign" id="sign-apple-1"><option value=""></option><option>present</option>' in page
+    assert "<option selected>absent</option>" in page
+    page = send(browser, page, "/code/sign", label="apple", sentence=1, sign="unclear").text
+    assert codes(review)["apple"].signs == '{"1": "unclear"}'
+    page = send(browser, page, "/code/mark", label="apple", sentence=0).text
+    assert codes(review)["apple"].signs == '{"1": "unclear"}'
+    page = send(browser, page, "/code/sign", label="apple", sentence=1, sign="").text
+    assert (codes(review)["apple"].sentences, codes(review)["apple"].signs) == ("[0, 1]", "{}")
+    browser.post("/undo")
+    assert codes(review)["apple"].signs == '{"1": "unclear"}'
+    page = send(browser, browser.get("/code?record=1"), "/code/mark", label="apple", sentence=1).text
+    page = send(browser, page, "/code/mark", label="apple", sentence=1).text
+    assert codes(review)["apple"].signs == "{}"
+    history = browser.get("/records/1")
+    assert "gave sentence 2 the sign &#39;absent&#39; for Apple" in history
+    assert "removed the sign of sentence 2 for Apple" in history
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"sentence": 1, "sign": "good"}, "No sentence or no sign was chosen"),
+        ({"sign": "absent"}, "No sentence or no sign was chosen"),
+        ({"sentence": 1, "sign": ""}, "This sentence is not marked for the label"),
+        ({"sentence": 7, "sign": "absent"}, "The abstract has only 3 sentences"),
+    ],
+)
+def test_an_impossible_sign_is_refused(review: Workspace, form: dict[str, object], message: str) -> None:
+    browser = Browser(review, OWEN)
+    assert message in texts(send(browser, browser.get("/code"), "/code/sign", label="apple", **form).text)
+    assert codes(review) == {}
+
+
+def test_two_windows_show_the_signs(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    old = browser.get("/code")
+    send(browser, old, "/code/sign", label="apple", sentence=0, sign="absent")
+    response = send(browser, old, "/code/sign", label="apple", sentence=1, sign="present")
+    assert response.status_code == 409
+    assert "Apple yes; sentence 1 (absent)" in texts(response.text)
+    assert "This window contains: Apple: sentence 2 present" in texts(response.text)
+
+
 def test_a_mark_is_kept_when_another_label_is_answered(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     page = send(browser, browser.get("/code"), "/code/mark", label="apple", sentence=1).text

@@ -71,6 +71,25 @@ def test_marked_sentences_reach_training_through_the_table(review: Workspace, tm
     assert coded.sentences_not_judged == ()
 
 
+def test_signs_reach_the_table_and_those_on_which_coders_differ_are_left_out(review: Workspace, tmp_path: Path) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    for coder, signs in ((ann, ("absent", "absent", None)), (bob, ("present", "absent", "unclear"))):
+        code(review, coder, 1, 1, 0, (0, 1, 2))
+        for number, sign in enumerate(signs):
+            if sign:
+                review.acts.sign(Stamp(coder), 1, "apple", number, sign)
+    found = {(row.coder, row.label): row.signs for row in rows(review)}
+    assert found["Ann", "apple"] == ("absent", "absent", None)
+    assert (found["Bob", "apple"], found["Bob", "pear"]) == (("present", "absent", "unclear"), ())
+    with review.store.read() as connection:
+        final = final_codings(connection)
+    write_codings(tmp_path / "codings.csv", final)
+    assert [row.signs for row in read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))] == [
+        (None, "absent", "unclear"),
+        (),
+    ]
+
+
 def test_agreement_reads_codes_as_they_were_first_committed(review: Workspace) -> None:
     ann = add_person(review, "Ann", "coder")
     review.acts.change_plan(Stamp(1), "mode_code", "after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -255,6 +256,18 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     page.wait_for_selector("#s-0[aria-pressed=true]")
     assert page.evaluate(FOCUSED) == "BUTTON s-0"
     assert page.is_checked("#yes-apple")
+    page.keyboard.press("m")
+    letter = page.locator("#s-0 .letter")
+    letter.filter(has_text="A −").wait_for()
+    # The second key follows while the first sign is being sent; the sign that a sentence has is removed.
+    page.keyboard.press("q")
+    page.keyboard.press("q")
+    letter.filter(has_text=re.compile("^A$")).wait_for()
+    page.wait_for_timeout(300)
+    page.select_option("#sign-apple-0", "present")
+    letter.filter(has_text="A +").wait_for()
+    page.keyboard.press("Escape")
+    page.focus("#s-0")
     page.keyboard.press("]")
     assert page.get_attribute("#s-0", "aria-pressed") == "false"
     assert page.inner_text("#said") == "Pear is chosen"
@@ -273,9 +286,9 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     table = schema.current
     with review.store.read() as connection:
         rows = connection.execute(
-            select(table.c.label, table.c.value, table.c.sentences).where(table.c.stage == "code")
+            select(table.c.label, table.c.value, table.c.sentences, table.c.signs).where(table.c.stage == "code")
         )
-        assert sorted(rows.all()) == [("apple", 1, "[0]"), ("pear", 0, "[]")]
+        assert sorted(rows.all()) == [("apple", 1, "[0]", '{"0": "present"}'), ("pear", 0, "[]", "{}")]
     page.wait_for_timeout(200)
     # Only the sentences to which mechtag points for the chosen label are outlined.
     pointed = 'Array.from(document.querySelectorAll(".pointed"), (line) => line.id)'

@@ -36,8 +36,20 @@ JOBS = {
 }
 # What must be the same as if everybody had worked in one review, but for the numbers of events.
 STATES = {
-    "current": ("record", "stage", "coder", "label", "value", "refer", "sentences", "assisted", "committed", "at"),
-    "final": ("record", "stage", "label", "value", "how", "sentences"),
+    "current": (
+        "record",
+        "stage",
+        "coder",
+        "label",
+        "value",
+        "refer",
+        "sentences",
+        "signs",
+        "assisted",
+        "committed",
+        "at",
+    ),
+    "final": ("record", "stage", "label", "value", "how", "sentences", "signs"),
     "need": ("record", "stage", "have", "state", "labels"),
     "note": ("record", "coder", "audience", "text"),
     "tag": ("record", "tag"),
@@ -149,6 +161,7 @@ def ann_works(review: Workspace) -> None:
     acts.decide(look(review, ANN, 3, "screen"), 3, 1)
     acts.decide(look(review, ANN, 4, "screen"), 4, 0)
     acts.mark(look(review, ANN, 1), 1, "apple", [0, 2])
+    acts.sign(look(review, ANN, 1), 1, "apple", 2, "absent")
     acts.code(look(review, ANN, 1), 1, "pear", 0)
     acts.commit(look(review, ANN, 1), 1)
     acts.tag(Stamp(ANN), 1, "method")
@@ -573,6 +586,9 @@ def sight_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
         field_of("evidence", sentences=[7]),
         field_of("evidence", sentences=[-1]),
         field_of("evidence", sentences="all"),
+        field_of("sign", sentence=7),
+        field_of("sign", sentence=-1),
+        field_of("sign", sign="good"),
         field_of("code", v=5),
         field_of("code", v="yes"),
         column_of("label", "unknown"),
@@ -597,7 +613,7 @@ def test_a_log_with_impossible_values_harms_nothing(
     """Either the zip is refused, or the acts with such values are left out."""
     colleague = copy_of(review, tmp_path / "there")
     stamp = look(colleague, BEN, 1)
-    colleague.acts.mark(stamp, 1, "apple", [0])
+    colleague.acts.sign(stamp, 1, "apple", 0, "absent")
     colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
     before = states(review)
     owner, address = read(review, tampered(zip_of(colleague), change))
@@ -677,6 +693,8 @@ def test_what_was_settled_and_what_was_judged_since_are_not_mixed(
         field_of("evidence", sentences=[0.0]),
         field_of("evidence", sentences=[True]),
         field_of("evidence", complete="no"),
+        field_of("sign", sentence=False),
+        field_of("sign", sign=1),
         field_of("code", refer="no"),
         field_of("code", v=True),
         field_of("code", by=["x"]),
@@ -689,7 +707,7 @@ def test_values_of_a_wrong_type_are_left_out(
     review: Workspace, tmp_path: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     colleague = copy_of(review, tmp_path / "there")
-    colleague.acts.mark(look(colleague, BEN, 1), 1, "apple", [0])
+    colleague.acts.sign(look(colleague, BEN, 1), 1, "apple", 0, "absent")
     colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
     owner, address = read(review, tampered(zip_of(colleague), change))
     page = texts(owner.get(address))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Connection, Table, select
 
+from mechtag.core.records import Sign
 from mechtag.review.acts import Refused
 from mechtag.review.store import schema
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, SENTENCES, check_replay, open_review, stamp
@@ -25,7 +26,7 @@ from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, SENTENCES, check_repl
 RECORDS = 4
 RELEVANCE, LABELS = CODEBOOK.relevance.key, CODEBOOK.keys
 # What undo of an act of one person asks about the later acts of others.
-JUDGING = ("decide", "code", "mark", "rest_no", "commit", "settle", "reopen")
+JUDGING = ("decide", "code", "mark", "sign", "rest_no", "commit", "settle", "reopen")
 
 Answer = tuple[int | None, bool]
 
@@ -49,6 +50,7 @@ class Vote:
     answers: dict[str, Answer] = field(default_factory=dict)
     first: dict[str, Answer] = field(default_factory=dict)
     marks: dict[str, tuple[tuple[int, ...], bool]] = field(default_factory=dict)
+    signs: dict[str, dict[int, str]] = field(default_factory=dict)
     committed: bool = False
     # Whether the person ever finished coding: what was open then was first not judged.
     finished: bool = False
@@ -151,13 +153,23 @@ def judge(world: World, act: Done) -> None:
             vote.first[label] = None, False
     if act.kind in ("decide", "code"):
         vote.answers[act.what["label"]] = act.what["value"], act.what["refer"]
+    elif act.kind == "sign":
+        label, number, sign = act.what["label"], act.what["sentence"], act.what["sign"]
+        marked, complete = vote.marks.get(label, ((), False))
+        if number not in marked and vote.answers.get(label, (None, False)) == (None, False):
+            vote.answers[label] = 1, False
+        vote.marks[label] = tuple(sorted({*marked, number})), complete
+        others = {other: given for other, given in vote.signs.get(label, {}).items() if other != number}
+        vote.signs[label] = others | ({number: sign} if sign else {})
     elif act.kind == "mark":
+        given = vote.signs.get(act.what["label"], {})
+        vote.signs[act.what["label"]] = {n: sign for n, sign in given.items() if n in act.what["sentences"]}
         vote.marks[act.what["label"]] = act.what["sentences"], act.what["complete"]
         if act.what["sentences"] and vote.answers.get(act.what["label"], (None, False)) == (None, False):
             vote.answers[act.what["label"]] = 1, False
     elif act.kind == "rest_no":
         for label in act.what["labels"]:
-            vote.answers[label], vote.marks[label] = (0, False), ((), True)
+            vote.answers[label], vote.marks[label], vote.signs[label] = (0, False), ((), True), {}
     elif act.kind == "commit":
         vote.finished = True
         vote.finish()
@@ -282,6 +294,19 @@ class ReviewMachine(RuleBasedStateMachine):
     def mark(self, coder: int, record: int, label: str, numbers: tuple[int, ...], complete: bool) -> None:
         act = Done(coder, "mark", record, "code", {"label": label, "sentences": numbers, "complete": complete})
         self.send(act, self.acts.mark, self.is_open(record, "code"), record, label, numbers, complete=complete)
+
+    @rule(
+        coder=coders,
+        record=records,
+        label=labels,
+        number=st.integers(0, SENTENCES - 1),
+        sign=st.sampled_from(("present", "absent", "unclear", None)),
+    )
+    def sign(self, coder: int, record: int, label: str, number: int, sign: Sign | None) -> None:
+        marked, _ = self.world.vote(record, "code", coder).marks.get(label, ((), False))
+        act = Done(coder, "sign", record, "code", {"label": label, "sentence": number, "sign": sign})
+        possible = self.is_open(record, "code") and (sign is not None or number in marked)
+        self.send(act, self.acts.sign, possible, record, label, number, sign)
 
     @rule(coder=coders, record=records)
     def rest_no(self, coder: int, record: int) -> None:
@@ -418,6 +443,7 @@ class ReviewMachine(RuleBasedStateMachine):
             "decide": lambda: self.decide(coder, record, data.draw(answers)),
             "code": lambda: self.code(coder, record, LABELS[0], data.draw(answers)),
             "mark": lambda: self.mark(coder, record, LABELS[1], data.draw(sentences), True),
+            "sign": lambda: self.sign(coder, record, LABELS[1], data.draw(st.integers(0, SENTENCES - 1)), "absent"),
             "commit": lambda: self.commit(coder, record, True),
             "settle": lambda: self.settle(coder, record, data.draw(stages), LABELS[0], 1),
             "skip": lambda: self.skip(coder, record, "screen"),
@@ -460,6 +486,7 @@ def compare(connection: Connection, world: World) -> None:
             (row.value, bool(row.refer)),
             None if row.first_refer is None else (row.first_value, bool(row.first_refer)),
             (tuple(json.loads(row.sentences)), bool(row.complete)),
+            {int(number): sign for number, sign in json.loads(row.signs).items()},
             bool(row.committed),
         )
         for row in current
@@ -469,6 +496,7 @@ def compare(connection: Connection, world: World) -> None:
             vote.answers.get(label, (None, False)),
             vote.first.get(label),
             vote.marks.get(label, ((), False)),
+            vote.signs.get(label, {}),
             vote.committed,
         )
         for spot, vote in world.votes.items()

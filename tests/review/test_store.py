@@ -249,4 +249,4 @@ def test_a_sentence_that_the_abstract_has_not_is_left_out_of_a_quotation(acts: A
     with acts.store.read() as connection:
         entry = read_entry(connection, 1)
     assert entry is not None
-    assert abstract_of(entry).quote([0, 2, 3]) == "Sentence 0 of 1. Sentence 2 of 1."
+    assert abstract_of(entry).quote([0, 2, 3]) == "Sentence 0 of 1. […] Sentence 2 of 1."

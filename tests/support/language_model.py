@@ -56,6 +56,8 @@ class FakeLanguageModel(FakeServices):
         What the endpoint says of each answer.
     around
         What the model writes around each answer, which replaces ``{}``.
+    probe
+        What the model writes when the endpoint is tested, and the reason why it stops; ``None`` for a good answer.
     in_parts
         Whether the content of a message is a list of parts, thoughts first.
     """
@@ -69,6 +71,7 @@ class FakeLanguageModel(FakeServices):
         self.refusal: str | None = None
         self.around = "{}"
         self.in_parts = False
+        self.probe: tuple[str | None, str] | None = None
 
     @property
     def url(self) -> str:
@@ -86,6 +89,8 @@ class FakeLanguageModel(FakeServices):
         form = question.body["response_format"]
         if form["type"] in self.refused or ("lengths" in self.refused and "maxLength" in json.dumps(form)):
             return Reply(b'{"error": "response_format"}', status=400)
+        if question.title == PROBE and self.probe:
+            return self._completion(*self.probe)
         if question.title == PROBE:
             return self._completion(says("yes", (1, "The door of the house is red.")), "stop")
         if self.faults["llm"]:
@@ -95,14 +100,14 @@ class FakeLanguageModel(FakeServices):
             return answer
         return self._completion(answer, self.finish_reasons.popleft() if self.finish_reasons else "stop")
 
-    def _completion(self, answer: dict[str, Any] | str, finish_reason: str) -> Reply:
+    def _completion(self, answer: dict[str, Any] | str | None, finish_reason: str) -> Reply:
         content = self.around.format(answer if isinstance(answer, str) else json.dumps(answer))
         half = len(content) // 2
         texts = [{"type": "text", "text": part} for part in (content[:half], content[half:])]
         parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "{"}]}, *texts]
         message = {
             "role": "assistant",
-            "content": parts if self.in_parts else content,
+            "content": None if answer is None else parts if self.in_parts else content,
             "refusal": self.refusal,
         }
         found: dict[str, Any] = {

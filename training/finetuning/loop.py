@@ -40,8 +40,8 @@ class State:
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
     """Return a hash of everything that affects the fine-tuned encoder.
 
-    Hashed are the corpus without its vectors, and ``circumstances``: the settings, the seed, the original
-    encoder, the codebook and the machine.
+    The hash covers the corpus without its vectors, and ``circumstances``: the settings, the seed, the original encoder,
+    the codebook and the machine.
     """
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())

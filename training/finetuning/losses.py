@@ -48,7 +48,7 @@ class TuningCorpus:
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items with a judged label: individually coded units, and papers that were coded as a whole."""
+        """Return the items that have a code: individually coded units, and papers coded as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]

@@ -319,10 +319,10 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the newly coded record that explains why the prediction of a record changed.
+        """Describe the new code that may explain why the prediction for a record changed.
 
-        This is the record itself if it was newly coded. Otherwise, it is the most similar newly coded record whose code
-        agrees with the change; returns ``""`` if there is none.
+        If a code was added to the same record, this code is described. Otherwise, the description is of the most
+        similar record with a new code in the direction of the change. The result is ``""`` if there is no such record.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:

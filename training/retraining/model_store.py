@@ -57,7 +57,7 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
     ----------
     note
         Information on the model: ``former`` is the id of the previous model, or empty; ``version`` is the version of
-        the annotations; and ``tags`` are set in the registry.
+        the annotations; and ``tags`` are the tags to set in MLflow's registry.
     """
     config = read_config(model)
     model_id = config.model_id

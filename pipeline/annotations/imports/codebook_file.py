@@ -80,7 +80,7 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
 
 
 def _keys(entries: Sequence[_Entry]) -> list[str]:
-    """Return a different key for each code, made from its name."""
+    """Return a unique key for each code, made from the name of the code."""
     found: list[str] = []
     for entry in entries:
         key = entry.key or fold(entry.name)
@@ -99,7 +99,8 @@ def _from_table(path: Path) -> Iterator[_Entry]:
     definition = columns.get("definition", columns.get("description"))
     if "name" not in columns or definition is None:
         raise MechtagError(
-            f"{path}: the table needs the columns 'name' and 'definition' (columns found: {', '.join(table.names)})"
+            f"{path}: the table needs the columns 'name' and 'definition'; add them, or rename columns (columns found: "
+            f"{', '.join(table.names)})"
         )
     for row in table.rows:
         cells = {short: row.cells[name] for short, name in columns.items()}

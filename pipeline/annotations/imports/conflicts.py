@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, keys_of
+from mechtag.core.records import BETWEEN_QUOTES, Coding, Record, Sign, keys_of, passages_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -15,7 +16,8 @@ from mechtag.pipeline.export.review_rows import excel_cell
 class Judgement(NamedTuple):
     """A code from a reviewer's file, with the record and label to which it was matched, and its place in the file.
 
-    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract.
+    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract. For ``details``, see
+    `formats.base.Code`.
     """
 
     record: Record
@@ -28,6 +30,7 @@ class Judgement(NamedTuple):
     codebook_version: str
     place: str
     text: str
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Conflict(NamedTuple):
@@ -46,7 +49,10 @@ class Conflict(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """A label that coders who read the same basis coded differently for one record; all their codes are kept."""
+    """A label of one record on which coders disagree, although they read the same basis (abstract or full text).
+
+    All their codes are kept.
+    """
 
     record: Record
     label: str
@@ -102,7 +108,7 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
     several = {name for name, seen in texts.items() if len(seen - {""}) > 1}
     return [
-        row._replace(value=None, evidence="")
+        row._replace(value=None, evidence="", details={})
         if row.value == 0 and row.text and (row.record.record_id, row.coder, row.basis) in several
         else row
         for row in judgements
@@ -110,10 +116,26 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge several rows that repeat the same code into one row, with all their evidence and their latest date."""
+    """Merge rows that repeat the same code into one, with all evidence and marked sentences, and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
-    return rows[0]._replace(evidence=excel_cell(BETWEEN_QUOTES.join(evidence)), date=dates)
+    details = {name: value for row in reversed(rows) for name, value in row.details.items()}
+    if any("sentences" in row.details for row in rows):
+        details["sentences"] = tuple(sorted({number for row in rows for number in row.details.get("sentences", ())}))
+    joined = excel_cell(BETWEEN_QUOTES.join(evidence))
+    if "signs" in details:
+        details["signs"] = _signs(rows, joined, details.get("sentences"))
+    return rows[0]._replace(evidence=joined, date=dates, details=details)
+
+
+def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
+    """Return the signs of the joined rows, in the order of their sentences or, without sentences, of their passages."""
+    found: dict[int | str, Sign] = {}
+    for row in rows:
+        own = passages_of(row.evidence) if sentences is None else row.details.get("sentences", ())
+        # A passage that was cut off, because a cell holds only so many characters, is the last one.
+        found |= {place: sign for place, sign in zip(own, row.details.get("signs", ()), strict=False) if sign}
+    return tuple(map(found.get, passages_of(evidence) if sentences is None else sentences))
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
@@ -142,6 +164,7 @@ def _coding(row: Judgement) -> Coding:
         evidence=row.evidence or None,
         date=row.date or None,
         codebook_version=row.codebook_version or None,
+        **row.details,
     )
 
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_json, write_jsonl
-from mechtag.core.records import Coding, Record, Rejected, is_llm
+from mechtag.core.records import Coding, Record, Rejected, is_llm, passages_of
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
 from mechtag.core.words import counted
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
@@ -184,6 +185,7 @@ class _Run:
     judgements: list[Judgement] = field(default_factory=list)
     coder_notes: list[CoderNote] = field(default_factory=list)
     nobody: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file.
@@ -198,7 +200,10 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the tables or sheets of a file that contain codings, with their formats; note those that do not."""
+        """Return the tables or sheets of a file that contain codings, each with its format.
+
+        A note is added for each sheet without codings.
+        """
         found, faults = [], []
         try:
             for content in load(source):
@@ -263,7 +268,7 @@ class _Run:
             elif meaning.key is not None:
                 # If nobody ticked 'excluded', it does not follow that the paper is included.
                 value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
-                yield meaning.key, code._replace(value=value)
+                yield meaning.key, code._replace(value=value, details=code.details if value == code.value else {})
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
         """Return a no for each label that a coder left unticked, if the user specified that unticked means no."""
@@ -311,7 +316,18 @@ class _Run:
             codebook_version=_clean(code.codebook_version),
             place=place,
             text="" if part is False else item.paper.text,
+            details=self._details(code, record, item.paper, place) if value == code.value else {},
         )
+
+    def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
+        """Return the details of a code; without the numbers of sentences, if those may be of a different abstract."""
+        if "sentences" not in code.details or record.record_id in paper.names:
+            return code.details
+        self.moved[place.rpartition(": entry ")[0]] += 1
+        lost = {"sentences", "sentences_complete"}
+        if len(passages_of(code.evidence)) != len(code.details.get("signs", ())):
+            lost.add("signs")
+        return {name: value for name, value in code.details.items() if name not in lost}
 
     def finish(self, records: Sequence[Record]) -> Imported:
         settled = settle(self.judgements, records, self.asked.labels.codebook)
@@ -320,6 +336,11 @@ class _Run:
         self.codes["contradicting"] = settled.contradicting
         self._note_unused_names()
         self._note_coders()
+        self.notes += (
+            f"{name}: the numbers of marked sentences were left out of {counted(count, 'code')}, because these rows do "
+            "not have the record_id of the record, so its abstract may be a different one"
+            for name, count in self.moved.items()
+        )
         return Imported(
             codings=settled.codings,
             unmatched=tuple(self.unmatched),
@@ -397,9 +418,9 @@ def imported_files(path: Path) -> tuple[Path, ...]:
 def write_imported(path: Path, imported: Imported) -> None:
     """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
 
-    `coding_table.read_codings` can read this table. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
-    ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so that no file
-    from an earlier run remains.
+    The file at ``path`` is a table that `coding_table.read_codings` can read. ``unmatched.csv``, ``conflicts.csv``,
+    ``disagreements.csv``, ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so
+    that no file from an earlier run remains.
     """
     _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)

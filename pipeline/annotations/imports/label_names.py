@@ -127,7 +127,7 @@ class LabelMap:
     def find(self, name: str | None) -> Meaning | None:
         """Return the meaning of a label name; ``None`` if the name is unknown.
 
-        A ``name`` of ``None`` stands for the decision on relevance.
+        If ``name`` is ``None``, the meaning is relevance.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)

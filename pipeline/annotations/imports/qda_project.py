@@ -45,7 +45,7 @@ class QdaCoding(NamedTuple):
 
 
 class QdaSource(NamedTuple):
-    """A source of a project, with its codings and the variables of its case.
+    """A source (text) of a project, with its codings, and with the variables of the case to which it belongs.
 
     Attributes
     ----------
@@ -185,11 +185,11 @@ class _Project:
         members = {member.casefold(): member for member in self.archive.namelist()}
         member = members.get(f"sources/{name}".casefold()) or members.get(name.casefold())
         if member is None:
-            raise _Fault(f"its text, {path[:100]!r}, is not in the archive; export the project again")
+            raise _Fault(f"the text of the source, {path[:100]!r}, is not in the archive; export the project again")
         try:
             return self.archive.read(member).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise _Fault(f"its text, {path[:100]!r}, is not in UTF-8; export the project again") from None
+            raise _Fault(f"the text of the source, {path[:100]!r}, is not in UTF-8; export the project again") from None
 
 
 def _guid(element: Any) -> str:
@@ -201,7 +201,7 @@ def _target(element: Any) -> str:
 
 
 def _values(element: Any, names: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a case or source: the value of each, keyed by the name of the variable."""
+    """Return the values of the variables of a case or source, keyed by the name of the variable."""
     found = {}
     for value in children(element, "VariableValue"):
         reference = child_of(value, "VariableRef")
@@ -218,8 +218,8 @@ def _lines(text: str) -> str:
 def _passage(selection: Any, raw: str) -> str:
     """Return the text of a selection.
 
-    Positions count code points of the text with one character per line end. Where a program counted differently, the
-    text at the positions is not the text by which the program names the selection; that text is then searched nearby.
+    Positions count code points, with one character per line end. If the text at the positions does not begin like the
+    name of the selection, the program counted differently, and the text of the name is searched for nearby.
 
     Raises
     ------

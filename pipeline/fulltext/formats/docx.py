@@ -32,9 +32,9 @@ _LONGEST_HEADING, _SHORT_HEADING = 14, 5
 def read(data: bytes, name: str) -> Draft:
     """Read a Word document.
 
-    Headings are the paragraphs with an outline level, such as those in the styles 'Heading 1' to 'Heading 9'. If a
-    document has none, short paragraphs in bold, and those with the title of a usual section, are headings. Tracked
-    changes are read as if they had been accepted.
+    Headings are the paragraphs with an outline level, such as those in the styles 'Heading 1' to 'Heading 9'. In a
+    document without such paragraphs, headings are short paragraphs in bold, and paragraphs that consist of a usual
+    section title. Tracked changes are read as if they had been accepted.
 
     Raises
     ------

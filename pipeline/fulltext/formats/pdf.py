@@ -50,7 +50,7 @@ def read(
     on_pages
         Function that is called with the number of pages before they are read.
     recogniser
-        Recogniser of the text of pages that have none; by default, they remain without text.
+        Recognises the text of scanned pages; by default, scanned pages remain without text.
 
     Raises
     ------
@@ -95,14 +95,18 @@ def read(
 
 @dataclass
 class _Recognised:
-    """Numbers of the pages whose text was recognised, and for each other page without text, the reason."""
+    """The outcome of recognising the text of scanned pages.
+
+    ``pages`` contains the numbers of the pages whose text was recognised; ``faults`` contains a reason for each page
+    that could not be recognised.
+    """
 
     pages: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
 def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -> _Recognised:
-    """Recognise the text of the pages that have none, and replace their lines in ``pages``."""
+    """Recognise the text of the scanned pages (pages without text), and replace their lines in ``pages``."""
     found = _Recognised()
     for number, lines in enumerate(pages):
         if not _is_empty(lines):

@@ -63,8 +63,8 @@ def _identifier(header: Any, kind: str) -> str:
 def _page(element: Any) -> int | None:
     """Return the number of the first page on which an element is printed, according to its coordinates.
 
-    Coordinates are written 'page,x,y,width,height;...'. If the element has none, those of its first sentence are used;
-    if the sentence has none either, the result is ``None``.
+    Coordinates are written 'page,x,y,width,height;...'. If the element has no coordinates, those of its first sentence
+    are used; if the sentence has no coordinates either, the result is ``None``.
     """
     found = _PAGE.match(element.get("coords") or "")
     if found:

@@ -102,7 +102,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
     """Return the last year in the source field; if it has none, the last year in the status or date of publication.
 
-    Ovid writes the year there if an article is not printed yet. The result is ``None`` if no field contains a year.
+    Ovid writes the year in the latter fields if an article is not printed yet. The result is ``None`` if no field
+    contains a year.
     """
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 

@@ -133,7 +133,7 @@ def test_a_coder_who_says_both_under_two_names_is_refused() -> None:
     rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
     with pytest.raises(
         MechtagError,
-        match=r"coder ann gave label 'trust' of record doi:10.1234/1 two different values: 1 in row .* and 0 in row",
+        match=r"coder ann coded label 'trust' of record doi:10.1234/1 in two different ways: 1 in row .* and 0 in row",
     ):
         match_codings(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
 

@@ -14,6 +14,7 @@ from mechtag.core.records import Coding, Record
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings, write_codings
+from mechtag.pipeline.annotations.versions import Additions
 
 LABELS = ("trust", "money")
 HEADER = "record_id,key,coder,label,value,basis,evidence,date,codebook_version"
@@ -216,3 +217,49 @@ def test_coded_records_of_a_language_model_are_refused(tmp_path: Path) -> None:
     settings = Settings.model_validate({"train": {"records": str(tmp_path / "coded.jsonl")}})
     with pytest.raises(MechtagError, match=r"record c1 was coded by a language model \(llm:toy\)"):
         read_annotations(settings, LABELS, "relevant")
+
+
+SIGNED = "key,coder,label,value,basis,evidence,sentences,signs"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "sentences", "cell", "signs"),
+    [
+        ("One. […] Two. […] Three.", "", "absent; ;unclear", ("absent", None, "unclear")),
+        ("", "0;1", "; present", (None, "present")),
+        ("One.", "0;1", "absent;absent", ("absent", "absent")),
+        ("One.", "", " ", ()),
+        ("One. […] Two.", "", ";", ()),
+    ],
+)
+def test_signs_belong_to_the_sentences_or_else_to_the_passages(
+    tmp_path: Path, evidence: str, sentences: str, cell: str, signs: tuple[str | None, ...]
+) -> None:
+    path = tmp_path / "codings.csv"
+    path.write_text(f"{SIGNED}\np1,ann,trust,1,abstract,{evidence},{sentences},{cell}\n", encoding="utf-8")
+    (coding,) = read_codings(path, LABELS)
+    assert coding.signs == signs
+    write_codings(path, [coding])
+    assert read_codings(path, LABELS) == [coding]
+    assert ("signs" in path.read_text(encoding="utf-8-sig")) == bool(signs)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("One. […] Two.,,absent", r"'signs' has 1 entries, but there are 2 passages in 'evidence'"),
+        ("One.,0;1,absent", r"'signs' has 1 entries, but there are 2 sentences in 'sentences'"),
+        ("One.,,good", r"signs.*'present', 'absent' or 'unclear'"),
+    ],
+)
+def test_signs_that_do_not_fit_are_refused(tmp_path: Path, cells: str, message: str) -> None:
+    path = tmp_path / "codings.csv"
+    path.write_text(f"{SIGNED}\np1,ann,trust,1,abstract,{cells}\n", encoding="utf-8")
+    with pytest.raises(MechtagError, match=message):
+        read_codings(path, LABELS)
+
+
+def test_versions_without_signs_keep_their_hash() -> None:
+    coding = Coding(record_id="r", coder="ann", label="trust", value=1, basis="abstract", evidence="One.")
+    assert Additions((coding,)).digest == "09058d66bf56"
+    assert Additions((coding.model_copy(update={"signs": ("absent",)}),)).digest != "09058d66bf56"

@@ -165,6 +165,83 @@ def test_doubled_and_contradicting_rows(tmp_path: Path) -> None:
     }
 
 
+DETAILS = "record_id,key,coder,label,value,basis,sentences,sentences_complete,refer,reason"
+BRANDT, LIND = (
+    next(one.record_id for one in RECORDS if dict(one.raw)["key"] == key) for key in ("brandt-2019", "lind-2020")
+)
+
+
+def test_marked_sentences_are_joined_and_kept(tmp_path: Path) -> None:
+    imported = contract(
+        tmp_path,
+        *(f"{BRANDT},,a,trust,1,abstract,0;2,1,,", f'{BRANDT},,a,trust,1,abstract,"2,1",,,'),
+        f"{BRANDT},,a,money,,abstract,,,true,Unsure",
+        header=DETAILS,
+    )
+    trust, money = imported.codings
+    assert (trust.sentences, trust.sentences_complete, trust.refer) == ((0, 1, 2), True, False)
+    assert (money.value, money.refer, money.reason, money.sentences) == (None, True, "Unsure", None)
+    assert imported.notes == ()
+
+
+SIGNED = "record_id,key,coder,label,value,basis,evidence,sentences,signs"
+
+
+def test_signs_are_joined_with_their_sentences_or_passages(tmp_path: Path) -> None:
+    imported = contract(
+        tmp_path,
+        *(f"{BRANDT},,a,trust,1,abstract,,0;2,absent;", f"{BRANDT},,a,trust,1,abstract,,1;2,present;unclear"),
+        *(f"{BRANDT},,a,money,1,abstract,One. […] Two.,,;absent", f"{BRANDT},,a,money,1,abstract,Three.,,present"),
+        f"{BRANDT},,b,money,1,abstract,One.,,",
+        header=SIGNED,
+    )
+    trust, money, other = imported.codings
+    assert (trust.sentences, trust.signs) == ((0, 1, 2), ("absent", "present", "unclear"))
+    assert (money.evidence, money.signs) == ("One. […] Two. […] Three.", (None, "absent", "present"))
+    assert other.signs == ()
+
+
+def test_signs_of_sentences_of_another_abstract_stay_with_their_passages(tmp_path: Path) -> None:
+    imported = contract(
+        tmp_path,
+        ",lind-2020,a,trust,1,abstract,One. […] Two.,0;2,absent;",
+        ",lind-2020,a,money,1,abstract,One.,0;2,absent;",
+        header=SIGNED,
+    )
+    assert [(row.sentences, row.signs) for row in imported.codings] == [(None, ("absent", None)), (None, ())]
+
+
+def test_numbers_of_sentences_of_another_abstract_are_left_out(tmp_path: Path) -> None:
+    """The same paper may have another abstract in another database."""
+    imported = contract(
+        tmp_path,
+        *(",lind-2020,a,trust,1,abstract,0;2,1,,Said so", "doi:10.9/x,lind-2020,a,money,1,abstract,1,,,"),
+        header=DETAILS,
+    )
+    assert [(row.label, row.sentences, row.sentences_complete, row.reason) for row in imported.codings] == [
+        ("trust", None, False, "Said so"),
+        ("money", None, False, None),
+    ]
+    assert imported.notes == (
+        "codes.csv: the numbers of marked sentences were left out of 2 codes, because these rows do not have the "
+        "record_id of the record, so its abstract may be a different one",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("1,abstract,x,,,", "column 'sentences': Input should be a valid integer"),
+        ("1,abstract,-1,,,", "column 'sentences': Input should be greater than or equal to 0"),
+        ("1,abstract,,perhaps,,", "column 'sentences_complete': Input should be a valid boolean"),
+        ("1,abstract,,,1,", "'refer' is set, but 'value' is not empty; leave one of the two empty"),
+    ],
+)
+def test_details_that_cannot_be_read_reject_the_row(tmp_path: Path, cells: str, reason: str) -> None:
+    (rejected,) = contract(tmp_path, f"{LIND},,a,trust,{cells}", header=DETAILS).rejected
+    assert rejected.reason.startswith(reason)
+
+
 def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Path) -> None:
     head = "key,coder,label,value\n"
     for name, coder in (("first", ""), ("second", ""), ("third", "Ann")):
@@ -386,10 +463,12 @@ def test_codes_of_a_language_model_are_imported_from_no_format(tmp_path: Path) -
 
 
 def test_codes_of_a_language_model_are_imported_as_those_of_the_person_who_confirmed_them(tmp_path: Path) -> None:
-    header = "key,coder,label,value,basis,confirmed_by"
-    lines = ("lind-2020,llm:toy,trust,1,abstract,", "lind-2020,llm:toy,money,1,abstract,Ann")
+    header = "key,coder,label,value,basis,model_id,confirmed_by"
+    lines = ("lind-2020,llm:toy,trust,1,abstract,toy,", "lind-2020,llm:toy,money,1,abstract,toy,Ann")
     imported = contract(tmp_path, *lines, header=header)
     assert brief(imported) == ["lind-2020 Ann money=1"]
+    (own,) = imported.codings
+    assert (own.assisted, own.model_id, own.confirmed_by) == (True, "toy", None)
     (rejected,) = imported.rejected
     (invisible,) = contract(tmp_path, lines[0] + "\u200b", header=header).rejected
     assert (

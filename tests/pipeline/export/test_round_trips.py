@@ -16,7 +16,7 @@ from lxml import etree
 
 from mechtag.core.codebook import Codebook, Label
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding, Evidence, Prediction, Record
+from mechtag.core.records import LATER_FIELDS, Coding, Evidence, Prediction, Record
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.importer import read_codings_from
@@ -56,6 +56,27 @@ def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: lis
     found = read_back(tmp_path / name, records)
     assert said(found.codings) == said(codings)
     assert {row.date for row in found.codings} == {"2026-01-02"}
+
+
+@pytest.mark.parametrize("name", ["codings.csv", "coded.xlsx"])
+def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
+    """Fields that only mechtag has are kept by the formats that only mechtag reads."""
+    own = [row for row in hostile_codings(records[:4], ("Ann",)) if row.label in ("relevant", "fig")]
+    marked = {
+        "sentences": (1, 3),
+        "signs": (None, "absent"),
+        "sentences_complete": True,
+        "assisted": False,
+        "model_id": "m1",
+    }
+    doubt: dict[str, Any] = {"value": None, "refer": True, "reason": "=Ask Bob", "evidence": None}
+    given = [row.model_copy(update=marked if row.value == 1 else doubt) for row in own]
+    WHOLE[name](tmp_path / name, from_codings(given, records, BOOK))
+    found = read_back(tmp_path / name, records).codings
+    details = {(row.record_id, row.label): {field: getattr(row, field) for field in LATER_FIELDS} for row in found}
+    assert details == {
+        (row.record_id, row.label): {field: getattr(row, field) for field in LATER_FIELDS} for row in given
+    }
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -193,7 +214,7 @@ def test_marked_text_of_eppi_reviewer_is_by_full_text(tmp_path: Path, records: l
 @pytest.mark.parametrize("name", ["asreview.csv", "eppi.json"])
 def test_a_file_for_one_person_needs_a_coder(tmp_path: Path, records: list[Record], name: str) -> None:
     coded = from_codings(hostile_codings(records), records, BOOK)
-    with pytest.raises(MechtagError, match=r"but Ann, Bob <b> coded these papers; choose one with --coder"):
+    with pytest.raises(MechtagError, match=r"but Ann, Bob <b> coded these papers; choose one coder with --coder"):
         OTHERS[name][0](tmp_path / name, coded)
 
 

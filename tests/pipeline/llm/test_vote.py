@@ -64,10 +64,10 @@ def test_a_voter_without_an_answer_does_not_lower_the_bar() -> None:
         (rows(1), VOTE, "two or more language models"),
         ([], VOTE, "two or more language models"),
         ([*rows(1, 1), Coding(record_id="r", coder="Ann", label="x", value=1, basis="abstract")], VOTE, "Ann is not"),
-        (rows(1, 1), "llm:a", "must not be the name of a voter"),
+        (rows(1, 1), "llm:a", "differ from the names of the voters"),
         (rows(1, 1), "Ann", "must begin with 'llm:'"),
         (rows(1, 1), "llm: ", "must begin with 'llm:'"),
-        (rows(1, 1), "LLM:A", "must not be the name of a voter"),
+        (rows(1, 1), "LLM:A", "differ from the names of the voters"),
     ],
 )
 def test_people_and_single_models_do_not_vote(codings: list[Coding], coder: str, message: str) -> None:

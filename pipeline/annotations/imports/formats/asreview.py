@@ -93,8 +93,8 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 def _tag(name: str, asked: Asked) -> str:
     """Return the label name in the name of a tag column, such as ``trust`` in ``asreview_tag_mechanisms_trust``.
 
-    It is the longest ending of the column name that is a known label. If there is none, it is the column name after
-    ``asreview_tag_``.
+    The label name is the longest ending of the column name that is a known label. If there is none, everything after
+    ``asreview_tag_`` is returned.
     """
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]

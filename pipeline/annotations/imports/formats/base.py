@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from mechtag.core import delimited, workbook
@@ -100,7 +101,7 @@ def load(source: Source) -> list[Content]:
 def _begins_table(source: Source) -> bool:
     """Return whether the first line of a file is the header of a table of codings.
 
-    This is checked first because the cells of such a table may resemble a record format.
+    This check precedes the recognition of other formats, because a cell of such a table may look like a record.
     """
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
@@ -161,6 +162,9 @@ class Code(NamedTuple):
         1 (ticked), 0 (explicitly unticked) or ``None`` (not judged).
     coder, basis
         Coder (or ``""``), and what the coder read (or ``None``), if the source records them.
+    details
+        Fields of mechtag's own codings that other programs do not have (`mechtag.core.records.LATER_FIELDS`), such as
+        the marked sentences.
     """
 
     label: str | None
@@ -170,6 +174,7 @@ class Code(NamedTuple):
     date: str = ""
     basis: Basis | None = None
     codebook_version: str = ""
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Item(NamedTuple):
@@ -240,9 +245,9 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    This is the path of the code, such as ``Mechanisms / Trust``, if the user mapped the path; otherwise the name of the
-    code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the branch
-    to null, so that all its codes are ignored.
+    The name is the path of the code, such as ``Mechanisms / Trust``, if the user mapped this path; otherwise the name
+    of the code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the
+    branch to null, so that all codes in the branch are ignored.
 
     Parameters
     ----------
@@ -268,7 +273,7 @@ def quotes_in(note: str) -> dict[str, str]:
 
 
 def with_quote(code: Code, quotes: Mapping[str, str], asked: Asked) -> Code:
-    """Return a code with the evidence for its label from ``quotes``, whose keys are those of the labels."""
+    """Return a code, with the evidence for its label added from ``quotes``, which are keyed by label key."""
     meaning = asked.labels.find(code.label)
     return code._replace(evidence=quotes.get((meaning and meaning.key) or "", ""))
 

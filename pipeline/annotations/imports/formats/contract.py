@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from mechtag.core.records import is_llm, is_person
+from pydantic import ValidationError
+
+from mechtag.core.records import LATER_FIELDS, Coding, is_llm, is_person
 from mechtag.core.tables import CONFIRMED, Value, read_tick
 from mechtag.pipeline.annotations.cited_papers import fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
@@ -38,9 +40,12 @@ def _item(entry: Entry) -> Item:
     if is_llm(coder):
         if not is_person(person):
             fault = f"this is a coding by a language model ({coder}) that no person confirmed in '{CONFIRMED}'"
-        coder = person
+        # The person saw the answer of the model before.
+        coder, cells[CONFIRMED], cells["assisted"] = person, None, True
     if basis and basis not in get_args(Basis):
         fault = f"the basis is {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
+    details, wrong = _details(cells, value)
+    fault = fault or wrong
     code = Code(
         label=label,
         value=value,
@@ -49,8 +54,22 @@ def _item(entry: Entry) -> Item:
         date=date_of(cells.get("date")),
         basis=basis or None,  # type: ignore[arg-type]
         codebook_version=text_of(cells.get("codebook_version")),
+        details=details,
     )
     return Item(entry.number, entry.line, paper_of(entry.fields), (code,), fault=fault)
+
+
+def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
+    """Return the later fields of a coding that are filled in, and ``""``; if one is invalid, none and the reason."""
+    own = {name: cells[name] for name in LATER_FIELDS if cells.get(name) not in (None, "")}
+    rest = {"coder": "any", "label": "any", "basis": "abstract", "evidence": text_of(cells.get("evidence"))}
+    try:
+        coding = Coding.model_validate({**own, **rest, "value": value})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"column '{first['loc'][0]}': " if first["loc"] else ""
+        return {}, f"{where}{first['msg'].removeprefix('Value error, ')}"
+    return {name: getattr(coding, name) for name in own}, ""
 
 
 def _value(value: Any) -> tuple[Value, str]:

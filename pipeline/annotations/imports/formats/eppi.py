@@ -74,7 +74,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Return all codes in the tree below a node, keyed by the id of the code; too deep a tree is an error."""
+    """Return all codes in the tree below a node, keyed by code id; raise an error if the tree is too deep."""
     if len(above) > _DEEPEST:
         raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
     found: dict[int, Node] = {}

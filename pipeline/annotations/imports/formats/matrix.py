@@ -54,7 +54,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
-    """Return whether a row contains the totals of its columns: nothing but the word names its paper."""
+    """Return whether a row contains the totals of the columns: the word 'total' takes the place of a paper."""
     described = {fold(value) for name, value in entry.fields if value and name not in codes and fold(name) != TOTAL}
     return described == {TOTAL}
 

@@ -1,7 +1,7 @@
 """Read projects of qualitative analysis programs (NVivo, MAXQDA, ATLAS.ti, QualCoder) in the REFI-QDA format ``.qdpx``.
 
-A coding means yes. In projects that mechtag exported, variables also contain the labels that are a no; they are not
-read where the label was coded in the meantime.
+A coding means yes. Projects that mechtag exported also contain variables with the answers no and not judged; such an
+answer is ignored if its coder has coded the label since.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield a code for each coding by a person, and one for each answer in the variables that no coding expresses."""
+    """Yield a code for each coding by a person, and for each answer other than yes in the variables.
+
+    An answer is omitted if its coder has also assigned the label as a coding.
+    """
     names = column_names(asked.labels.codebook.names)
     answers = {
         (key, coder, basis): source.variables[name]
@@ -92,7 +95,7 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the name of a coding's label, and its value: a label that was referred is not judged."""
+    """Return the name of the label that a coding assigns, and the value: 1 (yes), or ``None`` if it needs review."""
     name = coding.path[-1].removesuffix(REFERRED)
     if name != coding.path[-1] and asked.labels.find(name):
         return name, None
