@@ -43,7 +43,7 @@ _CHUNK = 1000
 
 
 def text_of_facts(facts: Mapping[str, Any]) -> str:
-    """Return the content of the file `FACTS` for the values of table ``fact``, keyed as in the table."""
+    """Convert the values of table ``fact``, keyed as in the table, to the JSON text of the file `FACTS`."""
     return json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
@@ -119,7 +119,7 @@ class Journal:
     def kept(self, say: Callable[[str], None] = print) -> Iterator[None]:
         """Return a context manager that calls `flush` at the beginning, every 10 seconds, and at the end of the block.
 
-        If the files cannot be written, ``say`` is called once with a message. The events are safe in the database, and
+        If the files cannot be written, ``say`` is called once with a message. The events remain in the database, and
         are written to the files as soon as this is possible again.
         """
         stopped = threading.Event()
@@ -159,7 +159,7 @@ def _not_written(folder: Path, error: Exception) -> str:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the next events after the event with the number ``after``, in the form in which the log contains them.
+    """Yield the events that follow event number ``after``, in the form in which they are written to the log.
 
     Numbers of records are replaced by record ids, and ``sight`` by the content of the row of table ``sight``. At most
     1,000 events are read at a time.

@@ -65,7 +65,7 @@ TABLE = (
     ),
     Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
     Key("criteria", ("c",), "Show or hide the criteria", ("screen",)),
-    Key("words", ("w",), "Mark the words of the plan and my own, or stop marking them", ("screen", "code")),
+    Key("words", ("w",), "Highlight words, or stop highlighting them", ("screen", "code")),
     Key("yes", ("1",), "Yes for the chosen label", ("code",)),
     Key("no", ("2",), "No for the chosen label", ("code",)),
     Key("needs_review", ("3",), "Needs review for the chosen label", ("code",)),
@@ -140,9 +140,10 @@ class Choice:
     Attributes
     ----------
     key_set
-        Name of a key set; an unknown name has the keys of the table.
+        Name of a key set in `SETS`; with an unknown name, the keys of `TABLE` apply.
     own
-        Keys that differ from the key set, keyed by action; an empty text turns the key off.
+        Keys that the person has changed, keyed by action; they replace those of the key set. An empty text means that
+        the action has no key.
     """
 
     key_set: str = "default"
@@ -150,7 +151,7 @@ class Choice:
 
     @classmethod
     def load(cls, stored: Any) -> Choice:
-        """Return the choice that table ``fact`` stores; ``None`` if the person has chosen nothing yet."""
+        """Convert a value of table ``fact`` to a choice; ``None`` means that the person has chosen nothing yet."""
         if isinstance(stored, Mapping):
             own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}
             return cls(stored["set"], own)
@@ -158,11 +159,11 @@ class Choice:
         return cls(stored or "default")
 
     def dump(self) -> dict[str, Any]:
-        """Return the choice as table ``fact`` stores it."""
+        """Convert the choice to the value that table ``fact`` stores."""
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:
-        """Return the keys of an action, of which the first is shown; keys with Ctrl always work."""
+        """Return the keys of an action; pages show the first one. Keys with Ctrl cannot be turned off."""
         table = _BY_ACTION[action].names
         if action not in self.own:
             return SETS.get(self.key_set, {}).get(action, table)
@@ -175,16 +176,16 @@ class Choice:
         Parameters
         ----------
         typed
-            The key as somebody writes it, such as ``x``, ``Shift X`` or ``Space``; an empty text turns the key off. For
-            a key that leads to a page, its second letter.
+            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``; an empty text turns the key off. Keys
+            that lead to pages begin with ``G``; pass only their second letter.
 
         Raises
         ------
         MechtagError
-            If there is no such action or key, or a different action has this key on the same page.
+            If the action or the key does not exist, or if the key already has a different meaning on the same page.
         """
         if action not in _BY_ACTION:
-            raise MechtagError("choose one of the keys in the list")
+            raise MechtagError("this key does not exist; choose one of the keys in the list")
         after = Choice(self.key_set, {**self.own, action: _key(action, typed)})
         own = _BY_ACTION[action]
         for other in TABLE:
@@ -200,7 +201,7 @@ class Choice:
 
 
 def _key(action: str, typed: str) -> str:
-    """Return a key that somebody has typed, in the notation of the table, or "" to turn the key off."""
+    """Convert a key that a person typed to the notation of `TABLE`; an empty text stays empty."""
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name
@@ -214,7 +215,7 @@ def _key(action: str, typed: str) -> str:
         raise MechtagError("G begins the keys that lead to other pages; choose a different key")
     if leads or not (single or with_shift or name == "space"):
         raise MechtagError(
-            f"'{typed.strip()[:20]}' is not a key that can be used; type one letter, digit or sign other than +"
+            f"'{typed.strip()[:20]}' cannot be used as a key; type one letter, digit or sign other than +"
             + ("" if leads else ", Shift and a letter, or Space")
         )
     return name
@@ -253,5 +254,8 @@ class PageKeys:
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:
-        """Return the key and the meaning of each control for which `on` was called, in the order of `TABLE`."""
+        """Return the key and the meaning of each control on the page, in the order of `TABLE`.
+
+        The page contains the controls for which the template called `on`.
+        """
         return [self.used[key.action] for key in TABLE if key.action in self.used]

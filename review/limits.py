@@ -42,7 +42,7 @@ class Limit:
                 tries.popleft()
             if len(tries) >= self.most:
                 wait = math.ceil(tries[0] + self.seconds - now)
-                raise Refused(f"there were too many tries; wait {_duration(wait)}, then try again", 429)
+                raise Refused(f"too many attempts; wait {_duration(wait)}, then try again", 429)
             tries.append(now)
 
     def forget(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Find out what a copy of a review contains that the review itself lacks."""
+"""Find the actions of people that a copy of a review contains but the review itself lacks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _Nothing(_Value):
 
 
 class _Row(BaseModel):
-    """The columns of table ``event`` that are added as they are."""
+    """The columns of table ``event`` that are copied unchanged from a copy of the review to the review."""
 
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
@@ -126,14 +126,15 @@ _VALUES: Mapping[str, type[BaseModel]] = {
 }
 _JUDGING = frozenset(("code", "evidence", "sign", "answer", "commit", "skip", "settle", "reopen"))
 _REVERSING = ("undo", "redo")
-_DIFFERENT_TEXT = "the text of the record is not the same in both copies"
-_WHOLE = "concerns the whole review, which is managed here"
-_SEPARATE = "each copy has its own full texts, duplicates and blinding"
-_MIXED = "was judged in one copy and settled in the other, before the adjudicator could know all codes"
+_DAMAGED = "the action is damaged in the log of the zip; ask for the zip again"
+_DIFFERENT_TEXT = "the record has a different text in the copy"
+_WHOLE = "the action concerns the whole review, not one record; only actions on records are imported"
+_SEPARATE = "full texts, duplicates and blinding are not imported from a copy"
+_MIXED = "the record was judged in one copy and settled in the other, before the adjudicator could see all codes"
 
 
 class _Seen(BaseModel):
-    """A row of table ``sight`` in a copy, as far as it must be checked."""
+    """The columns of table ``sight`` that are checked before a row of a copy is added to the review."""
 
     at: str = Field(max_length=40)
     stage: Stage
@@ -152,18 +153,18 @@ _SUGGESTED = TypeAdapter(dict[str, tuple[str, float | None, list[int]]])
 
 @dataclass(frozen=True)
 class NewAct:
-    """An act of a copy that the review lacks.
+    """An action of a person in a copy of the review that the review itself lacks.
 
     Attributes
     ----------
     client_id
-        Id under which the act is added.
+        Id under which the action is added.
     rows
-        Events of the act: rows of table ``event`` of the copy, with their values as objects.
+        Events of the action: rows of table ``event`` of the copy.
     undoes
-        For each event, the id of the act that it undoes or redoes, or ``None``.
+        For each event, the id of the action that the event undoes or redoes; ``None`` for other events.
     places
-        What the act is about; see `_places`.
+        Everything that the action changes; see `_places`.
     """
 
     client_id: str
@@ -174,18 +175,18 @@ class NewAct:
 
 @dataclass
 class Difference:
-    """What a copy contains that the review lacks.
+    """The actions that a copy of a review contains but the review itself lacks.
 
     Attributes
     ----------
     acts
-        Acts that can be added, in their order.
+        Actions that can be added, in the order of the log of the copy.
     left_out
-        Record, person and reason of each act that cannot be added.
+        Record id, number of the person in the copy, and reason for each action that cannot be added.
     shared
-        Ids that the acts of the copy have in the review once they are added.
+        Ids of all actions of the copy: those under which they are, or would be, in the review.
     last
-        Number of the last event of the review that was compared.
+        Number of the last event of the review at the time of the comparison.
     """
 
     acts: list[NewAct] = field(default_factory=list)
@@ -195,7 +196,7 @@ class Difference:
 
 
 def origin(connection: Connection) -> str | None:
-    """Return the id of the first event of a review; all copies of one review have the same."""
+    """Return the id of the first event of a review, which is the same in all copies of the review."""
     table = schema.event
     return connection.execute(select(table.c.client_id).order_by(table.c.seq).limit(1)).scalar()
 
@@ -208,20 +209,20 @@ def last_event(connection: Connection) -> int:
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
     """Compare a copy of a review to the review.
 
-    Acts with the same id are the same act. If a person worked on a record both in the review and in the copy, the
-    person's acts on this record in the copy are left out, so that nothing in the review is overwritten.
+    Actions with the same id are the same action. If a person worked on a record both in the review and in the copy, the
+    actions of the person on this record in the copy are left out, so that nothing in the review is overwritten.
 
     Parameters
     ----------
     ours, theirs
-        The review, and the copy.
+        Databases of the review and of the copy.
     people
-        The people of the copy.
+        Account in the review of each person of the copy, keyed by the number of the person in the copy.
 
     Raises
     ------
     MechtagError
-        If the events of an act of the copy do not follow each other.
+        If the events of one action do not follow each other in the log of the copy.
     """
     event = schema.event
     known, names, acts = _ids(ours), dict[int, str](), dict[int, tuple[Any, ...]]()
@@ -243,9 +244,9 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
         fault = _fault(rows, acts, records, people)
         targets = tuple(None if row.undoes is None else names.get(row.undoes, "") for row in rows)
         if not fault and not taken.issuperset({target for target in targets if target is not None}):
-            fault = "takes back something that is not here"
+            fault = "the action undoes or redoes an action that was not imported"
         if not fault and (both := own_places & by_act[first.act]):
-            fault = "the same person, or another adjudicator, has worked on this here since the copy was made"
+            fault = "the action would overwrite what was done in this review since the copy was made"
             if all(place[0] in ("judged here", "settled here") for place in both):
                 fault = _MIXED
         if fault:
@@ -258,16 +259,17 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
 
 
 def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Return the time and the kind of the first event of each act, keyed by the id of the act."""
+    """Return the time and the kind of the first event of each action, keyed by the id of the action."""
     event = schema.event
     rows = connection.execute(select(event.c.client_id, event.c.at, event.c.kind).where(event.c.part == 0))
     return {row.client_id: (row.at, row.kind) for row in rows}
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id of an act of a copy in the review.
+    """Return the id that an action of a copy has in the review.
 
-    Jobs number their acts in each copy, so that different acts can have the same id; these get a different one.
+    Background jobs number their actions separately in each copy, so a different action in the review can have the same
+    id. If so, the action of the copy gets a new id.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -276,14 +278,14 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return what the acts are about that only the review contains; see `_places`.
+    """Return everything that was changed by actions which only the review contains; see `_places`.
 
     Parameters
     ----------
     shared
-        Ids of the acts that the copy contains too.
+        Ids of the actions that the copy contains as well.
     after
-        Number of an event; only later events are looked at.
+        Number of an event of the review; only later events are considered.
     """
     event, record = schema.event, schema.record
     query = select(event, record.c.record_id).outerjoin(record, record.c.id == event.c.record)
@@ -309,16 +311,18 @@ def _places(
     by_act: Mapping[int, frozenset[tuple[object, ...]]],
     people: People | None,
 ) -> frozenset[tuple[object, ...]]:
-    """Return what the events of an act are about, so that two acts that would overwrite each other share a value.
+    """Return everything that the events of an action change, as hashable values.
+
+    Two actions that would overwrite each other have at least one value in common.
 
     Parameters
     ----------
     names
-        Record ids, keyed by number.
+        Record ids, keyed by number of the record.
     by_act
-        What earlier acts are about, which may be undone or redone.
+        Results of this function for earlier actions, which this action may undo or redo; keyed by number of the action.
     people
-        Accounts of the people of a copy; ``None`` if the numbers are those of the review.
+        Account in the review of each person of the copy; ``None`` if the events are those of the review itself.
     """
 
     def account(number: int) -> object:
@@ -345,7 +349,7 @@ def _places(
 
 
 class _Records:
-    """The records of the review and of a copy."""
+    """Looks up records of a copy in the review, and compares their texts."""
 
     def __init__(self, ours: Connection, theirs: Connection, codebook: Codebook) -> None:
         record = schema.record
@@ -379,7 +383,7 @@ class _Records:
         Raises
         ------
         ValueError
-            If a value of the row is not possible.
+            If a value of the row is not valid, or the review lacks the record.
         """
         if number not in self._sights:
             table = schema.sight
@@ -399,7 +403,7 @@ class _Records:
         return self._readings[key]
 
     def sentences(self, number: int, stage: str) -> int | None:
-        """Return the number of sentences of a text; ``None`` if the text is not the same in the review."""
+        """Return the number of sentences of a record of the copy; ``None`` if the review has a different text."""
         here = self.here(number)
         assert here is not None
         own, other = self._reading(0, here, stage), self._reading(1, number, stage)
@@ -410,14 +414,14 @@ class _Records:
 
 
 def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Records, people: People) -> str:
-    """Return why an act of a copy cannot be added, or "" if it can.
+    """Return why an action of a copy cannot be added to the review, or "" if it can be added.
 
     Parameters
     ----------
     rows
-        Events of the act.
+        Events of the action.
     acts
-        Events of all acts of the copy, keyed by the number of the act.
+        Events of all actions of the copy, keyed by number of the action.
     """
     for row in rows:
         reversed_rows = acts.get(row.undoes, ())
@@ -427,12 +431,12 @@ def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Rec
         if records.here(row.record) is None:
             if row.record is None:
                 return _WHOLE
-            return "this review lacks the record; import its export, then import the zip again"
+            return "this review lacks the record; import the search export that contains it, then import the zip again"
         if (row.kind in _REVERSING) != (row.undoes is not None):
-            return "damaged"
+            return _DAMAGED
         # Imported codes are taken back by the person who imported them.
         if any(each.coder != row.coder and json.loads(each.value).get("how") != "imported" for each in reversed_rows):
-            return "takes back what somebody else did"
+            return "the action undoes or redoes an action of a different person"
         if fault := _fault_in_value(row, records, people):
             return fault
     return ""
@@ -445,17 +449,17 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
         _Row.model_validate(row._mapping)
         datetime.fromisoformat(row.at)
         if row.sight is not None and records.sight(row.sight).coder != row.coder:
-            return "damaged"
+            return _DAMAGED
     except (ValidationError, ValueError):
-        return "damaged"
+        return _DAMAGED
     if row.kind == "reopen" and (value.get("exercise") or value["coder"] not in people):
-        return "belongs to a calibration exercise of the copy"
+        return "the action belongs to a calibration exercise of the copy"
     if row.kind in ("settle", "reopen") and people.get(row.coder) not in records.leads:
-        return "owners and adjudicators alone settle conflicts and send records back, and this person is neither here"
+        return "only owners and adjudicators may settle or send back records, and this person is neither in this review"
     if row.kind not in _JUDGING:
         return ""
     if row.stage is None:
-        return "damaged"
+        return _DAMAGED
     if row.kind in ("code", "evidence", "sign", "answer", "settle") and row.label not in records.labels[row.stage]:
         return f"the codebook of this review has no label '{str(row.label)[:40]}'"
     if row.stage in BASES:
@@ -464,17 +468,17 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
             return _DIFFERENT_TEXT
         named = [*value.get("sentences", ()), *([value["sentence"]] if row.kind == "sign" else [])]
         if not all(0 <= sentence < number for sentence in named):
-            return "damaged"
+            return _DAMAGED
     return ""
 
 
 def sight_values(row: Any) -> dict[str, Any]:
-    """Return the checked columns of a row of table ``sight`` of a copy, without its id, record and person.
+    """Check a row of table ``sight`` of a copy, and return its columns without the id, the record and the person.
 
     Raises
     ------
     ValueError
-        If a value is not possible.
+        If a value is not valid.
     """
     values = _Seen.model_validate(row._mapping).model_dump()
     if values["suggested"] is not None:

@@ -47,7 +47,7 @@ _WINDOW = 200
 def add_ranking(
     connection: Connection, stage: str, records: Sequence[int], *, strategy: str, at: str, learned_from: int, seed: int
 ) -> int:
-    """Store a ranking of records, and use it at a stage from now on in place of the earlier ranking.
+    """Store a ranking of records, which replaces the earlier ranking of a stage.
 
     Parameters
     ----------
@@ -106,8 +106,9 @@ def next_record(
     """Reserve the record that a person should judge next, and return its number.
 
     For the coders of a running calibration exercise, the records of the exercise come first. Any other record is
-    available if it needs another judgement, this person has not judged it, and it is reserved for fewer other people
-    than judgements are missing. Records that the person put aside come last, in the order in which they were put aside.
+    available if it needs another judgement, this person has not judged it, and fewer other people hold a reservation
+    for the record than the number of missing judgements. Records that the person put aside come last, in the order in
+    which they were put aside.
 
     Returns
     -------
@@ -175,7 +176,7 @@ def _ranking(connection: Connection, stage: str) -> int | None:
 def _asked(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the values of the bound parameters of the query `_free`."""
+    """Return the values for the parameters of the query that `_free` builds."""
     # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":
@@ -223,7 +224,7 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
 
 
 def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Column[int]) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if a person has judged a record or a record that was joined to it."""
+    """Return an SQL condition that is true if a person has judged a record or one of its joined records."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
         current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
@@ -239,7 +240,7 @@ def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Co
 
 
 def _free() -> Select[int, int]:
-    """Return a query for the records of a ranking that a person can judge now, with their positions."""
+    """Build the query for the records of a ranking that a person can judge now, with their positions."""
     queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
     coder, stage = bindparam("coder", type_=Integer), bindparam("stage", type_=Text)
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -297,9 +298,11 @@ _PUT_ASIDE = (
 
 
 def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return the first record that a person can judge now at or after a position of a ranking, and its position.
+    """Return the next record of a ranking that a person can judge now, and its position in the ranking.
 
-    Returns ``None`` if there is no such record.
+    The search begins at position ``start``.
+
+    Returns ``None`` if there is no such record up to the end of the ranking.
     """
     queue = schema.queue
     last = None

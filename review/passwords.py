@@ -31,7 +31,7 @@ def hash_password(password: str) -> str:
 def is_right(password: str, known: str | None) -> bool:
     """Return whether a password matches a hash.
 
-    Without a hash (``None``), the result is false, and the check takes equally long.
+    If ``known`` is ``None``, the result is false, and the check takes the same time as with a hash.
     """
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None

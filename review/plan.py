@@ -50,8 +50,8 @@ class Plan(Strict):
     rerank_after
         Number of new decisions after which the records are ranked again.
     words_for, words_against
-        Words for and against inclusion that are marked in title and abstract; ``stem*`` marks all words that begin with
-        ``stem``.
+        Words for and against inclusion that are highlighted in title and abstract; ``stem*`` highlights all words that
+        begin with ``stem``.
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded

@@ -1,4 +1,4 @@
-"""Take the log of a review out of a project zip, which is untrusted."""
+"""Extract the log of a review from a project zip, which is untrusted."""
 
 from __future__ import annotations
 
@@ -46,19 +46,29 @@ def extract_log(path: Path, folder: Path) -> None:
                     "page Export"
                 )
             if len({match[1] for _, match in found}) > 1:
-                raise MechtagError("this zip contains more than one review; import their zips one by one")
+                raise MechtagError(
+                    "this zip contains more than one review; ask for a separate zip of each review, and import these "
+                    "one by one"
+                )
             folder.mkdir(parents=True)
             for info, match in found:
                 with archive.open(info) as source, (folder / match[2]).open("wb") as target:
                     shutil.copyfileobj(source, target)
     except _FAULTS as error:
-        raise MechtagError(f"this zip is damaged ({error}); ask for it again") from None
+        raise MechtagError(f"this zip is damaged ({error}); ask for the zip again") from None
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive that no export can have made, by what its directory says about each file."""
+    """Refuse an archive that mechtag cannot have exported, from the list of files in the archive.
+
+    Nothing is unpacked for this check.
+    """
     if len(members) > MOST_FILES:
-        raise MechtagError(f"this zip contains {len(members):,} files, but a project has at most {MOST_FILES:,}")
+        raise MechtagError(
+            f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask for a zip "
+            "with fewer "
+            "files"
+        )
     names = Counter(info.filename for info in members)
     total = 0
     for info in members:
@@ -66,14 +76,18 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         kind = stat.S_IFMT(info.external_attr >> 16)
         odd = "\\" in info.filename or ":" in parts[0] or not info.filename.isprintable()
         if odd or not {"", ".", ".."}.isdisjoint(parts) or names[info.filename] > 1:
-            raise MechtagError("this zip contains names of files that no project has, so it was refused")
+            raise MechtagError(
+                "this zip contains file names that mechtag does not create, so it was refused; ask for the zip again"
+            )
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise MechtagError("this zip contains links, which no project has, so it was refused")
+            raise MechtagError(
+                "this zip contains links, which mechtag does not create, so it was refused; ask for the zip again"
+            )
         if info.flag_bits & _ENCRYPTED:
-            raise MechtagError("this zip is encrypted; ask for it without a password")
+            raise MechtagError("this zip is encrypted; ask for a zip without a password")
         total += info.file_size
         if total > LARGEST or (info.file_size > _UNSUSPECTED and info.file_size > _HIGHEST_RATIO * info.compress_size):
             raise MechtagError(
                 f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB or to more than {_HIGHEST_RATIO} times "
-                "its size, which no project does, so it was refused"
+                "its size, so it was refused; ask for the zip again"
             )

@@ -61,7 +61,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Render a template as HTML; values are escaped, and a missing value raises an error."""
+    """Render a template as HTML; all values are escaped, and a value that is missing raises an error."""
     return _environment().get_template(template).render(**context)
 
 

@@ -63,7 +63,10 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """
     rows = [row for path in sorted(folder.glob(EVENTS)) for row in read_lines(path)]
     if not rows:
-        raise MechtagError(f"{folder}: this folder contains no log of events, so nothing can be restored")
+        raise MechtagError(
+            f"{folder}: this folder contains no log of events, so nothing can be restored; restore the folder from a "
+            "backup"
+        )
     rows.sort(key=lambda row: row["seq"])
     for place, row in enumerate(rows, start=1):
         if row["seq"] != place:
@@ -117,7 +120,10 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 
 
 def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]]) -> None:
-    """Insert the accounts with their first roles; later roles and states are derived from the log afterwards."""
+    """Insert the accounts of all people, each with the first role of the person.
+
+    The current roles and states are derived from the log later.
+    """
     for row in events:
         if row["kind"] == "account":
             value = row["value"]
@@ -126,7 +132,7 @@ def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]])
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
-    """Let the first active owner sign in without a password, and store the names of all active people in ``found``."""
+    """Store the names of all active people in ``found``, and let the first active owner sign in without a password."""
     table = schema.account
     for row in connection.execute(select(table).order_by(table.c.id)).all():
         if not found.owner and row.role == "owner" and row.state == "active":
@@ -182,12 +188,12 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Insert the record of a duplicate that somebody separated from its group, and return its number.
+    """Add the record of a duplicate that somebody separated from its group, and return the number of the record.
 
     Parameters
     ----------
     row
-        First event about this record.
+        First event of the log about this record.
     """
     copy, record = schema.copy, schema.record
     found = connection.execute(
@@ -221,7 +227,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, events: Iterable[Mapping[str, Any]]) -> int:
-    """Insert the jobs that had ended, and return the smallest number that no earlier job can have had."""
+    """Insert the jobs that had ended, and return the number for the next new job.
+
+    The number is larger than those of all earlier jobs, including jobs that had not ended.
+    """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
         connection.execute(insert(schema.job), list(rows.values()))

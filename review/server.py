@@ -213,7 +213,7 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
     if wrong:
         say(f"{root}: computed all states again from the log; corrected these tables: {', '.join(wrong)}")
     else:
-        say(f"{root}: computed all states again from the log; all of them were correct")
+        say(f"{root}: computed all states again from the log; all states were already correct")
 
 
 def _sound(project: Project) -> Workspace | None:
@@ -231,7 +231,10 @@ def _sound(project: Project) -> Workspace | None:
 
 
 def _make_again(project: Project, say: Callable[[str], None]) -> None:
-    """Replace the database of a review by a new database from the text files of the log, and keep the old database."""
+    """Replace the database of a review by a new one, which is restored from the text files of the log.
+
+    The old database is moved to the folder ``backups``.
+    """
     root, folder = project.root, project.root / FOLDER
     new, old = folder / f"new-{DATABASE}", folder / DATABASE
     for path in _files_of(new):
@@ -268,7 +271,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return those of a folder and its parent folders that do not exist, the innermost folder first."""
+    """Return the folders on a path that do not exist yet: the folder itself and its parents, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 

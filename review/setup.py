@@ -39,7 +39,7 @@ CODEBOOK = "codebook.yaml"
 
 
 class Faults(MechtagError):
-    """Raised if a form has faults; ``faults`` contains a sentence about each field, keyed by the id of the field."""
+    """Raised if fields of a form are not valid; ``faults`` contains a sentence for each such field, keyed by its id."""
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__("; ".join(faults.values()))
@@ -82,7 +82,7 @@ class _Setup:
     done: bool = False
 
     def go_on(self) -> Response:
-        """Return a redirect to the pages of the review."""
+        """Return a redirect to the start address of the new review, with the key that signs the person in."""
         return RedirectResponse(f"/start?key={self.start_key}", 303)
 
 

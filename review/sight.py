@@ -47,7 +47,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A committed code of one person for one label.
+    """A code that one person gave for one label of a record that the person has finished.
 
     Attributes
     ----------
@@ -58,10 +58,10 @@ class Vote:
     value
         1 (yes), 0 (no) or ``None``.
     sentences
-        Sentences of the text that is shown; empty if the person marked sentences of a different text, such as the
-        abstract of a duplicate.
+        Numbers of the marked sentences in the text that is shown; empty if the person marked sentences in a different
+        text, such as the abstract of a duplicate.
     signs
-        Signs of some of these sentences, keyed by number.
+        Sign of each marked sentence that has one (see `mechtag.core.records.Sign`), keyed by number of the sentence.
     """
 
     letter: str
@@ -132,7 +132,7 @@ def show(
     seed
         Seed of the review, used to choose the audited records.
     highlights
-        Whether the words of the plan are marked in the text.
+        Whether the words of the plan are highlighted in the text.
     """
     plan = read_plan(connection)
     committed = has_committed(connection, entry.id, coder, stage)
@@ -243,9 +243,11 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 
 
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
-    """Return the records, each with its stage, about which a lead must not see yet what others said; see `is_hidden`.
+    """Return the records whose codes are still hidden from an owner or adjudicator, each with the stage.
 
-    Records that were joined to such a record are included.
+    For the rules, see `is_hidden`.
+
+    Records that were joined to a hidden record are included.
     """
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(("open", "waiting"))))
@@ -259,7 +261,9 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the committed codes of a record and its joined records, with the sentences of the record's text.
+    """Return the codes of all people who finished a record or one of its joined records.
+
+    Sentences that a person marked in a different text than that of the record are left out.
 
     Letters (A, B and so on) are assigned in the order of people's names. A person who judged several joined records has
     a letter for each of them. Codes of withdrawn people are left out.
@@ -328,7 +332,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether any of the rows of table ``sight`` contains a suggestion for at least one of the labels."""
+    """Return whether any of the given rows of table ``sight`` shows a suggestion for at least one of the labels."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 

@@ -1,4 +1,4 @@
-"""Define requests of signed-in people, and routes that are open only to signed-in people."""
+"""Define requests of signed-in people, and create routes that are open only to signed-in people."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Add a header to the page that answers a form, so that the browser shows ``address``, and return the page."""
+        """Return a page that answers a form, with a header that makes the browser show ``address`` as its address."""
         response.headers["HX-Replace-Url"] = address
         return response
 
     def go(self, address: str) -> RedirectResponse:
-        """Return a response that sends the browser to another address after it submitted a form."""
+        """Return a redirect to another address, as the answer to a form."""
         return RedirectResponse(address, 303)
 
     def go_back(self, otherwise: str) -> RedirectResponse:
@@ -88,7 +88,7 @@ class Visit:
         return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
 
     def stamp(self) -> Stamp:
-        """Return the stamp of the action in the form; see `Stamp`."""
+        """Return who sent the form and on which state of the record it is based, as a `Stamp` for the log."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -149,7 +149,9 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
             return sign_in_page(request)
         if not person.may(name):
             raise Refused(
-                f"your role ({person.role}) does not allow this; ask the owner of the review for a different role", 403
+                f"your role ({person.role}) does not allow this action; ask the owner of the review for a different "
+                "role",
+                403,
             )
         if any(isinstance(value, int) and value >= 10**MOST_DIGITS for value in request.path_params.values()):
             raise HTTPException(404)

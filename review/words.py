@@ -1,4 +1,4 @@
-"""The words that are marked in titles and texts for a person: those of the plan, and the person's own."""
+"""Highlight words in the titles and texts that a person reads: words of the plan, and words that the person chose."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _OWN = "words of "
 
 @dataclass(frozen=True)
 class Words:
-    """The words that are marked for a person; ``stem*`` marks all words that begin with ``stem``.
+    """The words that are highlighted for a person; ``stem*`` highlights all words that begin with ``stem``.
 
     Attributes
     ----------
     speaking_for, speaking_against
-        Words of the plan of the review.
+        Words for and against inclusion, from the plan of the review.
     own
-        Words of the person.
+        Words that the person chose.
     on
-        Whether words are marked.
+        Whether the person has switched highlighting on.
     """
 
     speaking_for: tuple[str, ...] = ()
@@ -42,11 +42,11 @@ class Words:
 
     @property
     def any(self) -> bool:
-        """Return whether there are words that can be marked."""
+        """Return whether there are any words to highlight."""
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Return the escaped text with the words marked; of several words that match at one place, mark the longest."""
+        """Return a text as HTML, with words highlighted; of several words that match at one place, the longest."""
         if not (self.on and self.any):
             return escape(text)
         pattern, kinds = _pattern(self.speaking_for, self.speaking_against, self.own)
@@ -62,7 +62,10 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern that has a group for each word, and the kind of the word of each group."""
+    """Return a pattern with one group per word, and the kind of each word (``for``, ``against`` or ``own``).
+
+    The arguments are the words of each kind, in this order.
+    """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
     part = _part_of_word()
@@ -94,12 +97,12 @@ def switch_words(connection: Connection, account: int, *, on: bool) -> None:
 
 
 def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -> None:
-    """Store the words of a person, which nobody else sees, and mark them from now on.
+    """Store the words that a person chose, which nobody else sees, and switch highlighting on.
 
     Raises
     ------
     MechtagError
-        If a word is not possible, or there are too many.
+        If a word cannot be highlighted, or there are too many words.
     """
     words: dict[str, str] = {}
     for line in lines:
@@ -114,20 +117,20 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
             or not (stem[0].isalnum() and re.fullmatch(_part_of_word(), stem[-1]))
         ):
             raise MechtagError(
-                f"'{word[:LONGEST]}' cannot be marked; enter a word or phrase that begins and ends with a "
+                f"'{word[:LONGEST]}' cannot be highlighted; enter a word or phrase that begins and ends with a "
                 "letter or digit and has two characters or more, with * only at its end"
             )
         if len(word) > LONGEST:
-            raise MechtagError(f"'{word[:LONGEST]}...' is too long; a word has at most {LONGEST} characters")
+            raise MechtagError(f"'{word[:LONGEST]}...' is too long; enter a word of {LONGEST} characters or fewer")
         words.setdefault(word.casefold(), word)
     if len(words) > MOST:
-        raise MechtagError(f"these are {len(words)} words; at most {MOST} can be marked")
+        raise MechtagError(f"only {MOST} words can be highlighted, but you entered {len(words)}; remove some words")
     write_fact(connection, _own(account), list(words.values()))
     switch_words(connection, account, on=True)
 
 
 def is_own(key: str) -> bool:
-    """Return whether table ``fact`` stores a person's own words under a key."""
+    """Return whether a key of table ``fact`` belongs to the words that a person chose."""
     return key.startswith(_OWN)
 
 

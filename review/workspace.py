@@ -62,11 +62,11 @@ class Workspace:
 
     @property
     def acts(self) -> Acts:
-        """Return an object with which actions of people are written in this review."""
+        """Return an object that writes actions of people to the log of this review."""
         return Acts(self.store, self.codebook)
 
     def again(self) -> Workspace:
-        """Return a new workspace for the same database, after reading the settings of the project again."""
+        """Read the settings of the project again, and return a new workspace with the same database."""
         return Workspace(open_project(self.project.root), self.store)
 
     @property
@@ -182,7 +182,7 @@ JOB_NAMES = {
 
 
 def now_working(connection: Connection) -> Working | None:
-    """Return the progress of the current or else the next job of the worker, or ``None`` if there is no such job."""
+    """Return the progress of the running job or, if none is running, of the next job; ``None`` if there are no jobs."""
     table = schema.job
     row = connection.execute(
         select(table).where(table.c.state.in_(ACTIVE)).order_by(table.c.state == "waiting", table.c.id).limit(1)

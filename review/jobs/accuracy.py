@@ -106,7 +106,7 @@ def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return the agreement of people on the records that at least two people judged.
+    """Compute the agreement between people on the records that at least two people judged.
 
     Returns ``None`` if there are no such records.
     """
@@ -126,11 +126,10 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return the agreement of people on the sentences that support the answer yes.
+    """Compute how well people agree on the sentences that they marked for an answer of yes.
 
-    Only answers for which at least two people marked sentences are compared. Codes that were changed after a suggestion
-    was seen are left out, because the sentences that were marked first are not known. Returns ``None`` if no answers
-    are left.
+    Only answers for which at least two people marked sentences are compared. Codes that were changed after the coder
+    saw a suggestion are left out, because only the latest marks are stored. Returns ``None`` if no answers are left.
     """
     from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
 
@@ -163,10 +162,13 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Compare out-of-fold predictions with independent final codes; return ``None`` if no record has both.
+    """Compare predictions with final codes; return ``None`` if no record has both.
 
-    The entry ``doubted`` of the result lists the final codes that the model contradicts with high confidence, the most
-    doubtful codes first.
+    The predictions are out of fold: each paper was tagged by a model that was not trained on it. The final codes were
+    given without suggestions in view.
+
+    The entry ``doubted`` of the result lists the final codes that the model contradicts with high confidence. The most
+    doubtful codes come first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points

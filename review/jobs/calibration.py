@@ -1,4 +1,4 @@
-"""Compute the agreement in a calibration exercise, and list the differences that its coders should discuss."""
+"""Compute the agreement in a calibration exercise, and list the answers that the coders should discuss."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     -------
     dict
         ``records``: number of records that all coders judged. ``agreement``: result of
-        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss``: labels of
-        records on which the coders differ, with the answer of each coder; the most even splits come first.
+        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss``: each
+        record and label for which the coders gave different answers, with the answer of each coder; labels with the
+        most evenly divided answers come first.
 
     Raises
     ------
@@ -66,7 +67,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
-    """Return the rows of table ``current`` with the committed codes of an exercise, and names of coders and records.
+    """Return the codes of the records that coders finished in an exercise.
+
+    Each row is a row of table ``current`` with the name of the coder (``name``) and the id and title of the record.
 
     The columns ``first_value`` and ``first_refer`` contain each code as it was first committed; later changes do not
     affect them.
@@ -89,7 +92,7 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the labels of records on which coders differ, with their answers; the most even splits come first."""
+    """Return each record and label for which the coders gave different answers; see ``discuss`` in `run`."""
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

@@ -97,7 +97,11 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def _for_the_page(message: str, folder: Path) -> str:
-    """Convert an error message of the command line for the page: remove the folder, and replace the advice."""
+    """Adapt an error message of the command line to the page.
+
+    The folder of the files is removed, and advice about options of the command line is replaced by advice about the
+    form.
+    """
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
     return (
         f"{text}\nEnter the meaning of each of these names under “Names of labels”, and read the file again"
@@ -107,7 +111,7 @@ def _for_the_page(message: str, folder: Path) -> str:
 
 
 def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each entry or code that cannot be added, as its place in the files and the reason."""
+    """Yield the position in the files, and the reason, for each entry or code that cannot be added."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:
@@ -147,7 +151,7 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage to which a code belongs, or ``None`` if it is a screening decision made by the full text."""
+    """Return the stage of a code; ``None`` for a screening decision that is based on the full text."""
     if row.label == workspace.codebook.relevance.key:
         return "screen" if row.basis == "abstract" else None
     return next(stage for stage, basis in BASES.items() if basis == row.basis)
@@ -215,7 +219,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
     """Return the account number of each coder, keyed by name.
 
-    For a person outside the review, an account that cannot sign in is created, unless there is one with this name.
+    The account of a person outside the review cannot be used to sign in. It is created unless an account with this name
+    exists.
     """
     accounts = {}
     with workspace.store.write() as connection:
@@ -232,7 +237,10 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
 
 
 def _code(row: Coding, reading: Reading) -> dict[str, Any]:
-    """Convert a code to the form that `Acts.import_codes` expects; its sentences are those that the evidence quotes."""
+    """Convert a code to the form that `Acts.import_codes` expects.
+
+    The sentences of the text that occur in the evidence of the code become marked sentences.
+    """
     evidence = " ".join((row.evidence or "").split())
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = [number for number, text in enumerate(texts) if text and text in evidence]
@@ -243,12 +251,14 @@ def _code(row: Coding, reading: Reading) -> dict[str, Any]:
 
 
 def group_of(job: int) -> str:
-    """Return the name of the group of the codes that a job read, such as ``codings-12``."""
+    """Return the name that marks the codes of one import in the log, such as ``codings-12`` for job 12."""
     return f"codings-{job}"
 
 
 def acts_of(connection: Connection, job: int) -> list[Any]:
-    """Return the actions that added codes read by a job, without undone actions.
+    """Return the actions that added the codes of one import; undone actions are left out.
+
+    The import is identified by the number of the job that read its files.
 
     Returns
     -------
@@ -267,19 +277,23 @@ def acts_of(connection: Connection, job: int) -> list[Any]:
 
 
 def refuse_removal(connection: Connection, job: int) -> None:
-    """Check that the imported codes that a job read can be removed from the review.
+    """Raise an error if the codes of one import cannot be removed from the review.
+
+    The import is identified by the number of the job that read its files.
 
     Raises
     ------
     Refused
-        If the codes are not in the review, or if somebody has since settled one of their records or sent it back; the
-        error has status 409.
+        If the codes are not in the review, or if a record with one of these codes has since been settled or sent back.
+        The HTTP status is 409.
     """
     table = schema.event
     rows = acts_of(connection, job)
     if not rows:
         raise Refused(
-            "these codes are not in the review: they were never added, or they have already been removed", 409
+            "these codes are not in the review (they were never added, or have already been removed); load the page "
+            "again",
+            409,
         )
     later = connection.execute(
         select(func.count(func.distinct(table.c.record))).where(
@@ -315,7 +329,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Remove the codes that a cancelled job has added so far; they stay if `refuse_removal` refuses to remove them."""
+    """Remove the codes that a cancelled job has added so far, unless `refuse_removal` forbids this."""
     try:
         acts = _removable(workspace, arguments["of"])
     except Refused:
@@ -325,7 +339,10 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def _removable(workspace: Workspace, job: int) -> list[int]:
-    """Check that the codes that a job read can be removed, and return the numbers of the actions that added them."""
+    """Return the numbers of the actions that added the codes of one import, if these codes can be removed.
+
+    Raises `Refused` otherwise; see `refuse_removal`.
+    """
     with workspace.store.read() as connection:
         refuse_removal(connection, job)
         return [row.act for row in acts_of(connection, job)]

@@ -18,7 +18,7 @@ def draw(workspace: Workspace, papers: int, permutations: int = 0) -> Draws:
     papers
         Number of papers to resample.
     permutations
-        Number of permutations to draw in addition.
+        Number of random permutations to draw as well.
     """
     import numpy as np
 

@@ -43,10 +43,10 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
     -------
     dict
         ``assisted`` compares codes given with a suggestion in view with codes of the audit sample, which is shown
-        without suggestions. ``after`` compares codes after a suggestion appeared with the same codes before it
-        appeared. Both are results of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if there are no
-        such codes. In ``after``, ``changed`` is the number of codes that were changed, and ``towards`` is the number of
-        changed codes that now agree with the suggestion.
+        without suggestions. ``after`` compares codes after the person saw the suggestion with the codes that the same
+        person gave before. Both are results of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if
+        there are no such codes. In ``after``, ``changed`` is the number of codes that were changed, and ``towards`` is
+        the number of changed codes that now agree with the suggestion.
     """
     with workspace.store.read() as connection:
         assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))
@@ -100,9 +100,9 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the rows of table ``current`` with committed codes by abstract.
+    """Return the codes by abstract of all records that coders have finished, as rows of table ``current``.
 
-    Codes given while others' codes were visible, and codes of withdrawn people, are left out.
+    Codes that were given while other people's codes were visible are left out, and so are codes of withdrawn people.
     """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
@@ -125,7 +125,10 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the codes that were first given with a suggestion in view, and the first codes of the audit sample."""
+    """Return the codes that were given with a suggestion in view, and the codes of the audit sample.
+
+    Each code is the one that the person first gave for the record.
+    """
     plan = read_plan(connection)
     found = []
     for row in _first_codes(connection):
@@ -138,7 +141,10 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return two entries for each code that was given before a suggestion appeared: the first and the current code."""
+    """Return codes of people who saw the suggestion only after they had coded the record.
+
+    There are two entries for each code: the code as it was first given, and then the current code.
+    """
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}
     rows = connection.execute(

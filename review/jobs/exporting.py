@@ -64,7 +64,8 @@ class Export:
     open_to_blinded
         Whether blinded coders may export the file, which then contains only the coder's own codes.
     names_people
-        Whether the file says what each person said, so that it can show leads what they must not see yet.
+        Whether the file contains the codes of each person by name. Owners and adjudicators must not see codes of others
+        for a record that they can still judge.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Export:
     formats: tuple[Format, ...] = ()
 
     def file_in(self, form: str | None) -> str:
-        """Return the name of the file in one of the formats, or in the only one."""
+        """Return the name of the file for a format, or ``file`` if the export has no such format."""
         chosen = next((one for one in self.formats if one.name == form), None)
         return chosen.file if chosen else self.file
 
@@ -86,8 +87,8 @@ EXPORTS = (
         "codings",
         "codings.csv",
         "Codes of each person",
-        "One row per record, person and label; final codes have the name 'final' as the person. mechtag can read this "
-        "file.",
+        "One row per record, person and label. In rows with final codes, the person is 'final'. mechtag can read "
+        "this file.",
         open_to_blinded=True,
         names_people=True,
     ),
@@ -117,7 +118,9 @@ EXPORTS = (
         "matrix-full-text",
         "matrix-full-text.csv",
         "Matrix of papers by labels, coded by full text",
-        "The matrix of papers by labels, with the final codes of the papers that were coded by their full texts.",
+        "One row per paper that was coded by full text, and one column per label. Each cell is 1 (yes), 0 (no) or "
+        "empty "
+        "(not judged).",
     ),
     Export(
         "included",
@@ -135,8 +138,8 @@ EXPORTS = (
     Export(
         "table",
         "table",
-        "Table of papers by labels for the paper",
-        "One row per relevant paper with a tick for each label, with totals, as reviews print it.",
+        "Table of papers by labels for publication",
+        "One row per relevant paper, with a tick for each of its labels, and a row of totals, as in published reviews.",
         formats=(
             Format("docx", "table.docx", "Word"),
             Format("xlsx", "table.xlsx", "Excel"),
@@ -192,9 +195,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     ----------
     arguments
         ``name``: `Export.name`; ``format``: name of its format, if it has several; ``coder``: account number of the
-        person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of an owner
-        or adjudicator from whom codes of others are withheld for records that this person can still judge, or ``None``
-        if nothing is withheld.
+        person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of the
+        owner or adjudicator who gets the file, which then lacks the codes of others for records that this person can
+        still judge, or ``None`` if the file contains everything.
 
     Returns
     -------
@@ -266,7 +269,10 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 
 
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
-    """Return `hidden_places` with record ids; empty if nothing is withheld."""
+    """Return the record ids and stages whose codes are withheld from ``viewer``; see `hidden_places`.
+
+    The result is empty if ``viewer`` is ``None``.
+    """
     if viewer is None:
         return set()
     with workspace.store.read() as connection:
@@ -275,7 +281,12 @@ def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, st
 
 
 def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: int | None) -> bool:
-    """Return whether an event may say what somebody else said about a record that a lead can still judge."""
+    """Return whether an event must be left out of the log that a person exports.
+
+    Such events could show what others think of a record that the person can still judge.
+
+    Parameters ---------- hidden Result of `_hidden_names`.
+    """
     if event["coder"] == viewer or event["kind"] not in JUDGING:
         return False
     stages = STAGES if event["stage"] is None else (event["stage"],)
@@ -302,7 +313,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the rows of table ``final``, keyed by record and stage, and then by label."""
+    """Return the rows of table ``final``, keyed by number of the record and stage, and then by label."""
     found: dict[tuple[int, str], dict[str, Any]] = {}
     for row in connection.execute(select(schema.final)):
         found.setdefault((row.record, row.stage), {})[row.label] = row
@@ -310,7 +321,7 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 
 
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the header and the rows of the table of decisions; duplicates have no rows of their own."""
+    """Return the header and the rows of the table of decisions, with one row per paper."""
     from mechtag.pipeline.export.review_rows import excel_cell
 
     codebook = workspace.codebook
@@ -391,7 +402,7 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
 
 
 def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
-    """Write codes in the format of another program; a format with two files becomes an archive."""
+    """Write codes in the format of another program; if the format consists of two files, write both into one zip."""
     if path.suffix != ".zip":
         write_coded(form, path, coded)
         return
@@ -403,13 +414,13 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 
 
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
-    """Return the papers with final codes, and the full texts of those that were coded by full text.
+    """Return the papers with their final codes, and the full texts of the papers that were coded by full text.
 
     Parameters
     ----------
     basis
-        Basis of the codes of labels; by default, the full text where there are codes by it, else the abstract.
-        Relevance is always judged by the abstract.
+        Text on which the codes of labels are based. By default, a code by full text replaces the code by abstract for
+        the same paper and label. Relevance is always judged by the abstract.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:

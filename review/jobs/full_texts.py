@@ -106,7 +106,7 @@ def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str
 
 
 def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
-    """Find the record of a file, and return the columns of table ``full_text`` for it.
+    """Find the record of a file, and return the columns of table ``full_text`` that describe the match.
 
     Parameters
     ----------
@@ -119,7 +119,11 @@ def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[s
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach the best file of each record that has no full text yet; return the number of attached files."""
+    """Attach one file to each record that has no full text yet; return the number of attached files.
+
+    Only files whose record is certain are attached. Of several files for a record, the best is attached; see
+    `mechtag.pipeline.fulltext.attaching.preference`.
+    """
     from mechtag.pipeline.fulltext.attaching import preference
 
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined

@@ -342,7 +342,10 @@ def order_at_once(connection: Connection, seed: int) -> None:
 
 
 def _remove(connection: Connection, wave: int) -> None:
-    """Delete the records of an import and all data about them; nobody may have worked on these records."""
+    """Delete the records of an import and all data about them.
+
+    The caller must have checked that nobody has worked on these records.
+    """
     record, copy = schema.record, schema.copy
     ours = select(record.c.id).where(record.c.wave == wave)
     copies = connection.execute(
@@ -371,7 +374,7 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move the files with these names to the target folder; files that the target folder contains are not replaced."""
+    """Move the files with the given names to another folder; files that already exist there are not replaced."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).exists() and not (target / name).exists():

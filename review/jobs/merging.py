@@ -50,16 +50,16 @@ def folder_of(workspace: Workspace, token: str) -> Path:
 
 
 def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read a project zip, and find out what this review lacks; nothing is added yet.
+    """Read a project zip, and find the actions that this review lacks; nothing is added yet.
 
     Returns
     -------
     dict
-        For a copy of this review: ``people`` (number of acts, name, and proposed account of each person of the copy
-        with new acts, keyed by the number of the person in the copy), ``acts``, ``records``, ``left_out`` (the first
-        acts that cannot be added, each with record, person and reason), ``reasons`` (number of these acts, by reason)
-        and ``all_left_out``. For a different review: ``codings``, the number of the job that reads its codes as codes
-        that were given elsewhere.
+        For a copy of this review: ``people`` (name, number of new actions, and proposed account of each person with new
+        actions, keyed by the number of the person in the copy), ``acts`` (number of new actions), ``records`` (number
+        of their records), ``left_out`` (the first actions that cannot be added, each with record, person and reason),
+        ``reasons`` (number of actions that cannot be added, by reason) and ``all_left_out`` (number of all actions that
+        cannot be added). For a different review: ``codings``, the number of the job that imports its codes.
     """
     folder = folder_of(workspace, arguments["token"])
     for earlier in set(folder.parent.glob("project-*")) - {folder}:
@@ -92,9 +92,12 @@ def _left_out(found: Difference, names: Mapping[int, str]) -> dict[str, Any]:
 
 @contextmanager
 def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
-    """Make the database of the review in a zip again from its log, and delete it at the end of the block."""
+    """Return a context manager that opens a temporary database of the review in a zip.
+
+    The database is restored from the log in the zip, and is deleted at the end of the block.
+    """
     if not (folder / ZIP).is_file():
-        raise MechtagError("the zip is no longer here; choose it again")
+        raise MechtagError("the uploaded zip has been deleted; choose the zip again")
     with temporary_folder(folder) as place:
         progress.start(0, "Reading the project")
         extract_log(folder / ZIP, place / "log")
@@ -112,14 +115,17 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
 
 
 def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
-    """Return the names of the people of a copy, and the account that each probably has in the review.
+    """Return the name of each person in a copy of the review, and the account that the person probably has here.
 
-    People who joined before the copy was made have the same account event; others are found by their names.
+    Both results are keyed by the number of the person in the copy. The account is ``None`` if none matches.
+
+    People who joined the review before the copy was made are recognised by the event with which they joined, all others
+    by their names.
 
     Raises
     ------
     MechtagError
-        If a name is not possible.
+        If a name is empty or too long.
     """
     event = schema.event
     joined = select(event.c.client_id, event.c.coder).where(event.c.kind == "account")
@@ -139,12 +145,12 @@ def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[
 
 
 def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mapping[str, Any]) -> int:
-    """Add a job that reads the codes of a different review as codes that were given elsewhere; return its number."""
+    """Add a job that imports the codes of a different review, and return the number of the job."""
     from mechtag.pipeline.annotations.coding_table import write_codings
 
     found = [row for row in coders_codings(theirs) if row.value is not None]
     if not found:
-        raise MechtagError("this zip is that of a different review, in which nobody has given a code yet")
+        raise MechtagError("this zip contains a different review without any codes, so there is nothing to import")
     token = secrets.token_hex(8)
     files = codings.folder_of(workspace, token) / "files"
     files.mkdir(parents=True)
@@ -155,23 +161,23 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
 
 
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Add what people did in a copy of this review.
+    """Add the actions of people in a copy of this review to the review.
 
-    Each act keeps its id and its time, so that importing the same zip again, or going on after an interruption, adds
-    nothing twice.
+    Each action keeps its id and its time, so that no action is added twice if the same zip is imported again or the job
+    is interrupted.
 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the zip; ``token``: see `folder_of`; ``people``: account for each person of
-        the copy who was asked about, keyed by the person's number in the copy, or ``None`` for a new account, whose
-        person cannot sign in; ``known``: those of these numbers whose names people here had when the zip was read;
-        ``coder``: account of the person who imports the zip.
+        ``of``: number of the job that read the zip; ``token``: see `folder_of`; ``people``: account number for each
+        person of the copy whom the form lists, keyed by the person's number in the copy, or ``None`` to create an
+        account that cannot sign in; ``known``: numbers of the listed people whose names already existed in the review
+        when the zip was read; ``coder``: account number of the person who imports the zip.
 
     Returns
     -------
     dict
-        ``added`` (number of acts) and, as `read` returns them, ``left_out``, ``reasons`` and ``all_left_out``.
+        ``added`` (number of actions), and ``left_out``, ``reasons`` and ``all_left_out`` as in the result of `read`.
     """
     folder = folder_of(workspace, arguments["token"])
     with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
@@ -181,7 +187,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         people = {**proposed, **_accounts(workspace, arguments, names, chosen)}
         with workspace.store.read() as ours:
             found = merge.compare(ours, theirs, workspace.codebook, people)
-        progress.start(len(found.acts), "Adding what was done")
+        progress.start(len(found.acts), "Adding the actions")
         progress.can_be_cancelled = False
         added, changed, last = 0, set[tuple[object, ...]](), found.last
         for start in range(0, len(found.acts), _ACTS):
@@ -193,7 +199,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                     if changed.isdisjoint(act.places) and _write(connection, theirs, act, people):
                         added += 1
                     else:
-                        reason = "somebody worked on this here while the zip was imported; import it again"
+                        reason = "somebody worked on this record in this review during the import; import the zip again"
                         found.left_out.append(("", act.rows[0].coder, reason))
                 last = merge.last_event(connection)
             progress.advance(len(part))
@@ -208,7 +214,10 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return the account of each person of the copy who was asked about; create those of people outside the review."""
+    """Return the accounts that were chosen for people of the copy; create one where none was chosen.
+
+    The mappings are keyed by the number of the person in the copy.
+    """
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.
     called = {
@@ -220,10 +229,9 @@ def _accounts(
 
 
 def _write(connection: Connection, theirs: Connection, act: NewAct, people: People) -> bool:
-    """Add an act from a colleague's copy of the review; return ``False`` if it cannot be added.
+    """Add an action from a colleague's copy of the review; return ``False`` if it cannot be added.
 
-    An act (an action of a person, as one or more events of the log) cannot be added if its person, its record or the
-    act that it undoes does not exist in this review.
+    An action cannot be added if its person, its record, or an action that it undoes does not exist in this review.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -260,14 +268,17 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
 
 
 def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Return the number in the review of a record of the copy."""
+    """Return the number that a record of the copy has in the review, or ``None`` if the review lacks the record."""
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()
 
 
 def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Copy the row of table ``sight`` that says what a person saw in the copy; return its number in the review."""
+    """Copy a row of table ``sight``, which describes what a person saw, from the copy of the review.
+
+    Returns the number of the new row, or ``None`` if ``number`` is ``None``.
+    """
     if number is None:
         return None
     table = schema.sight

@@ -81,7 +81,7 @@ class Progress:
             self._note()
 
     def must_give_way(self) -> bool:
-        """Return whether a ranking is waiting, for which a long job should end early; see `FIRST`."""
+        """Return whether a ranking is waiting, so that a long job should end early; see `FIRST`."""
         table = schema.job
         with self.store.read() as connection:
             waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")

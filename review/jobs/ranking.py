@@ -106,10 +106,10 @@ class Ranking:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
         Only final decisions count, in the order in which they became final. Records that were joined to other records
-        are left out. If a decision was final when the sample was drawn but is no longer final, people must decide on
-        the record again before screening may stop. The sample then stays the same, because each new sample would be
-        another chance to stop too early. A new sample is drawn only after further records have been imported, from all
-        unread records, once relevant records have become rare again.
+        are left out. If a decision was final when the sample was drawn but is no longer final, screening may stop only
+        after a new final decision on the record. The sample stays the same, because each new sample would be another
+        chance to stop too early. A new sample is drawn only if records are imported later. It is drawn from all unread
+        records, once relevant records have become rare again.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Ranking:
         return content["sample"], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
-        """Encode the titles and abstracts of the records if any of them has changed since the last run."""
+        """Encode the titles and abstracts of all records, unless none has changed since the last run."""
         from mechtag.pipeline.screening.search import load_search
 
         table = schema.record
@@ -198,7 +198,7 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
     """Return the screening decision on each record: 1 (include), 0 (exclude) or NaN (no decision).
 
-    If there is no final decision, a decision counts on which all coders agree so far.
+    For a record without a final decision, the result is the decision on which all its coders so far agree.
     """
     import numpy as np
 
@@ -228,7 +228,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return the order of screening if the random sample is being screened, or else ``None``."""
+    """Return all records in the order of screening while the random sample is screened; otherwise ``None``."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")

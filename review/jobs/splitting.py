@@ -20,7 +20,7 @@ _NONE = "[]"
 
 
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
-    """Split the abstracts of records and duplicates that have not been split yet into sentences.
+    """Split those abstracts of records and duplicates into sentences that have not been split yet.
 
     Screening does not use sentences, so it can begin earlier. Suggestions for a record are deleted when its abstract is
     split, because they refer to sentences of the earlier abstract.
@@ -70,13 +70,13 @@ def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, 
     Parameters
     ----------
     abstracts
-        Abstracts, keyed by any numbers.
+        Text of each abstract, keyed by a number that identifies it.
 
     Returns
     -------
     dict
-        Sentences of each abstract in the JSON format of the column ``sentences`` of table ``record``, with the same
-        keys.
+        Sentences of each abstract, in the JSON format of the column ``sentences`` of table ``record``; keyed like
+        ``abstracts``.
     """
     from mechtag.pipeline.text.sentences import split
 

@@ -107,9 +107,9 @@ def place_of(record: Record) -> Place:
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of some imports as they were read from the search exports, keyed by their `Place`.
+    """Return the records of the given imports as they were read from the search exports, keyed by `Place`.
 
-    The records that the project had before the first import are always included.
+    The records that the project contained before the first import are always included.
     """
     from mechtag.core.parquet import read_records
 

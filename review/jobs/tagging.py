@@ -62,7 +62,7 @@ class Tagging:
             texts = _untagged_texts(connection, config.model_id)
         if missing or texts:
             self._load(workspace, folder, config.model_id)
-            progress.start(len(missing) + len(texts), "Looking for suggestions")
+            progress.start(len(missing) + len(texts), "Computing suggestions")
         size = max(1, _ROWS // len(workspace.codebook.all_keys))
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
         steps = [(len(part), partial(self._tag, workspace, part)) for part in parts]
@@ -147,9 +147,9 @@ class Tagging:
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """Add a job that computes suggestions if a record is included and suggestions of the model in use are missing.
+    """Add a job that computes suggestions if an included record lacks suggestions of the model in use.
 
-    Suggestions for the abstract and, if one is attached, for the full text are needed.
+    A record needs suggestions for its abstract and, if a full text is attached, for the full text.
     """
     head, _ = family_of(connection, record)
     need, suggestion = schema.need, schema.suggestion
@@ -162,7 +162,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
-    """Return the records that are to be coded by full text and whose full text has no suggestions of a model yet."""
+    """Return the records to code by full text for which a model has not computed suggestions yet."""
     need, suggestion = schema.need, schema.suggestion
     tagged = exists().where(
         suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"
@@ -172,7 +172,7 @@ def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
 
 
 def records_to_tag(connection: Connection) -> list[int]:
-    """Return the records for whose abstracts there are suggestions: records to code, then the next to screen."""
+    """Return the records whose abstracts need suggestions: all records to code, then the next records to screen."""
     need, queue, ranking = schema.need, schema.queue, schema.ranking
     included = connection.execute(select(need.c.record).where(need.c.stage == "code").order_by(need.c.record)).scalars()
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -188,7 +188,7 @@ def records_to_tag(connection: Connection) -> list[int]:
 
 
 def _untagged(connection: Connection, model_id: str) -> list[int]:
-    """Return those of `records_to_tag` that lack suggestions of a model."""
+    """Return the records from `records_to_tag` whose abstracts lack suggestions of a model."""
     suggestion = schema.suggestion
     tagged = connection.execute(
         select(suggestion.c.record).where(suggestion.c.model_id == model_id, suggestion.c.stage == "code").distinct()
@@ -198,7 +198,7 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
 
 
 def record_of(entry: Entry) -> Record:
-    """Return what a model reads of a record: its title and its abstract."""
+    """Convert a record of the database to the record that a model reads, with title and abstract."""
     return Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract)
 
 

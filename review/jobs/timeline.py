@@ -1,4 +1,4 @@
-"""Count the records that each person had judged, and the settled records, at the end of each day."""
+"""Count, at the end of each day, the records that each person had judged and the records that were settled."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def _begin(workspace: Workspace) -> None:
-    """Set an interrupted job to ``waiting`` again, and complete the log of imports."""
+    """At the start of the worker, set an interrupted job to ``waiting`` again, and complete the log of imports."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.

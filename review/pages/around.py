@@ -1,4 +1,4 @@
-"""Handle functions that many pages share: notes, undo, redo, and the page *My decisions*."""
+"""Handle requests that many pages share (notes, undo and redo), and show the page *My decisions*."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def redo(visit: Visit) -> Response:
 
 
 def _address(visit: Visit, act: int, record: int | None) -> str:
-    """Return the address of the page that shows the effect of an undone or redone action.
+    """Add the jobs that follow an undone or redone action, and return the address of the page that shows its effect.
 
-    Jobs that have become necessary, such as a new ranking, are added.
+    An undone screening decision, for example, can require a new ranking.
     """
     table = schema.event
     with visit.workspace.store.write() as connection:

@@ -112,7 +112,7 @@ class Line:
 
     @property
     def says_absent(self) -> bool:
-        """Return whether the sentence says, by its words, that something is lacking or weak."""
+        """Return whether the wording of the sentence suggests that something is lacking or weak."""
         return sign_of(self.text) == "absent"
 
 
@@ -183,7 +183,7 @@ def answer(visit: Visit) -> Response:
 
 
 def mark(visit: Visit) -> Response:
-    """Mark a sentence as support for a label or, if it is marked already, remove the mark."""
+    """Mark a sentence as support for a label; if the sentence is already marked, remove the mark."""
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     said = []
 
@@ -214,7 +214,7 @@ def sign(visit: Visit) -> Response:
 
 
 def rest(visit: Visit) -> Response:
-    """Save the answer no for those of the labels in the form that have no answer yet."""
+    """Answer no for each label in the form that has no answer yet."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
     stage = _stage(visit)
@@ -427,7 +427,10 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
-    """Return the name of a file in which a person marked sentences, and which is not the full text any more; or ""."""
+    """Return the name of an earlier full text of a record in which a person marked sentences, or "".
+
+    The full text is an earlier one if its hash differs from ``sha256``.
+    """
     if not sha256:
         return ""
     table, file = schema.current, schema.full_text
@@ -558,8 +561,8 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
     """Return the links for switching between coding by abstract and coding by full text.
 
-    The link to the other text leads to the same record if the person can code the record by this text or has begun to
-    do so, and to the next record otherwise.
+    The link to the other text leads to the same record if the person can code the record by that text or has begun to
+    do so. Otherwise, the link leads to the next record.
 
     Parameters
     ----------
@@ -582,7 +585,7 @@ def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tu
 
 
 def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
-    """Return whether a person can code a record at a stage, or has already answered one of its labels there."""
+    """Return whether a person can code a record at a stage or has already answered one of its labels at this stage."""
     table = schema.current
     own = select(table.c.record).where(
         table.c.record == record,
@@ -594,7 +597,7 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record is not to be coded at a stage, unless the person has already begun to code it."""
+    """Raise `Refused` if nobody is asked to code a record at a stage, unless the person has already begun."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

@@ -19,7 +19,7 @@ _AT_ONCE = 50
 
 
 def codebook(visit: Visit) -> Response:
-    """Show the codebook in use; owners also see the codes that were given before the meaning of their label changed."""
+    """Show the codebook in use; owners also see the codes that were given before the meaning of the label changed."""
     book = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         stale = find_stale(connection, book) if visit.person.may("change_codebook") else []
@@ -33,7 +33,7 @@ def codebook(visit: Visit) -> Response:
 def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
     """Show the form for changing the codebook.
 
-    If the form could not be saved, it shows the faults and the values that the person typed.
+    If the form could not be saved, the page shows the faults and the values that the person entered.
     """
     book = visit.workspace.codebook
     entries = _typed(visit) if visit.form else [entry.model_dump() for entry in book.entries]
@@ -76,7 +76,10 @@ def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
 
 
 def _typed(visit: Visit) -> list[dict[str, Any]]:
-    """Return the entries in the form: relevance first, then the labels, without labels marked as retired."""
+    """Return the codebook entries in the form: relevance first, then the labels.
+
+    Labels whose box *Retire* is ticked are left out.
+    """
     found = []
     for place in range(200):
         if f"key-{place}" not in visit.form:

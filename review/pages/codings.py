@@ -40,7 +40,10 @@ def _read(connection: Connection, number: int) -> dict[str, Any]:
 
 
 def upload(visit: Visit) -> Response:
-    """Save the uploaded files, and add a job that reads them; for another attempt, the saved files are used again."""
+    """Save the uploaded files, and add a job that reads them.
+
+    If the form contains the token of an earlier attempt, the files of that attempt are read again.
+    """
     try:
         answers = _answers(visit)
         token = visit.text("token")

@@ -32,7 +32,10 @@ USUAL, LARGEST = 20, 200
 
 
 def exercise(visit: Visit) -> Response:
-    """Show the running exercise or the form for a new one, and those past results that the person may see."""
+    """Show the running exercise or the form for a new one, and the results of past exercises.
+
+    Results that the person may not see yet are left out.
+    """
     return _show(visit)
 
 

@@ -37,14 +37,22 @@ def exports(visit: Visit) -> Response:
 
 
 def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
-    """Return whether a person may download the file of a job: of files that name people, each the own."""
+    """Return whether a person may download the file that a job created.
+
+    A file with the codes of one person is open only to that person. All other files are closed unless ``open_to`` is
+    true, which means that the person may see the decisions of others. Of these files, those that show codes by name are
+    open only to the person who requested them.
+    """
     if arguments["coder"] is not None or not open_to:
         return bool(arguments["coder"] == visit.person.id)
     return not BY_NAME[arguments["name"]].names_people or bool(row.asked_by == visit.person.id)
 
 
 def _hides_something(visit: Visit, connection: Connection) -> bool:
-    """Return whether others have judged records that a lead can still judge, so that files are made without that."""
+    """Return whether codes of others must be withheld from the files that an owner or adjudicator exports.
+
+    This is the case if others have judged a record that this person can still judge.
+    """
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False
     current = schema.current
@@ -54,7 +62,7 @@ def _hides_something(visit: Visit, connection: Connection) -> bool:
 
 
 def make(visit: Visit) -> Response:
-    """Add a job that creates the file of an export, and log this."""
+    """Add a job that creates the file of an export, and log the request."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
         raise Refused("there is no export with this name; choose one of the exports on the page Export", 404)
@@ -70,8 +78,9 @@ def make(visit: Visit) -> Response:
         everything = hidden and visit.text("everything") == "1"
         if hidden and export.name == "project" and not everything:
             raise Refused(
-                "the project contains what others said about records that you can still judge; tick the box to confirm "
-                "that you pass the file on without looking at that"
+                "the project contains other people's codes of records that you can still judge; tick the box to "
+                "confirm "
+                "that you pass the project on without looking at these codes"
             )
         viewer = visit.person.id if hidden and not everything else None
         add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer, **given)
@@ -90,7 +99,7 @@ def download(visit: Visit) -> Response:
         raise Refused("this file does not exist; create it on the page Export", 404)
     arguments = json.loads(row.arguments)
     if not _is_open(visit, row, arguments, open_to):
-        raise Refused("this file shows how others decided; create your own file on the page Export", 403)
+        raise Refused("this file shows how others decided; create a file of your own codes on the page Export", 403)
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
         raise Refused("this file was deleted when a newer file was created; create it again on the page Export", 404)

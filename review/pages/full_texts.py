@@ -1,4 +1,4 @@
-"""Show the page *Full texts*, on which people upload full texts and attach them to records, and show these texts."""
+"""Show the page *Full texts*, on which people upload files and attach them to records, and the text of each file."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def ask_to_delete(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         file = full_texts.find_file(connection, int(visit.path["file"]))
     if file.attached:
-        raise Refused("this file is attached to a record; detach it there first", 409)
+        raise Refused("this file is attached to a record; detach the file from the record before you delete it", 409)
     return visit.page("full_text_delete.html", file=file)
 
 
@@ -158,7 +158,7 @@ def read(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review", 404)
+            raise Refused(f"there is no record {number} in this review; search for the record on the page Records", 404)
         file = _file_of(connection, number)
         reading = read_reading(connection, entry, "full-text")
         evidence = _evidence(connection, visit, number, file.sha256)
@@ -173,7 +173,10 @@ def _file_of(connection: Connection, record: int) -> Any:
 
 
 def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) -> dict[int, list[str]]:
-    """Return the names of the labels that each sentence supports: the person's marks, and final codes if visible."""
+    """Return the names of the labels that each sentence supports, keyed by the number of the sentence.
+
+    The person's marks count and, if the person may see the results, the sentences of final codes.
+    """
     current, final = schema.current, schema.final
     head, members = family_of(connection, record)
     mine = select(current).where(

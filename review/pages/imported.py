@@ -1,4 +1,7 @@
-"""Show imports that are read first, and added once somebody has said who the people in the files are."""
+"""Provide what the pages *Import codes* and *Import a project* have in common.
+
+Such an import is read first. It is added once somebody has matched the people in the files to people of the review.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ NEW = "new"
 
 
 class Kinds(NamedTuple):
-    """The kinds of the jobs of an import: those that read its files, add what was read, and remove it again."""
+    """The kinds of the jobs of an import: reading the files, adding what was read, and removing it again."""
 
     read: str
     add: str
@@ -33,7 +36,7 @@ def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
 
 
 def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, Any] | None:
-    """Return one import for the page, or ``None`` if it does not exist.
+    """Return the values of one import that its page shows, or ``None`` if the import does not exist.
 
     Parameters
     ----------

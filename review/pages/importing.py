@@ -56,7 +56,9 @@ def one(visit: Visit) -> Response:
         papers, _ = count_papers(connection)
         batches = imports.read_batches(connection)
     if batch is None or batch.state == "discarded":
-        raise Refused("this import does not exist; it may have been discarded", 404)
+        raise Refused(
+            "this import does not exist, or its files were discarded; choose one of the imports on the page Import", 404
+        )
     return visit.page(
         "import_one.html",
         batch=batch,
@@ -68,13 +70,18 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add the job that the person chose: add the records of an import, undo it, or repeat a step; or discard it."""
+    """Handle a button of an import: add its records, undo the import, repeat a step, or discard the files.
+
+    All actions except discarding add a job.
+    """
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":
         imports.discard(visit.workspace, number)
         return visit.go("/import")
     if wanted not in _ACTS:
-        raise Refused("this form does not contain an action; load the page again")
+        raise Refused(
+            "the form does not say what to do with the import; load the page again, and press one of the buttons"
+        )
     imports.ask(visit.workspace, visit.person.id, number, _ACTS[wanted])
     return visit.go(f"/import/{number}")
 

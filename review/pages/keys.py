@@ -39,7 +39,7 @@ def _chosen(connection: Connection, visit: Visit) -> Choice:
 
 
 def choose(visit: Visit) -> Response:
-    """Change the key set of the person; single keys that the person has changed are those of the set again."""
+    """Change the key set of the person; earlier changes of single keys are deleted."""
     name = visit.text("set")
     if name not in SET_NAMES:
         raise Refused("this set of keys does not exist; choose one of the sets on the page Keys")

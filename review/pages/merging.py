@@ -1,4 +1,4 @@
-"""Show the page *Import a project*, on which owners add what was done in a copy of the review."""
+"""Show the page *Import a project*, on which owners import the work that people did in a copy of the review."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = Kinds(READ, ADD)
 
 
 def overview(visit: Visit) -> Response:
-    """Show the form for uploading a project zip, and the zips so far."""
+    """Show the form for uploading a project zip, and the list of the zips uploaded so far."""
     return _overview(visit)
 
 
@@ -32,7 +32,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 def _read(connection: Connection, number: int) -> dict[str, Any]:
     found = find_import(connection, number, _KINDS)
     if found is None:
-        raise Refused("this import does not exist", 404)
+        raise Refused("this import does not exist; choose one of the imports on the page Import a project", 404)
     return found
 
 
@@ -41,7 +41,7 @@ def upload(visit: Visit) -> Response:
     try:
         sent = visit.files("file")
         if len(sent) != 1:
-            raise Refused("choose one zip of a project")
+            raise Refused("choose one file, the zip of a project")
         token = secrets.token_hex(8)
         folder = folder_of(visit.workspace, token)
         with saving(folder):
@@ -55,7 +55,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one zip: the progress of reading it, what it contains, or what was added."""
+    """Show one uploaded zip: the progress of its job, what the zip contains, or what was added from the zip."""
     return _one(visit)
 
 
@@ -81,7 +81,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds what was done in the copy."""
+    """Add a job that adds the actions in an uploaded zip to the review."""
     number = int(visit.path["job"])
     try:
         with visit.workspace.store.write() as connection:
@@ -90,13 +90,16 @@ def act(visit: Visit) -> Response:
                 return visit.go(f"/merge/{number}")  # It was asked for already.
             found = this["found"].get("people", {})
             if not found:
-                raise Refused("this zip contains nothing that can be added", 409)
+                raise Refused(
+                    "this zip contains nothing that can be added; choose a different zip on the page Import a project",
+                    409,
+                )
             people = chosen_people(
                 visit,
                 connection,
                 {each: f"person-{each}" for each in found},
-                missing="choose who these people are",
-                twice="two people of the copy cannot be the same person here; choose different people",
+                missing="choose a person of this review, or a person outside this review, for each person in the copy",
+                twice="two people in the copy cannot be the same person in this review; choose different people",
             )
             add_job(
                 connection,

@@ -85,7 +85,7 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return the list ``name`` with the filters (label and coder) that the address of the page contains."""
+    """Return the list with the given name, and with the filters (label and coder) in the address of the page."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 
@@ -101,7 +101,7 @@ def _address(place: Place | None, chosen: Selection) -> str:
 
 
 def _came_from(visit: Visit, stage: str) -> Selection:
-    """Return the list from which a person came to a record; if it is not known, the list of conflicts of the stage."""
+    """Return the list from which a person opened a record; by default, the list of conflicts at the stage."""
     name = visit.query.get("list", "")
     conflicts = next(name for name, place in LISTS.items() if place == (stage, "conflict"))
     return _chosen(visit, name if name in _TITLES else conflicts)
@@ -156,12 +156,14 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return the open labels, final codes, notes, comments and coders of a record and its joined records.
+    """Return the values of a record and its joined records that the page shows around the codes.
+
+    These are open labels, final codes, notes, comments and coders.
 
     Parameters
     ----------
     hidden
-        Whether these are hidden from the person, so that the result is empty; see `mechtag.review.sight.is_hidden`.
+        Whether all this is hidden from the person; if true, all values are empty. See `mechtag.review.sight.is_hidden`.
     """
     if hidden:
         nothing: dict[str, Any] = dict.fromkeys(("open_labels", "notes", "comments"), ())
@@ -233,7 +235,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
     Raises
     ------
     Refused
-        If the answer is neither yes nor no, or for the same reasons as `_taken`.
+        If the answer is neither yes nor no, or if `_taken` raises this error.
     """
     label, answer = visit.text("label"), visit.text("answer")
     if visit.text("take"):
@@ -245,7 +247,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the final code that is the same as the code of a coder whom the adjudicator chose.
+    """Convert the code of the coder whom the adjudicator chose to a final code.
 
     Raises
     ------
@@ -285,7 +287,7 @@ def reopen(visit: Visit) -> Response:
 
 
 def unblind(visit: Visit) -> Response:
-    """Show everyone's codes of a settled record to everyone; this cannot be undone."""
+    """Let everyone see everyone's codes of a settled record; this cannot be undone."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.unblind(visit.stamp(), number, stage)
     return visit.go(_again(visit, stage, number))

@@ -91,7 +91,8 @@ def tag_several(visit: Visit) -> Response:
             records, count = find_records(connection, query, visit.person.id, relevance, limit=_MOST_TAGGED)
         if count > _MOST_TAGGED:
             raise Refused(
-                f"the search finds {count:,} records, but only {_MOST_TAGGED} can be tagged at once; narrow the search"
+                f"the search finds {count:,} records, but only {_MOST_TAGGED} can be tagged in one step; narrow the "
+                "search"
             )
     visit.workspace.acts.tag_together(visit.stamp(), records[:_MOST_TAGGED], visit.text("new_tag"))
     return visit.go_back("/records")
@@ -145,7 +146,7 @@ def record(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review; search for it on the page Records", 404)
+            raise Refused(f"there is no record {number} in this review; search for the record on the page Records", 404)
         open_to = sees_results(visit, connection)
         head, members = family_of(connection, number)
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)

@@ -82,7 +82,12 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     (
         "Suggestions of the model",
         (
-            Setting("mode_screen", "While screening", "How the model influences what coders see.", _MODES),
+            Setting(
+                "mode_screen",
+                "While screening",
+                "Whether the model determines the order of records, and when coders see its suggestions.",
+                _MODES,
+            ),
             Setting(
                 "mode_code",
                 "While coding",
@@ -92,7 +97,8 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "audit_share",
                 "Blind share in the mode 'assisted'",
-                "This proportion of records is shown without suggestions, so that their effect can be estimated.",
+                "This proportion of records is shown without suggestions, so that the effect of suggestions can be "
+                "estimated.",
                 lowest=0.05,
                 highest=0.5,
                 step=0.01,
@@ -118,11 +124,12 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting("exclusion_reasons", "List of reasons", "Enter one reason per line."),
             Setting(
                 "words_for",
-                "Words that speak for a record",
-                "Enter one word per line. These words are marked in titles and abstracts. With an asterisk, manag* "
-                "marks manager, managing and all other words that begin with manag.",
+                "Words for inclusion",
+                "Enter one word per line. These words are highlighted in titles and abstracts. With an asterisk, "
+                "manag* "
+                "highlights manager, managing and all other words that begin with manag.",
             ),
-            Setting("words_against", "Words that speak against a record", "Enter one word per line."),
+            Setting("words_against", "Words against inclusion", "Enter one word per line."),
             Setting(
                 "rerank_after",
                 "Rank again after this number of decisions",
@@ -167,7 +174,7 @@ def settings(visit: Visit) -> Response:
 
 
 def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
-    """Return the values of all settings, keyed by name, and whether anybody has screened or coded a record yet."""
+    """Return the values of all settings, keyed by name, and whether anybody has given a code yet."""
     begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
     return read_plan(connection).model_dump(mode="json"), bool(begun)
 
@@ -188,8 +195,8 @@ def change(visit: Visit) -> Response:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
-            "screening has already begun, so the guarantee no longer holds if you change when screening may stop, and "
-            "reports will mention the change; enter a reason for it"
+            "screening has already begun, so if you change when it may stop, the recall is no longer guaranteed, and "
+            "reports mention the change; enter a reason for the change"
         )
     # All values are checked before the first is written.
     try:

@@ -1,4 +1,4 @@
-"""Handle the start address that mechtag prints in the terminal: people on this computer sign in with it."""
+"""Handle the start address, which mechtag prints in the terminal and with which people on this computer sign in."""
 
 from __future__ import annotations
 

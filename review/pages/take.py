@@ -1,4 +1,4 @@
-"""Settle several records at once with the codes of one person, after a preview of the codes of all coders."""
+"""Settle several records together with the codes of one person, after a preview of the codes of all coders."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Row:
     Attributes
     ----------
     taken
-        Code of the chosen person, which becomes final; ``None`` if this person has answered neither yes nor no, or
-        differently for two joined records.
+        Code of the chosen person, which becomes final; ``None`` if this person answered neither yes nor no, or gave
+        different answers for two joined records.
     """
 
     entry: Entry
@@ -39,8 +39,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    A reason that is no longer in the plan (``reasons``) cannot become final, and neither can the sentences of a
-    different text.
+    A reason for exclusion is left out unless it is in ``reasons``, the reasons of the current plan. Marked sentences
+    are left out if the answer is no.
     """
     return Settlement(
         record,
@@ -67,7 +67,7 @@ def preview(visit: Visit) -> Response:
             raise Refused("this person does not exist in this review; load the page again", 404)
         number = count_selected(connection, chosen)
     if not rows:
-        raise Refused("none of the chosen records has this label to settle; tick other records, or choose all", 422)
+        raise Refused("in none of the chosen records is this label still to be settled; choose other records", 422)
     return visit.page(
         "take.html",
         chosen=chosen,
@@ -104,7 +104,9 @@ def take(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
-    """Return the list in the address with the person and the label in the form, and the numbers of the ticked records.
+    """Return the list that the person works on, and the numbers of the ticked records.
+
+    The name of the list is in the address. The form contains its filters: a person and, for coding, a label.
 
     Raises
     ------
@@ -116,17 +118,20 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
     coder = visit.number("coder")
     if coder is None:
-        raise Refused("choose the person whose codes become final")
+        raise Refused("choose the person whose codes become the final codes")
     label = visit.text("label") or None
     if LISTS[name][0] == "screen":
         label = None
     elif label not in visit.workspace.codebook.keys:
-        raise Refused("choose the label that is to be settled")
+        raise Refused("choose the label to settle")
     return Selection(name, label, coder), list(visit.numbers("record"))[:PAGE]
 
 
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
-    """Return those of the given records that are still in the list, with the codes of all coders for the label."""
+    """Return the given records with the codes of all coders for the label of the list.
+
+    Records that are no longer in the list are left out.
+    """
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key
     within = those_selected(connection, chosen, records)

@@ -1,4 +1,4 @@
-"""Change the words that are marked for a person on the pages *Screen* and *Code*."""
+"""Change which words are highlighted for a person on the pages *Screen* and *Code*."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mechtag.review.words import save_own_words, switch_words
 
 
 def switch(visit: Visit) -> Response:
-    """Switch the marking of words on or off for the person."""
+    """Switch the highlighting of words on or off for the person."""
     with visit.workspace.store.write() as connection:
         switch_words(connection, visit.person.id, on=visit.text("words") != "off")
     return visit.go_back("/screen")
 
 
 def change(visit: Visit) -> Response:
-    """Save the person's own words."""
+    """Save the words that the person wants to have highlighted."""
     with visit.workspace.store.write() as connection:
         save_own_words(connection, visit.person.id, visit.text("own").splitlines())
     return visit.go_back("/screen")

@@ -40,7 +40,7 @@ class ChangeCounts:
 
 
 def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
-    """Store the suggestions that a training changes, in place of those of earlier trainings.
+    """Store the suggestions that a training changes; they replace the stored changes of earlier trainings.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
     """Return up to `PAGE` rows of table ``change`` that follow the row with number ``after``, with the titles.
 
-    Suggestions for records that somebody may still judge are left out, whoever asks, because nobody can tell later who
+    Suggestions for records that somebody can still judge are left out for everybody, because it is not recorded who
     looked at this list before judging.
     """
     table, record = schema.change, schema.record
@@ -100,7 +100,7 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
 
 
 def _is_visible(connection: Connection) -> ColumnElement[bool]:
-    """Return the SQL condition that a changed suggestion is for a record that nobody is going to judge any more."""
+    """Return the SQL condition for changed suggestions on records that nobody will judge any more."""
     table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
     copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
     hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}

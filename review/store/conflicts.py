@@ -50,9 +50,9 @@ class Selection:
     Attributes
     ----------
     name
-        A key of `LISTS` or `DIFFERING`, `DOUBTED`, or ``settled``.
+        Name of the list: a key of `LISTS`, a key of `DIFFERING`, the value of `DOUBTED`, or ``settled``.
     label
-        Key of a label; if set, only records that are in the list because of this label are selected.
+        Key of a label, or ``None``; if set, only records that are in the list because of this label are selected.
     coder
         Account number; if set, only records that this person has judged, or whose joined records this person has
         judged, are selected.
@@ -91,7 +91,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return those of the given records that are in a list and pass its filters."""
+    """Return the given records that are in a list and pass its filters; other records are left out."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -103,8 +103,7 @@ Place = tuple[int, str]
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
     """Return the previous and the next record of a list, each with its stage, or ``None`` if there is none.
 
-    Both are ``None`` if the record is not in the list, and for the list ``settled``, through which people do not go
-    record by record.
+    Both are ``None`` if the record is not in the list, and always for the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None
@@ -188,7 +187,7 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for codes on which two people agree although their reasons or marked sentences differ.
+    """Return a query for codes on which two people agree although their reasons or their marked sentences differ.
 
     At screening, reasons for exclusion are compared; at the other stages, the sentences marked for the answer yes.
     """
@@ -215,9 +214,10 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the labels that the page shows for settling a record of a list.
+    """Return the labels that the page *Reconcile* offers for settling when it shows a record of a list.
 
-    These are the open labels and, in the lists of differing and doubtful codes, the labels with these codes.
+    These are the open labels. For a record in a list of differing or doubtful codes, the labels with such codes are
+    added.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:
@@ -234,7 +234,7 @@ def labels_to_settle(connection: Connection, chosen: Selection, record: int, sta
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:
     """Return the labels of a record that an adjudicator still has to settle at a stage.
 
-    Coders judged these labels differently or referred them.
+    A label is open if the coders disagree about it, or if one of them referred it to the adjudicator.
     """
     head, _ = family_of(connection, record)
     table = schema.need

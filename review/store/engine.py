@@ -26,7 +26,7 @@ _PAUSE = 0.005
 
 
 class Damaged(MechtagError):
-    """Raised if the file of a database is damaged."""
+    """Raised if a database cannot be opened because its file is damaged."""
 
 
 class Store:
@@ -94,7 +94,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Compute all derived tables again from the log, and return the names of the tables that were wrong."""
+        """Compute all derived tables again from the log, and return the names of the tables that have changed."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):

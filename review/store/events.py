@@ -144,7 +144,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a draft with its record; a draft that undoes or redoes an action gets the record of this action."""
+    """Return a draft, with the record of the undone action filled in if the draft undoes or redoes an action."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -195,7 +195,10 @@ def read_plan(connection: Connection) -> Plan:
 
 
 def is_stopped(connection: Connection) -> bool:
-    """Return whether screening is stopped: it was stopped, and not resumed, and no import was added or undone since."""
+    """Return whether screening is stopped.
+
+    Screening is stopped until somebody resumes it or until an import is added or undone.
+    """
     last = project_events(connection, "stop", "resume", "import")
     return bool(last) and last[-1].kind == "stop"
 
@@ -282,7 +285,7 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 
 
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
-    """Return a query for the records that at least ``least`` and fewer than ``less_than`` people have judged."""
+    """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage."""
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
     have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
@@ -479,14 +482,14 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill missing fields of a record from its duplicate, or empty the filled fields again.
+    """Fill empty fields of a record from its duplicate, or empty these fields again.
 
     Parameters
     ----------
     copy
         Number of the row of table ``copy``, which describes the duplicate.
     together
-        Whether the duplicate now belongs to the record; if not, the fields are emptied.
+        Whether the duplicate belongs to the record from now on; if false, the fields that were filled are emptied.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()

@@ -31,8 +31,8 @@ class Exercise:
     coders
         Account numbers of the people who judge all these records.
     state
-        ``running``; ``kept`` (ended, and the codes count like all others); or ``set aside`` (ended, and the records are
-        judged again).
+        ``running``, ``kept`` (the exercise has ended, and its codes count like all other codes) or ``set aside`` (the
+        exercise has ended, and its records must be judged again).
     """
 
     id: int
@@ -110,7 +110,7 @@ def count_left(connection: Connection, coder: int) -> int:
 
 
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
-    """Return the records from which an exercise at a stage can be drawn: those that nobody has judged there."""
+    """Return the records from which an exercise at a stage can be drawn, which nobody has judged at this stage."""
     need, joined = schema.need, schema.joined
     return list(
         connection.execute(

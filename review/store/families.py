@@ -1,4 +1,4 @@
-"""Query records that are or may be the same paper: duplicates from imports, joined records, and uncertain pairs."""
+"""Query records that are, or may be, the same paper: duplicates from imports, joined records, and uncertain pairs."""
 
 from __future__ import annotations
 

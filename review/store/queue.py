@@ -29,8 +29,8 @@ def has_full_texts(connection: Connection) -> bool:
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
     """Return the number of records in each state at a stage, as the pages show them.
 
-    Unlike `count_states`, this does not tell people anything about a running calibration exercise: a judged record of
-    the exercise counts as ``waiting``, even if its coders differ.
+    Unlike `count_states`, the result reveals nothing about a running calibration exercise: a judged record of the
+    exercise counts as ``waiting``, even if the coders disagree.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)
@@ -48,7 +48,9 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records at a stage of coding that people still screen in a calibration exercise.
+    """Return the number of records of the running calibration exercise at screening that already wait for coding.
+
+    The result is 0 for the stage ``screen``.
 
     Nobody can code these records before the exercise ends.
     """

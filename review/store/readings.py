@@ -55,12 +55,12 @@ class Reading:
     sha256: str = ""
 
     def sentence(self, number: int) -> str:
-        """Return the text of the sentence with a number, counted from 0."""
+        """Return the text of one sentence; numbers of sentences are counted from 0."""
         line = self.sentences[number]
         return self.text[line.start : line.end]
 
     def quote(self, numbers: Iterable[int]) -> str:
-        """Return several sentences as the field ``evidence`` of a coding; numbers without a sentence are ignored."""
+        """Join sentences to the field ``evidence`` of a coding; numbers that no sentence has are ignored."""
         return BETWEEN_QUOTES.join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
@@ -81,14 +81,15 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 
 
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
-    """Return the sentences of a row of table ``current`` that are sentences of a text.
+    """Return the numbers of the sentences that a person marked, if they refer to a given text; otherwise nothing.
 
-    A person may have coded a record by the file of a duplicate which does not belong to the record any more.
+    They refer to a different text if, for example, the person coded by the full text of a duplicate that no longer
+    belongs to the record.
 
     Parameters
     ----------
     text
-        SHA-256 of a full text, or ``""`` for an abstract.
+        SHA-256 of the full text, or ``""`` for an abstract.
     """
     return tuple(json.loads(row.sentences)) if row.text in ("", text) or not text else ()
 
@@ -116,23 +117,23 @@ def read_lines(sentences: str) -> tuple[Line, ...]:
 
 
 def full_text_of(row: Any, record_id: str) -> FullText:
-    """Convert a row of table ``full_text`` to a `FullText` object for the record with an id."""
+    """Convert a row of table ``full_text`` to a `FullText` object for the record with the given id."""
     return FullText.model_validate({**json.loads(row.document), "text": row.text, "record_id": record_id})
 
 
 def attached_file(connection: Connection, record: int) -> Any:
-    """Return the row of table ``full_text`` of the file that is the full text of the paper that a record describes.
+    """Return the row of table ``full_text`` for the full text of a record's paper.
 
     The file is attached to the record or to one of its duplicates; see `mechtag.review.store.state.derive`. Returns
-    ``None`` if there is no such file, or its text has not been read.
+    ``None`` if there is no such file, or if mechtag has not read its text.
     """
     return _attached(connection, record, schema.full_text).one_or_none()
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the file by which a record is coded at a stage, without reading its text.
+    """Return the SHA-256 of the full text by which people code a record at a stage; the text is not read.
 
-    The result is ``""`` if the record is coded by its abstract, or if `attached_file` returns ``None``.
+    The result is ``""`` at stages that use the abstract, and if the record has no full text.
     """
     if stage != "full-text":
         return ""

@@ -125,7 +125,7 @@ def add_records(
 
 
 def read_entry(connection: Connection, number: int) -> Entry | None:
-    """Return the record with a number, or ``None`` if there is no such record."""
+    """Return the record with the given number, or ``None`` if there is no such record."""
     row = connection.execute(select(schema.record).where(schema.record.c.id == number)).one_or_none()
     return None if row is None else _entry(row)
 

@@ -123,9 +123,11 @@ def _conditions(
 
 
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
-    """Return an SQL condition for the rows of table ``final`` with the answer yes, which are the labels of a record.
+    """Return an SQL condition for the rows of table ``final`` that assign a label to a record.
 
-    If a record has final codes by full text, these count; otherwise, its final codes by abstract count.
+    These are final codes with the answer yes.
+
+    If a record has final codes by full text, only these count; otherwise, its final codes by abstract count.
 
     Parameters
     ----------

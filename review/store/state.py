@@ -43,9 +43,9 @@ class Code:
     Attributes
     ----------
     signs
-        Sign that the coder gave to a marked sentence (see `mechtag.core.records.Sign`), keyed by its number.
+        Sign of each marked sentence that has one (see `mechtag.core.records.Sign`), keyed by number of the sentence.
     text
-        SHA-256 of the file of the full text to which ``sentences`` refer; ``""`` for abstracts, and if it is unknown.
+        SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
 
     record: int
@@ -282,7 +282,8 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
 def _text_of(found: State, row: Event) -> str:
     """Return the SHA-256 of the full text that an event of full-text coding refers to; ``""`` for other events.
 
-    Events of earlier versions do not contain it; they refer to the text that the record had then.
+    Events that were written by earlier versions of mechtag do not contain the SHA-256. They refer to the full text that
+    the record had at that time.
     """
     if row.stage != "full-text":
         return ""
@@ -294,10 +295,11 @@ def _text_of(found: State, row: Event) -> str:
 
 
 def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int, str] | None:
-    """Return the record and the SHA-256 of the file that is the full text of a paper.
+    """Choose the full text of a paper, and return the record to which the file is attached and its SHA-256.
 
-    If several records of the paper have a file, it is the file by which the paper was first coded, otherwise that of
-    the head, otherwise the one that was attached first. Joining records thus never changes the text under codes.
+    Several records of the paper may have a file. The file by which the paper was first coded is chosen, so that codes
+    keep their text when records are joined. If the paper has not been coded by any of the files, the file of the head
+    is chosen, or else the file that was attached first.
     """
 
     def rank(record: int) -> tuple[int, bool, int]:
@@ -309,7 +311,15 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code as it is after an event that changes it and is about the given text; see `_text_of`."""
+    """Return a coder's code after an event that changes the answer, the marked sentences or their signs.
+
+    Parameters
+    ----------
+    before
+        The code before the event; ``None`` if the coder had none.
+    text
+        Result of `_text_of` for the event.
+    """
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
@@ -357,7 +367,9 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark the codes of a person at a stage as committed, except codes for new labels.
+    """Mark the codes of a person at a stage as committed, because the person has finished the record.
+
+    Codes for new labels are left out.
 
     The first time that a code is committed, it is also stored in ``first_value``, ``first_refer`` and
     ``first_assisted``.
@@ -382,7 +394,8 @@ def _resolve(
 ) -> None:
     """Add the final codes and the state of a record at a stage to ``found``.
 
-    They follow from the committed codes (``votes``) and the decisions of an adjudicator (``settled``).
+    Both follow from the codes of people who finished the record (``votes``) and the decisions of an adjudicator
+    (``settled``).
     """
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
     labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
@@ -433,21 +446,25 @@ def _resolve(
 
 
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
-    """Return whether people are to code a record: it is included, or has been coded without being screened.
+    """Return whether people are asked to code a record.
 
-    If a record is excluded after coding has begun, its codes are kept, but nobody is asked to code it any more.
+    This is the case if the record is included, or if coding has begun although nobody has screened the record.
+
+    If a record is excluded after coding has begun, its codes are kept, but nobody is asked to code the record any more.
     """
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
 
 
 def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
-    """Return whether sentences that were marked in a record, or in its full text, are those that the paper shows.
+    """Return whether sentences were marked in the text that the pages show for the paper.
+
+    Sentences marked in the abstract of a duplicate or in an earlier full text, for example, were not.
 
     Parameters
     ----------
     text
-        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract, and where it is unknown.
+        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
     if text and found.reading:
         return text == found.reading[1]
@@ -481,7 +498,10 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 
 
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the code on which all votes agree, with all sentences that anyone marked in the text that is shown."""
+    """Return the final code for codes (``votes``) that all agree.
+
+    It contains every sentence that at least one person marked in the text that the pages show.
+    """
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
     own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]
     sentences = tuple(sorted({number for vote in own for number in vote.sentences}))

@@ -206,7 +206,7 @@ def test_signing_in_is_slow_for_those_who_guess(review: Workspace) -> None:
     for _ in range(5):
         other.post("/sign-in", data={"name": "nobody", "password": "wrong"})
     refused = other.post("/sign-in", data={"name": "nobody", "password": "wrong"})
-    assert (refused.status_code, "There were too many tries; wait 15 minutes" in texts(refused.text)) == (429, True)
+    assert (refused.status_code, "Too many attempts; wait 15 minutes" in texts(refused.text)) == (429, True)
 
 
 def test_people_on_one_computer_switch_by_pin(review: Workspace) -> None:

@@ -157,7 +157,7 @@ def fill(workspace: Workspace) -> None:
 def train_and_merge(workspace: Workspace) -> None:
     """Note the results of a training and of three projects that were imported."""
     word = "supercalifragilisticexpialidocious"
-    reasons = {f"the text of the record is not the same in both copies, {word}{word}": 2}
+    reasons = {f"the record has a different text in the copy, {word}{word}": 2}
     left_out = [(f"doi:10.1/{word}{word}{word}", "Ann", next(iter(reasons)))] * 2
     lacks = {"left_out": left_out, "reasons": reasons, "all_left_out": 2}
     people = {"2": {"name": "Ann", "acts": 3, "account": 2}, "7": {"name": word, "acts": 1, "account": None}}
@@ -168,7 +168,7 @@ def train_and_merge(workspace: Workspace) -> None:
         (902, "read_project", "done", {"token": "a"}, read, ""),
         (903, "read_project", "done", {"token": "b"}, read, ""),
         (904, "add_project", "done", {"of": 903}, {"added": 4, **lacks}, ""),
-        (905, "read_project", "failed", {"token": "c"}, {}, "this zip is damaged; ask for it again"),
+        (905, "read_project", "failed", {"token": "c"}, {}, "this zip is damaged; ask for the zip again"),
     ]
     with workspace.store.write() as connection:
         for number, kind, state, arguments, result, message in rows:

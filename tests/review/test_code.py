@@ -212,7 +212,7 @@ def test_a_suggestion_names_the_sentences_that_say_that_something_is_lacking(rev
         changed = func.replace(record.c.abstract, "The weather was", "No weather  was")
         connection.execute(update(record).where(record.c.id == 1).values(abstract=changed))
     text = texts(browser.get("/code?record=1"))
-    assert "for sentence 1 , 3 . Evidence of absence, by its words: sentence 3 ." in text
+    assert "for sentence 1 , 3 . The wording suggests that something is lacking or weak: sentence 3 ." in text
 
 
 def test_a_kept_answer_is_written_down_too(review: Workspace) -> None:
@@ -264,7 +264,7 @@ def test_in_the_assisted_mode_suggestions_are_shown_from_the_start(
     page = browser.get("/code")
     assert "mechtag says: yes, 0.71" in texts(page)
     assert "checked" not in page
-    assert "mechtag points to it for Apple" in page
+    assert "suggested by mechtag for Apple" in page
     page = send(browser, page, "/code/suggestion", label="apple", answer="accept", sentence=["0", "2"]).text
     assert (codes(review)["apple"].value, codes(review)["apple"].assisted) == (1, 1)
     audited = browser.get("/code?record=2")

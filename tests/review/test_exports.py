@@ -181,7 +181,7 @@ def test_an_archive_of_the_project_has_the_log_but_no_secrets(review: Workspace)
 def test_a_blinded_coder_exports_own_codes_only(review: Workspace, tmp_path: Path) -> None:
     ann = Browser(review, 2)
     page = texts(ann.get("/export"))
-    assert "you can export your own codes" in page
+    assert "you can export only your own codes" in page
     assert "decisions.csv" not in page
     for export in EXPORTS:
         if not export.open_to_blinded:
@@ -209,7 +209,7 @@ def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_pa
     review.acts.note(Stamp(2), 3, "canary-note")
     review.acts.mark(Stamp(2), 1, "pear", [1])
     page = texts(owen.get("/export"))
-    assert "What others said about records that you can still judge yourself is left out" in page
+    assert "leaves other people's codes of records that you can still judge out" in page
     (tmp_path / "codings.csv").write_bytes(made(review, owen, "codings", None))
     rows = read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))
     assert ({row.record_id for row in rows}, len(rows)) == ({"doi:10.1/1", "doi:10.1/2", "text:bad"}, 21)
@@ -228,7 +228,7 @@ def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_pa
     assert "Owen exported events, with what others said about records still to judge" in activity
     # Whoever has judged the record sees all, without a box.
     review.acts.decide(Stamp(1), 3, 1)
-    assert "is left out" not in texts(owen.get("/export"))
+    assert "leaves other people's codes" not in texts(owen.get("/export"))
     assert b"canary-note" in made(review, owen, "events", None)
     (tmp_path / "codings.csv").write_bytes(made(review, owen, "codings", None))
     rows = read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))

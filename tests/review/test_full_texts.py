@@ -332,7 +332,7 @@ def test_suggestions_for_the_text_point_to_its_sentences_and_follow_the_mode(wit
     coded(review, ann, apple=0)
     page = texts(browser.get("/full-text?record=1"))
     assert "You said no; mechtag says: yes" in page
-    assert "mechtag points to it for Apple" in page
+    assert "suggested by mechtag for Apple" in page
     assert "mechtag says" not in texts(browser.get("/code?record=1"))
 
 
@@ -511,7 +511,10 @@ def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Worksp
     # The codes still count, but sentence 3 of the other file is a different one.
     assert (text_of(review, 1), evidence_of(review, 1)) == ("t.pdf", [])
     page = Browser(review, people[0]).get("/full-text?record=1")
-    assert "You coded this record by s.pdf. Sentences that you marked there are not shown here." in texts(page)
+    assert (
+        "You coded this record with a different file, s.pdf. Sentences that you marked in that file are not shown here."
+        in texts(page)
+    )
     assert 'aria-pressed="true"' not in page
     review.acts.commit(Stamp(people[0]), 1, stage="full-text", all_sentences=True)
     with review.store.read() as connection:
@@ -523,7 +526,9 @@ def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Worksp
     review.acts.undo(Stamp(people[0]))
     review.acts.undo(Stamp(OWEN))
     assert (text_of(review, 1), evidence_of(review, 1)) == ("s.pdf", [3])
-    assert "You coded this record by" not in texts(Browser(review, people[0]).get("/full-text?record=1"))
+    assert "You coded this record with a different file" not in texts(
+        Browser(review, people[0]).get("/full-text?record=1")
+    )
 
 
 def test_events_of_earlier_versions_do_not_name_the_text(review: Workspace, tmp_path: Path) -> None:
@@ -574,7 +579,7 @@ def test_a_file_that_is_attached_or_being_read_is_not_deleted(
     attach_by_hand(review, tmp_path, 1)
     send(browser, ("a.txt", b"A text that is being read"))
     for number, said in (
-        (1, "attached to a record; detach it there first"),
+        (1, "attached to a record; detach"),
         (2, "is being read; wait until it has been read"),
         (9, "no such file"),
     ):
@@ -641,7 +646,7 @@ def test_a_model_that_leaves_full_texts_to_people_says_so(with_text: Workspace, 
     model = {"model_id": MODEL, "from_definitions": False, "leaves_full_texts": leaves, "papers": 9, "at": None}
     with review.store.write() as connection:
         write_fact(connection, "model", {**model, "shipped": False})
-    said = "The model leaves every label in full texts to you, because there are too few codes"
+    said = "The model does not decide on labels in full texts, because it has learned from too few codes"
     browser = Browser(review, OWEN)
     assert (said in texts(browser.get("/full-text?record=1"))) == leaves
     assert said not in texts(browser.get("/code?record=1"))

@@ -125,7 +125,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     while do_next(review, known):
         pass
     page = texts(owner.get("/accuracy"))
-    assert "16 papers, each judged by a model that has not learned from it" in page
+    assert "16 papers, each judged by a model that was not trained on it" in page
     assert "Across papers: a paper with the label ranks above one without" in page
     assert "Can the probabilities of the model be trusted?" in page
     assert "Proportion of yes by predicted probability" in page
@@ -134,7 +134,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     while do_next(review, known):
         pass
     page = texts(owner.get("/learn"))
-    assert "16 papers, each judged by a model that was trained on a part of the other papers" in page
+    assert "16 papers, each judged by a model that was trained on some of the other papers" in page
     assert "Accuracy by number of training papers" in page
     code(review, range(16, 48))
     page = learn(review, owner)

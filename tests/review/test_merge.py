@@ -269,7 +269,7 @@ def test_work_on_the_same_place_in_both_copies_is_left_out(review: Workspace, tm
     before = states(review)
     page = merge(review, zip_of(colleague))
     assert "Added: 1 action" in page
-    assert "has worked on this here since the copy was made. 4" in page
+    assert "would overwrite what was done in this review since the copy was made. 4" in page
     after = states(review)
     added = [row for name in after for row in after[name] if row not in before[name]]
     assert [row[:3] for row in added] == [(4, "screen", BEN), (4, "screen", 1)]
@@ -311,7 +311,7 @@ def test_nobody_gains_rights_and_nothing_of_the_whole_review_changes(review: Wor
     add_person(colleague, "Mallory", "owner")
     ben_works(colleague)
     page = merge(review, zip_of(colleague))
-    assert "Concerns the whole review, which is managed here." in page
+    assert "The action concerns the whole review, not one record; only actions on records are imported." in page
     with review.store.read() as connection:
         roles = {row.name: row.role for row in connection.execute(select(schema.account))}
         settings = connection.execute(select(schema.setting)).all()
@@ -355,8 +355,10 @@ def test_what_this_review_lacks_is_said_and_can_be_added_later(review: Workspace
     review.acts.edit_record(Stamp(OWEN), 2, "abstract", "One more text.")
     owner, address = read(review, content)
     page = texts(owner.get(address))
-    assert "This review lacks the record; import its export, then import the zip again. 1" in page
-    assert "The text of the record is not the same in both copies. 1" in page
+    assert (
+        "This review lacks the record; import the search export that contains it, then import the zip again. 1" in page
+    )
+    assert "The record has a different text in the copy. 1" in page
 
 
 def test_a_missing_abstract_comes_with_the_codes_that_rest_on_it(tmp_path: Path) -> None:
@@ -453,7 +455,7 @@ def test_what_people_do_meanwhile_is_not_overwritten(
     monkeypatch.setattr(merging, "_ACTS", 1)  # Each act is added in a transaction of its own.
     page = merge(review, zip_of(colleague))
     assert "Added: 1 action" in page
-    assert "Somebody worked on this here while the zip was imported; import it again. 1" in page
+    assert "Somebody worked on this record in this review during the import; import the zip again. 1" in page
     with review.store.read() as connection:
         current = schema.current
         ours = select(current.c.value).where(current.c.record == record, current.c.coder == BEN)
@@ -497,10 +499,10 @@ def encrypted() -> bytes:
     [
         (b"PK\x03\x04 not really", "This zip is damaged"),
         (packed({"notes.txt": b"x"}), "contains no log of a review"),
-        (packed({LOG: ROW, "../../evil.jsonl": b"x"}), "names of files that no project has"),
-        (packed({LOG: ROW, "/etc/evil": b"x"}), "names of files that no project has"),
-        (packed({LOG: ROW, "review/..\\evil": b"x"}), "names of files that no project has"),
-        (packed({LOG: ROW, "C:/evil": b"x"}), "names of files that no project has"),
+        (packed({LOG: ROW, "../../evil.jsonl": b"x"}), "file names that mechtag does not create"),
+        (packed({LOG: ROW, "/etc/evil": b"x"}), "file names that mechtag does not create"),
+        (packed({LOG: ROW, "review/..\\evil": b"x"}), "file names that mechtag does not create"),
+        (packed({LOG: ROW, "C:/evil": b"x"}), "file names that mechtag does not create"),
         (packed({LOG: ROW, "review/data.txt": b"/etc/passwd"}, link), "contains links"),
         (packed({LOG: ROW, "review/bomb": b"0" * (20 << 20)}), "more than 200 times"),
         (packed({LOG: ROW, "other/data/review/log/events-2026-11.jsonl": ROW}), "more than one review"),
@@ -529,7 +531,7 @@ def test_too_many_or_doubled_files_are_refused(
 ) -> None:
     monkeypatch.setattr(project_zip, "MOST_FILES", 3)
     owner, address = read(review, packed({LOG: ROW, **{f"review/{number}": b"" for number in range(3)}}))
-    assert "contains 4 files, but a project has at most 3" in texts(owner.get(address))
+    assert "contains 4 files, but mechtag imports at most 3" in texts(owner.get(address))
     monkeypatch.setattr(project_zip, "LARGEST", 100)
     owner, address = read(review, packed({LOG: b"0" * 101}))
     assert "unpacks to more than" in texts(owner.get(address))
@@ -539,7 +541,7 @@ def test_too_many_or_doubled_files_are_refused(
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr(LOG, b"y")
     owner, address = read(review, target.getvalue())
-    assert "names of files that no project has" in texts(owner.get(address))
+    assert "file names that mechtag does not create" in texts(owner.get(address))
 
 
 def tampered(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -645,8 +647,8 @@ def test_a_copy_takes_back_nothing_that_is_managed_here(review: Workspace, tmp_p
 
     owner, address = read(review, tampered(zip_of(colleague), forge))
     page = texts(owner.get(address))
-    assert "Each copy has its own full texts, duplicates and blinding. 1" in page
-    assert "Takes back what somebody else did. 1" in page
+    assert "Full texts, duplicates and blinding are not imported from a copy. 1" in page
+    assert "The action undoes or redoes an action of a different person. 1" in page
     assert "There is nothing new in this project." in page
     assert states(review) == before
 
@@ -661,10 +663,8 @@ def test_only_people_who_settle_here_settle(review: Workspace, tmp_path: Path) -
     before = states(review)
     owner, address = read(review, zip_of(colleague))
     page = texts(owner.get(address))
-    assert (
-        "Owners and adjudicators alone settle conflicts and send records back, and this person is neither here. 2"
-        in (page)
-    )
+    said = "Only owners and adjudicators may settle or send back records, and this person is neither in this review. 2"
+    assert said in page
     assert states(review) == before
 
 
@@ -681,7 +681,7 @@ def test_what_was_settled_and_what_was_judged_since_are_not_mixed(
     judging.acts.decide(look(judging, ANN, 3, "screen"), 3, 1)
     before = states(review)
     owner, address = read(review, zip_of(colleague))
-    assert "Was judged in one copy and settled in the other" in texts(owner.get(address))
+    assert "The record was judged in one copy and settled in the other" in texts(owner.get(address))
     assert "There is nothing new in this project." in texts(owner.get(address))
     assert states(review) == before
 
@@ -712,7 +712,9 @@ def test_values_of_a_wrong_type_are_left_out(
     owner, address = read(review, tampered(zip_of(colleague), change))
     page = texts(owner.get(address))
     assert "Read: 1 new action on 1 record" in page
-    assert "Damaged. 1" in page or "has no label '7'. 1" in page
+    assert (
+        "The action is damaged in the log of the zip; ask for the zip again. 1" in page or "has no label '7'. 1" in page
+    )
 
 
 def test_events_of_one_act_that_lie_apart_are_refused(review: Workspace, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_target_is_changed_midway_only_with_a_reason(review: Workspace) -> N
     assert plan(review).recall == 0.9
     review.acts.decide(Stamp(1), 1, 1)
     refused = owner.post("/settings", **{**STOPPING, "recall": "0.8"})
-    assert (refused.status_code, "the guarantee no longer holds" in texts(refused.text)) == (422, True)
+    assert (refused.status_code, "the recall is no longer guaranteed" in texts(refused.text)) == (422, True)
     owner.post("/settings", **{**STOPPING, "recall": "0.8"}, why="No time left")
     assert plan(review).recall == 0.8
     assert "(No time left)" in texts(owner.get("/activity"))
@@ -96,11 +96,11 @@ def test_suggestions_are_computed_for_records_that_a_change_of_plan_includes(rev
 
 def test_each_person_chooses_whether_words_are_marked_and_the_choice_is_noted(review: Workspace) -> None:
     ann, bob = (Browser(review, add_person(review, name, "coder")) for name in ("Ann", "Bob"))
-    assert "Stop marking words" not in ann.get("/screen?record=1")
+    assert "Stop highlighting words" not in ann.get("/screen?record=1")
     review.acts.change_plan(Stamp(1), "words_for", ["apple*"])
     assert '<mark class="for">Apples</mark>' in ann.get("/screen?record=1")
     page = ann.post("/words", back="/screen?record=1", words="off").text
-    assert ("Mark words" in page, ">Apples</mark>" in page) == (True, False)
+    assert ("Highlight words" in page, ">Apples</mark>" in page) == (True, False)
     assert ">Apples</mark>" not in ann.get("/screen?record=2")
     assert ">Apples</mark>" in bob.get("/screen?record=2")
     with review.store.read() as connection:

@@ -104,7 +104,10 @@ def test_screening_conflicts_take_the_reason_too(review: Workspace) -> None:
         row = connection.execute(select(schema.final).where(schema.final.c.stage == "screen")).one()
     assert (row.value, row.reason, row.how) == (0, "Topic", "adjudicated")
     empty = owner.post("/reconcile/screening/preview", coder=2, record=["4"])
-    assert (empty.status_code, "none of the chosen records has this label to settle" in empty.text.casefold()) == (
+    assert (
+        empty.status_code,
+        "in none of the chosen records is this label still to be settled" in empty.text.casefold(),
+    ) == (
         422,
         True,
     )

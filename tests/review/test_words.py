@@ -23,7 +23,7 @@ def review(tmp_path: Path) -> Workspace:
 
 def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) -> None:
     owen, ann = Browser(review, OWEN), Browser(review, add_person(review, "Ann", "coder"))
-    assert "Mark words" not in owen.get("/screen?record=1")
+    assert "Highlight words" not in owen.get("/screen?record=1")
     page = owen.post("/words/own", back="/screen?record=1", own="apple*\n manag* \n\nAPPLE*").text
     assert '<h1 tabindex="-1" data-focus="screen/1">On <mark class="own">apples</mark></h1>' in page
     assert '<mark class="own">Apples</mark> &amp; pears' in page
@@ -36,7 +36,7 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
     assert 'data-focus="code/1/False">On <mark class="own">apples</mark></h1>' in code
     assert '<span class="sentence"><mark class="own">Apples</mark> &amp; pears grow.</span>' in code
     code = owen.post("/words", back="/code?record=1", words="off").text
-    assert ("Mark words" in code, "Stop marking" in code) == (True, False)
+    assert ("Highlight words" in code, "Stop highlighting" in code) == (True, False)
     assert 'class="own">Apples' not in code + owen.get("/screen?record=1")
     # Whoever writes down words wants to see them.
     assert 'class="own">Apples' in owen.post("/words/own", back="/code?record=1", own="apple*").text
@@ -47,13 +47,16 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
     ("own", "message"),
     [
         ("a*", "has two characters or more, with * only at its end"),
-        ("*", "cannot be marked"),
+        ("*", "cannot be highlighted"),
         ("ap*le", "with * only at its end"),
-        ("(x|y)+", "cannot be marked"),
+        ("(x|y)+", "cannot be highlighted"),
         ("c++", "begins and ends with a letter or digit"),
-        ("\u0301e", "cannot be marked"),
-        ("x" * 61, "has at most 60 characters"),
-        ("\n".join(f"word{number}" for number in range(MOST + 1)), f"these are {MOST + 1} words; at most {MOST}"),
+        ("\u0301e", "cannot be highlighted"),
+        ("x" * 61, "a word of 60 characters or fewer"),
+        (
+            "\n".join(f"word{number}" for number in range(MOST + 1)),
+            f"only {MOST} words can be highlighted, but you entered {MOST + 1}",
+        ),
     ],
 )
 def test_words_that_cannot_be_marked_are_refused(review: Workspace, own: str, message: str) -> None:
@@ -68,7 +71,7 @@ def test_words_that_cannot_be_marked_are_refused(review: Workspace, own: str, me
 def test_words_of_every_script_can_be_saved(review: Workspace) -> None:
     owen = Browser(review, OWEN)
     page = texts(owen.post("/words/own", back="/screen?record=1", own="हिन्दी\ncafe\u0301*\n<b>x</b>").text)
-    assert "cannot be marked" in page
+    assert "cannot be highlighted" in page
     page = texts(owen.post("/words/own", back="/screen?record=1", own="हिन्दी\ncafe\u0301*").text)
     assert "My words: हिन्दी , cafe\u0301*" in page
 
