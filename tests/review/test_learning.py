@@ -214,7 +214,7 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
     assert "12 papers have independent codes; 30 are needed" in page
     owner.post("/learn/curve")
     do_next(review, jobs())
-    assert "12 papers, each judged by a model that was trained on a part" in texts(owner.get("/learn"))
+    assert "12 papers, each judged by a model that was trained on some" in texts(owner.get("/learn"))
     assert read_config(review.project.own_model).model_id == first
 
 
