@@ -186,7 +186,8 @@ def check_key(given: str, expected: str | None) -> None:
     given
         Key that the browser sent.
     expected
-        Key of this start of mechtag; ``None`` if the page is served to a team and has no start address.
+        Key that mechtag created when it was started; ``None`` if the page is served to a team, because there is then no
+        start address.
 
     Raises
     ------
@@ -219,7 +220,7 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
 def person_of(store: Store, token: str | None) -> Person | None:
     """Return the person to whom the session with a token belongs.
 
-    Returns ``None`` if there is no such session, if it has expired, or if the person cannot sign in any more.
+    Returns ``None`` if there is no such session, if the session has expired, or if the person may no longer sign in.
     """
     if not token:
         return None
@@ -255,7 +256,7 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
     Parameters
     ----------
     hosts
-        Host names, with port, under which the page is served. Refusing all others protects against DNS rebinding.
+        Host names, with port, under which the page is served. Refusing all other names protects against DNS rebinding.
     scheme
         ``http`` or ``https``.
 

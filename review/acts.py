@@ -79,7 +79,7 @@ _JUDGING = ("code", "evidence", "sign", "commit", "reopen", "settle")
 
 
 def _named(text: Reading) -> dict[str, str]:
-    """Return the field of an event that names the full text to which it refers; nothing for an abstract."""
+    """Return the content of an event that identifies the full text; an empty dictionary if the text is an abstract."""
     return {"text": text.sha256} if text.sha256 else {}
 
 
@@ -843,7 +843,7 @@ class Acts:
         ------
         Refused
             If the file does not exist, could not be read or is already attached to a record, or if somebody has already
-            coded the record by its full text.
+            coded the record from its full text.
         """
         self._require_record(connection, record)
         table, attachment = schema.full_text, schema.attachment
@@ -863,7 +863,7 @@ class Acts:
         Raises
         ------
         Refused
-            If no file is attached to the record, or somebody has coded the record by its full text.
+            If no file is attached to the record, or somebody has coded the record from its full text.
         """
         self._require_record(connection, record)
         table = schema.attachment
@@ -875,7 +875,7 @@ class Acts:
 
     @_once
     def delete_file(self, connection: Connection, stamp: Stamp, file: int) -> list[Draft]:
-        """Delete what was read from a file of a full text; see `mechtag.review.full_texts.delete_file`.
+        """Delete the text that was read from an uploaded file; see `mechtag.review.full_texts.delete_file`.
 
         Raises
         ------
@@ -893,9 +893,9 @@ class Acts:
 
     @staticmethod
     def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
-        """Refuse to replace or detach the full text of a record that somebody has coded by its full text.
+        """Refuse to replace or detach the full text of a record if somebody has coded the record from this text.
 
-        The codes refer to the sentences of this file by number.
+        The codes refer to sentences of the full text by number.
         """
         table = schema.current
         _, members = family_of(connection, record)
@@ -1089,7 +1089,9 @@ class Acts:
         if len(people) < 2:
             raise Refused("a calibration exercise needs at least two people; choose more people")
         if len(records) < 2:
-            raise Refused("a calibration exercise needs at least two records that nobody has judged yet")
+            raise Refused(
+                "a calibration exercise needs at least two records that nobody has judged yet; import more records"
+            )
         names = [self._require_record(connection, record).record_id for record in records]
         return [Draft(EXERCISE, value={"stage": stage, "records": names, "coders": people})]
 
@@ -1184,8 +1186,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, the person has already judged one of the labels, or a code was
-            given by a full text although the record has none.
+            If an adjudicator has settled the record, the person has already judged one of the labels, or a code is for
+            a full text although the record has none.
         """
         self._require_record(connection, record)
         drafts = list[Draft]()
@@ -1212,7 +1214,7 @@ class Acts:
 
     @_once
     def undo_import(self, connection: Connection, stamp: Stamp, acts: Sequence[int]) -> list[Draft]:
-        """Undo the given actions, which `import_codes` wrote, including actions in the names of other people."""
+        """Undo the given actions, which `import_codes` wrote, even if they are recorded under other people's names."""
         return [Draft("undo", undoes=act) for act in acts]
 
     @_once
@@ -1432,7 +1434,7 @@ class Acts:
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
-        """Return the text by which a record is coded: its abstract (``code``) or its full text (``full-text``)."""
+        """Return the text from which a record is coded: its abstract (``code``) or its full text (``full-text``)."""
         if stage not in BASES:
             raise Refused(f"records are not coded at the stage '{stage}'; the stages of coding are {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)

@@ -30,12 +30,12 @@ def create_app(
     Parameters
     ----------
     hosts
-        Names, with port, under which the page is served.
+        Host names, with port, under which the page is served.
     start_key
-        Secret key in the start address, with which the people on this computer sign in; ``None`` if the page is served
-        to a team.
+        Secret key in the address that mechtag prints in the terminal; people on this computer sign in with this
+        address. ``None`` if the page is served to a team.
     secure
-        Whether browsers reach the page by HTTPS.
+        Whether browsers reach the page over HTTPS.
     port
         Port of the page. The name of the cookie contains the port, so that two reviews on one computer have different
         cookies.

@@ -151,7 +151,7 @@ class StaleCode:
 
 
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
-    """Return the committed codes that were given before the meaning of their label changed, by label and person.
+    """Return the committed codes that were given before the meaning of their label changed, sorted by label and person.
 
     Codes of withdrawn people are left out.
     """

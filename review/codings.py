@@ -28,12 +28,13 @@ def coders_codings(
     ----------
     first
         Whether to return each code as its coder first committed it, even if the coder changed it later. Codes that were
-        given while others' codes were visible are then left out.
+        given while other people's codes were visible are then left out.
     coder
         Account number of the person whose codes are returned; by default, the codes of all people are returned. Codes
         of withdrawn people are always left out.
     viewer
-        Lead from whom codes of others are withheld, as far as this person can still judge their records.
+        Account number of the person who will see the result. Other people's codes of records that this person can still
+        judge are left out. By default, nothing is left out for this reason.
     """
     current, account = schema.current, schema.account
     query = (
@@ -176,9 +177,9 @@ def unassisted(codings: list[Coding]) -> Iterator[Coding]:
 def independent_codings(connection: Connection) -> list[Coding]:
     """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
 
-    If a coder changed a code after seeing a suggestion, the code that the coder gave first is used. Leaving such codes
-    out would flatter the model, because people change the codes that differ from the suggestion. If the first codes of
-    several people differ, none of them is used.
+    If a coder changed a code after seeing a suggestion, the code that the coder gave first is used. Omitting such codes
+    would make the model look better than it is, because people change codes that differ from the suggestion. If the
+    first codes of several people differ, none of these codes is used.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(

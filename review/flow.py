@@ -238,7 +238,7 @@ def screening(connection: Connection, relevance: str) -> Screening:
 def fill_in(
     found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
 ) -> tuple[Flow, Elsewhere]:
-    """Return all counts of the diagram, and the part of them that the counts file of ``mechtag prisma`` contains.
+    """Return all counts of the diagram, and those that go into the counts file that ``mechtag prisma`` reads.
 
     Until screening ends, records without a final decision count as not yet screened.
 
@@ -277,7 +277,7 @@ def fill_in(
         place[last] = entry.value
     if "other_methods" in content and "sources" not in content["other_methods"]:
         raise MechtagError(
-            "other methods: enter the number of records found by each source, or empty all fields of this group"
+            "other methods: enter the number of records found in each source, or empty all fields of this group"
         )
     try:
         elsewhere = Elsewhere.model_validate(content)

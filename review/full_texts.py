@@ -176,14 +176,14 @@ def find_file(connection: Connection, number: int) -> Attached:
 
 
 def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:
-    """Delete a file that is attached to no record from this computer, with what was read from it.
+    """Delete an uploaded file from this computer, together with the text that was read from the file.
 
     If mechtag is interrupted, the file stays in the list, so that it can be deleted again.
 
     Raises
     ------
     Refused
-        If there is no such file, it is attached to a record or being read, or it cannot be deleted.
+        If there is no such file, if the file is attached to a record or is being read, or if it cannot be deleted.
     """
     table = schema.full_text
     with workspace.store.write() as connection:
@@ -196,12 +196,14 @@ def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise Refused(f"the file cannot be deleted ({error.strerror}); close it in other programs", 409) from None
+            raise Refused(
+                f"the file cannot be deleted ({error.strerror}); close it in other programs and try again", 409
+            ) from None
         log_of_file(workspace, number).unlink(missing_ok=True)
 
 
 def log_of_file(workspace: Workspace, number: int) -> Path:
-    """Return the path of the file in the log that has what was read from a full text."""
+    """Return the path of the log file that contains the text read from an uploaded file."""
     return workspace.folder / "log" / f"full-text-{number}.jsonl"
 
 

@@ -80,10 +80,10 @@ def sentences_about(
     Parameters
     ----------
     viewer
-        Account number of the reader. Notes that others wrote for themselves are left out.
+        Account number of the reader. Notes that other people wrote for themselves are left out.
     blinded
-        Whether to leave out all judgements of others. Until blinding is lifted, judgements of others on records that
-        the reader can still judge are always left out.
+        Whether to leave out all judgements by other people. Until blinding is lifted, other people's judgements of
+        records that the reader can still judge are always left out.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -154,16 +154,16 @@ def _happenings(
 
 
 def _in_exercise(connection: Connection, stage: str) -> ColumnElement[bool]:
-    """Return an SQL condition for events that may be about a judgement in the running exercise of a stage."""
+    """Return an SQL condition for events about records of the calibration exercise that is running at a stage."""
     table = schema.event
     at_stage = or_(table.c.stage.is_(None), table.c.stage == stage)
     return and_(func.coalesce(table.c.record, 0).in_(hidden_records(connection, stage)), at_stage)
 
 
 def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition for events about judgements of others that a person may see.
+    """Return an SQL condition for events about other people's judgements that a person may see.
 
-    A person who can still judge a record must not see the judgements of others on this record, whatever the person's
+    A person who can still judge a record must not see other people's judgements of this record, whatever the person's
     role.
     """
     table, other = schema.event, schema.event.alias()

@@ -1,9 +1,9 @@
 """Save the imported records and full texts as text files, from which a lost database can be restored.
 
 The files are next to the log of events, in ``data/review/log``. The first line of ``import-1.jsonl`` describes import
-1; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. The file is written again only if the
-first line changes: what people did with the records is in the log of events. ``full-text-1.jsonl`` contains a row of
-table ``full_text`` in two lines; the text is in the second line.
+1; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. The file is written again only if its
+first line would change. People's actions do not change the file, because they are stored in the log of events.
+``full-text-1.jsonl`` contains a row of table ``full_text`` in two lines; the text is in the second line.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write the files of the imports and full texts that have changed, and delete those that are gone.
+    """Write a file for each import and full text that has changed, and delete the files of those that no longer exist.
 
-    Only the worker process changes what an import or a full text brought, so only the worker process writes these
-    files. When a person deletes a full text, its file is deleted at once.
+    Only the worker process changes the rows of an import or a full text, so only the worker process writes these files.
+    When a person deletes a full text, its file is deleted immediately.
     """
     folder = workspace.folder / "log"
     folder.mkdir(parents=True, exist_ok=True)

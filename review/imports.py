@@ -195,7 +195,7 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def not_saved(error: OSError) -> Refused:
-    """Convert an error of the file system to an error that tells people why uploaded files could not be saved."""
+    """Convert an error of the file system to an error that explains why uploaded files could not be saved."""
     return Refused(f"the files could not be saved ({error.strerror}); free some disk space and try again", 507)
 
 

@@ -1,9 +1,9 @@
 """Write the log of events to text files, one JSON object per line.
 
-The files in ``data/review/log`` can be read without mechtag. The database can be restored from them; see
-`mechtag.review.restoring`. They contain no passwords and no sessions.
+The files in ``data/review/log`` can be read without mechtag, and the database can be restored from them (see
+`mechtag.review.restoring`). The files contain no passwords and no sessions.
 
-- ``events-2026-11.jsonl``: the events of a month, which are everything that people did
+- ``events-2026-11.jsonl``: all actions that people took in a month
 - ``import-1.jsonl``, ``full-text-1.jsonl``: the records of an import, and the text of an uploaded file; see
   `mechtag.review.import_log`
 - ``jobs.jsonl``: the jobs that have ended, with their results
@@ -65,7 +65,7 @@ class Journal:
         self._ended: set[int] = set()
 
     def flush(self) -> int:
-        """Write to the files everything that only the database contains, and return the number of events written."""
+        """Write everything that is not in the files yet, and return the number of events written."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._sizes != self._measure():

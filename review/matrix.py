@@ -35,7 +35,7 @@ def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> li
     labels
         Keys of the labels, in the order of the codebook.
     stage
-        ``code`` for codes by abstract, or ``full-text`` for codes by full text.
+        ``code`` for codes based on abstracts, or ``full-text`` for codes based on full texts.
     """
     need, final, record = schema.need, schema.final, schema.record
     values = {

@@ -47,8 +47,9 @@ class Mention:
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
     """Return the latest mentions of a person that this person has not yet removed from the list, the latest first.
 
-    A mention on a record that the person can still judge is left out until the person has judged the record, because
-    the text may say what others think of the record. Of a note that was changed, only the current text counts.
+    A mention in a comment or note on a record that the person can still judge is left out until the person has judged
+    the record, because the text may reveal other people's judgements. If a note was changed, only its current text is
+    searched.
 
     Parameters
     ----------
