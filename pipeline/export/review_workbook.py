@@ -34,6 +34,14 @@ _WIDTH = 28
 _PER_WIDTH = 1.1
 # Height of a line, and of the highest row that Excel allows, in points.
 _LINE, _HIGHEST = 15, 409
+# Fills of cells with these texts, and whether the text is also bold. The hues are blue, orange and grey, which people
+# with any colour blindness can tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/); in print without
+# colours, the fills differ in lightness, and the cells contain the word anyway.
+_FILLS = (
+    (("yes", "✓"), "FFD6ECFA", False),
+    (("needs review", "maybe", "?"), "FFF7C873", True),
+    (("no",), "FFD9D9D9", False),
+)
 _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
@@ -153,6 +161,7 @@ def _table(sheet: Any, table: TableSheet) -> None:
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(table.names))}1"
     _append(sheet, 1, [_set(_cells_of(sheet, bold=True, line=True), name) for name in table.names], table.widths)
     cells = [_cells_of(sheet, wrap=False) for _ in table.names]
+    number = 1
     for number, row in enumerate(table.rows, start=2):
         if number > MOST_ROWS:
             raise MechtagError(
@@ -160,6 +169,21 @@ def _table(sheet: Any, table: TableSheet) -> None:
                 "export fewer papers, or choose a different format"
             )
         sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
+    _fill(sheet, f"A2:{get_column_letter(len(table.names))}{max(number, 2)}")
+
+
+def _fill(sheet: Any, place: str) -> None:
+    """Fill cells of a range that contain a decision, and nothing else, with the colour of this decision.
+
+    The programs compute the fill, so it changes with what a reviewer enters.
+    """
+    from openpyxl.formatting.rule import CellIsRule
+    from openpyxl.styles import Font, PatternFill
+
+    for words, color, bold in _FILLS:
+        for word in words:
+            fill, font = PatternFill("solid", bgColor=color), Font(bold=True) if bold else None
+            sheet.conditional_formatting.add(place, CellIsRule("equal", [f'"{word}"'], fill=fill, font=font))
 
 
 @contextmanager
@@ -298,6 +322,8 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
         _append(sheet, written + 1, filled, sizes)
     last = max(written, 1) + 1
     for name, letter in letters.items():
+        if name == DECISION or name.endswith((OWN_CODE, ": decision")):
+            _fill(sheet, f"{letter}2:{letter}{last}")
         if name == DECISION or name.endswith(OWN_CODE):
             choice = DataValidation(type="list", formula1=f'"{",".join(_CHOICES)}"', allow_blank=True)
             choice.showErrorMessage, choice.errorTitle = True, "Not one of the choices"
@@ -406,6 +432,11 @@ def _explanation(
     )
     notes = [
         ("Note", "Meaning"),
+        (
+            "colours",
+            "Yes is blue, no is grey, and needs review or maybe is orange and bold. The colours repeat the words; your "
+            "own decisions are coloured as you enter them.",
+        ),
         ("long texts", "A cell holds at most 32,767 characters. A longer text is cut, and ends in '[cut: ...]'."),
         ("apostrophes", "Text that a spreadsheet could run as a formula begins with an apostrophe."),
         ("control characters", "Characters that a workbook must not contain were removed."),

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,37 @@ def test_the_sheet_has_what_a_reviewer_works_with(path: Path) -> None:
     assert sheet["F2"].alignment.wrap_text
     title = sheet.cell(4, names.index("title") + 1)
     assert (title.value, title.data_type) == ("'=1+1 lower", "s")
+
+
+def brightness(color: str) -> float:
+    """Relative luminance of a colour such as FFD9D9D9 (WCAG 2.2), from 0 (black) to 1 (white)."""
+    parts = [int(color[place : place + 2], 16) / 255 for place in (2, 4, 6)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_decisions_have_colours_that_repeat_the_words(path: Path) -> None:
+    sheet = openpyxl.load_workbook(path)["Review"]
+    names = {cell.value: cell.column_letter for cell in sheet[1]}
+    fills: dict[str, dict[str, tuple[str, bool]]] = {}
+    for area in sheet.conditional_formatting:
+        for rule in area.rules:
+            (word,) = rule.formula
+            style = (rule.dxf.fill.bgColor.rgb, bool(rule.dxf.font and rule.dxf.font.b))
+            fills.setdefault(str(area.sqref), {})[word.strip('"')] = style
+    wanted = ["decision", *(name for name in names if name.endswith((": decision", ": your code")))]
+    assert set(fills) == {f"{names[name]}2:{names[name]}4" for name in wanted}
+    (styles,) = {tuple(sorted(own.items())) for own in fills.values()}
+    found = dict(styles)
+    assert found["needs review"] == found["maybe"] == found["?"]
+    colors = [found[word][0] for word in ("yes", "needs review", "no")]
+    assert [found[word][1] for word in ("yes", "needs review", "no")] == [False, True, False]
+    # Black text is readable on each, and without colours no two look alike.
+    lightness = sorted(brightness(color) for color in colors)
+    assert all((one + 0.05) / 0.05 > 7 for one in lightness)
+    assert all((more + 0.05) / (less + 0.05) > 1.05 for less, more in pairwise(lightness))
+    about = openpyxl.load_workbook(path)[EXPLANATION]
+    assert any(row[0] == "colours" for row in about.iter_rows(values_only=True))
 
 
 def test_the_workbook_explains_bounds_and_needs_review(tmp_path: Path) -> None:
