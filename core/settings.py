@@ -194,6 +194,9 @@ class TrainSettings(Strict):
     records, exemplars
         Paths of the coded records and of the example sentences (empty if there are none). Coded records are a JSON
         Lines file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
+    examples
+        Path of the sentences of coded papers that the review page wrote, because coders chose them as examples of a
+        label; the file need not exist.
     texts
         Parquet table of the records to which a table of codings refers; empty if there is no such table.
     added
@@ -225,6 +228,8 @@ class TrainSettings(Strict):
 
     records: ProjectPath = ProjectPath("data/annotated/coded")
     exemplars: ProjectPath = ProjectPath("data/annotated/exemplars.jsonl")
+    # Not stored in models, whose ids would change; they store the hash of the content of the file instead.
+    examples: ProjectPath = Field(default=ProjectPath("data/annotated/examples.jsonl"), exclude=True)
     texts: ProjectPath = ProjectPath("")
     added: ProjectPath = ProjectPath("data/annotated/added")
     trainer: TrainerName = "frozen"

@@ -34,6 +34,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "code_answer": _CODERS,
     "code_mark": _CODERS,
     "code_sign": _CODERS,
+    "code_example": _CODERS,
     "code_rest": _CODERS,
     "code_suggestion": _CODERS,
     "code_done": _CODERS,

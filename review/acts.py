@@ -49,6 +49,8 @@ ROLES = ("owner", "adjudicator", "coder", "observer")
 CODING_ROLES = ("owner", "adjudicator", "coder")
 #: Kind of the event that removes a mention from a person's list; see `mechtag.review.mentions`.
 MENTION_READ = "mention_read"
+#: Kind of the event that chooses a sentence as an example of a label; see `mechtag.review.examples`.
+EXAMPLE = "example"
 # Kinds that undo and redo leave out, because they have effects outside the database, or are reversed in another way.
 _NOT_UNDONE = frozenset(
     (
@@ -524,6 +526,52 @@ class Acts:
                 for row in marks
             ]
         return drafts
+
+    @_once
+    def exemplify(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        sentence: int,
+        *,
+        on: bool = True,
+        stage: str = "code",
+    ) -> list[Draft]:
+        """Choose a sentence that the person marked for a label as an example of this label in the codebook.
+
+        Parameters
+        ----------
+        sentence
+            Number of the sentence, counted from 0.
+        on
+            If false, the sentence is no longer an example.
+        stage
+            See `code`.
+
+        Raises
+        ------
+        Refused
+            If the record or the label does not exist, or the person has not marked the sentence for the label.
+        """
+        text = self._require_text(connection, record, stage)
+        self._require_label(label)
+        table = schema.current
+        row = connection.execute(
+            select(table).where(
+                table.c.record == record,
+                table.c.stage == stage,
+                table.c.coder == stamp.coder,
+                table.c.label == label,
+                table.c.value == 1,
+            )
+        ).one_or_none()
+        if on and (row is None or sentence not in sentences_in(row, text.sha256)):
+            raise Refused(
+                "only a sentence that you marked for this label can be an example of it; mark the sentence first"
+            )
+        return [Draft(EXAMPLE, record, stage, label, {"sentences": [sentence], "on": on, **_named(text)})]
 
     @_once
     def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from mechtag.core.codebook import Codebook
-from mechtag.review.plan import STAGE_NAMES, STAGES
+from mechtag.review.plan import STAGE_NAMES
+from mechtag.review.sight import visible_to
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
-from mechtag.review.store.exercises import hidden_records
 
 #: Kinds of events about a person's own work; a blinded coder sees such events only if they are the coder's own.
 JUDGING = frozenset(
@@ -22,6 +22,7 @@ JUDGING = frozenset(
         "code",
         "evidence",
         "sign",
+        "example",
         "answer",
         "commit",
         "skip",
@@ -137,7 +138,7 @@ def _happenings(
     private = (table.c.kind == "note") & (func.json_extract(table.c.value, "$.for") == "me")
     query = query.where((table.c.coder == viewer) | ~private)
     if not read_plan(connection).unblinded:
-        visible = and_(_is_visible(viewer, blinded), *(~_in_exercise(connection, stage) for stage in STAGES))
+        visible = visible_to(connection, viewer, blinded=blinded)
         query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(JUDGING), visible))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
     undone = set[int]()
@@ -151,48 +152,6 @@ def _happenings(
         Happening(row.seq, row.at, row.who, _sentence(row, codebook.names, names), row.record, row.act in undone)
         for row in rows
     ]
-
-
-def _in_exercise(connection: Connection, stage: str) -> ColumnElement[bool]:
-    """Return an SQL condition for events about records of the calibration exercise that is running at a stage."""
-    table = schema.event
-    at_stage = or_(table.c.stage.is_(None), table.c.stage == stage)
-    return and_(func.coalesce(table.c.record, 0).in_(hidden_records(connection, stage)), at_stage)
-
-
-def _is_visible(viewer: int, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition for events about other people's judgements that a person may see.
-
-    A person who can still judge a record must not see other people's judgements of this record, whatever the person's
-    role.
-    """
-    table, other = schema.event, schema.event.alias()
-    shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
-    if blinded:
-        return shown
-    need, current, joined = schema.need, schema.current, schema.joined
-    into = select(joined.c.into).where(joined.c.record == table.c.record).correlate(table).scalar_subquery()
-    judged = (
-        exists()
-        .where(
-            current.c.record.in_((table.c.record, need.c.record)),
-            current.c.stage == need.c.stage,
-            current.c.coder == viewer,
-            current.c.committed == 1,
-        )
-        .correlate(table, need)
-    )
-    to_judge = (
-        exists()
-        .where(
-            need.c.record == func.coalesce(into, table.c.record),
-            or_(table.c.stage.is_(None), need.c.stage == table.c.stage),
-            need.c.state.in_(("open", "waiting")),
-            ~judged,
-        )
-        .correlate(table)
-    )
-    return shown | ~to_judge
 
 
 def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) -> str:
@@ -211,6 +170,9 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             where = f"sentence {value['sentence'] + 1}{' of the full text' if row.stage == 'full-text' else ''}"
             said = f"gave {where} the sign '{value['sign']}'" if value["sign"] else f"removed the sign of {where}"
             return f"{said} for {label}"
+        case "example":
+            verb = "chose" if value["on"] else "no longer uses"
+            return f"{verb} sentence {value['sentences'][0] + 1} as an example of {label}"
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"

@@ -53,6 +53,11 @@ class _Sign(_Value):
     sign: Sign | None
 
 
+class _Example(_Value):
+    sentences: Annotated[list[int], Field(min_length=1, max_length=1)]
+    on: bool
+
+
 class _Answer(_Value):
     answer: Literal["accept", "reject", "refer"]
     model_id: str | None
@@ -112,6 +117,7 @@ _VALUES: Mapping[str, type[BaseModel]] = {
     "code": _Code,
     "evidence": _Evidence,
     "sign": _Sign,
+    "example": _Example,
     "answer": _Answer,
     "commit": _Nothing,
     "skip": _Nothing,
@@ -341,6 +347,8 @@ def _places(
         elif row.kind in _JUDGING:
             found.add(("judge", record, row.stage, account(row.coder)))
             found.add(("judged here" if people is None else "settled here", record, row.stage))
+        elif row.kind == "example":
+            found.add(("example", record, row.stage, row.label, account(row.coder)))
         elif row.kind == "note":
             found.add(("note", record, account(row.coder), str(value.get("for"))))
         elif row.kind == "edit_record":
@@ -456,11 +464,12 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
         return "the action belongs to a calibration exercise of the copy"
     if row.kind in ("settle", "reopen") and people.get(row.coder) not in records.leads:
         return "only owners and adjudicators may settle or send back records, and this person is neither in this review"
-    if row.kind not in _JUDGING:
+    if row.kind not in (*_JUDGING, "example"):
         return ""
     if row.stage is None:
         return _DAMAGED
-    if row.kind in ("code", "evidence", "sign", "answer", "settle") and row.label not in records.labels[row.stage]:
+    labelled = ("code", "evidence", "sign", "example", "answer", "settle")
+    if row.kind in labelled and row.label not in records.labels[row.stage]:
         return f"the codebook of this review has no label '{str(row.label)[:40]}'"
     if row.stage in BASES:
         number = records.sentences(row.record, row.stage)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select
 
 from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
@@ -223,41 +223,111 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
     The coders of a running calibration exercise judge all records of the exercise, even if others have already judged
     them.
     """
-    head, members = family_of(connection, record)
+    head, _ = family_of(connection, record)
     need = schema.need
-    state = connection.execute(select(need.c.state).where(need.c.record == head, need.c.stage == stage)).scalar()
-    judged = any(has_committed(connection, member, coder, stage) for member in members)
-    exercise = running_exercise(connection, stage)
-    takes_part = exercise is not None and coder in exercise.coders and head in exercise.records
-    return (takes_part or state in ("open", "waiting")) and not judged
+    own = select(need.c.record).where(need.c.record == head, need.c.stage == stage, _to_judge(connection, coder))
+    return connection.execute(own).first() is not None
 
 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes of others for a record at a stage must still be hidden from an owner or adjudicator.
 
-    They are hidden as long as this person can still judge the record, and for all records of a running calibration
-    exercise.
+    See `hidden_from`.
     """
-    head, _ = family_of(connection, record)
-    return head in hidden_records(connection, stage) or is_to_judge(connection, record, stage, coder)
+    hidden = hidden_from(connection, coder, literal(record), literal(stage))
+    return bool(connection.execute(select(hidden)).scalar_one())
 
 
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the records whose codes are still hidden from an owner or adjudicator, each with the stage.
 
-    For the rules, see `is_hidden`.
-
-    Records that were joined to a hidden record are included.
+    For the rule, see `hidden_from`. Records that were joined to a hidden record are included.
     """
-    need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
-    rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(("open", "waiting"))))
-    into = {record: head for record, head in connection.execute(select(joined.c.record, joined.c.into))}
-    own = select(current.c.record, current.c.stage).where(current.c.coder == coder, current.c.committed == 1)
-    asked = connection.execute(select(owed.c.record, owed.c.stage).where(owed.c.coder == coder)).all()
-    judged = {(row.record, row.stage) for row in connection.execute(own)} - {(row.record, row.stage) for row in asked}
-    heads = {(row.record, row.stage) for row in rows} - {(into.get(record, record), stage) for record, stage in judged}
+    need, joined = schema.need, schema.joined
+    rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
+    heads = {(row.record, row.stage) for row in rows}
     heads |= {(record, stage) for stage in STAGES for record in hidden_records(connection, stage)}
-    return heads | {(record, stage) for record, head in into.items() for stage in STAGES if (head, stage) in heads}
+    into = connection.execute(select(joined.c.record, joined.c.into)).all()
+    return heads | {(row.record, stage) for row in into for stage in STAGES if (row.into, stage) in heads}
+
+
+def hidden_from(
+    connection: Connection, coder: int, record: ColumnElement[int], stage: ColumnElement[str]
+) -> ColumnElement[bool]:
+    """Return an SQL condition: what others said about a record must still be hidden from an owner or adjudicator.
+
+    It is hidden as long as this person can still judge the paper, and for all records of a running calibration
+    exercise.
+
+    Parameters
+    ----------
+    record, stage
+        Columns that contain the number of a record, which may be a joined record or NULL, and the stage. If the stage
+        is NULL, it suffices that the codes of one stage are hidden.
+    """
+    need = schema.need
+    of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
+    to_judge = exists().where(*of_paper, _to_judge(connection, coder))
+    return or_(to_judge, in_exercise(connection, record, stage))
+
+
+def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return an SQL condition: the paper belongs to a running calibration exercise; see `hidden_from`."""
+    head = _head(record)
+    of_stages = (
+        and_(head.in_(hidden_records(connection, name)), or_(stage.is_(None), stage == name)) for name in STAGES
+    )
+    return or_(*of_stages)
+
+
+def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
+    """Return an SQL condition: a person may see an event about a judgement of somebody else.
+
+    It does not consider whether blinding has ended for the whole review.
+
+    Parameters
+    ----------
+    blinded
+        Whether the person is not a lead, and may therefore see only events about records that were unblinded.
+    """
+    table, other = schema.event, schema.event.alias()
+    shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
+    open_to_all = and_(shown, ~in_exercise(connection, table.c.record, table.c.stage))
+    return open_to_all if blinded else open_to_all | ~hidden_from(connection, viewer, table.c.record, table.c.stage)
+
+
+def _head(record: ColumnElement[int]) -> ColumnElement[int]:
+    """Return an SQL expression for the record to which a record was joined, or the record itself; 0 for NULL."""
+    joined = schema.joined.alias()
+    into = select(joined.c.into).where(joined.c.record == record).scalar_subquery()
+    return func.coalesce(into, record, 0)
+
+
+def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
+    """Return an SQL condition on table ``need``: a person can still judge the paper; see `is_to_judge`."""
+    need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
+    copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
+    new_labels = (
+        exists()
+        .where(owed.c.coder == coder, owed.c.record == current.c.record, owed.c.stage == current.c.stage)
+        .correlate(current)
+    )
+    judged = (
+        exists()
+        .where(
+            or_(current.c.record == need.c.record, current.c.record.in_(copies)),
+            current.c.stage == need.c.stage,
+            current.c.coder == coder,
+            current.c.committed == 1,
+            ~new_labels,
+        )
+        .correlate(need)
+    )
+    wanted: ColumnElement[bool] = need.c.state.in_(("open", "waiting"))
+    exercise = running_exercise(connection)
+    if exercise is not None and coder in exercise.coders:
+        wanted |= and_(need.c.stage == exercise.stage, need.c.record.in_(exercise.records))
+    return and_(wanted, ~judged)
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

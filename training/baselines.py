@@ -27,7 +27,7 @@ from mechtag.models.encoder import Encoder
 from mechtag.models.features import embed_codebook
 from mechtag.models.scoring import mean
 from mechtag.models.tagger import Tagger
-from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
+from mechtag.pipeline.annotations.coded_records import Exemplar, all_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix
 from mechtag.pipeline.tagging.predict import documents_of
@@ -99,7 +99,7 @@ def prepare(
         gold paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
-    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
+    exemplars = all_exemplars(settings.train, codebook.keys)
     gold = gold_documents(gold_standard(load_matrix(settings.evaluate.gold), records), codebook.keys, sentences)
     known = {document.record_id for document in coded}
     leaked = [document.record_id for document in gold if document.record_id in known]
@@ -204,12 +204,15 @@ def tfidf(bench: Bench) -> list[Prediction]:
     folds = bench.settings.train.folds
     # The gold papers are an additional fold, which is never trained on.
     document_fold = np.append(bench.fold, np.full(len(bench.gold), folds))
-    unit_fold = np.where(corpus.document == NO_DOCUMENT, -1, document_fold[corpus.document])
+    own = corpus.document != NO_DOCUMENT
+    # An exemplar that was taken from a paper is never used to score this paper.
+    paper = np.where(own, corpus.document, corpus.taken_from)
+    unit_fold = np.where(paper == NO_DOCUMENT, -1, document_fold[paper])
     scores = np.zeros((len(units), len(bench.codebook.keys)))
     for held_out in range(folds + 1):
         vectorizer = _vectorizer()
         learned = np.flatnonzero((unit_fold != held_out) & (unit_fold != folds))
-        rows = np.flatnonzero(unit_fold == held_out)
+        rows = np.flatnonzero(own & (unit_fold == held_out))
         words = vectorizer.fit_transform([units[row] for row in learned])
         held_words = vectorizer.transform([units[row] for row in rows])
         for column in range(scores.shape[1]):

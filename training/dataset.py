@@ -85,6 +85,10 @@ class Corpus:
         part has the label.
     document : ndarray, shape (n_texts,)
         Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
+    taken_from : ndarray, shape (n_texts,)
+        Row of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the texts
+        of documents. Such an exemplar is used only together with its document, so that no document is scored by a model
+        that was trained on one of its sentences.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
@@ -103,6 +107,7 @@ class Corpus:
     wholes: Vectors
     unit_targets: Array
     document: Index
+    taken_from: Index
     document_targets: Array
     source: Index
     hard: NDArray[np.bool_]
@@ -134,7 +139,9 @@ class Corpus:
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
-        """Return whether each text belongs to a selected document; for all exemplars, return ``exemplars``.
+        """Return whether each text belongs to a selected document; for exemplars, return ``exemplars``.
+
+        For an exemplar that was taken from a document that is not selected, return ``False``.
 
         Parameters
         ----------
@@ -144,7 +151,7 @@ class Corpus:
             Value for texts that are exemplars.
         """
         # ``NO_DOCUMENT`` is the index of the last element.
-        selected: Mask = np.append(documents, exemplars)[self.document]
+        selected: Mask = np.append(documents, exemplars)[self.document] & np.append(documents, True)[self.taken_from]
         return selected
 
     def without(self, document: int) -> Corpus:
@@ -152,7 +159,9 @@ class Corpus:
         return self.keep(np.arange(self.n_documents) != document)
 
     def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
-        """Return a smaller corpus, with the selected documents and, by default, all exemplars.
+        """Return a smaller corpus, with the selected documents and, by default, the exemplars.
+
+        Exemplars that were taken from documents that are not selected are left out.
 
         Parameters
         ----------
@@ -162,6 +171,7 @@ class Corpus:
             Whether to keep the exemplars (example sentences).
         """
         kept = self.texts_of(documents, exemplars=exemplars)
+        row = np.append(np.cumsum(documents) - 1, NO_DOCUMENT)
         return Corpus(
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
@@ -172,7 +182,8 @@ class Corpus:
             whole_texts=tuple(text for text, keep in zip(self.whole_texts, documents, strict=True) if keep),
             wholes=self.wholes[documents],
             unit_targets=self.unit_targets[kept],
-            document=np.append(np.cumsum(documents) - 1, NO_DOCUMENT)[self.document][kept],
+            document=row[self.document][kept],
+            taken_from=row[self.taken_from][kept],
             document_targets=self.document_targets[documents],
             source=self.source[documents],
             hard=self.hard[documents],
@@ -262,7 +273,8 @@ def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]
         owners.extend([row] * len(coded.document.units))
     for exemplar in exemplars:
         texts.append(exemplar.text)
-        targets.append([np.nan, *_multi_hot(exemplar.labels, label_keys)])
+        unknown_labels = () if exemplar.record_id is None else sorted(set(label_keys) - set(exemplar.labels))
+        targets.append([np.nan, *_multi_hot(exemplar.labels, label_keys, unknown_labels)])
         owners.append(NO_DOCUMENT)
     features = Features(
         {"text": Value("string"), "targets": List(Value("float64"), length=len(unknown)), "document": Value("int64")}
@@ -283,13 +295,20 @@ def build_corpus(
     ----------
     documents
         Coded documents; there may be none.
+    exemplars
+        Exemplars; those that were taken from papers that are not among the documents are left out. Otherwise, a model
+        would be trained on a sentence of a paper that is not listed as one of its training papers.
     """
+    rows = {coded.record_id: row for row, coded in enumerate(documents)}
+    exemplars = [one for one in exemplars if one.record_id is None or one.record_id in rows]
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
     made_up = [clauses(exemplar.text) for exemplar in exemplars]
     exemplary = [part for parts in made_up for part in parts]
     texts, whole_texts = (*units.parts, *exemplary), tuple(units.whole_texts())
     n_parts = np.append(units.n_parts, [len(parts) for parts in made_up]).astype(np.int64)
+    taken_from = np.full(len(n_parts), NO_DOCUMENT, dtype=np.int64)
+    taken_from[len(units.n_parts) :] = [rows.get(one.record_id or "", NO_DOCUMENT) for one in exemplars]
     targets = np.asarray(table["targets"], dtype=np.float64).reshape(-1, 1 + len(label_keys))
     targets[(n_parts > 1)[:, None] & (targets == 1)] = np.nan
     vectors, wholes = encoder.encode(texts), encoder.encode(whole_texts)
@@ -310,6 +329,7 @@ def build_corpus(
         wholes=wholes,
         unit_targets=np.repeat(targets, n_parts, axis=0),
         document=np.repeat(np.asarray(table["document"], dtype=np.int64), n_parts),
+        taken_from=np.repeat(taken_from, n_parts),
         document_targets=document_targets,
         source=np.unique([coded.source for coded in documents], return_inverse=True)[1],
         hard=np.array([not coded.relevant and coded.hard is True for coded in documents], dtype=bool),

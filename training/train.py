@@ -36,7 +36,7 @@ from mechtag.models.model_folder import (
 )
 from mechtag.models.scoring import Calibration, probabilities
 from mechtag.models.tagger import Tagger
-from mechtag.pipeline.annotations.coded_records import CodedRecord, read_exemplars
+from mechtag.pipeline.annotations.coded_records import CodedRecord, all_exemplars
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from mechtag.training.finetuning.trainers import FrozenTrainer, Progress, Trainer, make_trainer
@@ -175,7 +175,7 @@ def read_material(
         For the same reasons as in `train`.
     """
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
-    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
+    exemplars = all_exemplars(settings.train, codebook.keys)
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
     corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)

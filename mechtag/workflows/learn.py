@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mechtag.core.records import Prediction
     from mechtag.evaluation.model_comparison import Difference
     from mechtag.models.model_folder import Model
-    from mechtag.pipeline.annotations.coded_records import CodedRecord
+    from mechtag.pipeline.annotations.coded_records import CodedRecord, Exemplar
     from mechtag.training.retraining.explain_changes import Change
     from mechtag.training.retraining.model_store import ModelPaths
 
@@ -96,14 +96,44 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
             f"{project.settings.train.records}: the settings name these coded records for training, so the codes of "
             "the review are not added automatically; export the codes, and add them with 'mechtag retrain'"
         )
-    if path.exists() and _sha256(path) != former_sha256:
-        raise MechtagError(
-            f"{path}: this table of codes was not written by the review page, or was changed afterwards; move it to a "
-            "different folder, and import its codes into the review if they belong to it"
-        )
+    _refuse_if_changed(path, former_sha256, "table of codes", "import its codes into the review")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_codings(path, codings)
     return _sha256(path)
+
+
+def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256: str | None) -> str:
+    """Write sentences of coded papers to the file of examples that training reads, and return its SHA-256.
+
+    If there are no examples, the file is deleted, and the result is ``""``.
+
+    Parameters
+    ----------
+    examples
+        Examples, each with the record id of its paper.
+    former_sha256
+        What the last call returned; ``None`` in the first call.
+
+    Raises
+    ------
+    MechtagError
+        If the file was not written by this function or was changed since.
+    """
+    from mechtag.pipeline.annotations.coded_records import write_exemplars
+
+    path = Path(project.settings.train.examples)
+    _refuse_if_changed(path, former_sha256, "file of examples", "choose its sentences as examples in the review")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_exemplars(path, examples)
+    return _sha256(path) if path.exists() else ""
+
+
+def _refuse_if_changed(path: Path, former_sha256: str | None, what: str, instead: str) -> None:
+    if path.exists() and _sha256(path) != former_sha256:
+        raise MechtagError(
+            f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
+            f"different folder, and {instead} if they belong to it"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -259,7 +259,10 @@ def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
 
 
 def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
-    """Return the first ``wanted.shots`` example sentences of each label, keyed by label; empty if the number is 0."""
+    """Return the first ``wanted.shots`` invented sentences of each label, keyed by label; empty if the number is 0.
+
+    Sentences that were taken from papers are left out, because the language model may be asked about these papers.
+    """
     if not wanted.shots:
         return {}
     path = project.settings.train.exemplars
@@ -267,7 +270,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
         raise MechtagError(
             "--shots: the project has no exemplars; name their file in params.yaml under train.exemplars"
         )
-    exemplars = read_exemplars(path, project.codebook.keys)
+    exemplars = [one for one in read_exemplars(path, project.codebook.keys) if one.record_id is None]
     return {
         label: [one.text for one in exemplars if label in one.labels][: wanted.shots] for label in project.codebook.keys
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,8 +15,9 @@ from pydantic import AliasChoices, Field, RootModel, StrictBool, ValidationError
 
 from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import StrPath
+from mechtag.core.files import StrPath, write_text
 from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
+from mechtag.core.settings import TrainSettings
 from mechtag.core.tables import is_table
 from mechtag.pipeline.text.headings import heading_name
 
@@ -194,11 +195,21 @@ class CodedRecord(Codes):
 
 
 class Exemplar(Row):
-    """An invented sentence and the labels that it exemplifies; a negative example has no labels."""
+    """A sentence and the labels that it exemplifies.
+
+    Attributes
+    ----------
+    labels
+        If the sentence was invented, it has no other labels, and a negative example has none. If it was taken from a
+        paper, nothing is known about its other labels.
+    record_id
+        Record id of the paper that the sentence was taken from; ``None`` if the sentence was invented.
+    """
 
     id: str
     text: str
     labels: tuple[str, ...]
+    record_id: str | None = None
 
 
 # `labels` is an alias of `mechanisms`, for codebooks whose labels are not mechanisms.
@@ -246,6 +257,7 @@ class _ExemplarLine(Row):
     id: str = Field(min_length=1)
     text: str = Field(pattern=r"\S")
     mechanisms: _Labels
+    record_id: str | None = Field(default=None, min_length=1)
 
 
 LineT = TypeVar("LineT", bound=Row)
@@ -449,7 +461,7 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
 
 def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Read exemplars from a JSON Lines file; each line has ``id``, ``text`` and ``mechanisms``.
+    """Read exemplars from a JSON Lines file; each line has ``id``, ``text``, ``mechanisms`` and perhaps ``record_id``.
 
     Raises the same errors as `read_coded`.
     """
@@ -458,5 +470,32 @@ def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
     for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object per line"):
         refuse_doubled(seen, line.id, path, number)
         labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")
-        exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels))
+        exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels, record_id=line.record_id))
     return exemplars
+
+
+def all_exemplars(settings: TrainSettings, label_keys: Sequence[str]) -> list[Exemplar]:
+    """Return the exemplars in the files ``exemplars`` and ``examples`` of the settings.
+
+    Raises the same errors as `read_exemplars`.
+    """
+    exemplars = read_exemplars(settings.exemplars, label_keys) if settings.exemplars else []
+    if Path(settings.examples).is_file():
+        exemplars += read_exemplars(settings.examples, label_keys)
+    return exemplars
+
+
+def write_exemplars(path: Path, exemplars: Iterable[Exemplar]) -> None:
+    """Write exemplars to a JSON Lines file, as `read_exemplars` reads them; if there are none, the file is deleted."""
+    lines = [
+        json.dumps(
+            {"id": one.id, "text": one.text, "labels": one.labels}
+            | ({} if one.record_id is None else {"record_id": one.record_id}),
+            ensure_ascii=False,
+        )
+        for one in exemplars
+    ]
+    if lines:
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    else:
+        path.unlink(missing_ok=True)

@@ -400,7 +400,8 @@ def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str
     """
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""
-    files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}
+    examples = chosen.examples if Path(chosen.examples).is_file() else ""
+    files = {Path(name).name: Path(name) for name in (chosen.exemplars, examples, texts) if name}
     records = Path(chosen.records)
     for path in files_of(records, "coded records"):
         files[f"{records.name}/{path.name}" if records.is_dir() else path.name] = path

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import final_codings, independent_codings
+from mechtag.review.examples import teaching_examples
 from mechtag.review.jobs.progress import JobReporter, Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.jobs.tagging import record_of, records_to_tag, sentences_of
@@ -20,11 +21,12 @@ from mechtag.review.store.changes import save_changes
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
-from mechtag.workflows.learn import Compared, learn, write_codes
+from mechtag.workflows.learn import Compared, learn, write_codes, write_examples
 
 KIND = "learn"
 ROLL_BACK = "roll_back"
-#: Key in table ``fact`` of the last training: hash of the table of codes, number of codes in it, and id of the model.
+#: Key in table ``fact`` of the last training: hashes of the table of codes and of the file of examples, number of
+#: codes, and id of the model.
 FACT = "learned"
 _TAG = "tag"
 
@@ -49,6 +51,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         plan = read_plan(connection)
         codings = final_codings(connection, learn_from_assisted=plan.learn_from_assisted)
         independent = independent_codings(connection)
+        examples = teaching_examples(connection, codings, workspace.codebook)
         before = read_fact(connection, FACT) or {}
     # Models learn from abstracts, because they are trained on abstracts.
     codings = [row for row in codings if row.label in workspace.codebook.all_keys and row.basis == "abstract"]
@@ -61,15 +64,18 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     progress.start(1, "Reading the codes")
     # A model is made from the definitions only if there are no codes yet, so this comes before the codes are written.
     champion = usable_model(project)
-    sha256 = write_codes(project, codings, before.get("sha256"))
+    written = {"sha256": write_codes(project, codings, before.get("sha256"))}
     with workspace.store.write() as connection:
-        write_fact(connection, FACT, {**before, "sha256": sha256})
+        write_fact(connection, FACT, {**before, **written})
+    written["examples"] = write_examples(project, examples, before.get("examples"))
+    with workspace.store.write() as connection:
+        write_fact(connection, FACT, {**before, **written})
     progress.start(1, "Training")
     compared = _tagged_records(workspace, progress)
     found = learn(project, independent, champion, JobReporter(progress), compared)
     result = asdict(found) | {"tagged": len(compared.records)}
     with workspace.store.write() as connection:
-        write_fact(connection, FACT, {"sha256": sha256, "codes": len(codings), "model_id": found.model_id})
+        write_fact(connection, FACT, {**written, "codes": len(codings), "model_id": found.model_id})
         add_job(connection, _TAG, None)
     coder = arguments["coder"]
     content = {name: result[name] for name in ("outcome", "model_id", "former_id", "papers", "compared", "reasons")}

@@ -19,7 +19,9 @@ from mechtag.core.records import SIGNS, Sign
 from mechtag.pipeline.text.sign import sign_of
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
+from mechtag.review.examples import Example, own_examples, visible_examples
 from mechtag.review.numbers import whole_number
+from mechtag.review.pages.records import sees_results
 from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, read_suggestions, show
 from mechtag.review.store import schema
@@ -45,6 +47,8 @@ _BASIS_NAMES = {"code": "Abstract", "full-text": "Full text"}
 ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
 # Characters that stand for the signs of a marked sentence.
 _SIGN_MARKS: dict[Sign, str] = {"present": "+", "absent": "−", "unclear": "?"}
+# Largest number of examples of a label that the page shows.
+_EXAMPLES = 5
 # Names of the answers to a suggestion on the pages.
 _REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion", "refer": "needs review"}
 
@@ -71,6 +75,8 @@ class Card:
         Whether the person has answered the suggestion.
     others
         Codes of others for this label; empty if they are hidden.
+    examples
+        Numbers of the person's marked sentences that are examples of the label in the codebook.
     """
 
     label: Label
@@ -82,6 +88,7 @@ class Card:
     suggestion: Suggestion | None = None
     replied: bool = False
     others: tuple[Vote, ...] = ()
+    examples: tuple[int, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -211,6 +218,20 @@ def sign(visit: Visit) -> Response:
 
     place = f"sentence {(sentence or 0) + 1}"
     return _write(visit, write, f"{place} marked as {given}" if given else f"{place} has no sign any more")
+
+
+def example(visit: Visit) -> Response:
+    """Choose a marked sentence as an example of its label in the codebook, or take this choice back."""
+    label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
+    on = visit.text("on") == "1"
+
+    def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
+        if sentence is None:
+            raise Refused("no sentence was chosen; choose a sentence")
+        acts.exemplify(stamp, record, label, sentence, on=on, stage=_stage(visit))
+
+    said = f"sentence {(sentence or 0) + 1} is {'now' if on else 'no longer'} an example in the codebook"
+    return _write(visit, write, said)
 
 
 def rest(visit: Visit) -> Response:
@@ -514,6 +535,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         order.renew_lease(connection, entry.id, coder, stage)
     replied = _replied(connection, entry.id, stage, coder)
     reading = read_reading(connection, entry, stage)
+    own = own_examples(connection, coder, entry.id, stage)
     note = schema.note
     notes = connection.execute(
         select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
@@ -524,6 +546,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
             suggestion=sight.suggestions.get(card.label.key),
             replied=card.label.key in replied,
             others=tuple(code for code in sight.others if code.label == card.label.key),
+            examples=tuple(number for number in card.sentences if (card.label.key, number) in own),
         )
         for card in cards
     ]
@@ -537,6 +560,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "reading": reading,
         "marked_elsewhere": _marked_elsewhere(connection, entry.id, coder, reading.sha256),
         "chosen": chosen,
+        "examples": _examples(connection, visit, entry.id),
         "words": words,
         "open_cards": [card for card in cards if not card.answer],
         "sight": sight,
@@ -596,6 +620,15 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
     return order.is_available(connection, record, coder, stage) or connection.execute(own).first() is not None
 
 
+def _examples(connection: Connection, visit: Visit, record: int) -> dict[str, list[Example]]:
+    """Return the latest examples of each label from other records, as far as the person may see them."""
+    found: dict[str, list[Example]] = {label: [] for label in visit.workspace.codebook.keys}
+    for one in visible_examples(connection, visit.person.id, blinded=not sees_results(visit, connection)):
+        if one.entry.id != record and one.label in found:
+            found[one.label].append(one)
+    return {label: examples[-_EXAMPLES:] for label, examples in found.items()}
+
+
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
     """Raise `Refused` if nobody is asked to code a record at a stage, unless the person has already begun."""
     head, _ = family_of(connection, entry.id)
@@ -628,6 +661,7 @@ _PATHS: tuple[tuple[str, str, Handler, tuple[str, ...]], ...] = (
     ("/answer", "code_answer", answer, ("POST",)),
     ("/mark", "code_mark", mark, ("POST",)),
     ("/sign", "code_sign", sign, ("POST",)),
+    ("/example", "code_example", example, ("POST",)),
     ("/rest", "code_rest", rest, ("POST",)),
     ("/suggestion", "code_suggestion", suggestion, ("POST",)),
     ("/done", "code_done", done, ("POST",)),

@@ -9,8 +9,10 @@ from starlette.responses import Response
 from mechtag.core.codebook import Codebook
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
+from mechtag.review.examples import Example, visible_examples
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
+from mechtag.review.pages.records import sees_results
 from mechtag.review.store.new_labels import count_owed_by_label
 from mechtag.review.visit import Visit, route
 
@@ -19,15 +21,30 @@ _AT_ONCE = 50
 
 
 def codebook(visit: Visit) -> Response:
-    """Show the codebook in use; owners also see the codes that were given before the meaning of the label changed."""
+    """Show the codebook in use, with the examples of each label that the person may see.
+
+    Owners also see the codes that were given before the meaning of their label changed.
+    """
     book = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         stale = find_stale(connection, book) if visit.person.may("change_codebook") else []
         owed = count_owed_by_label(connection) if visit.person.may("change_codebook") else {}
+        examples: dict[str, list[Example]] = {key: [] for key in book.all_keys}
+        for one in visible_examples(connection, visit.person.id, blinded=not sees_results(visit, connection)):
+            if one.label in examples:
+                examples[one.label].append(one)
     counts: dict[tuple[str, str, int], list[StaleCode]] = {}
     for row in stale:
         counts.setdefault((row.label, row.name, row.coder), []).append(row)
-    return visit.page("codebook.html", book=book, stale=counts, owed=owed, names=book.names, at_once=_AT_ONCE)
+    return visit.page(
+        "codebook.html",
+        book=book,
+        stale=counts,
+        owed=owed,
+        names=book.names,
+        examples=examples,
+        at_once=_AT_ONCE,
+    )
 
 
 def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:

@@ -28,6 +28,8 @@ SUGGESTED = "0.7391"
 NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR = "canary-note-to-self", "canary-note-to-adjudicator"
 REASON = "canary-reason"
 WHY = "canary-why"
+# Only examples of labels are quoted.
+EXAMPLE = "<q>"
 # Pages that need a value in their address, with one that exists.
 VALUES = {"stage": "code", "list": "coding"}
 
@@ -46,6 +48,7 @@ def review(tmp_path: Path) -> Workspace:
     acts.mark(Stamp(BEN), 1, "apple", [0])
     acts.code(Stamp(BEN), 1, "pear", 0)
     acts.commit(Stamp(BEN), 1)
+    acts.exemplify(Stamp(BEN), 1, "apple", 0)
     with workspace.store.write() as connection:
         for record in (1, 2, 3):
             for label in ("edible", "apple", "pear"):
@@ -113,7 +116,7 @@ def test_a_coder_sees_neither_codes_nor_notes_of_others_on_any_page(review: Work
         review.acts.change_plan(Stamp(OWEN), f"mode_{stage}", mode)
     browser = Browser(review, ANN)
     pages = walk(browser)
-    assert found(pages, NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR) == []
+    assert found(pages, NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR, EXAMPLE) == []
     code, screen = pages["/code?record=1"], pages["/screen?record=2"]
     assert "checked" not in code
     assert 'aria-pressed="true"' not in code
@@ -215,6 +218,7 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
     review.acts.comment(Stamp(BEN), 2, "canary-comment")
     owner = Browser(review, OWEN)
     hidden = ("Ben excluded", f"excluded ({REASON})", "canary-comment", "Ben coded", "Ben marked", "Ben finished")
+    hidden += ("Ben chose", EXAMPLE)
     pages = walk(owner)
     assert found(pages, *hidden) == []
     assert "Ben included" in pages["/activity"]
@@ -222,7 +226,10 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
         page = owner.get(address)
         assert "the codes of others are not shown" in page
         assert found({address: page}, *hidden, "A Ben", ">Ben</option>") == []
-    assert found({"": owner.get("/activity.csv")}, "canary-comment", "excluded", "coded", "marked", "finished") == []
+    assert (
+        found({"": owner.get("/activity.csv")}, "canary-comment", "excluded", "coded", "marked", "finished", "chose")
+        == []
+    )
     review.acts.decide(Stamp(OWEN), 2, 0)
     assert "Ben excluded (canary-reason)" in owner.get("/records/2")
 

@@ -1,0 +1,148 @@
+"""Find the sentences that coders chose as examples of labels: for the codebook, and for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, or_, select
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Coding
+from mechtag.review.acts import EXAMPLE
+from mechtag.review.plan import BASES
+from mechtag.review.sight import visible_to
+from mechtag.review.store import schema
+from mechtag.review.store.events import family_of, project_events, read_plan
+from mechtag.review.store.readings import abstract_of, read_file, sentences_in
+from mechtag.review.store.records import Entry, read_entries, read_entry
+
+if TYPE_CHECKING:
+    from mechtag.pipeline.annotations.coded_records import Exemplar
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence that a coder marked for a label and chose as an example of this label.
+
+    Attributes
+    ----------
+    sha256
+        SHA-256 of the full text that contains the sentence; ``""`` for the abstract.
+    number
+        Number of the sentence, counted from 0.
+    coder
+        Account number of the coder.
+    committed
+        Whether the coder has finished the record.
+    """
+
+    entry: Entry
+    stage: str
+    coder: int
+    label: str
+    sha256: str
+    number: int
+    text: str
+    committed: bool
+
+
+def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
+    """Return the examples that a person may see: the person's own, and those of others whose codes the person may see.
+
+    Parameters
+    ----------
+    blinded
+        See `mechtag.review.sight.visible_to`.
+    """
+    event = schema.event
+    query = select(event.c.seq).where(event.c.kind == EXAMPLE)
+    if not read_plan(connection).unblinded:
+        query = query.where(or_(event.c.coder == viewer, visible_to(connection, viewer, blinded=blinded)))
+    visible = set(connection.execute(query).scalars())
+    return [one for seq, one in _standing(connection) if seq in visible and (one.committed or one.coder == viewer)]
+
+
+def own_examples(connection: Connection, coder: int, record: int, stage: str) -> set[tuple[str, int]]:
+    """Return the label and the number of each sentence of a record that a person chose as an example."""
+    found = (one for _, one in _standing(connection, record) if (one.coder, one.stage) == (coder, stage))
+    return {(one.label, one.number) for one in found}
+
+
+def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
+    """Return the examples from which a model can learn, because the final code of their label is yes.
+
+    Each has the record id of its paper, so that no model is evaluated on a paper of which it has learned an example.
+
+    Parameters
+    ----------
+    codings
+        The final codes from which the model learns.
+    """
+    from mechtag.pipeline.annotations.coded_records import Exemplar
+
+    yes = {(row.record_id, row.basis, row.label) for row in codings if row.value == 1}
+    labels, papers = dict[tuple[str, str], set[str]](), dict[str, str]()
+    for _, one in _standing(connection):
+        head = read_entry(connection, family_of(connection, one.entry.id)[0])
+        if head is None or not one.committed or (head.record_id, BASES[one.stage], one.label) not in yes:
+            continue
+        name = "/".join((one.entry.record_id, one.stage, one.sha256[:12], str(one.number)))
+        papers[name] = head.record_id
+        labels.setdefault((name, one.text), set()).add(one.label)
+    return [
+        Exemplar(id=name, text=text, labels=tuple(key for key in codebook.keys if key in own), record_id=papers[name])
+        for (name, text), own in labels.items()
+        if own.intersection(codebook.keys)
+    ]
+
+
+class _Place(NamedTuple):
+    """What an event chose as an example."""
+
+    record: int
+    stage: str
+    coder: int
+    label: str
+    sha256: str
+    number: int
+
+
+def _standing(connection: Connection, record: int | None = None) -> list[tuple[int, Example]]:
+    """Return the examples whose coder still marks the sentence, each with the number of the event that chose it.
+
+    Parameters
+    ----------
+    record
+        Number of the only record to consider; by default, all records are considered.
+    """
+    chosen = dict[_Place, int]()
+    for row in project_events(connection, EXAMPLE):
+        (number,) = row.value["sentences"]
+        place = _Place(
+            row.record or 0, row.stage or "", row.coder, row.label or "", str(row.value.get("text", "")), number
+        )
+        chosen.pop(place, None)  # The latest choice comes last.
+        if row.value["on"] and record in (None, row.record):
+            chosen[place] = row.seq
+    table, account = schema.current, schema.account
+    numbers = sorted({place.record for place in chosen})
+    rows = connection.execute(
+        select(table)
+        .join(account, account.c.id == table.c.coder)
+        .where(table.c.record.in_(numbers), table.c.value == 1, account.c.state != "withdrawn")
+    )
+    codes = {(row.record, row.stage, row.coder, row.label): row for row in rows}
+    entries = {entry.id: entry for entry in read_entries(connection, numbers)}
+    files = {sha256: read_file(connection, sha256) for sha256 in {place.sha256 for place in chosen} - {""}}
+    found = []
+    for place, seq in chosen.items():
+        code = codes.get((place.record, place.stage, place.coder, place.label))
+        text = files[place.sha256] if place.sha256 else abstract_of(entries[place.record])
+        if code is not None and place.number in sentences_in(code, place.sha256) and place.number < len(text.sentences):
+            sentence = text.sentence(place.number)
+            entry = entries[place.record]
+            committed = bool(code.committed)
+            found.append((seq, Example(entry, *place[1:], text=sentence, committed=committed)))
+    return found
