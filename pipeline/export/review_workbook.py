@@ -177,13 +177,15 @@ def _fill(sheet: Any, place: str) -> None:
 
     The programs compute the fill, so it changes with what a reviewer enters.
     """
-    from openpyxl.formatting.rule import CellIsRule
+    from openpyxl.formatting.rule import Rule
     from openpyxl.styles import Font, PatternFill
+    from openpyxl.styles.differential import DifferentialStyle
 
     for words, color, bold in _FILLS:
         for word in words:
-            fill, font = PatternFill("solid", bgColor=color), Font(bold=True) if bold else None
-            sheet.conditional_formatting.add(place, CellIsRule("equal", [f'"{word}"'], fill=fill, font=font))
+            style = DifferentialStyle(font=Font(bold=True) if bold else None, fill=PatternFill("solid", bgColor=color))
+            rule = Rule(type="cellIs", operator="equal", formula=[f'"{word}"'], dxf=style)
+            sheet.conditional_formatting.add(place, rule)
 
 
 @contextmanager
