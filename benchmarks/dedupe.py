@@ -1,4 +1,4 @@
-"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, counting as BibDedupe's benchmark does.
+"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, with the counts of BibDedupe's benchmark.
 
 A system should keep exactly one record of each paper. Each additional record that it keeps counts as missed, and each
 paper of which it keeps no record counts as one error.
@@ -71,7 +71,7 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return the true groups, with errata, corrections and retractions in groups of their own.
+    """Return the true groups, but with errata, corrections and retractions in separate groups.
 
     Errata, corrections and retractions are recognised by their titles.
     """

@@ -230,7 +230,7 @@ def rows_of(dataset: str, system: str, total: Score) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Read all pairs of each folder with all readers, and print or publish the figures."""
+    """Read all pairs of each folder with all readers, and print or publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="folders of pairs; the name of a folder names its corpus")
     parser.add_argument("--publish", action="store_true", help="write the figures to docs/benchmarks")

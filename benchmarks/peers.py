@@ -115,7 +115,7 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
     The weights are those of words and word pairs.
 
-    C, class weights and thresholds are those with the best cross-validated F1 on all training documents.
+    C, the class weights and the thresholds are chosen for the best cross-validated F1 on all training documents.
     """
     folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(learnt.texts))
     best = -1.0

@@ -68,7 +68,7 @@ def _texts(bench: Path) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
 
 
 def _references(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield titles and abstracts of the exports; files that mechtag cannot read are skipped."""
+    """Yield the title and abstract of each record in a folder of exports; files that cannot be read are skipped."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SOURCE.txt"):
         try:
             records = ingest([path]).records

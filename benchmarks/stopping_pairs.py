@@ -69,13 +69,13 @@ class Outcome:
     Attributes
     ----------
     recall
-        Relevant records found, as a proportion of those that the same people find if they screen everything.
+        Relevant records found, as a proportion of all that the same people would find by screening everything.
     recall_of_truth
         Relevant records found, as a proportion of those that the finished review included.
     screened
         Records on which somebody decided, as a proportion of all records.
     decisions
-        Decisions of the two people, as a proportion of those needed to screen everything.
+        Decisions of the two people, as a proportion of the decisions needed to screen everything.
     """
 
     recall: float
@@ -326,7 +326,7 @@ class Play:
                 self.conflicts.add(record)
 
     def correct(self, coder: int) -> None:
-        """Let a person correct those of the person's earlier decisions that were slips."""
+        """Let a person correct earlier decisions that were slips."""
         for record in self.slips[coder]:
             # The adjudicator may have settled the record already.
             with suppress(Refused):

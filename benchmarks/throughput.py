@@ -269,7 +269,7 @@ def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """Compare the predictions with each encoder runtime with those of ``torch``, on abstracts and on gold papers."""
+    """Compare the predictions of each encoder runtime with those of ``torch``, on abstracts and on gold papers."""
     records = abstracts(count)
     documents = _documents(records, list(split(records, SentenceSettings())))
     gold = ROOT / "data/work/gold"
@@ -310,7 +310,7 @@ def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
 
 
 def start_up() -> dict[str, float]:
-    """Measure the time of ``mechtag --help``, and that of tagging one record with a cached export of the encoder."""
+    """Measure how long ``mechtag --help`` takes, and how long one record takes to tag with a cached encoder export."""
     one = WORK / "one.parquet"
     write_records(one, abstracts(1))
     seconds = {}

@@ -271,9 +271,9 @@ FEATURES: dict[str, Callable[[Ground], Corpus]] = {
 
 
 def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
-    """Return a copy of the corpus in which the codes of a random half of the papers are removed.
+    """Return a copy of the corpus in which codes of a random half of the papers are removed.
 
-    The codes of sentences are always removed; the codes of whole papers are kept if ``whole`` is set.
+    In this half, the codes of sentences are always removed; the codes of whole papers are kept if ``whole`` is set.
     """
     corpus = ground.corpus
     hidden = np.random.default_rng(seed).random(corpus.n_documents) < 0.5

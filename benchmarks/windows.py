@@ -191,7 +191,7 @@ class BestSentence(Windows):
 
 
 def within(chances: Array, codes: Array) -> float:
-    """Return the AUC with which the probabilities of a paper rank its labels above other labels, averaged over papers.
+    """Return how well the probabilities of a paper rank its own labels above other labels: the mean AUC over papers.
 
     Parameters
     ----------
