@@ -1,7 +1,7 @@
 """Evaluate predictions that are based on full texts instead of abstracts.
 
-The metrics cover the gold papers with a full text. They are compared with those of naive methods, and with those of
-predictions based on the abstracts of the same papers.
+The metrics cover the gold papers with a full text. They are compared with the metrics of naive methods, and with the
+metrics of predictions based on the abstracts of the same papers.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ def coders_of(
     Raises
     ------
     MechtagError
-        If an identifier of a paper belongs to two records, a coder coded a label of a record twice with different
-        values, or a coder has the name that is reserved for the model.
+        If an identifier of a paper belongs to two records; if a coder coded a label of a record twice with different
+        values; or if a coder has the name that is reserved for the model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})

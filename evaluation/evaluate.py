@@ -184,8 +184,8 @@ def agreement_of_files(
     Raises
     ------
     MechtagError
-        If a file is invalid, a coder is in two tables, the predictions lack a record or a label, or there are no two
-        coders to compare.
+        If a file is invalid; if a coder is in two tables; if the predictions lack a record or a label; or if there are
+        fewer than two coders.
     """
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():

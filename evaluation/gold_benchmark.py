@@ -144,8 +144,8 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If there are no predictions under either protocol, a record or label has no prediction, or there are two
-        predictions for a record and label.
+        If there are no predictions of the model under either protocol, or if a record and label has no prediction or
+        two predictions.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"

@@ -365,7 +365,7 @@ class Decisions(Block):
 class SetDecisions(Block):
     """Numbers of decisions on relevance in a set of records, separately for relevant and irrelevant records.
 
-    ``hard`` counts only those irrelevant records that are marked as hard to tell from relevant records.
+    ``hard`` counts only those irrelevant records that are marked as hard to distinguish from relevant ones.
     """
 
     relevant: Decisions

@@ -237,7 +237,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     Raises
     ------
     MechtagError
-        If a file is invalid, the metrics file contains no accuracy metrics, or the metrics or the ``summary.json``
+        If a file is invalid; if the metrics file contains no accuracy metrics; or if the metrics or ``summary.json``
         belong to a model other than the one in the model folder.
     """
     names = label_names(codebook)

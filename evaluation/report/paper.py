@@ -72,8 +72,8 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     Raises
     ------
     MechtagError
-        If the metrics or the search belong to a different model, the metrics lack the protocol `transfer`, or a
-        file lacks an entry.
+        If the metrics or the search belong to a different model; if the metrics lack the protocol ``transfer``; or if
+        a file lacks an entry.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
