@@ -221,7 +221,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record does not exist, an adjudicator has settled it, or the reason is missing or not in the plan.
+            If the record does not exist; if an adjudicator has settled it; or if the reason is missing or not in the
+            plan.
         Outdated
             If the person has decided on the record since the form was created.
         """
@@ -317,7 +318,10 @@ class Acts:
         sentences: Sequence[int],
         complete: bool,
     ) -> list[Draft]:
-        """Return the events that set the sentences that support a label, and answer yes if it has no answer yet."""
+        """Return the events that mark the sentences that support a label.
+
+        If the label has no answer yet and at least one sentence is marked, the first event answers yes.
+        """
         numbers = self._check_sentences(text, sentences)
         marked = {"sentences": numbers, "complete": complete, **_named(text)}
         drafts = [Draft("evidence", record, stage, label, marked)]
@@ -347,20 +351,20 @@ class Acts:
         sentence
             Number of the sentence, counted from 0.
         sign
-            The sign, or ``None`` to remove it.
+            ``present``, ``absent`` or ``unclear``; ``None`` removes an earlier value.
         stage
             See `code`.
 
         Raises
         ------
         Refused
-            If there is no such sign, if the sign of a sentence without a mark is to be removed, or for the same reasons
-            as `mark`.
+            If ``sign`` has any other value; if ``sign`` is ``None`` and the sentence is not marked for the label; or
+            for the same reasons as `mark`.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
         if sign not in (*SIGNS, None):
-            raise Refused(f"there is no sign '{sign}'; the signs are {', '.join(SIGNS)}")
+            raise Refused(f"a sentence cannot be marked as '{sign}'; choose one of {', '.join(SIGNS)}")
         text = self._require_text(connection, record, stage)
         self._require_label(label)
         self._check(connection, stamp, record, stage, (label,))
@@ -368,7 +372,7 @@ class Acts:
         row = self._code_of(connection, stamp.coder, record, stage, label)
         marked = () if row is None else sentences_in(row, text.sha256)
         if sentence not in marked and sign is None:
-            raise Refused("this sentence is not marked for the label, so it has no sign; mark it first")
+            raise Refused("this sentence is not marked for the label; mark the sentence first")
         drafts = [Draft("sign", record, stage, label, {"sentence": sentence, "sign": sign, **_named(text)})]
         if sentence not in marked:
             complete = row is not None and bool(row.complete)
@@ -379,7 +383,7 @@ class Acts:
     def rest_no(
         self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str], *, stage: str = "code"
     ) -> list[Draft]:
-        """Answer no for those of the given labels that have no answer yet.
+        """Answer no for each of the given labels that has no answer yet.
 
         This also records that the person has read all sentences for these labels.
 
@@ -628,8 +632,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not included, nobody has judged it, or it belongs to a running calibration exercise; or if
-            the label, the code, the reason or a sentence does not exist.
+            If the record is not included, has not been judged by anybody, or belongs to a running calibration exercise;
+            or if the label, the code, the reason or a sentence does not exist.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
@@ -813,7 +817,7 @@ class Acts:
         Raises
         ------
         Refused
-            If there are no records, a record does not exist, or the tag is empty.
+            If there are no records, if a record does not exist, or if the tag is empty.
         """
         if not records:
             raise Refused("no record was chosen; tick the records to tag, or choose all")
@@ -928,14 +932,14 @@ class Acts:
         Raises
         ------
         Refused
-            If there is no such file, or it is attached to a record.
+            If there is no such file, or if the file is attached to a record.
         """
         table, attachment = schema.full_text, schema.attachment
         row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
         if row is None:
             raise Refused("there is no such file; perhaps somebody has deleted it", 404)
         if connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).first() is not None:
-            raise Refused("this file is attached to a record; detach it there first", 409)
+            raise Refused("this file is attached to a record; detach it from that record first", 409)
         connection.execute(delete(table).where(table.c.id == file))
         return [Draft("delete_file", value={"sha256": row.sha256, "name": row.name})]
 
@@ -1004,7 +1008,7 @@ class Acts:
         Raises
         ------
         Refused
-            If there is no such duplicate, or it is already a separate record.
+            If there is no such duplicate, or if it is already a separate record.
         """
         record = record_of_copy(connection, copy)
         if record is None:
@@ -1042,19 +1046,19 @@ class Acts:
         Raises
         ------
         Refused
-            If the setting does not exist, the value is not allowed, or ``unblinded`` is changed after
-            blinding has ended.
+            If the setting does not exist, if the value is not allowed, or if ``unblinded`` is changed after blinding
+            has ended.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
-            raise Refused(f"the plan has no setting '{key}'")
+            raise Refused(f"the plan has no setting '{key}'; load the page again")
         try:
             after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
         except ValueError:
-            raise Refused(f"the setting '{key}' cannot have the value {value!r}") from None
+            raise Refused(f"the setting '{key}' cannot have the value {value!r}; choose a different value") from None
         if key == "unblinded" and before[key]:
             raise Refused(
-                "blinding has ended and cannot be restored, because people may already have seen the codes of others",
+                "blinding has ended and cannot be restored, because people may already have seen other people's codes",
                 409,
             )
         content = {"key": key, "value": after[key], "old": before[key], "why": why}
@@ -1115,8 +1119,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an exercise is running, blinding has ended, one of the people cannot code, or there are fewer than two
-            records or fewer than two people.
+            If an exercise is running; if blinding has ended; if one of the people cannot code; or if there are fewer
+            than two records or fewer than two people.
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
@@ -1234,8 +1238,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, the person has already judged one of the labels, or a code is for
-            a full text although the record has none.
+            If an adjudicator has settled the record; if the person has already judged one of the labels; or if a code
+            is for a full text although the record has none.
         """
         self._require_record(connection, record)
         drafts = list[Draft]()
@@ -1295,7 +1299,7 @@ class Acts:
                 raise Refused("there is nothing to undo", 409)
             if act.kind == "setting" and json.loads(act.value)["key"] == "unblinded":
                 raise Refused(
-                    "the end of blinding cannot be undone, because people may already have seen the codes of others",
+                    "the end of blinding cannot be undone, because people may already have seen other people's codes",
                     409,
                 )
             return self._reverse(connection, stamp, "undo", act)

@@ -170,7 +170,7 @@ def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Co
 
 
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
-    """Yield the codes of which it is known that no suggestion of the model was visible when they were given."""
+    """Yield the codes that are known to have been given while no suggestion of the model was visible."""
     return (row for row in codings if row.assisted is False)
 
 

@@ -29,7 +29,7 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write a file for each import and full text that has changed, and delete the files of those that no longer exist.
+    """Write a file for each import and full text that has changed, and delete files of those that no longer exist.
 
     Only the worker process changes the rows of an import or a full text, so only the worker process writes these files.
     When a person deletes a full text, its file is deleted immediately.

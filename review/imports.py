@@ -106,7 +106,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
     Raises
     ------
     Refused
-        If there is no file, the files are too large or cannot be saved, or all of them were uploaded before.
+        If there is no file, if the files are too large or cannot be saved, or if all files were uploaded before.
     """
     if not files:
         raise Refused("no file was chosen; choose one or more search exports")
@@ -310,7 +310,7 @@ def discard(workspace: Workspace, number: int) -> None:
     Raises
     ------
     Refused
-        If the import does not exist, its records were added, or a job for it is waiting or running.
+        If the import does not exist, if its records were added, or if a job for this import is waiting or running.
     """
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
@@ -332,8 +332,8 @@ def refuse_removal(connection: Connection, number: int) -> None:
     Raises
     ------
     Refused
-        If somebody has worked on its records, a full text is attached to one of them, or the records of a later import
-        were added; the error has status 409.
+        If somebody has worked on the records of the import, if a full text is attached to one of these records, or if
+        the records of a later import were added; the error has status 409.
     """
     batch, record, event = schema.batch, schema.record, schema.event
     later = connection.execute(
