@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -27,6 +27,16 @@ FORMATS = (*_TAGGED, "matrix", "qdpx", "qdc", "bibtex", "label-studio", *_OF_PEO
 _EXTENSIONS = {
     **{"csv": ".csv", "ris": ".ris", "xlsx": ".xlsx", "qdpx": ".qdpx", "qdc": ".qdc", "bibtex": ".bib"},
     **{"label-studio": ".json", "rayyan": ".ris", "eppi": ".json"},
+}
+# Formats with papers; the others contain the codebook alone.
+_WITH_PAPERS = tuple(name for name in FORMATS if name != "qdc")
+# Options by the field of `Request` that they set, and the formats on which they have an effect.
+_OPTIONS: dict[str, tuple[str, Sequence[str]]] = {
+    "cells": ("--cells", ("matrix",)),
+    "note": ("--note", ("matrix",)),
+    **{name: (f"--{name}", _WITH_PAPERS) for name in ("coder", "basis", "what", "records", "codings")},
+    "full_texts": ("--full-texts", _WITH_PAPERS),
+    "fetched": ("--without-fetched", _WITH_PAPERS),
 }
 
 
@@ -82,8 +92,6 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
-    if to != "matrix" and (request.note or request.cells != "tick"):
-        raise MechtagError("--cells and --note apply only to a matrix; use --to matrix, or omit these options")
     read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
     if output.is_dir():
@@ -93,6 +101,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         raise MechtagError(
             f"{output}: programs recognise the format {to} by the extension {extension}; change the name of the output"
         )
+    _refuse_unused_options(request, to)
     if to == "qdc":
         from mechtag.pipeline.export.refi_qda import write_codebook
 
@@ -137,6 +146,17 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         for note in write_coded(to, output, coded):
             reporter.note(note)
     return f"{output}: {counted(written, 'paper')} written"
+
+
+def _refuse_unused_options(request: Request, to: str) -> None:
+    """Raise an error if an option was set that would have no effect on files of the format ``to``."""
+    unset = Request(request.source)
+    for field, (option, formats) in _OPTIONS.items():
+        if getattr(request, field) != getattr(unset, field) and to not in formats:
+            raise MechtagError(
+                f"{option} would have no effect, because it does not apply to --to {to}; omit it, or choose a format "
+                f"to which it applies: {', '.join(formats)}"
+            )
 
 
 @dataclass(frozen=True)
