@@ -215,8 +215,8 @@ def _key(action: str, typed: str) -> str:
         raise MechtagError("G begins the keys that lead to other pages; choose a different key")
     if leads or not (single or with_shift or name == "space"):
         raise MechtagError(
-            f"'{typed.strip()[:20]}' cannot be used as a key; type one letter, digit or sign other than +"
-            + ("" if leads else ", Shift and a letter, or Space")
+            f"'{typed.strip()[:20]}' cannot be used as a key; type one letter, digit or sign (not +)"
+            + ("" if leads else ", or Shift and a letter, or Space")
         )
     return name
 

@@ -190,7 +190,7 @@ class Difference:
     left_out
         Record id, number of the person in the copy, and reason for each action that cannot be added.
     shared
-        Ids of all actions of the copy: those under which they are, or would be, in the review.
+        Ids that the actions of the copy have, or would have, in the review.
     last
         Number of the last event of the review at the time of the comparison.
     """

@@ -187,7 +187,7 @@ def _asked(
 
 
 def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int | None:
-    """Return the first record of an exercise that a person still has to judge, or ``None``.
+    """Return the first record of an exercise that a person still has to judge; ``None`` if there is none.
 
     Records that the person put aside come last.
     """

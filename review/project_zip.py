@@ -32,8 +32,8 @@ def extract_log(path: Path, folder: Path) -> None:
     Raises
     ------
     MechtagError
-        If the file is not a zip of one review with its log, is damaged or encrypted, or contains names that lead out of
-        the project, links, names that occur twice, or more data than a project can have.
+        If the file is not a zip of one review with its log, is damaged or encrypted, or contains links, duplicate
+        names, paths outside the project, or more data than a project can have.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -66,8 +66,7 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MOST_FILES:
         raise MechtagError(
             f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask for a zip "
-            "with fewer "
-            "files"
+            "with fewer files"
         )
     names = Counter(info.filename for info in members)
     total = 0

@@ -229,7 +229,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 def _restore_jobs(connection: Connection, folder: Path, events: Iterable[Mapping[str, Any]]) -> int:
     """Insert the jobs that had ended, and return the number for the next new job.
 
-    The number is larger than those of all earlier jobs, including jobs that had not ended.
+    The number is larger than the number of every earlier job, including jobs that had not ended.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:

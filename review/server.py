@@ -318,7 +318,7 @@ def _run(
     with ExitStack() as stack:
 
         def start(project: Project) -> Workspace:
-            """Open a project, and serve its pages until the end of the enclosing block."""
+            """Open a project, and serve its pages until the server stops."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
             _back_up(workspace, say)

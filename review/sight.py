@@ -333,7 +333,7 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
     """Return the codes of all people who finished a record or one of its joined records.
 
-    Sentences that a person marked in a different text than that of the record are left out.
+    Marked sentences are left out if they belong to a text other than that of the record.
 
     Letters (A, B and so on) are assigned in the order of people's names. A person who judged several joined records has
     a letter for each of them. Codes of withdrawn people are left out.

@@ -91,7 +91,7 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return the value that table ``fact`` stores under a key, such as the name of the review, or ``None``."""
+    """Return the value of a key in table ``fact``, such as the name of the review; ``None`` if there is no value."""
     return read_facts(connection, key)[0]
 
 

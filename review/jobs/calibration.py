@@ -42,7 +42,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         exercise = next((one for one in read_exercises(connection) if one.id == arguments["exercise"]), None)
         if exercise is None:
             raise MechtagError(
-                "this calibration exercise does not exist any more, because somebody has undone its start"
+                "this calibration exercise does not exist any more, because somebody has undone its start; start a "
+                "new one"
             )
         rows = _codes(connection, exercise)
     settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
@@ -71,8 +72,8 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
     Each row is a row of table ``current`` with the name of the coder (``name``) and the id and title of the record.
 
-    The columns ``first_value`` and ``first_refer`` contain each code as it was first committed; later changes do not
-    affect them.
+    The columns ``first_value`` and ``first_refer`` contain each code as it was when the coder first finished the
+    record; later changes do not affect these columns.
     """
     current, account, record = schema.current, schema.account, schema.record
     return list(

@@ -140,11 +140,11 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
         if row.value is None:
             yield "not judged, so there is nothing to add"
         elif stage is None:
-            yield "decision by full text; records of this review are screened by title and abstract"
+            yield "this decision is based on the full text, but this review screens records by title and abstract"
         elif stage == "full-text" and row.record_id not in with_text:
             yield (
-                "code by full text, but no full text is attached to the record; attach the full text, then read the "
-                "codes again"
+                "this code is based on the full text, but no full text is attached to the record; attach one, then "
+                "read the codes again"
             )
         else:
             yield ""
@@ -284,8 +284,8 @@ def refuse_removal(connection: Connection, job: int) -> None:
     Raises
     ------
     Refused
-        If the codes are not in the review, or if a record with one of these codes has since been settled or sent back.
-        The HTTP status is 409.
+        If the codes are not in the review, or if an adjudicator has since settled a record with such a code, or sent
+        the record back. The HTTP status is 409.
     """
     table = schema.event
     rows = acts_of(connection, job)

@@ -100,7 +100,7 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes by abstract of all records that coders have finished, as rows of table ``current``.
+    """Return the codes, based on abstracts, of all records that coders have finished, as rows of table ``current``.
 
     Codes that were given while other people's codes were visible are left out, and so are codes of withdrawn people.
     """

@@ -117,10 +117,9 @@ EXPORTS = (
     Export(
         "matrix-full-text",
         "matrix-full-text.csv",
-        "Matrix of papers by labels, coded by full text",
-        "One row per paper that was coded by full text, and one column per label. Each cell is 1 (yes), 0 (no) or "
-        "empty "
-        "(not judged).",
+        "Matrix of papers by labels, coded from full texts",
+        "One row per paper that was coded from its full text, and one column per label. Each cell is 1 (yes), 0 (no) "
+        "or empty (not judged).",
     ),
     Export(
         "included",
@@ -414,13 +413,13 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 
 
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
-    """Return the papers with their final codes, and the full texts of the papers that were coded by full text.
+    """Return all papers with their final codes, and with the full texts from which papers were coded.
 
     Parameters
     ----------
     basis
-        Text on which the codes of labels are based. By default, a code by full text replaces the code by abstract for
-        the same paper and label. Relevance is always judged by the abstract.
+        Text on which the codes of labels are based. By default, a code that is based on the full text replaces the code
+        of the same paper and label that is based on the abstract. Relevance is always judged from the abstract.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:

@@ -150,7 +150,9 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
 
     found = [row for row in coders_codings(theirs) if row.value is not None]
     if not found:
-        raise MechtagError("this zip contains a different review without any codes, so there is nothing to import")
+        raise MechtagError(
+            "this zip contains a different review, without any codes; choose a zip that contains a copy of this review"
+        )
     token = secrets.token_hex(8)
     files = codings.folder_of(workspace, token) / "files"
     files.mkdir(parents=True)

@@ -162,7 +162,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
-    """Return the records to code by full text for which a model has not computed suggestions yet."""
+    """Return the records to code from their full texts for which a model has not computed suggestions yet."""
     need, suggestion = schema.need, schema.suggestion
     tagged = exists().where(
         suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"

@@ -1,7 +1,7 @@
 """Show the page *Code*, on which people answer yes or no for each label of a record and mark supporting sentences.
 
-Records are coded by their abstracts under ``/code``, and by their full texts under ``/full-text``. Codes by abstract
-and codes by full text are stored separately.
+Under ``/code``, records are coded from their abstracts; under ``/full-text``, from their full texts. The codes of the
+two stages are stored separately.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Card:
     sentences
         Numbers of the sentences that the person marked, counted from 0.
     signs
-        Signs that the person gave to some of these sentences, keyed by number.
+        Signs (``present``, ``absent`` or ``unclear``) that the person gave to marked sentences, keyed by number of the
+        sentence.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -126,7 +127,7 @@ class Line:
 def basis_of(person: int) -> str:
     """Return the key under which table ``fact`` stores the stage at which a person coded last.
 
-    The stage is ``code`` (by abstract) or ``full-text``.
+    The stage is ``code`` (coding from the abstract) or ``full-text``.
     """
     return f"basis of {person}"
 
@@ -144,8 +145,8 @@ def _place(stage: str) -> str:
 def code(visit: Visit) -> Response:
     """Show the record whose number is in the address or, without a number, the next record to code.
 
-    If the address is ``/code`` without ``record`` and ``basis``, a person who last coded by full text is redirected to
-    ``/full-text``, provided that there are full texts for this person to code.
+    If the address is ``/code`` without ``record`` and ``basis``, a person who last coded from full texts is redirected
+    to ``/full-text``, provided that there are full texts for this person to code.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -583,9 +584,9 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 
 
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
-    """Return the links for switching between coding by abstract and coding by full text.
+    """Return the links for switching between the abstract and the full text as the text to code.
 
-    The link to the other text leads to the same record if the person can code the record by that text or has begun to
+    The link to the other text leads to the same record if the person can code the record from that text or has begun to
     do so. Otherwise, the link leads to the next record.
 
     Parameters
@@ -638,9 +639,11 @@ def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Seq
     if not (wanted and screened) and not any(card.answer for card in cards):
         if stage == "full-text":
             raise Refused(
-                "this record cannot be coded by full text, because it is not included or has no full text", 409
+                "this record cannot be coded from its full text, because it is not included or has no full text; "
+                "include the record and attach its full text first",
+                409,
             )
-        raise Refused("this record cannot be coded, because it has not been included", 409)
+        raise Refused("this record cannot be coded, because it has not been included; screen the record first", 409)
 
 
 def _lines(reading: Reading, cards: Sequence[Card]) -> list[Line]:

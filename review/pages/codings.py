@@ -75,7 +75,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
     """
     basis = visit.text("basis")
     if basis not in _BASES:
-        raise Refused("choose whether the codes were given by abstract or by full text")
+        raise Refused("choose whether the codes are based on the abstract or on the full text")
     if not visit.text("coder").strip():
         raise Refused("enter the name of the coder; it is used for codes whose file does not name a coder")
     unticked = visit.text("unticked") or None

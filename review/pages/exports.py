@@ -79,8 +79,7 @@ def make(visit: Visit) -> Response:
         if hidden and export.name == "project" and not everything:
             raise Refused(
                 "the project contains other people's codes of records that you can still judge; tick the box to "
-                "confirm "
-                "that you pass the project on without looking at these codes"
+                "confirm that you pass the project on without looking at these codes"
             )
         viewer = visit.person.id if hidden and not everything else None
         add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer, **given)

@@ -1,4 +1,4 @@
-"""Show the page *Full texts*, on which people upload files and attach them to records, and the text of each file."""
+"""Show the page *Full texts*, on which people attach files to records, and the page with the text of a file."""
 
 from __future__ import annotations
 

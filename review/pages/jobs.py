@@ -56,7 +56,7 @@ def _may_cancel(visit: Visit, row: Any) -> bool:
 
 
 def cancel(visit: Visit) -> Response:
-    """Cancel a job. A job that has not started ends at once; a running job ends at its next step."""
+    """Cancel a job. A job that has not started ends immediately; a running job ends at its next step."""
     number, table, stamp = int(visit.path["job"]), schema.job, visit.stamp()
     with visit.workspace.store.write() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()

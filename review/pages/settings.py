@@ -126,8 +126,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "words_for",
                 "Words for inclusion",
                 "Enter one word per line. These words are highlighted in titles and abstracts. With an asterisk, "
-                "manag* "
-                "highlights manager, managing and all other words that begin with manag.",
+                "manag* highlights manager, managing and all other words that begin with manag.",
             ),
             Setting("words_against", "Words against inclusion", "Enter one word per line."),
             Setting(

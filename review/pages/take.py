@@ -67,7 +67,7 @@ def preview(visit: Visit) -> Response:
             raise Refused("this person does not exist in this review; load the page again", 404)
         number = count_selected(connection, chosen)
     if not rows:
-        raise Refused("in none of the chosen records is this label still to be settled; choose other records", 422)
+        raise Refused("none of the chosen records still needs a decision on this label; choose other records", 422)
     return visit.page(
         "take.html",
         chosen=chosen,
@@ -162,7 +162,9 @@ def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
     ).scalar()
     if found is None:
         raise Refused(
-            "you have not seen the codes of the coders for this record; look at them before you settle it", 409
+            "you have not seen the codes of the coders for this record; look at these codes before you settle the "
+            "record",
+            409,
         )
     return int(found)
 

@@ -313,7 +313,7 @@ def derive_stale(connection: Connection) -> bool:
 
 
 def any_stale(connection: Connection) -> bool:
-    """Return whether table ``stale`` contains records, whose derived tables must still be updated."""
+    """Return whether table ``stale`` contains records, so that derived tables must still be updated."""
     return connection.execute(select(schema.stale.c.record).limit(1)).first() is not None
 
 

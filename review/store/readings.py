@@ -83,7 +83,7 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
     """Return the numbers of the sentences that a person marked, if they refer to a given text; otherwise nothing.
 
-    They refer to a different text if, for example, the person coded by the full text of a duplicate that no longer
+    They refer to a different text if, for example, the person coded from the full text of a duplicate that no longer
     belongs to the record.
 
     Parameters
@@ -95,7 +95,10 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
 
 
 def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
-    """Return the signs of those of the given sentences that have one in a row of table ``current`` or ``final``."""
+    """Return the signs (such as ``absent``) in a row of table ``current`` or ``final`` for the given sentences.
+
+    The signs are keyed by number of the sentence; sentences without a sign are left out.
+    """
     signs = json.loads(row.signs)
     return {number: signs[str(number)] for number in sentences if str(number) in signs}
 

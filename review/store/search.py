@@ -30,7 +30,7 @@ class Query:
         Words, phrases in quotation marks, and conditions such as ``author:smith``, ``doi:10.1/2`` or
         ``year:2019-2021``.
     screen, code, full_text
-        State of the record at screening, at coding by abstract, and at coding by full text; see
+        State of the record at screening, at coding from the abstract, and at coding from the full text; see
         `mechtag.review.store.state.Need`.
     decision
         Final decision at screening: ``include`` or ``exclude``.
@@ -127,7 +127,8 @@ def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
 
     These are final codes with the answer yes.
 
-    If a record has final codes by full text, only these count; otherwise, its final codes by abstract count.
+    If a record has final codes that are based on its full text, only these count; otherwise, those based on the
+    abstract.
 
     Parameters
     ----------

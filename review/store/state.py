@@ -371,8 +371,8 @@ def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Vote
 
     Codes for new labels are left out.
 
-    The first time that a code is committed, it is also stored in ``first_value``, ``first_refer`` and
-    ``first_assisted``.
+    If the person finishes the record for the first time, the code is also stored in ``first_value``, ``first_refer``
+    and ``first_assisted``.
     """
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
@@ -472,7 +472,10 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 
 
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
-    """Return the sign of each sentence to which all coders who gave it a sign gave the same one."""
+    """Return the signs on which coders agree, keyed by number of the sentence.
+
+    A sentence has such a sign if all coders who gave the sentence a sign gave the same sign.
+    """
     given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
     return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
 

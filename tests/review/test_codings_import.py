@@ -88,7 +88,7 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert "Ann, 2 codes" in page
     assert "Zoe, 3 codes" in page
     assert "not judged, so there is nothing to add" in page
-    assert "code by full text, but no full text is attached to the record" in page
+    assert "this code is based on the full text, but no full text is attached to the record" in page
     assert "codes.csv: entry 8: doi:10.1/99 no record matches this paper" in page
     assert "perhaps" in page
     assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
@@ -110,8 +110,10 @@ def test_codes_given_from_a_full_text_belong_to_the_text_that_is_attached(review
     )
     browser, address = upload(review, table(rows))
     page = texts(browser.get(address))
-    assert "doi:10.1/1: apple, Ann code by full text, but no full text is attached to the record" in page
-    assert "doi:10.1/3: edible, Ann decision by full text" in page
+    assert (
+        "doi:10.1/1: apple, Ann this code is based on the full text, but no full text is attached to the record" in page
+    )
+    assert "doi:10.1/3: edible, Ann this decision is based on the full text" in page
     browser.post(address, act="add", **{"person-0": str(ANN)})
     work(review)
     with review.store.read() as connection:
@@ -235,7 +237,7 @@ def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
     ("fields", "message"),
     [
         ({"coder": " "}, "Enter the name of the coder"),
-        ({"basis": ""}, "Choose whether the codes were given by abstract or by full text"),
+        ({"basis": ""}, "Choose whether the codes are based on the abstract or on the full text"),
         (
             {"labels": "Apfel"},
             "The line &#39;Apfel&#39; is not valid; write a name in the file, an equals sign and a key",

@@ -770,14 +770,14 @@ def test_the_matrix_shows_the_codes_by_one_text(with_text: Workspace, monkeypatc
     people = [add_person(review, name, "coder") for name in ("Ann", "Bob")]
     owner = Browser(review, OWEN)
     empty = owner.get("/matrix?basis=full-text")
-    assert "No paper has been coded by its full text yet" in texts(empty)
+    assert "No paper has been coded from its full text yet" in texts(empty)
     assert '<a href="/matrix?basis=full-text" aria-current="page">Full text</a>' in empty
     for coder in people:
         for record in (1, 2):
             by_abstract(review, coder, record, apple=0, pear=1)
         coded(review, coder, apple=1)
     page, other = owner.get("/matrix?basis=full-text"), owner.get("/matrix")
-    assert "1 paper has been coded by full text by at least one person" in texts(page)
+    assert "1 paper has been coded from the full text by at least one person" in texts(page)
     assert ("Apple 1 0 0 0 0" in texts(page), "Pear 0 1 0 0 0" in texts(page)) == (True, True)
     assert "2 papers have been coded by at least one person" in texts(other)
     assert '<a href="/matrix?basis=abstract" aria-current="page">Abstract</a>' in other

@@ -158,7 +158,7 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
         ("include", "F1", "cannot be used as a key"),
         ("include", "shift+1", "cannot be used as a key"),
         ("include", "g+x", "cannot be used as a key"),
-        ("include", "+", "cannot be used as a key; type one letter, digit or sign other than +"),
+        ("include", "+", "cannot be used as a key; type one letter, digit or sign (not +)"),
         ("include", " ", "or Space"),
         ("include", "\u202e", "cannot be used as a key"),
         ("go_code", "shift+x", "cannot be used as a key"),

@@ -93,11 +93,11 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
     with review.store.write() as connection:
         add_job(connection, "learn", 1, coder=1)
     do_next(review, jobs())
-    assert "there is no final code (yes or no) that was given from an abstract. Screen" in texts(owner.get("/learn"))
+    assert "no final code (yes or no) was given from an abstract; screen" in texts(owner.get("/learn"))
 
 
 def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner, refusal = Browser(review, 1), "there is no final code (yes or no) that was given from an abstract"
+    owner, refusal = Browser(review, 1), "no final code (yes or no) was given from an abstract"
     by_full_text = Coding(
         record_id=paper(0).record_id, coder="final", label=FRUIT[0], value=1, basis="full-text", assisted=False
     )

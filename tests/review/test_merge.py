@@ -251,7 +251,7 @@ def test_the_same_zip_adds_nothing_twice_and_a_later_zip_adds_the_rest(review: W
     with review.store.read() as connection:
         assert find_account(connection, "Ben").id == BEN
     # The other way round, the colleague gets what Ann did, and both are the same.
-    assert "Added: 8 actions" in merge(colleague, zip_of(review))
+    assert "Added: 9 actions" in merge(colleague, zip_of(review))
     assert states(colleague) == states(review)
 
 
