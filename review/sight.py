@@ -304,7 +304,7 @@ def _head(record: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
-    """Return an SQL condition on table ``need``: a person can still judge the paper; see `is_to_judge`."""
+    """Return an SQL condition on table ``need``, true if a person can still judge the paper; see `is_to_judge`."""
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
     new_labels = (

@@ -295,7 +295,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return new rows of table ``pair`` for uncertain pairs of records; pairs that the table contains are left out."""
+    """Return rows to add to table ``pair`` for uncertain pairs of records that the table does not contain yet."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:

@@ -216,9 +216,9 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return the accounts that were chosen for people of the copy; create one where none was chosen.
+    """Return the account that was chosen for each person of the copy; if none was chosen, create an account.
 
-    The mappings are keyed by the number of the person in the copy.
+    All mappings except ``arguments`` are keyed by the number of the person in the copy.
     """
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.

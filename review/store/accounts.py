@@ -67,7 +67,7 @@ def add_account(connection: Connection, name: str, role: str, password: str | No
 
 
 def find_account(connection: Connection, name: str) -> Any:
-    """Return the row of table ``account`` with a name, ignoring case, or ``None`` if there is none."""
+    """Return the row of table ``account`` with the given name (ignoring case), or ``None`` if there is none."""
     folded = " ".join(name.split()).casefold()
     rows = connection.execute(select(schema.account)).all()
     return next((row for row in rows if row.name.casefold() == folded), None)

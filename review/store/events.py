@@ -144,7 +144,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a draft, with the record of the undone action filled in if the draft undoes or redoes an action."""
+    """Return a draft; if the draft undoes or redoes an action, set its record to the record of that action."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -197,7 +197,8 @@ def read_plan(connection: Connection) -> Plan:
 def is_stopped(connection: Connection) -> bool:
     """Return whether screening is stopped.
 
-    Screening is stopped until somebody resumes it or until an import is added or undone.
+    After somebody has stopped screening, it stays stopped until somebody resumes it, or until an import is added or
+    undone.
     """
     last = project_events(connection, "stop", "resume", "import")
     return bool(last) and last[-1].kind == "stop"

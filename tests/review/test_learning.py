@@ -103,9 +103,9 @@ def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, mon
     )
     with monkeypatch.context() as patch:
         patch.setattr(learning, "final_codings", lambda *_, **__: [by_full_text])
-        assert f"{refusal}. Screen or code more records first" in learn(review, owner)
+        assert f"{refusal}; screen or code more records first" in learn(review, owner)
     review.acts.change_plan(Stamp(1), "learn_from_assisted", False)
-    assert f"{refusal} without a suggestion in view. Screen or code more" in learn(review, owner)
+    assert f"{refusal} without a suggestion in view; screen or code more" in learn(review, owner)
 
 
 @pytest.mark.slow
