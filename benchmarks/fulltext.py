@@ -166,7 +166,7 @@ def _pdftotext(path: Path) -> Reading:
 
 
 def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
-    """Yield the readers installed on this machine: name, suffix of the files that they read, and function."""
+    """Yield the name, file suffix (such as ``.pdf``) and function of each reader that is installed on this machine."""
     yield "mechtag", ".pdf", lambda path: _ours(pdf.read, path)
     yield "mechtag, from JATS", ".xml", lambda path: _ours(jats.read, path)
     yield "pypdfium2", ".pdf", _pdfium

@@ -19,10 +19,10 @@ _PRODUCTS, _ROUNDS = 4, 5
 
 
 def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
-    """Measure the operations per second that large matrix products reach on this machine, in a runtime's arithmetic.
+    """Measure how many operations per second large matrix products reach on this machine, with an encoder runtime.
 
-    An operation is an addition or a multiplication. The best of several rounds is returned, because
-    other load on the machine can only slow it down.
+    An operation is an addition or a multiplication in the number format of the runtime. The best of several rounds is
+    returned, because other programs can only slow the machine down.
 
     Raises
     ------

@@ -97,8 +97,8 @@ def evaluate_files(
     Raises
     ------
     MechtagError
-        If a file is missing or invalid, predictions lack a paper or a label, or ``out_of_fold`` and ``predictions``
-        were written by different models.
+        If a file is missing or invalid; if predictions lack a paper or a label; or if ``out_of_fold`` and
+        ``predictions`` were written by different models.
     """
     tables = output_files(output.parent, gold) + (full_text_files(output.parent, gold) if full_texts else ())
     inputs = (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations)

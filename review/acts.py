@@ -342,7 +342,7 @@ class Acts:
         *,
         stage: str = "code",
     ) -> list[Draft]:
-        """Set whether a sentence says that what a label describes is present or absent.
+        """Record whether a sentence says that the thing described by a label is present or absent.
 
         A sentence that is not marked for the label is also marked; see `mark`.
 

@@ -49,7 +49,7 @@ class Example:
 
 
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
-    """Return the examples that a person may see: the person's own, and those of others whose codes the person may see.
+    """Return a person's own examples, and the examples of other people whose codes this person may see.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def own_examples(connection: Connection, coder: int, record: int, stage: str) ->
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
     """Return the examples from which a model can learn, because the final code of their label is yes.
 
-    Each has the record id of its paper, so that no model is evaluated on a paper of which it has learned an example.
+    Each example has the record id of its paper, so that no model is evaluated on a paper from which it has learned an
+    example.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def teaching_examples(connection: Connection, codings: Iterable[Coding], codeboo
 
 
 class _Place(NamedTuple):
-    """What an event chose as an example."""
+    """The sentence that an event adds to, or removes from, the examples of a label."""
 
     record: int
     stage: str
@@ -110,7 +111,9 @@ class _Place(NamedTuple):
 
 
 def _standing(connection: Connection, record: int | None = None) -> list[tuple[int, Example]]:
-    """Return the examples whose coder still marks the sentence, each with the number of the event that chose it.
+    """Return the examples whose sentences are still marked by their coders.
+
+    Each example is returned with the number of the event that chose it.
 
     Parameters
     ----------
