@@ -222,7 +222,7 @@ def sign(visit: Visit) -> Response:
 
 
 def example(visit: Visit) -> Response:
-    """Choose a marked sentence as an example of its label in the codebook, or take this choice back."""
+    """Choose a marked sentence as an example of its label for the codebook, or undo this choice."""
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = visit.text("on") == "1"
 
@@ -412,9 +412,10 @@ def _added_since(connection: Connection, visit: Visit, record: int) -> set[str]:
 
 
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
-    """Return the cards of a record, one for each label, in the order of the codebook.
+    """Return a `Card` for each label of a record, in the order of the codebook.
 
-    If the person finished the record before labels were added to the codebook, only the new labels are returned.
+    If the person finished the record before labels were added to the codebook, only cards for the new labels are
+    returned.
     """
     return _cards_of(connection, visit, record, _added_since(connection, visit, record))
 
