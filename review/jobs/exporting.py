@@ -156,6 +156,7 @@ EXPORTS = (
             Format("xlsx", "codes.xlsx", "Excel: codes, evidence, matrix and codebook"),
             Format("qdpx", "codes.qdpx", "NVivo, MAXQDA, ATLAS.ti, QualCoder (REFI-QDA project)"),
             Format("qdc", "codebook.qdc", "The codebook alone (REFI-QDA codebook)"),
+            Format("ris", "codes.ris", "EndNote, Zotero, Mendeley (RIS), with the codes as notes"),
             Format("bibtex", "codes.bib", "BibTeX"),
             Format("rayyan", "rayyan.ris", "Rayyan"),
             Format("asreview", "asreview.csv", "ASReview"),

@@ -13,18 +13,21 @@ import pytest
 import rispy
 
 from mechtag.core.records import Record
-from mechtag.core.settings import DedupeSettings
+from mechtag.core.settings import DedupeSettings, SentenceSettings
 from mechtag.pipeline.annotations.coding_table import read_codings
 from mechtag.pipeline.annotations.gold_table import load_matrix
 from mechtag.pipeline.annotations.imports.codebook_file import read_codebook_file
 from mechtag.pipeline.annotations.imports.importer import read_codings_from
 from mechtag.pipeline.reading.ingest import read_sources
+from mechtag.pipeline.text.sentences import split
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs.exporting import BY_NAME, EXPORTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.passwords import hash_password
 from mechtag.review.store.accounts import add_account
 from mechtag.review.workspace import Workspace
+from mechtag.workflows.export import FORMATS
+from tests.support.hostile import hostile_records
 from tests.support.review_site import Browser, add_person, make_review, papers, texts
 
 HOSTILE = Record(
@@ -131,6 +134,45 @@ def test_final_codes_come_back_from_the_formats_of_other_programs(
     assert {
         row.label: row.evidence for row in found.codings if row.evidence and row.record_id == "doi:10.1/1"
     } == evidence
+
+
+def test_the_page_offers_what_the_command_offers(review: Workspace) -> None:
+    """The command's csv and matrix are exports of their own on the page."""
+    offered = {one.name for one in BY_NAME["programs"].formats}
+    assert offered == set(FORMATS) - {"csv", "matrix"}
+    page = Browser(review, 1).get("/export")
+    assert all(f'value="{name}"' in page for name in (*offered, "codings", "matrix", "table"))
+
+
+def test_forty_papers_with_hostile_titles_come_back_from_all_formats_of_the_page(tmp_path: Path) -> None:
+    records = hostile_records()
+    review = make_review(tmp_path, records)
+    coders = [add_person(review, name, "coder") for name in ("Ann", "Bob <b>")]
+    for coder in coders:
+        for number in range(1, len(records) + 1):
+            review.acts.decide(Stamp(coder), number, 1)
+            review.acts.code(Stamp(coder), number, "apple", number % 2)
+            review.acts.code(Stamp(coder), number, "pear", 0)
+            if number % 2:
+                review.acts.mark(Stamp(coder), number, "apple", [1])
+            review.acts.commit(Stamp(coder), number)
+    wanted = {
+        (record.record_id, label, value)
+        for number, record in enumerate(records, start=1)
+        for label, value in (("edible", 1), ("apple", number % 2), ("pear", 0))
+    }
+    sentences = {one.record_id: one.text for one in split(records, SentenceSettings()) if one.sentence == 1}
+    browser = Browser(review, 1)
+    for form in (one for one in BY_NAME["programs"].formats if one.name != "qdc"):
+        path = tmp_path / form.file
+        path.write_bytes(made(review, browser, "programs", format=form.name))
+        given = {"coder": "final", "basis": "abstract", "unticked": "no"}
+        found = read_codings_from([path], records, review.codebook, DedupeSettings(), **given)  # type: ignore[arg-type]
+        assert {(row.record_id, row.label, row.value) for row in found.codings} == wanted, form.name
+        # Formats differ in white space only.
+        quotes = {row.record_id: " ".join(row.evidence.split()) for row in found.codings if row.evidence}
+        marked = {record.record_id: sentences[record.record_id] for record in records[::2]}
+        assert quotes == {name: " ".join(text.split()) for name, text in marked.items()}, form.name
 
 
 @pytest.mark.parametrize("form", [one.name for one in BY_NAME["table"].formats])

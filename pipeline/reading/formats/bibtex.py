@@ -359,8 +359,9 @@ def plain(value: str) -> str:
             return str(converter.latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value), latex_context=macros))
         except Exception:  # a macro that is broken or unknown may fail anywhere in pylatexenc
             value = _ANY_MACRO.sub("", value)
-    value = re.sub(r"(?<!\\)[{}]", "", value)
-    return _LIGATURE.sub(lambda found: _LIGATURES[found[0]], value)
+    # Before braces are removed, which may keep the signs of a ligature apart, as in '-{}-'.
+    value = _LIGATURE.sub(lambda found: _LIGATURES[found[0]], value)
+    return re.sub(r"(?<!\\)[{}]", "", value)
 
 
 _ENSURED = re.compile(rf"\\ensuremath\s*{_GROUPED}")

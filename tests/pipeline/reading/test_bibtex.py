@@ -11,6 +11,9 @@ from tests.support.exports import Reader, notes, only, rejected
 @pytest.mark.parametrize(
     ("latex", "text"),
     [
+        # Braces keep the signs of a ligature apart, with and without a macro in the text.
+        ("a -{}- `{}`b'{}' -- ``c''", "a -- ``b'' – “c”"),
+        (r"a -{}- `{}`b'{}' \& c", "a -- ``b'' & c"),
         (r"{\textgreater}65, {\textless}two, a {\textbar} b, P{\textless}0.001", ">65, <two, a | b, P<0.001"),
         (r"CI $<$0.5, P$>$0.1, $\sim$5, $\pm$3, $\mu$g", "CI <0.5, P>0.1, ∼5, ±3, μg"),
         (r"{\textasciitilde}5\% \~{}x 10\^{}6 {\~} {\textasciicircum}", "~5% ~x 10^6 ~ ^"),
