@@ -872,8 +872,8 @@ class Acts:
         ).first()
         if name == "abstract" and marked:
             raise Refused(
-                "people have marked sentences of this abstract; the marks must be removed before the abstract can be "
-                "changed",
+                "people have marked sentences of this abstract; ask them to remove their marks before you change the "
+                "abstract",
                 409,
             )
         content = {"field": name, "old": getattr(entry, name), "new": text.strip()}

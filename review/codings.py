@@ -141,7 +141,13 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
 
 
 def _signs(row: Any) -> tuple[Sign | None, ...]:
-    """Return the sign of each marked sentence of a row of table ``current`` or ``final``, in their order."""
+    """Return the sign of each marked sentence, in the order of the sentences.
+
+    Parameters
+    ----------
+    row
+        Row of table ``current`` or ``final``.
+    """
     numbers = json.loads(row.sentences)
     return tuple(map(signs_of(row, numbers).get, numbers))
 
