@@ -496,7 +496,7 @@ def test_the_evidence_of_a_duplicate_counts_if_both_are_read_by_its_file(review:
     with review.store.read() as connection:
         (final,) = (row for row in final_codings(connection) if row.label == "apple" and row.basis == "full-text")
         reading = read_reading(connection, read_entry(connection, 1), "full-text")
-    assert final.evidence == f"{reading.sentence(3)} {reading.sentence(4)}"
+    assert final.evidence == f"{reading.sentence(3)} […] {reading.sentence(4)}"
 
 
 def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Workspace, tmp_path: Path) -> None:
