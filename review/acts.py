@@ -51,6 +51,8 @@ CODING_ROLES = ("owner", "adjudicator", "coder")
 MENTION_READ = "mention_read"
 #: Kind of the event that chooses a sentence as an example of a label; see `mechtag.review.examples`.
 EXAMPLE = "example"
+#: Kind of the event that undoes the import of a project, or adds the project again; see `mechtag.review.merge_undo`.
+MERGE_UNDONE = "merge_undone"
 # Kinds that undo and redo leave out, because they have effects outside the database, or are reversed in another way.
 _NOT_UNDONE = frozenset(
     (
@@ -69,6 +71,7 @@ _NOT_UNDONE = frozenset(
         "unblind",
         "codings",
         "merge",
+        MERGE_UNDONE,
         MENTION_READ,
         "attach",
         "detach",
@@ -1270,6 +1273,19 @@ class Acts:
         return [Draft("undo", undoes=act) for act in acts]
 
     @_once
+    def reverse_merge(
+        self, connection: Connection, stamp: Stamp, plan: Callable[[Connection], list[Draft]]
+    ) -> list[Draft]:
+        """Undo the import of a project as one action, or add it again.
+
+        Parameters
+        ----------
+        plan
+            Function that returns the events, or raises `Refused`; see `mechtag.review.merge_undo.plan_undo`.
+        """
+        return plan(connection)
+
+    @_once
     def log(self, connection: Connection, stamp: Stamp, kind: str, content: dict[str, Any]) -> list[Draft]:
         """Record an event that concerns the whole review, such as an import, a training or a changed codebook."""
         return [Draft(kind, value=content)]
@@ -1365,7 +1381,8 @@ class Acts:
         changed_since = exists().where(later.c.undoes == table.c.undoes, later.c.seq > table.c.seq)
         act = connection.execute(
             select(table.c.undoes)
-            .where(table.c.coder == coder, table.c.kind == "undo", ~done_since, ~changed_since)
+            # The undo of an import is an action of its own, whose first event is of a different kind.
+            .where(table.c.coder == coder, table.c.kind == "undo", table.c.part == 0, ~done_since, ~changed_since)
             .order_by(table.c.seq.desc())
             .limit(1)
         ).scalar()

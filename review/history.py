@@ -179,7 +179,13 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "codings":
             return f"imported {value['codes']} codes that were given outside this page"
         case "merge":
-            return f"added {value['acts']:,} actions of a copy of this review"
+            number = value.get("reopened", 0)
+            many = "settled records became conflicts" if number > 1 else "settled record became a conflict"
+            more = f"; {number:,} {many}" if number else ""
+            return f"added {value['acts']:,} actions of a copy of this review{more}"
+        case "merge_undone":
+            verb = "added the actions of a copy of this review again" if value["again"] else "undid an import of a copy"
+            return f"{verb}: {value['acts']:,} actions"
         case "commit":
             return "finished coding the full text" if row.stage == "full-text" else "finished coding"
         case "skip":

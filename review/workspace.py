@@ -178,6 +178,7 @@ JOB_NAMES = {
     "remove_codings": "Remove the imported codes",
     "read_project": "Read the project",
     "add_project": "Add what was done in the copy",
+    "remove_project": "Undo the import of the copy, or add it again",
 }
 
 

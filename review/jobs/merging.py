@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,17 @@ from mechtag.review.jobs import codings, ranking, tagging
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.merge import Difference, NewAct, People
+from mechtag.review.merge_undo import GROUP, group_of, plan_undo
 from mechtag.review.project_zip import extract_log
 from mechtag.review.restoring import restore
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import clean_name, find_account
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append
+from mechtag.review.store.records import read_entries
 from mechtag.review.workspace import DATABASE, Workspace, add_job
 
-READ, ADD = "read_project", "add_project"
+READ, ADD, REMOVE = "read_project", "add_project", "remove_project"
 #: Name of the uploaded file in its folder.
 ZIP = "project.zip"
 #: Most entries of the list of acts that are left out which the page shows.
@@ -179,9 +181,13 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        ``added`` (number of actions), and ``left_out``, ``reasons`` and ``all_left_out`` as in the result of `read`.
+        ``added`` (number of actions), ``reopened`` (number, stage and title of settled records on which people now
+        differ, as far as the page lists them), ``all_reopened`` (number of all such records), and ``left_out``,
+        ``reasons`` and ``all_left_out`` as in the result of `read`.
     """
     folder = folder_of(workspace, arguments["token"])
+    with workspace.store.read() as ours:
+        settled = _in_state(ours, "settled")
     with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
         with workspace.store.read() as ours:
             names, proposed = _people(ours, theirs)
@@ -198,7 +204,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                 # What people have done here since the comparison is not overwritten either.
                 changed |= merge.changed_places(connection, found.shared, after=last)
                 for act in part:
-                    if changed.isdisjoint(act.places) and _write(connection, theirs, act, people):
+                    group = group_of(arguments["of"])
+                    if changed.isdisjoint(act.places) and _write(connection, theirs, act, people, group):
                         added += 1
                     else:
                         reason = "somebody worked on this record in this review during the import; import the zip again"
@@ -208,9 +215,54 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.write() as connection:
         for kind in (ranking.KIND, tagging.KIND):
             add_job(connection, kind, None)
-    content = {"acts": added, "people": len({act.rows[0].coder for act in found.acts})}
+    with workspace.store.read() as ours:
+        reopened = _titles(ours, settled & _in_state(ours, "conflict", "referred"))
+    content = {"acts": added, "people": len({act.rows[0].coder for act in found.acts}), "reopened": len(reopened)}
     workspace.acts.log(Stamp(arguments["coder"], client_id=f"merge-job-{progress.job}"), "merge", content)
-    return {"added": added, **_left_out(found, names)}
+    return {"added": added, "reopened": reopened[:SHOWN], "all_reopened": len(reopened), **_left_out(found, names)}
+
+
+def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
+    """Return the number and the stage of each record that is in one of the states."""
+    need = schema.need
+    rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(states)))
+    return {(row.record, row.stage) for row in rows}
+
+
+def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
+    """Return the number, the stage and the title of records."""
+    entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
+    return [(record, stage, entries[record].title) for record, stage in sorted(places)]
+
+
+def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Undo everything that an import of a project added, as one action, or add it again.
+
+    Parameters
+    ----------
+    arguments
+        ``of``: number of the job that read the zip; ``again``: whether to add what was undone before; ``coder``:
+        account number of the person who started the job.
+
+    Returns
+    -------
+    dict
+        Empty.
+
+    Raises
+    ------
+    Refused
+        If people have since worked on the records in a way that relies on the import; see `merge_undo.plan_undo`.
+    """
+    again = bool(arguments["again"])
+    progress.start(0, "Adding the actions again" if again else "Undoing the import")
+    progress.can_be_cancelled = False
+    stamp = Stamp(arguments["coder"], client_id=f"merge-undo-job-{progress.job}")
+    workspace.acts.reverse_merge(stamp, lambda connection: plan_undo(connection, arguments["of"], again=again))
+    with workspace.store.write() as connection:
+        for kind in (ranking.KIND, tagging.KIND):
+            add_job(connection, kind, None)
+    return {}
 
 
 def _accounts(
@@ -230,10 +282,15 @@ def _accounts(
     return {number: made[called[number]] for number in chosen}
 
 
-def _write(connection: Connection, theirs: Connection, act: NewAct, people: People) -> bool:
+def _write(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
     """Add an action from a colleague's copy of the review; return ``False`` if it cannot be added.
 
     An action cannot be added if its person, its record, or an action that it undoes does not exist in this review.
+
+    Parameters
+    ----------
+    group
+        Name of the import; see `mechtag.review.merge_undo.group_of`.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -242,7 +299,7 @@ def _write(connection: Connection, theirs: Connection, act: NewAct, people: Peop
     for row, target in zip(act.rows, act.undoes, strict=True):
         undoes = None if target is None else _seq_of(connection, target)
         record = _here(connection, theirs, row.record)
-        value = json.loads(row.value)
+        value = json.loads(row.value) | {GROUP: group}
         for name in _ACCOUNTS & value.keys():
             value[name] = people.get(value[name])
         if record is None or (undoes is None and target is not None) or value.get("coder", 0) is None:
@@ -289,4 +346,4 @@ def _sight(connection: Connection, theirs: Connection, number: int | None, coder
     return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
 
 
-JOBS = {READ: read, ADD: add}
+JOBS = {READ: read, ADD: add, REMOVE: remove}

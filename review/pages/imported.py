@@ -61,7 +61,9 @@ def _import(connection: Connection, row: Any, kinds: Kinds) -> dict[str, Any]:
     later = connection.execute(select(job).where(job.c.kind.in_(kinds[1:]), of).order_by(job.c.id)).all()
     last = later[-1] if later else row
     added = next((each for each in reversed(later) if each.kind == kinds.add and each.state == "done"), None)
-    is_removed = last.kind == kinds.remove and last.state == "done"
+    ended = next((each for each in reversed(later) if each.state == "done"), None)
+    # Some imports are added again by the kind of job that removes them.
+    is_removed = ended is not None and ended.kind == kinds.remove and not json.loads(ended.arguments).get("again")
     return {
         "id": row.id,
         "at": row.asked,

@@ -10,12 +10,20 @@ from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.imports import LARGEST_BATCH, save_file, saving
-from mechtag.review.jobs.merging import ADD, READ, ZIP, folder_of
+from mechtag.review.jobs.merging import ADD, READ, REMOVE, ZIP, folder_of
+from mechtag.review.merge_undo import plan_undo
 from mechtag.review.pages.imported import NEW, Kinds, choices, chosen_people, find_import, list_imports
+from mechtag.review.plan import STAGE_NAMES
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, working
 
-_KINDS = Kinds(READ, ADD)
+_KINDS = Kinds(READ, ADD, REMOVE)
+# Title of the page while a job of each kind runs.
+_DOING = {
+    READ: "Reading the project",
+    ADD: "Adding the actions of the copy",
+    REMOVE: "Undoing the import, or adding it again",
+}
 
 
 def overview(visit: Visit) -> Response:
@@ -76,16 +84,23 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         job=working(last) if last.state in ACTIVE else None,
         people=people,
         accounts=accounts,
-        adding=last.kind == ADD,
+        stages=STAGE_NAMES,
+        doing=_DOING[last.kind],
     )
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the actions in an uploaded zip to the review."""
+    """Add a job that adds the actions in an uploaded zip to the review, undoes the import, or adds it again."""
     number = int(visit.path["job"])
     try:
         with visit.workspace.store.write() as connection:
             this = _read(connection, number)
+            wanted = visit.text("act")
+            if this["last"].state not in ACTIVE and wanted in ("undo", "again"):
+                plan_undo(connection, number, again=wanted == "again")
+                asked = {"of": number, "again": wanted == "again", "coder": visit.person.id}
+                add_job(connection, REMOVE, visit.person.id, **asked)
+                return visit.go(f"/merge/{number}")
             if this["last"].state in ACTIVE or this["added"]:
                 return visit.go(f"/merge/{number}")  # It was asked for already.
             found = this["found"].get("people", {})

@@ -17,6 +17,8 @@ from mechtag.review.store.state import Code, Event, Final, Need, Rules, State, a
 _CHUNK = 500
 # Number of stale records whose state is computed in one transaction, during which nobody else can write.
 _PART = 50
+# Largest number of records whose state is computed in the transaction that changes it.
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,9 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
     kinds = {draft.kind for draft in drafts}
     if undone:
         # The events of an act share its ``client_id``, which has an index.
-        acts = select(table.c.client_id).where(table.c.seq.in_(undone))
-        kinds |= set(connection.execute(select(table.c.kind).where(table.c.client_id.in_(acts))).scalars())
+        for start in range(0, len(undone), _CHUNK):
+            acts = select(table.c.client_id).where(table.c.seq.in_(undone[start : start + _CHUNK]))
+            kinds |= set(connection.execute(select(table.c.kind).where(table.c.client_id.in_(acts))).scalars())
     records = {draft.record for draft in drafts if draft.record is not None}
     if "setting" in kinds:
         before = read_plan(connection).wanted
@@ -185,7 +188,11 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         _mark_stale(connection, _with_events(table.c.coder.in_(changed_people)))
     if any(draft.value.get("removed") or draft.value.get("added") for draft in drafts if draft.kind == "codebook"):
         _mark_stale(connection, _with_events(table.c.stage.in_(BASES)))
-    derive_records(connection, records)
+    if len(records) > _AT_ONCE:
+        rows = [{"record": record} for record in sorted(records)]
+        connection.execute(insert(schema.stale).prefix_with("OR IGNORE"), rows)
+    else:
+        derive_records(connection, records)
 
 
 def read_plan(connection: Connection) -> Plan:

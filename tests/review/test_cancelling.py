@@ -299,4 +299,4 @@ def test_no_file_keeps_the_address_of_a_person_who_cancels(
 
 def test_every_kind_that_can_be_cancelled_exists() -> None:
     assert STARTED_ON.keys() <= jobs().keys()
-    assert jobs().keys() - STARTED_ON.keys() == {"rank", "tag", "files", "roll_back", "add_project"}
+    assert jobs().keys() - STARTED_ON.keys() == {"rank", "tag", "files", "roll_back", "add_project", "remove_project"}

@@ -752,3 +752,115 @@ def test_strange_names_of_people_harm_nothing(review: Workspace, tmp_path: Path,
     owner.post(address, **{f"person-{zoe}": "new"})
     work(review)
     assert "Added: 1 action" in texts(owner.get(address))
+
+
+def undo(review: Workspace, address: str, act: str = "undo") -> str:
+    """Press the button on the page of an import, let the worker do it, and return the text of the page."""
+    owner = Browser(review, OWEN)
+    answer = owner.post(address, act=act)
+    work(review)
+    check_replay(review.store)
+    return texts(owner.get(address)) if answer.status_code == 200 else texts(answer.text)
+
+
+def address_of(review: Workspace) -> str:
+    job = schema.job
+    with review.store.read() as connection:
+        return f"/merge/{connection.execute(select(func.max(job.c.id)).where(job.c.kind == 'read_project')).scalar()}"
+
+
+@pytest.fixture
+def merged(review: Workspace, tmp_path: Path) -> Workspace:
+    """A review to which the work of Ben in a copy was added."""
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    colleague.acts.decide(look(colleague, BEN, 7, "screen"), 7, 1)
+    merge(review, zip_of(colleague))
+    return review
+
+
+def test_an_import_is_undone_as_one_act_and_added_again(review: Workspace, tmp_path: Path) -> None:
+    review.acts.tag(Stamp(BEN), 5, "early")
+    before = states(review)
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.undo(Stamp(BEN))  # the tag, which both copies have
+    ben_works(colleague)
+    page = merge(review, zip_of(colleague))
+    assert "Undo this import" in page
+    after, events = states(review), number_of_events(review)
+    assert after != before
+    assert "The import was undone" in undo(review, address_of(review))
+    assert states(review) == before
+    with review.store.read() as connection:
+        acts = connection.execute(select(schema.event.c.act).where(schema.event.c.seq > events).distinct()).all()
+    assert len(acts) == 1
+    owner = Browser(review, OWEN)
+    assert "undid an import of a copy: " in texts(owner.get("/activity"))
+    assert ": undone" in texts(owner.get("/merge"))
+    # A second press does nothing, and neither does undo in the header: the import is no last action of Owen.
+    assert owner.post(address_of(review), act="undo").status_code == 409
+    assert owner.post("/redo").status_code == 409
+    assert states(review) == before
+    assert "Undo this import" in undo(review, address_of(review), "again")
+    assert states(review) == after
+    assert "added the actions of a copy of this review again" in texts(owner.get("/activity"))
+    assert states(copy_of(review, tmp_path / "again")) == after
+    undo(review, address_of(review))
+    assert states(review) == before
+
+
+def test_a_large_import_is_undone_in_parts_that_let_others_write(
+    merged: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechtag.review.store.events._AT_ONCE", 2)
+    undo(merged, address_of(merged))
+    with merged.store.read() as connection:
+        assert connection.execute(select(schema.stale)).all() == []
+        judged = select(schema.current).where(schema.current.c.coder == BEN, schema.current.c.record > 2)
+        assert connection.execute(judged).all() == []
+
+
+@pytest.mark.parametrize("relying", ["settled", "sent back", "coded", "changed"])
+def test_an_import_on_which_people_rely_is_not_undone(merged: Workspace, relying: str) -> None:
+    match relying:
+        case "settled":
+            merged.acts.decide(look(merged, ANN, 3, "screen"), 3, 1)
+            merged.acts.settle(Stamp(OWEN), 3, "screen", "edible", 1, why="So it is.")
+        case "sent back":
+            merged.acts.reopen(Stamp(OWEN), 4, "screen", BEN, "Again, please.")
+        case "coded":
+            merged.acts.decide(look(merged, ANN, 7, "screen"), 7, 1)
+            merged.acts.code(look(merged, ANN, 7), 7, "pear", 0)
+        case "changed":
+            merged.acts.code(look(merged, BEN, 1), 1, "pear", 1)
+    before = states(merged)
+    page = undo(merged, address_of(merged))
+    title = {"settled": "Paper 3", "sent back": "Paper 4", "coded": "Paper 7", "changed": "Paper 1"}[relying]
+    assert f"People have since worked on its record '{title}', relying on what was added" in page
+    assert states(merged) == before
+    merged.acts.undo(Stamp({"changed": BEN, "coded": ANN}.get(relying, OWEN)))
+    assert "The import was undone" in undo(merged, address_of(merged))
+
+
+def test_independent_work_of_others_does_not_keep_an_import(merged: Workspace) -> None:
+    merged.acts.decide(look(merged, ANN, 3, "screen"), 3, 1)
+    ann = [row for row in states(merged)["current"] if row[2] == ANN]
+    assert "The import was undone" in undo(merged, address_of(merged))
+    assert [row for row in states(merged)["current"] if row[2] == ANN] == ann
+
+
+def test_a_third_vote_that_differs_is_listed_with_the_record_it_reopens(review: Workspace, tmp_path: Path) -> None:
+    """Ben and Ann agree on record 3 here; Owen judges it differently in the copy."""
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.decide(look(colleague, OWEN, 3, "screen"), 3, 0)
+    for coder in (ANN, BEN):
+        review.acts.decide(look(review, coder, 3, "screen"), 3, 1)
+    page = merge(review, zip_of(colleague))
+    assert "Settled records that became conflicts" in page
+    assert "Paper 3 , screening" in page
+    assert "1 settled record became a conflict" in texts(Browser(review, OWEN).get("/activity"))
+    undo(review, address_of(review))
+    with review.store.read() as connection:
+        need = schema.need
+        state = select(need.c.state).where(need.c.record == 3, need.c.stage == "screen")
+        assert connection.execute(state).scalar_one() == "settled"
