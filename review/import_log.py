@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
 from mechtag.review.full_texts import log_of_file
+from mechtag.review.journal import lines_of
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 
@@ -118,19 +119,19 @@ def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     numbers = sorted(int(path.stem.partition("-")[2]) for path in folder.glob("import-*.jsonl"))
     for path in (path_of(folder, number) for number in numbers):
-        with path.open(encoding="utf-8", newline="\n") as file:
-            try:
-                head = json.loads(file.readline())
-                missing = dict(head["rows"])
-                if head["batch"] is not None:
-                    yield schema.batch.name, head["batch"]
-                yield from ((schema.upload.name, row) for row in head["uploads"])
-                for line in file:
-                    ((name, row),) = json.loads(line).items()
-                    missing[name] -= 1
-                    yield name, row
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise _damaged(path) from None
+        try:
+            lines = lines_of(path)
+            head = json.loads(next(lines, b""))
+            missing = dict(head["rows"])
+            if head["batch"] is not None:
+                yield schema.batch.name, head["batch"]
+            yield from ((schema.upload.name, row) for row in head["uploads"])
+            for line in lines:
+                ((name, row),) = json.loads(line).items()
+                missing[name] -= 1
+                yield name, row
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(path) from None
         if any(missing.values()):
             raise _damaged(path)
     for path in sorted(folder.glob("full-text-*.jsonl")):

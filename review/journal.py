@@ -36,6 +36,8 @@ from mechtag.review.workspace import ENDED, Workspace
 EVENTS, JOBS, FACTS = "events-*.jsonl", "jobs.jsonl", "facts.json"
 #: Fields of events whose values are numbers of records, which are written as record ids.
 NUMBERS = ("into", "other")
+#: Longest line of a log in bytes; the log of a project zip is untrusted.
+LONGEST_LINE = 64 << 20
 # Time between two writes, in seconds.
 _PAUSE = 10.0
 # Number of events that are read from the database at a time.
@@ -232,19 +234,37 @@ def _parse(path: Path, line: str | bytes, number: int) -> dict[str, Any]:
         raise MechtagError(f"{path}: line {number} is damaged; restore this file from a backup") from None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the JSON objects in the lines of a file; the list is empty if the file does not exist.
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects in the lines of a file, one after the other; nothing if the file does not exist.
 
     Raises
     ------
     MechtagError
-        If a line is damaged.
+        If a line is damaged or too long.
     """
-    if not path.exists():
-        return []
-    # Only "\n" ends a line; texts can contain other characters at which Python would split lines.
-    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
-    return [_parse(path, line, number) for number, line in lines if line]
+    if path.exists():
+        for number, line in enumerate(lines_of(path), start=1):
+            if line != b"\n":
+                yield _parse(path, line, number)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, of which only one at a time is in memory; only a line feed ends a line.
+
+    Raises
+    ------
+    MechtagError
+        If a line is longer than `LONGEST_LINE`.
+    """
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise MechtagError(
+                    f"{path}: line {number} is longer than any that mechtag writes; restore this file from a backup"
+                )
+            yield line
 
 
 def lacks_events(database: Path, folder: Path) -> bool:

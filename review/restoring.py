@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +55,31 @@ class Restored:
     others: list[str] = field(default_factory=list)
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return all events in the files of a log, in the order of their numbers.
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield all events in the files of a log, in the order of their numbers.
+
+    Only one event of each file is in memory at a time, because a log can be long, and that of a colleague is untrusted.
+    Each file has its events in this order, but an event that was imported with its time can be in the file of an
+    earlier month.
 
     Raises
     ------
     MechtagError
         If the folder contains no log, a line is damaged, or an event is missing.
     """
-    rows = [row for path in sorted(folder.glob(EVENTS)) for row in read_lines(path)]
-    if not rows:
-        raise MechtagError(
-            f"{folder}: this folder contains no log of events, so nothing can be restored; restore the folder from a "
-            "backup"
-        )
-    rows.sort(key=lambda row: row["seq"])
-    for place, row in enumerate(rows, start=1):
+    files = [read_lines(path) for path in sorted(folder.glob(EVENTS))]
+    place = 0
+    for place, row in enumerate(merge(*files, key=lambda row: row["seq"]), start=1):
         if row["seq"] != place:
             raise MechtagError(
                 f"{folder}: event {place} is missing from the log; restore the files of the log from a backup"
             )
-    return rows
+        yield row
+    if not place:
+        raise MechtagError(
+            f"{folder}: this folder contains no log of events, so nothing can be restored; restore the folder from a "
+            "backup"
+        )
 
 
 def restore(database: Path, folder: Path, seed: int) -> Restored:
@@ -97,18 +103,22 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
     MechtagError
         If the log is damaged or incomplete.
     """
-    events = read_log(folder)
-    found = Restored(events=len(events))
+    # The log is read twice, because accounts come first, and before a database is made, so that none is left behind.
+    people = [row for row in read_log(folder) if row["kind"] == "account"]
+    found, written = Restored(), set[int]()
     store = Store(database)
     try:
         with store.write() as connection:
-            _restore_people(connection, events)
+            _restore_people(connection, people)
             found.records = _restore_imports(connection, folder)
-            for start in range(0, len(events), _CHUNK):
-                _restore_events(connection, events[start : start + _CHUNK])
+            log = read_log(folder)
+            while rows := list(islice(log, _CHUNK)):
+                _restore_events(connection, rows)
+                found.events += len(rows)
+                written |= {int(match[1]) for row in rows if (match := _JOB.search(row["client_id"]))}
             for key, value in _read_facts(folder).items():
                 write_fact(connection, key, value)
-            last = _restore_jobs(connection, folder, events)
+            last = _restore_jobs(connection, folder, written)
             derive_everything(connection)
             _name_people(connection, found)
             _discard_missing(connection, folder.parent / "uploads")
@@ -119,16 +129,15 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
     return found
 
 
-def _restore_people(connection: Connection, events: Iterable[Mapping[str, Any]]) -> None:
+def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]]) -> None:
     """Insert the accounts of all people, each with the first role of the person.
 
     The current roles and states are derived from the log later.
     """
-    for row in events:
-        if row["kind"] == "account":
-            value = row["value"]
-            person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}
-            connection.execute(insert(schema.account).values({**person, "password": LOST}))
+    for row in people:
+        value = row["value"]
+        person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}
+        connection.execute(insert(schema.account).values({**person, "password": LOST}))
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
@@ -226,16 +235,20 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise MechtagError(f"{path}: this file is damaged; restore it from a backup") from None
 
 
-def _restore_jobs(connection: Connection, folder: Path, events: Iterable[Mapping[str, Any]]) -> int:
+def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
     """Insert the jobs that had ended, and return the number for the next new job.
 
     The number is larger than the number of every earlier job, including jobs that had not ended.
+
+    Parameters
+    ----------
+    written
+        Numbers of jobs in the ids of events.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
         connection.execute(insert(schema.job), list(rows.values()))
     # A job that had not ended may have written events whose ids contain its number, so this number is not used again.
-    written = {int(match[1]) for row in events if (match := _JOB.search(row["client_id"]))}
     return 1 + max((*rows, *written), default=0)
 
 

@@ -113,7 +113,7 @@ def test_two_journals_write_each_event_once(review: Workspace) -> None:
     assert stays.flush() == 0
     review.acts.tag(Stamp(1), 1, "again")
     assert stays.flush() == 1
-    assert len(read_log(review.folder / "log")) == len(events_of(review).read_bytes().splitlines())
+    assert len(list(read_log(review.folder / "log"))) == len(events_of(review).read_bytes().splitlines())
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_completed_later(
@@ -139,7 +139,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_completed_later(
         full = False
         assert written.wait(20)
     assert ["the log could not be written (No space left on device)" in line for line in said] == [True]
-    assert len(read_log(review.folder / "log")) > 10
+    assert len(list(read_log(review.folder / "log"))) > 10
 
 
 def test_a_half_written_line_is_written_again(review: Workspace) -> None:
@@ -157,13 +157,38 @@ def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> Non
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([*lines[:3], *lines[4:]]))
     with pytest.raises(MechtagError, match="event 4 is missing from the log"):
-        read_log(path.parent)
+        list(read_log(path.parent))
     path.write_bytes(b"\n".join([*lines[:3], b"{", *lines[4:]]))
     with pytest.raises(MechtagError, match=r"line 4 is damaged; restore this file"):
-        read_log(path.parent)
+        list(read_log(path.parent))
     path.unlink()
     with pytest.raises(MechtagError, match="contains no log of events"):
-        read_log(path.parent)
+        list(read_log(path.parent))
+
+
+def test_a_log_is_read_event_by_event(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of a project zip is untrusted, so that neither all of it nor a huge line may fill the memory."""
+    Journal(review).flush()
+    path = events_of(review)
+    events = read_log(path.parent)
+    first = next(events)
+    monkeypatch.setattr("mechtag.review.restoring.read_lines", None)
+    assert [first["seq"], *(row["seq"] for row in events)] == list(range(1, len(path.read_bytes().splitlines()) + 1))
+    monkeypatch.undo()
+    monkeypatch.setattr("mechtag.review.journal.LONGEST_LINE", 5000)
+    path.write_bytes(path.read_bytes() + b'{"a": "' + b"a" * 5000 + b'"}')
+    with pytest.raises(MechtagError, match="is longer than any that mechtag writes"):
+        list(read_log(path.parent))
+
+
+def test_events_of_several_months_are_read_in_the_order_of_their_numbers(review: Workspace) -> None:
+    """Events that were imported with their times can be in the file of an earlier month."""
+    Journal(review).flush()
+    path = events_of(review)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[::2]))
+    path.with_name("events-2020-01.jsonl").write_bytes(b"".join(lines[1::2]))
+    assert [row["seq"] for row in read_log(path.parent)] == list(range(1, len(lines) + 1))
 
 
 def test_an_event_about_a_record_that_no_import_brought_is_refused(review: Workspace, tmp_path: Path) -> None:
