@@ -61,10 +61,70 @@ class Relevance(Strict):
     exclude: tuple[str, ...] = ()
 
 
+class EvidenceRole(Label):
+    """The role that a passage can have in an explanation of a label, such as context or outcome.
+
+    The fields are those of `Label`.
+    """
+
+
+#: Roles of realist evaluation, where a mechanism consists of a resource and the reasoning with which people respond to
+#: it (Dalkin et al. 2015, doi:10.1186/s13012-015-0345-7). A codebook can define others.
+EVIDENCE_ROLES = (
+    EvidenceRole(
+        key="context",
+        name="Context",
+        definition=(
+            "Conditions that are there before anybody acts, and that make it easier or harder for something to work: "
+            "history, policy, funding, organisations, professions, relations of power, places and people."
+        ),
+        include=(
+            "what is given: earlier mergers, rules, budgets, staffing, size",
+            "differences of culture or interest",
+        ),
+        exclude=("what somebody offers or does (resource)",),
+    ),
+    EvidenceRole(
+        key="resource",
+        name="Resource",
+        definition=(
+            "What a leader, a programme or an organisation offers, introduces or does, and to which people can respond:"
+            " acts, structures, training, money, information, opportunities, rules."
+        ),
+        include=(
+            "acts and skills of leaders",
+            "something that is recommended or missing, such as a budget or training",
+        ),
+        exclude=("how people think or feel about it (reasoning)", "conditions that were there already (context)"),
+    ),
+    EvidenceRole(
+        key="reasoning",
+        name="Reasoning",
+        definition=(
+            "How people respond in their minds to what is offered: what they think, feel, judge, want or decide, such "
+            "as trust, motivation, understanding, commitment, fear or resistance."
+        ),
+        include=("attitudes, feelings, perceptions and intentions", "willingness or refusal"),
+        exclude=("what changes in consequence (outcome)",),
+    ),
+    EvidenceRole(
+        key="outcome",
+        name="Outcome",
+        definition=(
+            "What results: a change in how people work together, in services, in performance, or for the people who "
+            "use the services, whether intended or not."
+        ),
+        include=("results, effects and consequences, also unwanted ones",),
+        exclude=("a change of mind alone (reasoning)",),
+    ),
+)
+
+
 class Codebook(Strict):
     """A named set of labels, plus the relevance rule.
 
-    The order of ``labels`` is the order of columns, targets and scores everywhere.
+    The order of ``labels`` is the order of columns, targets and scores everywhere. ``roles`` are the roles that
+    evidence can have, in the order in which they are listed; models do not use them.
     """
 
     name: str = Field(pattern=_NOT_BLANK)
@@ -72,9 +132,13 @@ class Codebook(Strict):
     source: dict[str, Any] = Field(default_factory=dict)
     relevance: Relevance
     labels: tuple[Label, ...] = Field(min_length=1)
+    roles: tuple[EvidenceRole, ...] = Field(default=EVIDENCE_ROLES, min_length=1)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        roles = self.role_names
+        if len(roles) < len(self.roles):
+            raise ValueError("two roles have the same key; each role needs a key of its own")
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
@@ -120,9 +184,17 @@ class Codebook(Strict):
         }
 
     @property
+    def role_names(self) -> dict[str, str]:
+        """Return a mapping from the keys of the roles of evidence to display names."""
+        return {role.key: role.name for role in self.roles}
+
+    @property
     def sha256(self) -> str:
-        """Return a hash of the codebook's content; the layout and comments of the file do not affect the hash."""
-        return _digest(self.model_dump(mode="json"))
+        """Return a hash of the labels and the relevance rule; the layout and comments of the file do not affect it.
+
+        Roles of evidence do not affect it either, because models do not use them.
+        """
+        return _digest(self.model_dump(mode="json", exclude={"roles"}))
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -402,6 +402,10 @@ class Coding(Row):
         ``evidence``; ``None`` for a passage without a sign. Empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
+    role
+        Role of the passages of this row in an explanation of the label, such as ``context``: the key of one of the
+        codebook's roles. ``None`` for a judgement on the label as a whole. A label has one row without a role, and a
+        further row for each role that a passage has.
     reason
         Reason for an exclusion; in a coding by a language model, the reason for the answer.
     assisted
@@ -426,6 +430,7 @@ class Coding(Row):
     sentences_complete: Annotated[bool, BeforeValidator(_false_if_empty)] = False
     signs: Annotated[tuple[Sign | None, ...], BeforeValidator(_signs)] = ()
     refer: Annotated[bool, BeforeValidator(_false_if_empty)] = False
+    role: str | None = None
     reason: str | None = None
     assisted: bool | None = None
     model_id: str | None = None
@@ -442,12 +447,17 @@ class Coding(Row):
                 f"'signs' has {len(self.signs)} entries, but there are {passages} {source}; enter one sign for each of "
                 "them, separated by semicolons, and nothing between two semicolons where there is no sign"
             )
+        if self.role and self.value != 1:
+            raise ValueError(
+                "'role' is set, so the row is about a passage that supports the label, but 'value' is not 1; enter 1, "
+                "or leave 'role' empty"
+            )
         return self
 
 
 #: Fields that were added to the contract later. Where they have their defaults, they are left out of hashes and tables.
 LATER_FIELDS = frozenset(
-    ("sentences", "sentences_complete", "signs", "refer", "reason", "assisted", "model_id", "confirmed_by")
+    ("sentences", "sentences_complete", "signs", "refer", "role", "reason", "assisted", "model_id", "confirmed_by")
 )
 
 

@@ -41,7 +41,7 @@ from mechtag.review.store.exercises import START as EXERCISE
 from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
-from mechtag.review.store.readings import Reading, read_reading, sentences_in
+from mechtag.review.store.readings import Reading, read_reading, roles_of, sentences_in
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights, and the roles whose people screen and code.
@@ -80,7 +80,7 @@ _NOT_UNDONE = frozenset(
     )
 )
 # Kinds of events that determine the state of a record.
-_JUDGING = ("code", "evidence", "sign", "commit", "reopen", "settle")
+_JUDGING = ("code", "evidence", "sign", "role", "link", "commit", "reopen", "settle")
 
 
 def _named(text: Reading) -> dict[str, str]:
@@ -381,6 +381,107 @@ class Acts:
             complete = row is not None and bool(row.complete)
             drafts[:0] = self._marks(connection, stamp, record, stage, label, text, [*marked, sentence], complete)
         return drafts
+
+    @_once
+    def role(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        sentence: int,
+        role: str,
+        *,
+        on: bool = True,
+        stage: str = "code",
+    ) -> list[Draft]:
+        """Give a sentence a role in an explanation of a label or, if ``on`` is false, remove the role and its links.
+
+        A sentence that is not marked for the label is also marked; see `mark`.
+
+        Parameters
+        ----------
+        sentence
+            Number of the sentence, counted from 0.
+        role
+            Key of one of the codebook's roles of evidence.
+        stage
+            See `code`.
+
+        Raises
+        ------
+        Refused
+            If there is no such role, if the sentence does not have the role that is to be removed, or for the same
+            reasons as `mark`.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
+        """
+        text = self._require_text(connection, record, stage)
+        self._require_label(label)
+        self._check(connection, stamp, record, stage, (label,))
+        self._check_sentences(text, [sentence])
+        row = self._code_of(connection, stamp.coder, record, stage, label)
+        marked = () if row is None else sentences_in(row, text.sha256)
+        known = {} if row is None else roles_of(row, marked).get(sentence, {})
+        if on and role not in self.codebook.role_names:
+            raise Refused(f"the codebook has no role '{role}'; load the page again")
+        if not on and role not in known:
+            raise Refused("the sentence does not have this role; load the page again")
+        given = {"sentence": sentence, "role": role, "on": on, **_named(text)}
+        drafts = [Draft("role", record, stage, label, given)]
+        if sentence not in marked:
+            complete = row is not None and bool(row.complete)
+            drafts[:0] = self._marks(connection, stamp, record, stage, label, text, [*marked, sentence], complete)
+        return drafts
+
+    @_once
+    def link(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        sentence: int,
+        role: str,
+        configuration: int,
+        *,
+        on: bool = True,
+        stage: str = "code",
+    ) -> list[Draft]:
+        """Add a sentence in one of its roles to a configuration of a label or, if ``on`` is false, remove it from it.
+
+        Parameters
+        ----------
+        sentence
+            Number of the sentence, counted from 0.
+        configuration
+            Number of one of the person's configurations for this label and record, or the next number for a new one;
+            counted from 1.
+        stage
+            See `code`.
+
+        Raises
+        ------
+        Refused
+            If the sentence does not have the role, or there is no such configuration; or for the same reasons as
+            `mark`.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
+        """
+        text = self._require_text(connection, record, stage)
+        self._require_label(label)
+        self._check(connection, stamp, record, stage, (label,))
+        row = self._code_of(connection, stamp.coder, record, stage, label)
+        roles = {} if row is None else roles_of(row, sentences_in(row, text.sha256))
+        if role not in roles.get(sentence, {}):
+            raise Refused("the sentence does not have this role, so it cannot be linked; give it the role first")
+        used = {number for own in roles.values() for numbers in own.values() for number in numbers}
+        if not 1 <= configuration <= max(used, default=0) + 1:
+            raise Refused(f"there is no configuration {configuration}; load the page again")
+        if not on and configuration not in roles[sentence][role]:
+            raise Refused(f"the sentence is not in configuration {configuration}; load the page again")
+        given = {"sentence": sentence, "role": role, "configuration": configuration, "on": on, **_named(text)}
+        return [Draft("link", record, stage, label, given)]
 
     @_once
     def rest_no(
@@ -1233,7 +1334,8 @@ class Acts:
         ----------
         codes
             The keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` for each code, and ``signs``
-            (keyed by the number of the sentence) if some of its sentences have a sign.
+            (keyed by the number of the sentence) and ``roles`` (pairs of a sentence and a role) if some of its
+            sentences have a sign or a role.
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1265,6 +1367,9 @@ class Acts:
                 for number, sign in code.get("signs", {}).items():
                     given = {"sentence": number, "sign": sign, "how": "imported", **named}
                     drafts.append(Draft("sign", record, stage, label, given))
+                for number, role in code.get("roles", ()):
+                    given = {"sentence": number, "role": role, "on": True, "how": "imported", **named}
+                    drafts.append(Draft("role", record, stage, label, given))
         return drafts
 
     @_once

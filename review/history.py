@@ -23,6 +23,8 @@ JUDGING = frozenset(
         "evidence",
         "sign",
         "example",
+        "role",
+        "link",
         "answer",
         "commit",
         "skip",
@@ -173,6 +175,14 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "example":
             verb = "chose" if value["on"] else "no longer uses"
             return f"{verb} sentence {value['sentences'][0] + 1} as an example of {label}"
+        case "role" | "link":
+            where = f"sentence {value['sentence'] + 1}{' of the full text' if row.stage == 'full-text' else ''}"
+            if row.kind == "role":
+                role = f"the role '{value['role']}'"
+                said = f"gave {where} {role}" if value["on"] else f"removed {role} of {where}"
+                return f"{said} for {label}"
+            said = f"linked {where} to" if value["on"] else f"removed {where} from"
+            return f"{said} configuration {value['configuration']} for {label}, as {value['role']}"
         case "answer":
             said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
             return f"{said} the suggestion for {label}"

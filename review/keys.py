@@ -79,6 +79,7 @@ TABLE = (
     Key("sign_present", ("p",), "Mark the sentence as evidence that the chosen label is present", ("code",)),
     Key("sign_absent", ("m",), "Mark the sentence as evidence that the chosen label is absent", ("code",)),
     Key("sign_unclear", ("q",), "Mark the sentence as evidence that leaves this unclear", ("code",)),
+    Key("role", ("r",), "Give the sentence the role whose number you press next, or remove the role", ("code",)),
     Key("accept", ("a",), "Accept the suggestion for the chosen label", ("code",)),
     Key("reject", ("x",), "Reject the suggestion for the chosen label", ("code",)),
     Key("doubt", ("f",), "Answer the suggestion for the chosen label with needs review", ("code",)),

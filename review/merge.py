@@ -58,6 +58,16 @@ class _Example(_Value):
     on: bool
 
 
+class _Role(_Value):
+    sentence: int
+    role: str = Field(max_length=100)
+    on: bool
+
+
+class _Link(_Role):
+    configuration: int = Field(ge=1, le=1000)
+
+
 class _Answer(_Value):
     answer: Literal["accept", "reject", "refer"]
     model_id: str | None
@@ -118,6 +128,8 @@ _VALUES: Mapping[str, type[BaseModel]] = {
     "evidence": _Evidence,
     "sign": _Sign,
     "example": _Example,
+    "role": _Role,
+    "link": _Link,
     "answer": _Answer,
     "commit": _Nothing,
     "skip": _Nothing,
@@ -130,7 +142,9 @@ _VALUES: Mapping[str, type[BaseModel]] = {
     "undo": _Nothing,
     "redo": _Nothing,
 }
-_JUDGING = frozenset(("code", "evidence", "sign", "answer", "commit", "skip", "settle", "reopen"))
+_JUDGING = frozenset(("code", "evidence", "sign", "role", "link", "answer", "commit", "skip", "settle", "reopen"))
+# Kinds of events about one label.
+_OF_LABELS = frozenset(("code", "evidence", "sign", "role", "link", "example", "answer", "settle"))
 _REVERSING = ("undo", "redo")
 _DAMAGED = "the action is damaged in the log of the zip; ask for the zip again"
 _DIFFERENT_TEXT = "the record has a different text in the copy"
@@ -372,6 +386,7 @@ class _Records:
             "screen": {codebook.relevance.key},
             **dict.fromkeys(BASES, set(codebook.keys) | set(known) - {codebook.relevance.key}),
         }
+        self.roles: Set[str] = set(codebook.role_names)
         account = schema.account
         leads = select(account.c.id).where(account.c.role.in_(MATRIX["settle"]))
         #: Accounts of the people who settle conflicts in the review.
@@ -468,14 +483,15 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
         return ""
     if row.stage is None:
         return _DAMAGED
-    labelled = ("code", "evidence", "sign", "example", "answer", "settle")
-    if row.kind in labelled and row.label not in records.labels[row.stage]:
+    if row.kind in _OF_LABELS and row.label not in records.labels[row.stage]:
         return f"the codebook of this review has no label '{str(row.label)[:40]}'"
+    if row.kind in ("role", "link") and value["role"] not in records.roles:
+        return f"the codebook of this review has no role '{value['role'][:40]}'"
     if row.stage in BASES:
         number = records.sentences(row.record, row.stage)
         if number is None:
             return _DIFFERENT_TEXT
-        named = [*value.get("sentences", ()), *([value["sentence"]] if row.kind == "sign" else [])]
+        named = [*value.get("sentences", ()), *([value["sentence"]] if "sentence" in value else [])]
         if not all(0 <= sentence < number for sentence in named):
             return _DAMAGED
     return ""

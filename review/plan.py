@@ -52,6 +52,8 @@ class Plan(Strict):
     words_for, words_against
         Words for and against inclusion that are highlighted in title and abstract; ``stem*`` highlights all words that
         begin with ``stem``.
+    roles
+        Whether coders can give sentences roles of evidence, and link them to configurations.
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded
@@ -71,6 +73,7 @@ class Plan(Strict):
     rerank_after: int = Field(default=10, ge=1, le=100)
     words_for: tuple[str, ...] = ()
     words_against: tuple[str, ...] = ()
+    roles: bool = False
     learn_from_assisted: bool = True
     unblinded: bool = False
 

@@ -19,6 +19,7 @@ from mechtag.cli.project import init, status
 from mechtag.cli.records import attach, dedupe, ingest, prisma, sentences
 from mechtag.cli.retraining import retrain
 from mechtag.cli.review import review
+from mechtag.cli.roles import roles
 from mechtag.cli.screening import rank, simulate
 from mechtag.cli.tagging import export, tag
 from mechtag.cli.training import baselines, curve, train, variations
@@ -42,6 +43,7 @@ for command in COMMANDS:
     app.command({next_papers: "next", llm_vote: "llm-vote"}.get(command))(command)
 app.add_typer(codebook, name="codebook")
 app.add_typer(encoder, name="encoder")
+app.add_typer(roles, name="roles")
 
 
 def _print_version(wanted: bool) -> None:

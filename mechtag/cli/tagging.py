@@ -215,6 +215,12 @@ def export(
             show_default=False,
         ),
     ] = None,
+    roles: Annotated[
+        Path | None,
+        typer.Option(
+            "--roles", help="Table of configurations, whose passages are added (xlsx and qdpx).", show_default=False
+        ),
+    ] = None,
     cells: Annotated[
         CellContent,
         typer.Option("--cells", help="Content of the cells of a matrix. 'value' (1, 0, ? or empty) is for programs."),
@@ -249,6 +255,7 @@ def export(
         what=what.value if what else None,
         coder=coder,
         basis=basis.value if basis else None,
+        roles=roles,
         fetched=without_fetched,
         cells=cells.value,
         note=note,

@@ -13,6 +13,7 @@ from mechtag.core.parquet import iterate_full_texts, read_predictions
 from mechtag.core.records import Basis, Prediction, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
+from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined, no_decisions
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
@@ -36,6 +37,7 @@ _OPTIONS: dict[str, tuple[str, Sequence[str]]] = {
     "note": ("--note", ("matrix",)),
     **{name: (f"--{name}", _WITH_PAPERS) for name in ("coder", "basis", "what", "records", "codings")},
     "full_texts": ("--full-texts", _WITH_PAPERS),
+    "roles": ("--roles", ("xlsx", "qdpx")),
     "fetched": ("--without-fetched", _WITH_PAPERS),
 }
 
@@ -58,6 +60,8 @@ class Request:
         Content to export; by default, everything that ``source`` and ``codings`` contain.
     coder, basis
         Coder and basis of the codes to export; by default, all.
+    roles
+        Table of configurations, whose passages are exported with the codes of people.
     fetched
         Table ``fetched.csv`` of the command ``fetch``: texts without an open licence are left out.
     cells, note
@@ -71,6 +75,7 @@ class Request:
     what: What | None = None
     coder: str = ""
     basis: Basis | None = None
+    roles: Path | None = None
     fetched: Path | None = None
     cells: Cells = "tick"
     note: str = ""
@@ -92,7 +97,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
-    read = (request.source, request.records, request.codings, request.full_texts, request.fetched)
+    read = (request.source, request.records, request.codings, request.full_texts, request.roles, request.fetched)
     check_outputs([output], (*read, project.settings.codebook))
     if output.is_dir():
         raise MechtagError(f"{output} is a folder; name the file to write")
@@ -260,7 +265,33 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
             )
     if found.predictions:
         parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis))
-    return joined(*parts) if len(parts) == 2 else parts[0]
+    coded = joined(*parts) if len(parts) == 2 else parts[0]
+    return replace(coded, passages=_passages(project, request, found, records, reporter))
+
+
+def _passages(
+    project: Project, request: Request, found: _Found, records: list[Record], reporter: Reporter
+) -> tuple[RolePassage, ...]:
+    """Return the passages with roles in the table of configurations and in the codings that are exported."""
+    from mechtag.pipeline.annotations.coding_table import read_role_codings
+    from mechtag.pipeline.annotations.record_finder import Finder
+    from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations
+
+    passages: list[RolePassage] = []
+    if found.codings:
+        passages += passages_from(
+            read_role_codings(found.codings, project.codebook, Finder(records, project.settings.dedupe))
+        )
+    if request.roles:
+        configurations = read_configurations(request.roles, project.codebook)
+        passages += configurations.passages
+        for row in configurations.rejected:
+            reporter.note(f"{request.roles}: row {row.line} is left out: {row.reason}")
+    return tuple(
+        row
+        for row in passages
+        if (not request.coder or row.coder == request.coder) and request.basis in (None, row.basis or request.basis)
+    )
 
 
 def _full_texts(request: Request, records: list[Record]) -> Mapping[str, str]:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mechtag.core.codebook import describe_validation
+from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, write_csv
 from mechtag.core.parquet import read_records
-from mechtag.core.records import LATER_FIELDS, Coding, Record, is_llm, is_person
+from mechtag.core.records import (
+    BETWEEN_QUOTES,
+    LATER_FIELDS,
+    Coding,
+    Record,
+    Sign,
+    is_llm,
+    is_person,
+    passages_of,
+)
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.core.tables import CONFIRMED, TableRow, is_table, read_table
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
@@ -97,7 +106,8 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
     At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
     The columns ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``
-    are required; the other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored.
+    are required; the other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. Rows about
+    passages with a role are combined with the row about their label; `read_role_codings` returns them as they are.
 
     Parameters
     ----------
@@ -119,7 +129,80 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
         value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set and the
         table contains a coding by a language model that nobody confirmed.
     """
-    path = Path(path)
+    found = dict[tuple[str | None, ...], Coding]()
+    places, with_role = dict[tuple[str | None, ...], str](), set[tuple[str | None, ...]]()
+    for place, coding in _read_rows(Path(path), all_keys, finders, to_train):
+        # One coder may code the abstract and the full text differently.
+        name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
+        if coding.role:
+            with_role.add(name)
+        if name not in found:
+            found[name] = coding.model_copy(update={"role": None})
+            places[name] = place
+        elif found[name].value != coding.value:
+            raise MechtagError(
+                f"{place}: coder {coding.coder} coded label '{coding.label}' of this record differently at "
+                f"{places[name]}; correct or remove one of the two rows"
+            )
+        elif name in with_role:
+            found[name] = _combined(found[name], coding)
+    return list(found.values())
+
+
+def without_roles(codings: Iterable[Coding]) -> list[Coding]:
+    """Return one coding per record, coder, label and basis, which has the passages of all roles."""
+    found = dict[tuple[str | None, ...], Coding]()
+    for coding in codings:
+        name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
+        known = found.get(name)
+        found[name] = _combined(known, coding) if known else coding.model_copy(update={"role": None})
+    return list(found.values())
+
+
+def _combined(first: Coding, second: Coding) -> Coding:
+    """Return the first of two codings of the same label with the passages of both."""
+    rows = (first, second)
+    texts = dict.fromkeys(text for row in rows for text in passages_of(row.evidence))
+    sentences = sorted({number for row in rows for number in row.sentences or ()})
+    unmarked = first.sentences is None and second.sentences is None
+    signs: dict[int | str, Sign | None] = {}
+    for row in rows:
+        passages: Sequence[int | str] = passages_of(row.evidence) if row.sentences is None else row.sentences
+        given = zip(passages, row.signs or [None] * len(passages), strict=True)
+        signs |= {passage: sign for passage, sign in given if sign or passage not in signs}
+    own = [signs.get(passage) for passage in (texts if unmarked else sentences)]
+    return first.model_copy(
+        update={
+            "sentences": None if unmarked else tuple(sentences),
+            "sentences_complete": first.sentences_complete or second.sentences_complete,
+            "signs": tuple(own) if any(own) else (),
+            "evidence": BETWEEN_QUOTES.join(texts) or None,
+        }
+    )
+
+
+def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> list[Coding]:
+    """Read the rows of a table of codings that are about passages with a role; see `read_codings`.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `read_codings`, and if a role is not in the codebook.
+    """
+    rows = [row for row in _read_rows(Path(path), codebook.all_keys, finders, to_train=False) if row[1].role]
+    for place, coding in rows:
+        if coding.role not in codebook.role_names:
+            raise MechtagError(
+                f"{place}: the codebook has no role {coding.role!r}; use one of its roles: "
+                f"{', '.join(codebook.role_names)}"
+            )
+    return [coding for _, coding in rows]
+
+
+def _read_rows(
+    path: Path, all_keys: Sequence[str], finders: Sequence[Finder], to_train: bool
+) -> Iterator[tuple[str, Coding]]:
+    """Yield each row of a table of codings, preceded by its place; see `read_codings`."""
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
@@ -128,7 +211,6 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     if "value" not in table.names:
         raise MechtagError(f"{path}: the column 'value' is missing; add it (columns found: {', '.join(table.names)})")
     described = describing(table.names) - Coding.model_fields.keys()
-    codings, seen = [], dict[tuple[str | None, ...], tuple[str, int | None]]()
     for row in table.rows:
         place = row.place
         cells = {name: cell or None for name, cell in row.cells.items() if name not in described}
@@ -146,18 +228,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
             if coding.value is None and not coding.confirmed_by:
                 continue
             coding = _of_person(coding, place)
-        coding = _with_record(coding, row, finders)
-        # One coder may code the abstract and the full text differently.
-        name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
-        if name not in seen:
-            seen[name] = place, coding.value
-            codings.append(coding)
-        elif seen[name][1] != coding.value:
-            raise MechtagError(
-                f"{place}: coder {coding.coder} coded label '{coding.label}' of this record differently at "
-                f"{seen[name][0]}; correct or remove one of the two rows"
-            )
-    return codings
+        yield place, _with_record(coding, row, finders)
 
 
 def _of_person(coding: Coding, place: str) -> Coding:

@@ -24,6 +24,7 @@ from mechtag.core.records import (
 )
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
+from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
@@ -111,10 +112,11 @@ class CodedPaper(NamedTuple):
 
 @dataclass(frozen=True)
 class CodedPapers:
-    """The papers to export, with the codebook that defines their labels."""
+    """The papers to export, with the codebook that defines their labels, and the passages that have a role."""
 
     codebook: Codebook
     papers: tuple[CodedPaper, ...]
+    passages: tuple[RolePassage, ...] = ()
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -124,7 +126,8 @@ class CodedPapers:
     @cached_property
     def coders(self) -> tuple[str, ...]:
         """Return the names of all coders in alphabetical order; models come last."""
-        models = {code.coder: code.model_id is not None for paper in self.papers for code in paper.codes}
+        models = {passage.coder: False for passage in self.passages if passage.coder}
+        models |= {code.coder: code.model_id is not None for paper in self.papers for code in paper.codes}
         return tuple(sorted(models, key=lambda name: (models[name], name)))
 
     @property
@@ -305,6 +308,16 @@ def _located(text: str, record: Record, full_text: str) -> Quote:
     return Quote(text)
 
 
+def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
+    """Return a passage with a role as a quote, with its offsets if the abstract or full text contains it."""
+    if passage.start is not None and passage.end is not None:
+        basis = passage.basis or "abstract"
+        text = paper.record.abstract if basis == "abstract" else paper.full_text
+        if text[passage.start : passage.end].split() == passage.text.split():
+            return Quote(text[passage.start : passage.end], passage.start, passage.end, basis, passage.page)
+    return _located(passage.text, paper.record, paper.full_text)
+
+
 def _coded(
     codebook: Codebook,
     records: Sequence[Record],
@@ -344,7 +357,7 @@ def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
             codes = sorted((*other.codes, *paper.codes), key=lambda code: (order[code.label], code.coder))
             paper = CodedPaper(other.record, tuple(codes), other.full_text or paper.full_text)
         papers[name] = paper
-    return CodedPapers(first.codebook, tuple(papers.values()))
+    return CodedPapers(first.codebook, tuple(papers.values()), (*first.passages, *second.passages))
 
 
 def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:

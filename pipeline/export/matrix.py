@@ -322,9 +322,21 @@ def printed(matrix: LabelMatrix) -> tuple[list[str], list[list[str]]]:
 
 
 def _write_template(path: Path, matrix: LabelMatrix) -> None:
+    header, rows = printed(matrix)
+    text = template(f"matrix{path.suffix.lower()}").render(
+        header=header, rows=rows[:-1], totals=rows[-1], footnotes=matrix.footnotes
+    )
+    write_text(path, legal_text(text))
+
+
+def template(name: str) -> Any:
+    """Return the template of a table, whose text is escaped for the format that the extension names.
+
+    In HTML, all text is escaped; in LaTeX and Markdown, text that passes through the filters ``tex`` and ``md``.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    form = path.suffix.lower().removeprefix(".")
+    form = name.rpartition(".")[2]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=form == "html",
@@ -337,10 +349,7 @@ def _write_template(path: Path, matrix: LabelMatrix) -> None:
         variable_end_string=">>" if form == "tex" else "}}",
     )
     environment.filters["tex"], environment.filters["md"] = _tex, _md
-    header, rows = printed(matrix)
-    template = environment.get_template(f"matrix.{form}")
-    text = template.render(header=header, rows=rows[:-1], totals=rows[-1], footnotes=matrix.footnotes)
-    write_text(path, legal_text(text))
+    return environment.get_template(name)
 
 
 _SYMBOLS = {

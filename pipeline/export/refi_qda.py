@@ -10,18 +10,19 @@ import io
 import re
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
-from mechtag.core.codebook import Codebook, Label, Relevance
+from mechtag.core.codebook import Codebook, EvidenceRole, Label, Relevance
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
 from mechtag.core.records import Basis
-from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, paper_text
+from mechtag.pipeline.evidence_roles.configurations import RolePassage
+from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, locate_passage, paper_text
 from mechtag.pipeline.export.documents import UndatedZip, legal_text
 from mechtag.pipeline.export.review_rows import column_names
 
@@ -33,6 +34,8 @@ RECORD_ID = "record_id"
 REFERRED = " (needs review)"
 #: First words of the paragraphs that follow the definition in the description of a code.
 KEY, INCLUDE, EXCLUDE = "Key: ", "Include: ", "Exclude: "
+#: First words of the description of a code that is a role of evidence below a label, and not a label.
+ROLE = "Role of evidence: "
 #: Text between the rules in such a paragraph.
 BETWEEN_RULES = "; "
 
@@ -105,7 +108,14 @@ def _guid(*parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join(legal_text(str(part)) for part in parts))).upper()
 
 
-def _add_code(parent: Any, entry: Label | Relevance, name: str, namespace: str, referred: bool = False) -> None:
+def _add_code(
+    parent: Any,
+    entry: Label | Relevance,
+    name: str,
+    namespace: str,
+    referred: bool = False,
+    roles: Sequence[EvidenceRole] = (),
+) -> None:
     code = etree.SubElement(
         parent,
         f"{{{namespace}}}Code",
@@ -120,6 +130,14 @@ def _add_code(parent: Any, entry: Label | Relevance, name: str, namespace: str, 
             {"guid": _guid("code", entry.key, "referred"), "name": f"{_one_line(name)}{REFERRED}"}
             | {"isCodable": "true"},
         )
+    for role in roles:
+        below = etree.SubElement(
+            code,
+            f"{{{namespace}}}Code",
+            {"guid": _guid("code", entry.key, "role", role.key), "name": _one_line(f"{name}: {role.name}")}
+            | {"isCodable": "true"},
+        )
+        etree.SubElement(below, f"{{{namespace}}}Description").text = _one_line(f"{ROLE}{role.definition}")
 
 
 def _description(entry: Label | Relevance) -> str:
@@ -141,6 +159,11 @@ class _Project:
         self._names: set[str] = set()
         self._variables: dict[str, str] = {}  # type by name
         self._notes: list[Any] = []
+        self._passages: dict[str, list[RolePassage]] = {}
+        # A passage that is in several configurations is coded once.
+        alone = (one.model_copy(update={"config_id": "", "order": None}) for one in coded.passages)
+        for passage in dict.fromkeys(alone):
+            self._passages.setdefault(passage.record_id, []).append(passage)
         self.texts: dict[str, str] = {}
 
     def xml(self) -> Any:
@@ -155,8 +178,11 @@ class _Project:
         root.append(_element("Users", *users))
         codebook, codes = _element("CodeBook"), _element("Codes")
         codebook.append(codes)
+        written = {paper.record.record_id for paper in self._coded.papers}
+        used = {(one.label, one.role) for one in self._coded.passages if one.record_id in written}
         for entry in book.entries:
-            _add_code(codes, entry, self._coded.names[entry.key], PROJECT, entry.key in referred)
+            roles = [role for role in book.roles if (entry.key, role.key) in used]
+            _add_code(codes, entry, self._coded.names[entry.key], PROJECT, entry.key in referred, roles)
         variables = [
             _element("Variable", guid=_guid("variable", name), name=_one_line(name), typeOfVariable=kind)
             for name, kind in self._variables.items()
@@ -164,6 +190,9 @@ class _Project:
         root.extend((codebook, _element("Variables", *variables), cases, sources))
         if self._notes:
             root.append(_element("Notes", *self._notes))
+        if used:
+            sets = (_set_of(role, book, used) for role in book.roles if any(key == role.key for _, key in used))
+            root.append(_element("Sets", *sets))
         return root
 
     def _add(self, paper: CodedPaper, sources: Any, cases: Any) -> None:
@@ -172,8 +201,8 @@ class _Project:
         text, starts = paper_text(paper)
         self.texts[guid] = text
         source = _element("TextSource", guid=guid, name=name, plainTextPath=f"internal://{guid}.txt")
-        spans: dict[tuple[int, int], list[Code]] = {}
-        whole: list[tuple[Code, Quote | None]] = []
+        spans: dict[tuple[int, int], list[Code | RolePassage]] = {}
+        whole: list[tuple[Code | RolePassage, Quote | None]] = []
         for code in paper.codes:
             if code.answer in ("yes", "needs review"):
                 placed = [quote for quote in code.quotes if quote.start is not None and quote.basis in starts]
@@ -182,6 +211,13 @@ class _Project:
                     spans.setdefault((start, start + len(quote.text)), []).append(code)
                 lost = [quote for quote in code.quotes if quote not in placed]
                 whole += [(code, quote) for quote in lost] or ([] if placed else [(code, None)])
+        for passage in self._passages.get(record.record_id, ()):
+            quote = locate_passage(passage, paper)
+            if quote.start is None or quote.basis not in starts:
+                whole.append((passage, quote))
+            else:
+                start = starts[quote.basis] + quote.start
+                spans.setdefault((start, start + len(quote.text)), []).append(passage)
         for (start, end), codes in sorted(spans.items()):
             selection = _element(
                 "PlainTextSelection",
@@ -189,14 +225,14 @@ class _Project:
                 name=" ".join(text[start:end].split())[:_LONGEST_EXCERPT],
                 startPosition=str(start),
                 endPosition=str(end),
-                creatingUser=_guid("user", codes[0].coder),
+                **({"creatingUser": _guid("user", codes[0].coder)} if codes[0].coder else {}),
             )
             selection.extend(_coding(code, record.record_id, start, end) for code in codes)
             source.append(selection)
-        for number, (code, lost_quote) in enumerate(whole):
-            coding = _coding(code, record.record_id, "whole", number)
+        for number, (given, lost_quote) in enumerate(whole):
+            coding = _coding(given, record.record_id, "whole", number)
             if lost_quote:
-                coding.append(self._note(lost_quote.text, record.record_id, code, number))
+                coding.append(self._note(lost_quote.text, record.record_id, given, number))
             source.append(coding)
         sources.append(source)
         case = _element("Case", guid=_guid("case", record.record_id), name=name)
@@ -218,7 +254,7 @@ class _Project:
         self._names.add(name.casefold())
         return name
 
-    def _note(self, text: str, record_id: str, code: Code, number: int) -> Any:
+    def _note(self, text: str, record_id: str, code: Code | RolePassage, number: int) -> Any:
         guid = _guid("note", record_id, code.label, code.coder, number)
         note = _element("Note", guid=guid, name="Quotation that is not in the text")
         content = _element("PlainTextContent")
@@ -254,8 +290,22 @@ def _element(tag: str, *children: Any, **attributes: str) -> Any:
     return element
 
 
-def _coding(code: Code, *place: object) -> Any:
+def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) -> Any:
+    """Return the set of the codes for a role, one for each label that has passages with this role."""
+    labels = [key for key in codebook.keys if (key, role.key) in used]
+    description = _element("Description")
+    description.text = _description(role)
+    members = (_element("MemberCode", targetGUID=_guid("code", key, "role", role.key)) for key in labels)
+    return _element("Set", description, *members, guid=_guid("set", role.key), name=_one_line(role.name))
+
+
+def _coding(code: Code | RolePassage, *place: object) -> Any:
     """Return the coding of a passage or of a source."""
+    if isinstance(code, RolePassage):
+        meaning = (code.label, "role", code.role)
+        user = {"creatingUser": _guid("user", code.coder)} if code.coder else {}
+        attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **user}
+        return _element("Coding", _element("CodeRef", targetGUID=_guid("code", *meaning)), **attributes)
     reference = _guid("code", code.label, *(["referred"] if code.refer else []))
     attributes = {"guid": _guid("coding", *place, code.label, code.coder), "creatingUser": _guid("user", code.coder)}
     if code.date and _DATE.fullmatch(code.date):

@@ -77,6 +77,13 @@ def too_long(records: int) -> str:
     )
 
 
+class Linked(NamedTuple):
+    """Text of a cell that links to a place in the workbook, such as ``'Quotations'!F2``."""
+
+    text: str
+    place: str
+
+
 class TableSheet(NamedTuple):
     """A sheet with a table; ``widths`` are those of its columns, in characters."""
 
@@ -168,7 +175,12 @@ def _table(sheet: Any, table: TableSheet) -> None:
                 f"the sheet {table.title!r} would have more than {MOST_ROWS:,} rows, which a workbook cannot hold; "
                 "export fewer papers, or choose a different format"
             )
-        sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
+        sheet.append(
+            [
+                _link(sheet, value) if isinstance(value, Linked) else _set(cell, None if value == "" else value)
+                for cell, value in zip(cells, row, strict=True)
+            ]
+        )
     _fill(sheet, f"A2:{get_column_letter(len(table.names))}{max(number, 2)}")
 
 
@@ -249,6 +261,15 @@ def _set(cell: Any, value: Any) -> Any:
         cell.data_type = "s"
     else:
         cell.value = value
+    return cell
+
+
+def _link(sheet: Any, value: Linked) -> Any:
+    """Return a new cell with a link; cells that are used again would keep the link."""
+    from openpyxl.worksheet.hyperlink import Hyperlink
+
+    cell = _set(_cells_of(sheet), value.text)
+    cell._hyperlink = Hyperlink(ref="", location=value.place)
     return cell
 
 

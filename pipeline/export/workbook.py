@@ -10,6 +10,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import LATER_FIELDS
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.coding_table import cell_of, used_fields
+from mechtag.pipeline.evidence_roles.role_table import arrange_roles, sheets
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
 from mechtag.pipeline.export.review_rows import excel_cell
@@ -54,6 +55,9 @@ def derived(coded: CodedPapers) -> Iterator[TableSheet]:
     if arranged := _arranged(coded):
         names, rows = matrix.table(arranged)
         yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
+    if coded.passages:
+        records = [paper.record for paper in coded.papers]
+        yield from sheets(arrange_roles(coded.passages, coded.codebook, records))
     rules = (
         (entry.key, entry.name, entry.definition, "; ".join(entry.include), "; ".join(entry.exclude))
         for entry in coded.codebook.entries

@@ -55,6 +55,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     MechtagError
         If the review has no records, or if a file cannot be read.
     """
+    from mechtag.pipeline.annotations.coding_table import without_roles
     from mechtag.pipeline.annotations.imports.importer import read_codings_from
     from mechtag.pipeline.annotations.imports.label_names import MapFile
 
@@ -79,10 +80,15 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         )
     except MechtagError as error:
         raise MechtagError(_for_the_page(str(error), folder)) from None
-    faults = list(_faults(workspace, imported.codings))
-    kept = [row for row, fault in zip(imported.codings, faults, strict=True) if not fault]
-    write_json(folder / "codes.json", {"codes": [row.model_dump(mode="json") for row in kept]})
-    left_out = list(_left_out(imported, faults))
+    codings = without_roles(imported.codings)
+    faults = list(_faults(workspace, codings))
+    kept = [row for row, fault in zip(codings, faults, strict=True) if not fault]
+    roles = [row for row in imported.codings if row.role]
+    content = {"codes": kept, "roles": roles}
+    write_json(
+        folder / "codes.json", {name: [row.model_dump(mode="json") for row in own] for name, own in content.items()}
+    )
+    left_out = list(_left_out(imported, codings, faults))
     return {
         "codes": len(kept),
         "records": len({row.record_id for row in kept}),
@@ -110,7 +116,7 @@ def _for_the_page(message: str, folder: Path) -> str:
     )
 
 
-def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the position in the files, and the reason, for each entry or code that cannot be added."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
@@ -123,7 +129,7 @@ def _left_out(imported: Imported, faults: Sequence[str]) -> Iterator[tuple[str, 
         places = ", ".join(dict.fromkeys(each.place for each in conflict.rows))
         labels = ", ".join(dict.fromkeys(each.label for each in conflict.rows))
         yield f"{places}: {labels}", f"the codes of {conflict.rows[0].coder} are {conflict.kind}"
-    for coding, why in zip(imported.codings, faults, strict=True):
+    for coding, why in zip(codings, faults, strict=True):
         if why:
             yield f"{coding.record_id}: {coding.label}, {coding.coder}", why
 
@@ -175,6 +181,10 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     """
     content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
     codings = [Coding.model_validate(row) for row in content["codes"]]
+    roles: dict[tuple[object, ...], list[Coding]] = {}
+    # Files that an earlier version of mechtag read have no roles.
+    for coding in map(Coding.model_validate, content.get("roles", ())):
+        roles.setdefault(_place(coding), []).append(coding)
     accounts = accounts_for(workspace, arguments["people"])
     with workspace.store.read() as connection:
         table = schema.record
@@ -201,7 +211,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                 stamp = Stamp(coder, client_id=f"codings-job-{progress.job}/{place}")
                 more = {"group": group_of(arguments["of"]), "by": arguments["coder"]}
                 reading = read_reading(connection, by_number[number], stage)
-                codes = [{"stage": stage, **_code(row, reading)} for row in own]
+                codes = [{"stage": stage, **_code(row, reading, roles.get(_place(row), ()))} for row in own]
                 try:
                     acts.import_codes(stamp, number, codes, more)
                     added += len(own)
@@ -236,18 +246,35 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
     return accounts
 
 
-def _code(row: Coding, reading: Reading) -> dict[str, Any]:
+def _place(row: Coding) -> tuple[object, ...]:
+    """Return what a coding is about, and by whom."""
+    return row.record_id, row.coder, row.label, row.basis
+
+
+def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[str, Any]:
     """Convert a code to the form that `Acts.import_codes` expects.
 
     The sentences of the text that occur in the evidence of the code become marked sentences.
+
+    Parameters
+    ----------
+    roles
+        Codings of the same label with a role, whose passages are among those of the code.
     """
-    evidence = " ".join((row.evidence or "").split())
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
-    quoted = [number for number, text in enumerate(texts) if text and text in evidence]
+    quoted = _quoted(row, texts)
     passages = [" ".join(passage.split()) for passage in passages_of(row.evidence)]
     signed = [] if len(passages) != len(row.signs) else list(zip(passages, row.signs, strict=True))
     signs = {number: sign for number in quoted for passage, sign in signed if sign and texts[number] in passage}
-    return {"label": row.label, "value": row.value, "sentences": quoted, "signs": signs, "date": row.date}
+    given = [(number, other.role) for other in roles for number in _quoted(other, texts)]
+    code = {"label": row.label, "value": row.value, "sentences": quoted, "signs": signs, "date": row.date}
+    return code | {"roles": given}
+
+
+def _quoted(row: Coding, texts: Sequence[str]) -> list[int]:
+    """Return the numbers of the sentences that the evidence of a coding quotes."""
+    evidence = " ".join((row.evidence or "").split())
+    return [number for number, text in enumerate(texts) if text and text in evidence]
 
 
 def group_of(job: int) -> str:

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from sqlalchemy import Connection, select
 from mechtag.core.files import read_json, replacing, write_csv
 from mechtag.core.records import BETWEEN_QUOTES, Basis
 from mechtag.core.temporary import temporary_folder
+from mechtag.pipeline.evidence_roles.configurations import write_configurations
+from mechtag.pipeline.evidence_roles.role_table import arrange_roles, write_role_table
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, from_codings
 from mechtag.pipeline.export.documents import UndatedZip
@@ -26,6 +28,7 @@ from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import IDS, full_records
 from mechtag.review.journal import EVENTS, FACTS, Journal, text_of_facts
 from mechtag.review.plan import STAGES
+from mechtag.review.roles import read_role_passages
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
@@ -165,6 +168,21 @@ EXPORTS = (
         ),
     ),
     Export(
+        "configurations",
+        "configurations",
+        "Configurations",
+        "Sentences with roles of evidence, such as context and outcome, and the configurations to which people linked "
+        "them. mechtag can read the CSV table.",
+        open_to_blinded=True,
+        names_people=True,
+        formats=(
+            Format("csv", "configurations.csv", "Table, one row per sentence (CSV)"),
+            Format("xlsx", "configurations.xlsx", "Excel: context, mechanism and outcome"),
+            Format("html", "configurations.html", "HTML: context, mechanism and outcome"),
+            Format("md", "configurations.md", "Markdown: context, mechanism and outcome"),
+        ),
+    ),
+    Export(
         "events",
         "events.jsonl",
         "Log of events",
@@ -230,6 +248,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         matrix.write(path, matrix.arrange(_coded(workspace, _MATRICES[export.name]), "value"))
     elif export.name == "table":
         matrix.write(path, matrix.arrange(_coded(workspace)))
+    elif export.name == "configurations":
+        _write_roles(workspace, path, coder, viewer)
     elif export.name == "programs":
         _write_programs(arguments["format"], path, _coded(workspace))
     else:
@@ -401,6 +421,19 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
     return header, rows()
 
 
+def _write_roles(workspace: Workspace, path: Path, coder: int | None, viewer: int | None) -> None:
+    with workspace.store.read() as connection:
+        found = read_role_passages(connection, workspace.codebook, coder=coder, viewer=viewer)
+        wanted = schema.record.c.id.in_({row.record for row in found})
+        rows = {row.record_id: row for row in connection.execute(select(schema.record).where(wanted))}
+    passages = [row.passage for row in found]
+    if path.suffix == ".csv":
+        write_configurations(path, passages)
+        return
+    records = list(full_records(workspace, rows))
+    write_role_table(path, arrange_roles(passages, workspace.codebook, records))
+
+
 def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
     """Write codes in the format of another program; if the format consists of two files, write both into one zip."""
     if path.suffix != ".zip":
@@ -425,6 +458,7 @@ def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     book = workspace.codebook
     with workspace.store.read() as connection:
         codings = final_codings(connection)
+        passages = [row.passage for row in read_role_passages(connection, book)]
         gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
         rows = connection.execute(select(schema.record).order_by(schema.record.c.id))
         numbers = {row.record_id: row for row in rows if row.id not in gone}
@@ -446,7 +480,11 @@ def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     found = {record.record_id: record for record in full_records(workspace, numbers)}
     records = [found[record_id] for record_id in numbers]
     full_texts = {record_id: text.text for record_id, text in texts.items()}
-    return from_codings(own, records, book, full_texts, settings=workspace.project.settings.sentences)
+    coded = from_codings(own, records, book, full_texts, settings=workspace.project.settings.sentences)
+    # Passages of labels without a final yes could show what people said about records that are still open.
+    settled = {(row.record_id, row.basis, row.label) for row in own if row.value == 1}
+    kept = (row for row in passages if (row.record_id, row.basis, row.label) in settled)
+    return replace(coded, passages=tuple(kept))
 
 
 def _write_ris(workspace: Workspace, path: Path, name: str) -> None:

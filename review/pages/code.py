@@ -29,7 +29,7 @@ from mechtag.review.store.events import family_of, read_events, read_plan
 from mechtag.review.store.exercises import hidden_records, running_exercise
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
-from mechtag.review.store.readings import Reading, hash_of_text, read_reading, sentences_in, signs_of
+from mechtag.review.store.readings import Reading, hash_of_text, read_reading, roles_of, sentences_in, signs_of
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
@@ -68,6 +68,8 @@ class Card:
     signs
         Signs (``present``, ``absent`` or ``unclear``) that the person gave to marked sentences, keyed by number of the
         sentence.
+    roles
+        Roles of evidence of some of these sentences, keyed by number: the numbers of configurations, keyed by role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -85,11 +87,22 @@ class Card:
     answer: str = ""
     sentences: tuple[int, ...] = ()
     signs: Mapping[int, Sign] = field(default_factory=dict)
+    roles: Mapping[int, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     complete: bool = False
     suggestion: Suggestion | None = None
     replied: bool = False
     others: tuple[Vote, ...] = ()
     examples: tuple[int, ...] = ()
+
+    @property
+    def configurations(self) -> dict[int, list[tuple[str, int]]]:
+        """Return the roles and the sentences of each configuration, keyed by its number."""
+        found: dict[int, list[tuple[str, int]]] = {}
+        for sentence, own in self.roles.items():
+            for role, numbers in own.items():
+                for number in numbers:
+                    found.setdefault(number, []).append((role, sentence))
+        return dict(sorted(found.items()))
 
     @property
     def agrees(self) -> bool:
@@ -235,6 +248,37 @@ def example(visit: Visit) -> Response:
     return _write(visit, write, said)
 
 
+def role(visit: Visit) -> Response:
+    """Give a sentence a role of evidence for a label (field ``role``), or remove a role (field ``remove``)."""
+    label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
+    on = "remove" not in visit.form
+    chosen = visit.text("role" if on else "remove")
+
+    def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
+        if sentence is None:
+            raise Refused("no sentence was chosen; choose a sentence and its role")
+        acts.role(stamp, record, label, sentence, chosen, on=on, stage=_stage(visit))
+
+    name = visit.workspace.codebook.role_names.get(chosen, chosen)
+    place = f"sentence {(sentence or 0) + 1}"
+    return _write(visit, write, f"{place} has the role {name}" if on else f"{place} does not have the role {name} now")
+
+
+def link(visit: Visit) -> Response:
+    """Add a sentence in a role to a configuration (field ``link``), or remove it from there (field ``unlink``)."""
+    label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
+    on = "unlink" not in visit.form
+    number = visit.number("link" if on else "unlink")
+
+    def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
+        if sentence is None or number is None:
+            raise Refused("no sentence or no configuration was chosen; choose both")
+        acts.link(stamp, record, label, sentence, visit.text("role"), number, on=on, stage=_stage(visit))
+
+    place = f"sentence {(sentence or 0) + 1}"
+    return _write(visit, write, f"{place} {'linked to' if on else 'removed from'} configuration {number}")
+
+
 def rest(visit: Visit) -> Response:
     """Answer no for each label in the form that has no answer yet."""
     record = visit.number("record") or 0
@@ -364,6 +408,14 @@ def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -
             wanted = f"{name}: {'remove the mark of' if number in mine.sentences else 'mark'} sentence {number + 1}"
         case "sign":
             wanted = f"{name}: sentence {(visit.number('sentence') or 0) + 1} {visit.text('sign') or 'without a sign'}"
+        case "role":
+            place = f"{name}: sentence {(visit.number('sentence') or 0) + 1}"
+            wanted = f"{place} with{'out' if 'remove' in visit.form else ''} the role "
+            wanted += visit.text("role") or visit.text("remove")
+        case "link":
+            place = f"{name}: sentence {(visit.number('sentence') or 0) + 1}"
+            wanted = f"{place} {'in' if visit.text('link') else 'not in'} configuration "
+            wanted += visit.text("link") or visit.text("unlink")
         case "rest":
             wanted = "no for every label that had no answer"
         case "done":
@@ -444,6 +496,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
             given = "refer" if row.refer else {1: "yes", 0: "no", None: ""}[row.value]
             marked = sentences_in(row, text)
             card = replace(card, answer=given, sentences=marked, signs=signs_of(row, marked))
+            card = replace(card, roles=roles_of(row, marked))
             card = replace(card, complete=bool(row.complete))
         cards.append(card)
     return cards
@@ -574,6 +627,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "based_on": last_judged(connection, coder, entry.id, stage),
         "notes": {audience: text for audience, text in notes},
         "tags": tags_of(connection, entry.id, coder=coder),
+        "codes_roles": read_plan(connection).roles or any(card.roles for card in cards),
         "proposed": frequent_tags(connection),
     }
 
@@ -581,7 +635,9 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
 def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence[Card] = ()) -> Response:
     if "entry" not in shown:
         return visit.page("code_done.html", said=said, **shown)
-    return visit.page("code.html", said=said, missing=missing, answers=ANSWER_NAMES, signs=_SIGN_MARKS, **shown)
+    roles = visit.workspace.codebook.role_names
+    shown |= {"answers": ANSWER_NAMES, "signs": _SIGN_MARKS, "roles": roles}
+    return visit.page("code.html", said=said, missing=missing, **shown)
 
 
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
@@ -666,6 +722,8 @@ _PATHS: tuple[tuple[str, str, Handler, tuple[str, ...]], ...] = (
     ("/mark", "code_mark", mark, ("POST",)),
     ("/sign", "code_sign", sign, ("POST",)),
     ("/example", "code_example", example, ("POST",)),
+    ("/role", "code_role", role, ("POST",)),
+    ("/link", "code_link", link, ("POST",)),
     ("/rest", "code_rest", rest, ("POST",)),
     ("/suggestion", "code_suggestion", suggestion, ("POST",)),
     ("/done", "code_done", done, ("POST",)),

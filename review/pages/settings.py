@@ -113,6 +113,18 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
         ),
     ),
     (
+        "Roles of evidence",
+        (
+            Setting(
+                "roles",
+                "Code roles of evidence",
+                "On the page Code, coders can then give each marked sentence a role, such as context or outcome, and "
+                "link sentences to configurations. The codebook defines the roles.",
+                _YES_NO,
+            ),
+        ),
+    ),
+    (
         "Screening",
         (
             Setting(

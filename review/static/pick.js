@@ -1,7 +1,7 @@
 // Code: choose a label, move through the sentences, and send an answer as soon as it is given.
 
 let current = 0; // number of the sentence that had the focus last
-let awaits = false; // the next key is the letter of a label
+let awaits = null; // what to do with the next key: the letter of a label, or the number of a role
 
 const cards = () => [...document.querySelectorAll("[data-label]")];
 const lines = () => [...document.querySelectorAll("[data-marks]")];
@@ -51,10 +51,40 @@ function sign(name) {
   form.requestSubmit();
 }
 
+// Give the current sentence the role with a number for the chosen label, or remove it if the sentence has this role.
+function giveRole(key) {
+  const line = lines()[current];
+  const form = document.querySelector("[data-role]");
+  const name = form?.dataset.keys.split(" ")[Number(key) - 1];
+  if (!line || !name) return false;
+  line.focus();
+  const { label, sentence } = form.elements;
+  const role = form.querySelector("[data-given-role]");
+  sentence.value = line.value;
+  role.value = name;
+  const button = document.getElementById(`role-${label.value}-${line.value}-${name}`);
+  role.name = button?.getAttribute("aria-pressed") === "true" ? "remove" : "role";
+  form.requestSubmit();
+  return true;
+}
+
+function askRole() {
+  const names = document.querySelector("[data-role]").dataset.names.split("|");
+  awaits = giveRole;
+  announce(`Press the number of a role: ${names.map((name, place) => `${place + 1} ${name}`).join(", ")}`);
+}
+
+function chooseByLetter(key) {
+  const card = cards().find((each) => each.dataset.letter === key.toLowerCase());
+  choose(card);
+  return Boolean(card);
+}
+
 const acts = {
   "previous-label": () => step(-1),
   "next-label": () => step(1),
-  "find-label": () => { awaits = true; announce("Press the letter of a label"); },
+  "find-label": () => { awaits = chooseByLetter; announce("Press the letter of a label"); },
+  role: askRole,
   "previous-sentence": () => move(-1),
   "next-sentence": () => move(1),
   "sign-present": () => sign("present"),
@@ -75,11 +105,9 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (!awaits || event.repeat) return;
-  awaits = false;
-  const card = cards().find((each) => each.dataset.letter === event.key.toLowerCase());
-  if (!card) return;
-  event.preventDefault();
-  choose(card);
+  const take = awaits;
+  awaits = null;
+  if (take(event.key)) event.preventDefault();
 }, true);
 
 document.addEventListener("focusin", (event) => {

@@ -13,6 +13,8 @@ from mechtag.review.plan import BASES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.state import Code, Event, Final, Need, Rules, State, alive, derive
 
+# Columns of tables ``current`` and ``final`` that contain JSON.
+_NESTED = ("sentences", "signs", "roles")
 # Number of records whose state is computed at a time.
 _CHUNK = 500
 # Number of stale records whose state is computed in one transaction, during which nobody else can write.
@@ -435,7 +437,8 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
 
 
 def _row(found: Code | Final) -> dict[str, Any]:
-    return vars(found) | {"sentences": json.dumps(found.sentences), "signs": json.dumps(found.signs, sort_keys=True)}
+    nested = {name: json.dumps(value, sort_keys=True) for name, value in vars(found).items() if name in _NESTED}
+    return vars(found) | nested
 
 
 def _need(found: Need) -> dict[str, Any]:

@@ -103,6 +103,18 @@ def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
     return {number: signs[str(number)] for number in sentences if str(number) in signs}
 
 
+def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int]]]:
+    """Return the roles of those of the given sentences that have one in a row of table ``current``.
+
+    Returns
+    -------
+    dict
+        For each sentence, the numbers of the configurations to which it belongs, keyed by role.
+    """
+    roles = json.loads(row.roles)
+    return {number: roles[str(number)] for number in sentences if str(number) in roles}
+
+
 def read_file(connection: Connection, sha256: str) -> Reading:
     """Return the text of a file of table ``full_text``, or an empty text if there is no such file."""
     table = schema.full_text

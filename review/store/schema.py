@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 #: Version of the schema, which is stored in SQLite's ``user_version``. Versions differ in derived tables, which are
 #: computed again from the log when a database of an earlier version is opened, and in the states of jobs (since 7).
-VERSION = 10
+VERSION = 11
 
 metadata = MetaData()
 
@@ -244,6 +244,8 @@ current = _table(
     Column("reason", Text),
     Column("sentences", Text, nullable=False),  # JSON list of numbers
     Column("signs", Text, nullable=False),  # JSON object: number of a sentence -> sign
+    # JSON object: number of a sentence -> role -> [numbers of configurations]
+    Column("roles", Text, nullable=False),
     Column("text", Text, nullable=False),  # SHA-256 of the full text that these sentences are of, or ""
     Column("complete", Integer, nullable=False),
     # Whether a suggestion was visible: 1, 0, or NULL if that is unknown.

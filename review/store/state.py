@@ -44,6 +44,9 @@ class Code:
     ----------
     signs
         Sign of each marked sentence that has one (see `mechtag.core.records.Sign`), keyed by number of the sentence.
+    roles
+        Roles of evidence that the coder gave to a marked sentence, keyed by its number: for each role, the numbers of
+        the configurations to which the sentence belongs in this role.
     text
         SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
@@ -57,6 +60,7 @@ class Code:
     reason: str | None = None
     sentences: tuple[int, ...] = ()
     signs: Mapping[int, str] = field(default_factory=dict)
+    roles: Mapping[int, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     text: str = ""
     complete: bool = False
     assisted: bool | None = None
@@ -215,9 +219,9 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
         if text and row.kind in ("code", "evidence", "settle"):
             coded_by[text] = None
         match row.kind:
-            case "sign" if (stage, voter, row.label or "") not in codes:
+            case "sign" | "role" | "link" if (stage, voter, row.label or "") not in codes:
                 pass  # The marked sentence was taken back.
-            case "code" | "evidence" | "sign":
+            case "code" | "evidence" | "sign" | "role" | "link":
                 code = codes.get((stage, voter, row.label or ""))
                 imported = row.value.get("how") == "imported"
                 if imported:
@@ -324,8 +328,11 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
         complete = bool(row.value["complete"])
-        signs = {number: sign for number, sign in code.signs.items() if number in sentences and code.text == text}
-        return replace(code, sentences=sentences, signs=signs, text=text, complete=complete, event=row.seq, at=row.at)
+        kept = set(sentences) if code.text == text else set[int]()
+        signs = {number: sign for number, sign in code.signs.items() if number in kept}
+        roles = {number: own for number, own in code.roles.items() if number in kept}
+        code = replace(code, signs=signs, roles=roles)
+        return replace(code, sentences=sentences, text=text, complete=complete, event=row.seq, at=row.at)
     if row.kind == "sign":
         number, sign = int(row.value["sentence"]), row.value["sign"]
         if number not in code.sentences or code.text != text:
@@ -333,6 +340,10 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
         others = {other: known for other, known in code.signs.items() if other != number}
         signs = others | ({number: str(sign)} if sign else {})
         return replace(code, signs=signs, event=row.seq, at=row.at)
+    if row.kind in ("role", "link"):
+        if int(row.value["sentence"]) not in code.sentences or code.text != text:
+            return code
+        return replace(code, roles=_with_role(code.roles, row), event=row.seq, at=row.at)
     return replace(
         code,
         text=code.text if code.sentences or code.complete else text,
@@ -346,6 +357,26 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
         event=row.seq,
         at=row.at,
     )
+
+
+def _with_role(
+    roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
+) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
+    """Return the roles of the sentences after a ``role`` or ``link`` event."""
+    number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
+    own = dict(roles.get(number, {}))
+    if row.kind == "link":
+        if role not in own:
+            return roles  # The role was removed.
+        configuration = int(row.value["configuration"])
+        others = set(own[role]) - {configuration}
+        own[role] = tuple(sorted(others | ({configuration} if on else set())))
+    elif on:
+        own.setdefault(role, ())
+    else:
+        own.pop(role, None)
+    rest = {other: given for other, given in roles.items() if other != number}
+    return rest | ({number: own} if own else {})
 
 
 def _new_labels(

@@ -6,6 +6,7 @@ import yaml
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings, load_settings
+from tests.support.paths import ROOT
 
 MINIMAL = {
     "name": "two",
@@ -120,3 +121,26 @@ def test_hash_is_of_the_meaning_not_of_the_layout(tmp_path: Path) -> None:
     assert load_codebook(path).sha256 == first.sha256
     changed = {**MINIMAL, "labels": list(reversed(MINIMAL["labels"]))}
     assert Codebook.model_validate(changed).sha256 != first.sha256
+
+
+def test_roles_of_evidence_have_a_default_and_do_not_change_the_hash(tmp_path: Path) -> None:
+    content = {
+        "name": "n",
+        "relevance": {"definition": "d"},
+        "labels": [{"key": "a", "name": "A", "definition": "d"}],
+    }
+    plain = Codebook.model_validate(content)
+    assert list(plain.role_names) == ["context", "resource", "reasoning", "outcome"]
+    role = {"key": "actor", "name": "Actor", "definition": "Who acts.", "include": ["boards"]}
+    own = Codebook.model_validate({**content, "roles": [role]})
+    assert own.role_names == {"actor": "Actor"}
+    assert own.sha256 == plain.sha256
+    with pytest.raises(ValueError, match="two roles have the same key"):
+        Codebook.model_validate({**content, "roles": [role, role]})
+    with pytest.raises(ValueError, match="at least 1 item"):
+        Codebook.model_validate({**content, "roles": []})
+
+
+def test_the_shipped_codebook_has_the_hash_with_which_models_were_trained() -> None:
+    shipped = load_codebook(ROOT / "data/annotated/codebook.yaml")
+    assert shipped.sha256 == "abc362bbc1ed3e61a34e21de928cedce932e62713c3ecb598d2bddf10d15ce35"

@@ -181,7 +181,7 @@ def test_a_key_that_cannot_be_used_is_refused_with_the_reason(
 
 
 def test_keys_of_different_screens_may_be_the_same() -> None:
-    chosen = Choice("asreview").change("yes", "r").change("same", "r").change("take_a", "b")
+    chosen = Choice("asreview").change("role", "h").change("yes", "r").change("same", "r").change("take_a", "b")
     assert [chosen.names(action) for action in ("include", "yes", "same", "take_a")] == [("r",), ("r",), ("r",), ("b",)]
     # A key is free once its action has a different one.
     assert chosen.change("exclude", "q").change("include", "i").names("include") == ("i",)

@@ -45,6 +45,7 @@ STATES = {
         "refer",
         "sentences",
         "signs",
+        "roles",
         "assisted",
         "committed",
         "at",
@@ -162,6 +163,8 @@ def ann_works(review: Workspace) -> None:
     acts.decide(look(review, ANN, 4, "screen"), 4, 0)
     acts.mark(look(review, ANN, 1), 1, "apple", [0, 2])
     acts.sign(look(review, ANN, 1), 1, "apple", 2, "absent")
+    acts.role(look(review, ANN, 1), 1, "apple", 2, "context")
+    acts.link(look(review, ANN, 1), 1, "apple", 2, "context", 1)
     acts.code(look(review, ANN, 1), 1, "pear", 0)
     acts.commit(look(review, ANN, 1), 1)
     acts.tag(Stamp(ANN), 1, "method")
@@ -591,6 +594,9 @@ def sight_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
         field_of("sign", sentence=7),
         field_of("sign", sentence=-1),
         field_of("sign", sign="good"),
+        field_of("role", sentence=7),
+        field_of("role", role="cause"),
+        field_of("link", configuration=0),
         field_of("code", v=5),
         field_of("code", v="yes"),
         column_of("label", "unknown"),
@@ -616,6 +622,8 @@ def test_a_log_with_impossible_values_harms_nothing(
     colleague = copy_of(review, tmp_path / "there")
     stamp = look(colleague, BEN, 1)
     colleague.acts.sign(stamp, 1, "apple", 0, "absent")
+    colleague.acts.role(look(colleague, BEN, 1), 1, "apple", 0, "context")
+    colleague.acts.link(look(colleague, BEN, 1), 1, "apple", 0, "context", 1)
     colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
     before = states(review)
     owner, address = read(review, tampered(zip_of(colleague), change))
@@ -715,6 +723,29 @@ def test_values_of_a_wrong_type_are_left_out(
     assert (
         "The action is damaged in the log of the zip; ask for the zip again. 1" in page or "has no label '7'. 1" in page
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        field_of("role", on="yes"),
+        field_of("role", role=7),
+        field_of("role", role="x" * 200),
+        field_of("link", configuration="1"),
+        field_of("link", configuration=0),
+    ],
+)
+def test_roles_and_links_of_a_wrong_type_are_left_out(
+    review: Workspace, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.role(look(colleague, BEN, 1), 1, "apple", 0, "context")
+    colleague.acts.link(look(colleague, BEN, 1), 1, "apple", 0, "context", 1)
+    colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
+    owner, address = read(review, tampered(zip_of(colleague), change))
+    page = texts(owner.get(address))
+    assert "Read: 2 new actions on 2 records" in page
+    assert "The action is damaged in the log of the zip; ask for the zip again. 1" in page
 
 
 def test_events_of_one_act_that_lie_apart_are_refused(review: Workspace, tmp_path: Path) -> None:

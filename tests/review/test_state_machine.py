@@ -26,7 +26,7 @@ from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, SENTENCES, check_repl
 RECORDS = 4
 RELEVANCE, LABELS = CODEBOOK.relevance.key, CODEBOOK.keys
 # What undo of an act of one person asks about the later acts of others.
-JUDGING = ("decide", "code", "mark", "sign", "rest_no", "commit", "settle", "reopen")
+JUDGING = ("decide", "code", "mark", "sign", "role", "link", "rest_no", "commit", "settle", "reopen")
 
 Answer = tuple[int | None, bool]
 
@@ -51,6 +51,8 @@ class Vote:
     first: dict[str, Answer] = field(default_factory=dict)
     marks: dict[str, tuple[tuple[int, ...], bool]] = field(default_factory=dict)
     signs: dict[str, dict[int, str]] = field(default_factory=dict)
+    # For each label and sentence, the configurations by role.
+    roles: dict[str, dict[int, dict[str, set[int]]]] = field(default_factory=dict)
     committed: bool = False
     # Whether the person ever finished coding: what was open then was first not judged.
     finished: bool = False
@@ -161,7 +163,26 @@ def judge(world: World, act: Done) -> None:
         vote.marks[label] = tuple(sorted({*marked, number})), complete
         others = {other: given for other, given in vote.signs.get(label, {}).items() if other != number}
         vote.signs[label] = others | ({number: sign} if sign else {})
+    elif act.kind == "role":
+        label, number, on = act.what["label"], act.what["sentence"], act.what["on"]
+        marked, complete = vote.marks.get(label, ((), False))
+        if number not in marked and vote.answers.get(label, (None, False)) == (None, False):
+            vote.answers[label] = 1, False
+        vote.marks[label] = tuple(sorted({*marked, number})), complete
+        own = vote.roles.setdefault(label, {}).setdefault(number, {})
+        if on:
+            own.setdefault(act.what["role"], set())
+        else:
+            own.pop(act.what["role"], None)
+            if not own:
+                del vote.roles[label][number]
+    elif act.kind == "link":
+        linked = vote.roles.get(act.what["label"], {}).get(act.what["sentence"], {}).get(act.what["role"])
+        if linked is not None:
+            (linked.add if act.what["on"] else linked.discard)(act.what["number"])
     elif act.kind == "mark":
+        kept = vote.roles.get(act.what["label"], {})
+        vote.roles[act.what["label"]] = {n: own for n, own in kept.items() if n in act.what["sentences"]}
         given = vote.signs.get(act.what["label"], {})
         vote.signs[act.what["label"]] = {n: sign for n, sign in given.items() if n in act.what["sentences"]}
         vote.marks[act.what["label"]] = act.what["sentences"], act.what["complete"]
@@ -170,6 +191,7 @@ def judge(world: World, act: Done) -> None:
     elif act.kind == "rest_no":
         for label in act.what["labels"]:
             vote.answers[label], vote.marks[label], vote.signs[label] = (0, False), ((), True), {}
+            vote.roles[label] = {}
     elif act.kind == "commit":
         vote.finished = True
         vote.finish()
@@ -226,6 +248,7 @@ records = st.integers(1, RECORDS)
 coders = st.sampled_from((ANN, BOB, CAT))
 stages = st.sampled_from(("screen", "code"))
 labels = st.sampled_from(LABELS)
+roles = st.sampled_from(("context", "outcome"))
 answers = st.sampled_from(((1, False), (1, False), (0, False), (None, True)))
 sentences = st.lists(st.integers(0, SENTENCES - 1), unique=True, max_size=2).map(lambda found: tuple(sorted(found)))
 
@@ -307,6 +330,32 @@ class ReviewMachine(RuleBasedStateMachine):
         act = Done(coder, "sign", record, "code", {"label": label, "sentence": number, "sign": sign})
         possible = self.is_open(record, "code") and (sign is not None or number in marked)
         self.send(act, self.acts.sign, possible, record, label, number, sign)
+
+    @rule(
+        coder=coders,
+        record=records,
+        label=labels,
+        number=st.integers(0, SENTENCES - 1),
+        role=roles,
+        on=st.booleans(),
+    )
+    def role(self, coder: int, record: int, label: str, number: int, role: str, on: bool) -> None:
+        known = self.world.vote(record, "code", coder).roles.get(label, {}).get(number, {})
+        act = Done(coder, "role", record, "code", {"label": label, "sentence": number, "role": role, "on": on})
+        possible = self.is_open(record, "code") and (on or role in known)
+        self.send(act, self.acts.role, possible, record, label, number, role, on=on)
+
+    @rule(coder=coders, record=records, label=labels, data=st.data(), on=st.booleans(), number=st.integers(0, 3))
+    def link(self, coder: int, record: int, label: str, data: st.DataObject, on: bool, number: int) -> None:
+        found = self.world.vote(record, "code", coder).roles.get(label, {})
+        pairs = [(sentence, role) for sentence, own in found.items() for role in own]
+        sentence, role = data.draw(st.sampled_from([*pairs, (0, "context")]))
+        what = {"label": label, "sentence": sentence, "role": role, "number": number, "on": on}
+        used = {one for own in found.values() for numbers in own.values() for one in numbers}
+        possible = (sentence, role) in pairs and 1 <= number <= max(used, default=0) + 1
+        possible = possible and (on or number in found[sentence][role]) and self.is_open(record, "code")
+        act = Done(coder, "link", record, "code", what)
+        self.send(act, self.acts.link, possible, record, label, sentence, role, number, on=on)
 
     @rule(coder=coders, record=records)
     def rest_no(self, coder: int, record: int) -> None:
@@ -444,6 +493,10 @@ class ReviewMachine(RuleBasedStateMachine):
             "code": lambda: self.code(coder, record, LABELS[0], data.draw(answers)),
             "mark": lambda: self.mark(coder, record, LABELS[1], data.draw(sentences), True),
             "sign": lambda: self.sign(coder, record, LABELS[1], data.draw(st.integers(0, SENTENCES - 1)), "absent"),
+            "role": lambda: self.role(
+                coder, record, LABELS[1], data.draw(st.integers(0, SENTENCES - 1)), "context", True
+            ),
+            "link": lambda: self.link(coder, record, LABELS[1], data, True, 1),
             "commit": lambda: self.commit(coder, record, True),
             "settle": lambda: self.settle(coder, record, data.draw(stages), LABELS[0], 1),
             "skip": lambda: self.skip(coder, record, "screen"),
@@ -487,6 +540,10 @@ def compare(connection: Connection, world: World) -> None:
             None if row.first_refer is None else (row.first_value, bool(row.first_refer)),
             (tuple(json.loads(row.sentences)), bool(row.complete)),
             {int(number): sign for number, sign in json.loads(row.signs).items()},
+            {
+                int(number): {role: set(linked) for role, linked in own.items()}
+                for number, own in json.loads(row.roles).items()
+            },
             bool(row.committed),
         )
         for row in current
@@ -497,6 +554,7 @@ def compare(connection: Connection, world: World) -> None:
             vote.first.get(label),
             vote.marks.get(label, ((), False)),
             vote.signs.get(label, {}),
+            vote.roles.get(label, {}),
             vote.committed,
         )
         for spot, vote in world.votes.items()

@@ -149,6 +149,10 @@ def reader_files(folder: Path) -> None:
     rows = [(one.title, one.abstract, *(int(label in (one.labels or ())) for label in LABELS)) for one in papers(48, 7)]
     table(folder / "codes.csv", ["title", "abstract", *LABELS], rows)
     rayyan(folder / "articles.csv", papers(24, 1))
+    boxes = (
+        "Trust\n\nAfter mergers (C), leaders listen (M+, Resource), staff trust them (M+, Reasoning), and stay (O+).\n"
+    )
+    (folder / "boxes.txt").write_text(boxes, encoding="utf-8")
     matrix(folder / "matrix.xlsx", papers(24, 1), "title")
     records = ingest([folder / "my_export.ris"]).records
     write_records(folder / "unique.parquet", records)

@@ -16,8 +16,8 @@ from mechtag.pipeline.export.review_rows import excel_cell
 class Judgement(NamedTuple):
     """A code from a reviewer's file, with the record and label to which it was matched, and its place in the file.
 
-    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract. For ``details``, see
-    `formats.base.Code`.
+    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract. For ``details`` and ``role``,
+    see `formats.base.Code`.
     """
 
     record: Record
@@ -31,6 +31,7 @@ class Judgement(NamedTuple):
     place: str
     text: str
     details: Mapping[str, Any] = MappingProxyType({})
+    role: str | None = None
 
 
 class Conflict(NamedTuple):
@@ -72,7 +73,7 @@ class Settled(NamedTuple):
 
 
 def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
-    """Keep at most one code per record, coder, basis and label, and report the conflicts and disagreements.
+    """Keep at most one code per record, coder, basis, label and role, and report the conflicts and disagreements.
 
     If a coder coded several texts from one record, such as its sentences, their codes are combined: a yes
     for one text is a yes for the record, but a no for one text says nothing about the other texts.
@@ -81,7 +82,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
     for judgement in _of_texts(judgements):
         groups[judgement.record.record_id, judgement.coder, judgement.basis, judgement.label].append(judgement)
     conflicts: list[Conflict] = []
-    kept: dict[tuple[str, str, Basis], dict[str, Judgement]] = defaultdict(dict)
+    kept: dict[tuple[str, str, Basis], dict[tuple[str, str | None], Judgement]] = defaultdict(dict)
     contradicting = 0
     for (record_id, coder, basis, label), rows in groups.items():
         judged = [row for row in rows if row.value is not None]
@@ -89,13 +90,17 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
             conflicts.append(Conflict("contradicting", tuple(rows)))
             contradicting += len(rows)
             continue
-        kept[record_id, coder, basis][label] = _joined(judged or rows)
-    for own in kept.values():
-        contradicting += _refuse_irrelevant(own, codebook, conflicts)
+        for role in dict.fromkeys(row.role for row in rows):
+            own = [row for row in judged or rows if row.role == role]
+            if own:
+                kept[record_id, coder, basis][label, role] = _joined(own)
+    for codes in kept.values():
+        contradicting += _refuse_irrelevant(codes, codebook, conflicts)
     place = {record.record_id: number for number, record in enumerate(records)}
     order = {key: number for number, key in enumerate(codebook.all_keys)}
-    rows = [row for own in kept.values() for row in own.values()]
-    rows.sort(key=lambda row: (place[row.record.record_id], row.coder, row.basis, order[row.label]))
+    roles = {None: 0} | {key: number for number, key in enumerate(codebook.role_names, start=1)}
+    rows = [row for codes in kept.values() for row in codes.values()]
+    rows.sort(key=lambda row: (place[row.record.record_id], row.coder, row.basis, order[row.label], roles[row.role]))
     written = tuple(map(_coding, rows))
     doubled = len(judgements) - contradicting - len(written)
     return Settled(written, tuple(conflicts), _disagreements(rows), doubled, contradicting)
@@ -138,18 +143,20 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
     return tuple(map(found.get, passages_of(evidence) if sentences is None else sentences))
 
 
-def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
+def _refuse_irrelevant(
+    own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
+) -> int:
     """Remove the codes of a coder who coded a paper as not relevant, but also coded labels of the paper as yes.
 
     Add the removed codes (the no for relevance, and each yes) to ``conflicts``, and return their number.
     """
-    decision = own.get(codebook.relevance.key)
-    ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]
+    decision = own.get((codebook.relevance.key, None))
+    ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]
     if decision is None or decision.value != 0 or not ticked:
         return 0
     conflicts.append(Conflict("not relevant, yet coded", (decision, *ticked)))
     for row in (decision, *ticked):
-        del own[row.label]
+        del own[row.label, row.role]
     return 1 + len(ticked)
 
 
@@ -165,6 +172,7 @@ def _coding(row: Judgement) -> Coding:
         date=row.date or None,
         codebook_version=row.codebook_version or None,
         **row.details,
+        role=row.role,
     )
 
 
@@ -174,7 +182,7 @@ def _disagreements(rows: Sequence[Judgement]) -> tuple[Disagreement, ...]:
         groups[row.record.record_id, row.label, row.basis].append(row)
     found = []
     for own in groups.values():
-        yes, no = (tuple(row.coder for row in own if row.value == value) for value in (1, 0))
+        yes, no = (tuple(dict.fromkeys(row.coder for row in own if row.value == value)) for value in (1, 0))
         if yes and no:
             found.append(Disagreement(own[0].record, own[0].label, own[0].basis, yes, no))
     return tuple(found)

@@ -257,7 +257,7 @@ class _Run:
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield each code of an entry, preceded by the key of its label.
+        """Yield each code of an entry, with its role of evidence, preceded by the key of its label.
 
         Unknown labels are recorded, and labels that the user mapped to null are skipped.
         """
@@ -268,7 +268,10 @@ class _Run:
             elif meaning.key is not None:
                 # If nobody ticked 'excluded', it does not follow that the paper is included.
                 value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
-                yield meaning.key, code._replace(value=value, details=code.details if value == code.value else {})
+                if meaning.role and value != 1:
+                    continue  # No passage has this role; this says nothing about the label.
+                details = code.details if value == code.value else {}
+                yield meaning.key, code._replace(value=value, details=details, role=meaning.role)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
         """Return a no for each label that a coder left unticked, if the user specified that unticked means no."""
@@ -317,6 +320,7 @@ class _Run:
             place=place,
             text="" if part is False else item.paper.text,
             details=self._details(code, record, item.paper, place) if value == code.value else {},
+            role=code.role,
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:

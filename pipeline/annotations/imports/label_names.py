@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -40,10 +40,14 @@ class Meaning(NamedTuple):
         Key of the label; ``None`` if the name is to be ignored.
     value
         Code that a tick at this name expresses: 1 (yes), 0 (no) or ``None`` (not judged).
+    role
+        Key of the role of evidence that the name adds to the label, as in ``Trust: Context``; ``None`` if there is
+        none.
     """
 
     key: str | None
     value: Literal[0, 1] | None = 1
+    role: str | None = None
 
 
 def _keys_as_text(value: Any) -> Any:
@@ -58,7 +62,8 @@ class MapFile(Strict):
     ----------
     labels
         Label key for each name in the files: ``KEY`` of the codebook, ``not KEY`` if the name means that the label
-        does not apply, or ``null`` if the name is to be ignored.
+        does not apply, ``KEY:ROLE`` if the name means that a passage has a role in an explanation of the label, or
+        ``null`` if the name is to be ignored.
     coders
         Name under which to record each coder, keyed by the coder's name in the files.
     papers
@@ -87,6 +92,29 @@ def read_map(path: str | Path) -> MapFile:
     )
 
 
+def _meant(name: str, codebook: Codebook) -> Meaning | None:
+    """Return the meaning of a name in a map file, or ``None`` if it has none: ``KEY``, ``not KEY`` or ``KEY:ROLE``."""
+    key, _, role = name.removeprefix(_NOT).partition(":")
+    key, role = key.strip(), role.strip()
+    negated = name.startswith(_NOT)
+    if role:
+        known = key in codebook.keys and role in codebook.role_names and not negated
+        return Meaning(key, 1, role) if known else None
+    return Meaning(key, 0 if negated else 1) if key in codebook.all_keys else None
+
+
+def _divided(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the ways in which a name can consist of a label and a role: ``LABEL: ROLE`` or ``LABEL (ROLE)``."""
+    name = name.strip()
+    if ":" in name:
+        first, _, rest = name.partition(":")
+        before, _, last = name.rpartition(":")
+        yield from dict.fromkeys(((first, rest), (before, last)))
+    elif name.endswith(")") and "(" in name:
+        label, _, role = name[:-1].rpartition("(")
+        yield label, role
+
+
 @dataclass(frozen=True)
 class LabelMap:
     """Looks up label names in the map file, then in the codebook, and then among common words for relevance.
@@ -102,10 +130,11 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         for name, key in self.given.items():
-            if key is not None and key.removeprefix(_NOT) not in self.codebook.all_keys:
+            if key is not None and _meant(key, self.codebook) is None:
                 raise MechtagError(
                     f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook (its keys are "
-                    f"{', '.join(self.codebook.all_keys)}). Map {name!r} to one of these keys, or to null to ignore it"
+                    f"{', '.join(self.codebook.all_keys)}). Map {name!r} to one of these keys, to KEY:ROLE with one of "
+                    f"the roles {', '.join(self.codebook.role_names)}, or to null to ignore it"
                 )
 
     @cached_property
@@ -120,18 +149,35 @@ class LabelMap:
         known |= {fold_name(name): Meaning(key) for key, name in shown.items()}
         known |= {fold_name(key): Meaning(key) for key in self.codebook.all_keys}
         for name, key in self.given.items():
-            negated = key is not None and key.startswith(_NOT)
-            known[fold_name(name)] = Meaning(key.removeprefix(_NOT) if key else None, 0 if negated else 1)
+            known[fold_name(name)] = (_meant(key, self.codebook) if key else None) or Meaning(None)
         return known
+
+    @cached_property
+    def _roles(self) -> dict[str, str]:
+        return {fold_name(name): role.key for role in self.codebook.roles for name in (role.name, role.key)}
 
     def find(self, name: str | None) -> Meaning | None:
         """Return the meaning of a label name; ``None`` if the name is unknown.
 
-        If ``name`` is ``None``, the meaning is relevance.
+        If ``name`` is ``None``, the meaning is relevance. ``Trust: Context`` and ``Trust (context)`` mean a label
+        and a role.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)
-        return self._known.get(fold_name(name))
+        if found := self._known.get(fold_name(name)):
+            return found
+        for label, part in _divided(name):
+            known, role = self._known.get(fold_name(label)), self.find_role(part)
+            # Relevance is not explained by passages, and a no is not either.
+            if known and known.key in self.codebook.keys and known.value == 1 and role:
+                return known._replace(role=role)
+        return None
+
+    def find_role(self, name: str) -> str | None:
+        """Return the key of the role of evidence that a name means, as in ``Outcomes`` or ``Mechanism: resource``."""
+        folded = [fold_name(part) for part in (name, name.rpartition(":")[2])]
+        singular = [part.removesuffix("s") for part in folded]
+        return next((self._roles[part] for part in (*folded, *singular) if part in self._roles), None)
 
     def split(self, cell: str) -> list[str]:
         """Split a table cell into label names at semicolons and commas; keep known names that contain commas whole."""

@@ -34,6 +34,8 @@ class QdaCoding(NamedTuple):
     ----------
     path
         Names of the codes from the root of the tree to the code.
+    sets
+        Names of the sets that contain the code.
     quote
         Text of the passage, or of a note on the coding; ``""`` if there is none.
     """
@@ -42,6 +44,7 @@ class QdaCoding(NamedTuple):
     coder: str
     date: str
     quote: str
+    sets: tuple[str, ...] = ()
 
 
 class QdaSource(NamedTuple):
@@ -116,6 +119,10 @@ class _Project:
         for codebook in children(self.root, "CodeBook"):
             for codes in children(codebook, "Codes"):
                 self._add_codes(codes, ())
+        self._sets: dict[str, list[str]] = {}
+        for one in every(self.root, "Set"):
+            for member in children(one, "MemberCode"):
+                self._sets.setdefault(_target(member), []).append(" ".join((one.get("name") or "").split()))
         names = {_guid(variable): variable.get("name", "") for variable in every(self.root, "Variable")}
         self._notes = {_guid(note): self._content(note) for note in every(self.root, "Note")}
         self._variables: dict[str, dict[str, str]] = {}
@@ -171,6 +178,7 @@ class _Project:
             coder=self._users.get((element.get("creatingUser") or "").strip("{}").upper(), ""),
             date=(element.get("creationDateTime") or "")[:10],
             quote=quote or next(filter(None, noted), ""),
+            sets=tuple(self._sets.get(code, ())),
         )
 
     def _content(self, element: Any) -> str:

@@ -165,6 +165,8 @@ class Code(NamedTuple):
     details
         Fields of mechtag's own codings that other programs do not have (`mechtag.core.records.LATER_FIELDS`), such as
         the marked sentences.
+    role
+        Key of the role of evidence that the label includes, which the importer fills in.
     """
 
     label: str | None
@@ -175,6 +177,7 @@ class Code(NamedTuple):
     basis: Basis | None = None
     codebook_version: str = ""
     details: Mapping[str, Any] = MappingProxyType({})
+    role: str | None = None
 
 
 class Item(NamedTuple):
@@ -247,7 +250,8 @@ def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
 
     The name is the path of the code, such as ``Mechanisms / Trust``, if the user mapped this path; otherwise the name
     of the code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the
-    branch to null, so that all codes in the branch are ignored.
+    branch to null, so that all codes in the branch are ignored. A label in a branch that is named after a role of
+    evidence, and a role below a label, is named ``LABEL: ROLE``.
 
     Parameters
     ----------
@@ -257,8 +261,15 @@ def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
         Name to return if nothing is known; by default, the path.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
-    if not asked.labels.find(paths[0]) and asked.labels.find(path[-1]):
-        return path[-1]
+    if not asked.labels.find(paths[0]):
+        leaf, above = path[-1], path[-2::-1]
+        if meaning := asked.labels.find(leaf):
+            role = next((name for name in above if asked.labels.find_role(name)), "")
+            return f"{leaf}: {role}" if role and not meaning.role and asked.labels.find(f"{leaf}: {role}") else leaf
+        if asked.labels.find_role(leaf):
+            label = next((name for name in above if (known := asked.labels.find(name)) and known.key), "")
+            if label and asked.labels.find(f"{label}: {leaf}"):
+                return f"{label}: {leaf}"
     passed_over = (name for name in paths[1:] if (meaning := asked.labels.find(name)) and meaning.key is None)
     return paths[0] if asked.labels.find(paths[0]) else next(passed_over, otherwise or paths[0])
 

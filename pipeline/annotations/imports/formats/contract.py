@@ -1,4 +1,4 @@
-"""Read mechtag's own format of codings: CSV, XLSX or JSON lines with one row per paper, coder and label."""
+"""Read mechtag's own format of codings: CSV, XLSX or JSON lines with one row per paper, coder, label and role."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 def _item(entry: Entry) -> Item:
     cells = {fold(name): value for name, value in entry.fields}
     label, basis = text_of(cells.get("label")), text_of(cells.get("basis"))
+    role = text_of(cells.get("role"))
     fault = "the label is empty" if not label else ""
     value, unknown = _value(cells.get("value"))
     fault = unknown or fault
@@ -47,7 +48,7 @@ def _item(entry: Entry) -> Item:
     details, wrong = _details(cells, value)
     fault = fault or wrong
     code = Code(
-        label=label,
+        label=f"{label}: {role}" if role else label,
         value=value,
         coder=coder,
         evidence=text_of(cells.get("evidence")),
@@ -61,7 +62,8 @@ def _item(entry: Entry) -> Item:
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
     """Return the later fields of a coding that are filled in, and ``""``; if one is invalid, none and the reason."""
-    own = {name: cells[name] for name in LATER_FIELDS if cells.get(name) not in (None, "")}
+    # The role is part of the label here.
+    own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
     rest = {"coder": "any", "label": "any", "basis": "abstract", "evidence": text_of(cells.get("evidence"))}
     try:
         coding = Coding.model_validate({**own, **rest, "value": value})

@@ -1,7 +1,7 @@
 """Read a matrix (CSV or XLSX) with one row per paper and one column per code; extraction forms have this layout too.
 
-A column contains either ticks for the label in its header, or names of labels chosen from a list. A column and a row
-named "total" are not read.
+A column contains either ticks for the label in its header, or names of labels chosen from a list. A column for a role
+of evidence, such as ``Trust: Context``, contains ticks or passages. A column and a row named "total" are not read.
 """
 
 from __future__ import annotations
@@ -111,7 +111,10 @@ def row_codes(
         try:
             value = read_tick(cells[name])
         except ValueError as error:
-            faults.append(f"column {name}: {error}")
+            if (meaning := asked.labels.find(_label(name))) and meaning.role:
+                codes.append(Code(_label(name), 1, coder, evidence=cells[name]))
+            else:
+                faults.append(f"column {name}: {error}")
             continue
         codes.append(Code(_label(name), _said(value, name, entry, content, asked), coder))
     chosen = [label for name in lists for label in asked.labels.split(cells[name])]
@@ -131,8 +134,10 @@ def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: 
     if value != "unticked":
         return value  # type: ignore[return-value]
     meaning = asked.labels.find(_label(name))
-    if meaning is not None and meaning.key == asked.labels.codebook.relevance.key:
-        return None  # A reviewer who has not decided on a paper has not excluded it.
+    if meaning is not None and (meaning.role or meaning.key == asked.labels.codebook.relevance.key):
+        return (
+            None  # An unticked role is no judgement, and a reviewer who has not decided on a paper has not excluded it.
+        )
     if asked.unticked is None:
         raise MechtagError(
             f"{content.path}: line {entry.line}, column {name}: the cell is empty, which can mean no or not judged. "

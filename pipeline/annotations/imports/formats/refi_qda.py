@@ -95,11 +95,19 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the name of the label that a coding assigns, and the value: 1 (yes), or ``None`` if it needs review."""
+    """Return the name of the label that a coding assigns, and the value: 1 (yes), or ``None`` if it needs review.
+
+    If the code is in a set that is named after a role of evidence, the name includes this role.
+    """
     name = coding.path[-1].removesuffix(REFERRED)
     if name != coding.path[-1] and asked.labels.find(name):
         return name, None
-    return name_in_tree(coding.path, asked), 1
+    name = name_in_tree(coding.path, asked)
+    meaning = asked.labels.find(name)
+    role = next(filter(asked.labels.find_role, coding.sets), "")
+    if meaning and not meaning.role and asked.labels.find(f"{name}: {role}"):
+        return f"{name}: {role}", 1
+    return name, 1
 
 
 FORMAT = CodingFormat("REFI-QDA project", recognise, read)

@@ -1,0 +1,75 @@
+"""Commands for roles of evidence: context, resource, reasoning and outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mechtag.cli.options import Commands, ProjectFolder, Terminal, open_project, say
+
+roles = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Read and show roles of evidence, such as context and outcome.",
+)
+
+
+@roles.command("from-text")
+def from_text(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Text (UTF-8) with markers such as (C) or (O+).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table of configurations to write (CSV).")],
+    label: Annotated[
+        str, typer.Option("--label", help="Key of the label of paragraphs whose heading names none.")
+    ] = "",
+    coder: Annotated[str, typer.Option("--coder", help="Name of the coder.")] = "",
+    record: Annotated[str, typer.Option("--record", help="Identifier of the record that the text is about.")] = "",
+    project: ProjectFolder = None,
+) -> None:
+    """Read configurations from text in which markers follow the passages, as realist reviews print them.
+
+    Each paragraph with markers is one configuration, and the paragraph above it names the label. The markers are (C),
+    (M+, Resource), (M-, Reasoning), (M-Res), (M-Rea) and (O-), or the names of the roles of your codebook; + means
+    present, and - absent. What cannot be read is listed in `rejected.jsonl` next to the output.
+
+    Example: `mechtag roles from-text boxes.txt -o configurations.csv --coder us`
+    """
+    from mechtag.workflows.roles import roles_from_text
+
+    say(
+        roles_from_text(
+            open_project(project),
+            source,
+            output,
+            label=label.strip(),
+            coder=coder.strip(),
+            record=record.strip(),
+            reporter=Terminal(),
+        )
+    )
+
+
+@roles.command("table")
+def table(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Table of configurations, or of codings with the column 'role'."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table to write; the extension is .xlsx, .html, .md or .csv.")
+    ],
+    records: Annotated[
+        Path | None, typer.Option("--records", help="Records of the papers, for citations.", show_default=False)
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help="Sentence to add below the table.")] = "",
+    project: ProjectFolder = None,
+) -> None:
+    """Write a table of context, mechanism and outcome, grouped by label, with a link from each cell to its quotation.
+
+    Example: `mechtag roles table configurations.csv -o configurations.xlsx --records unique.parquet`
+    """
+    from mechtag.workflows.roles import role_table
+
+    say(role_table(open_project(project), source, output, records=records, note=note, reporter=Terminal()))

@@ -1,0 +1,126 @@
+"""Read passages with roles of evidence from tables and texts, and write them as tables for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_jsonl
+from mechtag.core.outputs import check_outputs
+from mechtag.core.tables import read_table
+from mechtag.core.words import counted
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+#: File next to the output that lists what could not be read.
+REJECTED = "rejected.jsonl"
+
+
+def roles_from_text(
+    project: Project,
+    source: Path,
+    output: Path,
+    *,
+    label: str = "",
+    coder: str = "",
+    record: str = "",
+    reporter: Reporter = SILENT,
+) -> str:
+    """Write the configurations in a text with markers as a table, and return a sentence that states what was written.
+
+    Parameters
+    ----------
+    label
+        Key of the label of paragraphs whose heading names none.
+    coder, record
+        Coder, and identifier of the record, of all passages.
+
+    Raises
+    ------
+    MechtagError
+        If the text cannot be read or contains no marker, or the label is not in the codebook.
+    """
+    from mechtag.pipeline.evidence_roles.configurations import write_configurations
+    from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
+
+    rejected = output.with_name(REJECTED)
+    check_outputs([output, rejected], [source, project.settings.codebook])
+    if label and label not in project.codebook.keys:
+        raise MechtagError(
+            f"--label: the codebook has no label {label!r}; use one of: {', '.join(project.codebook.keys)}"
+        )
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MechtagError(f"{source}: no such file; check the path") from None
+    except UnicodeDecodeError:
+        raise MechtagError(f"{source}: the file is not text in UTF-8; save it as plain text (UTF-8)") from None
+    given = {"file": source.name, "label": label, "coder": coder, "record_id": record}
+    found = read_marked_text(text, project.codebook, **given)
+    if not found.passages and not found.rejected:
+        raise MechtagError(
+            f"{source}: the file contains no markers; after each passage, write its role in parentheses, such as (C), "
+            "(M+, Resource), (M-, Reasoning) or (O)"
+        )
+    write_configurations(output, found.passages)
+    write_jsonl(rejected, found.rejected)
+    for row in found.rejected:
+        reporter.note(f"{source}: line {row.line}: {row.reason}")
+    return (
+        f"{output}: {counted(len({one.config_id for one in found.passages}), 'configuration')} with "
+        f"{counted(len(found.passages), 'passage')} written, {counted(len(found.rejected), 'part')} rejected"
+    )
+
+
+def role_table(
+    project: Project,
+    source: Path,
+    output: Path,
+    *,
+    records: Path | None = None,
+    note: str = "",
+    reporter: Reporter = SILENT,
+) -> str:
+    """Write a table of context, mechanism and outcome, and return a sentence that states what was written.
+
+    Parameters
+    ----------
+    source
+        Table of configurations, or table of codings with the column ``role``.
+    records
+        Records of the papers, for citations: a table, or a search export.
+    note
+        Sentence below the table.
+
+    Raises
+    ------
+    MechtagError
+        If a file cannot be read, contains no passages with a role, or would be overwritten.
+    """
+    from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations
+    from mechtag.pipeline.evidence_roles.role_table import arrange_roles, describe, write_role_table
+    from mechtag.pipeline.reading.ingest import read_unique
+
+    rejected = output.with_name(REJECTED)
+    check_outputs([output, rejected], [source, records, project.settings.codebook])
+    papers = read_unique(records, reporter.note) if records else []
+    names = read_table(source, "a table of configurations, or of codings with the column 'role'", needed=()).names
+    if "config_id" in names:
+        passages, faults = read_configurations(source, project.codebook)
+        write_jsonl(rejected, faults)
+        for row in faults:
+            reporter.note(f"{source}: row {row.line} was rejected: {row.reason}")
+    elif "role" not in names:
+        raise MechtagError(
+            f"{source}: the table has neither the column 'config_id' of configurations nor the column 'role' of "
+            f"codings; name a table with one of them (columns found: {', '.join(names)})"
+        )
+    else:
+        from mechtag.pipeline.annotations.coding_table import read_role_codings
+        from mechtag.pipeline.annotations.record_finder import Finder
+
+        finders = [Finder(papers, project.settings.dedupe)] if papers else []
+        passages = tuple(passages_from(read_role_codings(source, project.codebook, *finders)))
+    table = arrange_roles(passages, project.codebook, papers)
+    write_role_table(output, table, note)
+    return f"{output}: {describe(table)} written"

@@ -1,0 +1,170 @@
+"""Read and write ``configurations.csv``: passages with their roles, which people link into configurations.
+
+A configuration explains how a label comes about: in which context a mechanism, which consists of a resource and the
+reasoning with which people respond to it, leads to an outcome. Each row of the table is one passage. Passages with the
+same ``config_id`` are linked; a passage without one has a role only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath, write_csv
+from mechtag.core.records import Basis, Coding, Rejected, Row, Sign, passages_of
+from mechtag.core.tables import TableRow, read_table
+
+_NEEDED = ("config_id", "label", "role", "text")
+
+
+def _absent(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class RolePassage(Row):
+    """A passage of a text that has a role in an explanation of a label.
+
+    Attributes
+    ----------
+    config_id
+        Identifier of the configuration to which the passage belongs; ``""`` if it is not linked.
+    record_id
+        Identifier of the record; ``""`` if the passage summarises several papers.
+    coder
+        Name of the coder; ``""`` if it is not known.
+    role
+        Key of one of the codebook's roles.
+    sign
+        Whether the passage says that what it describes is present or absent; ``None`` if the coder did not say.
+    start, end
+        Offsets of the passage into the text that ``basis`` names; ``None`` if they are not known.
+    order
+        Position of the passage in its configuration, from 1.
+    page
+        Page of the full text on which the passage begins; ``None`` if it is not known.
+    """
+
+    config_id: str = ""
+    record_id: str = ""
+    coder: str = ""
+    label: str
+    role: str
+    sign: Annotated[Sign | None, BeforeValidator(_absent)] = None
+    start: Annotated[int | None, BeforeValidator(_absent)] = Field(default=None, ge=0)
+    end: Annotated[int | None, BeforeValidator(_absent)] = Field(default=None, ge=1)
+    text: str = Field(pattern=r"\S")
+    order: Annotated[int | None, BeforeValidator(_absent)] = Field(default=None, ge=1)
+    basis: Annotated[Basis | None, BeforeValidator(_absent)] = None
+    page: Annotated[str | None, BeforeValidator(_absent)] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.start is None) != (self.end is None):
+            raise ValueError("only one of 'start' and 'end' is filled in; fill in both or none")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"the passage ends at {self.end}, but begins at {self.start}")
+        return self
+
+
+#: Columns of ``configurations.csv``.
+COLUMNS = tuple(RolePassage.model_fields)
+
+
+class Configurations(NamedTuple):
+    """Passages that were read from a table, and the rows that could not be read, with the reasons."""
+
+    passages: tuple[RolePassage, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
+    """Read a table of passages with their roles; rows that are not valid are rejected, each with a reason.
+
+    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected if its label or role is
+    not in the codebook, if a cell has an invalid value, if it repeats an earlier row, or if it belongs to a
+    configuration of a different label or coder.
+
+    Raises
+    ------
+    MechtagError
+        If the file is missing, is not a table, or lacks a column.
+    """
+    table = read_table(path, "a table of configurations, one row per passage", _NEEDED)
+    if missing := [name for name in _NEEDED if name not in table.names]:
+        raise MechtagError(
+            f"{table.path}: the column '{missing[0]}' is missing; add it (columns found: {', '.join(table.names)})"
+        )
+    passages, rejected = [], []
+    owners: dict[str, tuple[str, str]] = {}
+    seen: dict[RolePassage, int] = {}
+    for row in table.rows:
+        cells = {name: cell for name, cell in row.cells.items() if name in COLUMNS}
+        try:
+            passage = RolePassage.model_validate(cells)
+        except ValidationError as error:
+            rejected.append(_rejected(table.path, row, _described(error)))
+            continue
+        owner = passage.label, passage.coder
+        before = seen.setdefault(passage.model_copy(update={"order": None}), row.number)
+        if passage.label not in codebook.keys:
+            fault = f"the codebook has no label {passage.label!r}; use one of: {', '.join(codebook.keys)}"
+        elif passage.role not in codebook.role_names:
+            fault = f"the codebook has no role {passage.role!r}; use one of: {', '.join(codebook.role_names)}"
+        elif before != row.number:
+            fault = f"this repeats row {before}"
+        elif passage.config_id and owners.setdefault(passage.config_id, owner) != owner:
+            label, coder = owners[passage.config_id]
+            fault = (
+                f"configuration {passage.config_id!r} is about label '{label}'{f', by {coder}' if coder else ''}; give "
+                "each label and each coder configurations of their own"
+            )
+        else:
+            passages.append(passage)
+            continue
+        rejected.append(_rejected(table.path, row, fault))
+    return Configurations(tuple(passages), tuple(rejected))
+
+
+def _described(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors():
+        column = ".".join(map(str, fault["loc"]))
+        message = fault["msg"].removeprefix("Value error, ")
+        shown = f"{str(fault['input'])[:50]!r}: " if column and fault["type"] != "missing" else ""
+        faults.append(f"column {column}: {shown}{message}" if column else message)
+    return "; ".join(faults)
+
+
+def _rejected(path: str, row: TableRow, reason: str) -> Rejected:
+    return Rejected(file=Path(path).name, line=row.number, reason=reason, raw=tuple(row.cells.items()))
+
+
+def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
+    """Write passages as a table that `read_configurations` can read."""
+    rows = ([getattr(passage, name) for name in COLUMNS] for passage in passages)
+    write_csv(path, COLUMNS, rows, bom=True)
+
+
+def passages_from(codings: Iterable[Coding]) -> Iterator[RolePassage]:
+    """Yield the passages of codings with a role, which are not linked; see `coding_table.read_role_codings`.
+
+    A coding without a quoted passage, such as a tick in a matrix, yields nothing.
+    """
+    for row in codings:
+        texts = passages_of(row.evidence) if row.role else []
+        signs: Sequence[Sign | None] = row.signs if len(row.signs) == len(texts) else [None] * len(texts)
+        for text, sign in zip(texts, signs, strict=True):
+            yield RolePassage(
+                record_id=row.record_id or row.key or "",
+                coder=row.coder,
+                label=row.label,
+                role=row.role or "",
+                sign=sign,
+                text=text,
+                basis=row.basis,
+            )

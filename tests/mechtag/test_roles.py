@@ -1,0 +1,96 @@
+"""The commands for roles of evidence, from a text with markers to tables and exports."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from mechtag.core.tables import read_table
+from tests.support.command import call
+from tests.support.paths import ROOT
+
+TEXT = """Inspiring intent to work together
+
+Where partners were rivals (C), leaders voice a vision (M+, Resource) and win trust (M+, Reasoning), so staff join (O+).
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("boxes.txt").write_text(TEXT, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_text_becomes_a_table_of_configurations_and_a_table_for_people(folder: Path) -> None:
+    status, _, message = call("roles", "from-text", "boxes.txt", "-o", "configurations.csv", "--coder", "us")
+    assert (status, "1 configuration with 4 passages written, 0 parts rejected" in message) == (0, True)
+    assert (folder / "rejected.jsonl").read_text(encoding="utf-8") == ""
+    status, _, message = call("roles", "table", "configurations.csv", "-o", "table.xlsx", "--note", "Ours.")
+    assert (status, "1 configuration with 4 passages written" in message) == (0, True)
+    assert openpyxl.load_workbook("table.xlsx").sheetnames == ["Configurations", "Quotations", "About this workbook"]
+
+
+def test_what_is_rejected_is_said_and_written(folder: Path) -> None:
+    Path("boxes.txt").write_text(f"{TEXT} And more.\n\nHope\n\nSomething (O)\n", encoding="utf-8")
+    status, _, message = call("roles", "from-text", "boxes.txt", "-o", "configurations.csv")
+    assert (status, "boxes.txt: line 4: this text follows the last marker" in message) == (0, True)
+    assert "the heading 'Hope' names no label" in message
+    assert len((folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    status, _, message = call("roles", "from-text", "boxes.txt", "-o", "c.csv", "--label", "wider_view")
+    assert (status, "2 configurations with 5 passages written, 1 part rejected" in message) == (0, True)
+    rows = Path("configurations.csv").read_text(encoding="utf-8-sig").replace(",context,", ",cause,")
+    Path("faulty.csv").write_text(rows, encoding="utf-8")
+    status, _, message = call("roles", "table", "faulty.csv", "-o", "table.html")
+    assert (status, "faulty.csv: row 2 was rejected: the codebook has no role 'cause'" in message) == (0, True)
+    assert len((folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("from-text", "none.txt", "-o", "a.csv"), "none.txt: no such file"),
+        (("from-text", "boxes.txt", "-o", "a.csv", "--label", "hope"), "--label: the codebook has no label 'hope'"),
+        (("from-text", "plain.txt", "-o", "a.csv"), "plain.txt: the file contains no markers"),
+        (("from-text", "latin.txt", "-o", "a.csv"), "latin.txt: the file is not text in UTF-8"),
+        (("from-text", "boxes.txt", "-o", "boxes.txt"), "boxes.txt would be overwritten"),
+        (
+            ("table", "other.csv", "-o", "a.html"),
+            "neither the column 'config_id' of configurations nor the column 'role'",
+        ),
+    ],
+)
+def test_errors_say_what_to_do(folder: Path, words: tuple[str, ...], message: str) -> None:
+    (folder / "plain.txt").write_text("No marker here.", encoding="utf-8")
+    (folder / "other.csv").write_text("key,label\nx,y\n", encoding="utf-8")
+    (folder / "latin.txt").write_bytes("Café (C)".encode("latin-1"))
+    status, _, said = call("roles", *words)
+    assert (status, message in said) == (1, True), said
+    assert not (folder / "a.csv").exists()
+
+
+def test_roles_are_exported_with_the_codes(folder: Path) -> None:
+    records = ROOT / "data/raw/gold_records.jsonl"
+    first = json.loads(records.read_text(encoding="utf-8").splitlines()[0])
+    key = first["key"]
+    Path("codings.csv").write_text(
+        f"key,coder,label,value,basis,role,evidence\n{key},ann,wider_view,1,abstract,,\n"
+        f"{key},ann,wider_view,1,abstract,context,{first['title'][:30]}\n",
+        encoding="utf-8",
+    )
+    assert call("roles", "table", "codings.csv", "--records", str(records), "-o", "table.csv")[0] == 0
+    (row,) = read_table("table.csv", "a table").rows
+    assert row.cells["Context"].startswith(first["title"][:30].strip())
+    base = ("export", "codings.csv", "--records", str(records))
+    assert call(*base, "--to", "qdpx", "-o", "a.qdpx")[0] == 0
+    assert 'name="Taking a wider view: Context"' in zipfile.ZipFile("a.qdpx").read("project.qde").decode()
+    call("roles", "from-text", "boxes.txt", "-o", "configurations.csv")
+    assert call(*base, "--roles", "configurations.csv", "--to", "xlsx", "-o", "a.xlsx")[0] == 0
+    sheet = openpyxl.load_workbook("a.xlsx")["Configurations"]
+    assert [line[1].value for line in sheet.iter_rows(min_row=2)] == ["1", "not linked"]
+    status, _, message = call(*base, "--roles", "configurations.csv", "--to", "bibtex", "-o", "a.bib")
+    assert (status, "--roles would have no effect" in message) == (1, True)
