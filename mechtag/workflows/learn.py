@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
 from mechtag.core.records import Coding, Record, Sentence
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
@@ -96,9 +97,12 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
             f"{project.settings.train.records}: the settings name these coded records for training, so the codes of "
             "the review are not added automatically; export the codes, and add them with 'mechtag retrain'"
         )
-    _refuse_if_changed(path, former_sha256, "table of codes", "import its codes into the review")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_codings(path, codings)
+    with replacing(path) as part:
+        write_codings(part, codings)
+        # A run that was killed may have written the same table without returning.
+        known = (former_sha256, _sha256(part))
+        _refuse_if_changed(path, known, "table of codes", "import its codes into the review")
     return _sha256(path)
 
 
@@ -122,14 +126,21 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
     from mechtag.pipeline.annotations.coded_records import write_exemplars
 
     path = Path(project.settings.train.examples)
-    _refuse_if_changed(path, former_sha256, "file of examples", "choose its sentences as examples in the review")
+    what, instead = "file of examples", "choose its sentences as examples in the review"
+    if not examples:
+        _refuse_if_changed(path, (former_sha256,), what, instead)
+        path.unlink(missing_ok=True)
+        return ""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_exemplars(path, examples)
-    return _sha256(path) if path.exists() else ""
+    with replacing(path) as part:
+        write_exemplars(part, examples)
+        _refuse_if_changed(path, (former_sha256, _sha256(part)), what, instead)
+    return _sha256(path)
 
 
-def _refuse_if_changed(path: Path, former_sha256: str | None, what: str, instead: str) -> None:
-    if path.exists() and _sha256(path) != former_sha256:
+def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
+    """Raise `MechtagError` if the SHA-256 of a file is not among the known ones."""
+    if path.exists() and _sha256(path) not in known:
         raise MechtagError(
             f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
             f"different folder, and {instead} if they belong to it"

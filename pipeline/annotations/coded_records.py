@@ -486,7 +486,7 @@ def all_exemplars(settings: TrainSettings, label_keys: Sequence[str]) -> list[Ex
 
 
 def write_exemplars(path: Path, exemplars: Iterable[Exemplar]) -> None:
-    """Write exemplars to a JSON Lines file, as `read_exemplars` reads them; if there are none, the file is deleted."""
+    """Write exemplars to a JSON Lines file, as `read_exemplars` reads them; there must be at least one."""
     lines = [
         json.dumps(
             {"id": one.id, "text": one.text, "labels": one.labels}
@@ -495,7 +495,4 @@ def write_exemplars(path: Path, exemplars: Iterable[Exemplar]) -> None:
         )
         for one in exemplars
     ]
-    if lines:
-        write_text(path, "".join(f"{line}\n" for line in lines))
-    else:
-        path.unlink(missing_ok=True)
+    write_text(path, "".join(f"{line}\n" for line in lines))

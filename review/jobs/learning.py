@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
@@ -34,6 +35,9 @@ _TAG = "tag"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Train a model on the final codes of the review, and use it if it is not worse than the model in use.
 
+    The job first stores the id of the model in use. If the job is interrupted after the new model was installed, and
+    repeated, it can therefore still log which model was replaced.
+
     Returns
     -------
     dict
@@ -44,6 +48,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     MechtagError
         If there are no final codes to learn from.
     """
+    from mechtag.models.model_folder import read_config
     from mechtag.workflows.define import usable_model
 
     project = workspace.project
@@ -70,9 +75,13 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     written["examples"] = write_examples(project, examples, before.get("examples"))
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**before, **written})
+    former = arguments.get("former") or read_config(champion).model_id
+    _note(workspace, progress.job, {**arguments, "former": former})
     progress.start(1, "Training")
     compared = _tagged_records(workspace, progress)
     found = learn(project, independent, champion, JobReporter(progress), compared)
+    if found.outcome == "unchanged" and found.model_id != former:
+        found = replace(found, outcome="adopted", former_id=former, reasons=_reasons_for(workspace, found.model_id))
     result = asdict(found) | {"tagged": len(compared.records)}
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**written, "codes": len(codings), "model_id": found.model_id})
@@ -84,6 +93,14 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         content = {name: result[name] for name in ("model_id", "former_id")}
         workspace.acts.log(Stamp(coder, client_id=f"promote-job-{progress.job}"), "promote", content)
     return result
+
+
+def _reasons_for(workspace: Workspace, model_id: str) -> tuple[str, ...]:
+    """Return why a model was put into use, from the history of models."""
+    from mechtag.pipeline.annotations.versions import read_history
+
+    rows = read_history(Path(workspace.project.settings.train.added))
+    return next((tuple(row["reasons"]) for row in reversed(rows) if row["champion"] == model_id), ())
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:

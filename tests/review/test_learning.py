@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +11,18 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Coding, Record
 from mechtag.models.model_folder import read_config
-from mechtag.review.acts import Stamp
+from mechtag.review.acts import Acts, Stamp
 from mechtag.review.jobs import learning
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.sight import show
 from mechtag.review.store import schema
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job
-from mechtag.workflows.learn import judged_by
+from mechtag.workflows.learn import judged_by, write_codes
 from tests.support.gold import coded_record
 from tests.support.review_site import NOW, Browser, make_review, texts
 from tests.support.toy import tiny_bert
@@ -288,3 +290,51 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
         job = schema.job
         rows = connection.execute(select(job.c.state, job.c.result).where(job.c.kind == "roll_back")).all()
     assert [tuple(row) for row in rows] == [("done", '{"reasons": ["model second is active again"]}')]
+
+
+@pytest.mark.parametrize("killed_at", ["write_fact", "log"])
+def test_training_that_is_interrupted_after_the_new_model_is_in_use_logs_the_promotion(
+    review: Workspace, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    owner = Browser(review, 1)
+    code(review, range(24))
+    original, models = learning.learn, list[str]()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt("killed")
+
+    with monkeypatch.context() as patch:
+
+        def then_killed(*given: object, **named: object) -> object:
+            found = original(*given, **named)  # type: ignore[arg-type]
+            models.extend((found.former_id, found.model_id))
+            patch.setattr(*((learning, "write_fact") if killed_at == "write_fact" else (Acts, "log")), killed)
+            return found
+
+        patch.setattr(learning, "learn", then_killed)
+        owner.post("/learn")
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            do_next(review, jobs())
+    with review.store.write() as connection:  # as a worker does when it starts
+        connection.execute(update(schema.job).where(schema.job.c.state == "running").values(state="waiting"))
+    while do_next(review, jobs()):
+        pass
+    former, new = models
+    assert read_config(review.project.own_model).model_id == new != former
+    with review.store.read() as connection:
+        event = schema.event
+        logged = select(event.c.kind, event.c.value).where(event.c.kind.in_(("train", "promote")))
+        rows = connection.execute(logged.order_by(event.c.seq)).all()
+    (trained, promoted) = (json.loads(row.value) for row in rows)
+    assert [row.kind for row in rows] == ["train", "promote"]
+    assert promoted == {"model_id": new, "former_id": former}
+    assert (trained["outcome"], trained["former_id"]) == ("adopted", former)
+    assert trained["reasons"]
+
+
+def test_a_table_of_codes_that_a_killed_run_wrote_is_not_refused(review: Workspace) -> None:
+    codings = [Coding(record_id="doi:10.1/1", coder="final", label="apple", value=1, basis="abstract")]
+    sha256 = write_codes(review.project, codings, None)
+    assert write_codes(review.project, codings, None) == sha256
+    with pytest.raises(MechtagError, match="was not written by the review page"):
+        write_codes(review.project, [*codings, codings[0].model_copy(update={"label": "pear"})], None)

@@ -125,8 +125,6 @@ def test_examples_are_read_next_to_invented_sentences(
     assert all_exemplars(settings, fruit.keys) == invented
     write_exemplars(Path(paths["examples"]), examples)
     assert all_exemplars(settings, fruit.keys) == [*invented, *examples]
-    write_exemplars(Path(paths["examples"]), [])
-    assert not Path(paths["examples"]).exists()
     lines = [json.dumps({"id": "x", "text": "a", "labels": ["grape"], "record_id": "r"})]
     Path(paths["examples"]).write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(MechtagError, match="grape"):
