@@ -12,7 +12,7 @@ import yaml
 
 from mechtag.core.codebook import Strict
 from mechtag.core.settings import Settings, TrainSettings
-from tests.support.layout import closure, imported, named_modules, own_modules
+from tests.support.layout import closure, imported, named_modules, own_modules, tree_of
 from tests.support.paths import ROOT
 
 # What each folder may import, beside itself.
@@ -66,7 +66,7 @@ def layer_of(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
     relative, layer = path.relative_to(ROOT), layer_of(path)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     allowed = LAYERS[layer] | {layer}
     wrong = {str(other.relative_to(ROOT)) for other in own_modules(tree) if layer_of(other) not in allowed}
     if layer != "mechtag":
@@ -80,7 +80,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    graph = {path: named_modules(ast.parse(path.read_text(encoding="utf-8"))) - {path} for path in SOURCES}
+    graph = {path: named_modules(tree_of(path)) - {path} for path in SOURCES}
     order = TopologicalSorter(graph)
     order.prepare()  # Raises CycleError, which names the cycle.
 
@@ -88,9 +88,7 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_tests_import_only_what_is_made_to_be_shared() -> None:
     """A helper that two test modules need lies in ``tests/support``; a test module can be moved or deleted alone."""
     for path in (ROOT / "tests").rglob("*.py"):
-        names = {
-            name for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name.split(".")[0] == "tests"
-        }
+        names = {name for name in imported(tree_of(path)) if name.split(".")[0] == "tests"}
         wrong = {name for name in names if not name.startswith("tests.support.")}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
@@ -104,7 +102,7 @@ def stages() -> Iterator[tuple[str, dict[str, object]]]:
 def command_modules() -> Iterator[tuple[Path, dict[str, ast.FunctionDef]]]:
     """Give each module of commands, and its functions by name."""
     for path in sorted((ROOT / "mechtag/cli").glob("*.py")):
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = tree_of(path).body
         yield path, {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
 
@@ -194,7 +192,7 @@ def test_every_setting_is_read() -> None:
     read = {(Settings, "sources")}
     for path in SOURCES:
         reads = Reads()
-        reads.visit(ast.parse(path.read_text(encoding="utf-8")))
+        reads.visit(tree_of(path))
         read |= reads.found
     for block in NAMED.values():
         for key in block.model_fields:

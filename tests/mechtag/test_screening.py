@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,14 +117,21 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
     assert verdict["recall_at_least"] >= 0.8
 
 
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory, records: Path, params: Path) -> Path:
+    """The folder of a first ranking, without decisions, which each test copies."""
+    folder = tmp_path_factory.mktemp("ranked")
+    assert call("rank", records, "-o", folder / "ranking.csv", "--project", params.parent)[0] == 0
+    return folder
+
+
 @pytest.fixture
-def begun(tmp_path: Path, records: Path, params: Path) -> tuple[Path, tuple[object, ...]]:
+def begun(tmp_path: Path, ranked: Path, records: Path, params: Path) -> tuple[Path, tuple[object, ...]]:
     """A review with 20 decisions, and the command to go on with."""
+    shutil.copytree(ranked, tmp_path, dirs_exist_ok=True)
     output = tmp_path / "ranking.csv"
-    words = ("rank", records, "-o", output, "--project", params.parent)
-    assert call(*words)[0] == 0
     decide(output, 20)
-    return output, (*words, "--labels", output)
+    return output, ("rank", records, "-o", output, "--project", params.parent, "--labels", output)
 
 
 def test_ranking_learns_from_decisions(begun: tuple[Path, tuple[object, ...]]) -> None:
@@ -165,10 +173,12 @@ def test_another_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> 
     assert call(*begun[1], "--rule", "fifty-in-a-row")[0] == 2
 
 
-def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records: Path, params: Path) -> None:
+def test_records_that_change_under_a_sample_are_refused(
+    tmp_path: Path, ranked: Path, records: Path, params: Path
+) -> None:
+    shutil.copytree(ranked, tmp_path, dirs_exist_ok=True)
     output = tmp_path / "ranking.csv"
     words = ("-o", output, "--project", params.parent)
-    call("rank", records, *words)
     decide(output, 140)
     call("rank", records, *words, "--labels", output)
     assert course(output)["sample"]
@@ -181,10 +191,12 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     assert output.read_bytes() == before
 
 
-def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path, records: Path, params: Path) -> None:
+def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(
+    tmp_path: Path, ranked: Path, records: Path, params: Path
+) -> None:
+    shutil.copytree(ranked, tmp_path, dirs_exist_ok=True)
     output = tmp_path / "ranking.csv"
     words = ("rank", records, "-o", output, "--project", params.parent, "--labels", output)
-    call(*words[:-2])
     decide(output, 140)
     call(*words)
     judged = split_rows(output)[1]

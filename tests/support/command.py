@@ -1,9 +1,15 @@
 """The command line, called in this process."""
 
+from functools import cache
+
+import typer.testing
 from typer.testing import CliRunner, Result
 
 from mechtag.cli.main import app
 from mechtag.core.errors import MechtagError
+
+# Typer otherwise makes the options of all commands from their signatures each time that the command line is called.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 
 def call(*words: object) -> tuple[int, str, str]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.support.paths import ROOT
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Parse a module of this project; the tree is shared, so it must not be changed."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def module_file(name: str) -> Path | None:
     """Give the file of a module of this project, where it lies in the repository."""
     base = ROOT.joinpath(*name.split("."))
@@ -38,7 +46,7 @@ def own_modules(tree: ast.AST) -> set[Path]:
     """Files of this project that code imports, and the ``__init__`` of their packages that do something."""
     found = named_modules(tree)
     packages = {parent / "__init__.py" for path in found for parent in path.parents if ROOT in parent.parents}
-    return found | {path for path in packages if path.is_file() and len(ast.parse(path.read_text()).body) > 1}
+    return found | {path for path in packages if path.is_file() and len(tree_of(path).body) > 1}
 
 
 class _AtRunTime(ast.NodeTransformer):
@@ -48,11 +56,17 @@ class _AtRunTime(ast.NodeTransformer):
         return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
 
 
+@cache
+def _imported_at_run_time(path: Path) -> set[Path]:
+    # Parsed again, because what is imported for type checkers alone is taken out of the tree.
+    return own_modules(_AtRunTime().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def closure(start: set[Path]) -> set[Path]:
     """Files that are imported from ``start`` when it runs, directly or through others."""
     todo, done = set(start), set[Path]()
     while todo:
         path = todo.pop()
         done.add(path)
-        todo |= own_modules(_AtRunTime().visit(ast.parse(path.read_text(encoding="utf-8")))) - done
+        todo |= _imported_at_run_time(path) - done
     return done
