@@ -377,6 +377,19 @@ class LlmSettings(Strict):
     prices: dict[str, LlmPrice] = Field(default_factory=dict)
 
 
+class RolesSettings(Strict):
+    """Settings of roles of evidence.
+
+    Attributes
+    ----------
+    suggest
+        Whether ``mechtag roles suggest`` may suggest roles. The suggestions are experimental, because the method agrees
+        with coders only a little; see docs/roles.md.
+    """
+
+    suggest: bool = False
+
+
 class Settings(Strict):
     """All settings in ``params.yaml``."""
 
@@ -391,6 +404,7 @@ class Settings(Strict):
     evaluate: EvaluateSettings = EvaluateSettings()
     retrain: RetrainSettings = RetrainSettings()
     llm: LlmSettings = LlmSettings()
+    roles: RolesSettings = RolesSettings()
 
     @property
     def paraphrase(self) -> float:

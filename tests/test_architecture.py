@@ -29,7 +29,11 @@ LAYERS = {
 HOMES = {
     "torch": ("models/", "training/"),
     "transformers": ("models/", "training/"),
-    "spacy": ("pipeline/text/sentences.py", "pipeline/tagging/spacy_component.py"),
+    "spacy": (
+        "pipeline/text/sentences.py",
+        "pipeline/tagging/spacy_component.py",
+        "pipeline/evidence_roles/suggest.py",
+    ),
     "mlflow": ("training/mlflow_runs.py", "training/mlflow_model.py"),
     "pyarrow": ("core/parquet.py", "pipeline/tagging/storage.py"),
     "httpx": ("pipeline/fetch/transport.py", "pipeline/fulltext/grobid.py"),
@@ -202,5 +206,6 @@ def test_every_setting_is_read() -> None:
 def test_every_block_of_settings_is_watched_by_a_stage() -> None:
     watched = {key.split(".")[0] for _, stage in stages() for key in stage.get("params", [])}
     blocks = BLOCKS.keys() & Settings.model_fields.keys()
+    # No stage reads roles of evidence.
     # Retraining is no stage: it decides what the stages start from. Language models code what the stages may read.
-    assert blocks - {"retrain", "llm"} | {"seed", "codebook"} <= watched
+    assert blocks - {"retrain", "llm", "roles"} | {"seed", "codebook"} <= watched

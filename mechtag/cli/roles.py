@@ -73,3 +73,24 @@ def table(
     from mechtag.workflows.roles import role_table
 
     say(role_table(open_project(project), source, output, records=records, note=note, reporter=Terminal()))
+
+
+@roles.command("suggest")
+def suggest(
+    source: Annotated[Path, typer.Argument(metavar="CODINGS", help="Table of codings with the column 'evidence'.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table of passages with suggested roles (CSV).")],
+    records: Annotated[
+        Path | None, typer.Option("--records", help="Records of the coded papers.", show_default=False)
+    ] = None,
+    project: ProjectFolder = None,
+) -> None:
+    """Suggest roles for the passages of codings, by cue phrases and by likeness to the definitions of the roles.
+
+    Suggestions are experimental and off unless `roles.suggest` is true in params.yaml. A passage without a clear role
+    gets none, and nothing is linked. docs/roles.md states how far the suggestions agree with coders.
+
+    Example: `mechtag roles suggest codings.csv --records unique.parquet -o suggested.csv`
+    """
+    from mechtag.workflows.roles import suggest_for_codings
+
+    say(suggest_for_codings(open_project(project), source, output, records=records, reporter=Terminal()))

@@ -124,3 +124,66 @@ def role_table(
     table = arrange_roles(passages, project.codebook, papers)
     write_role_table(output, table, note)
     return f"{output}: {describe(table)} written"
+
+
+def suggest_for_codings(
+    project: Project, source: Path, output: Path, *, records: Path | None = None, reporter: Reporter = SILENT
+) -> str:
+    """Write suggested roles of the passages in a table of codings, and return a sentence that states how good they are.
+
+    Parameters
+    ----------
+    source
+        Table of codings; the passages in its column ``evidence`` get suggestions.
+    records
+        Records of the papers, whose identifiers the output contains: a table, or a search export.
+
+    Raises
+    ------
+    MechtagError
+        If suggestions are switched off, the codebook defines roles of its own, the codings contain no passages, or a
+        file cannot be read or would be overwritten.
+    """
+    from mechtag.core.records import passages_of
+    from mechtag.pipeline.annotations.coding_table import read_codings
+    from mechtag.pipeline.annotations.record_finder import Finder
+    from mechtag.pipeline.evidence_roles import suggest
+    from mechtag.pipeline.evidence_roles.configurations import RolePassage, write_configurations
+    from mechtag.pipeline.reading.ingest import read_unique
+    from mechtag.training.train import load_encoder
+
+    check_outputs([output], [source, records, project.settings.codebook])
+    if not project.settings.roles.suggest:
+        raise MechtagError(
+            f"suggestions of roles are off, because they are only {suggest.describe_suggestions()}; to see them "
+            "nevertheless, set 'suggest: true' below 'roles:' in params.yaml"
+        )
+    book = project.codebook
+    finders = [Finder(read_unique(records, reporter.note), project.settings.dedupe)] if records else []
+    passages = [
+        RolePassage(
+            record_id=row.record_id or row.key or "",
+            coder=suggest.SUGGESTED,
+            label=row.label,
+            role=book.roles[0].key,
+            text=text,
+            basis=row.basis,
+        )
+        for row in read_codings(source, book.all_keys, *finders)
+        if row.value == 1 and row.label in book.keys
+        for text in passages_of(row.evidence)
+    ]
+    passages = list(dict.fromkeys(passages))
+    if not passages:
+        raise MechtagError(
+            f"{source}: no coding has a passage in the column 'evidence'; mark or quote passages that support a label"
+        )
+    encoder = load_encoder(project.settings)
+    texts = [one.text for one in passages]
+    roles = suggest.suggest_roles(texts, book, lambda given: encoder.encode(given).astype(float))
+    found = [one.model_copy(update={"role": role}) for one, role in zip(passages, roles, strict=True) if role]
+    write_configurations(output, found)
+    return (
+        f"{output}: roles of {len(found):,} of {counted(len(passages), 'passage')} written, "
+        f"{suggest.describe_suggestions()}; the others have no clear role"
+    )

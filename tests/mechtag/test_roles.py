@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import openpyxl
 import pytest
 
+from mechtag.core.codebook import load_codebook
 from mechtag.core.tables import read_table
+from mechtag.pipeline.evidence_roles.configurations import read_configurations
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -94,3 +97,38 @@ def test_roles_are_exported_with_the_codes(folder: Path) -> None:
     assert [line[1].value for line in sheet.iter_rows(min_row=2)] == ["1", "not linked"]
     status, _, message = call(*base, "--roles", "configurations.csv", "--to", "bibtex", "-o", "a.bib")
     assert (status, "--roles would have no effect" in message) == (1, True)
+
+
+def test_suggestions_are_off_until_somebody_switches_them_on(folder: Path) -> None:
+    (folder / "codings.csv").write_text(
+        "key,coder,label,value,basis,evidence\n"
+        "a,ann,wider_view,1,abstract,As a consequence the services improved. […] Xyzzy.\n"
+        "a,ann,working_with_power,0,abstract,This led to nothing.\n",
+        encoding="utf-8",
+    )
+    shutil.copy(ROOT / "data/annotated/codebook.yaml", folder / "codebook.yaml")
+    (folder / "params.yaml").write_text("codebook: codebook.yaml\n", encoding="utf-8")
+    status, _, message = call("roles", "suggest", "codings.csv", "-o", "suggested.csv")
+    assert (status, "agreed with the coders at kappa 0.21 (n = 125); to see them" in message) == (1, True)
+    (folder / "params.yaml").write_text("codebook: codebook.yaml\nroles: {suggest: true}\n", encoding="utf-8")
+    status, _, message = call("roles", "suggest", "codings.csv", "-o", "suggested.csv")
+    assert (status, "experimental: suggested by a method that agreed" in message) == (0, True), message
+    rows = read_table("suggested.csv", "a table").rows
+    assert [(row.cells["coder"], row.cells["role"], row.cells["config_id"]) for row in rows][:1] == [
+        ("mechtag (cue phrases)", "outcome", "")
+    ]
+    assert all(row.cells["label"] == "wider_view" for row in rows)
+
+
+def test_the_shipped_configurations_have_all_roles_of_every_mechanism(folder: Path) -> None:
+    source = ROOT / "data/examples/leadership-configurations/configurations.txt"
+    status, _, message = call("roles", "from-text", str(source), "-o", "configurations.csv", "--coder", "project")
+    assert (status, "7 configurations with 28 passages written, 0 parts rejected" in message) == (0, True), message
+    book = load_codebook(ROOT / "data/annotated/codebook.yaml")
+    passages, _ = read_configurations("configurations.csv", book)
+    for key in book.keys:
+        assert [row.role for row in passages if row.label == key] == ["context", "resource", "reasoning", "outcome"]
+    absent = {row.label for row in passages if row.sign == "absent"}
+    assert len(absent) == 4
+    for key in absent:
+        assert [row.sign for row in passages if row.label == key] == [None, "absent", "absent", "absent"]

@@ -1,0 +1,139 @@
+"""Suggest roles of evidence for sentences, by cue phrases and by likeness to the definitions of the roles.
+
+Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. The role with the most cues in a sentence is suggested. If
+there is no such role, the role whose definition is most similar to the sentence is suggested, provided that it is
+clearly more similar than the others; otherwise, no role. The position of a sentence is not used.
+
+``python -m benchmarks.evidence_roles`` measures the suggestions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mechtag.core.arrays import Array
+from mechtag.core.codebook import EVIDENCE_ROLES, Codebook
+from mechtag.core.errors import MechtagError
+
+#: Coder name of the suggestions.
+SUGGESTED = "mechtag (cue phrases)"
+#: Agreement of the suggestions with two readers (Cohen's kappa), and number of sentences on which it was measured.
+KAPPA, SENTENCES = 0.21, 125
+#: Least kappa of a method that is not experimental.
+LEAST_KAPPA = 0.4
+# A definition must be more similar than the next one by this much.
+_CLEARLY = 0.05
+
+
+def cue_phrases() -> dict[str, list[str]]:
+    """Return the cue phrases of each role, in the notation of ``cues.yaml``."""
+    text = (Path(__file__).parent / "cues.yaml").read_text(encoding="utf-8")
+    found: dict[str, list[str]] = yaml.safe_load(text)
+    return found
+
+
+def pattern_of(phrase: str) -> list[dict[str, Any]]:
+    """Return a cue phrase as a pattern of spaCy's matcher.
+
+    ``a|b`` matches either word, ``stem*`` any word that begins with the stem, and ``_`` any one word. Case does not
+    matter.
+    """
+    return [{} if word == "_" else {"LOWER": {"REGEX": _expression(word)}} for word in phrase.split()]
+
+
+def _expression(word: str) -> str:
+    return f"^(?:{'|'.join(part.replace('*', '[a-z]*') for part in word.split('|'))})$"
+
+
+@cache
+def _matcher() -> tuple[Callable[[str], Any], Any]:
+    import spacy
+    from spacy.matcher import Matcher
+
+    language = spacy.blank("en")
+    matcher = Matcher(language.vocab)
+    for role, phrases in cue_phrases().items():
+        for number, phrase in enumerate(phrases):
+            matcher.add(f"{role}/{number}", [pattern_of(phrase)])
+    return language.make_doc, matcher
+
+
+def count_cues(texts: Sequence[str]) -> Array:
+    """Return how many different cue phrases of each role each text contains.
+
+    Returns
+    -------
+    array of shape (texts, roles)
+        Roles in the order of `EVIDENCE_ROLES`.
+    """
+    make_doc, matcher = _matcher()
+    keys = [role.key for role in EVIDENCE_ROLES]
+    counts = np.zeros((len(texts), len(keys)))
+    for place, text in enumerate(texts):
+        document = make_doc(text)
+        rules = {document.vocab.strings[match] for match, _, _ in matcher(document)}
+        for rule in rules:
+            counts[place, keys.index(rule.partition("/")[0])] += 1
+    return counts
+
+
+def choose(counts: Array, likeness: Array) -> list[int | None]:
+    """Return the index of the suggested role of each text; ``None`` if no role is suggested.
+
+    Parameters
+    ----------
+    counts, likeness
+        Number of cues, and similarity to the definition, of each role: arrays of shape (texts, roles).
+    """
+    found: list[int | None] = []
+    for own, alike in zip(counts, likeness, strict=True):
+        if own.max() > 0 and (own == own.max()).sum() == 1:
+            found.append(int(own.argmax()))
+            continue
+        # Without a cue, every role is possible; with as many cues of several roles, one of these.
+        among = np.where(own == own.max(), alike, -np.inf)
+        first, second = np.sort(among)[::-1][:2]
+        found.append(int(among.argmax()) if first - second >= _CLEARLY else None)
+    return found
+
+
+def likeness_to(texts: Sequence[str], encode: Callable[[Sequence[str]], Array]) -> Array:
+    """Return the cosine of each text with the definition of each role of `EVIDENCE_ROLES`.
+
+    Parameters
+    ----------
+    encode
+        Function that returns vectors of unit length.
+    """
+    definitions = encode([role.definition for role in EVIDENCE_ROLES])
+    return np.asarray(encode(texts) @ definitions.T, dtype=float)
+
+
+def suggest_roles(
+    texts: Sequence[str], codebook: Codebook, encode: Callable[[Sequence[str]], Array]
+) -> list[str | None]:
+    """Return the key of the suggested role of each text; ``None`` where no role is suggested.
+
+    Raises
+    ------
+    MechtagError
+        If the codebook defines roles of its own, for which there are no cue phrases.
+    """
+    if codebook.roles != EVIDENCE_ROLES:
+        raise MechtagError(
+            "the codebook defines roles of its own, for which mechtag has no cue phrases; code the roles yourself"
+        )
+    chosen = choose(count_cues(texts), likeness_to(texts, encode))
+    return [None if index is None else EVIDENCE_ROLES[index].key for index in chosen]
+
+
+def describe_suggestions() -> str:
+    """Return the sentence that is shown with suggestions: how far the method agreed with the coders."""
+    sentence = f"suggested by a method that agreed with the coders at kappa {KAPPA:.2f} (n = {SENTENCES})"
+    return sentence if KAPPA >= LEAST_KAPPA else f"experimental: {sentence}"
