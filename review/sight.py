@@ -116,6 +116,7 @@ def show(
     model_id: str | None,
     seed: int = 0,
     highlights: bool = False,
+    plan: Plan | None = None,
 ) -> Sight:
     """Return what a coder may see of a record, and store it in table ``sight``.
 
@@ -133,8 +134,10 @@ def show(
         Seed of the review, used to choose the audited records.
     highlights
         Whether the words of the plan are highlighted in the text.
+    plan
+        Plan of the review; by default, it is read from the database.
     """
-    plan = read_plan(connection)
+    plan = plan or read_plan(connection)
     committed = has_committed(connection, entry.id, coder, stage)
     mode = plan.mode(stage)
     audited = mode == "assisted" and is_audited(entry.record_id, plan, seed)

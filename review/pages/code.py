@@ -573,7 +573,8 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     cards = _cards_of(connection, visit, entry.id, added)
     keys = [card.label.key for card in cards]
     _require_wanted(connection, entry, stage, cards)
-    words = read_words(connection, read_plan(connection), coder)
+    plan = read_plan(connection)
+    words = read_words(connection, plan, coder)
     sight = show(
         connection,
         entry,
@@ -584,6 +585,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
         highlights=words.on,
+        plan=plan,
     )
     committed = sight.committed
     if not committed and not asks_new:
@@ -627,7 +629,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "based_on": last_judged(connection, coder, entry.id, stage),
         "notes": {audience: text for audience, text in notes},
         "tags": tags_of(connection, entry.id, coder=coder),
-        "codes_roles": read_plan(connection).roles or any(card.roles for card in cards),
+        "codes_roles": plan.roles or any(card.roles for card in cards),
         "proposed": frequent_tags(connection),
     }
 

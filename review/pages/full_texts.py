@@ -22,6 +22,7 @@ from mechtag.review.store.search import Query, find_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job
 
+_NO_TEXT = "no full text is attached to this record; attach one on the page Full texts"
 # Number of records that a search returns, and number of characters of the beginning of a file that are shown.
 _FOUND, _SHOWN = 20, 600
 
@@ -159,16 +160,17 @@ def read(visit: Visit) -> Response:
         entry = read_entry(connection, number)
         if entry is None:
             raise Refused(f"there is no record {number} in this review; search for the record on the page Records", 404)
-        file = _file_of(connection, number)
         reading = read_reading(connection, entry, "full-text")
-        evidence = _evidence(connection, visit, number, file.sha256)
+        if not reading.sha256:
+            raise Refused(_NO_TEXT, 404)
+        evidence = _evidence(connection, visit, number, reading.sha256)
     return visit.page("full_text.html", entry=entry, reading=reading, paragraphs=list(_paragraphs(reading, evidence)))
 
 
 def _file_of(connection: Connection, record: int) -> Any:
     row = attached_file(connection, record)
     if row is None:
-        raise Refused("no full text is attached to this record; attach one on the page Full texts", 404)
+        raise Refused(_NO_TEXT, 404)
     return row
 
 

@@ -143,6 +143,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         model_id=read_fact(connection, "model_id"),
         seed=workspace.seed,
         highlights=words.on,
+        plan=plan,
     )
     notes = connection.execute(
         select(schema.note.c.audience, schema.note.c.text).where(

@@ -185,7 +185,7 @@ def test_the_text_is_read_by_section_and_page_and_nothing_in_it_is_markup(review
     assert 'Leaders shared <b>apples</b> & "pears"' in texts(page.replace("&lt;", "LT").replace("&gt;", "GT")).replace(
         "LT", "<"
     ).replace("GT", ">")
-    assert re.search(r'<h2 id="section-\d+">Results</h2>', page)
+    assert re.search(r'<h2 id="section-\d+" tabindex="-1">Results</h2>', page)
     assert "Page 2" in texts(page)
     assert "A cited paper" not in page
     answer = browser.client.get("/full-texts/of/1")
@@ -529,6 +529,33 @@ def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Worksp
     assert "You coded this record with a different file" not in texts(
         Browser(review, people[0]).get("/full-text?record=1")
     )
+
+
+@pytest.mark.parametrize("order", [(3, 4), (4, 3)])
+def test_the_text_of_three_joined_records_with_two_files_does_not_change_under_codes(
+    review: Workspace, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """Ann coded record 3 by its file before Bob coded record 4 by its file; record 1 has no file."""
+    for record, name in ((4, "t.pdf"), (3, "s.pdf")):
+        attach_by_hand(review, tmp_path, record, name)
+    ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
+    coded(review, ann, apple=1, record=3)
+    coded(review, bob, apple=1, record=4, sentence=4)
+    for record in order:
+        review.acts.join(Stamp(OWEN), record, into=1)
+    # The text is the one that was coded first, whatever was joined first, with the marks in this text alone.
+    assert {text_of(review, record) for record in (1, 3, 4)} == {"s.pdf"}
+    assert evidence_of(review, 1) == [3]
+    # What follows does not change it either.
+    cay = add_person(review, "Cay", "coder")
+    coded(review, cay, apple=1, sentence=5)
+    review.acts.split(Stamp(OWEN), 4)
+    assert (text_of(review, 1), text_of(review, 4), evidence_of(review, 1)) == ("s.pdf", "t.pdf", [3, 5])
+    review.acts.undo(Stamp(OWEN))
+    assert (text_of(review, 1), evidence_of(review, 1)) == ("s.pdf", [3, 5])
+    with pytest.raises(Refused, match="has been coded from its full text"):
+        review.acts.detach(Stamp(OWEN), 3)
+    assert review.store.rebuild() == []
 
 
 def test_events_of_earlier_versions_do_not_name_the_text(review: Workspace, tmp_path: Path) -> None:
