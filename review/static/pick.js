@@ -39,6 +39,12 @@ function move(by) {
   all[current]?.focus();
 }
 
+// Send a form of a page that has just been replaced: htmx prepares its forms a moment later.
+function send(form) {
+  window.htmx?.process(form);
+  form.requestSubmit();
+}
+
 // Set the sign of the current sentence for the chosen label, or remove it if the sentence has this sign already.
 function sign(name) {
   const line = lines()[current];
@@ -48,7 +54,7 @@ function sign(name) {
   const { label, sentence, sign } = form.elements;
   sentence.value = line.value;
   sign.value = document.getElementById(`sign-${label.value}-${line.value}`)?.value === name ? "" : name;
-  form.requestSubmit();
+  send(form);
 }
 
 // Give the current sentence the role with a number for the chosen label, or remove it if the sentence has this role.
@@ -64,7 +70,7 @@ function giveRole(key) {
   role.value = name;
   const button = document.getElementById(`role-${label.value}-${line.value}-${name}`);
   role.name = button?.getAttribute("aria-pressed") === "true" ? "remove" : "role";
-  form.requestSubmit();
+  send(form);
   return true;
 }
 

@@ -97,6 +97,7 @@ PAGES: Mapping[str, str] = {
     "conflict, full text": "/reconcile/full-text/1",
     "exercise": "/exercise",
     "matrix": "/matrix",
+    "roles": "/roles",
     "flow": "/flow",
     "codebook": "/codebook",
     "codebook, edit": "/codebook/edit",
@@ -116,6 +117,7 @@ def fill(workspace: Workspace) -> None:
     ann, bob = add_person(workspace, "Ann", "coder"), add_person(workspace, "Bob", "adjudicator")
     acts.change_plan(Stamp(1), "exclusion_reasons", ["Wrong population", "Wrong topic"])
     acts.change_plan(Stamp(1), "reasons", "optional")
+    acts.change_plan(Stamp(1), "roles", True)
     acts.change_plan(Stamp(1), "words_for", ["apple*"])
     acts.change_plan(Stamp(1), "words_against", ["weather"])
     for record in (1, 3, 5):
@@ -130,6 +132,9 @@ def fill(workspace: Workspace) -> None:
         acts.code(Stamp(coder), 1, "apple", apple)
         acts.code(Stamp(coder), 1, "pear", 1)
         acts.mark(Stamp(coder), 1, "pear", [1])
+        acts.role(Stamp(coder), 1, "pear", 1, "context")
+        acts.link(Stamp(coder), 1, "pear", 1, "context", 1)
+        acts.role(Stamp(coder), 1, "pear", 2, "outcome")
         acts.commit(Stamp(coder), 1)
     acts.mark(Stamp(1), 3, "apple", [0])
     attach_files(workspace)

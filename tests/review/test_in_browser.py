@@ -299,6 +299,35 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     wait_for(page, "Paper 2")
 
 
+def test_roles_are_coded_by_keys_and_linked_by_buttons(opened: Opener, review: Workspace) -> None:
+    review.acts.change_plan(Stamp(OWEN), "roles", True)
+    page = opened("/code")
+    for key in ("j", "r"):
+        page.keyboard.press(key)
+    assert page.inner_text("#said") == "Press the number of a role: 1 Context, 2 Resource, 3 Reasoning, 4 Outcome"
+    page.keyboard.press("1")
+    page.wait_for_selector("#role-apple-0-context[aria-pressed=true]")
+    assert page.evaluate(FOCUSED) == "BUTTON s-0"
+    assert page.is_checked("#yes-apple"), "the number meant the role"
+    for key in ("r", "4"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#role-apple-0-outcome[aria-pressed=true]")
+    page.wait_for_timeout(200)
+    for key in ("r", "1"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#role-apple-0-context[aria-pressed=false]")
+    page.focus("#link-apple-0-outcome-1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#link-apple-0-outcome-1[aria-pressed=true]")
+    assert page.evaluate(FOCUSED) == "BUTTON link-apple-0-outcome-1"
+    page.click("#role-apple-0-reasoning")
+    page.wait_for_selector("#role-apple-0-reasoning[aria-pressed=true]")
+    table = schema.current
+    with review.store.read() as connection:
+        (row,) = connection.execute(select(table.c.roles).where(table.c.stage == "code", table.c.label == "apple"))
+    assert json.loads(row.roles) == {"0": {"outcome": [1], "reasoning": []}}
+
+
 def test_rest_no_is_two_steps(opened: Opener, review: Workspace) -> None:
     page = opened("/code")
     page.keyboard.press("Shift+N")
