@@ -17,10 +17,11 @@ from mechtag.pipeline.evidence_roles.configurations import Configurations, RoleP
 from mechtag.pipeline.export.review_rows import fold_name
 
 _SIGNS: dict[str, Sign] = {"+": "present", "-": "absent", "−": "absent", "–": "absent"}
-# A hyphen is a sign before a comma or at the end, as in (M-, Resource), but not before a word, as in (M-Res).
+# A hyphen is a sign before a comma, a space or the end, as in (M-, Resource) and (M- Resource), but not directly before
+# a word, as in (M-Res), or after a space, as in (M - Resource). A minus sign is always a sign.
 _MARKER = re.compile(
     r"\(\s*(?P<name>[A-Za-z][A-Za-z ]{0,30}?)\s*(?P<sign>[-+−–])?\s*"
-    r"(?:(?:(?<=\+)|[,;:/–-])\s*(?P<part>[A-Za-z][A-Za-z ]{0,30}?))?\s*\)"
+    r"(?:(?:(?<=[+−])|(?<=\w[–-])(?=\s)|[,;:/–-])\s*(?P<part>[A-Za-z][A-Za-z ]{0,30}?))?\s*\)"
 )
 # Name of the whole mechanism, whose parts are roles.
 _MECHANISM = "mechanism"
