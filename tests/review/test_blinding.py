@@ -216,9 +216,13 @@ def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
 def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(review: Workspace) -> None:
     """Owen has screened record 1 and not record 2, and has coded neither."""
     review.acts.comment(Stamp(BEN), 2, "canary-comment")
+    review.acts.change_plan(Stamp(OWEN), "roles", True)
+    review.acts.role(Stamp(BEN), 1, "apple", 1, "reasoning")
+    review.acts.link(Stamp(BEN), 1, "apple", 1, "reasoning", 1)
+    review.acts.sign(Stamp(BEN), 1, "apple", 1, "absent")
     owner = Browser(review, OWEN)
     hidden = ("Ben excluded", f"excluded ({REASON})", "canary-comment", "Ben coded", "Ben marked", "Ben finished")
-    hidden += ("Ben chose", EXAMPLE)
+    hidden += ("Ben chose", EXAMPLE, "Ben gave", "Ben linked")
     pages = walk(owner)
     assert found(pages, *hidden) == []
     assert "Ben included" in pages["/activity"]
@@ -226,10 +230,8 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
         page = owner.get(address)
         assert "the codes of others are not shown" in page
         assert found({address: page}, *hidden, "A Ben", ">Ben</option>") == []
-    assert (
-        found({"": owner.get("/activity.csv")}, "canary-comment", "excluded", "coded", "marked", "finished", "chose")
-        == []
-    )
+    verbs = ("excluded", "coded", "marked", "finished", "chose", "gave", "linked")
+    assert found({"": owner.get("/activity.csv")}, "canary-comment", *verbs) == []
     review.acts.decide(Stamp(OWEN), 2, 0)
     assert "Ben excluded (canary-reason)" in owner.get("/records/2")
 
