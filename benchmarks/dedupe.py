@@ -1,4 +1,4 @@
-"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, with the counts of BibDedupe's benchmark.
+"""Compare how well mechtag, bib-dedupe, splink and ASReview deduplicate, counted as in BibDedupe's benchmark.
 
 A system should keep exactly one record of each paper. Each additional record that it keeps counts as missed, and each
 paper of which it keeps no record counts as one error.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, field_serializer
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -96,6 +96,12 @@ class ModelConfig(BaseModel):
     data: dict[str, str]
     versions: dict[str, str]
     window: int | None = None
+
+    @field_serializer("codebook", mode="wrap")
+    def _without_roles(self, codebook: Codebook, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the roles of evidence, which models do not use; otherwise they would change the ids of models."""
+        content: dict[str, Any] = serialize(codebook)
+        return {name: value for name, value in content.items() if name != "roles"}
 
     @property
     def from_definitions(self) -> bool:

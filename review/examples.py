@@ -56,18 +56,15 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
     blinded
         See `mechtag.review.sight.visible_to`.
     """
+    kept = _kept(connection)
+    if not kept:
+        return []
     event = schema.event
     query = select(event.c.seq).where(event.c.kind == EXAMPLE)
     if not read_plan(connection).unblinded:
         query = query.where(or_(event.c.coder == viewer, visible_to(connection, viewer, blinded=blinded)))
     visible = set(connection.execute(query).scalars())
-    return [one for seq, one in _standing(connection) if seq in visible and (one.committed or one.coder == viewer)]
-
-
-def own_examples(connection: Connection, coder: int, record: int, stage: str) -> set[tuple[str, int]]:
-    """Return the label and the number of each sentence of a record that a person chose as an example."""
-    found = (one for _, one in _standing(connection, record) if (one.coder, one.stage) == (coder, stage))
-    return {(one.label, one.number) for one in found}
+    return [one for seq, one in kept if seq in visible and (one.committed or one.coder == viewer)]
 
 
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
@@ -85,7 +82,7 @@ def teaching_examples(connection: Connection, codings: Iterable[Coding], codeboo
 
     yes = {(row.record_id, row.basis, row.label) for row in codings if row.value == 1}
     labels, papers = dict[tuple[str, str], set[str]](), dict[str, str]()
-    for _, one in _standing(connection):
+    for _, one in _kept(connection):
         head = read_entry(connection, family_of(connection, one.entry.id)[0])
         if head is None or not one.committed or (head.record_id, BASES[one.stage], one.label) not in yes:
             continue
@@ -110,15 +107,10 @@ class _Place(NamedTuple):
     number: int
 
 
-def _standing(connection: Connection, record: int | None = None) -> list[tuple[int, Example]]:
+def _kept(connection: Connection) -> list[tuple[int, Example]]:
     """Return the examples whose sentences are still marked by their coders.
 
     Each example is returned with the number of the event that chose it.
-
-    Parameters
-    ----------
-    record
-        Number of the only record to consider; by default, all records are considered.
     """
     chosen = dict[_Place, int]()
     for row in project_events(connection, EXAMPLE):
@@ -127,8 +119,10 @@ def _standing(connection: Connection, record: int | None = None) -> list[tuple[i
             row.record or 0, row.stage or "", row.coder, row.label or "", str(row.value.get("text", "")), number
         )
         chosen.pop(place, None)  # The latest choice comes last.
-        if row.value["on"] and record in (None, row.record):
+        if row.value["on"]:
             chosen[place] = row.seq
+    if not chosen:
+        return []
     table, account = schema.current, schema.account
     numbers = sorted({place.record for place in chosen})
     rows = connection.execute(

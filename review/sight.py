@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, insert, literal, or_, select
 
 from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
-from mechtag.review.store.exercises import hidden_records, running_exercise
+from mechtag.review.store.exercises import hidden_records, read_exercises, running_exercise
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in, signs_of
 from mechtag.review.store.records import Entry
@@ -277,10 +277,8 @@ def hidden_from(
 def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
     """Return an SQL condition: the paper belongs to a running calibration exercise; see `hidden_from`."""
     head = _head(record)
-    of_stages = (
-        and_(head.in_(hidden_records(connection, name)), or_(stage.is_(None), stage == name)) for name in STAGES
-    )
-    return or_(*of_stages)
+    running = (one for one in read_exercises(connection) if one.state == "running")
+    return or_(false(), *(and_(head.in_(one.records), or_(stage.is_(None), stage == one.stage)) for one in running))
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:

@@ -67,7 +67,8 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance between two records that are paired; only records with the same blocking key are counted.
+        Maximum distance between two records that are paired. Only records with the same blocking key are paired, and
+        their distance is measured in records with this key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]

@@ -55,10 +55,10 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 
 
 def further_records(source: Source, form: Format, entries: int) -> str:
-    """Return a note if a text file also contains records in another format, or perhaps more than ``entries`` records.
+    """Return a note if a text file also contains records in another format, or seems to contain records not yet read.
 
-    The result is ``""`` if there is nothing to note. A PubMed id before the TY line of a RIS record does not count as a
-    record in a different format.
+    ``entries`` is the number of records that were read. The result is ``""`` if there is nothing to note. A PubMed id
+    before the TY line of a RIS record does not count as a record in a different format.
     """
     if form.name in ("XLSX", "Parquet"):
         return ""

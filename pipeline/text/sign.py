@@ -84,9 +84,10 @@ _STATEMENT = 4
 
 
 def sign_of(sentence: str) -> Sign:
-    """Return whether an English sentence that supports a label says that it is present, or that it is absent.
+    """Return whether an English sentence says that what a label describes is present, or that it is absent.
 
-    Recommendations count as ``present``; a condition that was weak, refused or insufficient counts as ``absent``.
+    The sentence must be evidence for the label. What is recommended counts as ``present``; what was weak, refused or
+    insufficient counts as ``absent``.
     """
     if not _says_lack(sentence):
         return "present"

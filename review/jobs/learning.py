@@ -63,8 +63,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     if not any(row.value is not None for row in codings):
         unassisted = "" if plan.learn_from_assisted else " without a suggestion in view"
         raise MechtagError(
-            "the model cannot learn yet, because no final code (yes or no) was given from an abstract"
-            f"{unassisted}; screen or code more records first"
+            "the model cannot learn yet, because no abstract has a final code (yes or no)"
+            f"{unassisted} yet; screen or code more records first"
         )
     progress.start(1, "Reading the codes")
     # A model is made from the definitions only if there are no codes yet, so this comes before the codes are written.

@@ -19,7 +19,7 @@ from mechtag.core.records import SIGNS, Sign
 from mechtag.pipeline.text.sign import sign_of
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
-from mechtag.review.examples import Example, own_examples, visible_examples
+from mechtag.review.examples import Example, visible_examples
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.records import sees_results
 from mechtag.review.pages.two_versions import two_versions
@@ -592,7 +592,8 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         order.renew_lease(connection, entry.id, coder, stage)
     replied = _replied(connection, entry.id, stage, coder)
     reading = read_reading(connection, entry, stage)
-    own = own_examples(connection, coder, entry.id, stage)
+    seen = visible_examples(connection, coder, blinded=not sees_results(visit, connection))
+    own = {(one.label, one.number) for one in seen if (one.entry.id, one.stage, one.coder) == (entry.id, stage, coder)}
     note = schema.note
     notes = connection.execute(
         select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
@@ -617,7 +618,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "reading": reading,
         "marked_elsewhere": _marked_elsewhere(connection, entry.id, coder, reading.sha256),
         "chosen": chosen,
-        "examples": _examples(connection, visit, entry.id),
+        "examples": _from_others(seen, entry.id, keys),
         "words": words,
         "open_cards": [card for card in cards if not card.answer],
         "sight": sight,
@@ -680,13 +681,13 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
     return order.is_available(connection, record, coder, stage) or connection.execute(own).first() is not None
 
 
-def _examples(connection: Connection, visit: Visit, record: int) -> dict[str, list[Example]]:
-    """Return the latest examples of each label from other records, as far as the person may see them."""
-    found: dict[str, list[Example]] = {label: [] for label in visit.workspace.codebook.keys}
-    for one in visible_examples(connection, visit.person.id, blinded=not sees_results(visit, connection)):
+def _from_others(examples: Sequence[Example], record: int, labels: Collection[str]) -> dict[str, list[Example]]:
+    """Return the latest examples of each label from records other than the given one."""
+    found: dict[str, list[Example]] = {label: [] for label in labels}
+    for one in examples:
         if one.entry.id != record and one.label in found:
             found[one.label].append(one)
-    return {label: examples[-_EXAMPLES:] for label, examples in found.items()}
+    return {label: shown[-_EXAMPLES:] for label, shown in found.items()}
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:

@@ -110,7 +110,7 @@ class TopLayers:
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the factors of the low-rank changes with factors that `arrays` returned."""
+        """Replace the factors of the low-rank changes with factors that the method `arrays` returned."""
         with torch.no_grad():
             for name, factor in self.trained.items():
                 factor.copy_(torch.from_numpy(arrays[name]))

@@ -37,7 +37,8 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record.
 
-    A record starts at a PubMed id, at a different identifier after an empty line, or where the tag OWN recurs.
+    A record starts at a PubMed id (tag PMID), at the tag of another identifier after an empty line, or where the tag
+    OWN recurs.
     """
     return numbered(_drafts(source), ("TI",))
 
