@@ -19,9 +19,10 @@ from mechtag.pipeline.export.review_rows import fold_name
 _SIGNS: dict[str, Sign] = {"+": "present", "-": "absent", "−": "absent", "–": "absent"}
 # A hyphen is a sign before a comma, a space or the end, as in (M-, Resource) and (M- Resource), but not directly before
 # a word, as in (M-Res), or after a space, as in (M - Resource). A minus sign is always a sign.
+# Spaces are bounded, so that the time grows with the text and not with its square.
 _MARKER = re.compile(
-    r"\(\s*(?P<name>[A-Za-z][A-Za-z ]{0,30}?)\s*(?P<sign>[-+−–])?\s*"
-    r"(?:(?:(?<=[+−])|(?<=\w[–-])(?=\s)|[,;:/–-])\s*(?P<part>[A-Za-z][A-Za-z ]{0,30}?))?\s*\)"
+    r"\(\s{0,3}(?P<name>[A-Za-z][A-Za-z ]{0,30}?)\s{0,3}(?P<sign>[-+−–])?\s{0,3}"
+    r"(?:(?:(?<=[+−])|(?<=\w[–-])(?=\s)|[,;:/–-])\s{0,3}(?P<part>[A-Za-z][A-Za-z ]{0,30}?))?\s{0,3}\)"
 )
 # Name of the whole mechanism, whose parts are roles.
 _MECHANISM = "mechanism"
