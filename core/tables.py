@@ -41,6 +41,8 @@ NO = frozenset(
     )
 )
 NOT_JUDGED = frozenset(("?", "unclear", "unsure", "maybe", "undecided", "na", "n/a", "not judged"))
+#: Tick in a matrix, and what follows it if all or some of the evidence for the label says that something is absent.
+TICK, ABSENT, PARTLY_ABSENT = "✓", "−", "±"
 #: Content of a cell without a tick: nothing, or the dash that is printed for an empty cell.
 UNTICKED = frozenset(("", "-", "–", "—"))
 WORDS = YES | NO | NOT_JUDGED | UNTICKED
@@ -69,6 +71,8 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
         If the cell contains anything else.
     """
     word = cell.strip().casefold()
+    if word[:1] == TICK:
+        word = word.removesuffix(ABSENT).removesuffix(PARTLY_ABSENT)
     if words and word in words:
         return words[word]
     if word not in WORDS:

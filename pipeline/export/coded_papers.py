@@ -29,6 +29,7 @@ from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split_each
+from mechtag.pipeline.text.sign import sign_of
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
 #: Value of a code by its answer in words; see `name_answer`.
@@ -50,7 +51,8 @@ class Quote(NamedTuple):
     score
         Score of the passage, if a model chose it.
     sign
-        Sign that the coder gave to the passage; ``None`` if the coder gave none.
+        Sign that the coder gave to the passage; ``None`` if the coder gave none. Of a passage that a model chose, the
+        sign by `mechtag.pipeline.text.sign`, if it is ``absent``.
     """
 
     text: str
@@ -221,7 +223,8 @@ def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
 
 def _placed(one: Evidence, text: str) -> Quote:
     """Return a passage as a quote, without offsets if they do not fit ``text``."""
-    quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score)
+    sign: Sign | None = "absent" if sign_of(one.text) == "absent" else None
+    quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_csv, write_text
 from mechtag.core.records import Record, normalise_title
-from mechtag.core.tables import TOTAL
+from mechtag.core.tables import ABSENT, PARTLY_ABSENT, TICK, TOTAL
 from mechtag.core.words import counted
 from mechtag.pipeline.export import review_workbook
 from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPapers, agreed, is_model
@@ -25,10 +25,12 @@ from mechtag.pipeline.export.review_rows import excel_cell
 #: Content of a cell: a tick, the probability, the pages of the evidence, or a value that programs read.
 Cells = Literal["tick", "probability", "pages", "value"]
 
-_TICKS: dict[Answer, str] = {"yes": "✓", "no": "", "needs review": "?", "not judged": "n/a"}
+_TICKS: dict[Answer, str] = {"yes": TICK, "no": "", "needs review": "?", "not judged": "n/a"}
 _VALUES: dict[Answer, str] = {"yes": "1", "no": "0", "needs review": "?", "not judged": ""}
 _MEANS = {
-    "✓": "yes",
+    TICK: "yes",
+    f"{TICK}{ABSENT}": "yes, and the evidence says that what the label describes is absent",
+    f"{TICK}{PARTLY_ABSENT}": "yes, and a part of the evidence says that what the label describes is absent",
     "?": "needs review, or coders disagree",
     "n/a": "not judged",
     "": "no",
@@ -122,7 +124,10 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
         MatrixRow(
             paper.record.record_id,
             name,
-            tuple(_cell(cells, answer, paper.of_label(key)) for key, answer in zip(book.keys, own, strict=True)),
+            tuple(
+                _cell(cells, answer, paper.of_label(key)) + _mark(cells, answer, paper.of_label(key))
+                for key, answer in zip(book.keys, own, strict=True)
+            ),
             own.count("yes"),
         )
         for paper, name, own in zip(kept, names, answers, strict=True)
@@ -188,6 +193,21 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
     return _TICKS[answer]
 
 
+def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
+    """Return what follows the tick of a label for which evidence says that something is absent.
+
+    If people gave any passage a sign, signs of a model do not count.
+    """
+    if cells != "tick" or answer != "yes":
+        return ""
+    given = [(quote.sign, code.model_id) for code in codes for quote in code.quotes]
+    by_people = any(sign and not model for sign, model in given)
+    signs = [sign for sign, model in given if not by_people or not model]
+    if "absent" not in signs:
+        return ""
+    return ABSENT if set(signs) == {"absent"} else PARTLY_ABSENT
+
+
 def _footnotes(
     coded: CodedPapers, cells: Cells, rows: Sequence[MatrixRow], left_out: Counter[str], note: str
 ) -> Iterator[str]:
@@ -198,9 +218,11 @@ def _footnotes(
         yes = "pages of the evidence, or ✓: yes" if cells == "pages" else ""
         means = {"1": "yes", "0": "no", "?": _MEANS["?"], "": "not judged"} if cells == "value" else _MEANS
         said = [
-            f"{sign or 'empty'}: {word}" for sign, word in means.items() if sign in used and not (yes and sign == "✓")
+            f"{sign or 'empty'}: {word}" for sign, word in means.items() if sign in used and not (yes and sign == TICK)
         ]
         yield "; ".join(filter(None, (yes, *said)))
+        if any(cell[1:] in (ABSENT, PARTLY_ABSENT) for cell in used if cell.startswith(TICK)):
+            yield "; ".join(_signed_by(coded))
     decisions = [code for code in coded.codes if code.model_id]
     if models := sorted({code.model_id or "" for code in decisions}):
         yield f"Decisions of the model {', '.join(models)}, which people have not checked"
@@ -219,6 +241,15 @@ def _footnotes(
         yield f"Papers left out: {', '.join(parts)}"
     if note:
         yield note.rstrip(" .")
+
+
+def _signed_by(coded: CodedPapers) -> Iterator[str]:
+    """Yield who says that evidence is of absence: people, models, or both."""
+    signed = [code for code in coded.codes if any(quote.sign for quote in code.quotes)]
+    if people := sorted({code.coder for code in signed if not code.model_id}):
+        yield f"Absence according to {', '.join(people)}"
+    if any(code.model_id for code in signed):
+        yield f"{'where nobody said so, ' if people else 'Absence '}according to mechtag, by the words of the evidence"
 
 
 def write(path: Path, matrix: LabelMatrix) -> None:
@@ -353,7 +384,14 @@ def template(name: str) -> Any:
 
 
 _SYMBOLS = {
-    **{"✓": r"$\checkmark$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    **{
+        "✓": r"$\checkmark$",
+        "−": r"$-$",
+        "±": r"$\pm$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+    },
     **{'"': r"\textquotedbl{}", "…": r"\ldots{}"},
 }
 

@@ -71,6 +71,8 @@ def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
         quotes = _harmless(BETWEEN_QUOTES.join(quote.text for quote in code.quotes))
         parts = [said, f"coder: {_harmless(code.coder)}", f"basis: {code.basis}"]
         parts += [f"date: {code.date}"] if code.date else []
+        if any(quote.sign for quote in code.quotes):
+            parts.append(f"signs: {', '.join(quote.sign or '-' for quote in code.quotes)}")
         parts += [f'quote: "{quotes}"'] if quotes else []
         yield CODE + "; ".join(parts)
 

@@ -11,16 +11,17 @@ import re
 import uuid
 import zipfile
 from collections.abc import Iterator, Sequence, Set
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree
 
 from mechtag.core.codebook import Codebook, EvidenceRole, Label, Relevance
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
-from mechtag.core.records import Basis
+from mechtag.core.records import SIGNS, Basis, Sign
 from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, locate_passage, paper_text
 from mechtag.pipeline.export.documents import UndatedZip, legal_text
@@ -34,11 +35,18 @@ RECORD_ID = "record_id"
 REFERRED = " (needs review)"
 #: First words of the paragraphs that follow the definition in the description of a code.
 KEY, INCLUDE, EXCLUDE = "Key: ", "Include: ", "Exclude: "
+#: First words of the description of a code that is a sign of evidence of a label, and not a label.
+SIGN = "Sign of evidence: "
 #: First words of the description of a code that is a role of evidence below a label, and not a label.
 ROLE = "Role of evidence: "
 #: Text between the rules in such a paragraph.
 BETWEEN_RULES = "; "
 
+_MEANINGS: dict[Sign, str] = {
+    "present": "the passage says that what the label describes is there.",
+    "absent": "the passage says that what the label describes is lacking, weak or failing.",
+    "unclear": "the passage says both, or neither.",
+}
 _SCHEMA = Path(__file__).parent / "schemas/Project-mrt2019.xsd"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:mechtag:refi-qda")
 # Programs use the name of a source as a file name.
@@ -62,6 +70,7 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     record and contain the answers of all coders. Passages are selections with a coding; their positions count code
     points, and the end is exclusive. A yes without a passage is a coding of the source, and a quotation that is not in
     the text is a note on such a coding. A label that needs review has a separate code, below the code of the label.
+    So has each sign of its passages: a passage with a sign has two codings.
 
     Raises
     ------
@@ -108,6 +117,11 @@ def _guid(*parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join(legal_text(str(part)) for part in parts))).upper()
 
 
+def sign_code(name: str, sign: Sign) -> str:
+    """Return the name of the code for passages of a label that have a sign; ``name`` is the name of the label."""
+    return f"{_one_line(name)} ({sign})"
+
+
 def _add_code(
     parent: Any,
     entry: Label | Relevance,
@@ -115,6 +129,7 @@ def _add_code(
     namespace: str,
     referred: bool = False,
     roles: Sequence[EvidenceRole] = (),
+    signs: Sequence[Sign] = (),
 ) -> None:
     code = etree.SubElement(
         parent,
@@ -138,6 +153,13 @@ def _add_code(
             | {"isCodable": "true"},
         )
         etree.SubElement(below, f"{{{namespace}}}Description").text = _one_line(f"{ROLE}{role.definition}")
+    for sign in signs:
+        below = etree.SubElement(
+            code,
+            f"{{{namespace}}}Code",
+            {"guid": _guid("code", entry.key, "sign", sign), "name": sign_code(name, sign), "isCodable": "true"},
+        )
+        etree.SubElement(below, f"{{{namespace}}}Description").text = f"{SIGN}{_MEANINGS[sign]}"
 
 
 def _description(entry: Label | Relevance) -> str:
@@ -149,6 +171,13 @@ def _description(entry: Label | Relevance) -> str:
 
 def _one_line(text: str) -> str:
     return legal_text(" ".join(text.split()))
+
+
+class _Signed(NamedTuple):
+    """A code or role of a passage, and the sign that its coder gave to the passage."""
+
+    code: Code | RolePassage
+    sign: Sign | None
 
 
 class _Project:
@@ -164,6 +193,8 @@ class _Project:
         alone = (one.model_copy(update={"config_id": "", "order": None}) for one in coded.passages)
         for passage in dict.fromkeys(alone):
             self._passages.setdefault(passage.record_id, []).append(passage)
+        # Label and sign of the passages that were written.
+        self._signs: set[tuple[str, Sign]] = set()
         self.texts: dict[str, str] = {}
 
     def xml(self) -> Any:
@@ -182,7 +213,8 @@ class _Project:
         used = {(one.label, one.role) for one in self._coded.passages if one.record_id in written}
         for entry in book.entries:
             roles = [role for role in book.roles if (entry.key, role.key) in used]
-            _add_code(codes, entry, self._coded.names[entry.key], PROJECT, entry.key in referred, roles)
+            signs = [sign for sign in SIGNS if (entry.key, sign) in self._signs]
+            _add_code(codes, entry, self._coded.names[entry.key], PROJECT, entry.key in referred, roles, signs)
         variables = [
             _element("Variable", guid=_guid("variable", name), name=_one_line(name), typeOfVariable=kind)
             for name, kind in self._variables.items()
@@ -201,23 +233,23 @@ class _Project:
         text, starts = paper_text(paper)
         self.texts[guid] = text
         source = _element("TextSource", guid=guid, name=name, plainTextPath=f"internal://{guid}.txt")
-        spans: dict[tuple[int, int], list[Code | RolePassage]] = {}
+        spans: dict[tuple[int, int], list[_Signed]] = {}
         whole: list[tuple[Code | RolePassage, Quote | None]] = []
         for code in paper.codes:
             if code.answer in ("yes", "needs review"):
                 placed = [quote for quote in code.quotes if quote.start is not None and quote.basis in starts]
                 for quote in placed:
                     start = starts[quote.basis] + (quote.start or 0)
-                    spans.setdefault((start, start + len(quote.text)), []).append(code)
+                    spans.setdefault((start, start + len(quote.text)), []).append(_Signed(code, quote.sign))
                 lost = [quote for quote in code.quotes if quote not in placed]
                 whole += [(code, quote) for quote in lost] or ([] if placed else [(code, None)])
         for passage in self._passages.get(record.record_id, ()):
             quote = locate_passage(passage, paper)
             if quote.start is None or quote.basis not in starts:
-                whole.append((passage, quote))
+                whole.append((passage, quote._replace(sign=passage.sign)))
             else:
                 start = starts[quote.basis] + quote.start
-                spans.setdefault((start, start + len(quote.text)), []).append(passage)
+                spans.setdefault((start, start + len(quote.text)), []).append(_Signed(passage, passage.sign))
         for (start, end), codes in sorted(spans.items()):
             selection = _element(
                 "PlainTextSelection",
@@ -225,15 +257,23 @@ class _Project:
                 name=" ".join(text[start:end].split())[:_LONGEST_EXCERPT],
                 startPosition=str(start),
                 endPosition=str(end),
-                **({"creatingUser": _guid("user", codes[0].coder)} if codes[0].coder else {}),
+                **_user(codes[0].code),
             )
-            selection.extend(_coding(code, record.record_id, start, end) for code in codes)
+            selection.extend(_coding(each.code, record.record_id, start, end) for each in codes)
+            # A passage that has a role in evidence of a label may also be evidence of the label itself.
+            signed = {(each.code.label, each.sign, each.code.coder): each for each in codes if each.sign}
+            selection.extend(self._sign(each, record.record_id, start, end) for each in signed.values())
             source.append(selection)
         for number, (given, lost_quote) in enumerate(whole):
             coding = _coding(given, record.record_id, "whole", number)
-            if lost_quote:
-                coding.append(self._note(lost_quote.text, record.record_id, given, number))
             source.append(coding)
+            if lost_quote:
+                note = self._note(lost_quote.text, record.record_id, given, number)
+                coding.append(note)
+                if lost_quote.sign:
+                    sign = self._sign(_Signed(given, lost_quote.sign), record.record_id, "whole", number)
+                    sign.append(deepcopy(note))
+                    source.append(sign)
         sources.append(source)
         case = _element("Case", guid=_guid("case", record.record_id), name=name)
         case.extend(self._values(paper))
@@ -262,6 +302,15 @@ class _Project:
         note.append(content)
         self._notes.append(note)
         return _element("NoteRef", targetGUID=guid)
+
+    def _sign(self, signed: _Signed, *place: object) -> Any:
+        """Return the coding for the sign of a passage, which is added to the coding of the passage."""
+        code, sign = signed
+        assert sign is not None
+        self._signs.add((code.label, sign))
+        guid = _guid("coding", *place, code.label, "sign", sign, code.coder)
+        reference = _element("CodeRef", targetGUID=_guid("code", code.label, "sign", sign))
+        return _element("Coding", reference, guid=guid, **_user(code))
 
     def _values(self, paper: CodedPaper) -> Iterator[Any]:
         record, names = paper.record, self._coded.names
@@ -299,15 +348,18 @@ def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) 
     return _element("Set", description, *members, guid=_guid("set", role.key), name=_one_line(role.name))
 
 
+def _user(code: Code | RolePassage) -> dict[str, str]:
+    return {"creatingUser": _guid("user", code.coder)} if code.coder else {}
+
+
 def _coding(code: Code | RolePassage, *place: object) -> Any:
     """Return the coding of a passage or of a source."""
     if isinstance(code, RolePassage):
         meaning = (code.label, "role", code.role)
-        user = {"creatingUser": _guid("user", code.coder)} if code.coder else {}
-        attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **user}
+        attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **_user(code)}
         return _element("Coding", _element("CodeRef", targetGUID=_guid("code", *meaning)), **attributes)
     reference = _guid("code", code.label, *(["referred"] if code.refer else []))
-    attributes = {"guid": _guid("coding", *place, code.label, code.coder), "creatingUser": _guid("user", code.coder)}
+    attributes = {"guid": _guid("coding", *place, code.label, code.coder), **_user(code)}
     if code.date and _DATE.fullmatch(code.date):
         attributes["creationDateTime"] = f"{code.date}T00:00:00Z"
     return _element("Coding", _element("CodeRef", targetGUID=reference), **attributes)

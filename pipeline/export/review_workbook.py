@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import neutralise, replacing
-from mechtag.core.tables import DECISION, NOTES, OWN_CODE
+from mechtag.core.tables import ABSENT, DECISION, NOTES, OWN_CODE, PARTLY_ABSENT, TICK
 from mechtag.core.temporary import temporary_folder
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
 from mechtag.pipeline.export.documents import DATE, UndatedZip, legal_text
@@ -34,11 +34,12 @@ _WIDTH = 28
 _PER_WIDTH = 1.1
 # Height of a line, and of the highest row that Excel allows, in points.
 _LINE, _HIGHEST = 15, 409
+_TICKS = (TICK, f"{TICK}{ABSENT}", f"{TICK}{PARTLY_ABSENT}")
 # Fills of cells with these texts, and whether the text is also bold. The hues are blue, orange and grey, which people
 # with any colour blindness can tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/); in print without
 # colours, the fills differ in lightness, and the cells contain the word anyway.
 _FILLS = (
-    (("yes", "✓"), "FFD6ECFA", False),
+    (("yes", *_TICKS), "FFD6ECFA", False),
     (("needs review", "maybe", "?"), "FFF7C873", True),
     (("no",), "FFD9D9D9", False),
 )

@@ -18,6 +18,7 @@ from mechtag.pipeline.export.review_workbook import TableSheet, write_tables
 
 _CODES = ("record_id", "title", "coder", "label", "value", "basis", "evidence", "date")
 _EVIDENCE = ("record_id", "paper", "label", "answer", "coder", "basis", "quotation", "page", "section", "score")
+_SIGN = "sign"
 _CODEBOOK = ("key", "name", "definition", "include", "exclude")
 
 
@@ -51,7 +52,9 @@ def codes(coded: CodedPapers) -> TableSheet:
 
 def derived(coded: CodedPapers) -> Iterator[TableSheet]:
     """Yield the sheets that mechtag does not import again: the evidence, the matrix and the codebook."""
-    yield TableSheet("Evidence", _EVIDENCE, _evidence(coded), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8))
+    signed = any(quote.sign for code in coded.codes for quote in code.quotes)
+    columns, widths = (*_EVIDENCE, *([_SIGN] if signed else [])), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * signed)
+    yield TableSheet("Evidence", columns, _evidence(coded, signed), widths)
     if arranged := _arranged(coded):
         names, rows = matrix.table(arranged)
         yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
@@ -65,8 +68,11 @@ def derived(coded: CodedPapers) -> Iterator[TableSheet]:
     yield TableSheet("Codebook", _CODEBOOK, ([excel_cell(cell) for cell in row] for row in rules), (24, 36, 90, 60, 60))
 
 
-def _evidence(coded: CodedPapers) -> Iterator[Sequence[Any]]:
-    """Yield a row for each quotation, in the order of papers, labels and coders."""
+def _evidence(coded: CodedPapers, signed: bool) -> Iterator[Sequence[Any]]:
+    """Yield a row for each quotation, in the order of papers, labels and coders.
+
+    If ``signed``, the last cell is the sign that the coder of the row gave to the quotation.
+    """
     names = coded.names
     cited = matrix.cite([paper.record for paper in coded.papers])
     for paper, name in zip(coded.papers, cited, strict=True):
@@ -76,6 +82,7 @@ def _evidence(coded: CodedPapers) -> Iterator[Sequence[Any]]:
                     *(paper.record.record_id, excel_cell(name), names[code.label], code.answer, code.coder),
                     *(quote.basis, excel_cell(quote.text), quote.page or "", excel_cell(quote.section or "")),
                     None if quote.score is None else round(quote.score, 4),
+                    *([quote.sign or ""] if signed else []),
                 )
 
 

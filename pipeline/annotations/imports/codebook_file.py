@@ -15,7 +15,7 @@ from mechtag.core.tables import is_table, read_table
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports import qda_project
-from mechtag.pipeline.export.refi_qda import BETWEEN_RULES, EXCLUDE, INCLUDE, KEY, REFERRED, ROLE
+from mechtag.pipeline.export.refi_qda import BETWEEN_RULES, EXCLUDE, INCLUDE, KEY, REFERRED, ROLE, SIGN
 from mechtag.pipeline.fulltext.xml import child_of, children, local, parse, text_of
 
 _RELEVANT = "relevant"
@@ -124,11 +124,14 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 
 
 def _codes(parent: Any) -> Iterator[_Entry]:
-    """Yield the codes below an element; roles of evidence, and categories, which cannot be assigned, are left out."""
+    """Yield the codes below an element.
+
+    Roles and signs of evidence, and categories, which cannot be assigned, are left out.
+    """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())
         description = text_of(child_of(code, "Description"))
-        is_label = not name.endswith(REFERRED) and not description.startswith(ROLE)
+        is_label = not name.endswith(REFERRED) and not description.startswith((ROLE, SIGN))
         if (code.get("isCodable") or "true").lower() in ("true", "1") and is_label:
             yield _described(name, description)
         yield from _codes(code)

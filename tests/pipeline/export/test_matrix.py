@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import docx
 import docx.document
@@ -15,12 +16,12 @@ from pylatexenc.latex2text import LatexNodes2Text
 
 from mechtag.core.codebook import Label, load_codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding, Evidence, Prediction, Record
+from mechtag.core.records import Coding, Evidence, Prediction, Record, Sign
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.gold_table import load_matrix
 from mechtag.pipeline.annotations.imports.importer import Imported, read_codings_from
 from mechtag.pipeline.export import matrix
-from mechtag.pipeline.export.coded_papers import from_codings, from_predictions
+from mechtag.pipeline.export.coded_papers import from_codings, from_predictions, joined
 from tests.support.hostile import BOOK, hostile_codings, hostile_records
 from tests.support.paths import ROOT
 
@@ -295,3 +296,55 @@ def test_names_of_many_columns_are_printed_upwards_in_word(tmp_path: Path) -> No
     assert len(write(61).tables[0].columns) == 63
     with pytest.raises(MechtagError, match="has at most 63 columns, but this one needs 64"):
         write(62)
+
+
+def signed(coder: str, label: str, *signs: Sign | None) -> Coding:
+    passages = " […] ".join(f"Passage {number}." for number in range(len(signs)))
+    return Coding(
+        record_id="text:1", coder=coder, label=label, value=1, basis="abstract", evidence=passages, signs=signs
+    )
+
+
+@pytest.mark.parametrize(
+    ("codings", "cell"),
+    [
+        ([signed("Ann", "fig", "absent"), signed("Bob", "fig", "absent", "absent")], "✓−"),
+        ([signed("Ann", "fig", "absent", "present")], "✓±"),
+        ([signed("Ann", "fig", "absent"), signed("Bob", "fig", None)], "✓±"),
+        ([signed("Ann", "fig", "present", "unclear", None)], "✓"),
+        ([signed("Ann", "fig", "present"), signed("Bob", "fig", "unclear")], "✓"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_a_tick_by_evidence_of_absence_is_marked_and_comes_back_as_a_tick(
+    tmp_path: Path, codings: list[Coding], cell: str, suffix: str
+) -> None:
+    record = Record(record_id="text:1", title="A paper", authors=("Ash, A",), year=2020)
+    arranged = matrix.arrange(from_codings(codings, [record], BOOK))
+    assert dict(zip(arranged.keys, arranged.rows[0].cells, strict=True))["fig"] == cell
+    assert (arranged.rows[0].total, arranged.totals[arranged.keys.index("fig")]) == (1, 1)
+    means = [note for note in arranged.footnotes if f"{cell}: yes" in note]
+    assert len(means) == 1
+    assert ("absent" in means[0]) == (cell != "✓")
+    assert any(note.startswith("Absence according to Ann") for note in arranged.footnotes) == (cell != "✓")
+    matrix.write(tmp_path / f"m{suffix}", arranged)
+    options: dict[str, Any] = {"coder": "Ann", "basis": "abstract", "unticked": "not-judged"}
+    found = read_codings_from([tmp_path / f"m{suffix}"], [record], BOOK, DedupeSettings(), **options).codings
+    assert {row.label: row.value for row in found if row.value is not None} == {"fig": 1}
+
+
+def test_signs_of_people_take_precedence_over_those_of_the_model() -> None:
+    record = Record(record_id="text:1", title="A paper", abstract="No figs.", authors=("Ash, A",), year=2020)
+    evidence = Evidence(sentence=0, start=0, end=8, text="No figs.", score=1)
+    given = {"record_id": "text:1", "score": 1, "probability": 0.9, "model_id": "m1", "evidence": (evidence,)}
+    rows = [Prediction.model_validate({**given, "label": key, "decision": "yes"}) for key in ("apple", "fig")]
+    decisions = from_predictions([record], rows, BOOK)
+    assert set(matrix.arrange(decisions).rows[0].cells) == {"✓−", "n/a"}
+    assert "Absence according to mechtag, by the words of the evidence" in matrix.arrange(decisions).footnotes
+    both = matrix.arrange(joined(from_codings([signed("Ann", "fig", "present")], [record], BOOK), decisions))
+    cells = dict(zip(both.keys, both.rows[0].cells, strict=True))
+    assert (cells["fig"], cells["apple"]) == ("✓", "✓−")
+    assert (
+        "Absence according to Ann; where nobody said so, according to mechtag, by the words of the evidence"
+        in both.footnotes
+    )

@@ -16,7 +16,7 @@ from lxml import etree
 
 from mechtag.core.codebook import Codebook, Label
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import LATER_FIELDS, Coding, Evidence, Prediction, Record
+from mechtag.core.records import LATER_FIELDS, Coding, Evidence, Prediction, Record, passages_of
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.importer import read_codings_from
@@ -76,6 +76,38 @@ def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Rec
     details = {(row.record_id, row.label): {field: getattr(row, field) for field in LATER_FIELDS} for row in found}
     assert details == {
         (row.record_id, row.label): {field: getattr(row, field) for field in LATER_FIELDS} for row in given
+    }
+
+
+@pytest.mark.parametrize("name", ["p.qdpx", *WHOLE])
+def test_signs_come_back(tmp_path: Path, name: str) -> None:
+    """A sign that a person gave comes back with its passage, and a sign of mechtag is nobody's."""
+    record = Record(
+        record_id="doi:10.1234/1",
+        doi="10.1234/1",
+        title="Fruit",
+        abstract="Figs were missing. Figs grew. No fig was picked.",
+    )
+    given: dict[str, Any] = {"record_id": "doi:10.1234/1", "basis": "abstract", "value": 1}
+    passages = ["Figs were missing.", "Figs grew.", "A passage from elsewhere; signs: absent."]
+    codings = [
+        Coding(**given, coder="Ann", label="fig", evidence=" […] ".join(passages), signs=("absent", None, "unclear")),
+        Coding(**given, coder="Bob", label="fig", evidence="Figs grew.", signs=("present",)),
+        Coding(**given, coder="Ann", label="apple", evidence="Figs grew."),
+    ]
+    doubt = Evidence(sentence=2, start=30, end=48, text="No fig was picked.", score=1)
+    rows = [prediction(record, key, evidence=(doubt,)) for key in BOOK.all_keys]
+    coded = joined(from_codings(codings, [record], BOOK), from_predictions([record], rows, BOOK))
+    assert [quote.sign for quote in coded.papers[0].of_label("fig")[-1].quotes] == ["absent"]
+    writers = {"p.qdpx": refi_qda.write_project, **WHOLE}
+    if name == "coded.xlsx":
+        coded = from_codings(codings, [record], BOOK)
+    writers[name](tmp_path / name, coded)
+    found = read_codings_from([tmp_path / name], [record], BOOK, DedupeSettings()).codings
+    signs = {(row.coder, row.label): dict(zip(passages_of(row.evidence), row.signs, strict=False)) for row in found}
+    assert {place: signs for place, signs in signs.items() if signs} == {
+        ("Ann", "fig"): dict(zip(passages, ("absent", None, "unclear"), strict=True)),
+        ("Bob", "fig"): {"Figs grew.": "present"},
     }
 
 

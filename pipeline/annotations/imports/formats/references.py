@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mechtag.core.records import SIGNS, Sign
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -23,8 +24,8 @@ from mechtag.pipeline.reading.formats import bibtex
 _CODE = re.compile(
     # Atomic groups, so that the time does not grow with the square of a hostile note.
     r"(?>.*? \[(?P<key>[a-z][a-z0-9_]*)\] = (?P<answer>yes|no|needs review|not judged); coder: )"
-    r"(?>(?P<coder>.*?); basis: (?P<basis>abstract|full-text)(?=; date: [0-9]|; quote: \"|\s*\Z))"
-    r"(?:; date: (?P<date>[0-9-]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
+    r"(?>(?P<coder>.*?); basis: (?P<basis>abstract|full-text)(?=; date: [0-9]|; signs: |; quote: \"|\s*\Z))"
+    r"(?:; date: (?P<date>[0-9-]+))?(?:; signs: (?P<signs>[a-z, -]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
     re.S,
 )
 
@@ -51,10 +52,16 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
                 elif not is_model(found["coder"]):
                     basis: Basis = "full-text" if found["basis"] == "full-text" else "abstract"
                     value = VALUES[found["answer"]]
-                    codes.append(
-                        Code(found["key"], value, found["coder"], found["quote"] or "", found["date"] or "", basis)
-                    )
+                    quote, date = found["quote"] or "", found["date"] or ""
+                    details = _signs(found["signs"] or "")
+                    codes.append(Code(found["key"], value, found["coder"], quote, date, basis, details=details))
         yield Item(entry.number, entry.line, paper_of_entry(entry, content), tuple(codes), fault="; ".join(faults))
+
+
+def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
+    """Return the details of a code with the signs of its passages, such as ``absent, -``; none if there are none."""
+    signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
+    return {"signs": signs} if any(signs) else {}
 
 
 FORMAT = CodingFormat("references with mechtag's codes", recognise, read)

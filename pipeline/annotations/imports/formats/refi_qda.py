@@ -6,9 +6,9 @@ answer is ignored if its coder has coded the label since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from mechtag.core.records import normalise_doi, normalise_pmid
+from mechtag.core.records import SIGNS, Sign, normalise_doi, normalise_pmid
 from mechtag.core.tables import Value
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import Basis
@@ -24,7 +24,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 )
 from mechtag.pipeline.annotations.imports.qda_project import QdaCoding, QdaSource
 from mechtag.pipeline.export.coded_papers import VALUES, is_model
-from mechtag.pipeline.export.refi_qda import RECORD_ID, REFERRED, code_variable
+from mechtag.pipeline.export.refi_qda import RECORD_ID, REFERRED, code_variable, sign_code
 from mechtag.pipeline.export.review_rows import column_names
 
 _BASES: tuple[Basis, ...] = ("abstract", "full-text")
@@ -80,18 +80,49 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
         if (name := code_variable(names[key], coder, basis)) in source.variables
     }
     bases = {(key, coder): basis for key, coder, basis in answers}
+    signs, codings = _signs([coding for coding in source.codings if not is_model(coding.coder)], asked)
     coded = set()
-    for coding in source.codings:
-        if is_model(coding.coder):
-            continue
+    for coding in codings:
         label, value = _label(coding, asked)
         meaning = asked.labels.find(label)
         key = meaning.key if meaning else None
         coded.add((key, coding.coder))
-        yield Code(label, value, coding.coder, coding.quote, date_of(coding.date), bases.get((key or "", coding.coder)))
+        sign = signs.get((key, coding.coder, coding.quote))
+        details = {"signs": (sign,)} if sign else {}
+        basis = bases.get((key or "", coding.coder))
+        yield Code(label, value, coding.coder, coding.quote, date_of(coding.date), basis, details=details)
     for (key, coder, basis), answer in answers.items():
         if answer in VALUES and answer != "yes" and (key, coder) not in coded and not is_model(coder):
             yield Code(key, VALUES[answer], coder, basis=basis)
+
+
+def _signs(
+    codings: Sequence[QdaCoding], asked: Asked
+) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
+    """Return the signs of passages, and the codings that are not signs.
+
+    The signs are keyed by key of the label, coder and text of the passage. If a passage has a sign, but no other code
+    for the label, the sign also becomes a coding with the label.
+    """
+    signs: dict[tuple[str | None, str, str], Sign] = {}
+    others: list[QdaCoding] = []
+    alone: dict[tuple[str | None, str, str], QdaCoding] = {}
+    for coding in codings:
+        last = coding.path[-1]
+        sign = next((one for one in SIGNS if last.endswith(sign_code("", one))), None)
+        name = last.removesuffix(sign_code("", sign)) if sign else ""
+        meaning = asked.labels.find(name) if sign and not asked.labels.find(last) else None
+        if meaning is None or sign is None:
+            others.append(coding)
+            continue
+        place = meaning.key, coding.coder, coding.quote
+        alone[place] = coding._replace(path=(*coding.path[:-1], name.strip()))
+        if coding.quote:
+            signs[place] = sign
+    for coding in others:
+        known = asked.labels.find(_label(coding, asked)[0])
+        alone.pop((known.key if known else None, coding.coder, coding.quote), None)
+    return signs, [*others, *alone.values()]
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
