@@ -273,6 +273,9 @@ class TagSettings(Strict):
         precision), or ``auto`` (the fastest runtime on this machine that agrees with the reference).
     threads
         Number of threads that encode texts; 0 means one per core.
+    sign
+        How evidence of absence is recognised in tables and exports: by the ``words`` of a sentence, or also by its
+        vector, which needs the encoder ``accurate`` whatever encoder the model uses, and finds more.
     chunk_records
         Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
     score_all
@@ -286,6 +289,7 @@ class TagSettings(Strict):
     score_all: bool = False
     runtime: RuntimeName = "torch"
     threads: int = Field(default=0, ge=0, le=LARGEST)
+    sign: Literal["words", "accurate"] = "words"
     chunk_records: int = Field(default=1000, ge=1, le=LARGEST)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:

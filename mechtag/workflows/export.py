@@ -232,6 +232,7 @@ def _write_tagged(
     from mechtag.pipeline.export import export as write_export
     from mechtag.pipeline.export import workbook
     from mechtag.pipeline.export.review_workbook import guide_to
+    from mechtag.pipeline.text.sign_by_vectors import read_signs_by
 
     rows = [row for row in content.predictions if request.basis in (None, row.basis)]
     if not rows:
@@ -242,7 +243,16 @@ def _write_tagged(
         coded = _coded(project, request, replace(found, predictions=None) if people else found, content, reporter)
         tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
     labels = [(entry.key, entry.name) for entry in project.codebook.entries]
-    write_export(to, output, content.records, rows, labels, guide_to(project.codebook), tables)
+    write_export(
+        to,
+        output,
+        content.records,
+        rows,
+        labels,
+        guide_to(project.codebook),
+        tables,
+        read_signs_by(project.settings.tag),
+    )
     return f"{output}: {counted(len(content.records), 'record')} written"
 
 
@@ -264,7 +274,10 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
                 "without a record are exported without bibliographic data"
             )
     if found.predictions:
-        parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis))
+        from mechtag.pipeline.text.sign_by_vectors import read_signs_by
+
+        read_signs = read_signs_by(settings.tag)
+        parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis, read_signs))
     coded = joined(*parts) if len(parts) == 2 else parts[0]
     return replace(coded, passages=_passages(project, request, found, records, reporter))
 

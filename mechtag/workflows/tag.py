@@ -115,9 +115,11 @@ def tag(
         from mechtag.pipeline.tagging.full_texts import check_full_texts
         from mechtag.pipeline.tagging.run import finish, run_local
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
+        from mechtag.pipeline.text.sign_by_vectors import read_signs_by
 
         read = [*sources, *([str(first[0])] if first else [])]
         check_folder(read, output, sentences, full_texts)
+        read_signs = read_signs_by(tagging)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )
@@ -152,7 +154,7 @@ def tag(
             else:
                 run_local(job, loaded, settings, advance, run)
         with reporter.progress("writing tables", job.manifest.records) as advance:
-            summary = finish(job, codebook, loaded.tagger.calibration, advance)
+            summary = finish(job, codebook, loaded.tagger.calibration, advance, read_signs)
     return Tagged(inputs, summary, job.output, job.chunks.folder)
 
 

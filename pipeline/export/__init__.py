@@ -13,6 +13,7 @@ from mechtag.core.records import Prediction, Record, decisive
 from mechtag.pipeline.export import csv_table, review_workbook, ris
 from mechtag.pipeline.export.review_rows import header, ranking
 from mechtag.pipeline.export.review_workbook import LabelGuide, TableSheet
+from mechtag.pipeline.text.sign import ReadSigns, by_words
 
 #: Function that adds a record and its predictions (by label) to the output.
 Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
@@ -29,6 +30,7 @@ def writing(
     *,
     by_basis: bool = False,
     tables: Sequence[TableSheet] = (),
+    read_signs: ReadSigns = by_words,
 ) -> Iterator[Add]:
     """Yield a function that adds one record to files of several formats; the records need not fit into memory.
 
@@ -47,6 +49,8 @@ def writing(
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
         Further sheets of the workbook.
+    read_signs
+        Function that returns the signs of evidence.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -54,7 +58,7 @@ def writing(
             adds.append(stack.enter_context(ris.writing(labels, path)))
         ranked_in = [paths[form] for form in ("csv", "xlsx") if form in paths]
         if ranked_in:
-            add_row, ranked = stack.enter_context(ranking(labels, ranked_in[0].parent, by_basis))
+            add_row, ranked = stack.enter_context(ranking(labels, ranked_in[0].parent, by_basis, read_signs))
             adds.append(add_row)
 
         def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
@@ -76,6 +80,7 @@ def export(
     labels: Sequence[tuple[str, str]],
     guide: Mapping[str, LabelGuide] | None = None,
     tables: Sequence[TableSheet] = (),
+    read_signs: ReadSigns = by_words,
 ) -> None:
     """Write tagged records atomically, in a format that other programs can read.
 
@@ -92,6 +97,8 @@ def export(
         Key and name of every label in codebook order, relevance first.
     guide
         Information on each label that a workbook explains, keyed by label.
+    tables, read_signs
+        As in `writing`.
 
     Raises
     ------
@@ -126,6 +133,6 @@ def export(
                 f"{place}: this prediction appears more than once; use the predictions of a single model"
             )
         by_record[prediction.record_id][prediction.label] = prediction
-    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis, tables=tables) as add:
+    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis, tables=tables, read_signs=read_signs) as add:
         for record in records:
             add(record, by_record[record.record_id])

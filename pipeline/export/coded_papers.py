@@ -29,7 +29,7 @@ from mechtag.pipeline.export.documents import legal_text
 from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split_each
-from mechtag.pipeline.text.sign import sign_of
+from mechtag.pipeline.text.sign import ReadSigns, by_words
 
 Answer = Literal["yes", "no", "needs review", "not judged"]
 #: Value of a code by its answer in words; see `name_answer`.
@@ -161,6 +161,7 @@ def from_predictions(
     codebook: Codebook,
     full_texts: Mapping[str, str] | None = None,
     basis: Basis | None = None,
+    read_signs: ReadSigns = by_words,
 ) -> CodedPapers:
     """Return tagged records as coded papers, in the order of the records.
 
@@ -171,6 +172,8 @@ def from_predictions(
     basis
         Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
         the abstract.
+    read_signs
+        Function that returns the signs of evidence.
 
     Raises
     ------
@@ -191,7 +194,7 @@ def from_predictions(
             "abstract": abstracts[row.record_id],
             "full-text": (full_texts or {}).get(row.record_id, ""),
         }
-        found[row.record_id].append(_decision(row, texts))
+        found[row.record_id].append(_decision(row, texts, read_signs))
     coded = _coded(codebook, records, found, full_texts or {}, basis)
     if not coded.papers:
         raise MechtagError(no_decisions(basis))
@@ -205,15 +208,16 @@ def no_decisions(basis: Basis | None) -> str:
     return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
 
 
-def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
+def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns) -> Code:
     quotes = sorted(row.evidence, key=lambda evidence: -evidence.score) if row.decision != "no" else ()
+    signs = read_signs([one.text for one in quotes])
     values: dict[str, Value] = {"yes": 1, "no": 0, "refer": None}
     return Code(
         label=row.label,
         coder=model_coder(row.model_id),
         value=values[row.decision],
         basis=row.basis,
-        quotes=tuple(_placed(one, texts[one.basis]) for one in quotes),
+        quotes=tuple(_placed(one, texts[one.basis], sign) for one, sign in zip(quotes, signs, strict=True)),
         refer=row.decision == "refer",
         probability=row.probability,
         threshold=row.threshold,
@@ -221,9 +225,9 @@ def _decision(row: Prediction, texts: Mapping[Basis, str]) -> Code:
     )
 
 
-def _placed(one: Evidence, text: str) -> Quote:
+def _placed(one: Evidence, text: str, read: Sign) -> Quote:
     """Return a passage as a quote, without offsets if they do not fit ``text``."""
-    sign: Sign | None = "absent" if sign_of(one.text) == "absent" else None
+    sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
 

@@ -249,7 +249,7 @@ def _signed_by(coded: CodedPapers) -> Iterator[str]:
     if people := sorted({code.coder for code in signed if not code.model_id}):
         yield f"Absence according to {', '.join(people)}"
     if any(code.model_id for code in signed):
-        yield f"{'where nobody said so, ' if people else 'Absence '}according to mechtag, by the words of the evidence"
+        yield f"{'where nobody said so, ' if people else 'Absence '}according to mechtag"
 
 
 def write(path: Path, matrix: LabelMatrix) -> None:

@@ -14,7 +14,7 @@ from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
 from mechtag.pipeline.text.sections import is_cut
 from mechtag.pipeline.text.sentences import split
-from mechtag.pipeline.text.sign import absence_in
+from mechtag.pipeline.text.sign import ReadSigns, absence_in, by_words
 
 # Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
 # https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
@@ -184,11 +184,11 @@ def _pages(prediction: Prediction | None) -> str:
     return ", ".join(dict.fromkeys(evidence.page for evidence in strongest if evidence.page))
 
 
-def _sign(prediction: Prediction | None) -> str:
+def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
     """Return whether the evidence of a label says that something is absent; ``""`` for a no."""
     if prediction is None or prediction.decision == "no":
         return ""
-    return absence_in(evidence.text for evidence in prediction.evidence)
+    return absence_in(read_signs([evidence.text for evidence in prediction.evidence]))
 
 
 def cells_of(
@@ -196,8 +196,12 @@ def cells_of(
     predictions: Mapping[str, Prediction],
     labels: Sequence[tuple[str, str]],
     by_basis: bool = False,
+    read_signs: ReadSigns = by_words,
 ) -> Iterator[str | float | None]:
-    """Yield the cells of a record's row except the rank, in the order of `header`."""
+    """Yield the cells of a record's row except the rank, in the order of `header`.
+
+    ``read_signs`` returns the signs of evidence.
+    """
     yield None
     yield excel_cell("; ".join(record.authors))
     yield record.year
@@ -220,7 +224,7 @@ def cells_of(
         if by_basis:
             yield _pages(prediction)
         if place:
-            yield _sign(prediction)
+            yield _sign(prediction, read_signs)
             yield None
     yield excel_cell(record.doi or "")
     yield excel_cell(record.pmid or "")
@@ -230,7 +234,7 @@ def cells_of(
 
 @contextmanager
 def ranking(
-    labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False
+    labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False, read_signs: ReadSigns = by_words
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
     """Collect tagged records and sort their rows for reading; the context yields two functions.
 
@@ -245,7 +249,7 @@ def ranking(
             prediction = predictions.get(relevance)
             probability = prediction.probability if prediction else None
             order = 1.0 if probability is None else -probability
-            sorter.add([order, record.record_id, list(cells_of(record, predictions, labels, by_basis))])
+            sorter.add([order, record.record_id, list(cells_of(record, predictions, labels, by_basis, read_signs))])
 
         def ranked() -> Iterator[list[Any]]:
             return ([rank, *cells] for rank, (_, _, cells) in enumerate(sorter.sorted(), start=1))

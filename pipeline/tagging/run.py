@@ -24,6 +24,7 @@ from mechtag.pipeline.tagging.full_texts import TaggedAbstract, full_text_rows, 
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
 from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, ChunkInput, Job, read_chunks
+from mechtag.pipeline.text.sign import ReadSigns, by_words
 
 Progress = Callable[[int], None]
 
@@ -130,7 +131,11 @@ def run_local(
 
 
 def finish(
-    job: Job, codebook: Codebook, calibration: Calibration, on_progress: Progress = lambda _: None
+    job: Job,
+    codebook: Codebook,
+    calibration: Calibration,
+    on_progress: Progress = lambda _: None,
+    read_signs: ReadSigns = by_words,
 ) -> dict[str, Any]:
     """Write the result tables of a tagging run and then ``summary.json``; return the content of ``summary.json``.
 
@@ -143,6 +148,8 @@ def finish(
         Calibration of the model; the workbook explains its bounds.
     on_progress
         Called with the number of records written since the last call.
+    read_signs
+        Function that returns the signs of evidence in the tables.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)
@@ -162,7 +169,7 @@ def finish(
             bounds = list(zip(calibration.low.tolist(), calibration.high.tolist(), strict=True))
             guide = review_workbook.guide_to(codebook, bounds)
             paths = {form: folder / name for form, name in NAMES.items()}
-            add = stack.enter_context(writing(paths, labels, guide, by_basis=by_basis))
+            add = stack.enter_context(writing(paths, labels, guide, by_basis=by_basis, read_signs=read_signs))
             for chunk in chunks:
                 predictions = _by_record(decisive(join(job.chunks.read(chunk))))
                 for record in table.read(chunk.start, chunk.stop):

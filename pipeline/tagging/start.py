@@ -131,7 +131,8 @@ class Request:
     def identity(self, table: StoragePath | None) -> Identity:
         """Return the sources, model, codebook and settings that the predictions of this run depend on."""
         blocks = ("sentences", "tag") if table else ("dedupe", "sentences", "tag")
-        values = {block: getattr(self.settings, block).model_dump(mode="json") for block in blocks}
+        # The method that reads the signs of evidence changes only the tables, which are written at the end.
+        values = {block: getattr(self.settings, block).model_dump(mode="json", exclude={"sign"}) for block in blocks}
         return Identity(
             input=fingerprints(self.sources, table, self.sentences, self.full_texts),
             model_id=self.model.model_id,

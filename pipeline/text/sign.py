@@ -1,20 +1,23 @@
 """Distinguish evidence that something is present from evidence that it is lacking, weak, denied or failing.
 
 *The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
-The sign is decided by words alone: a sentence is about absence if a word that expresses lack remains after expressions
-such as *not only* or *without blame* have been set aside. In a sentence with *but* or *although*, the main statement
-decides. The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work: evidence
-classified as absence nearly always is, but absence that is expressed without such words (*each agency kept its own
-records*) is not found.
+By default, the sign is decided by words alone (`by_words`): a sentence is about absence if a word that expresses lack
+remains after expressions such as *not only* or *without blame* have been set aside. In a sentence with *but* or
+*although*, the main statement decides. The words were chosen on the coded records. ``python -m benchmarks.sign``
+measures how well they work: evidence classified as absence nearly always is, but absence that is expressed without
+such words (*each agency kept its own records*) is not found. `sign_by_vectors` also finds such absence, but needs the
+encoder ``accurate``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 Sign = Literal["present", "absent"]
+#: Function that returns the signs of sentences, in their order.
+ReadSigns = Callable[[Sequence[str]], Sequence[Sign]]
 
 # Words of lack, as regular expressions.
 _LACKING = (
@@ -96,13 +99,30 @@ def sign_of(sentence: str) -> Sign:
     return "absent" if all(map(_says_lack, [*parts[-1:], *main[-1:]])) else "present"
 
 
-def absence_in(sentences: Iterable[str]) -> Literal["absent", "partly absent", ""]:
-    """Return whether all sentences, or only some, say that something is absent; ``""`` if none does.
+def by_words(sentences: Sequence[str]) -> list[Sign]:
+    """Return the sign of each sentence by its words; see `sign_of`."""
+    return list(map(sign_of, sentences))
 
-    ``""`` does not prove that something is present, because absence may be expressed without such words as *no* or
-    *lack*.
+
+def word_features(sentence: str) -> tuple[float, ...]:
+    """Return what the words of a sentence say about its sign, as numbers from which a classifier can learn."""
+    rest = _HARMLESS.sub(" ", sentence)
+    return (
+        float(_says_lack(sentence)),
+        float(sign_of(sentence) == "absent"),
+        float(bool(_LACK.search(sentence))),
+        float(rest != sentence),
+        float(len(_LACK.findall(rest))),
+        float(len(_statements(_BUT.split(sentence))) > 1),
+    )
+
+
+def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
+    """Return whether all signs, or only some, are ``absent``; ``""`` if none is.
+
+    ``""`` does not prove that something is present, because not all absence is found.
     """
-    found = {sign_of(sentence) for sentence in sentences}
+    found = set(signs)
     if "absent" not in found:
         return ""
     return "absent" if len(found) == 1 else "partly absent"

@@ -13,7 +13,10 @@ import yaml
 from mechtag.core.files import write_csv
 from mechtag.core.parquet import read_records, write_predictions, write_records
 from mechtag.core.records import Evidence, Prediction
+from mechtag.core.settings import TagSettings
 from mechtag.pipeline.annotations.coding_table import write_codings
+from mechtag.pipeline.text import sign_by_vectors
+from mechtag.pipeline.text.sign import ReadSigns
 from tests.support.command import call
 from tests.support.hostile import BOOK, SENTENCES, hostile_codings, hostile_records
 
@@ -55,6 +58,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def matrix_cells(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return [row[1:-2] for row in csv.reader(file)]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("words", [("--to", "matrix", "-o", "m.csv"), ("--to", "csv", "-o", "t.csv")])
+def test_the_settings_choose_how_signs_are_read(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def read_signs_by(settings: TagSettings) -> ReadSigns:
+        asked.append(settings.sign)
+        return lambda texts: ["absent" for _ in texts]
+
+    monkeypatch.setattr(sign_by_vectors, "read_signs_by", read_signs_by)
+    Path("params.yaml").write_text("codebook: book.yaml\ntag: {sign: accurate}\n", encoding="utf-8")
+    assert call("export", "out", *words)[0] == 0
+    assert set(asked) == {"accurate"}
+    text = Path(words[-1]).read_text(encoding="utf-8-sig")
+    assert ("✓−" if words[1] == "matrix" else "absent") in text
+    assert "✓," not in text
+    assert "partly" not in text
 
 
 @pytest.mark.usefixtures("folder")

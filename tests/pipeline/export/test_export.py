@@ -377,6 +377,8 @@ def test_table_marks_evidence_of_absence(tmp_path: Path) -> None:
         "Building trust: sign": "partly absent",
         "Sharing power: sign": "absent",
     }
+    export("csv", tmp_path / "c.csv", [record], predictions, LABELS, read_signs=lambda texts: ["absent" for _ in texts])
+    assert read_table(tmp_path / "c.csv")[0]["Building trust: sign"] == "absent"
     no = [predict("text:1", "trust", "no", texts=["Managers never earned trust."])]
     export("csv", tmp_path / "b.csv", [record], no, LABELS)
     assert read_table(tmp_path / "b.csv")[0]["Building trust: sign"] == ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mechtag.pipeline.text.sign import Sign, absence_in, sign_of
+from mechtag.pipeline.text.sign import Sign, absence_in, by_words, sign_of
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_sign(sentence: str, expected: Sign) -> None:
     ],
 )
 def test_absence_in_several_sentences(sentences: list[str], expected: str) -> None:
-    assert absence_in(sentences) == expected
+    assert absence_in(by_words(sentences)) == expected
