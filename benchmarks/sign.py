@@ -11,13 +11,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from benchmarks.publish import publish, result
 from benchmarks.sign_training import Judged, fit, read_examples, read_signs
+from mechtag.core.settings import EncoderSettings, load_settings
+from mechtag.models.encoder import Encoder
 from mechtag.pipeline.text.sign import by_words
-from mechtag.pipeline.text.sign_by_vectors import SignsByVectors, accurate_encoder
+from mechtag.pipeline.text.sign_by_vectors import SignsByVectors, accurate_encoder, features
+from mechtag.training.train import load_encoder
 
 SETS = {
     "lack": "coded sentences with a word of lack",
@@ -29,7 +33,32 @@ SETS = {
 _NEGATION = re.compile(r"\b(?:no|not|never|without|lack\w*|absence)\b", re.I)
 TEXT = """## Presence and absence
 
-PLACEHOLDER
+Whether a sentence that supports a label says that what the label describes is absent (*the partners had no shared
+budget*). Two readers judged all sentences independently as present, absent or unclear; the figures are for the
+sentences on which both say present, or both say absent. *Absent is right* is the share of the sentences called absent
+that are, *absent found* the share of absent sentences that are called so, and *right* the share of all. Intervals are
+Wilson's.
+
+- **Coded sentences with a word of lack**: all sentences of the coded records that support a label and contain a word
+  such as *without* or *seldom*. The list of words was chosen on them, so the figures of both methods are optimistic.
+- **Other coded sentences**: a random sample of the others. Some of their words were added to the list, too.
+- **Hard sentences, made up**: written by someone who had not seen the method, on other subjects, to be hard: half of
+  the absent ones have no word of lack (*each agency kept its own records*), and half of the present ones have one.
+- **Ordinary sentences** and **segments of configurations**, made up: written by someone who knew neither the methods
+  nor the training sentences, on some fifteen subjects, as authors write them; half are absent, and half of the absent
+  ordinary sentences have no word of lack. The segments are in the style of the context-mechanism-outcome configurations
+  of realist reviews. Each method was measured on them once, after it had been chosen.
+
+*mechtag, words* is the default. *mechtag, accurate* also uses vectors of the encoder `accurate` (`tag.sign: accurate`);
+it learned from 220 made-up pairs of a present and an absent sentence about one thing (`data/annotated/sign_pairs.csv`)
+and from the coded sentences, on which its figures are by cross-validation. *The same with fast* is trained in the same
+way on vectors of the encoder `fast`; mechtag does not use it. *Any negation* looks for *no*, *not*, *never*, *without*,
+*lack* and *absence*.
+
+The aim was to be right in 90% of all sentences. With vectors of `accurate`, mechtag reaches it on all five sets. By
+words alone, it reaches it only where absence is expressed by a word of lack, as it usually is in abstracts, and nearly
+reaches it on the other coded sentences. Vectors of `fast` hardly show absence. Made-up sentences are clearer than real
+ones: both readers agreed on all of the last 100.
 """
 
 
@@ -62,21 +91,30 @@ def measure(name: str, judged: Sequence[Judged], called: Mapping[str, Sequence[b
 
 
 def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, bool]]:
-    """Return, for each method, whether it calls each sentence absent.
-
-    A sentence on which the classifier was trained has the answer of a classifier that was not trained on its paper.
-    """
+    """Return, for each method, whether it calls each sentence absent."""
     texts = [each.text for each in judged]
     encoder = accurate_encoder()
-    by_vectors = {text: sign == "absent" for text, sign in zip(texts, SignsByVectors(encoder)(texts), strict=True)}
-    examples = read_examples()
-    _, called = fit(examples, encoder)
-    by_vectors |= {each.text: bool(answer) for each, answer in zip(examples, called, strict=True)}
+    shipped = dict(zip(texts, SignsByVectors(encoder)(texts), strict=True))
+    fast = load_encoder(load_settings().model_copy(update={"encoder": EncoderSettings(name="fast")}))
     return {
         "mechtag, words": {text: sign == "absent" for text, sign in zip(texts, by_words(texts), strict=True)},
-        "mechtag, accurate": by_vectors,
+        "mechtag, accurate": {text: sign == "absent" for text, sign in shipped.items()} | _held_out(encoder),
+        "the same with fast": _learnt(texts, fast) | _held_out(fast),
         "any negation": {text: bool(_NEGATION.search(text)) for text in texts},
     }
+
+
+def _held_out(encoder: Encoder) -> dict[str, bool]:
+    """Return whether classifiers that were not trained on a sentence or its paper call it absent."""
+    examples = read_examples()
+    _, called = fit(examples, encoder)
+    return {each.text: bool(answer) for each, answer in zip(examples, called, strict=True)}
+
+
+def _learnt(texts: Sequence[str], encoder: Encoder) -> dict[str, bool]:
+    model, _ = fit(read_examples(), encoder)
+    called = model.predict(features(texts, np.asarray(encoder.encode(texts), dtype=float)))
+    return dict(zip(texts, map(bool, called), strict=True))
 
 
 def main() -> None:
