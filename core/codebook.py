@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -42,6 +43,9 @@ class Label(Strict):
         Meaning of the label; the model uses it as an input.
     include, exclude
         Coding rules: content that counts as the label, and content that does not.
+    absence
+        Content that counts as evidence that what the label describes is absent; see `core.records.Sign`. Only people
+        read these rules.
     """
 
     key: str = Field(pattern=_KEY)
@@ -49,6 +53,7 @@ class Label(Strict):
     definition: str = Field(pattern=_NOT_BLANK)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    absence: tuple[str, ...] = ()
 
 
 class Relevance(Strict):
@@ -192,9 +197,16 @@ class Codebook(Strict):
     def sha256(self) -> str:
         """Return a hash of the labels and the relevance rule; the layout and comments of the file do not affect it.
 
-        Roles of evidence do not affect it either, because models do not use them.
+        Roles of evidence and rules on absence do not affect it either, because models do not use them.
         """
-        return _digest(self.model_dump(mode="json", exclude={"roles"}))
+        return _digest(used_by_models(self.model_dump(mode="json")))
+
+
+def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a codebook (from `Codebook.model_dump`) without what models do not use."""
+    content = {name: value for name, value in codebook.items() if name != "roles"}
+    labels = [{name: value for name, value in label.items() if name != "absence"} for label in codebook["labels"]]
+    return content | {"labels": labels}
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.codebook import Codebook, describe_validation, used_by_models
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE
 from mechtag.core.settings import EncoderSettings, ProjectPath, find_project
@@ -98,10 +98,9 @@ class ModelConfig(BaseModel):
     window: int | None = None
 
     @field_serializer("codebook", mode="wrap")
-    def _without_roles(self, codebook: Codebook, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the roles of evidence, which models do not use; otherwise they would change the ids of models."""
-        content: dict[str, Any] = serialize(codebook)
-        return {name: value for name, value in content.items() if name != "roles"}
+    def _as_used(self, codebook: Codebook, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what models do not use; otherwise it would change the ids of models."""
+        return used_by_models(serialize(codebook))
 
     @property
     def from_definitions(self) -> bool:

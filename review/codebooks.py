@@ -53,7 +53,8 @@ def compare(old: Codebook, new: Codebook) -> Change:
 
 def _text(entry: Any) -> str:
     rules = [*(f"Include: {rule}" for rule in entry.include), *(f"Exclude: {rule}" for rule in entry.exclude)]
-    return "\n".join((entry.name, entry.definition, *rules))
+    absence = (f"Absence: {rule}" for rule in getattr(entry, "absence", ()))  # relevance has no such rules
+    return "\n".join((entry.name, entry.definition, *rules, *absence))
 
 
 def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:

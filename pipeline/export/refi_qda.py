@@ -34,7 +34,7 @@ RECORD_ID = "record_id"
 #: End of the name of the code for passages of labels that were referred; it follows the name of the label.
 REFERRED = " (needs review)"
 #: First words of the paragraphs that follow the definition in the description of a code.
-KEY, INCLUDE, EXCLUDE = "Key: ", "Include: ", "Exclude: "
+KEY, INCLUDE, EXCLUDE, ABSENCE = "Key: ", "Include: ", "Exclude: ", "Absence: "
 #: First words of the description of a code that is a sign of evidence of a label, and not a label.
 SIGN = "Sign of evidence: "
 #: First words of the description of a code that is a role of evidence below a label, and not a label.
@@ -166,6 +166,8 @@ def _description(entry: Label | Relevance) -> str:
     parts = [entry.definition, f"{KEY}{entry.key}"]
     parts += [f"{INCLUDE}{BETWEEN_RULES.join(entry.include)}"] if entry.include else []
     parts += [f"{EXCLUDE}{BETWEEN_RULES.join(entry.exclude)}"] if entry.exclude else []
+    if isinstance(entry, Label) and entry.absence:
+        parts.append(f"{ABSENCE}{BETWEEN_RULES.join(entry.absence)}")
     return legal_text("\n\n".join(" ".join(part.split()) for part in parts))
 
 

@@ -66,7 +66,7 @@ def change(visit: Visit) -> Response:
     action = visit.text("action")
     entries = _typed(visit)
     if action == "add":
-        entries.append({"key": "", "name": "", "definition": "", "include": (), "exclude": ()})
+        entries.append({"key": "", "name": "", "definition": "", "include": (), "exclude": (), "absence": ()})
         return _form(visit, entries)
     if action.startswith(("up-", "down-")):
         word, _, place = action.partition("-")
@@ -110,6 +110,7 @@ def _typed(visit: Visit) -> list[dict[str, Any]]:
                 "definition": visit.text(f"definition-{place}").strip(),
                 "include": _lines(visit.text(f"include-{place}")),
                 "exclude": _lines(visit.text(f"exclude-{place}")),
+                **({"absence": _lines(visit.text(f"absence-{place}"))} if place else {}),
             }
         )
     return found

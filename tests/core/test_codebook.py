@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.core.codebook import Codebook, load_codebook, used_by_models
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings, load_settings
 from tests.support.paths import ROOT
@@ -139,6 +139,19 @@ def test_roles_of_evidence_have_a_default_and_do_not_change_the_hash(tmp_path: P
         Codebook.model_validate({**content, "roles": [role, role]})
     with pytest.raises(ValueError, match="at least 1 item"):
         Codebook.model_validate({**content, "roles": []})
+
+
+def test_rules_on_absence_do_not_change_the_hash() -> None:
+    """Models do not use them."""
+    labels = [{"key": "a", "name": "A", "definition": "d"}, {"key": "b", "name": "B", "definition": "d"}]
+    content = {"name": "n", "relevance": {"definition": "d"}, "labels": labels}
+    plain = Codebook.model_validate(content)
+    rules = Codebook.model_validate({**content, "labels": [labels[0], {**labels[1], "absence": ["no B at all"]}]})
+    assert (plain.labels[1].absence, rules.labels[1].absence) == ((), ("no B at all",))
+    assert (rules.sha256, rules.definitions) == (plain.sha256, plain.definitions)
+    dumped = used_by_models(rules.model_dump(mode="json"))
+    assert set(dumped) == {"name", "title", "source", "relevance", "labels"}
+    assert [set(label) for label in dumped["labels"]] == 2 * [{"key", "name", "definition", "include", "exclude"}]
 
 
 def test_the_shipped_codebook_has_the_hash_with_which_models_were_trained() -> None:

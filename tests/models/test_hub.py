@@ -227,3 +227,13 @@ def test_without_a_network_the_command_says_so(cache: Path, monkeypatch: pytest.
     status, _, message = call("encoder", "get", "someone/tiny")
     assert (status, "cannot be downloaded from the Hugging Face hub" in message) == (1, True)
     assert "HF_HUB_OFFLINE" in message
+
+
+def test_a_model_folder_has_nothing_of_the_codebook_that_models_do_not_use(fruit: Codebook) -> None:
+    labels = tuple(label.model_copy(update={"absence": ("none",)}) for label in fruit.labels)
+    model: Any = ModelConfig  # Only the codebook is needed.
+    config = model.model_construct(codebook=fruit.model_copy(update={"labels": labels}))
+    dumped = config.model_dump(mode="json", include={"codebook"}, warnings=False)["codebook"]
+    assert "roles" not in dumped
+    assert Codebook.model_validate(dumped) == fruit
+    assert all("absence" not in label for label in dumped["labels"])

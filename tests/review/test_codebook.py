@@ -66,6 +66,22 @@ def test_a_new_wording_leaves_codes_valid_and_a_new_meaning_does_not(review: Wor
     assert "Pear, Ann" not in texts(owner.get("/codebook"))
 
 
+def test_rules_on_absence_are_kept_and_shown_where_people_code(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    review.acts.code(Stamp(1), 1, "apple", 1)
+    before = review.codebook.sha256
+    fields = form(owner.get("/codebook/edit")) | {"absence-1": "no apples <b>\n\nrotten apples"}
+    again = form(owner.post("/codebook/edit", action="check", **fields).text)
+    owner.post("/codebook/edit", action="save", **again, **{"meaning-apple": "no"})
+    assert review.codebook.labels[0].absence == ("no apples <b>", "rotten apples")
+    assert review.codebook.labels[1].absence == ()
+    assert review.codebook.sha256 == before
+    assert open_project(review.project.root).codebook == review.codebook
+    assert "Absence no apples <b> rotten apples" in texts(owner.get("/codebook"))
+    assert "Counts as evidence of absence no apples <b> rotten apples" in texts(owner.get("/code?record=1"))
+    assert form(owner.get("/codebook/edit"))["absence-1"] == "no apples <b>\nrotten apples"
+
+
 def test_labels_are_added_moved_and_retired(review: Workspace) -> None:
     owner = Browser(review, 1)
     page = owner.post("/codebook/edit", action="add", **form(owner.get("/codebook/edit"))).text

@@ -15,7 +15,7 @@ from mechtag.core.tables import is_table, read_table
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports import qda_project
-from mechtag.pipeline.export.refi_qda import BETWEEN_RULES, EXCLUDE, INCLUDE, KEY, REFERRED, ROLE, SIGN
+from mechtag.pipeline.export.refi_qda import ABSENCE, BETWEEN_RULES, EXCLUDE, INCLUDE, KEY, REFERRED, ROLE, SIGN
 from mechtag.pipeline.fulltext.xml import child_of, children, local, parse, text_of
 
 _RELEVANT = "relevant"
@@ -28,6 +28,7 @@ class _Entry(NamedTuple):
     key: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    absence: tuple[str, ...] = ()
 
 
 def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codebook:
@@ -71,7 +72,9 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
     content = {
         "name": name or path.stem,
         "relevance": own if own is not None and not relevance else {"definition": relevance},
-        "labels": [rule for rule in rules if rule is not own],
+        "labels": [
+            {**rule, "absence": one.absence} for rule, one in zip(rules, entries, strict=True) if rule is not own
+        ],
     }
     try:
         return Codebook.model_validate(content)
@@ -110,6 +113,7 @@ def _from_table(path: Path) -> Iterator[_Entry]:
             cells.get("key", ""),
             _rules(cells.get("include", "")),
             _rules(cells.get("exclude", "")),
+            _rules(cells.get("absence", "")),
         )
 
 
@@ -138,7 +142,7 @@ def _codes(parent: Any) -> Iterator[_Entry]:
 
 
 def _described(name: str, description: str) -> _Entry:
-    found = {KEY: "", INCLUDE: "", EXCLUDE: ""}
+    found = {KEY: "", INCLUDE: "", EXCLUDE: "", ABSENCE: ""}
     definition = []
     for paragraph in filter(None, map(str.strip, description.split("\n\n"))):
         start = next((start for start in found if paragraph.startswith(start)), None)
@@ -146,7 +150,8 @@ def _described(name: str, description: str) -> _Entry:
             definition.append(" ".join(paragraph.split()))
         else:
             found[start] = paragraph.removeprefix(start)
-    return _Entry(name, "\n".join(definition), found[KEY], _rules(found[INCLUDE]), _rules(found[EXCLUDE]))
+    rules = (_rules(found[start]) for start in (INCLUDE, EXCLUDE, ABSENCE))
+    return _Entry(name, "\n".join(definition), found[KEY], *rules)
 
 
 def _rules(text: str) -> tuple[str, ...]:

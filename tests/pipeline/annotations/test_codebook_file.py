@@ -42,6 +42,16 @@ def test_our_codebook_comes_back(tmp_path: Path, suffix: str) -> None:
     assert read_codebook_file(tmp_path / f"book{suffix}", "orchard") == BOOK
 
 
+def test_rules_on_absence_come_back(tmp_path: Path) -> None:
+    first, *others = BOOK.labels
+    book = BOOK.model_copy(update={"labels": (first.model_copy(update={"absence": ("no tree", "a stump")}), *others)})
+    write_codebook(tmp_path / "book.qdc", book)
+    assert read_codebook_file(tmp_path / "book.qdc", "orchard") == book
+    table = tmp_path / "book.csv"
+    table.write_text("name,definition,absence\nRelevant,d,\nFig,d,no fig; no tree\n", encoding="utf-8")
+    assert read_codebook_file(table).labels[0].absence == ("no fig", "no tree")
+
+
 def test_the_shipped_codebook_comes_back_as_a_file(tmp_path: Path) -> None:
     book = load_codebook(ROOT / "data/annotated/codebook.yaml")
     write_codebook(tmp_path / "book.qdc", book)
