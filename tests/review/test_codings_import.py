@@ -95,6 +95,24 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert codes(review) == set()
 
 
+def test_signs_of_passages_become_signs_of_sentences(review: Workspace) -> None:
+    content = (
+        "record_id,coder,label,value,basis,evidence,signs\n"
+        "doi:10.1/1,Zoe,edible,1,abstract,,\n"
+        "doi:10.1/1,Zoe,apple,1,abstract,Pears were pressed. […] Apples grow in orchard 1.,absent;\n"
+        "doi:10.1/1,Zoe,pear,1,abstract,Pears were pressed. Apples grow in orchard 1.,unclear\n"
+    ).encode()
+    add(review, content, person_0="new")
+    with review.store.read() as connection:
+        found = {row.label: (row.sentences, row.signs) for row in coders_codings(connection)}
+    assert found == {
+        "edible": (None, ()),
+        "apple": ((0, 1), (None, "absent")),
+        "pear": ((0, 1), ("unclear", "unclear")),
+    }
+    check_replay(review.store)
+
+
 def test_codes_given_from_a_full_text_belong_to_the_text_that_is_attached(review: Workspace) -> None:
     text, lines = "Pears were pressed. Apples were not.", [[0, 19, "Results", "4"], [20, 36, "", "5"]]
     values = {"id": 1, "sha256": "x", "name": "x.pdf", "at": "", "coder": OWNER, "state": "read", "text": text}

@@ -190,7 +190,7 @@ SIGNED = "record_id,key,coder,label,value,basis,evidence,sentences,signs"
 def test_signs_are_joined_with_their_sentences_or_passages(tmp_path: Path) -> None:
     imported = contract(
         tmp_path,
-        *(f"{BRANDT},,a,trust,1,abstract,,0;2,absent;", f"{BRANDT},,a,trust,1,abstract,,1;2,present;unclear"),
+        *(f"{BRANDT},,a,trust,1,abstract,,0;2,absent;", f"{BRANDT},,a,trust,1,abstract,,0;1;2,;present;unclear"),
         *(f"{BRANDT},,a,money,1,abstract,One. […] Two.,,;absent", f"{BRANDT},,a,money,1,abstract,Three.,,present"),
         f"{BRANDT},,b,money,1,abstract,One.,,",
         header=SIGNED,

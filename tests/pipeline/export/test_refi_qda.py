@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -165,6 +166,24 @@ def test_what_a_coder_changes_in_another_program_counts(path: Path, records: lis
     after = {row[:3]: row[3] for row in said(read_back(rewritten(path, root), records).codings)}
     del before[removed]
     assert after == {**before, added: 1}
+
+
+@pytest.mark.parametrize("answer", [{"value": 1}, {"value": None, "refer": True}])
+def test_a_sign_does_not_change_the_answer_and_may_be_alone(tmp_path: Path, answer: dict[str, Any]) -> None:
+    """Another program may code a passage with the sign alone, which is evidence of the label too."""
+    record = Record(record_id="text:1", title="Title of it", abstract="It is coded here.")
+    given: dict[str, Any] = {"record_id": "text:1", "coder": "Ann", "label": "fig", "basis": "abstract", **answer}
+    coding = Coding(**given, evidence="It is", signs=("absent",))
+    write_project(tmp_path / "a.qdpx", from_codings([coding], [record], BOOK))
+    (found,) = (row for row in read_back(tmp_path / "a.qdpx", [record]).codings if row.label == "fig")
+    assert (found.value, found.evidence, found.signs) == (answer["value"], "It is", ("absent",))
+    root = project_of(tmp_path / "a.qdpx")
+    sign, other = root.findall(f".//{tag('PlainTextSelection')}/{tag('Coding')}")[::-1]
+    label = etree.tostring(other).decode().partition("targetGUID=")[2][:38]
+    alone = etree.tostring(sign).decode().partition("targetGUID=")[2][:38]
+    replaced = changed(tmp_path / "a.qdpx", (f"<CodeRef targetGUID={label}", f"<CodeRef targetGUID={alone}"))
+    (found,) = (row for row in read_back(replaced, [record]).codings if row.label == "fig")
+    assert (found.value, found.evidence, found.signs) == (1, "It is", ("absent",))
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\r"])

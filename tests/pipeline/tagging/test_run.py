@@ -32,6 +32,7 @@ from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.tagging.prefetch import prefetch
 from mechtag.pipeline.tagging.start import Request
 from mechtag.pipeline.tagging.storage import locate
+from mechtag.pipeline.text import sign_by_vectors
 from mechtag.pipeline.text.sentences import split
 from tests.support.batches import finish, outputs, papers, project, start, toy_model
 from tests.support.command import call
@@ -258,7 +259,16 @@ def test_what_decides_the_outcome_may_not_change(
     write_records(table[0], papers(COUNT - 1))
     refused("source", "records.parquet has different content")
     table[0].write_bytes(records)
+
+    # The signs of evidence are read only when the tables are written.
+    monkeypatch.setattr(sign_by_vectors, "accurate_encoder", lambda: None)
+    monkeypatch.setattr(sign_by_vectors, "SignsByVectors", lambda _: lambda texts: ["absent" for _ in texts])
+    table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 10\n  sign: accurate"))
     assert call(*stopped)[0] == 0
+    text = (tmp_path / "out/tagged.csv").read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(text.splitlines()))
+    signs = {(bool(row[f"{name}: evidence"]), row[f"{name}: sign"]) for row in rows for name in ("Apple", "Pear")}
+    assert signs == {(True, "absent"), (False, "")}
 
 
 def test_a_damaged_part_is_made_again(stopped: tuple[object, ...], whole: dict[str, bytes], tmp_path: Path) -> None:
