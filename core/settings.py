@@ -275,7 +275,8 @@ class TagSettings(Strict):
         Number of threads that encode texts; 0 means one per core.
     sign
         How evidence of absence is recognised in tables and exports: by the ``words`` of a sentence, or also by its
-        vector, which needs the encoder ``accurate`` whatever encoder the model uses, and finds more.
+        vector. This needs the encoder ``accurate``, whatever encoder the model uses; it finds more, and also marks more
+        sentences that are not evidence of absence.
     chunk_records
         Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
     score_all
