@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import accumulate, islice
 from pathlib import Path
 from sys import intern
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -150,6 +150,23 @@ FULL_TEXTS = pa.schema(
 )
 
 RowT = TypeVar("RowT", bound=BaseModel)
+T = TypeVar("T")
+
+
+class Rows(Generic[T]):
+    """Rows that are read from a file again each time they are iterated, so that they need not fit into memory.
+
+    Parameters
+    ----------
+    read
+        Function that returns a new iterator over all rows.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[T]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[T]:
+        return self._read()
 
 
 def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, size: int = BATCH) -> None:
@@ -337,8 +354,12 @@ def read_predictions(path: str | Path, basis: Basis | None = None) -> list[Predi
     basis
         Basis of the predictions to return; by default, all are returned.
     """
-    rows = _read(path, PREDICTIONS, "predictions", optional=["basis"])
-    return [row for row in parse_rows(path, rows, Prediction) if basis in (None, row.basis)]
+    return [row for row in iterate_predictions(path) if basis in (None, row.basis)]
+
+
+def iterate_predictions(path: StrPath) -> Iterator[Prediction]:
+    """Read a table of predictions in batches and yield each prediction; raise the same errors as `read_records`."""
+    return parse_rows(path, _read(path, PREDICTIONS, "predictions", optional=["basis"]), Prediction)
 
 
 def write_full_texts(path: str | Path, full_texts: Iterable[FullText]) -> None:

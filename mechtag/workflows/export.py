@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.outputs import check_outputs
-from mechtag.core.parquet import iterate_full_texts, read_predictions
+from mechtag.core.parquet import Rows, iterate_full_texts, iterate_predictions
 from mechtag.core.records import Basis, Prediction, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
 from mechtag.pipeline.evidence_roles.configurations import RolePassage
-from mechtag.pipeline.export.coded_papers import CodedPapers, What, from_codings, from_predictions, joined, no_decisions
+from mechtag.pipeline.export.coded_papers import (
+    CodedPapers,
+    What,
+    decided_paper,
+    from_codings,
+    from_predictions,
+    joined,
+    joined_paper,
+    no_decisions,
+)
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from mechtag.pipeline.export.review_workbook import TableSheet
+    from mechtag.pipeline.export.workbook import DerivedSheets
+    from mechtag.pipeline.text.sign import ReadSigns
 
 #: Formats of tagged records alone, with the original fields of the records.
 _TAGGED = ("csv", "ris", "xlsx")
@@ -211,18 +227,22 @@ def _find(request: Request) -> _Found:
 
 
 class _Content(NamedTuple):
-    """The records and predictions to export, from which texts that must not be published were removed."""
+    """The records and predictions to export, from which texts that must not be published were removed.
 
-    records: list[Record]
-    predictions: list[Prediction]
+    Both can be iterated several times.
+    """
+
+    records: Iterable[Record]
+    predictions: Iterable[Prediction]
 
 
 def _read(request: Request, found: _Found, reporter: Reporter) -> _Content:
     from mechtag.pipeline.fetch.unpublishable import leave_out
-    from mechtag.pipeline.reading.ingest import read_unique
+    from mechtag.pipeline.reading.ingest import stream_unique
 
-    records = read_unique(found.records, reporter.note)
-    predictions = read_predictions(found.predictions) if found.predictions else []
+    records = stream_unique(found.records, reporter.note)
+    source = found.predictions
+    predictions = Rows(lambda: iterate_predictions(source)) if source else ()
     return _Content(*(leave_out(request.fetched, records, predictions) if request.fetched else (records, predictions)))
 
 
@@ -230,30 +250,70 @@ def _write_tagged(
     project: Project, request: Request, found: _Found, content: _Content, to: str, output: Path, reporter: Reporter
 ) -> str:
     from mechtag.pipeline.export import export as write_export
-    from mechtag.pipeline.export import workbook
     from mechtag.pipeline.export.review_workbook import guide_to
     from mechtag.pipeline.text.sign_by_vectors import read_signs_by
 
-    rows = [row for row in content.predictions if request.basis in (None, row.basis)]
-    if not rows:
+    rows = Rows(lambda: (row for row in content.predictions if request.basis in (None, row.basis)))
+    if next(iter(rows), None) is None:
         raise MechtagError(no_decisions(request.basis))
-    tables = []
-    if to == "xlsx":
-        people = found.what == "both"
-        coded = _coded(project, request, replace(found, predictions=None) if people else found, content, reporter)
-        tables = [*([workbook.codes(coded)] if people else []), *workbook.derived(coded)]
-    labels = [(entry.key, entry.name) for entry in project.codebook.entries]
-    write_export(
-        to,
-        output,
-        content.records,
-        rows,
-        labels,
-        guide_to(project.codebook),
-        tables,
-        read_signs_by(project.settings.tag),
-    )
-    return f"{output}: {counted(len(content.records), 'record')} written"
+    codebook, read_signs = project.codebook, read_signs_by(project.settings.tag)
+    labels = [(entry.key, entry.name) for entry in codebook.entries]
+    with ExitStack() as stack:
+        sheets = None
+        if to == "xlsx":
+            if found.what == "both":
+                coded = _coded(project, request, replace(found, predictions=None), content, reporter)
+            else:
+                coded = CodedPapers(codebook, (), _passages(project, request, found, (), reporter))
+            sheets = stack.enter_context(_further_sheets(coded, output.parent, read_signs))
+        written = write_export(
+            *(to, output, content.records, rows, labels, guide_to(codebook)),
+            tables=sheets.tables() if sheets else (),
+            read_signs=read_signs,
+            on_record=sheets.add if sheets else None,
+        )
+    return f"{output}: {counted(written, 'record')} written"
+
+
+class _FurtherSheets:
+    """The sheets after the review sheet, with the codes of people and, added record by record, the decisions.
+
+    In the sheets, papers with codes of people come first.
+    """
+
+    def __init__(self, people: CodedPapers, derived: DerivedSheets, read_signs: ReadSigns) -> None:
+        self._people, self._derived, self._read_signs = people, derived, read_signs
+        self._waiting = {paper.record.record_id: (place, paper) for place, paper in enumerate(people.papers)}
+        self._places = count(len(people.papers))
+
+    def add(self, record: Record, predictions: Sequence[Prediction]) -> None:
+        """Add the decisions on a record, joined with the codes of people."""
+        paper = decided_paper(record, predictions, self._people.codebook, read_signs=self._read_signs)
+        if paper is None:
+            return
+        if record.record_id in self._waiting:
+            place, coded = self._waiting.pop(record.record_id)
+            self._derived.add(joined_paper(coded, paper, self._people.codebook), place)
+        else:
+            self._derived.add(paper, next(self._places))
+
+    def tables(self) -> Iterator[TableSheet]:
+        """Yield the sheets, after the decisions on all records were added."""
+        from mechtag.pipeline.export import workbook
+
+        for place, paper in self._waiting.values():
+            self._derived.add(paper, place)
+        if self._people.papers:
+            yield workbook.codes(self._people)
+        yield from self._derived.sheets()
+
+
+@contextmanager
+def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) -> Iterator[_FurtherSheets]:
+    from mechtag.pipeline.export import workbook
+
+    with workbook.deriving(people.codebook, folder, people.passages) as derived:
+        yield _FurtherSheets(people, derived, read_signs)
 
 
 def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
@@ -261,7 +321,7 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
 
-    codebook, settings, records = project.codebook, project.settings, content.records
+    codebook, settings, records = project.codebook, project.settings, list(content.records)
     texts = _full_texts(request, records)
     parts = []
     if found.codings:
@@ -283,7 +343,7 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
 
 
 def _passages(
-    project: Project, request: Request, found: _Found, records: list[Record], reporter: Reporter
+    project: Project, request: Request, found: _Found, records: Sequence[Record], reporter: Reporter
 ) -> tuple[RolePassage, ...]:
     """Return the passages with roles in the table of configurations and in the codings that are exported."""
     from mechtag.pipeline.annotations.coding_table import read_role_codings

@@ -99,6 +99,7 @@ def role_table(
     """
     from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations
     from mechtag.pipeline.evidence_roles.role_table import arrange_roles, describe, write_role_table
+    from mechtag.pipeline.export.matrix import citable
     from mechtag.pipeline.reading.ingest import read_unique
 
     rejected = output.with_name(REJECTED)
@@ -121,7 +122,7 @@ def role_table(
 
         finders = [Finder(papers, project.settings.dedupe)] if papers else []
         passages = tuple(passages_from(read_role_codings(source, project.codebook, *finders)))
-    table = arrange_roles(passages, project.codebook, papers)
+    table = arrange_roles(passages, project.codebook, map(citable, papers))
     write_role_table(output, table, note)
     return f"{output}: {describe(table)} written"
 

@@ -15,11 +15,12 @@ from typing import NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
-from mechtag.core.records import BETWEEN_QUOTES, Record
+from mechtag.core.records import BETWEEN_QUOTES
 from mechtag.core.words import counted
 from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export import matrix, review_workbook
 from mechtag.pipeline.export.documents import legal_text
+from mechtag.pipeline.export.matrix import Citable
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.export.review_workbook import Linked, TableSheet
 
@@ -89,20 +90,21 @@ class RoleTable:
         return [quote for _, rows in self.groups for row in rows for cell in row.cells for quote in cell]
 
 
-def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, records: Sequence[Record] = ()) -> RoleTable:
+def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: Iterable[Citable] = ()) -> RoleTable:
     """Arrange passages by label, configuration and role.
 
     Parameters
     ----------
-    records
-        Records of the papers, for the citations.
+    papers
+        Papers that are cited.
 
     Raises
     ------
     MechtagError
         If there are no passages.
     """
-    papers = dict(zip([record.record_id for record in records], matrix.cite(records), strict=True))
+    known = list(papers)
+    cited = dict(zip([paper.record_id for paper in known], matrix.cite_all(known), strict=True))
     rows: dict[str, dict[tuple[str, str, str], list[RolePassage]]] = {key: {} for key in codebook.keys}
     for passage in passages:
         paper = "" if passage.config_id else passage.record_id
@@ -119,7 +121,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, records: 
                 placed = sorted((one for one in members if one.role == role), key=lambda one: one.order or 0)
                 cells.append(
                     tuple(
-                        RoleQuote(number + place, one, papers.get(one.record_id, one.record_id))
+                        RoleQuote(number + place, one, cited.get(one.record_id, one.record_id))
                         for place, one in enumerate(placed, start=1)
                     )
                 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, decisive
-from mechtag.pipeline.export import csv_table, review_workbook, ris
+from mechtag.pipeline.export import csv_table, review_workbook, ris, sorting
 from mechtag.pipeline.export.review_rows import header, ranking
 from mechtag.pipeline.export.review_workbook import LabelGuide, TableSheet
 from mechtag.pipeline.text.sign import ReadSigns, by_words
@@ -29,7 +29,7 @@ def writing(
     guide: Mapping[str, LabelGuide],
     *,
     by_basis: bool = False,
-    tables: Sequence[TableSheet] = (),
+    tables: Iterable[TableSheet] = (),
     read_signs: ReadSigns = by_words,
 ) -> Iterator[Add]:
     """Yield a function that adds one record to files of several formats; the records need not fit into memory.
@@ -48,7 +48,7 @@ def writing(
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets of the workbook.
+        Further sheets of the workbook, iterated after all records were added.
     read_signs
         Function that returns the signs of evidence.
     """
@@ -75,30 +75,32 @@ def writing(
 def export(
     to: str,
     path: str | Path,
-    records: Sequence[Record],
+    records: Iterable[Record],
     predictions: Iterable[Prediction],
     labels: Sequence[tuple[str, str]],
     guide: Mapping[str, LabelGuide] | None = None,
-    tables: Sequence[TableSheet] = (),
+    tables: Iterable[TableSheet] = (),
     read_signs: ReadSigns = by_words,
-) -> None:
-    """Write tagged records atomically, in a format that other programs can read.
+    on_record: Callable[[Record, Sequence[Prediction]], None] | None = None,
+) -> int:
+    """Write tagged records atomically, in a format that other programs can read; return the number of records.
 
     Parameters
     ----------
     to
         Name of the format, which is a key of `NAMES`.
-    records
-        Records without duplicates.
-    predictions
-        At most one prediction per record, label and basis; predictions based on the full text take precedence. If a
-        record has no prediction for a label, the corresponding cells are empty.
+    records, predictions
+        Records without duplicates, and at most one prediction per record, label and basis; predictions based on the
+        full text take precedence. If a record has no prediction for a label, the corresponding cells are empty. Both
+        are iterated twice and need not fit into memory, so neither can be an iterator; see `parquet.Rows`.
     labels
         Key and name of every label in codebook order, relevance first.
     guide
         Information on each label that a workbook explains, keyed by label.
     tables, read_signs
         As in `writing`.
+    on_record
+        Called with each record and all its predictions, before ``tables`` are iterated.
 
     Raises
     ------
@@ -108,31 +110,76 @@ def export(
     """
     if to not in NAMES:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(NAMES)}")
-    known = Counter(record.record_id for record in records)
-    if twice := [record_id for record_id, count in known.items() if count > 1]:
-        raise MechtagError(
-            f"record {twice[0]} appears more than once; remove duplicates with 'mechtag dedupe' before the export"
-        )
-    keys = {key for key, _ in labels}
-    by_record: dict[str, dict[str, Prediction]] = {record_id: {} for record_id in known}
-    rows = list(predictions)
-    by_basis = any(row.basis == "full-text" for row in rows)
-    for prediction in decisive(rows):
-        place = f"prediction of {prediction.label!r} for record {prediction.record_id}"
+    places: dict[str, int] = {}
+    for record in records:
+        if record.record_id in places:
+            raise MechtagError(
+                f"record {record.record_id} appears more than once; remove duplicates with 'mechtag dedupe' before the "
+                "export"
+            )
+        places[record.record_id] = len(places)
+    keys = [key for key, _ in labels]
+    by_basis, ordered, last = False, True, 0
+    for prediction in predictions:
         if prediction.label not in keys:
             raise MechtagError(
-                f"{place}: the codebook has no such label (its labels are {', '.join(key for key, _ in labels)}); "
+                f"{_name(prediction)}: the codebook has no such label (its labels are {', '.join(keys)}); "
                 "use the codebook with which the records were tagged"
             )
-        if prediction.record_id not in known:
+        if prediction.record_id not in places:
             raise MechtagError(
-                f"{place}: the records to export do not include this record; export the records that were tagged"
+                f"{_name(prediction)}: the records to export do not include this record; export the records that were "
+                "tagged"
             )
-        if prediction.label in by_record[prediction.record_id]:
+        by_basis |= prediction.basis == "full-text"
+        ordered &= last <= (last := places[prediction.record_id])
+    with ExitStack() as stack:
+        rows = predictions if ordered else stack.enter_context(_sorted(predictions, places, Path(path).parent))
+        add = stack.enter_context(
+            writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis, tables=tables, read_signs=read_signs)
+        )
+        for record, own in _matched(records, rows):
+            add(record, _by_label(decisive(own)))
+            if on_record:
+                on_record(record, own)
+    return len(places)
+
+
+@contextmanager
+def _sorted(
+    predictions: Iterable[Prediction], places: Mapping[str, int], folder: Path
+) -> Iterator[Iterable[Prediction]]:
+    """Yield the predictions in the order of the places of their records, using temporary files in ``folder``."""
+    with sorting.sorting(folder) as sorter:
+        for number, row in enumerate(predictions):
+            sorter.add([places[row.record_id], number, row.model_dump(mode="json")])
+        yield (Prediction.model_validate(row) for _, _, row in sorter.sorted())
+
+
+def _matched(
+    records: Iterable[Record], predictions: Iterable[Prediction]
+) -> Iterator[tuple[Record, Sequence[Prediction]]]:
+    """Yield each record with its predictions, which must be in the order of the records."""
+    groups = groupby(predictions, key=lambda row: row.record_id)
+    name, rows = next(groups, (None, iter(())))
+    for record in records:
+        own: list[Prediction] = []
+        if name == record.record_id:
+            own = list(rows)
+            name, rows = next(groups, (None, iter(())))
+        yield record, own
+
+
+def _by_label(predictions: Iterable[Prediction]) -> dict[str, Prediction]:
+    found: dict[str, Prediction] = {}
+    for prediction in predictions:
+        if prediction.label in found:
             raise MechtagError(
-                f"{place}: this prediction appears more than once; use the predictions of a single model"
+                f"{_name(prediction)}: this prediction appears more than once; use the predictions of a single model"
             )
-        by_record[prediction.record_id][prediction.label] = prediction
-    with writing({to: Path(path)}, labels, guide or {}, by_basis=by_basis, tables=tables, read_signs=read_signs) as add:
-        for record in records:
-            add(record, by_record[record.record_id])
+        found[prediction.label] = prediction
+    return found
+
+
+def _name(prediction: Prediction) -> str:
+    return f"prediction of {prediction.label!r} for record {prediction.record_id}"

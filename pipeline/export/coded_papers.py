@@ -181,8 +181,7 @@ def from_predictions(
         If a prediction refers to a label that is not in the codebook, or to a record that is not among the records; or
         if no prediction remains.
     """
-    found: dict[str, list[Code]] = {record.record_id: [] for record in records}
-    abstracts = {record.record_id: record.abstract for record in records}
+    found: dict[str, list[Prediction]] = {record.record_id: [] for record in records}
     for row in predictions:
         if row.record_id not in found or row.label not in codebook.all_keys:
             what = "record" if row.record_id not in found else "label"
@@ -190,15 +189,34 @@ def from_predictions(
                 f"prediction of {row.label!r} for record {row.record_id}: there is no such {what}; use the records and "
                 "the codebook with which the predictions were made"
             )
-        texts: dict[Basis, str] = {
-            "abstract": abstracts[row.record_id],
-            "full-text": (full_texts or {}).get(row.record_id, ""),
-        }
-        found[row.record_id].append(_decision(row, texts, read_signs))
-    coded = _coded(codebook, records, found, full_texts or {}, basis)
-    if not coded.papers:
+        found[row.record_id].append(row)
+    decided = (
+        decided_paper(
+            record, found[record.record_id], codebook, (full_texts or {}).get(record.record_id, ""), basis, read_signs
+        )
+        for record in records
+    )
+    papers = tuple(paper for paper in decided if paper is not None)
+    if not papers:
         raise MechtagError(no_decisions(basis))
-    return coded
+    return CodedPapers(codebook, papers)
+
+
+def decided_paper(
+    record: Record,
+    predictions: Iterable[Prediction],
+    codebook: Codebook,
+    full_text: str = "",
+    basis: Basis | None = None,
+    read_signs: ReadSigns = by_words,
+) -> CodedPaper | None:
+    """Return a record with its predictions as a coded paper, or ``None`` if no prediction has the requested basis.
+
+    ``basis`` and ``read_signs`` are as in `from_predictions`.
+    """
+    texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
+    codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]
+    return _paper(record, codes, codebook, full_text, basis)
 
 
 def no_decisions(basis: Basis | None) -> str:
@@ -281,10 +299,11 @@ def from_codings(
         found[name].append(
             Code(row.label, row.coder, row.value, row.basis, quotes, row.refer, date=row.date, source=row)
         )
-    coded = _coded(codebook, [known[name] for name, codes in found.items() if codes], found, texts, basis)
-    if not coded.papers:
+    coded = (_paper(known[name], codes, codebook, texts.get(name, ""), basis) for name, codes in found.items())
+    papers = tuple(paper for paper in coded if paper is not None)
+    if not papers:
         raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
-    return coded
+    return CodedPapers(codebook, papers)
 
 
 def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sentence]) -> tuple[Quote, ...]:
@@ -325,30 +344,21 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
     return _located(passage.text, paper.record, paper.full_text)
 
 
-def _coded(
-    codebook: Codebook,
-    records: Sequence[Record],
-    codes: Mapping[str, Sequence[Code]],
-    full_texts: Mapping[str, str],
-    basis: Basis | None,
-) -> CodedPapers:
-    """Return the records that have codes as coded papers, with at most one code per coder and label.
+def _paper(
+    record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
+) -> CodedPaper | None:
+    """Return a record as a coded paper, with at most one code per coder and label; ``None`` if no code remains.
 
     Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
     and the full text, only the code from the full text is kept. Codes are ordered by label and coder.
     """
-    order = {key: place for place, key in enumerate(codebook.all_keys)}
-    papers = []
-    for record in records:
-        kept: dict[tuple[int, str], Code] = {}
-        for code in codes[record.record_id]:
-            name = (order[code.label], code.coder)
-            if basis in (None, code.basis) and (name not in kept or code.basis == "full-text"):
-                kept[name] = code
-        if kept:
-            own = tuple(kept[name] for name in sorted(kept))
-            papers.append(CodedPaper(record, own, full_texts.get(record.record_id, "")))
-    return CodedPapers(codebook, tuple(papers))
+    keys = codebook.all_keys
+    kept: dict[tuple[int, str], Code] = {}
+    for code in codes:
+        name = (keys.index(code.label), code.coder)
+        if basis in (None, code.basis) and (name not in kept or code.basis == "full-text"):
+            kept[name] = code
+    return CodedPaper(record, tuple(kept[name] for name in sorted(kept)), full_text) if kept else None
 
 
 def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
@@ -357,14 +367,17 @@ def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
     The papers of ``first`` come first.
     """
     papers = {paper.record.record_id: paper for paper in first.papers}
-    order = {key: place for place, key in enumerate(first.codebook.all_keys)}
     for paper in second.papers:
-        name = paper.record.record_id
-        if (other := papers.get(name)) is not None:
-            codes = sorted((*other.codes, *paper.codes), key=lambda code: (order[code.label], code.coder))
-            paper = CodedPaper(other.record, tuple(codes), other.full_text or paper.full_text)
-        papers[name] = paper
+        other = papers.get(paper.record.record_id)
+        papers[paper.record.record_id] = joined_paper(other, paper, first.codebook) if other else paper
     return CodedPapers(first.codebook, tuple(papers.values()), (*first.passages, *second.passages))
+
+
+def joined_paper(first: CodedPaper, second: CodedPaper, codebook: Codebook) -> CodedPaper:
+    """Return a paper with the codes of two coded papers that have the same record."""
+    keys = codebook.all_keys
+    codes = sorted((*first.codes, *second.codes), key=lambda code: (keys.index(code.label), code.coder))
+    return CodedPaper(first.record, tuple(codes), first.full_text or second.full_text)
 
 
 def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_csv, write_text
 from mechtag.core.records import Record, normalise_title
 from mechtag.core.tables import ABSENT, PARTLY_ABSENT, TICK, TOTAL
 from mechtag.core.words import counted
 from mechtag.pipeline.export import review_workbook
-from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPapers, agreed, is_model
+from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPaper, CodedPapers, agreed, is_model
 from mechtag.pipeline.export.documents import DATE, legal_text, undated
 from mechtag.pipeline.export.latex import escape
-from mechtag.pipeline.export.review_rows import excel_cell
+from mechtag.pipeline.export.review_rows import column_names, excel_cell
 
 #: Content of a cell: a tick, the probability, the pages of the evidence, or a value that programs read.
 Cells = Literal["tick", "probability", "pages", "value"]
@@ -102,66 +103,155 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
     MechtagError
         If the cells are to show probabilities, but people coded the papers, or if no paper remains.
     """
-    book = coded.codebook
-    if cells == "probability" and not any(code.probability is not None for code in coded.codes):
-        raise MechtagError("codings have no probabilities; use --cells tick, pages or value, or export the decisions")
-    kept, left_out = [], Counter[str]()
+    arrangement = Arrangement(coded.codebook, cells)
     for paper in coded.papers:
-        if agreed(paper.of_label(book.relevance.key)) == "no":
-            left_out["not relevant"] += 1
-        elif all(code.label == book.relevance.key for code in paper.codes):
-            left_out["not coded"] += 1
+        arrangement.add(paper)
+    return arrangement.matrix(note, [passage.coder for passage in coded.passages])
+
+
+class Arrangement:
+    """A matrix to which papers are added one by one; of a paper, only what the matrix shows stays in memory.
+
+    Parameters
+    ----------
+    codebook, cells
+        Codebook of the papers, and content of the cells, as in `arrange`.
+    """
+
+    def __init__(self, codebook: Codebook, cells: Cells = "tick") -> None:
+        self._book, self._cells = codebook, cells
+        self._rows: list[tuple[Citable, tuple[str, ...], int]] = []
+        self._totals = [0] * len(codebook.keys)
+        self._papers, self._left_out = 0, Counter[str]()
+        self._origin = _Origin()
+
+    def add(self, paper: CodedPaper) -> None:
+        """Add a paper; it is left out if it is not relevant, or has no code for any label."""
+        self._papers += 1
+        relevance = self._book.relevance.key
+        for code in paper.codes:
+            self._origin.add(code, code.label == relevance)
+        if agreed(paper.of_label(relevance)) == "no":
+            self._left_out["not relevant"] += 1
+        elif all(code.label == relevance for code in paper.codes):
+            self._left_out["not coded"] += 1
         else:
-            kept.append(paper)
-    if not kept:
-        raise MechtagError(
-            f"the matrix would be empty: of {counted(len(coded.papers), 'paper')}, {left_out['not relevant']} are not "
-            f"relevant and {left_out['not coded']} have no code for any label; export coded, relevant papers"
+            own = [paper.of_label(key) for key in self._book.keys]
+            answers = [agreed(codes) for codes in own]
+            cells = tuple(
+                _cell(self._cells, answer, codes) + _mark(self._cells, answer, codes)
+                for answer, codes in zip(answers, own, strict=True)
+            )
+            for place, answer in enumerate(answers):
+                self._totals[place] += answer == "yes"
+            self._rows.append((citable(paper.record), cells, answers.count("yes")))
+
+    def matrix(self, note: str = "", coders: Iterable[str] = ()) -> LabelMatrix:
+        """Return the matrix of the papers that were added.
+
+        ``note`` is as in `arrange`, which raises the same errors. ``coders`` are names of people who coded something
+        other than labels; a footnote names them as well.
+        """
+        if self._cells == "probability" and not self._origin.probabilities:
+            raise MechtagError(
+                "codings have no probabilities; use --cells tick, pages or value, or export the decisions"
+            )
+        if not self._rows:
+            raise MechtagError(
+                f"the matrix would be empty: of {counted(self._papers, 'paper')}, {self._left_out['not relevant']} are "
+                f"not relevant and {self._left_out['not coded']} have no code for any label; export coded, relevant "
+                "papers"
+            )
+        names = cite_all([paper for paper, _, _ in self._rows])
+        rows = [
+            MatrixRow(paper.record_id, name, cells, total)
+            for (paper, cells, total), name in zip(self._rows, names, strict=True)
+        ]
+        rows.sort(key=lambda row: (normalise_title(row.name), row.record_id))
+        shown = column_names(self._book.names)
+        self._origin.coders.update(filter(None, coders))
+        return LabelMatrix(
+            cells=self._cells,
+            keys=self._book.keys,
+            names=tuple(shown[key] for key in self._book.keys),
+            rows=tuple(rows),
+            totals=tuple(self._totals),
+            footnotes=tuple(_footnotes(self._origin, shown, self._cells, rows, self._left_out, note)),
         )
-    answers = [[agreed(paper.of_label(key)) for key in book.keys] for paper in kept]
-    names = cite([paper.record for paper in kept])
-    rows = [
-        MatrixRow(
-            paper.record.record_id,
-            name,
-            tuple(
-                _cell(cells, answer, paper.of_label(key)) + _mark(cells, answer, paper.of_label(key))
-                for key, answer in zip(book.keys, own, strict=True)
-            ),
-            own.count("yes"),
-        )
-        for paper, name, own in zip(kept, names, answers, strict=True)
-    ]
-    rows.sort(key=lambda row: (normalise_title(row.name), row.record_id))
-    return LabelMatrix(
-        cells=cells,
-        keys=book.keys,
-        names=tuple(coded.names[key] for key in book.keys),
-        rows=tuple(rows),
-        totals=tuple(sum(own[place] == "yes" for own in answers) for place in range(len(book.keys))),
-        footnotes=tuple(_footnotes(coded, cells, rows, left_out, note)),
-    )
 
 
-def cite(records: Sequence[Record]) -> list[str]:
-    """Return a short citation of each record, such as ``Williams (2012a)``; all citations are different.
+@dataclass
+class _Origin:
+    """What the footnotes say about the origin of all codes, including those of papers that are left out.
+
+    Attributes
+    ----------
+    bounds
+        Probability from which the model decides yes, by label.
+    signers
+        Coders who gave a sign to evidence; ``""`` for a model.
+    bases
+        Bases of the codes for labels other than relevance.
+    """
+
+    probabilities: bool = False
+    models: set[str] = field(default_factory=set)
+    bounds: dict[str, float] = field(default_factory=dict)
+    coders: set[str] = field(default_factory=set)
+    signers: set[str] = field(default_factory=set)
+    bases: set[str] = field(default_factory=set)
+
+    def add(self, code: Code, of_relevance: bool) -> None:
+        """Take note of a code."""
+        self.probabilities |= code.probability is not None
+        if code.model_id:
+            self.models.add(code.model_id)
+            if code.threshold is not None:
+                self.bounds[code.label] = code.threshold
+        self.coders.add(code.coder)
+        if any(quote.sign for quote in code.quotes):
+            self.signers.add("" if code.model_id else code.coder)
+        if not of_relevance:
+            self.bases.add(code.basis)
+
+
+class Citable(NamedTuple):
+    """What the short citation of a paper depends on; ``plain`` is the citation without a letter."""
+
+    plain: str
+    title: str
+    record_id: str
+
+
+def citable(record: Record) -> Citable:
+    """Return what the short citation of a record depends on."""
+    return Citable(_citation(record), record.title, record.record_id)
+
+
+def cite(records: Iterable[Record]) -> list[str]:
+    """Return a short citation of each record; see `cite_all`."""
+    return cite_all([citable(record) for record in records])
+
+
+def cite_all(papers: Sequence[Citable]) -> list[str]:
+    """Return a short citation of each paper, such as ``Williams (2012a)``; all citations are different.
 
     Papers with the same first author and year are distinguished by letters, in the order of their titles.
     """
-    plain = [_citation(record) for record in records]
+    cited = [paper.plain for paper in papers]
     places: dict[str, list[int]] = {}
-    for place in sorted(range(len(records)), key=lambda at: (records[at].title, records[at].record_id)):
-        places.setdefault(plain[place], []).append(place)
+    for place in sorted(range(len(papers)), key=lambda at: papers[at][1:]):
+        places.setdefault(cited[place], []).append(place)
     taken = set(places)
     for name, own in places.items():
         if len(own) > 1:
             end = ")" if name.endswith(")") else ""
             lettered = (f"{name.removesuffix(')')}{_letters(number)}{end}" for number in count())
             # A title without author and year may look like the citation of a different paper.
-            for place, cited in zip(own, (one for one in lettered if one not in taken), strict=False):
-                plain[place] = cited
-                taken.add(cited)
-    return plain
+            for place, one in zip(own, (one for one in lettered if one not in taken), strict=False):
+                cited[place] = one
+                taken.add(one)
+    return cited
 
 
 def _citation(record: Record) -> str:
@@ -209,7 +299,12 @@ def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _footnotes(
-    coded: CodedPapers, cells: Cells, rows: Sequence[MatrixRow], left_out: Counter[str], note: str
+    origin: _Origin,
+    names: Mapping[str, str],
+    cells: Cells,
+    rows: Sequence[MatrixRow],
+    left_out: Counter[str],
+    note: str,
 ) -> Iterator[str]:
     if cells == "probability":
         yield "Cells: probability that a reviewer would find the paper relevant and code it with the label"
@@ -222,17 +317,15 @@ def _footnotes(
         ]
         yield "; ".join(filter(None, (yes, *said)))
         if any(cell[1:] in (ABSENT, PARTLY_ABSENT) for cell in used if cell.startswith(TICK)):
-            yield "; ".join(_signed_by(coded))
-    decisions = [code for code in coded.codes if code.model_id]
-    if models := sorted({code.model_id or "" for code in decisions}):
-        yield f"Decisions of the model {', '.join(models)}, which people have not checked"
-        names = coded.names
-        bounds = {names[code.label]: code.threshold for code in decisions if code.threshold is not None}
-        if bounds:
-            yield f"Yes from a probability of {', '.join(f'{bound:.2f} ({name})' for name, bound in bounds.items())}"
-    if people := [name for name in coded.coders if not is_model(name)]:
+            yield "; ".join(_signed_by(origin))
+    if origin.models:
+        yield f"Decisions of the model {', '.join(sorted(origin.models))}, which people have not checked"
+        if origin.bounds:
+            bounds = (f"{bound:.2f} ({names[key]})" for key, bound in origin.bounds.items())
+            yield f"Yes from a probability of {', '.join(bounds)}"
+    if people := sorted(name for name in origin.coders if not is_model(name)):
         yield f"Coded by {', '.join(people)}"
-    bases = {code.basis for code in coded.codes if code.label != coded.codebook.relevance.key}
+    bases = origin.bases
     yield "Basis: " + {1: "".join(bases), 2: "full text where there is one, else abstract"}[len(bases)].replace(
         "-", " "
     )
@@ -243,12 +336,11 @@ def _footnotes(
         yield note.rstrip(" .")
 
 
-def _signed_by(coded: CodedPapers) -> Iterator[str]:
+def _signed_by(origin: _Origin) -> Iterator[str]:
     """Yield who says that evidence is of absence: people, models, or both."""
-    signed = [code for code in coded.codes if any(quote.sign for quote in code.quotes)]
-    if people := sorted({code.coder for code in signed if not code.model_id}):
+    if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
-    if any(code.model_id for code in signed):
+    if "" in origin.signers:
         yield f"{'where nobody said so, ' if people else 'Absence '}according to mechtag"
 
 

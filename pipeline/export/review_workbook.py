@@ -100,7 +100,7 @@ def write(
     rows: Iterable[Row],
     guide: Mapping[str, LabelGuide],
     by_basis: bool = False,
-    tables: Sequence[TableSheet] = (),
+    tables: Iterable[TableSheet] = (),
 ) -> None:
     """Write tagged records as a workbook, which has a sheet for reviewing and a sheet with explanations.
 

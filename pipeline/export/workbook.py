@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import LATER_FIELDS
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.coding_table import cell_of, used_fields
+from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.evidence_roles.role_table import arrange_roles, sheets
 from mechtag.pipeline.export import matrix
-from mechtag.pipeline.export.coded_papers import CodedPapers, codings_of
-from mechtag.pipeline.export.review_rows import excel_cell
+from mechtag.pipeline.export.coded_papers import CodedPaper, CodedPapers, codings_of
+from mechtag.pipeline.export.matrix import Arrangement, Citable, citable
+from mechtag.pipeline.export.review_rows import column_names, excel_cell
 from mechtag.pipeline.export.review_workbook import TableSheet, write_tables
+from mechtag.pipeline.export.sorting import Sorter, sorting
 
 _CODES = ("record_id", "title", "coder", "label", "value", "basis", "evidence", "date")
 _EVIDENCE = ("record_id", "paper", "label", "answer", "coder", "basis", "quotation", "page", "section", "score")
@@ -29,9 +34,12 @@ def write(path: Path, coded: CodedPapers) -> None:
         f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
         "The sheet Codes has one row per paper, coder and label. 'mechtag codings' reads back this sheet alone.",
         "value: 1 is yes, 0 is no, and an empty cell means not judged, or needs review if the column refer is 1.",
-        *(f"{text}." for text in _footnotes(coded)),
     ]
-    write_tables(path, "Coded papers", [codes(coded), *derived(coded)], notes)
+    with deriving(coded.codebook, path.parent, coded.passages) as derived:
+        for paper in coded.papers:
+            derived.add(paper)
+        notes += (f"{text}." for text in derived.footnotes)
+        write_tables(path, "Coded papers", [codes(coded), *derived.sheets()], notes)
 
 
 def codes(coded: CodedPapers) -> TableSheet:
@@ -50,49 +58,95 @@ def codes(coded: CodedPapers) -> TableSheet:
     return TableSheet("Codes", (*_CODES, *further), rows, (24, 40, 16, 22, 8, 11, 80, 12, *[14] * len(further)))
 
 
-def derived(coded: CodedPapers) -> Iterator[TableSheet]:
-    """Yield the sheets that mechtag does not import again: the evidence, the matrix and the codebook."""
-    signed = any(quote.sign for code in coded.codes for quote in code.quotes)
-    columns, widths = (*_EVIDENCE, *([_SIGN] if signed else [])), (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * signed)
-    yield TableSheet("Evidence", columns, _evidence(coded, signed), widths)
-    if arranged := _arranged(coded):
-        names, rows = matrix.table(arranged)
-        yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
-    if coded.passages:
-        records = [paper.record for paper in coded.papers]
-        yield from sheets(arrange_roles(coded.passages, coded.codebook, records))
-    rules = (
-        (entry.key, entry.name, entry.definition, "; ".join(entry.include), "; ".join(entry.exclude))
-        for entry in coded.codebook.entries
-    )
-    yield TableSheet("Codebook", _CODEBOOK, ([excel_cell(cell) for cell in row] for row in rules), (24, 36, 90, 60, 60))
+class DerivedSheets:
+    """The sheets that mechtag does not import again, to which papers are added one by one.
 
+    Quotations are kept in files until the sheets are written; of each paper, only what the matrix shows is in memory.
 
-def _evidence(coded: CodedPapers, signed: bool) -> Iterator[Sequence[Any]]:
-    """Yield a row for each quotation, in the order of papers, labels and coders.
-
-    If ``signed``, the last cell is the sign that the coder of the row gave to the quotation.
+    Parameters
+    ----------
+    sorter
+        Sorter for the rows of the sheet ``Evidence``.
+    passages
+        Passages that have a role.
     """
-    names = coded.names
-    cited = matrix.cite([paper.record for paper in coded.papers])
-    for paper, name in zip(coded.papers, cited, strict=True):
+
+    def __init__(self, codebook: Codebook, sorter: Sorter, passages: Sequence[RolePassage] = ()) -> None:
+        self._codebook, self._sorter, self._passages = codebook, sorter, passages
+        self._names = column_names(codebook.names)
+        self._papers: list[Citable] = []
+        self._arrangement = Arrangement(codebook)
+        self._quotations, self._signed = 0, False
+
+    def add(self, paper: CodedPaper, place: int | None = None) -> None:
+        """Add a paper.
+
+        Parameters
+        ----------
+        place
+            Place of the paper in the sheet ``Evidence``; by default, the number of papers that were added before.
+        """
+        number = len(self._papers)
+        self._papers.append(citable(paper.record))
+        self._arrangement.add(paper)
+        for row, sign in self._evidence(paper):
+            self._signed = self._signed or bool(sign)
+            self._quotations += 1
+            self._sorter.add([number if place is None else place, self._quotations, number, row, sign])
+
+    def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
+        """Yield a row for each quotation, without the citation of the paper, in the order of labels and coders.
+
+        With each row comes the sign that the coder of the row gave to the quotation.
+        """
         for code in paper.codes:
             for quote in code.quotes:
                 yield (
-                    *(paper.record.record_id, excel_cell(name), names[code.label], code.answer, code.coder),
-                    *(quote.basis, excel_cell(quote.text), quote.page or "", excel_cell(quote.section or "")),
-                    None if quote.score is None else round(quote.score, 4),
-                    *([quote.sign or ""] if signed else []),
+                    [
+                        *(paper.record.record_id, self._names[code.label], code.answer, code.coder),
+                        *(quote.basis, excel_cell(quote.text), quote.page or "", excel_cell(quote.section or "")),
+                        None if quote.score is None else round(quote.score, 4),
+                    ],
+                    quote.sign or "",
                 )
 
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """Return the footnotes of the matrix of the papers that were added; none if there is no matrix."""
+        arranged = self._arranged()
+        return arranged.footnotes if arranged else ()
 
-def _arranged(coded: CodedPapers) -> matrix.LabelMatrix | None:
-    try:
-        return matrix.arrange(coded)
-    except MechtagError:  # no paper is relevant and coded
-        return None
+    def sheets(self) -> Iterator[TableSheet]:
+        """Yield the evidence, the matrix, the roles and the codebook, for the papers that were added."""
+        columns = (*_EVIDENCE, *([_SIGN] if self._signed else []))
+        widths = (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * self._signed)
+        yield TableSheet("Evidence", columns, self._evidence_rows(), widths)
+        if arranged := self._arranged():
+            names, rows = matrix.table(arranged)
+            yield TableSheet("Matrix", names, rows, [28, *[14] * (len(names) - 1)])
+        if self._passages:
+            yield from sheets(arrange_roles(self._passages, self._codebook, self._papers))
+        rules = (
+            (entry.key, entry.name, entry.definition, "; ".join(entry.include), "; ".join(entry.exclude))
+            for entry in self._codebook.entries
+        )
+        explained = ([excel_cell(cell) for cell in row] for row in rules)
+        yield TableSheet("Codebook", _CODEBOOK, explained, (24, 36, 90, 60, 60))
+
+    def _evidence_rows(self) -> Iterator[Sequence[Any]]:
+        cited = matrix.cite_all(self._papers)
+        for _, _, number, (record_id, *cells), sign in self._sorter.sorted():
+            yield (record_id, excel_cell(cited[number]), *cells, *([sign] if self._signed else []))
+
+    def _arranged(self) -> matrix.LabelMatrix | None:
+        try:
+            return self._arrangement.matrix(coders=[passage.coder for passage in self._passages])
+        except MechtagError:  # no paper is relevant and coded
+            return None
 
 
-def _footnotes(coded: CodedPapers) -> tuple[str, ...]:
-    arranged = _arranged(coded)
-    return arranged.footnotes if arranged else ()
+@contextmanager
+def deriving(codebook: Codebook, folder: Path, passages: Sequence[RolePassage] = ()) -> Iterator[DerivedSheets]:
+    """Yield an empty `DerivedSheets`, whose temporary files are in ``folder`` and are deleted when the context ends."""
+    with sorting(folder) as sorter:
+        yield DerivedSheets(codebook, sorter, passages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from mechtag.core.parquet import Rows
 from mechtag.core.records import Basis, Prediction, Record
 from mechtag.core.tables import read_table
 
@@ -14,8 +15,10 @@ _BASES: dict[str, Basis] = {"abstract": "abstract", "full-text": "full-text"}
 
 def leave_out(
     fetched: Path, records: Iterable[Record], predictions: Iterable[Prediction]
-) -> tuple[list[Record], list[Prediction]]:
+) -> tuple[Iterable[Record], Iterable[Prediction]]:
     """Remove abstracts and quoted sentences that must not be published, and return the records and predictions.
+
+    They are changed while the results are iterated, so they need not fit into memory.
 
     An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Records are
     returned without such abstracts, and predictions without the sentences quoted from such abstracts and full texts.
@@ -37,13 +40,19 @@ def leave_out(
         if row.cells["field"] in _BASES and not is_open(row.cells["licence"])
     }
     return (
-        [_without_abstract(record) if (record.record_id, "abstract") in closed else record for record in records],
-        [
-            row.model_copy(
-                update={"evidence": tuple(one for one in row.evidence if (row.record_id, one.basis) not in closed)}
+        Rows(
+            lambda: (
+                _without_abstract(record) if (record.record_id, "abstract") in closed else record for record in records
             )
-            for row in predictions
-        ],
+        ),
+        Rows(
+            lambda: (
+                row.model_copy(
+                    update={"evidence": tuple(one for one in row.evidence if (row.record_id, one.basis) not in closed)}
+                )
+                for row in predictions
+            )
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
-from mechtag.core.parquet import RecordTable, read_records
+from mechtag.core.parquet import RecordTable, Rows, iterate_records, read_records
 from mechtag.core.printable import printable_name
 from mechtag.core.records import Record, Rejected
 from mechtag.core.source import Source
@@ -425,17 +425,40 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
         For the same reasons as in `read_sources`; also if there are no records, or two records of one paper.
     """
     records = read_sources([path], on_note)
-    first: dict[str, Record] = {}
-    for record in records:
-        other = first.setdefault(record.record_id, record)
-        if other is not record:
-            raise MechtagError(
-                f"{path}: record {record.source_index} is the same paper as record {other.source_index} "
-                f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and use their output"
-            )
-    if not records:
-        raise MechtagError(f"{path}: the file contains no records; check that you named the right file")
+    _check_unique(path, ((record.record_id, record.source_index) for record in records))
     return records
+
+
+def stream_unique(path: Path, on_note: Callable[[str], None]) -> Iterable[Record]:
+    """Return the same records as `read_unique`, which can be iterated several times.
+
+    The records of a Parquet table are read in batches in each iteration; those of other files are in memory.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `read_unique`; faults in the rows of a Parquet table are found in the iteration.
+    """
+    if path.suffix != ".parquet":
+        return read_unique(path, on_note)
+    with RecordTable(path, str(path)) as table:
+        names = ("record_id", "source_index")
+        _check_unique(path, ((row["record_id"], row["source_index"]) for row in table.rows(names)))
+    return Rows(lambda: map(clean_record, iterate_records(path)))
+
+
+def _check_unique(path: Path, records: Iterable[tuple[str, int]]) -> None:
+    """Raise `MechtagError` if there are no records, or two with the same id; each is an id and a number in a file."""
+    first: dict[str, int] = {}
+    for record_id, number in records:
+        if record_id in first:
+            raise MechtagError(
+                f"{path}: record {number} is the same paper as record {first[record_id]} "
+                f"({record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and use their output"
+            )
+        first[record_id] = number
+    if not first:
+        raise MechtagError(f"{path}: the file contains no records; check that you named the right file")
 
 
 def lost_entries(ingested: Ingested) -> str:

@@ -20,6 +20,7 @@ from mechtag.pipeline.evidence_roles.role_table import arrange_roles, write_role
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, from_codings
 from mechtag.pipeline.export.documents import UndatedZip
+from mechtag.pipeline.export.matrix import citable
 from mechtag.pipeline.export.writers import write_coded
 from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.history import JUDGING, name_answer, name_decision
@@ -431,7 +432,7 @@ def _write_roles(workspace: Workspace, path: Path, coder: int | None, viewer: in
         write_configurations(path, passages)
         return
     records = list(full_records(workspace, rows))
-    write_role_table(path, arrange_roles(passages, workspace.codebook, records))
+    write_role_table(path, arrange_roles(passages, workspace.codebook, map(citable, records)))
 
 
 def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:

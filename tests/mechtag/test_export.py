@@ -79,6 +79,19 @@ def test_the_settings_choose_how_signs_are_read(words: tuple[str, ...], monkeypa
     assert "partly" not in text
 
 
+def test_papers_with_codes_come_first_in_the_evidence_of_decisions_and_codings(folder: Path) -> None:
+    records = read_records(folder / "out/records.parquet")
+    coded = [row for row in hostile_codings(records) if row.record_id in {records[5].record_id, records[2].record_id}]
+    write_codings(folder / "some.csv", coded)
+    assert call("export", "out", "--codings", "some.csv", "--to", "xlsx", "-o", "both.xlsx")[0] == 0
+    _, *rows = openpyxl.load_workbook("both.xlsx")["Evidence"].iter_rows(values_only=True)
+    order = [record.record_id for record in (records[2], records[5], *records[:2], *records[3:5], *records[6:])]
+    assert list(dict.fromkeys(row[0] for row in rows)) == order
+    by_coder = {str(row[4]) for row in rows if row[0] == records[2].record_id}
+    assert {"mechtag (m1)"} < by_coder
+    assert {row[4] for row in rows if row[0] == records[0].record_id} == {"mechtag (m1)"}
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_chooses_between_decisions_and_codings() -> None:
     words = ("export", "out", "--codings", "codings.csv", "--to", "matrix", "-o", "m.csv")

@@ -12,6 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.tables import read_table
 from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.evidence_roles.role_table import arrange_roles, describe, write_role_table
+from mechtag.pipeline.export.matrix import citable
 from tests.support.coded_papers import BOOK, RECORDS
 
 FIRST = RECORDS[0]
@@ -26,7 +27,7 @@ PASSAGES = (
 
 
 def test_rows_are_configurations_and_columns_are_roles() -> None:
-    table = arrange_roles(PASSAGES, BOOK, RECORDS)
+    table = arrange_roles(PASSAGES, BOOK, map(citable, RECORDS))
     assert table.roles == ("Context", "Resource", "Reasoning", "Outcome")
     ((trust, (row,)), (money, (alone,))) = table.groups
     assert (trust, money) == ("Building trust", "Money, shared")
@@ -50,7 +51,7 @@ def test_passages_of_different_papers_that_are_not_linked_are_not_in_one_row() -
 
 def test_each_cell_of_a_workbook_links_to_its_quotation(tmp_path: Path) -> None:
     path = tmp_path / "table.xlsx"
-    write_role_table(path, arrange_roles(PASSAGES, BOOK, RECORDS), "Written for a test.")
+    write_role_table(path, arrange_roles(PASSAGES, BOOK, map(citable, RECORDS)), "Written for a test.")
     book = openpyxl.load_workbook(path)
     sheet = book["Configurations"]
     header, first, second = sheet.iter_rows()
@@ -76,7 +77,7 @@ def test_each_cell_of_a_workbook_links_to_its_quotation(tmp_path: Path) -> None:
 
 def test_each_cell_of_a_page_links_to_its_quotation(tmp_path: Path) -> None:
     path = tmp_path / "table.html"
-    write_role_table(path, arrange_roles(PASSAGES, BOOK, RECORDS))
+    write_role_table(path, arrange_roles(PASSAGES, BOOK, map(citable, RECORDS)))
     page = html.document_fromstring(path.read_text(encoding="utf-8"))
     for link in page.xpath("//td//a"):
         (target,) = page.xpath(f"//li[@id='{link.get('href').removeprefix('#')}']/q")
@@ -87,7 +88,7 @@ def test_each_cell_of_a_page_links_to_its_quotation(tmp_path: Path) -> None:
 
 
 def test_markdown_and_csv(tmp_path: Path) -> None:
-    table = arrange_roles(PASSAGES, BOOK, RECORDS)
+    table = arrange_roles(PASSAGES, BOOK, map(citable, RECORDS))
     for form in ("md", "csv"):
         write_role_table(tmp_path / f"table.{form}", table, "A note")
     lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()

@@ -205,6 +205,24 @@ def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where
     ]
 
 
+@pytest.mark.parametrize("form", NAMES)
+def test_predictions_may_be_in_a_different_order_than_records(form: str, tmp_path: Path) -> None:
+    found = [Record(record_id=f"text:{number}", title=f"Paper {number}") for number in range(4)]
+    # The third paper has no predictions.
+    ordered = [predict(f"text:{number}", key, texts=[f"{key} {number}."]) for number in (0, 1, 3) for key, _ in LABELS]
+    by_label = sorted(ordered, key=lambda row: (row.label, row.record_id), reverse=True)
+    told: dict[str, list[tuple[str, int]]] = {"a": [], "b": []}
+    for name, rows in (("a", ordered), ("b", by_label)):
+        path, own = tmp_path / f"{name}.{form}", told[name]
+        count = export(
+            form, path, found, rows, LABELS, on_record=lambda one, of, own=own: own.append((one.title, len(of)))
+        )
+        assert count == 4
+    assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
+    assert told["a"] == told["b"] == [("Paper 0", 3), ("Paper 1", 3), ("Paper 2", 0), ("Paper 3", 3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{form}", f"b.{form}"]
+
+
 def test_ris_of_another_format_is_written_from_the_contract(tmp_path: Path) -> None:
     record = Record(
         record_id="pmid:12",

@@ -10,7 +10,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings
-from mechtag.pipeline.reading.ingest import read_sources, read_unique
+from mechtag.pipeline.reading.ingest import read_sources, read_unique, stream_unique
 from mechtag.training.retraining import new_codings
 
 TEXT = "".join(f"TY  - JOUR\n{line}\nER  - \n" for line in ("TI  - Garden teams", "AB  - No title.", "AB  - Nor here."))
@@ -56,11 +56,24 @@ def test_a_paper_twice_or_none_is_refused_where_records_must_be_unique(tmp_path:
     one = Record(record_id="own:1", title="A paper", source_index=1)
     write_records(tmp_path / "twice.parquet", [one, one.model_copy(update={"source_index": 2})])
     assert len(read_sources([tmp_path / "twice.parquet"], pytest.fail)) == 2
-    with pytest.raises(MechtagError, match=r"twice\.parquet: record 2 is the same paper as record 1 \(own:1\)"):
-        read_unique(tmp_path / "twice.parquet", pytest.fail)
     write_records(tmp_path / "none.parquet", [])
-    with pytest.raises(MechtagError, match=r"none\.parquet: the file contains no records"):
-        read_unique(tmp_path / "none.parquet", pytest.fail)
+    for read in (read_unique, stream_unique):
+        with pytest.raises(MechtagError, match=r"twice\.parquet: record 2 is the same paper as record 1 \(own:1\)"):
+            read(tmp_path / "twice.parquet", pytest.fail)
+        with pytest.raises(MechtagError, match=r"none\.parquet: the file contains no records"):
+            read(tmp_path / "none.parquet", pytest.fail)
+
+
+def test_streamed_records_are_those_that_are_read_at_once(tmp_path: Path) -> None:
+    # The title and the abstract are cleaned.
+    found = [Record(record_id=f"own:{number}", title="A  paper", abstract="Abstract: One.") for number in range(3)]
+    write_records(tmp_path / "a.parquet", found)
+    for path in (tmp_path / "a.parquet", export(tmp_path)):
+        notes: list[str] = []
+        streamed = stream_unique(path, notes.append)
+        assert list(streamed) == list(streamed) == read_unique(path, notes.append)
+        assert notes[:1] == notes[1:]
+    assert list(stream_unique(tmp_path / "a.parquet", pytest.fail)) != found
 
 
 def test_the_check_for_test_papers_says_which_of_them_it_could_not_read(
