@@ -15,10 +15,11 @@ from mechtag.core.errors import MechtagError
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a command: wall time in seconds, and peak memory in megabytes (10^6 bytes)."""
+    """The cost of a command: wall time and processor time in seconds, and peak memory in megabytes (10^6 bytes)."""
 
     seconds: float
     megabytes: float
+    processor_seconds: float
 
 
 def run(command: Sequence[str], folder: Path | None = None) -> Cost:
@@ -32,7 +33,8 @@ def run(command: Sequence[str], folder: Path | None = None) -> Cost:
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
     assert process.stderr is not None
-    said = process.stderr.read().decode(errors="replace")
+    with process.stderr as pipe:
+        said = pipe.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
@@ -40,4 +42,4 @@ def run(command: Sequence[str], folder: Path | None = None) -> Cost:
         raise MechtagError(f"the command '{' '.join(command)}' failed with status {process.returncode}: {said[-2000:]}")
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(seconds, usage.ru_maxrss * unit / 1e6)
+    return Cost(seconds, usage.ru_maxrss * unit / 1e6, usage.ru_utime + usage.ru_stime)
