@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import stat
 import uuid
 import zipfile
@@ -585,52 +584,56 @@ def sight_of(name: str, value: object) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+SIGN = ("sign", "apple", 0, "absent")
+ROLE = ("role", "apple", 0, "context")
+LINK = ("link", "apple", 0, "context", 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "change",
+    ("act", "change"),
     [
-        field_of("evidence", sentences=[7]),
-        field_of("evidence", sentences=[-1]),
-        field_of("evidence", sentences="all"),
-        field_of("sign", sentence=7),
-        field_of("sign", sentence=-1),
-        field_of("sign", sign="good"),
-        field_of("role", sentence=7),
-        field_of("role", role="cause"),
-        field_of("link", configuration=0),
-        field_of("code", v=5),
-        field_of("code", v="yes"),
-        column_of("label", "unknown"),
-        column_of("at", "../../2026"),
-        column_of("client_id", "x" * 300),
-        column_of("seconds", -1),
-        column_of("seconds", "soon"),
-        column_of("app", 7 * ["x"]),
-        column_of("stage", "other"),
-        column_of("coder", 99),
-        sight_of("suggested", "[1]"),
-        sight_of("suggested", "nonsense"),
-        sight_of("mode", "psychic"),
-        sight_of("coder", ANN),
-        sight_of("suggestions_shown", "9"),
-        sight_of("record", "doi:10.1/404"),
+        (SIGN, field_of("evidence", sentences=[7])),
+        (SIGN, field_of("evidence", sentences=[-1])),
+        (SIGN, field_of("evidence", sentences="all")),
+        (SIGN, field_of("sign", sentence=7)),
+        (SIGN, field_of("sign", sentence=-1)),
+        (SIGN, field_of("sign", sign="good")),
+        (ROLE, field_of("role", sentence=7)),
+        (ROLE, field_of("role", role="cause")),
+        (LINK, field_of("link", configuration=0)),
+        (SIGN, field_of("code", v=5)),
+        (SIGN, field_of("code", v="yes")),
+        (SIGN, column_of("label", "unknown")),
+        (SIGN, column_of("at", "../../2026")),
+        (SIGN, column_of("client_id", "x" * 300)),
+        (SIGN, column_of("seconds", -1)),
+        (SIGN, column_of("seconds", "soon")),
+        (SIGN, column_of("app", 7 * ["x"])),
+        (SIGN, column_of("stage", "other")),
+        (SIGN, column_of("coder", 99)),
+        (SIGN, sight_of("suggested", "[1]")),
+        (SIGN, sight_of("suggested", "nonsense")),
+        (SIGN, sight_of("mode", "psychic")),
+        (SIGN, sight_of("coder", ANN)),
+        (SIGN, sight_of("suggestions_shown", "9")),
+        (SIGN, sight_of("record", "doi:10.1/404")),
     ],
 )
 def test_a_log_with_impossible_values_harms_nothing(
-    review: Workspace, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+    review: Workspace, tmp_path: Path, act: tuple[Any, ...], change: Callable[[dict[str, Any]], object]
 ) -> None:
     """Either the zip is refused, or the acts with such values are left out."""
+    if act == LINK:  # Only a sentence with a role is linked to a configuration.
+        review.acts.role(look(review, BEN, 1), 1, *ROLE[1:])
     colleague = copy_of(review, tmp_path / "there")
-    stamp = look(colleague, BEN, 1)
-    colleague.acts.sign(stamp, 1, "apple", 0, "absent")
-    colleague.acts.role(look(colleague, BEN, 1), 1, "apple", 0, "context")
-    colleague.acts.link(look(colleague, BEN, 1), 1, "apple", 0, "context", 1)
+    getattr(colleague.acts, act[0])(look(colleague, BEN, 1), 1, *act[1:])
     colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
     before = states(review)
     owner, address = read(review, tampered(zip_of(colleague), change))
     page = texts(owner.get(address))
     if "The project could not be read" not in page:
-        assert re.search(r"Read: [1-3] new actions? on [12] records?", page)
+        assert "Read: 1 new action on 1 record" in page
         owner.post(address, **{f"person-{BEN}": str(BEN)})
         work(review)
         assert "Added: 1 action" in texts(owner.get(address))
