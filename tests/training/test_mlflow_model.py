@@ -120,7 +120,7 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
     }
     # Beside code only what modules read from the folder they lie in.
     data = {Path(name).name for name in code if not name.endswith(".py")}
-    assert data == {"roles.safetensors", "spelling.csv"}
+    assert data == {"cues.yaml", "roles.safetensors", "sign_weights.json", "spelling.csv"}
     assert {str(path.relative_to(ROOT)) for path in closure({ROOT / "training/mlflow_model.py"})} - {
         "training/mlflow_model.py",
         "training/__init__.py",

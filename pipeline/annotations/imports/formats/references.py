@@ -25,7 +25,8 @@ _CODE = re.compile(
     # Atomic groups, so that the time does not grow with the square of a hostile note.
     r"(?>.*? \[(?P<key>[a-z][a-z0-9_]*)\] = (?P<answer>yes|no|needs review|not judged); coder: )"
     r"(?>(?P<coder>.*?); basis: (?P<basis>abstract|full-text)(?=; date: [0-9]|; signs: |; quote: \"|\s*\Z))"
-    r"(?:; date: (?P<date>[0-9-]+))?(?:; signs: (?P<signs>[a-z, -]+))?(?:; quote: \"(?P<quote>.*)\")?\s*",
+    r"(?:; date: (?P<date>[0-9-]+))?(?:; signs: (?P<signs>(?>[a-z-]+(?:, ?[a-z-]+)*)))?"
+    r"(?:; quote: \"(?P<quote>.*)\")?\s*",
     re.S,
 )
 
