@@ -13,6 +13,8 @@ import signal
 import sys
 import threading
 import time
+import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,6 +28,7 @@ import httpx
 import psutil
 import yaml
 from sqlalchemy import delete, func, select, text
+from starlette.testclient import TestClient
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.review import served
@@ -33,16 +36,18 @@ from mechtag.core.records import Record
 from mechtag.project import create_project, open_project
 from mechtag.review import access, imports, order
 from mechtag.review.acts import Stamp, utc_now
+from mechtag.review.app import create_app
 from mechtag.review.full_texts import take_files as take_full_texts
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs import codings as codings_jobs
+from mechtag.review.jobs import exporting, merging
 from mechtag.review.jobs.worker import work
 from mechtag.review.journal import Journal
-from mechtag.review.restoring import read_log
+from mechtag.review.restoring import read_log, restore
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account
 from mechtag.review.store.records import add_records
-from mechtag.review.workspace import ACTIVE, FOLDER, Workspace, add_job, write_fact
+from mechtag.review.workspace import ACTIVE, DATABASE, FOLDER, Workspace, add_job, write_fact
 
 COMMAND = "python -m benchmarks.review_kills"
 WORK = ROOT / "data/work/benchmarks/review_kills"
@@ -139,11 +144,11 @@ def _read_codes(workspace: Workspace) -> None:
     )  # as the form does
 
 
-def _of(workspace: Workspace) -> int:
-    """Return the number of the latest job that read a file of codes."""
+def _last(workspace: Workspace, kind: str) -> int:
+    """Return the number of the latest job of a kind."""
     job = schema.job
     with workspace.store.read() as connection:
-        return int(connection.execute(select(func.max(job.c.id)).where(job.c.kind == codings_jobs.READ)).scalar_one())
+        return int(connection.execute(select(func.max(job.c.id)).where(job.c.kind == kind)).scalar_one())
 
 
 def _exercise(workspace: Workspace) -> None:
@@ -179,6 +184,52 @@ def _remove(workspace: Workspace) -> None:
     imports.ask(workspace, OWNER, 2, imports.REMOVE)
 
 
+def _post(workspace: Workspace, address: str, *files: tuple[str, bytes], **fields: str) -> None:
+    """Send a form of the review page as the owner."""
+    app = create_app(workspace, hosts=frozenset(("testserver",)), start_key=None)
+    with workspace.store.write() as connection:
+        token = access.open_session(connection, OWNER)
+    person = access.person_of(workspace.store, token)
+    assert person is not None
+    with TestClient(app, cookies={app.state.cookie: token}) as client:
+        data = {"csrf": person.csrf, "client_id": str(uuid.uuid4()), **fields}
+        client.post(address, data=data, files=[("file", file) for file in files]).raise_for_status()
+
+
+def _zip(workspace: Workspace) -> Path:
+    """Export a review as a project ZIP, and return its path."""
+    _ask(workspace, exporting.KIND, name="project", coder=None)
+    finish(workspace, exporting.KIND)
+    return exporting.folder_of(workspace) / f"project-{_last(workspace, exporting.KIND)}.zip"
+
+
+def _read_project(workspace: Workspace) -> None:
+    """Upload the project ZIP of a copy of the review in which people have coded more records, and have disagreed."""
+    place = workspace.project.root.with_name("copy")
+    shutil.rmtree(place, ignore_errors=True)
+    with zipfile.ZipFile(_zip(workspace)) as archive:
+        archive.extractall(place)
+    root = place / workspace.project.root.name
+    restore(root / FOLDER / DATABASE, root / FOLDER / "log", workspace.seed)
+    copy = Workspace.open(open_project(root))
+    _code(copy, range(16, RECORDS))
+    with copy.store.read() as connection:
+        need = schema.need
+        screened = select(need.c.record).where(need.c.stage == "screen", need.c.have == 1)
+        numbers = list(connection.execute(screened.order_by(need.c.record).limit(16)).scalars())
+    for number in numbers:
+        copy.acts.decide(Stamp(BOB), number, number % 2)
+        copy.acts.note(Stamp(BOB), number, "Is this about fruit?")
+    content = _zip(copy).read_bytes()
+    copy.store.close()
+    _post(workspace, "/merge", ("copy.zip", content))
+
+
+def _add_project(workspace: Workspace) -> None:
+    people = {f"person-{account}": str(account) for account in (ANN, BOB)}
+    _post(workspace, f"/merge/{_last(workspace, merging.READ)}", **people)
+
+
 #: What people do before each job, in order, with the kind of the job that this leads to.
 STEPS: tuple[tuple[str, Callable[[Workspace], object]], ...] = (
     ("read", lambda w: _upload(w, ("a.ris", _ris(range(RECORDS))), ("b.ris", _ris(range(10))))),
@@ -193,13 +244,18 @@ STEPS: tuple[tuple[str, Callable[[Workspace], object]], ...] = (
     ("read_codings", _read_codes),
     (
         "add_codings",
-        lambda w: _ask(w, codings_jobs.ADD, of=_of(w), coder=OWNER, token="kills", people={"Zoe": None}),
+        lambda w: _ask(
+            w, codings_jobs.ADD, of=_last(w, codings_jobs.READ), coder=OWNER, token="kills", people={"Zoe": None}
+        ),
     ),
-    ("remove_codings", lambda w: _ask(w, codings_jobs.REMOVE, of=_of(w), coder=OWNER)),
+    ("remove_codings", lambda w: _ask(w, codings_jobs.REMOVE, of=_last(w, codings_jobs.READ), coder=OWNER)),
     ("read_full_texts", _full_texts),
     ("files", lambda w: _ask(w, "files")),
     ("export", lambda w: _ask(w, "export", name="codings", coder=None)),
     ("remove", _remove),
+    (merging.READ, _read_project),
+    (merging.ADD, _add_project),
+    (merging.REMOVE, lambda w: _post(w, f"/merge/{_last(w, merging.READ)}", act="undo")),
 )
 
 
