@@ -44,13 +44,13 @@ def writing(
     labels
         Key and name of every label, relevance first.
     guide
-        Information on each label that the workbook explains, keyed by label.
+        Definition of each label and bounds of its decisions, for the explanations in the workbook; keyed by label.
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
         Further sheets of the workbook, iterated after all records were added.
     read_signs
-        Function that returns the signs of evidence.
+        Function that returns the sign (present or absent) of each sentence of evidence.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -96,7 +96,7 @@ def export(
     labels
         Key and name of every label in codebook order, relevance first.
     guide
-        Information on each label that a workbook explains, keyed by label.
+        Definition of each label and bounds of its decisions, for the explanations in a workbook; keyed by label.
     tables, read_signs
         As in `writing`.
     on_record

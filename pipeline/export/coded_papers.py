@@ -51,8 +51,8 @@ class Quote(NamedTuple):
     score
         Score of the passage, if a model chose it.
     sign
-        Sign that the coder gave to the passage; ``None`` if the coder gave none. Of a passage that a model chose, the
-        sign by `mechtag.pipeline.text.sign`, if it is ``absent``.
+        Sign that the coder gave to the passage, such as ``absent``; ``None`` if the coder gave none. If a model chose
+        the passage, the sign is ``absent`` or ``None``: it is determined by `mechtag.pipeline.text.sign`.
     """
 
     text: str
@@ -173,7 +173,7 @@ def from_predictions(
         Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
         the abstract.
     read_signs
-        Function that returns the signs of evidence.
+        Function that returns the sign (present or absent) of each sentence of evidence.
 
     Raises
     ------

@@ -182,14 +182,14 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """What the footnotes say about the origin of all codes, including those of papers that are left out.
+    """The facts about the origin of all codes that footnotes state; they include codes of papers that are left out.
 
     Attributes
     ----------
     bounds
         Probability from which the model decides yes, by label.
     signers
-        Coders who gave a sign to evidence; ``""`` for a model.
+        Coders who classified evidence as present or absent; ``""`` for a model.
     bases
         Bases of the codes for labels other than relevance.
     """
@@ -202,7 +202,7 @@ class _Origin:
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
-        """Take note of a code."""
+        """Add the facts about the origin of a code."""
         self.probabilities |= code.probability is not None
         if code.model_id:
             self.models.add(code.model_id)
@@ -216,7 +216,7 @@ class _Origin:
 
 
 class Citable(NamedTuple):
-    """What the short citation of a paper depends on; ``plain`` is the citation without a letter."""
+    """The details of a paper that determine its short citation; ``plain`` is the citation without a letter."""
 
     plain: str
     title: str
@@ -224,7 +224,7 @@ class Citable(NamedTuple):
 
 
 def citable(record: Record) -> Citable:
-    """Return what the short citation of a record depends on."""
+    """Return the details of a record that determine its short citation."""
     return Citable(_citation(record), record.title, record.record_id)
 
 
@@ -284,9 +284,10 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return what follows the tick of a label for which evidence says that something is absent.
+    """Return the mark after the tick of a label whose evidence says that something is absent; ``""`` for other labels.
 
-    If people gave any passage a sign, signs of a model do not count.
+    If people have stated for any passage whether it is evidence of presence or absence, the statements of a model do
+    not count.
     """
     if cells != "tick" or answer != "yes":
         return ""
@@ -337,7 +338,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield who says that evidence is of absence: people, models, or both."""
+    """Yield phrases that name who classified evidence as evidence of absence: people, mechtag, or both."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:
@@ -453,9 +454,9 @@ def _write_template(path: Path, matrix: LabelMatrix) -> None:
 
 
 def template(name: str) -> Any:
-    """Return the template of a table, whose text is escaped for the format that the extension names.
+    """Return the template for tables in one format; the extension of its name determines how text is escaped.
 
-    In HTML, all text is escaped; in LaTeX and Markdown, text that passes through the filters ``tex`` and ``md``.
+    In HTML, all text is escaped; in LaTeX and Markdown, only text that passes through the filter ``tex`` or ``md``.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

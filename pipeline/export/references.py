@@ -1,4 +1,4 @@
-"""Write coded papers as references: RIS, BibTeX, and what Rayyan and ASReview import."""
+"""Write coded papers as references: RIS, BibTeX, and the files that Rayyan and ASReview import."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     record and contain the answers of all coders. Passages are selections with a coding; their positions count code
     points, and the end is exclusive. A yes without a passage is a coding of the source, and a quotation that is not in
     the text is a note on such a coding. A label that needs review has a separate code, below the code of the label.
-    So has each sign of its passages: a passage with a sign has two codings.
+    There is also a separate code for each sign (present or absent) that passages of the label have, so a passage with a
+    sign has two codings.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def _guid(*parts: object) -> str:
 
 
 def sign_code(name: str, sign: Sign) -> str:
-    """Return the name of the code for passages of a label that have a sign; ``name`` is the name of the label."""
+    """Return the name of the code for passages of a label with this sign (such as absent); ``name`` names the label."""
     return f"{_one_line(name)} ({sign})"
 
 
@@ -176,7 +177,7 @@ def _one_line(text: str) -> str:
 
 
 class _Signed(NamedTuple):
-    """A code or role of a passage, and the sign that its coder gave to the passage."""
+    """A code or role of a passage, and the sign (such as absent) that its coder gave to the passage."""
 
     code: Code | RolePassage
     sign: Sign | None
@@ -283,7 +284,7 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return the name of a source, which differs from all others even if case does not count."""
+        """Return a name for the source of a paper, which differs from all other names even if case is ignored."""
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))
@@ -306,7 +307,7 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the coding for the sign of a passage, which is added to the coding of the passage."""
+        """Return the further coding of a passage that expresses its sign, such as absent."""
         code, sign = signed
         assert sign is not None
         self._signs.add((code.label, sign))

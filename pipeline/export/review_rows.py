@@ -99,8 +99,8 @@ SIGN = ": sign"
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
     """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
 
-    The prefix is the name of the label, followed by its key if another label has the same name, or has the name as its
-    key. Case and punctuation do not count.
+    The prefix is the name of the label. If another label has the same name, or if the name is the key of another label,
+    the prefix also contains the key. Case and punctuation do not count.
 
     Parameters
     ----------
@@ -185,7 +185,10 @@ def _pages(prediction: Prediction | None) -> str:
 
 
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
-    """Return whether the evidence of a label says that something is absent; ``""`` for a no."""
+    """Return ``absent`` or ``partly absent`` if evidence of a label says that something is absent.
+
+    Otherwise, and if the label is decided ``no``, the result is ``""``.
+    """
     if prediction is None or prediction.decision == "no":
         return ""
     return absence_in(read_signs([evidence.text for evidence in prediction.evidence]))
@@ -200,7 +203,7 @@ def cells_of(
 ) -> Iterator[str | float | None]:
     """Yield the cells of a record's row except the rank, in the order of `header`.
 
-    ``read_signs`` returns the signs of evidence.
+    ``read_signs`` returns the sign (present or absent) of each sentence of evidence.
     """
     yield None
     yield excel_cell("; ".join(record.authors))

@@ -47,7 +47,7 @@ _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
-    """Information on a label that the workbook explains: its definition, and the bounds of its decisions."""
+    """The definition of a label and the bounds of its decisions, which the workbook explains to reviewers."""
 
     definition: str
     bounds: tuple[float, float] | None

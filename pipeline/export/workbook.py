@@ -59,7 +59,7 @@ def codes(coded: CodedPapers) -> TableSheet:
 
 
 class DerivedSheets:
-    """The sheets that mechtag does not import again, to which papers are added one by one.
+    """The sheets that people only read: evidence, matrix, roles and codebook. Papers are added one by one.
 
     Quotations are kept in files until the sheets are written; of each paper, only what the matrix shows is in memory.
 
@@ -97,7 +97,7 @@ class DerivedSheets:
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
         """Yield a row for each quotation, without the citation of the paper, in the order of labels and coders.
 
-        With each row comes the sign that the coder of the row gave to the quotation.
+        Each row is yielded with the sign (such as absent) that its coder gave to the quotation.
         """
         for code in paper.codes:
             for quote in code.quotes:

@@ -149,7 +149,7 @@ def finish(
     on_progress
         Called with the number of records written since the last call.
     read_signs
-        Function that returns the signs of evidence in the tables.
+        Function that returns the sign (present or absent) of each sentence of evidence, for the tables.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)

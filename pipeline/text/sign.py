@@ -4,8 +4,8 @@
 By default, the sign is decided by words alone (`by_words`): a sentence is about absence if a word that expresses lack
 remains after expressions such as *not only* or *without blame* have been set aside. In a sentence with *but* or
 *although*, the main statement decides. The words were chosen on the coded records. ``python -m benchmarks.sign``
-measures how well they work: on other sentences, only a half to three quarters of the evidence classified as absence
-is, and absence that is expressed without such words (*each agency kept its own records*) is not found.
+measures how well they work: on other sentences, the classification as absence is right in only a half to three quarters
+of the cases, and absence that is expressed without such words (*each agency kept its own records*) is not found.
 `sign_by_vectors` also finds such absence, but needs the encoder ``accurate``.
 """
 
@@ -100,12 +100,12 @@ def sign_of(sentence: str) -> Sign:
 
 
 def by_words(sentences: Sequence[str]) -> list[Sign]:
-    """Return the sign of each sentence by its words; see `sign_of`."""
+    """Return whether each sentence says, by its words, that something is ``present`` or ``absent``; see `sign_of`."""
     return list(map(sign_of, sentences))
 
 
 def word_features(sentence: str) -> tuple[float, ...]:
-    """Return what the words of a sentence say about its sign, as numbers from which a classifier can learn."""
+    """Return features of a sentence's words, from which a classifier can learn to recognise evidence of absence."""
     rest = _HARMLESS.sub(" ", sentence)
     return (
         float(_says_lack(sentence)),
@@ -118,7 +118,7 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Return whether all signs, or only some, are ``absent``; ``""`` if none is.
+    """Return ``absent`` if all signs are ``absent``, ``partly absent`` if only some are, and ``""`` if none is.
 
     ``""`` does not prove that something is present, because not all absence is found.
     """

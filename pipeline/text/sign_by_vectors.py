@@ -1,11 +1,11 @@
 """Distinguish evidence of presence from evidence of absence by the vectors of sentences, and by their words.
 
-Absence is often expressed without a word of lack: *decisions stayed with the finance director*. Vectors of the encoder
-``accurate`` show it, those of the encoder ``fast`` hardly do (``python -m benchmarks.sign``). The classifier is a
-logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`. It was trained on
-invented pairs of sentences about the same subject, one present and one absent, from several fields, and on sentences of
-coded records; ``python -m benchmarks.sign_training`` trains it again. It knows nothing about labels, so it can be used
-with any codebook.
+Absence is often expressed without a word such as *no* or *lack*: *decisions stayed with the finance director*. Vectors
+of the encoder ``accurate`` reveal such absence, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`).
+The classifier is a logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`.
+It was trained on invented pairs of sentences about the same subject, one present and one absent, from several fields,
+and on sentences of coded records; ``python -m benchmarks.sign_training`` trains it again. It knows nothing about
+labels, so it can be used with any codebook.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def features(sentences: Sequence[str], vectors: Array) -> Array:
 
 
 class SignsByVectors:
-    """A function that returns the signs of sentences.
+    """A function that classifies sentences of evidence as ``present`` or ``absent`` by their vectors.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class SignsByVectors:
         self._encoder = encoder
 
     def __call__(self, sentences: Sequence[str]) -> list[Sign]:
-        """Return the sign of each sentence."""
+        """Return ``present`` or ``absent`` for each sentence."""
         if not sentences:
             return []
         weights, intercept = _weights()
@@ -68,7 +68,7 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that reads the signs of sentences by the method in the settings.
+    """Return the function that classifies evidence as ``present`` or ``absent`` by the method in the settings.
 
     Raises
     ------
