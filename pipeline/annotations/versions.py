@@ -1,8 +1,8 @@
 """Store versions of the annotations that retraining adds; all versions are kept, and at most one is in use.
 
-The folder has one subfolder per version, which contains all codings added so far (``codings.jsonl``), their records
-(``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version that training
-reads; ``history.jsonl`` records each change. In a DVC repository the folder is tracked by DVC.
+The folder ``train.added`` has one subfolder per version, which contains all codings added so far (``codings.jsonl``),
+their records (``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version
+that training reads; ``history.jsonl`` records each change. In a DVC repository the folder is tracked by DVC.
 """
 
 from __future__ import annotations

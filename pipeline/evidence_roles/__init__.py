@@ -1,1 +1,1 @@
-"""Roles of evidence: passages with their roles, such as context and outcome, linked into configurations."""
+"""Read, suggest and tabulate the roles that passages have as evidence, such as context and outcome."""

@@ -1,8 +1,8 @@
 """Read and write ``configurations.csv``: passages with their roles, which people link into configurations.
 
-A configuration explains how a label comes about: in which context a mechanism, which consists of a resource and the
-reasoning with which people respond to it, leads to an outcome. Each row of the table is one passage. Passages with the
-same ``config_id`` are linked; a passage without one has a role only.
+A configuration explains a label: it states the context in which a mechanism leads to an outcome. The mechanism consists
+of a resource and of the reasoning with which people respond to the resource. Each row of the table is one passage.
+Passages with the same ``config_id`` are linked; a passage without one has a role only.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
 
 
 def passages_from(codings: Iterable[Coding]) -> Iterator[RolePassage]:
-    """Yield the passages of codings with a role, which are not linked; see `coding_table.read_role_codings`.
+    """Yield the passages of codings with a role; the passages are not linked to configurations.
 
     A coding without a quoted passage, such as a tick in a matrix, yields nothing.
     """

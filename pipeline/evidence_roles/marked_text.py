@@ -2,7 +2,7 @@
 
 Markers name the role of the passage before them, and may state whether what it describes is present (``+``) or absent
 (``-``): ``(C)``, ``(M+, Resource)``, ``(M-, Reasoning)``, ``(M-Res)``, ``(O-)``. A paragraph with markers is one
-configuration; a paragraph without markers is the heading of those below it, and names their label.
+configuration; a paragraph without markers is the heading of the paragraphs below it, and names their label.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 def read_marked_text(
     text: str, codebook: Codebook, *, file: str = "", label: str = "", coder: str = "", record_id: str = ""
 ) -> Configurations:
-    """Return the passages that the markers in a text delimit, and what could not be read, with the reasons.
+    """Return the passages that the markers in a text delimit, and the parts that cannot be read, with the reasons.
 
     Two markers in a row give the same passage two roles. Text after the last marker of a paragraph has no role; it is
     rejected, so that nothing is lost without notice.
@@ -50,7 +50,7 @@ def read_marked_text(
     file
         Name of the file, for rejected parts.
     label
-        Key of the label of paragraphs whose heading names none.
+        Key of the label of those paragraphs whose heading does not name a label.
     coder, record_id
         Coder, and identifier of the record, of all passages.
     """

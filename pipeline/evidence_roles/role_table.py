@@ -96,7 +96,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
     Parameters
     ----------
     papers
-        Papers that are cited.
+        Papers to cite as sources of the passages; a paper that is not among them is cited by its record id.
 
     Raises
     ------

@@ -134,6 +134,6 @@ def suggest_roles(
 
 
 def describe_suggestions() -> str:
-    """Return the sentence that is shown with suggestions: how far the method agreed with the coders."""
+    """Return the text that is shown with suggestions, which states how well the method agreed with the coders."""
     sentence = f"suggested by a method that agreed with the coders at kappa {KAPPA:.2f} (n = {SENTENCES})"
     return sentence if KAPPA >= LEAST_KAPPA else f"experimental: {sentence}"

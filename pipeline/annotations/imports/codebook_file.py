@@ -128,9 +128,9 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 
 
 def _codes(parent: Any) -> Iterator[_Entry]:
-    """Yield the codes below an element.
+    """Yield the codes in an XML element that contains codes or code sets, at any depth.
 
-    Roles and signs of evidence, and categories, which cannot be assigned, are left out.
+    Codes for roles and signs of evidence are left out, and so are categories, which coders cannot assign.
     """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())

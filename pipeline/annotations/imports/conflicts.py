@@ -63,7 +63,11 @@ class Disagreement(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The result of `settle`; ``doubled`` and ``contradicting`` count the rows that were not kept."""
+    """The result of `settle`.
+
+    ``doubled`` and ``contradicting`` are the numbers of rows that were left out because they repeat or contradict other
+    rows.
+    """
 
     codings: tuple[Coding, ...]
     conflicts: tuple[Conflict, ...]
@@ -134,7 +138,10 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the signs of the joined rows, in the order of their sentences or, without sentences, of their passages."""
+    """Return the signs (such as ``absent``) of the evidence in merged rows.
+
+    They are in the order of the sentences or, without sentences, of the passages.
+    """
     found: dict[int | str, Sign] = {}
     for row in rows:
         own = passages_of(row.evidence) if sentences is None else row.details.get("sentences", ())

@@ -324,7 +324,10 @@ class _Run:
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
-        """Return the details of a code; without the numbers of sentences, if those may be of a different abstract."""
+        """Return the details of a code.
+
+        The numbers of sentences are left out if they may refer to a different version of the abstract.
+        """
         if "sentences" not in code.details or record.record_id in paper.names:
             return code.details
         self.moved[place.rpartition(": entry ")[0]] += 1

@@ -93,7 +93,7 @@ def read_map(path: str | Path) -> MapFile:
 
 
 def _meant(name: str, codebook: Codebook) -> Meaning | None:
-    """Return the meaning of a name in a map file, or ``None`` if it has none: ``KEY``, ``not KEY`` or ``KEY:ROLE``."""
+    """Return the meaning of ``KEY``, ``not KEY`` or ``KEY:ROLE`` in a map file; ``None`` for any other text."""
     key, _, role = name.removeprefix(_NOT).partition(":")
     key, role = key.strip(), role.strip()
     negated = name.startswith(_NOT)

@@ -166,7 +166,8 @@ class Code(NamedTuple):
         Fields of mechtag's own codings that other programs do not have (`mechtag.core.records.LATER_FIELDS`), such as
         the marked sentences.
     role
-        Key of the role of evidence that the label includes, which the importer fills in.
+        Key of the role of evidence that ``label`` also names, as in ``Trust: Context``. Readers leave it empty; the
+        importer fills it in.
     """
 
     label: str | None

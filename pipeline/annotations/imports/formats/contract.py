@@ -61,7 +61,10 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the later fields of a coding that are filled in, and ``""``; if one is invalid, none and the reason."""
+    """Return those fields among `LATER_FIELDS` that are filled in, and ``""``.
+
+    If one of the fields is invalid, return no fields and the reason.
+    """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
     rest = {"coder": "any", "label": "any", "basis": "abstract", "evidence": text_of(cells.get("evidence"))}

@@ -60,7 +60,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Return the details of a code with the signs of its passages, such as ``absent, -``; none if there are none."""
+    """Convert a text such as ``absent, -`` to signs of passages, under the key ``signs``; empty if there are none."""
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}
 

@@ -99,7 +99,7 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Return the signs of passages, and the codings that are not signs.
+    """Separate the signs of passages (present or absent) from the other codings, and return both.
 
     The signs are keyed by key of the label, coder and text of the passage. If a passage has a sign, but no other code
     for the label, the sign also becomes a coding with the label.
