@@ -222,9 +222,9 @@ class Transport:
         Parameters
         ----------
         again
-            Called with each answer of a service of the user (`Service.own`) that cannot be used, and whose body is
-            empty if it did not arrive whole; returns whether the request may be sent again. These answers are kept, see
-            `unusable`.
+            Function that is called with each unusable answer of a service of the user (`Service.own`), and returns
+            whether the request may be sent again. The body of an answer that did not arrive whole is empty. These
+            answers are kept; see `unusable`.
         """
         if known := self.known(request):
             return known
@@ -449,7 +449,7 @@ class Transport:
         return body
 
     def _message(self, request: Request, body: bytes) -> str:
-        """Return what a service of the user says about an error, to be added to the reason; ``""`` if it says nothing.
+        """Return the error message of a service of the user, to be added to the reason; ``""`` if there is none.
 
         Messages of other services are not shown: they concern requests that mechtag wrote, not settings of the user.
         """

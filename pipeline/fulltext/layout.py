@@ -72,9 +72,9 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading continues the sentence that was interrupted by the heading.
+    """Return whether the text after a heading shows that the heading interrupts a sentence.
 
-    Such a heading is the heading of a box in the middle of a sentence.
+    Such a heading belongs to a box that is printed between two lines of the sentence.
     """
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()

@@ -138,7 +138,7 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """What an endpoint charges for an answer, whatever the answer is."""
+    """The number of tokens that an endpoint charges for an answer, even if the rest of the answer cannot be used."""
 
     usage: Usage | None = None
 
@@ -147,7 +147,7 @@ class _Billed(_Lenient):
     def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Usage | None:
         """Return the numbers of tokens, or ``None`` if they are invalid.
 
-        They do not make the answer invalid, because it was paid for and can still be used.
+        Invalid numbers do not make the answer invalid, because the answer was paid for and can still be used.
         """
         try:
             found: Usage | None = read(value)

@@ -229,7 +229,7 @@ class Coder:
                 self._log(entry)
 
     def _logged(self, time: float, started: float, usage: Usage | None) -> dict[str, Any]:
-        """Return what the log says about the time, the tokens and the cost of an answer."""
+        """Return the fields of a log entry that state the time, the tokens and the cost of an answer."""
         cost = usage.cost(self._budget.price) if usage else None
         return {
             "time": _instant(time),
@@ -267,7 +267,10 @@ class Coder:
         self._pay(request, usage, found)
 
     def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
-        """Add tokens and cost of an answer, if the endpoint states them; the budget always counts something."""
+        """Add the tokens and the cost of an answer to ``found``, and the cost to the budget.
+
+        If the endpoint states no numbers of tokens, only the budget is changed, by an upper bound of the cost.
+        """
         if usage:
             found.counts["prompt_tokens"] += usage.prompt_tokens
             found.counts["completion_tokens"] += usage.completion_tokens

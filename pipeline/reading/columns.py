@@ -363,19 +363,19 @@ def unread(names: Sequence[str]) -> str:
 
 
 def is_search(line: str, continued: bool) -> bool:
-    """Return whether a line above a header or the first record is a part of the search that databases print there.
+    """Return whether a line is part of the search query that databases print above the header or the first record.
 
     Parameters
     ----------
     continued
-        Whether the line above is a part of the search, which may continue on this line with an operator.
+        Whether the previous line is part of the query, which may continue on this line with an operator.
     """
     found = _SEARCH.match(line) or (continued and _OPERATOR.match(line))
     return bool(found) and _TITLE_CELL.search(line) is None
 
 
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
-    """Yield notes on the unread rows above a header, except on the search that databases print there.
+    """Yield notes on the unread rows above a header; the search query that databases print there is not noted.
 
     A row looks like a row of a table if it has at least half as many filled cells as the header, or many filled cells
     that do not begin with a space. Cells that begin with a space do not count, because the delimiter before a space is

@@ -448,7 +448,10 @@ def stream_unique(path: Path, on_note: Callable[[str], None]) -> Iterable[Record
 
 
 def _check_unique(path: Path, records: Iterable[tuple[str, int]]) -> None:
-    """Raise `MechtagError` if there are no records, or two with the same id; each is an id and a number in a file."""
+    """Raise `MechtagError` if there are no records, or if two have the same id.
+
+    ``records`` yields the id of each record and the number of the record in its file.
+    """
     first: dict[str, int] = {}
     for record_id, number in records:
         if record_id in first:

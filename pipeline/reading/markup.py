@@ -79,8 +79,8 @@ _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 def _outside(text: str, above: bool) -> str:
     """Return a note if the text between records, or before or after them, contains a title or other words.
 
-    The result is ``""`` if it does not. The search that databases repeat above the first record is not noted; ``above``
-    states whether the text is above the first record.
+    The result is ``""`` if it does not. The search query that databases print above the first record is not noted;
+    ``above`` states whether the text is above the first record.
     """
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"

@@ -59,7 +59,7 @@ class Outside:
         self._count, self._first = 0, ""
 
     def add(self, number: int, line: str) -> None:
-        """Add a line that belongs to no record."""
+        """Add a line that is outside of all records; ``number`` is its number in the file."""
         if not _ROUTINE.match(line):
             self._count += 1
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"

@@ -15,15 +15,15 @@ _PMID = re.compile(r"(\d{1,9})/?\s*$")
 
 
 def json_format(name: str, sign: str, map_item: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Format:
-    """Return the `Format` of a service's files, which are JSON documents or JSON Lines that contain a pattern.
+    """Return the `Format` of JSON files from a bibliographic service, which are recognised by a pattern in the file.
 
     Parameters
     ----------
     sign
         Pattern that only files of this service contain.
     map_item
-        Function that maps a JSON object to attributes of a record. Attributes that it does not return are taken from
-        fields with plain names.
+        Function that maps a JSON object to attributes of a record. Attributes that it does not return are read as in
+        CSL-JSON.
     """
     pattern = re.compile(sign)
 
