@@ -64,7 +64,7 @@ def _is_of(job: int) -> ColumnElement[bool]:
 
 
 def _last_reversal(connection: Connection, job: int) -> Any:
-    """Return the event with which the import was last undone or added again, or ``None``."""
+    """Return the event with which an import was last undone or added again, or ``None`` if there is none."""
     event = schema.event
     same = func.json_extract(event.c.value, "$.of") == job
     query = select(event).where(event.c.kind == MERGE_UNDONE, same).order_by(event.c.seq.desc()).limit(1)
@@ -93,8 +93,10 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
     """Refuse to reverse an import if people have since worked on its records in a way that relies on it.
 
-    What was settled or sent back at a stage was judged before; what was coded was included before; and what a person
-    changed was there before. Independent judgements of other people do not rely on it.
+    These kinds of work rely on an import: settling or sending back a record, if the import contains judgements of the
+    record at this stage; coding a record, if the import contains screening decisions on it; judging a record again, if
+    the import contains a judgement by the same person; and judging a record whose title or abstract the import changed.
+    Independent judgements of other people do not rely on an import.
 
     Parameters
     ----------

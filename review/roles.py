@@ -39,7 +39,8 @@ def read_role_passages(
         Account number of the person whose passages are returned; by default, those of all people. Passages of withdrawn
         people are always left out.
     viewer
-        Lead from whom passages of others are withheld, as far as this person can still judge their records.
+        Account number of the owner or adjudicator who will see the result; passages of others on records that this
+        person can still judge are left out. By default, nothing is left out for this reason.
     """
     current, account = schema.current, schema.account
     query = (

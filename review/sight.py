@@ -257,10 +257,10 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 def hidden_from(
     connection: Connection, coder: int, record: ColumnElement[int], stage: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Return an SQL condition: what others said about a record must still be hidden from an owner or adjudicator.
+    """Return an SQL condition that holds if an owner or adjudicator must not see judgements of others on a record.
 
-    It is hidden as long as this person can still judge the paper, and for all records of a running calibration
-    exercise.
+    The person must not see them while the person can still judge the paper, or while the record belongs to a running
+    calibration exercise.
 
     Parameters
     ----------
@@ -275,21 +275,21 @@ def hidden_from(
 
 
 def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return an SQL condition: the paper belongs to a running calibration exercise; see `hidden_from`."""
+    """Return an SQL condition that holds if a paper belongs to a running calibration exercise; see `hidden_from`."""
     head = _head(record)
     running = (one for one in read_exercises(connection) if one.state == "running")
     return or_(false(), *(and_(head.in_(one.records), or_(stage.is_(None), stage == one.stage)) for one in running))
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition: a person may see an event about a judgement of somebody else.
+    """Return an SQL condition that holds if a person may see an event about a judgement of somebody else.
 
-    It does not consider whether blinding has ended for the whole review.
+    The condition does not consider whether blinding has ended for the whole review.
 
     Parameters
     ----------
     blinded
-        Whether the person is not a lead, and may therefore see only events about records that were unblinded.
+        Whether the person is neither owner nor adjudicator, and may therefore see only events about unblinded records.
     """
     table, other = schema.event, schema.event.alias()
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)

@@ -46,7 +46,10 @@ class Words:
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Return a text as HTML, with words highlighted; of several words that match at one place, the longest."""
+        """Return a text as HTML with words highlighted.
+
+        If several words match at one place, the longest is highlighted.
+        """
         if not (self.on and self.any):
             return escape(text)
         pattern, kinds = _pattern(self.speaking_for, self.speaking_against, self.own)

@@ -247,7 +247,7 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
 
 
 def _place(row: Coding) -> tuple[object, ...]:
-    """Return what a coding is about, and by whom."""
+    """Return the record id, coder, label and basis of a coding."""
     return row.record_id, row.coder, row.label, row.basis
 
 

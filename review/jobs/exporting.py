@@ -304,9 +304,8 @@ def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, st
 def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: int | None) -> bool:
     """Return whether an event must be left out of the log that a person exports.
 
-    Such events could show what others think of a record that the person can still judge.
-
-    Parameters ---------- hidden Result of `_hidden_names`.
+    Such an event could show how others judge a record that the person can still judge. ``hidden`` is the result of
+    `_hidden_names`.
     """
     if event["coder"] == viewer or event["kind"] not in JUDGING:
         return False

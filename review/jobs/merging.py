@@ -182,8 +182,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     -------
     dict
         ``added`` (number of actions), ``reopened`` (number, stage and title of settled records on which people now
-        differ, as far as the page lists them), ``all_reopened`` (number of all such records), and ``left_out``,
-        ``reasons`` and ``all_left_out`` as in the result of `read`.
+        differ; at most `SHOWN`), ``all_reopened`` (number of all such records), and ``left_out``, ``reasons`` and
+        ``all_left_out`` as in the result of `read`.
     """
     folder = folder_of(workspace, arguments["token"])
     with workspace.store.read() as ours:

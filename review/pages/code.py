@@ -69,7 +69,8 @@ class Card:
         Signs (``present``, ``absent`` or ``unclear``) that the person gave to marked sentences, keyed by number of the
         sentence.
     roles
-        Roles of evidence of some of these sentences, keyed by number: the numbers of configurations, keyed by role.
+        Roles of evidence of those marked sentences that have a role, keyed by number of the sentence. The roles of a
+        sentence are keys of a mapping to the numbers of its configurations.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -220,7 +221,10 @@ def mark(visit: Visit) -> Response:
 
 
 def sign(visit: Visit) -> Response:
-    """Set the sign of a sentence for a label; an empty sign removes it, and a sentence without a mark is marked."""
+    """Save whether a sentence says that the thing described by a label is present or absent, and mark the sentence.
+
+    If no sign was chosen in the form, an earlier sign is removed.
+    """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     given = visit.text("sign")
     chosen = next((one for one in SIGNS if one == given), None)

@@ -141,7 +141,7 @@ def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]
 
 
 def record(visit: Visit) -> Response:
-    """Show one record with its history, tags and notes, as far as the person may see them."""
+    """Show one record with its history, tags and notes; content that the person may not see is left out."""
     number = int(visit.path["record"])
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)

@@ -18,8 +18,8 @@ _PAGE = 100
 def roles(visit: Visit) -> Response:
     """Show one row per configuration and one column per role, grouped by label; each cell links to its sentences.
 
-    Until blinding ends, coders see only their own sentences, and leads do not see those of others on records that they
-    can still judge.
+    Until blinding ends, coders see only their own sentences, and owners and adjudicators do not see sentences of others
+    on records that they can still judge.
     """
     book, person = visit.workspace.codebook, visit.person
     with visit.workspace.store.read() as connection:

@@ -1,4 +1,4 @@
-"""Store which suggestions a training changes, and list those that people may see."""
+"""Store the suggestions that the last training changed, and list those of them that people may see."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS = 100
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """Numbers of suggestions that a training changes.
+    """Numbers of suggestions that a training changed.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class ChangeCounts:
 
 
 def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
-    """Store the suggestions that a training changes; they replace the stored changes of earlier trainings.
+    """Store the suggestions that a training changed; they replace the stored changes of earlier trainings.
 
     Parameters
     ----------
@@ -73,7 +73,10 @@ def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
 
 
 def count_changes(connection: Connection, job: int) -> ChangeCounts:
-    """Count the suggestions that a training changes; all numbers are 0 if the list was not kept."""
+    """Count the suggestions that a training changed.
+
+    All numbers are 0 if the list of its changes is no longer stored.
+    """
     table = schema.change
     numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)
     changes, records = connection.execute(numbers).one()

@@ -490,7 +490,7 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
 def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
     """Return whether sentences were marked in the text that the pages show for the paper.
 
-    Sentences marked in the abstract of a duplicate or in an earlier full text, for example, were not.
+    The result is false, for example, for sentences marked in the abstract of a duplicate or in an earlier full text.
 
     Parameters
     ----------
@@ -503,7 +503,7 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 
 
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
-    """Return the signs on which coders agree, keyed by number of the sentence.
+    """Return the signs (such as ``absent``) on which coders agree, keyed by number of the sentence.
 
     A sentence has such a sign if all coders who gave the sentence a sign gave the same sign.
     """
