@@ -66,7 +66,7 @@ class Judged(NamedTuple):
 
 
 def read_judged() -> list[Judged]:
-    """Return the judged sentences; their texts are those of the coded records."""
+    """Return the sentences of coded records to which two readers assigned roles and signs."""
     coded = {
         row["key"]: [sentence["text"] for sentence in row["sentences"]]
         for path in sorted(CODED.glob("*.jsonl"))
@@ -91,17 +91,17 @@ def learn(features: Array, truth: Sequence[str], papers: Sequence[str]) -> list[
 
 
 def kappa(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return Cohen's kappa of suggestions and truth; a sentence without a suggestion counts as a role of its own."""
+    """Return Cohen's kappa of suggestions and truth; no suggestion counts as a separate role."""
     return float(np.nan_to_num(cohen_kappa_score(truth, given)))
 
 
 def macro_f1(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return the mean F1 of the four roles."""
+    """Return the mean, over the four roles, of the F1 of the suggestions."""
     return float(f1_score(truth, given, labels=KEYS, average="macro", zero_division=0))
 
 
 def accuracy(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return the share of right suggestions."""
+    """Return the proportion of the suggestions that are right."""
     return float(np.mean(np.asarray(truth) == np.asarray(given)))
 
 
@@ -113,7 +113,7 @@ METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], float]] = {
 
 
 def resampled(papers: Sequence[str]) -> Iterator[Array]:
-    """Yield the places of the sentences of papers that are drawn with replacement."""
+    """Yield bootstrap samples of papers, each as the indices of all sentences of the drawn papers."""
     generator = np.random.default_rng(SEED)
     names = sorted(set(papers))
     places = {name: np.flatnonzero(np.asarray(papers) == name) for name in names}
@@ -123,7 +123,7 @@ def resampled(papers: Sequence[str]) -> Iterator[Array]:
 
 
 def measure(judged: Sequence[Judged]) -> tuple[list[dict[str, Any]], str]:
-    """Return the results of all methods, and the text above them."""
+    """Return the results of all methods, and the text to publish above the table of results."""
     agreed = [each for each in judged if each.roles[0] == each.roles[1] != NONE]
     texts, papers = [each.text for each in agreed], [each.paper for each in agreed]
     truth = [each.roles[0] for each in agreed]

@@ -1,4 +1,4 @@
-"""Compare frozen and fine-tuned versions of both encoders on the coded records.
+"""Compare frozen and fine-tuned versions of the encoders ``fast`` and ``accurate`` on the coded records.
 
 ``python -m benchmarks.finetuning`` writes ``docs/benchmarks/finetuning.json`` and its section of
 ``docs/benchmarks.md``. The scores of each finished run are cached in ``data/work/benchmarks/finetuning``; delete this

@@ -1,4 +1,4 @@
-"""Read every public reference file, and report the results, and how far records of the same papers agree."""
+"""Read public files of references with mechtag, and report the outcomes, and how often records of one paper agree."""
 
 from __future__ import annotations
 

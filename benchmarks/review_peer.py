@@ -267,7 +267,7 @@ def _memory(process: subprocess.Popen[bytes]) -> tuple[float, float]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
-    """Kill a server, then those of its child processes that do not end by themselves; return their number."""
+    """Kill a server and those child processes that do not end by themselves; return the number of the latter."""
     rest = _family(process)[1:]
     process.kill()
     process.wait()

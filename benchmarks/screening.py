@@ -187,9 +187,10 @@ def _fingerprint(system: str) -> str:
 
 
 def order_of(system: str, name: str, run: int) -> Order:
-    """Return the rows of a review's records in the reading order of a system; orders are cached.
+    """Return a review's records, as row numbers, in the order in which a system would have people read them.
 
-    The known records come first.
+    The known records come first. Orders are cached. ``run`` is the number of the repetition, for which other records
+    are known.
     """
     path = WORK / _fingerprint(system) / f"{name}-{run}.json"
     if not path.exists():

@@ -58,7 +58,10 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 
 
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
-    """Count the sentences that are assigned to the right section and do not contain a heading."""
+    """Join the sentences of an abstract, find its headings, and count the sentences that get the right section.
+
+    ``joining`` is the way in which headings and text are joined. Sentences that contain a heading do not count.
+    """
     text, places = join(sentences, joining)
     headings = find_headings(text)
     right = 0

@@ -1,4 +1,4 @@
-"""Measure how often the sign of a sentence, presence or absence, is right.
+"""Measure how often mechtag correctly classifies a sentence as evidence of presence or of absence.
 
 ``python -m benchmarks.sign`` compares `mechtag.pipeline.text.sign` and `mechtag.pipeline.text.sign_by_vectors` with the
 judgements of two readers in ``data/annotated/signs.csv``. It needs the encoder ``accurate``
@@ -75,7 +75,7 @@ def measure(name: str, judged: Sequence[Judged], called: Mapping[str, Sequence[b
     Parameters
     ----------
     called
-        For each method, whether it calls each of ``judged`` absent.
+        For each method, whether it classifies each sentence in ``judged`` as absent.
     """
     agreed = [each.first == each.second != "unclear" for each in judged]
     for system, answers in called.items():
@@ -98,7 +98,7 @@ def measure(name: str, judged: Sequence[Judged], called: Mapping[str, Sequence[b
 
 
 def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, bool]]:
-    """Return, for each method, whether it calls each sentence absent."""
+    """Return whether each method classifies each sentence as evidence of absence, keyed by method and sentence."""
     texts = [each.text for each in judged]
     encoder = accurate_encoder()
     shipped = dict(zip(texts, SignsByVectors(encoder)(texts), strict=True))
@@ -112,7 +112,7 @@ def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, bool]]:
 
 
 def _held_out(encoder: Encoder) -> dict[str, bool]:
-    """Return whether classifiers that were not trained on a sentence or its paper call it absent."""
+    """Return whether classifiers that were not trained on a sentence or its paper classify the sentence as absent."""
     examples = read_examples()
     _, called = fit(examples, encoder)
     return {each.text: bool(answer) for each, answer in zip(examples, called, strict=True)}

@@ -1,9 +1,10 @@
-"""Train the classifier of signs by vectors, and read the sentences whose sign is known.
+"""Train the classifier that distinguishes evidence of presence from evidence of absence by vectors.
 
-``python -m benchmarks.sign_training`` reads ``data/annotated/sign_pairs.csv``, and the sentences of coded records in
-``data/annotated/signs.csv`` on whose sign both readers agree, and writes ``pipeline/text/sign_weights.json``. It needs
-the encoder ``accurate`` (``mechtag encoder get accurate``). The method was chosen by the accuracy that the command
-prints, which is by cross-validation, and never on the sentences made up for testing.
+``python -m benchmarks.sign_training`` reads ``data/annotated/sign_pairs.csv``, and those sentences of coded records in
+``data/annotated/signs.csv`` that both readers judged present or both judged absent, and writes
+``pipeline/text/sign_weights.json``. It needs the encoder ``accurate`` (``mechtag encoder get accurate``). The command
+prints the accuracy in cross-validation, by which the method was chosen. The sentences made up for testing were not used
+for this choice.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def read_signs() -> Iterator[Judged]:
 
 
 class Example(NamedTuple):
-    """A sentence whose sign is known; sentences of the same group are in the same fold."""
+    """A training sentence that is known to be present or absent; sentences of the same group are in the same fold."""
 
     kind: str
     group: str
@@ -80,7 +81,7 @@ def read_examples() -> list[Example]:
 
 
 def fit(examples: list[Example], encoder: Encoder) -> tuple[LogisticRegression, Mask]:
-    """Return the classifier, and whether it calls each sentence absent, by cross-validation."""
+    """Return the trained classifier, and whether cross-validation classifies each sentence as absent."""
     texts = [example.text for example in examples]
     rows = features(texts, np.asarray(encoder.encode(texts), dtype=float))
     absent = np.array([example.absent for example in examples])

@@ -399,7 +399,10 @@ def keep_vectors(workspace: Workspace, name: str) -> None:
 
 
 def simulate(number: int, kept: Path) -> dict[str, Any]:
-    """Simulate a review, and return its outcomes; the outcomes are cached in the folder ``kept``."""
+    """Simulate a review, and return its outcomes; they are cached in the folder ``kept``.
+
+    ``number`` is the number of the simulation, which determines its data and its random draws.
+    """
     path = kept / f"{number}.json"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
