@@ -203,7 +203,7 @@ class Codebook(Strict):
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a codebook (from `Codebook.model_dump`) without what models do not use."""
+    """Return those parts of a codebook's content (from `Codebook.model_dump`) that models use."""
     content = {name: value for name, value in codebook.items() if name != "roles"}
     labels = [{name: value for name, value in label.items() if name != "absence"} for label in codebook["labels"]]
     return content | {"labels": labels}

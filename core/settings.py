@@ -413,7 +413,10 @@ class Settings(Strict):
 
     @property
     def paraphrase(self) -> float:
-        """Return the similarity at which a text counts as a paraphrase: the setting, or the value for the encoder."""
+        """Return the similarity from which a text counts as a paraphrase.
+
+        This is the value in the settings or, by default, the value that was measured for the encoder.
+        """
         if self.retrain.paraphrase is not None:
             return self.retrain.paraphrase
         return _PARAPHRASE_ACCURATE if str(self.encoder.name) == ENCODERS["accurate"][0] else _PARAPHRASE

@@ -134,7 +134,7 @@ class Source:
 
     @cached_property
     def members(self) -> tuple[str, ...]:
-        """Return the names of the members of a zip archive; ``()`` if the file is not one, or is damaged.
+        """Return the names of the members of a zip archive; ``()`` if the file is not a zip archive, or is damaged.
 
         Raises
         ------

@@ -210,7 +210,7 @@ def full_text_section(
 
 
 def papers_with(gold: GoldStandard, found: FullTextSet) -> GoldStandard:
-    """Return the gold standard with the records of only those papers that have a full text."""
+    """Return the gold standard without the records of papers that have no full text."""
     return replace(gold, records={key: own for key, own in gold.records.items() if own.record_id in found.texts})
 
 

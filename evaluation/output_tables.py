@@ -70,7 +70,7 @@ def write_full_text_outputs(
     Parameters
     ----------
     gold
-        Gold standard with the records of only those papers that have a full text.
+        Gold standard without the records of papers that have no full text.
     """
     if results.by_full_text is None:
         return

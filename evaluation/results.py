@@ -572,7 +572,7 @@ class OpenCode(Block):
 class Agreement(Block):
     """Agreement of people with one another, with language models and with the model, and the codes to resolve first.
 
-    ``llms`` describes the language models among the coders, as far as their tables have a description.
+    ``llms`` describes those language models among the coders whose tables of codings have a description.
     """
 
     records: int

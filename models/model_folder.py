@@ -99,7 +99,7 @@ class ModelConfig(BaseModel):
 
     @field_serializer("codebook", mode="wrap")
     def _as_used(self, codebook: Codebook, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what models do not use; otherwise it would change the ids of models."""
+        """Serialise only those parts of the codebook that models use; other parts would change the ids of models."""
         return used_by_models(serialize(codebook))
 
     @property

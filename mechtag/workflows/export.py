@@ -276,9 +276,9 @@ def _write_tagged(
 
 
 class _FurtherSheets:
-    """The sheets after the review sheet, with the codes of people and, added record by record, the decisions.
+    """The sheets after the review sheet of a workbook: they show the codes of people and the decisions of the model.
 
-    In the sheets, papers with codes of people come first.
+    Decisions are added record by record. In the sheets, papers with codes of people come first.
     """
 
     def __init__(self, people: CodedPapers, derived: DerivedSheets, read_signs: ReadSigns) -> None:

@@ -116,7 +116,7 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
     examples
         Examples, each with the record id of its paper.
     former_sha256
-        What the last call returned; ``None`` in the first call.
+        SHA-256 that the last call returned; ``None`` in the first call.
 
     Raises
     ------

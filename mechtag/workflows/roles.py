@@ -1,4 +1,4 @@
-"""Read passages with roles of evidence from tables and texts, and write them as tables for people."""
+"""Read passages with roles of evidence from tables and texts, and write tables of them that people can read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def roles_from_text(
     Parameters
     ----------
     label
-        Key of the label of paragraphs whose heading names none.
+        Key of the label of those paragraphs whose heading does not name a label.
     coder, record
         Coder, and identifier of the record, of all passages.
 
@@ -130,7 +130,7 @@ def role_table(
 def suggest_for_codings(
     project: Project, source: Path, output: Path, *, records: Path | None = None, reporter: Reporter = SILENT
 ) -> str:
-    """Write suggested roles of the passages in a table of codings, and return a sentence that states how good they are.
+    """Write suggested roles for the passages in a table of codings, and return a sentence on their number and quality.
 
     Parameters
     ----------

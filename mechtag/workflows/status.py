@@ -100,7 +100,7 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """Return the table that must describe the papers of the codes, if it does not exist yet; otherwise ``None``."""
+    """Return the path of the records to which the codes refer, if this file is missing; otherwise ``None``."""
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():
         return None
