@@ -24,6 +24,20 @@ def group_of(job: int) -> str:
     return f"merge-{job}"
 
 
+def count_added(connection: Connection, job: int) -> tuple[int, int]:
+    """Return the number of actions that an import added, undone or not, and the number of people who did them.
+
+    Parameters
+    ----------
+    job
+        Number of the job that read the zip.
+    """
+    event = schema.event
+    counts = select(func.count(event.c.act.distinct()), func.count(event.c.coder.distinct()))
+    acts, people = connection.execute(counts.where(_is_of(job))).one()
+    return int(acts), int(people)
+
+
 def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     """Return the events that undo an import, or add it again after it was undone.
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
 from mechtag.core.temporary import temporary_folder
 from mechtag.review import merge
 from mechtag.review.acts import Refused, Stamp
@@ -23,7 +24,7 @@ from mechtag.review.jobs import codings, ranking, tagging
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.merge import Difference, NewAct, People
-from mechtag.review.merge_undo import GROUP, group_of, plan_undo
+from mechtag.review.merge_undo import GROUP, count_added, group_of, plan_undo
 from mechtag.review.project_zip import extract_log
 from mechtag.review.restoring import restore
 from mechtag.review.store import schema
@@ -168,7 +169,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     """Add the actions of people in a copy of this review to the review.
 
     Each action keeps its id and its time, so that no action is added twice if the same zip is imported again or the job
-    is interrupted.
+    is interrupted. The records that are settled at the start of the job are saved in a file, and the result is computed
+    from this file and from the log, so that a job that was interrupted and repeated has the same result.
 
     Parameters
     ----------
@@ -186,9 +188,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         ``all_left_out`` as in the result of `read`.
     """
     folder = folder_of(workspace, arguments["token"])
-    with workspace.store.read() as ours:
-        settled = _in_state(ours, "settled")
     with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
+        settled = _settled_before(workspace, folder / f"settled-{progress.job}.json")
         with workspace.store.read() as ours:
             names, proposed = _people(ours, theirs)
         chosen = {int(number): account for number, account in arguments["people"].items()}
@@ -197,7 +198,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
             found = merge.compare(ours, theirs, workspace.codebook, people)
         progress.start(len(found.acts), "Adding the actions")
         progress.can_be_cancelled = False
-        added, changed, last = 0, set[tuple[object, ...]](), found.last
+        changed, last = set[tuple[object, ...]](), found.last
         for start in range(0, len(found.acts), _ACTS):
             part = found.acts[start : start + _ACTS]
             with workspace.store.write() as connection:
@@ -205,9 +206,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                 changed |= merge.changed_places(connection, found.shared, after=last)
                 for act in part:
                     group = group_of(arguments["of"])
-                    if changed.isdisjoint(act.places) and _write(connection, theirs, act, people, group):
-                        added += 1
-                    else:
+                    if not changed.isdisjoint(act.places) or not _write(connection, theirs, act, people, group):
                         reason = "somebody worked on this record in this review during the import; import the zip again"
                         found.left_out.append(("", act.rows[0].coder, reason))
                 last = merge.last_event(connection)
@@ -217,9 +216,24 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
             add_job(connection, kind, None)
     with workspace.store.read() as ours:
         reopened = _titles(ours, settled & _in_state(ours, "conflict", "referred"))
-    content = {"acts": added, "people": len({act.rows[0].coder for act in found.acts}), "reopened": len(reopened)}
+        added, adders = count_added(ours, arguments["of"])
+    content = {"acts": added, "people": adders, "reopened": len(reopened)}
     workspace.acts.log(Stamp(arguments["coder"], client_id=f"merge-job-{progress.job}"), "merge", content)
     return {"added": added, "reopened": reopened[:SHOWN], "all_reopened": len(reopened), **_left_out(found, names)}
+
+
+def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
+    """Return the number and the stage of each record that was settled when a job was first started.
+
+    Parameters
+    ----------
+    file
+        File in which the job saves them at its first start.
+    """
+    if not file.exists():
+        with workspace.store.read() as ours:
+            write_json(file, {"settled": sorted(_in_state(ours, "settled"))})
+    return {(record, stage) for record, stage in read_json(file)["settled"]}
 
 
 def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:

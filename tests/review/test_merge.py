@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 import uuid
 import zipfile
@@ -407,13 +408,8 @@ def test_only_owners_import_projects(review: Workspace, tmp_path: Path) -> None:
     assert Browser(review, OWEN).client.get("/merge/99").status_code == 404
 
 
-def test_an_interrupted_import_goes_on_where_it_stopped(
-    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    colleague = copy_of(review, tmp_path / "there")
-    ben_works(colleague)
-    ann_works(review)
-    monkeypatch.setattr(merging, "_ACTS", 2)
+def merge_with_a_kill(review: Workspace, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import a zip, with a worker that is killed while it adds the actions, and a second one that goes on."""
     whole, calls = merging._write, 0
 
     def dies(*given: Any) -> bool:
@@ -423,18 +419,53 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
             raise KeyboardInterrupt("killed")
         return whole(*given)
 
-    monkeypatch.setattr(merging, "_write", dies)
-    with pytest.raises(KeyboardInterrupt, match="killed"):
-        merge(review, zip_of(colleague))
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "_ACTS", 2)
+        patch.setattr(merging, "_write", dies)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            merge(review, content)
     with review.store.write() as connection:  # as a worker does when it starts
         table = schema.job
         connection.execute(table.update().where(table.c.state == "running").values(state="waiting"))
     work(review)
+
+
+def test_an_interrupted_import_goes_on_where_it_stopped(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    ann_works(review)
+    merge_with_a_kill(review, zip_of(colleague), monkeypatch)
     one = begun(tmp_path / "one")
     ann_works(one)
     ben_works(one)
     assert states(review) == states(one)
     check_replay(review.store)
+
+
+def test_an_interrupted_import_says_what_the_whole_import_did(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    colleague.acts.decide(look(colleague, OWEN, 7, "screen"), 7, 0)  # before the kill
+    ben_works(colleague)
+    for coder in (ANN, BEN):
+        review.acts.decide(look(review, coder, 7, "screen"), 7, 1)
+    ann_works(review)
+    shutil.copytree(review.project.root, tmp_path / "same")
+    same = Workspace.open(open_project(tmp_path / "same"))
+    content = zip_of(colleague)
+    assert "Settled records that became conflicts" in merge(same, content)
+    merge_with_a_kill(review, content, monkeypatch)
+    job, event = schema.job, schema.event
+    said = []
+    for place in (same, review):
+        with place.store.read() as connection:
+            result = connection.execute(select(job.c.result).where(job.c.kind == merging.ADD)).scalar_one()
+            logged = connection.execute(select(event.c.value).where(event.c.kind == "merge")).scalar_one()
+        said.append((json.loads(result), json.loads(logged)))
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("record", [4, 5])
