@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks.codebook_peers import PREVIOUS, WORK, Scores, SetFitSettings, previous, setfit, tfidf, whole_vector
 from benchmarks.codebook_sets import CodedSet, load_sets
 from benchmarks.hoc import KeptVectors
-from benchmarks.publish import ROOT, publish, result
+from benchmarks.publish import ROOT, merge, publish, result
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.files import read_json, write_text
 from mechtag.core.settings import ENCODERS, EncoderSettings, TrainSettings, load_settings
@@ -334,25 +334,6 @@ def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
         for found in results
         if found["metric"] == lead_over(BETTER) and found["ci_high"] is not None and found["ci_high"] < 0
     ]
-
-
-def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the new results, and the published results that were not measured again; each result states its commit.
-
-    Parameters
-    ----------
-    published
-        Content of the JSON file of the published results.
-    """
-
-    def key(found: Mapping[str, Any]) -> tuple[str, str, str]:
-        return found["dataset"], found["system"], found["metric"]
-
-    again = {key(found) for found in results}
-    kept = [{"commit": published["commit"], **found} for found in published["results"] if key(found) not in again]
-    places: dict[str, None] = dict.fromkeys(found["dataset"] for found in [*published["results"], *results])
-    order = {dataset: place for place, dataset in enumerate(places)}
-    return sorted([*kept, *results], key=lambda found: order[found["dataset"]])
 
 
 def origins(results: Sequence[Mapping[str, Any]]) -> str:

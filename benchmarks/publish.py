@@ -38,6 +38,25 @@ def result(
     }
 
 
+def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the new results, and the published results that were not measured again; each result states its commit.
+
+    Parameters
+    ----------
+    published
+        Content of the JSON file of the published results.
+    """
+
+    def key(found: Mapping[str, Any]) -> tuple[str, str, str]:
+        return found["dataset"], found["system"], found["metric"]
+
+    again = {key(found) for found in results}
+    kept = [{"commit": published["commit"], **found} for found in published["results"] if key(found) not in again]
+    places: dict[str, None] = dict.fromkeys(found["dataset"] for found in [*published["results"], *results])
+    order = {dataset: place for place, dataset in enumerate(places)}
+    return sorted([*kept, *results], key=lambda found: order[found["dataset"]])
+
+
 def _git(*words: str) -> str:
     done = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()

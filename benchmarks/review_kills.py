@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import multiprocessing
 import os
 import random
@@ -16,7 +17,7 @@ import time
 import uuid
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +31,9 @@ import yaml
 from sqlalchemy import delete, func, select, text
 from starlette.testclient import TestClient
 
-from benchmarks.publish import ROOT, publish, result
+from benchmarks.publish import ROOT, merge, publish, result
 from benchmarks.review import served
+from mechtag.core.files import read_json
 from mechtag.core.records import Record
 from mechtag.project import create_project, open_project
 from mechtag.review import access, imports, order
@@ -51,7 +53,9 @@ from mechtag.review.workspace import ACTIVE, DATABASE, FOLDER, Workspace, add_jo
 
 COMMAND = "python -m benchmarks.review_kills"
 WORK = ROOT / "data/work/benchmarks/review_kills"
+PUBLISHED = ROOT / "docs/benchmarks/review_kills.json"
 OWNER, ANN, BOB = 1, 2, 3
+_WEB = "web"
 RECORDS = 60
 _SEED = 2021
 _TEXT = (ROOT / "benchmarks/review_kills.md").read_text(encoding="utf-8")
@@ -339,6 +343,15 @@ def kill_during(workspace: Workspace, kind: str, kills: int, longest: float, rng
 # What a job leaves ---------------------------------------------------------------------------------------------------
 
 _TIMES = frozenset(("at", "asked", "started", "ended", "created", "seen", "until"))
+# Ids of models, which contain the time of the training.
+_MODELS = frozenset(("model_id",))
+
+
+def _timeless(value: Any) -> Any:
+    """Return a value from JSON without times and ids of models."""
+    if isinstance(value, dict):
+        return {key: _timeless(each) for key, each in value.items() if key not in _TIMES | _MODELS}
+    return [_timeless(each) for each in value] if isinstance(value, list) else value
 
 
 def left_by(workspace: Workspace) -> dict[str, Any]:
@@ -348,11 +361,15 @@ def left_by(workspace: Workspace) -> dict[str, Any]:
     with workspace.store.read() as connection:
         for table in schema.metadata.sorted_tables:
             if table.name not in skipped:
-                columns = [column for column in table.c if column.name not in (*_TIMES, "model_id", "suggested")]
+                columns = [column for column in table.c if column.name not in _TIMES | _MODELS | {"suggested"}]
                 found[table.name] = sorted(map(repr, connection.execute(select(*columns))))
         event, job = schema.event, schema.job
-        rows = connection.execute(select(event.c.kind, event.c.record, event.c.coder, event.c.undoes.is_not(None)))
-        found["event"] = sorted(map(repr, rows))
+        rows = connection.execute(
+            select(event.c.kind, event.c.record, event.c.coder, event.c.undoes.is_not(None), event.c.value)
+        )
+        found["event"] = sorted(repr((*row[:-1], _timeless(json.loads(row.value)))) for row in rows)
+        done = connection.execute(select(job.c.kind, job.c.result).where(job.c.state == "done"))
+        found["job"] = sorted(repr((row.kind, _timeless(json.loads(row.result)))) for row in done)
         queue, ranking = schema.queue, schema.ranking
         order = select(ranking.c.stage, ranking.c.strategy, queue.c.position, queue.c.record).where(
             ranking.c.active == 1, ranking.c.id == queue.c.ranking
@@ -391,15 +408,26 @@ class Kills:
     differing: list[str] = field(default_factory=list)
 
 
-def kill_worker(folder: Path, kills: int, encoder: str, rng: random.Random) -> Iterator[Kills]:
+def kill_worker(
+    folder: Path, kills: int, encoder: str, rng: random.Random, only: Collection[str] = ()
+) -> Iterator[Kills]:
     """Run jobs of every kind, once without kills and then with kills, and yield the differences in the results.
 
     A job may end before it can be killed. The jobs of a kind are therefore repeated from the same starting point until
     the worker was killed ``kills`` times, but at most ``4 * kills`` times.
+
+    Parameters
+    ----------
+    only
+        Kinds of jobs; the jobs of all other kinds are run without kills. By default, the worker is killed during jobs
+        of every kind.
     """
     plain = prepare(folder / "plain", encoder)
     for kind, do in STEPS:
         do(plain)
+        if only and kind not in only:
+            finish(plain, kind)
+            continue
         plain.store.close()
         before = folder / "before"
         shutil.rmtree(before, ignore_errors=True)
@@ -556,25 +584,45 @@ def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict
     }
 
 
+def origins(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return one sentence per earlier commit, which lists the results that were measured at this commit."""
+    commits: dict[str, dict[str, None]] = {}
+    for found in results:
+        if "commit" in found:
+            commits.setdefault(found["commit"], {})[found["dataset"]] = None
+    return " ".join(f"Measured at commit {commit}: {', '.join(names)}." for commit, names in commits.items())
+
+
 def main() -> None:
-    """Run the benchmark and publish it."""
+    """Run the benchmark, and publish the results together with earlier results that were not measured again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--web", type=int, default=50, help="kills of the web process")
     parser.add_argument("--worker", type=int, default=20, help="kills of the worker during jobs of each kind")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        choices=(_WEB, *dict(STEPS)),
+        help="kill only the web process, or only the worker during jobs of these kinds",
+    )
     parser.add_argument("--no-publish", action="store_true", help="print the results only")
     chosen = parser.parse_args()
     rng = random.Random(_SEED)
     results = []
-    for name, value in kill_web(WORK, chosen.web, 20_000, rng).items():
-        sys.stdout.write(f"web process: {value} {name}\n")
-        results.append(result("review", "web process", name, value))
-    for found in kill_worker(WORK, chosen.worker, "fast", rng):
+    if not chosen.only or _WEB in chosen.only:
+        for name, value in kill_web(WORK, chosen.web, 20_000, rng).items():
+            sys.stdout.write(f"web process: {value} {name}\n")
+            results.append(result("review", "web process", name, value))
+    kinds = [kind for kind, _ in STEPS if kind in chosen.only or not chosen.only]
+    for found in kill_worker(WORK, chosen.worker, "fast", rng, kinds) if kinds else ():
         sys.stdout.write(f"{found.kind}: {found.killed} kills in {found.runs} runs, differing {found.differing}\n")
         sys.stdout.flush()
         counts = {"kills of the worker": found.killed, "runs": found.runs, "ends that differ": len(found.differing)}
         results += [result(f"job {found.kind}", "worker", name, value) for name, value in counts.items()]
     if not chosen.no_publish:
-        publish("review_kills", COMMAND, results, _TEXT, versions=("starlette", "uvicorn", "sqlalchemy"))
+        kept = merge(read_json(PUBLISHED), results) if PUBLISHED.exists() else results
+        text = _TEXT.format(origins=origins(kept))
+        publish("review_kills", COMMAND, kept, text, versions=("starlette", "uvicorn", "sqlalchemy"))
 
 
 if __name__ == "__main__":

@@ -38,14 +38,13 @@ from benchmarks.codebooks import (
     leads_table,
     means_table,
     measure,
-    merge,
     origins,
     relevance_table,
     score,
     set_table,
     significantly_below,
 )
-from benchmarks.publish import publish, result
+from benchmarks.publish import merge, publish, result
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings, TrainSettings
