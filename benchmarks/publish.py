@@ -39,7 +39,9 @@ def result(
 
 
 def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the new results, and the published results that were not measured again; each result states its commit.
+    """Return the new results, and the published results that were not measured again.
+
+    Results of an earlier commit state this commit as ``commit``.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         return found["dataset"], found["system"], found["metric"]
 
     again = {key(found) for found in results}
-    kept = [{"commit": published["commit"], **found} for found in published["results"] if key(found) not in again]
+    earlier = {} if published["commit"] == _commit() else {"commit": published["commit"]}
+    kept = [{**earlier, **found} for found in published["results"] if key(found) not in again]
     places: dict[str, None] = dict.fromkeys(found["dataset"] for found in [*published["results"], *results])
     order = {dataset: place for place, dataset in enumerate(places)}
     return sorted([*kept, *results], key=lambda found: order[found["dataset"]])

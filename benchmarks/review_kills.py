@@ -594,7 +594,7 @@ def origins(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the benchmark, and publish the results together with earlier results that were not measured again."""
+    """Run the benchmark, and publish results as soon as they are measured, with earlier results of other kinds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--web", type=int, default=50, help="kills of the web process")
     parser.add_argument("--worker", type=int, default=20, help="kills of the worker during jobs of each kind")
@@ -608,21 +608,29 @@ def main() -> None:
     parser.add_argument("--no-publish", action="store_true", help="print the results only")
     chosen = parser.parse_args()
     rng = random.Random(_SEED)
+    published = read_json(PUBLISHED) if PUBLISHED.exists() else {"commit": "", "results": []}
     results = []
-    if not chosen.only or _WEB in chosen.only:
-        for name, value in kill_web(WORK, chosen.web, 20_000, rng).items():
-            sys.stdout.write(f"web process: {value} {name}\n")
-            results.append(result("review", "web process", name, value))
-    kinds = [kind for kind, _ in STEPS if kind in chosen.only or not chosen.only]
-    for found in kill_worker(WORK, chosen.worker, "fast", rng, kinds) if kinds else ():
-        sys.stdout.write(f"{found.kind}: {found.killed} kills in {found.runs} runs, differing {found.differing}\n")
+    for found in _measure(chosen.only, chosen.web, chosen.worker, rng):
+        results += found
+        for each in found:
+            sys.stdout.write(f"{each['dataset']}: {each['value']} {each['metric']}\n")
         sys.stdout.flush()
+        if not chosen.no_publish:
+            kept = merge(published, results)
+            text = _TEXT.format(origins=origins(kept))
+            publish("review_kills", COMMAND, kept, text, versions=("starlette", "uvicorn", "sqlalchemy"))
+
+
+def _measure(only: Collection[str], web: int, worker: int, rng: random.Random) -> Iterator[list[dict[str, Any]]]:
+    """Yield the results for the web process, and then those for each kind of job; see `main` for the parameters."""
+    if not only or _WEB in only:
+        yield [result("review", "web process", name, value) for name, value in kill_web(WORK, web, 20_000, rng).items()]
+    kinds = [kind for kind, _ in STEPS if kind in only or not only]
+    for found in kill_worker(WORK, worker, "fast", rng, kinds) if kinds else ():
+        for name in found.differing:
+            sys.stdout.write(f"job {found.kind}: {name} differs\n")
         counts = {"kills of the worker": found.killed, "runs": found.runs, "ends that differ": len(found.differing)}
-        results += [result(f"job {found.kind}", "worker", name, value) for name, value in counts.items()]
-    if not chosen.no_publish:
-        kept = merge(read_json(PUBLISHED), results) if PUBLISHED.exists() else results
-        text = _TEXT.format(origins=origins(kept))
-        publish("review_kills", COMMAND, kept, text, versions=("starlette", "uvicorn", "sqlalchemy"))
+        yield [result(f"job {found.kind}", "worker", name, value) for name, value in counts.items()]
 
 
 if __name__ == "__main__":

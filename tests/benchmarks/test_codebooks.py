@@ -230,6 +230,12 @@ def test_published_results_that_are_not_measured_again_keep_their_commit() -> No
     assert origins(new) == ""
 
 
+def test_results_of_the_same_commit_do_not_state_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.publish._commit", lambda: "now")
+    old, new = result("pond, n = 2", OURS, "across", 0.7), result("pond, n = 2", OURS, "within", 0.9)
+    assert merge({"commit": "now", "results": [old]}, [new]) == [old, new]
+
+
 def test_relevance_has_a_table_of_its_own() -> None:
     results = [
         *(result(f"garden, {size}", OURS, "relevance AUC", value, (0.1, 0.9)) for size, value in

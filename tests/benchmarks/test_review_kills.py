@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from benchmarks import review_kills
-from mechtag.review.jobs import fetching
+from benchmarks.publish import result
+from mechtag.review.imports import ADD
+from mechtag.review.jobs import fetching, merging
 from mechtag.review.jobs.worker import jobs
+from mechtag.review.store import schema
+from mechtag.review.workspace import add_job
 from tests.support.toy import tiny_bert
 
 pytestmark = pytest.mark.slow
@@ -36,8 +42,41 @@ def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     words = "the village worked apple pear stone tree grew well lay there . year was text speaks of is about fruit"
     (tmp_path / "encoder").mkdir()
     encoder = tiny_bert(tmp_path / "encoder", words.split())
-    for found in review_kills.kill_worker(tmp_path, 1, str(encoder), random.Random(1)):
+    killed = []
+    for found in review_kills.kill_worker(tmp_path, 1, str(encoder), random.Random(1), (ADD, *merging.JOBS)):
         assert (found.killed, found.differing) == (1, []), found.kind
+        killed.append(found.kind)
+    assert killed == [ADD, *merging.JOBS]
+
+
+@pytest.mark.parametrize(
+    ("changed", "differing"), [({"added": 2}, {"job"}), ({"model_id": "b"}, set()), ({"found": {"at": "noon"}}, set())]
+)
+def test_results_of_jobs_are_compared_without_times_and_ids_of_models(
+    tmp_path: Path, changed: dict[str, object], differing: set[str]
+) -> None:
+    left = []
+    for found in (_RESULT, {**_RESULT, **changed}):
+        workspace = review_kills.prepare(tmp_path / "review", "fast")
+        with workspace.store.write() as connection:
+            number = add_job(connection, ADD, review_kills.OWNER)
+            done = update(schema.job).where(schema.job.c.id == number)
+            connection.execute(done.values(state="done", result=json.dumps(found)))
+        left.append(review_kills.left_by(workspace))
+        workspace.store.close()
+    assert {name for name in left[0] if left[0][name] != left[1][name]} == differing
+
+
+_RESULT = {"added": 1, "model_id": "a", "found": {"at": "night"}}
+
+
+def test_results_that_were_not_measured_again_keep_their_commit() -> None:
+    found = [result("job add", "worker", name, 1) for name in ("runs", "kills")]
+    assert review_kills.origins(found) == ""
+    kept = [{**each, "commit": "1234567"} for each in (*found, result("job rank", "worker", "runs", 1))]
+    assert review_kills.origins([*kept, result("job tag", "worker", "runs", 1)]) == (
+        "Measured at commit 1234567: job add, job rank."
+    )
 
 
 def test_every_kind_of_job_is_killed() -> None:
