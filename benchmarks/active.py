@@ -313,7 +313,7 @@ def run(dataset: str, corpus: Corpus, held: Mask, seed: int, rules: Sequence[str
 
 
 def main() -> None:
-    """Run the missing or the selected replays, and publish the results."""
+    """Run the selected replays that are not finished yet, and publish the results of all finished replays."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", choices=DATASETS, default=DATASETS)
     parser.add_argument("--rules", nargs="+", choices=list(RULES), default=list(RULES))

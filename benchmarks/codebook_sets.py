@@ -42,7 +42,7 @@ _EXPOSURE = {
 
 @dataclass(frozen=True)
 class CodedSet:
-    """Papers coded with one codebook, and example sentences of its labels."""
+    """Papers coded with the same codebook, and example sentences of its labels."""
 
     name: str
     codebook: Codebook

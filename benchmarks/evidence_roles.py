@@ -193,7 +193,7 @@ def _interval(values: Array) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure all methods, and publish the results."""
+    """Measure all methods that suggest roles, and publish the results."""
     results, text = measure(read_judged())
     publish("evidence_roles", "python -m benchmarks.evidence_roles", results, text, versions=("spacy", "scikit-learn"))
 

@@ -207,7 +207,7 @@ def unaccounted(ingested: Ingested) -> str:
 
 
 def main() -> None:
-    """Read the files and print the outcomes."""
+    """Read all files below the folder that the command line names, and print the outcome for each file."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder

@@ -189,7 +189,11 @@ Runs = dict[tuple[str, str], dict[int, Figures]]
 
 
 def samples(ground: Ground, split: str) -> dict[str, Sample]:
-    """Return the samples of papers on which a split is evaluated, keyed by the name of the data set in the results."""
+    """Return the samples of held-out papers on which the models of a split are evaluated.
+
+    ``split`` is the way in which papers are divided into training and held-out papers. The samples are keyed by the
+    name of the data set in the results.
+    """
     if split == TO_JOURNAL:
         return {TO_JOURNAL: Sample(ground.sets[JOURNAL], ground.settings.seed)}
     return {f"{FOLDS}, {name}": Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}

@@ -194,7 +194,7 @@ def run(bench: Bench, system: str, task: Task) -> None:
 
 
 def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
-    """Compute the metrics of one run."""
+    """Compute metrics of the decisions of one system on the test documents of one task."""
     judged = score_decisions(decided, targets)
     once = as_it_is(judged.truth)
     pooled = pooled_figures(judged, once)
@@ -279,7 +279,7 @@ def write_up(bench: Bench) -> None:
 
 
 def main() -> None:
-    """Run the missing or the selected runs, and publish the results."""
+    """Run the selected systems on all tasks that have no saved results yet, and publish all saved results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=[*PEERS, *OURS])
     parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)

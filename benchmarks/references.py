@@ -189,7 +189,7 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
 
 
 def main() -> None:
-    """Read all files and write the results."""
+    """Read all public files of references with mechtag, and publish the outcomes."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where to write; docs by default")
     docs = parser.parse_args().docs

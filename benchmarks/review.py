@@ -222,7 +222,7 @@ def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, 
 
 
 def main() -> None:
-    """Run the benchmark and publish it."""
+    """Measure the review page under load, and publish the results unless the command line forbids this."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=RECORDS, help="number of records")
     parser.add_argument("--decisions", type=int, default=240, help="decisions per person in each measurement")

@@ -279,7 +279,7 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
 
 
 def measure(system: System, decisions: int, kills: int) -> dict[str, float]:
-    """Measure a system, and return all metrics."""
+    """Measure start-up time, time per decision, memory and losses after kills of a system."""
     system.prepare()
     starts, times, lost, left = list[float](), list[float](), 0, 0
     for turn in range(kills + 1):
@@ -307,7 +307,7 @@ def measure(system: System, decisions: int, kills: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run both systems and publish the results."""
+    """Measure mechtag's review page and ASReview LAB, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python", type=Path, help="Python of an environment in which ASReview 3 is installed")
     parser.add_argument("--decisions", type=int, default=200, help="decisions that are timed")

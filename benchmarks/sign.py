@@ -125,7 +125,7 @@ def _learnt(texts: Sequence[str], encoder: Encoder) -> dict[str, bool]:
 
 
 def main() -> None:
-    """Measure all sets, and publish the results."""
+    """Measure all methods on all sets of judged sentences, and publish the results."""
     judged = list(read_signs())
     known = {each.text for each in judged}
     judged += [Judged("roles", row.paper, row.text, *row.signs) for row in read_judged() if row.text not in known]

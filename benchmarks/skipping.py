@@ -115,7 +115,7 @@ def seconds(checkout: Path, table: Path, output: Path, options: Sequence[str]) -
 
 
 def main() -> None:
-    """Measure all variants, and publish the results."""
+    """Measure how long tagging takes in each variant, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     parser.add_argument("--before", type=Path, help="checkout of an earlier version, with its model")
     before = parser.parse_args().before

@@ -310,7 +310,7 @@ def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
 
 
 def start_up() -> dict[str, float]:
-    """Measure how long ``mechtag --help`` takes, and how long one record takes to tag with a cached encoder export."""
+    """Measure the time of ``mechtag --help``, and the time to tag one record with a cached export of the encoder."""
     one = WORK / "one.parquet"
     write_records(one, abstracts(1))
     seconds = {}
@@ -389,7 +389,7 @@ def _show(results: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run the parts that have not been run yet, and publish the results."""
+    """Run the parts of the benchmark that have no saved results yet, and publish the results of all parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoders", action="store_true", help="compare encoders instead, without the rest of tagging")
     parser.add_argument("--records", type=int, help="number of records; published only if 2,000 (encoders: 100)")

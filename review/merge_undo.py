@@ -20,7 +20,7 @@ _JUDGING = ("code", "evidence", "sign", "answer", "commit", "settle", "reopen")
 
 
 def group_of(job: int) -> str:
-    """Return the name of the import of the zip that a job read, such as ``merge-12``."""
+    """Return the name that marks the actions of one import in the log, such as ``merge-12`` for job 12."""
     return f"merge-{job}"
 
 

@@ -62,7 +62,7 @@ class Switch:
     pages: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to one of the two applications."""
+        """Pass a request to the form for a new review or, once the review exists, to the pages of the review."""
         # If the form is sent twice, the second request arrives after the review has been created.
         app = self.setup if self.pages is None or scope.get("path") == "/new" else self.pages
         app = app or self.pages

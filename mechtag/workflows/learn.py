@@ -139,7 +139,7 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
 
 
 def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
-    """Raise `MechtagError` if the SHA-256 of a file is not among the known ones."""
+    """Raise `MechtagError` if a file was changed, that is, if its SHA-256 is not one of those in ``known``."""
     if path.exists() and _sha256(path) not in known:
         raise MechtagError(
             f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
@@ -277,7 +277,7 @@ def _compare(
 def _find_changes(
     old: Model, new: Model, champion: Path, coded: Sequence[CodedRecord], compared: Compared, reporter: Reporter
 ) -> list[Change]:
-    """Return the suggestions that differ between the two models, each with its reason."""
+    """Return the suggestions that differ between the model in use and the new model, each with the reason."""
     from mechtag.training.leakage import read_training_papers
     from mechtag.training.retraining.explain_changes import find_changes
 

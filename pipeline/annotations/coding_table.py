@@ -202,7 +202,7 @@ def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> li
 def _read_rows(
     path: Path, all_keys: Sequence[str], finders: Sequence[Finder], to_train: bool
 ) -> Iterator[tuple[str, Coding]]:
-    """Yield each row of a table of codings, preceded by its place; see `read_codings`."""
+    """Yield the place of each row of a table of codings, and the coding in the row; see `read_codings`."""
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
@@ -384,7 +384,7 @@ def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> lis
 
 
 def cell_of(coding: Coding, field: str) -> str | int | None:
-    """Return the value of a field as it is written to a table."""
+    """Return the value of a field of a coding as `write_codings` writes it to a table."""
     value: Any = getattr(coding, field)
     if isinstance(value, tuple):
         return ";".join("" if each is None else str(each) for each in value)

@@ -68,7 +68,8 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether first page and volume are the same, and neither journal nor issue is known to differ."""
+        """Return whether first page and volume of two records are the same, and journal and issue do not contradict
+        this."""
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 
@@ -244,7 +245,7 @@ def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the shorter abstract is a word-for-word prefix of the longer one."""
+    """Return whether the shorter of two abstracts is a word-for-word prefix of the longer one."""
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return len(short) >= SHORT_ABSTRACT and long.startswith(short)
 

@@ -45,7 +45,7 @@ class UndatedZip(zipfile.ZipFile):
 
 
 def undated(archive: bytes) -> bytes:
-    """Return a zip archive with the same members, but without timestamps."""
+    """Return a copy of a zip archive without timestamps."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, UndatedZip(target, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():

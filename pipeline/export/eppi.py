@@ -14,7 +14,7 @@ _SELECTABLE = "Selectable (show checkbox)"
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write the codes of one person.
+    """Write coded papers with the codes of one person to a JSON file for EPPI-Reviewer.
 
     A label is written only if it is a yes; relevance is written as included or excluded. Evidence from a full text
     becomes highlighted text; evidence from an abstract becomes the text of the info box.

@@ -126,7 +126,7 @@ def _units(text: str) -> int:
 
 
 def _config(coded: CodedPapers) -> bytes:
-    """Return the labelling configuration, whose names are those in the tasks."""
+    """Return Label Studio's labelling configuration (XML) for the exported tasks, with the names that the tasks use."""
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$title")
     relevance = etree.SubElement(view, "Choices", name=_RELEVANCE, toName=_TEXT, choice="single")

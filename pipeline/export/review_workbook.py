@@ -241,7 +241,7 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a reusable cell with the given style; a new value is set each time before the cell is written."""
+    """Return a cell with the given style that can be written several times, each time with a different value."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
@@ -487,5 +487,5 @@ def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, 
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound of the decisions as it is shown: a probability, or the word ``never`` if none can reach it."""
+    """Return a bound of the decisions as the sheet shows it: a number, or ``never`` if no probability can reach it."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

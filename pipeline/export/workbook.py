@@ -43,7 +43,7 @@ def write(path: Path, coded: CodedPapers) -> None:
 
 
 def codes(coded: CodedPapers) -> TableSheet:
-    """Return a table of the codes of people."""
+    """Return a sheet with the codes of people, one row per code."""
     titles = {paper.record.record_id: excel_cell(paper.record.title) for paper in coded.papers}
     codings = codings_of(coded)
     further = [name for name in used_fields(codings) if name in LATER_FIELDS]

@@ -104,7 +104,7 @@ def _reasons_for(workspace: Workspace, model_id: str) -> tuple[str, ...]:
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records that have suggestions, on which the suggestions of the two models are compared."""
+    """Return the records with suggestions, on which suggestions of the model in use and the new model are compared."""
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))

@@ -48,7 +48,7 @@ _ACTS = 25
 
 
 def folder_of(workspace: Workspace, token: str) -> Path:
-    """Return the folder with the zip that somebody uploaded."""
+    """Return the folder of an uploaded project zip; ``token`` identifies the upload."""
     return workspace.folder / "cache" / f"project-{token}"
 
 
@@ -237,7 +237,7 @@ def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
 
 
 def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
-    """Return the number and the stage of each record that is in one of the states."""
+    """Return the number and the stage of each record that is in one of the given states."""
     need = schema.need
     rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(states)))
     return {(row.record, row.stage) for row in rows}

@@ -59,7 +59,7 @@ def upload(visit: Visit) -> Response:
 
 
 def _answers(visit: Visit) -> dict[str, Any]:
-    """Check the answers in the form, and return them.
+    """Check the answers that a person gave in the form for importing codes, and return the answers.
 
     Returns
     -------

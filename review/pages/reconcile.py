@@ -156,9 +156,9 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return the values of a record and its joined records that the page shows around the codes.
+    """Return what the page shows about a record and its joined records in addition to the codes.
 
-    These are open labels, final codes, notes, comments and coders.
+    The result contains open labels, final codes, notes, comments and coders.
 
     Parameters
     ----------

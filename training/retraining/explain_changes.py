@@ -99,7 +99,7 @@ def find_changes(
     learned: Sequence[CodedRecord],
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> list[Change]:
-    """Tag records with both models, and explain each decision that differs.
+    """Tag records with the old and the new model, and explain each decision that differs.
 
     Labels that are in only one of the two models' codebooks are ignored.
 

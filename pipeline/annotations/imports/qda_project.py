@@ -105,7 +105,7 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 class _Fault(Exception):
-    """A selection whose passage cannot be determined."""
+    """Raised if the passage that a selection refers to cannot be determined."""
 
 
 @dataclass

@@ -107,7 +107,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield the blocks of a document or a cell, each with whether all of it is in bold."""
+    """Yield the blocks of a document or a table cell; with each, yield whether the whole block is in bold."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)
@@ -164,7 +164,8 @@ def _parts(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _perhaps_heading(block: Block, is_bold: bool) -> Block:
-    """Return a paragraph of a document without headings as a heading, if it looks like one."""
+    """Convert a paragraph to a heading if it looks like one; used if no paragraph of a document is marked as
+    heading."""
     text = block.text.strip()
     words = len(text.split())
     if block.heading or block.kind or words > _LONGEST_HEADING or text[-1] in ".,;:":

@@ -114,7 +114,7 @@ def _sections(entry: Entry) -> dict[str, str]:
 
 
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the evidence that mechtag wrote into the notes of each member, keyed by member and label."""
+    """Return the evidence that mechtag wrote into the notes of each team member, keyed by member and label."""
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
         for note in re.findall(_STRING, notes):
