@@ -1527,7 +1527,8 @@ class Acts:
         ).scalar()
         if later is not None:
             raise Refused(
-                f"{later} has since worked on this record, relying on your action; ask {later} to undo that work first",
+                f"{later} has since worked on this record, and that work depends on your action; ask {later} to "
+                "undo it first",
                 409,
             )
 

@@ -147,9 +147,9 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
             relying.setdefault(head, row.title)
     if relying:
         number, title = len(relying), next(iter(relying.values()))
-        what = f"on {number:,} of its records, such as '{title}'," if number > 1 else f"on its record '{title}',"
+        what = f"{number:,} records of this import, such as '{title}'," if number > 1 else f"the record '{title}'"
         raise Refused(
-            f"people have since worked {what} relying on what was added or undone; undo that work first, or leave the "
-            "import as it is",
+            f"later work on {what} depends on what was added or undone; undo that work first, or leave the import as "
+            "it is",
             409,
         )

@@ -129,7 +129,7 @@ async def _new(request: Request) -> Response:
     length = whole_number(request.headers.get("content-length", ""))
     if length is None or length > _LARGEST:
         raise Refused(
-            "this form is too large; choose a smaller codebook, because a codebook is a text file of a few pages", 413
+            "this form is too large, so the chosen file is not a codebook; choose a text file of a few pages", 413
         )
     form = await request.form()
     try:

@@ -142,7 +142,10 @@ def chase(
     email: Email = "",
     direction: Annotated[
         str,
-        typer.Option("--direction", help="backward (papers that are cited), forward (papers that cite), or both."),
+        typer.Option(
+            "--direction",
+            help="Papers to find: backward (cited by the included papers), forward (citing them), or both.",
+        ),
     ] = "backward,forward",
     sources: Annotated[str, typer.Option("--sources", help="Services to ask.")] = "openalex,europepmc",
     known: Annotated[

@@ -22,7 +22,7 @@ def from_text(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="Text (UTF-8) with markers such as (C) or (O+).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of configurations to write (CSV).")],
     label: Annotated[
-        str, typer.Option("--label", help="Key of the label of paragraphs whose heading names none.")
+        str, typer.Option("--label", help="Key of the label of those paragraphs whose heading does not name a label.")
     ] = "",
     coder: Annotated[str, typer.Option("--coder", help="Name of the coder.")] = "",
     record: Annotated[str, typer.Option("--record", help="Identifier of the record that the text is about.")] = "",

@@ -68,8 +68,10 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether first page and volume of two records are the same, and journal and issue do not contradict
-        this."""
+        """Return whether two records have the same first page and volume, without contradiction in other fields.
+
+        The other fields are journal and issue; each of them must agree or be unknown.
+        """
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 

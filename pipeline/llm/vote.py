@@ -33,7 +33,7 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
         )
     if len(voters) < 2:
         raise MechtagError(
-            f"a vote needs two or more language models, but the only coder is {', '.join(voters) or 'missing'}; pass "
+            f"a vote needs two or more language models, but found {', '.join(voters) or 'none'}; pass "
             "the tables of several models"
         )
     if not coder.startswith(LLM) or coder.strip() == LLM or coder.casefold() in map(str.casefold, voters):

@@ -164,8 +164,10 @@ def _parts(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _perhaps_heading(block: Block, is_bold: bool) -> Block:
-    """Convert a paragraph to a heading if it looks like one; used if no paragraph of a document is marked as
-    heading."""
+    """Convert a paragraph to a heading if it looks like one.
+
+    This is done only in documents in which no paragraph is marked as a heading.
+    """
     text = block.text.strip()
     words = len(text.split())
     if block.heading or block.kind or words > _LONGEST_HEADING or text[-1] in ".,;:":
