@@ -56,14 +56,20 @@ class Scores:
 
 
 def tfidf(corpus: Corpus, learned: Mask) -> Scores:
-    """Score with one linear support vector machine per label on the words of whole texts."""
+    """Score all papers with one linear support vector machine per label on the words of whole texts.
+
+    ``learned`` is a mask of the papers to train on.
+    """
     own = [text for text, use in zip(corpus.whole_texts, learned, strict=True) if use]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1 if len(own) < 100 else 2).fit(own)
     return _by_label(vectorizer.transform(corpus.whole_texts), corpus, learned, lambda: LinearSVC(random_state=0))
 
 
 def whole_vector(corpus: Corpus, learned: Mask) -> Scores:
-    """Score with one logistic regression per label on the vectors of whole texts."""
+    """Score all papers with one logistic regression per label on the vectors of whole texts.
+
+    ``learned`` is a mask of the papers to train on.
+    """
     return _by_label(
         corpus.wholes.astype(np.float64), corpus, learned, lambda: LogisticRegression(C=10.0, max_iter=1000)
     )
@@ -72,7 +78,8 @@ def whole_vector(corpus: Corpus, learned: Mask) -> Scores:
 def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], Any]) -> Scores:
     """Fit one classifier for relevance and one per label, and score all papers.
 
-    The scores of a label are 0 if all its codes are yes or all are no.
+    ``learned`` is a mask of the papers to train on. The scores of a label are 0 if all codes in these papers are yes,
+    or all are no.
     """
     scores = np.zeros(corpus.document_targets.shape)
     for column, codes in enumerate(corpus.document_targets.T):

@@ -113,7 +113,7 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
     """Train a linear SVM per label on TF-IDF weights, and return which labels it assigns to each text in ``held``.
 
-    The weights are those of words and word pairs.
+    The SVM is trained on the documents in ``learnt``. The weights are those of words and word pairs.
 
     C, the class weights and the thresholds are chosen for the best cross-validated F1 on all training documents.
     """
@@ -135,7 +135,10 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Return the scores of one SVM per label, mapped to the range from 0 to 1; the decision boundary is at 0.5."""
+    """Train one SVM per label on the documents in ``learnt``, and return its scores of the texts in ``held``.
+
+    Scores are from 0 to 1; the decision boundary is at 0.5.
+    """
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
     columns = []
@@ -181,7 +184,7 @@ def fine_tuning(
 ) -> Ticks:
     """Fine-tune the encoder on whole documents, and return which labels it assigns to each of the texts in ``held``.
 
-    The loss is binary cross-entropy.
+    The encoder in ``folder`` is trained on the documents in ``learnt``. The loss is binary cross-entropy.
 
     The best epoch and the thresholds are chosen on ``valid``.
     """
@@ -225,8 +228,9 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
     """Train SetFit (Tunstall et al. 2022), and return which labels it assigns to each of the texts in ``held``.
 
-    SetFit fits one logistic regression per label. The best step and the thresholds are chosen on ``valid``. SetFit runs
-    in float32, because bfloat16 reduced its F1 by a third in an early trial.
+    SetFit is trained on the documents in ``learnt`` and fits one logistic regression per label. The best step and the
+    thresholds are chosen on ``valid``. SetFit runs in float32, because bfloat16 reduced its F1 by a third in an early
+    trial.
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

@@ -88,7 +88,10 @@ def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
 
 
 def priors(name: str, run: int) -> Order:
-    """Return the rows of the two known records from which all systems start: a relevant and an irrelevant record."""
+    """Return the rows of the two known records from which all systems start: a relevant and an irrelevant record.
+
+    Each repetition (``run``) of a review has different known records.
+    """
     return draw_priors(review(name)[2], np.random.default_rng((SEED, run)))
 
 

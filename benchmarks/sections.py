@@ -60,7 +60,7 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
     """Join the sentences of an abstract, find its headings, and count the sentences that get the right section.
 
-    ``joining`` is the way in which headings and text are joined. Sentences that contain a heading do not count.
+    ``joining`` is the way in which headings and text are joined. Sentences that contain a heading are not counted.
     """
     text, places = join(sentences, joining)
     headings = find_headings(text)

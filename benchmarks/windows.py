@@ -166,7 +166,8 @@ class BestSentence(Windows):
     def _evidence(self, number: int, filling: str, sentences: int, alone: bool = False) -> Array:
         """Return -log(p) for each text and label, where p is the p-value of the best sentence of the text.
 
-        The p-value is corrected for the number of sentences in the text.
+        The p-value is corrected for the number of sentences in the text. The other parameters are those of
+        `LongTexts.scores`.
         """
         scores = self._texts.abstracts
         if sentences:

@@ -275,8 +275,8 @@ class TagSettings(Strict):
         Number of threads that encode texts; 0 means one per core.
     sign
         How evidence of absence is recognised in tables and exports: by the ``words`` of a sentence, or also by its
-        vector. This needs the encoder ``accurate``, whatever encoder the model uses; it finds more, and also marks more
-        sentences that are not evidence of absence.
+        vector. The vector requires the encoder ``accurate``, even if the model uses a different encoder. With the
+        vector, more evidence of absence is found, but more sentences are also marked wrongly.
     chunk_records
         Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
     score_all

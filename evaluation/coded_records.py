@@ -283,7 +283,8 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the gold standard codes that are confidently contradicted by a model that was not trained on them.
 
-    People should check these codes; no code is changed. Papers without text are omitted.
+    People should check these codes; no code is changed. Papers without text are omitted. ``least`` is as in
+    `coders.to_adjudicate`.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -351,7 +352,8 @@ def _sentence_pair(
 ) -> dict[str, Any]:
     """Compute the agreement of two coders on the labels of sentences.
 
-    The bootstrap draws whole records, because codes of sentences in the same record are not independent.
+    The bootstrap draws whole records, because codes of sentences in the same record are not independent. ``least`` is
+    as in `coders.pair_section`.
     """
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:

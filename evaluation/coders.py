@@ -328,7 +328,7 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders over all items, or the reason if too few items were coded yes.
+    """Compute the agreement of two coders over all items, or the reason if fewer than ``least`` items were coded yes.
 
     Parameters
     ----------
@@ -343,6 +343,8 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of any number of coders, per label and over all labels except relevance.
+
+    Labels with fewer than ``least`` items coded yes get a note instead of metrics.
 
     Parameters
     ----------
@@ -379,7 +381,8 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of each pair of coders and of groups of coders.
 
-    The groups are: all people, all people with all language models, and all people with the model.
+    The groups are: all people, all people with all language models, and all people with the model. Labels with fewer
+    than ``least`` items coded yes get a note instead of metrics.
     """
     section: dict[str, Any] = {
         "records": len(coders.records),

@@ -81,7 +81,10 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the ranking and decision metrics of relevance, separately for hard and easy irrelevant records."""
+    """Compute the ranking and decision metrics of relevance, separately for hard and easy irrelevant records.
+
+    A metric is replaced by the reason if it would be based on fewer than ``least`` records.
+    """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
     score = np.array([row.score for row in rows])
@@ -164,7 +167,11 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics over all labels, for the papers and the sentences of a set; see also `coded_section`."""
+    """Compute the metrics over all labels, for the papers and the sentences of a set; see also `coded_section`.
+
+    If there are fewer than ``least`` pairs of a paper and one of its labels, the reason replaces the metrics of
+    evidence.
+    """
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -209,7 +216,10 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences."""
+    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences.
+
+    An agreement is replaced by the reason if fewer than ``least`` items were coded yes.
+    """
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)

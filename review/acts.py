@@ -782,7 +782,10 @@ class Acts:
             return acts[0]
 
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
-        """Check that a label of a record can be settled, and return the event that settles it."""
+        """Check that a label of a record can be settled, and return the event that settles it.
+
+        ``more`` is further content of the event.
+        """
         record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)
         if stage in BASES:

@@ -286,10 +286,11 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id that an action of a copy has in the review.
+    """Return the id that an action of a copy of the review has, or would have, in the review.
 
     Background jobs number their actions separately in each copy, so a different action in the review can have the same
-    id. If so, the action of the copy gets a new id.
+    id. If so, the action of the copy gets a new id. ``known`` is the result of `_ids` for the review, and ``row`` the
+    first event of the action.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)

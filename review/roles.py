@@ -95,5 +95,8 @@ def _passages(
 
 
 def _config_id(row: Any, entry: Entry, number: int) -> str:
-    """Return an identifier that no other configuration of the review has."""
+    """Return an identifier that no other configuration of the review has.
+
+    ``number`` is the number of the configuration among those of the same coder for the same record, stage and label.
+    """
     return f"{entry.record_id} / {BASES[row.stage]} / {row.label} / {row.name} / {number}"

@@ -147,7 +147,7 @@ def _role(match: re.Match[str], codebook: Codebook) -> str | None:
 
 
 def _label_in(heading: str, codebook: Codebook) -> str:
-    """Return the key of the label whose name or key a heading contains, or ``""``; the longest name wins."""
+    """Return the key of the label whose name or key a heading contains, or ``""``; the longest match counts."""
     words = f" {fold_name(heading)} "
     found = [
         (len(name), entry.key)

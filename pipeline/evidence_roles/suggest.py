@@ -2,7 +2,7 @@
 
 Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. The role with the most cues in a sentence is suggested. If
 there is no such role, the role whose definition is most similar to the sentence is suggested, provided that it is
-clearly more similar than the others; otherwise, no role. The position of a sentence is not used.
+clearly more similar than the others. Otherwise, no role is suggested. The position of a sentence is not used.
 
 ``python -m benchmarks.evidence_roles`` measures the suggestions.
 """

@@ -258,7 +258,7 @@ class Transport:
     def unusable(self, request: Request) -> list[Answer]:
         """Return the answers to a request that could not be used, of this and of earlier runs.
 
-        They are known only for services of the user (`Service.own`), which may bill them.
+        Such answers are kept only for services of the user (`Service.own`), because the user may be billed for them.
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):

@@ -18,7 +18,7 @@ def leave_out(
 ) -> tuple[Iterable[Record], Iterable[Prediction]]:
     """Remove abstracts and quoted sentences that must not be published, and return the records and predictions.
 
-    They are changed while the results are iterated, so they need not fit into memory.
+    Records and predictions are changed while the results are iterated, so they need not fit into memory.
 
     An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Records are
     returned without such abstracts, and predictions without the sentences quoted from such abstracts and full texts.

@@ -4,9 +4,9 @@
 By default, the sign is decided by words alone (`by_words`): a sentence is about absence if a word that expresses lack
 remains after expressions such as *not only* or *without blame* have been set aside. In a sentence with *but* or
 *although*, the main statement decides. The words were chosen on the coded records. ``python -m benchmarks.sign``
-measures how well they work: on other sentences, the classification as absence is right in only a half to three quarters
-of the cases, and absence that is expressed without such words (*each agency kept its own records*) is not found.
-`sign_by_vectors` also finds such absence, but needs the encoder ``accurate``.
+measures how well they work on other sentences. There, only a half to three quarters of the sentences classified as
+absence are classified correctly, and absence that is expressed without such words (*each agency kept its own records*)
+is not found. `sign_by_vectors` also finds such absence, but needs the encoder ``accurate``.
 """
 
 from __future__ import annotations

@@ -35,7 +35,10 @@ _RECORDS = 25
 
 
 def folder_of(workspace: Workspace, token: str) -> Path:
-    """Return the folder with the uploaded files of one import and the codes that were read from these files."""
+    """Return the folder with the uploaded files of one import and the codes that were read from these files.
+
+    ``token`` identifies the upload.
+    """
     return workspace.folder / "uploads" / f"codings-{token}"
 
 

@@ -48,7 +48,10 @@ _ACTS = 25
 
 
 def folder_of(workspace: Workspace, token: str) -> Path:
-    """Return the folder of an uploaded project zip; ``token`` identifies the upload."""
+    """Return the folder of an uploaded project zip.
+
+    ``token`` identifies the upload.
+    """
     return workspace.folder / "cache" / f"project-{token}"
 
 

@@ -82,7 +82,7 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return an exercise that has ended, with its results.
+    """Return the calibration exercise ``one``, which has ended, with its results.
 
     Returns
     -------

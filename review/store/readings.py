@@ -83,8 +83,8 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
     """Return the numbers of the sentences that a person marked, if they refer to a given text; otherwise nothing.
 
-    They refer to a different text if, for example, the person coded from the full text of a duplicate that no longer
-    belongs to the record.
+    The numbers refer to a different text if, for example, the person coded from the full text of a duplicate that no
+    longer belongs to the record.
 
     Parameters
     ----------

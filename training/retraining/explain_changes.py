@@ -268,7 +268,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
     """Describe the sentence of a document that contributed most to the change of a score, with the reasons.
 
     The contribution of a sentence to the change of a pooled score is the change of the sentence's score times its
-    weight in the pooling, averaged over both models.
+    weight in the pooling, averaged over both models. ``up`` states whether the score increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
@@ -292,7 +292,10 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each word or word pair to the score of a part of a sentence, keyed by the term."""
+    """Return the contribution of each word or word pair to the score of a part of a sentence, keyed by the term.
+
+    ``side`` is the model that computed the score, ``row`` the row of the part, and ``column`` the column of the label.
+    """
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {
@@ -322,7 +325,8 @@ class _Neighbours:
         """Describe the new code that may explain why the prediction for a record changed.
 
         If a code was added to the same record, this code is described. Otherwise, the description is of the most
-        similar record with a new code in the direction of the change. The result is ``""`` if there is no such record.
+        similar record with a new code in the direction of the change: a yes if ``up``, else a no. The result is ``""``
+        if there is no such record. ``whole`` is the vector of the given record.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:

@@ -140,7 +140,7 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
     """Return the signs (such as ``absent``) of the evidence in merged rows.
 
-    They are in the order of the sentences or, without sentences, of the passages.
+    The signs are in the order of the sentences or, without sentences, of the passages.
     """
     found: dict[int | str, Sign] = {}
     for row in rows:
