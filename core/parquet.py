@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from itertools import accumulate, islice
 from pathlib import Path
 from sys import intern
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
-from mechtag.core.full_text import FullText
+from mechtag.core.full_text import Format, FullText
 from mechtag.core.records import Basis, Prediction, Record, Sentence
 
 # What reading raises for damaged files, and for values that Python cannot hold, such as dates after the year 9999.
@@ -372,6 +373,14 @@ def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
     return parse_rows(path, _read(path, FULL_TEXTS, "full texts", _FEW), FullText)
 
 
+class FullTextSummary(NamedTuple):
+    """The record, the format and the number of characters of a full text."""
+
+    record_id: str
+    format: Format
+    chars: int
+
+
 class FullTextTable:
     """A table of full texts, from which the full texts of single records can be read.
 
@@ -379,6 +388,9 @@ class FullTextTable:
     ----------
     source, name
         Path or open file, and name of the table shown in error messages.
+    merged
+        Ids in the table that belong to records that were merged into others, with the ids of the kept records. The
+        full texts are returned as those of the kept records.
 
     Raises
     ------
@@ -387,13 +399,14 @@ class FullTextTable:
         than ``record_id`` are found only when the full texts are read.
     """
 
-    def __init__(self, source: Any, name: StrPath) -> None:
+    def __init__(self, source: Any, name: StrPath, merged: Mapping[str, str] = MappingProxyType({})) -> None:
         self._file, self._name = open_table(source, name, FULL_TEXTS, "full texts"), name
+        self._merged = merged
         self._groups: dict[str, int] = {}
         for group in range(self._file.metadata.num_row_groups):
             with _reading(name):
                 ids = self._file.read_row_group(group, columns=["record_id"]).column(0).to_pylist()
-            for record_id in ids:
+            for record_id in (merged.get(name, name) for name in ids):
                 if record_id in self._groups:
                     raise MechtagError(
                         f"{name}: record {record_id} has more than one full text; attach one file per record"
@@ -410,6 +423,14 @@ class FullTextTable:
         """Close the file."""
         self._file.close()
 
+    def summaries(self) -> Iterator[FullTextSummary]:
+        """Yield a summary of each full text in the table, without reading the texts."""
+        for group in range(self._file.metadata.num_row_groups):
+            with _reading(self._name):
+                rows = self._file.read_row_group(group, columns=["record_id", "format", "quality.chars"]).to_pylist()
+            for row in rows:
+                yield FullTextSummary(row["record_id"], row["format"], row["quality"]["chars"])
+
     def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
         """Yield the full texts of the given records in batches, each keyed by record id, in the order of the table.
 
@@ -419,7 +440,8 @@ class FullTextTable:
         for group in sorted({self._groups[record_id] for record_id in wanted}):
             with _reading(self._name):
                 rows = self._file.read_row_group(group, columns=FULL_TEXTS.names).to_pylist()
-            own = (row for row in rows if row["record_id"] in wanted)
+            named = ({**row, "record_id": self._merged.get(row["record_id"], row["record_id"])} for row in rows)
+            own = (row for row in named if row["record_id"] in wanted)
             yield {full_text.record_id: full_text for full_text in parse_rows(self._name, own, FullText)}
 
 

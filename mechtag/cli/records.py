@@ -152,6 +152,15 @@ def attach(
             show_default=False,
         ),
     ] = None,
+    groups: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--groups",
+            help="Table of merged records written by 'dedupe', so that the ids and files of duplicates are recognised. "
+            "May be repeated. Default: groups.csv next to the parquet table of records.",
+            show_default=False,
+        ),
+    ] = None,
     ocr: Annotated[
         str | None,
         typer.Option("--ocr", help="Program that recognises the text of scanned pages: tesseract.", show_default=False),
@@ -178,7 +187,15 @@ def attach(
     from mechtag.workflows.attach import attach as attach_files
 
     lines = attach_files(
-        sources, records, output, map_file, ocr=ocr, grobid=grobid, send_files=send_files, reporter=Terminal()
+        sources,
+        records,
+        output,
+        map_file,
+        groups=groups or (),
+        ocr=ocr,
+        grobid=grobid,
+        send_files=send_files,
+        reporter=Terminal(),
     )
     for line in lines:
         say(line)

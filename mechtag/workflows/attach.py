@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from mechtag.core.outputs import check_outputs
 from mechtag.core.words import counted
+from mechtag.pipeline.dedupe.merged import MergedRecords, groups_beside, read_merged, read_merged_beside
 from mechtag.pipeline.fulltext.attached_tables import output_paths, refuse_filled, write_tables
 from mechtag.pipeline.fulltext.attaching import Attached, Matcher, find_files, read_map
 from mechtag.pipeline.fulltext.attaching import attach as attach_files
@@ -26,6 +27,7 @@ def attach(
     output: Path,
     map_file: Path | None = None,
     *,
+    groups: Sequence[Path] = (),
     ocr: str | None = None,
     grobid: str | None = None,
     send_files: bool = False,
@@ -43,6 +45,9 @@ def attach(
         Folder to write to, or the parquet table of full texts to write.
     map_file
         Table in which a person assigned files to records.
+    groups
+        Tables of merged records (``groups.csv``). By default, the one next to ``source`` if ``source`` is a Parquet
+        table and there is one.
     ocr
         Program that recognises the text of scanned pages: ``tesseract``. By default, scans are rejected.
     grobid
@@ -58,7 +63,8 @@ def attach(
     program = find_program(ocr) if ocr else None
     address = check_address(grobid, may_send=send_files) if grobid else None
     paths = output_paths(output)
-    given = [path for path in (source, map_file) if path]
+    beside = None if groups else groups_beside(source)
+    given = [path for path in (source, map_file, beside, *groups) if path]
     check_outputs(paths, (*given, *(path for path in sources if not path.is_dir())))
     refuse_filled(paths.unmatched)
     records = read_unique(source, reporter.note)
@@ -66,8 +72,10 @@ def attach(
     if found.ignored:
         kinds = ", ".join(f"{count} {ending}" for ending, count in found.ignored.items())
         reporter.note(f"note: files in the folders that are not full texts were not read: {kinds}")
-    assigned = read_map(map_file, records, found.files) if map_file else {}
-    matcher = Matcher(records, found.files, assigned)
+    rows = read_merged_beside(beside, reporter.note) if beside else read_merged(groups)
+    merged = MergedRecords(rows, frozenset(record.record_id for record in records))
+    assigned = read_map(map_file, records, found.files, merged) if map_file else {}
+    matcher = Matcher(records, found.files, assigned, merged)
     with ExitStack() as stack:
         isolated = stack.enter_context(IsolatedReader(program=program))
         reader = stack.enter_context(GrobidReader(address, found.files, isolated)) if address else isolated
@@ -85,6 +93,7 @@ def _describe(
         f"{counted(result.files, 'file')} read: {len(result.attached)} attached, {len(result.duplicates)} duplicates "
         f"of an attached file, {len(result.unmatched)} unmatched, {len(result.rejected)} rejected",
     ]
+    said += _describe_merged(result, attached)
     if warned := sum(bool(row.warnings) for row in result.attached):
         said.append(f"{attached}: {counted(warned, 'full text')} may not have been read well; see the column warnings")
     if result.unmatched:
@@ -98,3 +107,14 @@ def _describe(
         if len(result.rejected) > _SHOWN:
             said.append(f"and {len(result.rejected) - _SHOWN} more, which are listed in {rejected}")
     return said
+
+
+def _describe_merged(result: Attached, attached: Path) -> Iterator[str]:
+    """Yield a sentence for each file that was attached to the record into which the file's own record was merged."""
+    found = [(row.file, row.match) for row in (*result.attached, *result.duplicates) if row.match.duplicate]
+    for file, match in found[:_SHOWN]:
+        if match.record:
+            how = "you entered" if match.by == "map" else "the file is named in"
+            yield f"{file}: {how} {match.duplicate}, a duplicate that was merged into {match.record.record_id}"
+    if len(found) > _SHOWN:
+        yield f"and {len(found) - _SHOWN} more; see the column merged_record in {attached}"

@@ -118,7 +118,8 @@ def tag(
         from mechtag.pipeline.text.sign_by_vectors import read_signs_by
 
         read = [*sources, *([str(first[0])] if first else [])]
-        check_folder(read, output, sentences, full_texts)
+        groups = _groups(sources, reporter) if full_texts else None
+        check_folder(read, output, sentences, full_texts, groups)
         read_signs = read_signs_by(tagging)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
@@ -135,7 +136,7 @@ def tag(
             reporter.note(f"runtime {loaded.choice.reason}")
         if first:
             sources = [_top(project, sources, output, *first, reporter)]
-        request = Request(sources, output, settings, loaded.config, sentences, full_texts, runtime=chosen)
+        request = Request(sources, output, settings, loaded.config, sentences, full_texts, groups, runtime=chosen)
         job = stack.enter_context(opened(request, resume=resume))
         inputs = job.inputs
         for note in (*inputs.notes, *inputs.unread, *filter(None, [cut_note(inputs.abstracts_cut)])):
@@ -156,6 +157,15 @@ def tag(
         with reporter.progress("writing tables", job.manifest.records) as advance:
             summary = finish(job, codebook, loaded.tagger.calibration, advance, read_signs)
     return Tagged(inputs, summary, job.output, job.chunks.folder)
+
+
+def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
+    """Return the path of the table of merged records next to the source, if the source is a table on this machine."""
+    from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
+    from mechtag.pipeline.tagging.storage import is_remote
+
+    groups = None if is_remote(sources[0]) else groups_beside(Path(sources[0]))
+    return groups if groups and read_merged_beside(groups, reporter.note) else None
 
 
 def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, count: int, reporter: Reporter) -> str:

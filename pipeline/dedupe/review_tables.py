@@ -16,11 +16,16 @@ from mechtag.core.files import write_csv
 from mechtag.core.records import Record, normalise_title
 from mechtag.core.tables import TableRow, read_table
 from mechtag.pipeline.dedupe.results import Decision, Deduped, Reference
+from mechtag.pipeline.fulltext.recorded_paths import recorded_paths
 
-GROUPS = (
-    *("group", "decision", "kept", "confidence", "reason", "gave"),
-    *("record_id", "source_file", "source_index", "title", "authors", "year", "journal", "doi", "pmid"),
-)
+#: Column that contains the id under which the kept record was read, if it has a different id now.
+ORIGINAL_ID = "original_id"
+#: Column that contains the paths of files in the fields of a record, as reference managers export them.
+FILES = "files"
+_READ = ("source_file", "source_index", "title", "authors", "year", "journal", "doi", "pmid")
+GROUPS = ("group", "decision", "kept", "confidence", "reason", "gave", "record_id", *_READ, ORIGINAL_ID, FILES)
+# File names on Windows cannot contain this character.
+_BETWEEN_FILES = " | "
 _SHOWN = (
     *("record_id", "source_file", "source_index", "title", "authors", "year", "journal"),
     *("volume", "issue", "pages", "doi", "pmid", "type", "abstract"),
@@ -44,7 +49,8 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
     The kept record comes first in its group. The column ``gave`` lists the fields that the kept record
-    lacked and that were taken from the record in this row.
+    lacked and that were taken from the record in this row. The columns `ORIGINAL_ID` and `FILES` contain what is needed
+    to find the kept record by the ids and files of all members; see `merged.read_merged`.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -53,10 +59,18 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
             kept = member is group.members[0]
             gave = " ".join(filled.field for filled in group.filled if filled.giver is member)
             record_id = group.kept.record_id if kept else member.record_id
-            others = (_cell(member, name) for name in GROUPS[GROUPS.index("source_file") :])
+            others = (_cell(member, name) for name in _READ)
+            original = member.record_id if member.record_id != record_id else ""
+            files = _BETWEEN_FILES.join(map("/".join, recorded_paths(member)))
             state = "yes" if kept else "no"
-            rows.append((number, "", state, group.confidence, group.reason, gave, record_id, *others))
+            row = (number, "", state, group.confidence, group.reason, gave, record_id, *others, original, files)
+            rows.append(row)
     write_csv(path, GROUPS, rows, bom=True)
+
+
+def split_files(cell: str) -> tuple[tuple[str, ...], ...]:
+    """Return the paths in a cell of the column `FILES`, each as a tuple of its folders and its file name."""
+    return tuple(tuple(path.split("/")) for path in cell.split(_BETWEEN_FILES) if path)
 
 
 def write_uncertain(path: str | Path, deduped: Deduped) -> None:

@@ -14,9 +14,11 @@ from mechtag.pipeline.fulltext.attaching import Attached, Row
 
 _ATTACHED = (
     *("file", "record_id", "title", "status", "by", "likeness"),
-    *("format", "pages", "characters", "used_instead", "warnings"),
+    *("format", "pages", "characters", "used_instead", "merged_record", "warnings"),
 )
-_UNMATCHED = ("file", "record_id", "suggested", "suggested_title", "by", "likeness", "reason", "begins")
+_UNMATCHED = (
+    *("file", "record_id", "suggested", "suggested_title", "by", "likeness", "merged_record", "reason", "begins"),
+)
 
 
 class Paths(NamedTuple):
@@ -73,7 +75,7 @@ def _attached(row: Row) -> list[Any]:
     status = "duplicate" if row.used else "attached"
     return [
         *(row.file, _id(match.record), match.record.title if match.record else "", status, match.by, match.likeness),
-        *(row.format, row.pages or None, row.chars, row.used, " ".join(row.warnings)),
+        *(row.format, row.pages or None, row.chars, row.used, match.duplicate, " ".join(row.warnings)),
     ]
 
 
@@ -82,5 +84,5 @@ def _unmatched(row: Row) -> list[Any]:
     suggested = (match.record,) if match.record else match.candidates
     return [
         *(row.file, "", "; ".join(map(_id, suggested)), "; ".join(record.title for record in suggested)),
-        *(match.by, match.likeness, match.doubt, row.begins),
+        *(match.by, match.likeness, match.duplicate, match.doubt, row.begins),
     ]

@@ -18,6 +18,7 @@ from mechtag.core.records import Record, Rejected
 from mechtag.core.tables import TableRow, read_table
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.annotations.record_finder import Finder, cited_in
+from mechtag.pipeline.dedupe.merged import MergedRecords
 from mechtag.pipeline.fulltext.identity import TITLED, Beginning, Identifier, Match
 from mechtag.pipeline.fulltext.reading import ReadFile
 from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths
@@ -106,38 +107,67 @@ def _is_pdf(path: Path) -> bool:
         return False
 
 
-def read_map(path: StrPath, records: Sequence[Record], files: Sequence[FileFound]) -> dict[str, Record]:
+class Assigned(NamedTuple):
+    """The record that a person assigned to a file, and the id of the merged record that the person named instead."""
+
+    record: Record
+    duplicate: str = ""
+
+
+def read_map(
+    path: StrPath, records: Sequence[Record], files: Sequence[FileFound], merged: MergedRecords | None = None
+) -> dict[str, Assigned]:
     """Read a table in which a person assigned files to records; return the records, keyed by the name of the file.
 
     Rows without a record and rows about files that are not in ``files`` are skipped.
 
+    Parameters
+    ----------
+    merged
+        Records that were merged into ``records``. A row may name them instead of the kept records.
+
     Raises
     ------
     MechtagError
-        If the table has no columns ``file`` and ``record_id``, or a row names an unknown record, a name that several
-        files have, or a file that a different row assigns to a different record.
+        If the table has no columns ``file`` and ``record_id``, or a row names an unknown record, an identifier that
+        several records have, a name that several files have, or a file that a different row assigns to a different
+        record.
     """
     table = read_table(path, f"a table with the columns {_FILE} and {_RECORD}", needed=())
     if missing := [name for name in (_FILE, _RECORD) if name not in table.names]:
         raise MechtagError(f"{path}: the column {missing[0]!r} is missing; the table needs {_FILE!r} and {_RECORD!r}")
     finder = Finder(records)
-    assigned: dict[str, Record] = {}
+    by_id = {record.record_id: record for record in records}
+    assigned: dict[str, Assigned] = {}
     for row in table.rows:
         if not (row.cells[_FILE] and row.cells[_RECORD]):
             continue
         for name in _files_named(row, files):
-            cited = TableRow(row.number, row.place, {_RECORD: row.cells[_RECORD]})
-            record = finder.find(cited_in(cited)).record
-            if not record:
+            found = _record_named(row, finder, by_id, merged or MergedRecords())
+            if assigned.setdefault(name, found).record != found.record:
                 raise MechtagError(
-                    f"{row.place}: there is no record {row.cells[_RECORD]!r}; enter the record_id of an existing record"
-                )
-            if assigned.setdefault(name, record) != record:
-                raise MechtagError(
-                    f"{row.place}: a different row assigns the file {name} to {assigned[name].record_id}; delete one "
-                    "of the rows"
+                    f"{row.place}: a different row assigns the file {name} to {assigned[name].record.record_id}; "
+                    "delete one of the rows"
                 )
     return assigned
+
+
+def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], merged: MergedRecords) -> Assigned:
+    """Return the record that a row names; raise `MechtagError` if there is none, or more than one."""
+    name = row.cells[_RECORD]
+    found = finder.find(cited_in(TableRow(row.number, row.place, {_RECORD: name})))
+    if found.record:
+        # The kept record may have taken its identifier from the merged record.
+        return Assigned(found.record, name if name in merged else "")
+    kept = merged.kept(name)
+    if len(kept) == 1:
+        return Assigned(records[kept[0]], name)
+    if several := [record.record_id for record in found.candidates] if found.several else kept:
+        raise MechtagError(
+            f"{row.place}: {name!r} belongs to several records ({', '.join(several)}); enter the record_id of one of "
+            "them"
+        )
+    raise MechtagError(f"{row.place}: there is no record {name!r}; enter the record_id of an existing record")
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
@@ -232,13 +262,21 @@ class Matcher:
         All files that will be looked up.
     assigned
         Records that a person assigned to files, keyed by the name of the file; see `read_map`.
+    merged
+        Records that were merged into ``records``; files that belong to them are attached to the kept records.
     """
 
-    def __init__(self, records: Sequence[Record], files: Sequence[FileFound], assigned: Mapping[str, Record]) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        files: Sequence[FileFound],
+        assigned: Mapping[str, Assigned],
+        merged: MergedRecords | None = None,
+    ) -> None:
         self._records = {record.record_id: record for record in records}
         self._assigned = assigned
-        self._recorded = RecordedPaths(records, [file.path for file in files])
-        self._identifier = Identifier(records)
+        self._recorded = RecordedPaths(records, [file.path for file in files], merged)
+        self._identifier = Identifier(records, merged)
 
     def find(self, file: FileFound, read: ReadFile) -> Match:
         """Find the record to which a file belongs.
@@ -246,18 +284,21 @@ class Matcher:
         The user's assignments are searched first, then the file paths in the records, then the content of the file.
         """
         beginning = Beginning(read)
-        if record := self._assigned.get(file.name):
-            return Match(record, "map", self._identifier.likeness(record, beginning))
-        if record_id := self._recorded.find(file.path):
+        if assigned := self._assigned.get(file.name):
+            likeness = self._identifier.likeness(assigned.record, beginning)
+            return Match(assigned.record, "map", likeness, duplicate=assigned.duplicate)
+        if recorded := self._recorded.find(file.path):
+            record_id, duplicate = recorded
             record = self._records[record_id]
             other = self._identifier.by_identifier(beginning)
             doubt = ""
             if other and other.record and not other.doubt and other.record.record_id != record_id:
+                named_by = f"A duplicate of the record, {duplicate}," if duplicate else "The record"
                 doubt = (
-                    f"The record names this file, but the file contains the {other.by} and the title of a different "
+                    f"{named_by} names this file, but the file contains the {other.by} and the title of a different "
                     f"record, {other.record.record_id}."
                 )
-            return Match(record, "path", self._identifier.likeness(record, beginning), doubt)
+            return Match(record, "path", self._identifier.likeness(record, beginning), doubt, duplicate=duplicate)
         return self._identifier.find(beginning, file.path.stem)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rapidfuzz import fuzz
 
 from mechtag.core.records import Record, normalise_doi, normalise_pmid, normalise_title
+from mechtag.pipeline.dedupe.merged import MergedRecords
 from mechtag.pipeline.fulltext.reading import ReadFile
 from mechtag.pipeline.fulltext.sections import kind_of
 
@@ -59,6 +60,9 @@ class Match(NamedTuple):
         Sentence that states why the file cannot be attached to the record; ``""`` if it can.
     candidates
         The possible records, if several records match the file equally well.
+    duplicate
+        Id of the merged record by which ``record`` was found, such as a record that contains the path of the file; ""
+        if ``record`` itself was found.
     """
 
     record: Record | None
@@ -66,6 +70,7 @@ class Match(NamedTuple):
     likeness: float | None = None
     doubt: str = ""
     candidates: tuple[Record, ...] = ()
+    duplicate: str = ""
 
 
 class Beginning:
@@ -118,13 +123,20 @@ class Identifier:
     ----------
     records
         Records without duplicates.
+    merged
+        Records that were merged into ``records``; their DOIs and PubMed ids belong to the kept records.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], merged: MergedRecords | None = None) -> None:
         self._records = {record.record_id: record for record in records}
         self._letters = {record.record_id: letters_of(_MARKUP.sub("", record.title)) for record in records}
         self._dois = {record.doi: record for record in records if record.doi}
         self._pmids = {record.pmid: record for record in records if record.pmid}
+        for duplicate, kept in merged or ():
+            if duplicate.doi:
+                self._dois.setdefault(duplicate.doi, self._records[kept])
+            if duplicate.pmid:
+                self._pmids.setdefault(duplicate.pmid, self._records[kept])
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
@@ -207,8 +219,8 @@ class Identifier:
         if not record.doi or not beginning.dois:
             return None
         place, forms = beginning.dois[0]
-        # A shorter DOI is cut off at the end of a line.
-        own = record.doi in forms or record.doi.startswith(forms[0])
+        # A shorter DOI is cut off at the end of a line. Merged records have DOIs of their own.
+        own = record.doi in forms or record.doi.startswith(forms[0]) or self._with_doi(forms) is record
         return None if own else (place, forms[0])
 
     def _by_title(self, beginning: Beginning, name: str) -> Match:

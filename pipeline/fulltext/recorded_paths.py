@@ -7,11 +7,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from mechtag.core.records import Record
 from mechtag.pipeline.reading.markup import texts
+
+if TYPE_CHECKING:  # `merged` imports this module
+    from mechtag.pipeline.dedupe.merged import MergedRecords
 
 # RIS writes attachments to L1-L4. Columns and fields of other formats, in lower case.
 _FIELDS = frozenset(("l1", "l2", "l3", "l4", "file attachments", "file_attachments", "local-url"))
@@ -91,30 +94,38 @@ class RecordedPaths:
         Records without duplicates.
     files
         All files that will be looked up; they show whether a file name is unique.
+    merged
+        Records that were merged into ``records``; files that they name belong to the kept records.
     """
 
-    def __init__(self, records: Sequence[Record], files: Sequence[Path]) -> None:
-        self._by_name: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+    def __init__(self, records: Sequence[Record], files: Sequence[Path], merged: MergedRecords | None = None) -> None:
+        self._by_name: dict[str, list[tuple[tuple[str, ...], str, str]]] = defaultdict(list)
         for record in records:
             for path in recorded_paths(record):
-                self._by_name[path[-1]].append((path, record.record_id))
+                self._by_name[path[-1]].append((path, record.record_id, ""))
+        for duplicate, kept in merged or ():
+            for path in duplicate.paths:
+                self._by_name[path[-1]].append((path, kept, duplicate.record_id))
         self._count: Mapping[str, int] = _counts(files)
 
-    def find(self, file: Path) -> str | None:
+    def find(self, file: Path) -> tuple[str, str] | None:
         """Return the id of the record whose fields contain the path of a file; ``None`` if there is no single record.
 
         A path in a record matches a file if both end in the same folder and file name. A file name without a folder
         matches only if exactly one of the files has this name. If several paths match, the one with the most folders
         in common is used.
+
+        The second item of the result is the id of the merged record that contains the path, or ``""`` if the record
+        itself contains it.
         """
         parts = _folded(file.absolute().parts)
-        ranked: dict[int, set[str]] = defaultdict(set)
-        for path, record_id in self._by_name.get(parts[-1], ()):
+        ranked: dict[int, dict[str, str]] = defaultdict(dict)
+        for path, record_id, duplicate in self._by_name.get(parts[-1], ()):
             length = _common_end(path, parts)
             if length > 1 or (len(path) == 1 and self._count[parts[-1]] == 1):
-                ranked[length].add(record_id)
-        best = ranked[max(ranked)] if ranked else set()
-        return next(iter(best)) if len(best) == 1 else None
+                ranked[length].setdefault(record_id, duplicate)
+        best = ranked[max(ranked)] if ranked else {}
+        return next(iter(best.items())) if len(best) == 1 else None
 
 
 def _counts(files: Sequence[Path]) -> dict[str, int]:

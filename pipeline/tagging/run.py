@@ -158,6 +158,7 @@ def finish(
         full_texts = {record_id: own for chunk in chunks for record_id, own in (chunk.full_texts or {}).items()}
         summary["full_texts"] = {record_id: own.model_dump(mode="json") for record_id, own in full_texts.items()}
         summary["notes"] += _notes_on_full_texts(full_texts, job.manifest.records, job.manifest.identity.model_id)
+        summary["notes"] += job.merged.notes() if job.merged else ()
     if folder := job.output.local:
         if note := review_workbook.too_long(job.manifest.records):
             summary["notes"].append(note)

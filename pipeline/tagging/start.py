@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,7 @@ from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import FullTextTable, RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.pipeline.dedupe.merged import read_merged
 from mechtag.pipeline.export import NAMES
 from mechtag.pipeline.tagging.chunks import CHUNK_FOLDER, Chunk, ChunkStore, Identity, RunManifest, locked
 from mechtag.pipeline.tagging.inputs import (
@@ -33,6 +34,7 @@ from mechtag.pipeline.text.sentences import split
 
 if TYPE_CHECKING:  # the process that splits sentences does not need it, and importing it takes a second
     from mechtag.models.model_folder import ModelConfig
+    from mechtag.pipeline.tagging.merged_full_texts import MergedFullTexts
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
@@ -66,6 +68,8 @@ class Job:
         Folder for the results.
     finished
         Finished chunks, keyed by number; whoever finishes a chunk must add it.
+    merged
+        Full texts of merged records, which are used for the kept records, and notes on the others.
     """
 
     records: StoragePath
@@ -75,6 +79,7 @@ class Job:
     manifest: RunManifest
     finished: dict[int, Chunk]
     full_texts: StoragePath | None = None
+    merged: MergedFullTexts | None = None
 
     @contextmanager
     def open_full_texts(self) -> Iterator[FullTextTable | None]:
@@ -82,7 +87,8 @@ class Job:
         if self.full_texts is None:
             yield None
             return
-        with self.full_texts.open() as file, FullTextTable(file, str(self.full_texts)) as table:
+        used = self.merged.used if self.merged else {}
+        with self.full_texts.open() as file, FullTextTable(file, str(self.full_texts), used) as table:
             yield table
 
     @property
@@ -116,6 +122,9 @@ class Request:
         Table of precomputed sentences, or ``None``.
     full_texts
         Table of full texts, or ``None``.
+    groups
+        Table of the records that were merged into the records of the source table, or ``None``; see
+        `mechtag.pipeline.dedupe.merged`. It is used only with full texts.
     runtime
         Runtime of the encoder, which is recorded because scores differ slightly between runtimes.
     """
@@ -126,6 +135,7 @@ class Request:
     model: ModelConfig
     sentences: Path | None = None
     full_texts: Path | None = None
+    groups: Path | None = None
     runtime: str = "torch"
 
     def identity(self, table: StoragePath | None) -> Identity:
@@ -134,7 +144,7 @@ class Request:
         # The method that reads the signs of evidence changes only the tables, which are written at the end.
         values = {block: getattr(self.settings, block).model_dump(mode="json", exclude={"sign"}) for block in blocks}
         return Identity(
-            input=fingerprints(self.sources, table, self.sentences, self.full_texts),
+            input=fingerprints(self.sources, table, self.sentences, self.full_texts, self.groups),
             model_id=self.model.model_id,
             codebook=self.model.codebook_sha256,
             settings={
@@ -189,13 +199,30 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
             manifest = _resume(request, table, chunks, resume) or _begin(request, table, chunks, output)
             records = table if table and not output.local else output / RECORDS
             full_texts = locate(request.full_texts) if request.full_texts else None
-            yield Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest), full_texts)
+            job = Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest), full_texts)
+            groups = request.groups if table else input_files(output.local)[1] if output.local else None
+            yield replace(job, merged=_merged(job, groups))
         except KeyboardInterrupt:
             raise MechtagError(f"the run was stopped. {_state(chunks)}") from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             raise MechtagError(f"{output}: there is no space left on the disk. {_state(chunks)}") from None
+
+
+def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
+    """Find the full texts of records that were merged into others, as a table of merged records states."""
+    from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
+
+    if job.full_texts is None:
+        return None
+    merged = read_merged([groups]) if groups else []
+    with (
+        job.open_full_texts() as full_texts,
+        RecordTable(job.records.open(), str(job.records)) as records,
+    ):
+        assert full_texts
+        return merged_full_texts(full_texts, records, merged)
 
 
 def _state(chunks: ChunkStore) -> str:

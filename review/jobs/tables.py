@@ -176,7 +176,8 @@ def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Map
         filled[head] += [Filled(name, member) for name in json.loads(row.gave) if name != "sentences"]
         links[head].append((row.confidence, row.reason))
     for record, into in connection.execute(select(joined.c.record, joined.c.into).where(joined.c.event > 0)):
-        members[into].append(as_read[rows[record].source_file, rows[record].source_index])
+        own = as_read[rows[record].source_file, rows[record].source_index]
+        members[into].append(own.model_copy(update={"record_id": rows[record].record_id}))
         links[into].append((1.0, "a person found that these are the same paper"))
     return [
         Group(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mechtag.core.parquet import iterate_full_texts, write_records
+from mechtag.core.parquet import iterate_full_texts, read_records, write_records
 from mechtag.core.records import Record, make_record_id
 from tests.support.command import call
 from tests.support.pdfs import BODY, write_paper
@@ -147,6 +147,144 @@ def test_hostile_files_are_listed_and_harm_nothing(tmp_path: Path, records: Path
     assert reasons["pipe.pdf"].startswith("pipe.pdf is a folder, pipe, socket or device")
     [text] = iterate_full_texts(tmp_path / "out/texts.parquet")
     assert text.record_id == RECORDS[1].record_id
+
+
+KEPT, PREPRINT, LATER = "doi:10.5555/final", "doi:10.1101/preprint", "Shared work, one budget and three networks"
+SAME = f"TY  - JOUR\nTI  - {TITLES[0]}\nAU  - Lee, Ann\nPY  - 2020\nJO  - Journal of Care\nVL  - 3\n"
+EXPORT = "ER  -\n\n".join(
+    (
+        f"{SAME}AB  - Leaders listened to the teams of both services.\n",
+        f"{SAME}DO  - 10.5555/final\nL1  - internal-pdf://88/lee.pdf\n",
+        f"{SAME}AN  - 7654321 [pmid]\nL1  - storage/AB/copy.pdf\n",
+        f"TY  - JOUR\nTI  - {LATER}\nAU  - Osei, Kofi\nPY  - 2021\n",
+        "",
+    )
+)
+
+
+@pytest.fixture
+def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write an export with three records of one paper, remove the duplicates, and return the ids as they were read.
+
+    The kept record was read without a DOI; it got its id from the second record.
+    """
+    monkeypatch.chdir(tmp_path)
+    Path("export.ris").write_text(EXPORT, encoding="utf-8")
+    assert call("ingest", "export.ris", "-o", "records.parquet")[0] == 0
+    assert call("dedupe", "records.parquet", "-o", "unique.parquet")[0] == 0
+    ids = [one.record_id for one in read_records("records.parquet")]
+    assert [one.record_id for one in read_records("unique.parquet")] == [KEPT, ids[3]]
+    assert len(set(ids[:3])) == 3
+    return ids
+
+
+def test_a_map_may_name_any_record_that_was_merged(merged: list[str]) -> None:
+    for number, name in enumerate((*merged[:3], "7654321")):
+        # The file alone would not lead to the record.
+        write_paper(Path("pdfs/scan.pdf"), "Cover sheet of a library")
+        Path("map.csv").write_text(f"file,record_id\nscan.pdf,{name}\n", encoding="utf-8")
+        message = run("pdfs", "--records", "unique.parquet", "--map", "map.csv", "-o", f"out{number}")
+        [row] = table(Path(f"out{number}/attached.csv"))
+        assert (row["record_id"], row["by"]) == (KEPT, "map")
+        # The kept record has the identifiers of the others.
+        is_merged = name in (merged[0], merged[2])
+        assert row["merged_record"] == (name if is_merged else "")
+        said = f"scan.pdf: you entered {name}, a duplicate that was merged into {KEPT}"
+        assert (said in message) == is_merged
+        [text] = iterate_full_texts(Path(f"out{number}/fulltexts.parquet"))
+        assert text.record_id == KEPT
+
+
+def test_two_files_of_one_merged_record_are_both_listed(merged: list[str]) -> None:
+    write_paper(Path("pdfs/a.pdf"), "Cover sheet of a library")
+    write_paper(Path("pdfs/b.pdf"), TITLES[0], "Ann Lee")
+    Path("map.csv").write_text(f"file,record_id\na.pdf,{merged[0]}\nb.pdf,{merged[2]}\n", encoding="utf-8")
+    message = run("pdfs", "--records", "unique.parquet", "--map", "map.csv", "-o", "out")
+    assert "2 files read: 1 attached, 1 duplicates of an attached file, 0 unmatched, 0 rejected" in message
+    used, other = table(Path("out/attached.csv"))
+    assert (used["file"], used["record_id"], used["merged_record"]) == ("b.pdf", KEPT, merged[2])
+    assert (other["file"], other["record_id"], other["merged_record"]) == ("a.pdf", KEPT, merged[0])
+    assert other["used_instead"] == "b.pdf"
+
+
+def test_a_path_in_a_merged_record_leads_to_the_kept_record(merged: list[str]) -> None:
+    write_paper(Path("library/storage/AB/copy.pdf"), "Cover sheet of a library")
+    message = run("library", "--records", "unique.parquet", "-o", "out")
+    [row] = table(Path("out/attached.csv"))
+    assert (row["record_id"], row["by"], row["merged_record"]) == (KEPT, "path", merged[2])
+    assert f"copy.pdf: the file is named in {merged[2]}, a duplicate that was merged into {KEPT}" in message
+    # The content still counts more than the path.
+    write_paper(Path("library/storage/AB/copy.pdf"), LATER, "Kofi Osei")
+    Path("later.ris").write_text(EXPORT.replace("PY  - 2021", "PY  - 2021\nDO  - 10.5555/later"), encoding="utf-8")
+    assert call("ingest", "later.ris", "-o", "records.parquet")[0] == 0
+    assert call("dedupe", "records.parquet", "-o", "unique.parquet")[0] == 0
+    write_paper(Path("library/storage/AB/copy.pdf"), LATER, "Kofi Osei", "https://doi.org/10.5555/later")
+    run("library", "--records", "unique.parquet", "-o", "out")
+    [row] = table(Path("out/unmatched.csv"))
+    assert (row["suggested"], row["merged_record"]) == (KEPT, merged[2])
+    assert row["reason"] == (
+        f"A duplicate of the record, {merged[2]}, names this file, but the file contains the DOI and the title of a "
+        "different record, doi:10.5555/later."
+    )
+
+
+def test_the_doi_of_a_merged_record_belongs_to_the_kept_record(tmp_path: Path) -> None:
+    one = Record(record_id=KEPT, title=TITLES[0], doi="10.5555/final")
+    write_records(tmp_path / "unique.parquet", [one])
+    groups = (
+        "group,kept,record_id,title,doi\n"
+        f"1,yes,{KEPT},{TITLES[0]},10.5555/final\n1,no,{PREPRINT},{TITLES[0]},10.1101/preprint\n"
+    )
+    write_paper(tmp_path / "pdfs/a.pdf", TITLES[0], "https://doi.org/10.1101/preprint", "Ann Lee")
+    write_paper(tmp_path / "pdfs/b.pdf", f"doi:10.1101/preprint {TITLES[0]}", "Ann Lee")
+    out = ("--records", tmp_path / "unique.parquet", "-o", tmp_path / "out")
+    run(tmp_path / "pdfs", *out)
+    # Without the table, the DOI before the title is that of an unknown paper.
+    assert [row["file"] for row in table(tmp_path / "out/unmatched.csv")] == ["b.pdf"]
+    (tmp_path / "earlier.csv").write_text(groups, encoding="utf-8")
+    run(tmp_path / "pdfs", *out, "--groups", tmp_path / "earlier.csv")
+    rows = table(tmp_path / "out/attached.csv")
+    assert [(row["record_id"], row["by"]) for row in rows] == [(KEPT, "DOI")] * 2
+
+
+def test_ids_that_lead_to_no_record_or_to_several_are_refused(tmp_path: Path) -> None:
+    records = [Record(record_id=name, title=name) for name in ("doi:10.1/a#1", "doi:10.1/a#2", "text:c")]
+    write_records(tmp_path / "unique.parquet", records)
+    paper(tmp_path, "a.pdf", RECORDS[1])
+    (tmp_path / "groups.csv").write_text(
+        "group,kept,record_id,original_id\n"
+        "1,yes,doi:10.1/a#1,doi:10.1/a\n1,no,text:x,\n2,yes,gone,\n2,no,text:gone,\n"
+        "3,yes,text:b,\n3,no,text:a,\n4,yes,text:c,\n4,no,text:b,\n",
+        encoding="utf-8",
+    )
+    out = (tmp_path / "a.pdf", "--records", tmp_path / "unique.parquet", "-o", tmp_path / "out")
+    for name, message in {
+        "text:y": "map.csv: line 2: there is no record 'text:y'; enter the record_id of an existing record",
+        "text:gone": "map.csv: line 2: there is no record 'text:gone'",
+        "doi:10.1/a": "map.csv: line 2: 'doi:10.1/a' belongs to several records (doi:10.1/a#1, doi:10.1/a#2)",
+        "text:x": "",
+        "text:a": "",  # merged into a record that was merged later
+    }.items():
+        (tmp_path / "map.csv").write_text(f"file,record_id\na.pdf,{name}\n", encoding="utf-8")
+        status, _, said = call("attach", *out, "--map", tmp_path / "map.csv")
+        assert (status, message in said) == (int(bool(message)), True)
+    [row] = table(tmp_path / "out/attached.csv")
+    assert (row["record_id"], row["merged_record"]) == ("text:c", "text:a")
+
+
+def test_a_foreign_groups_csv_next_to_the_records_is_named_in_a_note(tmp_path: Path, records: Path) -> None:
+    paper(tmp_path, "a.pdf", RECORDS[1])
+    for text, reason in (
+        ("name,size\nred,3\n", "the column 'group' is missing; expected groups.csv"),
+        ("group,kept,record_id\n1,no,a\n", "line 2: group '1' has no kept record"),
+    ):
+        (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
+        message = run(tmp_path / "a.pdf", "--records", records, "-o", tmp_path / "out")
+        assert reason in message
+        assert "The ids and files of merged duplicates are not recognised" in message
+        out = ("--records", records, "-o", tmp_path / "out")
+        status, _, message = call("attach", tmp_path / "a.pdf", *out, "--groups", tmp_path / "groups.csv")
+        assert (status, reason in message) == (1, True)
 
 
 @pytest.mark.parametrize(

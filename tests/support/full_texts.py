@@ -26,5 +26,5 @@ def full_text(record_id: str, *sections: tuple[str, str, str], pages: bool = Tru
         format="pdf",
         sha256="0",
         reader="toy",
-        quality=QUALITY,
+        quality=QUALITY.model_copy(update={"chars": len(text)}),
     )

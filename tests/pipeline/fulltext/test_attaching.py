@@ -12,14 +12,14 @@ from mechtag.core.full_text import Format
 from mechtag.core.parquet import iterate_full_texts
 from mechtag.core.records import Record, Rejected
 from mechtag.pipeline.fulltext.attached_tables import output_paths, refuse_filled
-from mechtag.pipeline.fulltext.attaching import Attached, FileFound, Matcher, attach, find_files, read_map
+from mechtag.pipeline.fulltext.attaching import Assigned, Attached, FileFound, Matcher, attach, find_files, read_map
 from mechtag.pipeline.fulltext.document import Block, Draft
 from mechtag.pipeline.fulltext.reading import ReadFile, assemble_file
 
 TITLE = "How leaders build trust across the teams of primary care"
 TRUST = Record(record_id="trust", title=TITLE, doi="10.5555/lead.1", raw=(("L1", "storage/AB/paper.pdf"),))
 BUDGETS = Record(record_id="budgets", title="What managers do when partners disagree", doi="10.5555/lead.2")
-NONE: Mapping[str, Record] = {}
+NONE: Mapping[str, Assigned] = {}
 
 
 class Reader:
@@ -37,7 +37,7 @@ class Reader:
         return assemble_file(Draft([Block(text)]), form, name, "")
 
 
-def attached(folder: Path, reader: Reader, assigned: Mapping[str, Record] = NONE) -> Attached:
+def attached(folder: Path, reader: Reader, assigned: Mapping[str, Assigned] = NONE) -> Attached:
     matcher = Matcher([TRUST, BUDGETS], reader.files, assigned)
     return attach(reader.files, matcher, reader, folder / "fulltexts.parquet")
 
@@ -105,7 +105,7 @@ def test_a_recorded_path_counts_more_than_a_title_but_not_more_than_a_person(tmp
     reader = Reader({"storage/AB/paper.pdf": ("pdf", "Scanned cover sheet of a library")})
     [row] = attached(tmp_path, reader).attached
     assert (row.match.record, row.match.by) == (TRUST, "path")
-    [row] = attached(tmp_path, reader, {"paper.pdf": BUDGETS}).attached
+    [row] = attached(tmp_path, reader, {"paper.pdf": Assigned(BUDGETS)}).attached
     assert (row.match.record, row.match.by) == (BUDGETS, "map")
 
 
@@ -147,10 +147,10 @@ def test_files_in_folders_are_found_once(tmp_path: Path) -> None:
 def test_a_map_names_files_by_path_or_name(tmp_path: Path) -> None:
     files = [FileFound(Path("pdfs/x/a.pdf"), "x/a.pdf"), FileFound(Path("pdfs/b\n.pdf"), "b\\n.pdf")]
     for name, record_id, expected in (
-        ("pdfs/x/a.pdf", "trust", {"x/a.pdf": TRUST}),
-        ("x/a.pdf", "10.5555/lead.1", {"x/a.pdf": TRUST}),
-        ("a.pdf", "trust", {"x/a.pdf": TRUST}),
-        ("b\\n.pdf", "budgets", {"b\\n.pdf": BUDGETS}),
+        ("pdfs/x/a.pdf", "trust", {"x/a.pdf": Assigned(TRUST)}),
+        ("x/a.pdf", "10.5555/lead.1", {"x/a.pdf": Assigned(TRUST)}),
+        ("a.pdf", "trust", {"x/a.pdf": Assigned(TRUST)}),
+        ("b\\n.pdf", "budgets", {"b\\n.pdf": Assigned(BUDGETS)}),
         ("gone.pdf", "budgets", {}),
         ("a.pdf", "", {}),
     ):

@@ -21,7 +21,7 @@ from mechtag.core.parquet import (
     write_predictions,
     write_records,
 )
-from mechtag.core.records import Evidence, Prediction, Record, decisive
+from mechtag.core.records import Evidence, Prediction, Record, decisive, make_record_id
 from mechtag.core.settings import SentenceSettings, Settings, TagSettings
 from mechtag.models.encoder import Vectors
 from mechtag.models.model_folder import Model
@@ -33,6 +33,7 @@ from mechtag.pipeline.tagging.run import finish, run_local
 from mechtag.pipeline.tagging.start import Request, opened
 from tests.support.batches import papers, project, toy_model
 from tests.support.full_texts import full_text
+from tests.support.papers import LONG
 from tests.support.toy import WordEncoder
 
 PLANTED = "Apple orchard cider with apple."
@@ -76,6 +77,7 @@ def run(
     name: str = "out",
     model: Model | None = None,
     settings: Settings = Settings(),  # noqa: B008 (immutable)
+    groups: Path | None = None,
 ) -> Path:
     write_records(folder / "records.parquet", records)
     table = None
@@ -84,7 +86,9 @@ def run(
         write_full_texts(table, texts)
     model = model or model_of(folder)
     output = folder / name
-    request = Request([str(folder / "records.parquet")], str(output), settings, model.config, full_texts=table)
+    request = Request(
+        [str(folder / "records.parquet")], str(output), settings, model.config, full_texts=table, groups=groups
+    )
     with opened(request) as job:
         run_local(job, model, settings)
         finish(job, model.tagger.codebook, model.tagger.calibration)
@@ -316,7 +320,7 @@ def test_few_full_texts_are_in_memory_at_the_same_time(folder: Path, monkeypatch
     assert max(alive) <= 3
 
 
-def test_the_table_of_full_texts_is_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_full_texts_is_not_opened_for_every_chunk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 
     class Counted(FullTextTable):
@@ -328,8 +332,80 @@ def test_the_table_of_full_texts_is_opened_once(folder: Path, monkeypatch: pytes
     records = papers(6)
     settings = Settings(tag=TagSettings(chunk_records=2))
     output = run(folder, records, [full_text(one.record_id, *SECTIONS) for one in records], settings=settings)
-    assert len(made) == 1
+    assert len(made) == 2  # to find the records, and to score the texts
     assert len(read_predictions(output / "predictions.parquet", "full-text")) == 3 * 6
+
+
+def test_full_texts_of_merged_records_are_those_of_the_kept_records(folder: Path) -> None:
+    records = papers(4)
+    one, two, three, four = (record.record_id for record in records)
+    (folder / "merged.csv").write_text(
+        "group,kept,record_id,original_id\n"
+        f"1,yes,{one},text:old\n1,no,text:preprint,\n2,yes,{two},\n2,no,text:copy,\n3,yes,{three},\n"
+        f"3,no,text:same,\n4,yes,{four},\n4,no,text:same,\n",
+        encoding="utf-8",
+    )
+    sections = [section for section in SECTIONS if section[0] != "results"]
+    texts = [
+        # Two files of one paper: the longer text is used.
+        full_text("text:preprint", *sections),
+        full_text("text:old", *SECTIONS),
+        # The record itself has a full text.
+        full_text("text:copy", *SECTIONS, ("results", "Results", body(padding=20))),
+        full_text(two, *SECTIONS),
+        # Of a record that was merged into two records, and of no record.
+        full_text("text:same", *SECTIONS),
+        full_text("text:unknown", *SECTIONS),
+    ]
+    output = run(folder, records, texts, groups=folder / "merged.csv")
+    summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+    assert summary["full_texts"].keys() == {one, two}
+    notes = [
+        f"Full texts of merged duplicates that are used for the kept record (1): text:old was merged into {one}",
+        "Full texts of merged duplicates that are not used, because the kept record has another one (2): "
+        f"text:preprint was merged into {one}; text:copy was merged into {two}",
+        "Full texts that are not used, because their record is not among the tagged records (2): text:same; "
+        "text:unknown",
+    ]
+    assert [note for note in summary["notes"] if note.startswith("Full texts")] == notes
+    rows = read_predictions(output / "predictions.parquet", "full-text")
+    (apple,) = (row for row in rows if (row.record_id, row.label) == (one, "apple"))
+    assert PLANTED in [evidence.text for evidence in apple.evidence]
+    (again,) = (row for row in rows if (row.record_id, row.label) == (two, "apple"))
+    assert again.probability == pytest.approx(apple.probability)
+
+
+def test_full_texts_of_duplicates_in_search_exports_are_used(folder: Path) -> None:
+    lines = ["TY  - JOUR", f"TI  - {LONG}", "AU  - Lee, Ann", "PY  - 2020", "JO  - Care", "VL  - 3"]
+    (folder / "a.ris").write_text("\n".join([*lines, "AB  - Apples.", "ER  -", ""]), encoding="utf-8")
+    (folder / "b.ris").write_text("\n".join([*lines, "DO  - 10.5555/b", "ER  -", ""]), encoding="utf-8")
+    read = make_record_id(doi=None, pmid=None, title=LONG, year=2020, authors=["Lee, Ann"])
+    write_full_texts(folder / "fulltexts.parquet", [full_text(read, *SECTIONS)])
+    sources, texts = [str(folder / "a.ris"), str(folder / "b.ris")], folder / "fulltexts.parquet"
+    request = Request(sources, str(folder / "out"), Settings(), model_of(folder).config, full_texts=texts)
+    with opened(request) as job:
+        assert job.merged
+        assert job.merged.used == {read: "doi:10.5555/b"}
+
+
+def test_a_changed_table_of_merged_records_is_found_when_a_run_is_resumed(folder: Path) -> None:
+    records, groups = papers(2), folder / "merged.csv"
+    write_records(folder / "records.parquet", records)
+    write_full_texts(folder / "fulltexts.parquet", [full_text("text:a", *SECTIONS)])
+    texts = folder / "fulltexts.parquet"
+    request = Request(
+        [str(folder / "records.parquet")], str(folder / "out"), Settings(), model_of(folder).config, None, texts, groups
+    )
+    groups.write_text(f"group,kept,record_id\n1,yes,{records[0].record_id}\n1,no,text:a\n", encoding="utf-8")
+    with opened(request) as job:
+        assert job.merged
+        assert job.merged.used == {"text:a": records[0].record_id}
+    groups.write_text(f"group,kept,record_id\n1,yes,{records[1].record_id}\n1,no,text:a\n", encoding="utf-8")
+    with (
+        pytest.raises(MechtagError, match=r"this run cannot be resumed, because .* has changed"),
+        opened(request, resume=True),
+    ):
+        pass
 
 
 def test_numbers_of_references_are_quoted_but_not_scored(folder: Path) -> None:

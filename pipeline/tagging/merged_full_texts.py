@@ -1,0 +1,75 @@
+"""Find full texts of records that were merged into others as duplicates, and tag the kept records by these texts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from mechtag.core.parquet import FullTextSummary, FullTextTable, RecordTable
+from mechtag.pipeline.dedupe.merged import MergedRecord, MergedRecords
+from mechtag.pipeline.fulltext.attaching import preference
+
+_SHOWN = 5
+
+
+class MergedFullTexts(NamedTuple):
+    """The full texts that are not attached to a record of the run itself.
+
+    Attributes
+    ----------
+    used
+        Ids in the table of full texts that belong to merged records, with the ids of the kept records, for which these
+        full texts are used.
+    replaced
+        Ids of merged records whose full texts are not used, because the kept record has a different one, with the id of
+        the kept record.
+    unknown
+        Ids in the table of full texts that lead to no record of the run, or to several.
+    """
+
+    used: dict[str, str]
+    replaced: dict[str, str]
+    unknown: tuple[str, ...]
+
+    def notes(self) -> Iterator[str]:
+        """Yield sentences that state which full texts are used for a different record, and which are not used."""
+        used = [f"{one} was merged into {kept}" for one, kept in self.used.items()]
+        replaced = [f"{one} was merged into {kept}" for one, kept in self.replaced.items()]
+        for text, names in (
+            ("Full texts of merged duplicates that are used for the kept record", used),
+            ("Full texts of merged duplicates that are not used, because the kept record has another one", replaced),
+            ("Full texts that are not used, because their record is not among the tagged records", self.unknown),
+        ):
+            if names:
+                rest = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+                yield f"{text} ({len(names)}): {'; '.join(names[:_SHOWN])}{rest}"
+
+
+def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
+    """Find the records to which the full texts in a table belong.
+
+    A full text that is attached to a record itself is used before the full texts of merged records. Among the latter,
+    one is chosen as in `mechtag.pipeline.fulltext.attaching.attach`.
+    """
+    texts = list(table.summaries())
+    known = {row["record_id"] for row in records.rows(["record_id"])}
+    lookup = MergedRecords(merged, known)
+    candidates: dict[str, list[FullTextSummary]] = defaultdict(list)
+    unknown = []
+    for one in texts:
+        if one.record_id in known:
+            continue
+        kept = lookup.kept(one.record_id)
+        if len(kept) == 1:
+            candidates[kept[0]].append(one)
+        else:
+            unknown.append(one.record_id)
+    attached = {one.record_id for one in texts} & known
+    used: dict[str, str] = {}
+    replaced: dict[str, str] = {}
+    for kept_id, found in candidates.items():
+        best = None if kept_id in attached else max(found, key=lambda one: preference(None, one.format, one.chars))
+        for one in found:
+            (used if one is best else replaced)[one.record_id] = kept_id
+    return MergedFullTexts(used, replaced, tuple(unknown))
