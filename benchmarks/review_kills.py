@@ -348,7 +348,7 @@ _MODELS = frozenset(("model_id",))
 
 
 def _timeless(value: Any) -> Any:
-    """Return a value from JSON without times and ids of models."""
+    """Return a JSON value from which all times and all ids of models have been removed."""
     if isinstance(value, dict):
         return {key: _timeless(each) for key, each in value.items() if key not in _TIMES | _MODELS}
     return [_timeless(each) for each in value] if isinstance(value, list) else value

@@ -45,7 +45,10 @@ class Judged(NamedTuple):
 
 
 def read_signs() -> Iterator[Judged]:
-    """Yield the judged sentences; the text of a sentence of a coded record is looked up by key and sentence number."""
+    """Yield the sentences that two readers judged.
+
+    The text of a sentence of a coded record is looked up by key of the record and sentence number.
+    """
     coded = {
         row["key"]: [sentence["text"] for sentence in row["sentences"]]
         for path in sorted(CODED.glob("*.jsonl"))

@@ -448,7 +448,7 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Add a sentence in one of its roles to a configuration of a label; if ``on`` is false, remove it from there.
+        """Add a sentence with one of its roles to a configuration of a label; if ``on`` is false, remove it from there.
 
         Parameters
         ----------

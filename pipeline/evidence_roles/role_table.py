@@ -1,4 +1,4 @@
-"""Arrange passages with roles as a table of context, mechanism and outcome, and write it for people.
+"""Arrange passages with roles as a table of context, mechanism and outcome, and write the table for readers.
 
 There is one row per configuration, grouped by label, and one column per role. Passages that nobody has linked are in
 rows of their own, one per paper and coder. Every passage is also in a list of quotations, with its paper and page, to

@@ -80,8 +80,8 @@ def readable_json(body: bytes) -> Any:
 def message_in(body: bytes) -> str:
     """Return the message in the body of an answer that reports an error, on one line; ``""`` if there is none.
 
-    Bodies that are neither JSON with a message nor plain text, such as web pages, have none. Characters that a terminal
-    could interpret are replaced by spaces.
+    A body that is neither JSON with a message nor plain text, such as a web page, contains no message. Characters that
+    a terminal could interpret are replaced by spaces.
     """
     text = body.decode("utf-8", errors="replace")
     try:

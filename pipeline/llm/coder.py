@@ -165,7 +165,7 @@ class Coder:
         return found
 
     def requests(self, passages: Sequence[Passage], labels: Sequence[str]) -> Iterator[Request]:
-        """Yield the first request about each label of a paper."""
+        """Yield the request about each label of a paper; a question that is asked again gets a different request."""
         for label in labels:
             yield self._request(passages, label, _FACTORS[0])
 

@@ -193,9 +193,9 @@ _NEAR = 300
 def is_cut(abstract: str) -> bool:
     """Return whether an abstract ends in mid-sentence, as in exports that truncate long texts.
 
-    A missing full stop alone does not count, because journals and databases often omit the last full stop. The signs
-    are an ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a last word
-    such as "and".
+    A missing full stop alone does not count, because journals and databases often omit the last full stop. The signs of
+    truncation are an ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a
+    last word such as "and".
 
     Parameters
     ----------

@@ -269,7 +269,7 @@ def role(visit: Visit) -> Response:
 
 
 def link(visit: Visit) -> Response:
-    """Add a sentence in a role to a configuration (field ``link``), or remove it from there (field ``unlink``)."""
+    """Add a sentence with one of its roles to a configuration (field ``link``), or remove it (field ``unlink``)."""
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "unlink" not in visit.form
     number = visit.number("link" if on else "unlink")
