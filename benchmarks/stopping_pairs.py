@@ -214,7 +214,7 @@ class Play:
             self.queues = [[], []]
 
     def join(self) -> None:
-        """Join two random records on which nobody has decided, as one does with duplicates."""
+        """Join two random records on which nobody has decided, as if they were duplicates."""
         free = [number for number in range(1, self.added + 1) if number not in self.log.seen | self.joined]
         if len(free) > 1:
             record, into = (int(number) for number in self.generator.choice(free, size=2, replace=False))

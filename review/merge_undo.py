@@ -25,7 +25,7 @@ def group_of(job: int) -> str:
 
 
 def count_added(connection: Connection, job: int) -> tuple[int, int]:
-    """Return the number of actions that an import added, undone or not, and the number of people who did them.
+    """Return the number of actions that an import added, undone or not, and the number of people who took them.
 
     Parameters
     ----------

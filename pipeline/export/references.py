@@ -205,7 +205,7 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 
 
 def one_coder(coded: CodedPapers, program: str) -> str:
-    """Return the only coder of papers.
+    """Return the name of the only coder of a set of coded papers.
 
     Raises
     ------

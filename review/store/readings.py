@@ -104,7 +104,9 @@ def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
 
 
 def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int]]]:
-    """Return the roles of those of the given sentences that have one in a row of table ``current``.
+    """Return the roles of evidence of the given sentences, as stored in a row of table ``current``.
+
+    Sentences without a role are left out.
 
     Returns
     -------
