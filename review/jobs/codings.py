@@ -349,33 +349,38 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
     dict
         ``removed``: number of actions that were undone.
     """
-    acts = _removable(workspace, arguments["of"])
+    name = f"codings-job-{progress.job}"
+    with workspace.store.read() as connection:
+        before = _undone_by(connection, name)
+        acts = [row.act for row in acts_of(connection, arguments["of"])]
+        # If this job was interrupted after it had removed everything, there is nothing left to remove.
+        if acts or not before:
+            refuse_removal(connection, arguments["of"])
     progress.start(len(acts), "Removing the codes")
-    for number in _undo(workspace, acts, arguments["coder"], f"codings-job-{progress.job}"):
+    for number in _undo(workspace, acts, arguments["coder"], name):
         progress.advance(number)
     with workspace.store.write() as connection:
         add_job(connection, ranking.KIND, None)
-    return {"removed": len(acts)}
+    return {"removed": before + len(acts)}
+
+
+def _undone_by(connection: Connection, name: str) -> int:
+    """Return the number of actions that were undone in transactions whose ids begin with a name; see `_undo`."""
+    event = schema.event
+    own = event.c.client_id.startswith(f"{name}/", autoescape=True)
+    return int(connection.execute(select(func.count()).where(event.c.kind == "undo", own)).scalar_one())
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
     """Remove the codes that a cancelled job has added so far, unless `refuse_removal` forbids this."""
     try:
-        acts = _removable(workspace, arguments["of"])
+        with workspace.store.read() as connection:
+            refuse_removal(connection, arguments["of"])
+            acts = [row.act for row in acts_of(connection, arguments["of"])]
     except Refused:
         return  # Nothing was added, or the codes stay.
     for _ in _undo(workspace, acts, arguments["coder"], f"codings-job-{job}/back"):
         pass
-
-
-def _removable(workspace: Workspace, job: int) -> list[int]:
-    """Return the numbers of the actions that added the codes of one import, if these codes can be removed.
-
-    Raises `Refused` otherwise; see `refuse_removal`.
-    """
-    with workspace.store.read() as connection:
-        refuse_removal(connection, job)
-        return [row.act for row in acts_of(connection, job)]
 
 
 def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:

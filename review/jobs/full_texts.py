@@ -119,14 +119,14 @@ def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[s
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach one file to each record that has no full text yet; return the number of attached files.
+    """Attach one file to each record that has no full text yet; return the number of files that the job has attached.
 
     Only files whose record is certain are attached. Of several files for a record, the best is attached; see
     `mechtag.pipeline.fulltext.attaching.preference`.
     """
     from mechtag.pipeline.fulltext.attaching import preference
 
-    table, attachment, joined = schema.full_text, schema.attachment, schema.joined
+    table, attachment, joined, event = schema.full_text, schema.attachment, schema.joined, schema.event
     sure = (table.c.state == "read", table.c.record.is_not(None), table.c.reason == "")
     with workspace.store.read() as connection:
         # The file of a duplicate that was joined to a record is the full text of this record.
@@ -140,24 +140,35 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
         }
         rows = connection.execute(select(table).where(table.c.id.in_(files), *sure)).all()
         names = {row.sha256: row.name for row in connection.execute(select(table.c.sha256, table.c.name))}
+        # An interrupted job may have attached some of the files.
+        ids = {_id(job, row.id): row.id for row in rows}
+        done = {
+            ids[name]
+            for name in connection.execute(select(event.c.client_id).where(event.c.client_id.in_(ids))).scalars()
+        }
     best = {}
     for row in sorted(rows, key=lambda row: preference(row.likeness, row.format, len(row.text))):
         best[row.record] = row.sha256
     best |= held
     attached = 0
     for row in rows:
-        if best[row.record] != row.sha256:
+        if row.id in done:
+            attached += 1
+        elif best[row.record] != row.sha256:
             _say(workspace, row.id, f"A different file, {names[best[row.record]]}, is attached to this record.")
         elif row.record not in held:
             try:
-                workspace.acts.attach(
-                    Stamp(row.coder, client_id=f"full-texts-job-{job}/{row.id}"), row.record, row.id, row.found_by
-                )
+                workspace.acts.attach(Stamp(row.coder, client_id=_id(job, row.id)), row.record, row.id, row.found_by)
             except Refused as error:  # Somebody was faster.
                 _say(workspace, row.id, as_sentence(error))
             else:
                 attached += 1
     return attached
+
+
+def _id(job: int, file: int) -> str:
+    """Return the id of the action with which a job attaches a file."""
+    return f"full-texts-job-{job}/{file}"
 
 
 def _say(workspace: Workspace, file: int, reason: str) -> None:

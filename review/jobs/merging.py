@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -159,9 +158,10 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
         raise MechtagError(
             "this zip contains a different review, without any codes; choose a zip that contains a copy of this review"
         )
-    token = secrets.token_hex(8)
+    # With the token of the upload, so that a repeated job writes the same file and adds no second job.
+    token = arguments["token"]
     files = codings.folder_of(workspace, token) / "files"
-    files.mkdir(parents=True)
+    files.mkdir(parents=True, exist_ok=True)
     write_codings(files / "codings.csv", found)
     asked: dict[str, Any] = {"token": token, "coder": "unknown", "basis": "abstract", "unticked": None, "labels": {}}
     with workspace.store.write() as connection:

@@ -6,14 +6,17 @@ import csv
 import io
 import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openpyxl import Workbook
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings
+from mechtag.review.jobs import codings
 from mechtag.review.jobs.codings import JOBS
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
@@ -188,6 +191,35 @@ def test_an_import_is_undone_as_a_whole_and_can_be_added_again(review: Workspace
     browser.post(address, act="add", **{"person-0": str(ANN), "person-1": "new"})
     work(review)
     assert len(codes(review)) == 6
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_an_interrupted_undo_goes_on(review: Workspace, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """The worker is killed after it has undone the first of four actions, or all of them."""
+    browser, address = add(review)
+    browser.post(address, act="undo")
+    whole = codings._undo
+
+    def dies(*given: Any) -> Iterator[int]:
+        for place, number in enumerate(whole(*given), start=1):
+            yield number
+            if place == last:
+                raise KeyboardInterrupt("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codings, "_RECORDS", 1)
+        patch.setattr(codings, "_undo", dies)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            work(review)
+    job = schema.job
+    with review.store.write() as connection:  # as a worker does when it starts
+        connection.execute(update(job).where(job.c.state == "running").values(state="waiting"))
+    work(review)
+    with review.store.read() as connection:
+        row = connection.execute(select(job).where(job.c.kind == codings.REMOVE)).one()
+    assert (row.state, row.message, json.loads(row.result)) == ("done", "", {"removed": 4})
+    assert codes(review) == set()
+    check_replay(review.store)
 
 
 def test_the_undo_of_a_person_does_not_touch_imported_codes(review: Workspace) -> None:

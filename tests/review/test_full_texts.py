@@ -10,7 +10,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from starlette.responses import Response
 
 from mechtag.core.records import Record
@@ -133,16 +133,20 @@ def test_a_file_is_read_once_and_an_interrupted_job_goes_on(review: Workspace, t
     assert "x2-again.pdf was uploaded before, as x2.pdf" in texts(send(browser, one, ("x2-again.pdf", one[1])).text)
     table = schema.full_text
     work(review)
-    # The worker ended after the file was read, but before the file was attached.
+    # The worker was killed after the file was attached, but before suggestions were requested.
+    job = schema.job
     with review.store.read() as connection:
         before = connection.execute(select(table)).one()
         assert len(project_events(connection, "attach")) == 1
     with review.store.write() as connection:
-        connection.execute(update(schema.job).where(schema.job.c.kind == READ).values(state="waiting"))
+        connection.execute(delete(job).where(job.c.kind == "tag"))
+        connection.execute(update(job).where(job.c.kind == READ).values(state="waiting", result="{}"))
     work(review)
     with review.store.read() as connection:
         assert connection.execute(select(table)).one() == before
         assert len(project_events(connection, "attach")) == 1
+        results = dict(connection.execute(select(job.c.kind, job.c.result).where(job.c.kind.in_((READ, "tag")))).all())
+    assert {kind: json.loads(text) for kind, text in results.items()} == {READ: {"files": 1, "attached": 1}, "tag": {}}
 
 
 def test_the_better_of_two_files_of_a_record_is_attached(review: Workspace, tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def work(review: Workspace) -> None:
         pass
 
 
+def go_on(review: Workspace) -> None:
+    """Do the jobs that are left, as a worker does that is started after another was killed."""
+    with review.store.write() as connection:
+        table = schema.job
+        connection.execute(table.update().where(table.c.state == "running").values(state="waiting"))
+    work(review)
+
+
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
     """A review in which two people have begun."""
@@ -397,6 +405,29 @@ def test_a_different_review_gives_codes_from_elsewhere(review: Workspace, tmp_pa
     assert number_of_events(review) == events
 
 
+def test_an_interrupted_job_reads_the_codes_of_a_different_review_once(
+    review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = begun(tmp_path / "other")
+    ann_works(other)
+    whole, job = merging._read_as_codings, schema.job
+
+    def dies(*given: Any) -> int:
+        whole(*given)
+        raise KeyboardInterrupt("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "_read_as_codings", dies)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            read(review, zip_of(other))
+    go_on(review)
+    with review.store.read() as connection:
+        rows = connection.execute(select(job).where(job.c.kind.in_((merging.READ, codings.READ)))).all()
+    project, codes = sorted(rows, key=lambda row: row.id)
+    assert json.loads(project.result) == {"codings": codes.id}
+    assert codes.state == "done"
+
+
 def test_only_owners_import_projects(review: Workspace, tmp_path: Path) -> None:
     lead = add_person(review, "Lea", "adjudicator")
     for account in (ANN, lead):
@@ -424,10 +455,7 @@ def merge_with_a_kill(review: Workspace, content: bytes, monkeypatch: pytest.Mon
         patch.setattr(merging, "_write", dies)
         with pytest.raises(KeyboardInterrupt, match="killed"):
             merge(review, content)
-    with review.store.write() as connection:  # as a worker does when it starts
-        table = schema.job
-        connection.execute(table.update().where(table.c.state == "running").values(state="waiting"))
-    work(review)
+    go_on(review)
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(
