@@ -42,7 +42,7 @@ from mechtag.review.app import create_app
 from mechtag.review.full_texts import take_files as take_full_texts
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs import codings as codings_jobs
-from mechtag.review.jobs import exporting, merging
+from mechtag.review.jobs import exporting, merging, tagging
 from mechtag.review.jobs.worker import work
 from mechtag.review.journal import Journal
 from mechtag.review.restoring import read_log, restore
@@ -140,7 +140,7 @@ def _read_codes(workspace: Workspace) -> None:
     folder.mkdir(parents=True)
     with workspace.store.read() as connection:
         names = connection.execute(select(schema.record.c.record_id).order_by(schema.record.c.id)).scalars().all()
-    rows = [f"{name},Zoe,edible,1,abstract,," for name in names[-20:]]
+    rows = [f"{name},Zoe,edible,1,abstract,," for name in names]
     header = "record_id,coder,label,value,basis,date,evidence"
     (folder / "codes.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
     _ask(
@@ -368,7 +368,10 @@ def left_by(workspace: Workspace) -> dict[str, Any]:
             select(event.c.kind, event.c.record, event.c.coder, event.c.undoes.is_not(None), event.c.value)
         )
         found["event"] = sorted(repr((*row[:-1], _timeless(json.loads(row.value)))) for row in rows)
-        done = connection.execute(select(job.c.kind, job.c.result).where(job.c.state == "done"))
+        # A job that computes suggestions returns how many it computed itself, which no page shows.
+        done = connection.execute(
+            select(job.c.kind, job.c.result).where(job.c.state == "done", job.c.kind != tagging.KIND)
+        )
         found["job"] = sorted(repr((row.kind, _timeless(json.loads(row.result)))) for row in done)
         queue, ranking = schema.queue, schema.ranking
         order = select(ranking.c.stage, ranking.c.strategy, queue.c.position, queue.c.record).where(
