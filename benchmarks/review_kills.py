@@ -69,6 +69,8 @@ _CODEBOOK = {
 }
 # Seconds after which a job counts as stuck.
 _PATIENCE = 600.0
+# Seconds between two looks at the jobs; short, so that the worker is killed before it begins a job of another kind.
+_PAUSE = 0.005
 
 
 # A review with work of every kind ------------------------------------------------------------------------------------
@@ -281,12 +283,12 @@ def _active(workspace: Workspace, *where: Any) -> int:
         return int(connection.execute(active).scalar_one())
 
 
-def _wait(condition: Callable[[], bool], pause: float = 0.05) -> None:
+def _wait(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
             raise SystemExit(f"the benchmark stopped, because a job or decision took more than {_PATIENCE:g} seconds")
-        time.sleep(pause)
+        time.sleep(_PAUSE)
 
 
 def finish(workspace: Workspace, kind: str) -> None:
@@ -332,8 +334,10 @@ def kill_during(workspace: Workspace, kind: str, kills: int, longest: float, rng
         _drop_others(workspace, kind)
         process = start_worker(workspace.project.root)
         try:
-            _wait(lambda: bool(_active(workspace, *running)) or not _active(workspace, job.c.kind == kind), 0.002)
-            time.sleep(rng.uniform(0, longest))
+            _wait(lambda: bool(_active(workspace, *running)) or not _active(workspace, job.c.kind == kind))
+            end = time.monotonic() + rng.uniform(0, longest)
+            while time.monotonic() < end and _active(workspace, job.c.kind == kind):
+                time.sleep(_PAUSE)
             killed += bool(_active(workspace, *running))
         finally:
             _kill(process)

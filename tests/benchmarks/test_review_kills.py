@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import update
 
 from benchmarks import review_kills
 from benchmarks.publish import result
-from mechtag.review.imports import ADD
+from mechtag.review.imports import ADD, FILES
 from mechtag.review.jobs import fetching, merging
 from mechtag.review.jobs.worker import jobs
 from mechtag.review.store import schema
@@ -47,6 +48,17 @@ def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert (found.killed, found.differing) == (1, []), found.kind
         killed.append(found.kind)
     assert killed == [ADD, *merging.JOBS]
+
+
+def test_the_worker_does_not_run_on_after_a_job_that_ended_before_the_kill(tmp_path: Path) -> None:
+    """Otherwise it would do other jobs, which change the results that are compared."""
+    workspace = review_kills.prepare(tmp_path / "review", "fast")
+    with workspace.store.write() as connection:
+        add_job(connection, FILES, review_kills.OWNER)
+    begun = time.monotonic()
+    # The kill would come after 80 seconds.
+    assert review_kills.kill_during(workspace, FILES, 1, 600, random.Random(1)) == 0
+    assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize(
