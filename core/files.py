@@ -90,13 +90,16 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def neutralise(cell: str) -> str:
-    """Put an apostrophe before text that a spreadsheet would run as a formula; return all other text unchanged."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    """Put an apostrophe before text that a spreadsheet would run as a formula; return all other text unchanged.
+
+    Text that already has apostrophes before a formula gets one more, so that `restore` returns every text unchanged.
+    """
+    return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def restore(cell: str) -> str:
     """Return a cell without the apostrophe that `neutralise` added."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mechtag.core.files import restore
 from mechtag.core.records import Record, normalise_title
 
 
@@ -29,7 +28,7 @@ class Decision:
 
 def refer(record: Record) -> Reference:
     """Return the `Reference` that identifies a record in files of decisions."""
-    return Reference(restore(record.source_file.strip()), str(record.source_index), normalise_title(record.title))
+    return Reference(record.source_file.strip(), str(record.source_index), normalise_title(record.title))
 
 
 class Filled(NamedTuple):

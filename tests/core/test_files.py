@@ -3,8 +3,11 @@
 import csv
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mechtag.core.files import neutralise, write_csv
+from mechtag.core.files import neutralise, restore, write_csv
+from mechtag.core.tables import read_table
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
@@ -12,9 +15,21 @@ def test_formulas_are_neutralised(start):
     assert neutralise(f"{start}1+1") == f"'{start}1+1"
 
 
-@pytest.mark.parametrize("cell", ["", "a=b", " - dash", "'=1", "Ä", "1"])
+@pytest.mark.parametrize("cell", ["", "a=b", " - dash", "'tis", "'", "Ä", "1"])
 def test_other_text_stays(cell):
-    assert neutralise(cell) == cell
+    assert neutralise(cell) == restore(cell) == cell
+
+
+@given(st.text(alphabet="'=+-@\t\r\na "))
+def test_every_text_is_restored(cell):
+    assert restore(neutralise(cell)) == cell
+
+
+@pytest.mark.parametrize("cell", ["=1", "'=1", "''=1", "'+a", "'-", "'@x", "'a"])
+def test_text_is_the_same_after_a_table_was_written_and_read(tmp_path, cell):
+    write_csv(tmp_path / "t.csv", ["name", "text"], [["a", cell]])
+    (row,) = read_table(tmp_path / "t.csv", "a table", ("name", "text")).rows
+    assert row.cells["text"] == cell
 
 
 def test_every_text_cell_is_neutralised_and_numbers_stay(tmp_path):

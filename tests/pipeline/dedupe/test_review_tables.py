@@ -232,8 +232,9 @@ def test_a_missing_file_of_decisions(tmp_path: Path) -> None:
         read_decisions([tmp_path / "none.csv"])
 
 
-def test_a_file_name_like_a_formula_is_found_again(tmp_path: Path) -> None:
-    records = [one.model_copy(update={"source_file": "=a.ris"}) for one in preprint_and_article()]
+@pytest.mark.parametrize("name", ["=a.ris", "'=a.ris"])
+def test_a_file_name_like_a_formula_is_found_again(tmp_path: Path, name: str) -> None:
+    records = [one.model_copy(update={"source_file": name}) for one in preprint_and_article()]
     write_uncertain(tmp_path / "uncertain.csv", dedupe(records, SETTINGS))
     decided = decide(tmp_path / "uncertain.csv", tmp_path, "same", pair="1")
     assert dedupe(records, SETTINGS, decisions=read_decisions([decided])).duplicates == 1
