@@ -1,8 +1,9 @@
 """Read configurations from text in which markers follow the passages, as realist reviews print them.
 
 Markers name the role of the passage before them, and may state whether what it describes is present (``+``) or absent
-(``-``): ``(C)``, ``(M+, Resource)``, ``(M-, Reasoning)``, ``(M-Res)``, ``(O-)``. A paragraph with markers is one
-configuration; a paragraph without markers is the heading of the paragraphs below it, and names their label.
+(``-``): ``(C)``, ``(M+, Resource)``, ``[M-, Reasoning]``, ``(M-Res)``, ``(O-)``. A paragraph with markers is one
+configuration; a paragraph without markers is the heading of the paragraphs below it, and names their
+label.
 """
 
 from __future__ import annotations
@@ -12,22 +13,49 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import Rejected, Sign
+from mechtag.core.records import SIGNS, Rejected, Sign
 from mechtag.pipeline.evidence_roles.configurations import Configurations, RolePassage
 from mechtag.pipeline.export.review_rows import fold_name
 
-_SIGNS: dict[str, Sign] = {"+": "present", "-": "absent", "−": "absent", "–": "absent"}
-# A hyphen is a sign before a comma, a space or the end, as in (M-, Resource) and (M- Resource), but not directly before
-# a word, as in (M-Res), or after a space, as in (M - Resource). A minus sign is always a sign.
-# Spaces are bounded, so that the time grows with the text and not with its square.
-_MARKER = re.compile(
-    r"\(\s{0,3}(?P<name>[A-Za-z][A-Za-z ]{0,30}?)\s{0,3}(?P<sign>[-+−–])?\s{0,3}"
-    r"(?:(?:(?<=[+−])|(?<=\w[–-])(?=\s)|[,;:/–-])\s{0,3}(?P<part>[A-Za-z][A-Za-z ]{0,30}?))?\s{0,3}\)"
+_SIGNS: dict[str, Sign] = {"+": "present", "-": "absent", "−": "absent", "–": "absent", "±": "unclear"}
+_SIGN_WORDS: dict[str, Sign] = {sign: sign for sign in SIGNS}
+# The length is bounded, so that the time grows with the text and not with its square.
+_BRACKETS = re.compile(r"[(\[](?P<inside>[^()\[\]]{1,80})[)\]]")
+# A hyphen is a sign before a comma, a slash or the end, before a space as in (M- Resource), and after another sign as
+# in (C+/-), but not directly before a word as in (M-Res), or between spaces as in (M - Resource).
+_TOKEN = re.compile(
+    r"(?P<word>[^\W\d_]+)|(?P<number>\d+)"
+    r"|(?P<sign>[+±−]|[-–](?=\s?(?:$|[^\s\w]))|(?<=\w)[-–](?=\s)|(?<=[+/])[-–])"
+    r"|(?P<between>[-–,;:/&])|(?P<space>\s)|(?P<other>.)"
 )
-# Name of the whole mechanism, whose parts are roles.
-_MECHANISM = "mechanism"
+# Name of the whole mechanism, and keys of the roles that are not parts of it.
+_MECHANISM, _NOT_PARTS = "mechanism", ("context", "outcome")
+# Fewest letters of a name that is abbreviated in lower case, as in (M-res).
+_SHORTEST = 3
 _HEADING = re.compile(r"#+\s|(?:box|configuration|cmo)\s*\d+\b", re.I)
 _EDGES = " \t\n,;:.–—-"
+
+
+class _Marker(NamedTuple):
+    """A marker in a text.
+
+    Attributes
+    ----------
+    roles
+        Keys of the roles that the marker names, with their signs.
+    fault
+        Why the marker cannot be read; ``""`` if it can be.
+    """
+
+    start: int
+    end: int
+    shown: str
+    roles: tuple[tuple[str, Sign | None], ...] = ()
+    fault: str = ""
+
+
+class _Unreadable(Exception):
+    """A marker that cannot be read; the message says why."""
 
 
 class _Block(NamedTuple):
@@ -42,8 +70,8 @@ def read_marked_text(
 ) -> Configurations:
     """Return the passages that the markers in a text delimit, and the parts that cannot be read, with the reasons.
 
-    Two markers in a row give the same passage two roles. Text after the last marker of a paragraph has no role; it is
-    rejected, so that nothing is lost without notice.
+    Two markers in a row, or one marker with two roles such as ``(C/O)``, give the same passage two roles. Text after
+    the last marker of a paragraph has no role; it is rejected, so that nothing is lost without notice.
 
     Parameters
     ----------
@@ -57,8 +85,9 @@ def read_marked_text(
     passages: list[RolePassage] = []
     rejected: list[Rejected] = []
     heading, number = "", 0
-    for block in _blocks(text):
-        if not any(_is_marker(match, codebook) for match in _MARKER.finditer(block.text)):
+    for block in _blocks(text, codebook):
+        markers = list(_markers(block.text, codebook))
+        if not markers:
             heading = block.text
             continue
         number += 1
@@ -71,21 +100,22 @@ def read_marked_text(
             rejected.append(Rejected(file=file, record=number, line=block.line, reason=reason))
             continue
         given = {"config_id": str(number), "coder": coder, "record_id": record_id, "label": own}
-        for found in _passages(block, codebook):
+        order = 0
+        for found in _passages(block, markers, codebook):
             if isinstance(found, RolePassage):
-                order = 1 + sum(passage.config_id == str(number) for passage in passages)
+                order += 1
                 passages.append(found.model_copy(update={**given, "order": order}))
             else:
                 rejected.append(found.model_copy(update={"file": file, "record": number}))
     return Configurations(tuple(passages), tuple(rejected))
 
 
-def _blocks(text: str) -> Iterator[_Block]:
+def _blocks(text: str, codebook: Codebook) -> Iterator[_Block]:
     """Yield the paragraphs of a text; a line that is a heading is a paragraph of its own."""
     lines: list[str] = []
     start = 1
     for number, line in enumerate([*text.splitlines(), ""], start=1):
-        is_heading = bool(_HEADING.match(line.strip())) and not _MARKER.search(line)
+        is_heading = bool(_HEADING.match(line.strip())) and not any(_markers(line, codebook))
         if lines and (is_heading or not line.strip()):
             yield _Block(start, "\n".join(lines))
             lines = []
@@ -97,22 +127,25 @@ def _blocks(text: str) -> Iterator[_Block]:
             lines.append(line)
 
 
-def _passages(block: _Block, codebook: Codebook) -> Iterator[RolePassage | Rejected]:
+def _passages(block: _Block, markers: list[_Marker], codebook: Codebook) -> Iterator[RolePassage | Rejected]:
     end, last = 0, ""
-    for match in _MARKER.finditer(block.text):
-        if not _is_marker(match, codebook):
-            continue
-        line = block.line + block.text.count("\n", 0, match.start())
-        last = _shown(block.text[end : match.start()]) or last
-        end = match.end()
-        role = _role(match, codebook)
-        if role is None:
-            reason = f"the marker {match[0]} names none of the roles {', '.join(codebook.role_names.values())}"
+    given: set[tuple[str, str]] = set()
+    for marker in markers:
+        line = block.line + block.text.count("\n", 0, marker.start)
+        last = _shown(block.text[end : marker.start]) or last
+        end = marker.end
+        if marker.fault:
+            reason = f"the marker {marker.shown} {marker.fault}"
             yield Rejected(file="", line=line, reason=reason, raw=(("text", last),))
         elif not last:
-            yield Rejected(file="", line=line, reason=f"there is no text before the marker {match[0]}")
-        else:
-            sign = _SIGNS.get(match["sign"] or "")
+            yield Rejected(file="", line=line, reason=f"there is no text before the marker {marker.shown}")
+        for role, sign in marker.roles if last else ():
+            if (role, last) in given:
+                name = codebook.role_names[role]
+                reason = f"the marker {marker.shown} gives the same passage the role {name} a second time"
+                yield Rejected(file="", line=line, reason=reason, raw=(("text", last),))
+                continue
+            given.add((role, last))
             yield RolePassage(label="", role=role, sign=sign, text=last)
     if rest := _shown(block.text[end:]):
         reason = "this text follows the last marker of its paragraph, so it has no role"
@@ -123,27 +156,157 @@ def _shown(text: str) -> str:
     return " ".join(text.split()).strip(_EDGES)
 
 
-def _is_marker(match: re.Match[str], codebook: Codebook) -> bool:
-    """Return whether text in parentheses is a marker: it names a role, is one capital letter, or has a sign."""
-    name = match["name"]
-    if _role(match, codebook) is not None or (name[0].isupper() and _MECHANISM.startswith(name.casefold())):
-        return True
-    initials = {role.name[0].casefold() for role in codebook.roles}
-    return len(name) == 1 and name.isupper() and (bool(match["sign"]) or name.casefold() in initials)
+def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
+    """Yield the markers in a text, with those that cannot be read; other text in brackets is not a marker."""
+    for match in _BRACKETS.finditer(text):
+        inside = " ".join(match["inside"].split())
+        shown = f"{match[0][0]}{inside}{match[0][-1]}"
+        if match[0][0] == "[" and not inside[:1].isupper():
+            continue  # Words that an editor adds to a quotation are in lower case: '[context]'.
+        try:
+            roles = _roles_in(inside, codebook)
+        except _Unreadable as error:
+            if _looks_like_a_marker(inside, codebook):
+                yield _Marker(match.start(), match.end(), shown, fault=str(error))
+            continue
+        # An enumeration in lower case belongs to a sentence: '(contexts and outcomes)'.
+        if len(roles) == 1 or not inside.islower():
+            yield _Marker(match.start(), match.end(), shown, roles)
 
 
-def _role(match: re.Match[str], codebook: Codebook) -> str | None:
-    """Return the key of the role that a marker names, in full or by its first letters; ``None`` if it is not clear."""
-    name = match["part"] or match["name"]
+def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None], ...]:
+    """Return the roles that the text within brackets names, with their signs.
+
+    Raises
+    ------
+    _Unreadable
+        If the text names something else, or its meaning is not clear.
+    """
+    names = _names(codebook)
+    if (whole := _exact(inside, names)) and all(letter.isalnum() or letter in " _" for letter in inside):
+        return ((whole, None),)
+    words: list[tuple[str, list[Sign]]] = []
+    for match in _TOKEN.finditer(inside):
+        kind, token = match.lastgroup, match[0]
+        if words and (sign := _SIGNS.get(token) if kind == "sign" else _SIGN_WORDS.get(token.casefold())):
+            words[-1][1].append(sign)
+        elif kind == "word":
+            words += [(token, [])] if token != "and" else []
+        elif words and kind == "number":
+            raise _Unreadable(
+                "has a number, which can mean the passage or the configuration; leave the number out, and write each "
+                "configuration as a paragraph of its own"
+            )
+        elif kind not in ("between", "space"):
+            raise _Unreadable(_unclear(codebook))
+    found: list[tuple[str, Sign | None]] = []
+    of_mechanism: Sign | None = None
+    part_is_missing = not words
+    for key, signs in _named(words, names, codebook):
+        if part_is_missing and (key is None or key in _NOT_PARTS):
+            break
+        sign = _joined(signs)
+        if key is None:
+            of_mechanism, part_is_missing = sign, True
+            continue
+        if key in _NOT_PARTS:
+            of_mechanism = None
+        if sign and of_mechanism and sign != of_mechanism:
+            raise _Unreadable("has two different signs; write + or - once")
+        part_is_missing = False
+        found.append((key, sign or of_mechanism))
+    if part_is_missing:
+        raise _Unreadable(_unclear(codebook))
+    if len({sign is None for _, sign in found}) > 1:
+        raise _Unreadable("has a sign for only some of its roles; write a marker for each role")
+    return tuple(found)
+
+
+def _named(
+    words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
+) -> Iterator[tuple[str | None, list[Sign]]]:
+    """Yield the key of each role that words name, and the signs behind it; ``None`` is the whole mechanism.
+
+    Raises
+    ------
+    _Unreadable
+        If words name no role, or could name several.
+    """
+    start = 0
+    while start < len(words):
+        # Names of several words come first; no sign is within a name.
+        for end in range(len(words), start, -1):
+            key = _exact(" ".join(word for word, _ in words[start:end]), names)
+            if key and not any(signs for _, signs in words[start : end - 1]):
+                break
+        else:
+            end = start + 1
+            word = words[start][0]
+            if not word[0].isupper() and (start == 0 or len(word) < _SHORTEST) and word != _MECHANISM:
+                raise _Unreadable(_unclear(codebook))
+            found = _begun(word, names)
+            if len(found) != 1:
+                raise _Unreadable(_unclear(codebook))
+            (key,) = found
+        yield key, words[end - 1][1]
+        start = end
+
+
+def _joined(signs: list[Sign]) -> Sign | None:
+    """Return what the signs behind a name say together: ``unclear`` for a plus and a minus sign."""
+    return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
+
+
+def _unclear(codebook: Codebook) -> str:
+    return f"does not clearly name one of the roles {', '.join(codebook.role_names.values())}"
+
+
+def _names(codebook: Codebook) -> dict[str, set[str]]:
+    """Return the key and the name of each role, as `fold_name` returns them."""
+    return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
+
+
+def _exact(name: str, names: dict[str, set[str]]) -> str | None:
+    """Return the key of the role that has this name, in the singular or plural."""
     folded = fold_name(name)
-    names = {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
-    for forms in ({folded}, {folded.removesuffix("s")}):
-        if exact := [key for key, own in names.items() if own & forms]:
-            return exact[0]
-    if not name[0].isupper():
-        return None  # Only a whole name may be in lower case: '(a)' is no marker.
-    found = [key for key, own in names.items() if any(each.startswith(folded) for each in own)]
-    return found[0] if len(found) == 1 else None
+    for form in (folded, folded.removesuffix("s")):
+        if found := [key for key, own in names.items() if form in own]:
+            return found[0]
+    return None
+
+
+def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
+    """Return the keys of the roles whose names begin with a word; ``None`` is the whole mechanism."""
+    folded = fold_name(word)
+    found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
+    if _MECHANISM.startswith(folded.removesuffix("s") or folded) and not any(
+        _MECHANISM in own for own in names.values()
+    ):
+        found.append(None)
+    return found
+
+
+def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
+    """Return whether text in brackets that cannot be read is a marker, such as (M), (C?), (O: fewer falls) or (X+).
+
+    Text such as (vitamin C), (C-reactive protein) or (Table 2) is not.
+    """
+    names = _names(codebook)
+    tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(inside)]
+    words = [token for kind, token in tokens if kind == "word"]
+    if not words:
+        return False
+    if any(word[0].isupper() for word in words) and all(word in ("and", "or") or _begun(word, names) for word in words):
+        return True
+    first, then = words[0], next((token for token in tokens[1:] if token[0] != "space"), ("", ""))
+    if tokens[0] == ("word", first) and first[0].isupper():
+        if len(first) == 1 and then[0] == "sign":
+            return True
+        begun = _begun(first, names) if len(first) == 1 or len(first) >= _SHORTEST else []
+        if begun and (then[0] == "sign" or (then[0] == "between" and (then[1] not in "-–" or None in begun))):
+            return True
+    last = re.split(r"[-–,;:/]", inside)[-1].strip(" +−±")
+    return last != inside and last[:1].isupper() and _exact(last, names) is not None
 
 
 def _label_in(heading: str, codebook: Codebook) -> str:

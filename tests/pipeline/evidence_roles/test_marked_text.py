@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mechtag.core.codebook import Codebook
+from mechtag.pipeline.evidence_roles.configurations import read_configurations, write_configurations
 from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
 from tests.support.coded_papers import BOOK
 
@@ -16,10 +19,6 @@ def read(text: str, **given: str) -> list[tuple[str, str, str | None, str]]:
     found = read_marked_text(text, BOOK, **{"label": "trust", **given})
     assert not found.rejected
     return [(row.config_id, row.role, row.sign, row.text) for row in found.passages]
-
-
-def reasons(text: str, **given: str) -> list[str]:
-    return [row.reason for row in read_marked_text(text, BOOK, file="boxes.txt", **given).rejected]
 
 
 @pytest.mark.parametrize(
@@ -46,20 +45,102 @@ def reasons(text: str, **given: str) -> list[str]:
         ("(O+)", "outcome", "present"),
         ("(Outcome)", "outcome", None),
         ("(contexts)", "context", None),
+        ("(M Resource)", "resource", None),
+        ("(M+ Resource)", "resource", "present"),
+        ("(M, Resource+)", "resource", "present"),
+        ("(M-res)", "resource", None),
+        ("(M+,\n            Resource)", "resource", "present"),
+        ("[C]", "context", None),
+        ("[M-, Resource]", "resource", "absent"),
+        ("[O+]", "outcome", "present"),
+        ("(C, +)", "context", "present"),
+        ("(C+/-)", "context", "unclear"),
+        ("(C+-)", "context", "unclear"),
+        ("(C -/+)", "context", "unclear"),
+        ("(C±)", "context", "unclear"),
+        ("(M+/-, Resource)", "resource", "unclear"),
+        ("(O absent)", "outcome", "absent"),
+        ("(O, present)", "outcome", "present"),
     ],
 )
 def test_forms_of_markers(marker: str, role: str, sign: str | None) -> None:
     assert read(f"Words before it {marker}") == [("1", role, sign, "Words before it")]
 
 
-@pytest.mark.parametrize("aside", ["(Table 2)", "(2012)", "(NHS)", "(see above)", "(a)", "(A)", "(and so on)", "(R)"])
-def test_other_parentheses_are_text(aside: str) -> None:
-    if aside == "(R)":  # begins the names of two roles
-        assert reasons(f"Words {aside} more (C)", label="trust") == [
-            "the marker (R) names none of the roles Context, Resource, Reasoning, Outcome"
-        ]
-        return
+@pytest.mark.parametrize(
+    "aside",
+    [
+        *("(Table 2)", "(2012)", "(NHS)", "(see above)", "(a)", "(A)", "(and so on)", "[context]", "[12]", "[sic]"),
+        *("(vitamin C)", "(C-reactive protein)", "(C. difficile)", "(O. Smith)", "(for example, context)"),
+        *("(contexts and outcomes)", "(Outcomes Framework)", "(Policy Context)", "(R Core Team)", "(+)"),
+    ],
+)
+def test_other_brackets_are_text(aside: str) -> None:
     assert read(f"Words {aside} more (C)") == [("1", "context", None, f"Words {aside} more")]
+
+
+@pytest.mark.parametrize(
+    ("marker", "roles"),
+    [
+        ("(C/O)", [("context", None), ("outcome", None)]),
+        ("(C, O)", [("context", None), ("outcome", None)]),
+        ("(C and O)", [("context", None), ("outcome", None)]),
+        ("(C+/O-)", [("context", "present"), ("outcome", "absent")]),
+        ("(C & O)", [("context", None), ("outcome", None)]),
+        ("(C/M, Resource)", [("context", None), ("resource", None)]),
+        ("(M-, Resource/Reasoning)", [("resource", "absent"), ("reasoning", "absent")]),
+        ("(Resource/Reasoning)", [("resource", None), ("reasoning", None)]),
+    ],
+)
+def test_one_marker_can_name_several_roles(marker: str, roles: list[tuple[str, str | None]]) -> None:
+    assert read(f"Words {marker}") == [("1", role, sign, "Words") for role, sign in roles]
+
+
+_UNCLEAR = "does not clearly name one of the roles Context, Resource, Reasoning, Outcome"
+
+
+@pytest.mark.parametrize(
+    ("marker", "reason"),
+    [
+        *((marker, _UNCLEAR) for marker in ("(R)", "(Re)", "(M)", "(M+)", "(C, M)", "(M, O)", "(C?)", "(X+)", "[M]")),
+        *(
+            (marker, _UNCLEAR)
+            for marker in ("(M-, Ressource)", "(C: policy)", "(Smith, Resource)", "(C→O)", "(C or O)")
+        ),
+        ("(C1)", "has a number, which can mean the passage or the configuration"),
+        ("(Outcome 2)", "has a number, which can mean the passage or the configuration"),
+        ("(C/O+)", "has a sign for only some of its roles; write a marker for each role"),
+        ("(M: Res + Rea)", "has a sign for only some of its roles"),
+        ("(M+, Resource-)", "has two different signs; write + or - once"),
+    ],
+)
+def test_markers_that_are_not_clear_are_rejected_with_their_passage(marker: str, reason: str) -> None:
+    found = read_marked_text(f"Words {marker}, others (O).", BOOK, label="trust")
+    assert [row.text for row in found.passages] == ["others"]
+    (rejected,) = found.rejected
+    assert rejected.reason.startswith(f"the marker {marker} {reason}")
+    assert dict(rejected.raw) == {"text": "Words"}
+
+
+@pytest.mark.parametrize(
+    "text", ["Words (C) (C)", "Words (C) (O) (C)", "Words (C/C)", "Words (C+) (C-)", "Words (C); words (O); Words (C)"]
+)
+def test_a_role_that_a_passage_already_has_is_rejected(tmp_path: Path, text: str) -> None:
+    found = read_marked_text(text, BOOK, label="trust")
+    assert [row.role for row in found.passages].count("context") == 1
+    assert [row.reason.partition(" gives ")[2] for row in found.rejected] == [
+        "the same passage the role Context a second time"
+    ]
+    write_configurations(tmp_path / "configurations.csv", found.passages)
+    assert read_configurations(tmp_path / "configurations.csv", BOOK) == (found.passages, ())
+
+
+def test_a_heading_may_have_other_text_in_brackets() -> None:
+    text = "Box 1. Building trust (Smith 2020)\nTwo boards merged (C)\nBox 2. Money (see Table 2)\nFunds grew (O+)"
+    assert [row[1:] for row in read(text, label="")] == [
+        ("context", None, "Two boards merged"),
+        ("outcome", "present", "Funds grew"),
+    ]
 
 
 def test_headings_name_the_label_of_the_paragraphs_below() -> None:
@@ -101,7 +182,7 @@ def test_nothing_is_lost_without_a_reason() -> None:
     assert [(row.file, row.line, row.reason[:45]) for row in found.rejected] == [
         ("boxes.txt", 3, "the heading 'No label here' names no label of"),
         ("boxes.txt", 7, "there is no text before the marker (C)"),
-        ("boxes.txt", 7, "the marker (M+) names none of the roles Conte"),
+        ("boxes.txt", 7, "the marker (M+) does not clearly name one of "),
         ("boxes.txt", 7, "this text follows the last marker of its para"),
     ]
     assert dict(found.rejected[2].raw) == {"text": "listen"}
@@ -118,7 +199,24 @@ def test_the_roles_of_the_codebook_are_the_markers() -> None:
     assert [row.role for row in found.passages] == ["intervention", "context", "actor", "mechanism", "outcome"]
 
 
-@given(st.text(alphabet="(CMO)+-, Resa\n#1"))
+def test_names_of_roles_may_have_several_words_accents_and_digits() -> None:
+    named = {"theory": "Programme theory", "resultat": "Résultat", "level_1": "Level 1"}
+    roles = [{"key": key, "name": name, "definition": "A role."} for key, name in named.items()]
+    book = Codebook.model_validate({**BOOK.model_dump(), "roles": roles})
+    text = "One (Programme theory+), two (Résultat), three (Programme theory/Résultat), four (Level 1), five (Ré-)"
+    found = read_marked_text(text, book, label="trust")
+    assert not found.rejected
+    assert [(row.text, row.role, row.sign) for row in found.passages] == [
+        ("One", "theory", "present"),
+        ("two", "resultat", None),
+        ("three", "theory", None),
+        ("three", "resultat", None),
+        ("four", "level_1", None),
+        ("five", "resultat", "absent"),
+    ]
+
+
+@given(st.text(alphabet="(CMO)[]+-/±, Resa\n#1"))
 def test_any_text_is_read_and_every_marker_is_accounted_for(text: str) -> None:
     found = read_marked_text(text, BOOK, label="trust")
     assert all(row.text.strip() for row in found.passages)
