@@ -86,8 +86,9 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
     """Read a table of passages with their roles; rows that are not valid are rejected, each with a reason.
 
     The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected if its label or role is
-    not in the codebook, if a cell has an invalid value, if it repeats an earlier row, or if it belongs to a
-    configuration of a different label or coder.
+    not in the codebook, if a cell has an invalid value, if it repeats an earlier row, if it belongs to a configuration
+    of a different label or coder, or if another passage of its configuration has the same ``order``. A passage that has
+    two roles in a configuration may have one ``order``.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
     passages, rejected = [], []
     owners: dict[str, tuple[str, str]] = {}
     seen: dict[RolePassage, int] = {}
+    ordered: dict[tuple[str, int | None], tuple[RolePassage, int]] = {}
     for row in table.rows:
         cells = {name: cell for name, cell in row.cells.items() if name in COLUMNS}
         try:
@@ -110,6 +112,8 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
             rejected.append(_rejected(table.path, row, _described(error)))
             continue
         owner = passage.label, passage.coder
+        place = passage.config_id, passage.order
+        first, first_row = ordered.get(place, (passage, row.number))
         before = seen.setdefault(passage.model_copy(update={"order": None}), row.number)
         if passage.label not in codebook.keys:
             fault = f"the codebook has no label {passage.label!r}; use one of: {', '.join(codebook.keys)}"
@@ -123,11 +127,22 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
                 f"configuration {passage.config_id!r} is about label '{label}'{f', by {coder}' if coder else ''}; give "
                 "each label and each coder configurations of their own"
             )
+        elif passage.config_id and passage.order and _quoted(first) != _quoted(passage):
+            fault = (
+                f"row {first_row} is passage {passage.order} of configuration {passage.config_id!r} already; give each "
+                "passage of a configuration an 'order' of its own, or leave the cell empty"
+            )
         else:
+            ordered.setdefault(place, (passage, row.number))
             passages.append(passage)
             continue
         rejected.append(_rejected(table.path, row, fault))
     return Configurations(tuple(passages), tuple(rejected))
+
+
+def _quoted(passage: RolePassage) -> tuple[object, ...]:
+    """Return what a passage is, whatever its role."""
+    return passage.record_id, passage.basis, passage.page, passage.start, passage.end, passage.text
 
 
 def _described(error: ValidationError) -> str:

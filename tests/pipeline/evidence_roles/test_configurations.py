@@ -32,6 +32,7 @@ def test_passages_come_back_as_they_were_written(tmp_path: Path) -> None:
     passages = (
         RolePassage(**given, config_id="a", role="context", text="Two boards merged.", start=4, end=22, order=1),
         RolePassage(**given, config_id="a", role="reasoning", sign="absent", text='=Nobody "trusted", them', order=2),
+        RolePassage(**given, config_id="a", role="outcome", text="'=Nobody", order=3),
         RolePassage(**given, role="outcome", text="Work stalled.", basis="full-text", page="iv"),
     )
     path = tmp_path / "configurations.csv"
@@ -63,6 +64,8 @@ def test_the_columns_of_the_specification_are_enough(tmp_path: Path) -> None:
         ("first,,ann,money,context,,,,Text,1", "configuration 'first' is about label 'trust', by ann"),
         ("first,,bob,trust,context,,,,Text,1", "configuration 'first' is about label 'trust', by ann"),
         ("first,,ann,trust,context,,,,Merger,9", "this repeats row 2"),
+        ("first,,ann,trust,outcome,,,,Text,1", "row 2 is passage 1 of configuration 'first' already; give each"),
+        ("first,x,ann,trust,outcome,,,,Merger,1", "row 2 is passage 1 of configuration 'first' already; give each"),
     ],
 )
 def test_a_faulty_row_is_rejected_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
@@ -78,6 +81,14 @@ def test_one_sentence_can_have_several_roles_and_be_in_several_configurations(tm
     lines = [f"{config},,ann,trust,{role},,,,Same words,1" for config in "ab" for role in ("resource", "reasoning")]
     passages, rejected = read_configurations(table(tmp_path, *lines), BOOK)
     assert (len(passages), rejected) == (4, ())
+
+
+def test_the_order_of_a_rejected_row_and_of_passages_that_are_not_linked_does_not_matter(tmp_path: Path) -> None:
+    first = ("a,,ann,trust,cause,,,,One,1", "a,,ann,trust,context,,,,Two,1", "a,,ann,trust,outcome,,,,Three,")
+    lines = (*first, ",,ann,trust,context,,,,Four,1", ",,ann,trust,context,,,,Five,1", "b,,ann,trust,outcome,,,,Six,1")
+    passages, rejected = read_configurations(table(tmp_path, *lines), BOOK)
+    assert [passage.text for passage in passages] == ["Two", "Three", "Four", "Five", "Six"]
+    assert [row.line for row in rejected] == [2]
 
 
 def test_roles_of_the_codebook_replace_the_default_scheme(tmp_path: Path) -> None:
