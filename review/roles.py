@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,17 +13,26 @@ from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
-from mechtag.review.store.readings import Reading, hash_of_text, read_reading, roles_of, sentences_in, signs_of
+from mechtag.review.store.readings import Reading, abstract_of, read_file, read_reading, roles_of, signs_of
 from mechtag.review.store.records import Entry, read_entries
 
 
 class PlacedPassage(NamedTuple):
-    """A passage with its role, and the record, stage and number of the sentence, counted from 0."""
+    """A passage with its role, and its place in the text that the pages show for the paper.
+
+    Attributes
+    ----------
+    record, stage
+        Number of the record that represents the paper, and the stage.
+    sentence
+        Number of the sentence, from 0; ``None`` if the person marked it in a different text, such as the abstract of a
+        duplicate or an earlier full text.
+    """
 
     passage: RolePassage
     record: int
     stage: str
-    sentence: int
+    sentence: int | None
 
 
 def read_role_passages(
@@ -31,7 +41,8 @@ def read_role_passages(
     """Return the passages with roles of committed codes, in the order of records, stages, people and labels.
 
     A passage that belongs to several configurations is returned once for each of them. Passages of labels that the
-    coder answered no, and roles and labels that are no longer in the codebook, are left out.
+    coder answered no, and roles and labels that are no longer in the codebook, are left out. Passages of a duplicate
+    belong to the record to which it was joined; they have offsets only if they were marked in the text of this record.
 
     Parameters
     ----------
@@ -55,47 +66,65 @@ def read_role_passages(
     if viewer is not None:
         hidden = hidden_places(connection, viewer)
         rows = [row for row in rows if row.coder == viewer or (row.record, row.stage) not in hidden]
-    entries = {entry.id: entry for entry in read_entries(connection, sorted({row.record for row in rows}))}
-    found: list[PlacedPassage] = []
+    heads = {row.record: row.into for row in connection.execute(select(schema.joined))}
+    needed = {row.record for row in rows} | {heads.get(row.record, row.record) for row in rows}
+    entries = {entry.id: entry for entry in read_entries(connection, sorted(needed))}
+    texts: dict[tuple[int, str], Reading] = {}
+    # Two records of a paper that one person coded may have the same sentences.
+    found: dict[PlacedPassage, None] = {}
     for row in rows:
-        reading = read_reading(connection, entries[row.record], row.stage)
-        shown = sentences_in(row, hash_of_text(connection, row.record, row.stage))
         if row.label in codebook.keys:
-            found += _passages(row, entries[row.record], reading, shown, codebook)
-    return found
+            paper = entries[heads.get(row.record, row.record)]
+            if (place := (paper.id, row.stage)) not in texts:
+                texts[place] = read_reading(connection, paper, row.stage)
+            shown = marked = texts[place]
+            if row.stage != "full-text":
+                marked = abstract_of(entries[row.record])
+            elif row.text not in ("", shown.sha256):
+                marked = read_file(connection, row.text)
+            found |= dict.fromkeys(_passages(row, entries[row.record], paper, marked, shown, codebook))
+    return list(found)
 
 
 def _passages(
-    row: Any, entry: Entry, reading: Reading, shown: tuple[int, ...], codebook: Codebook
+    row: Any, entry: Entry, paper: Entry, reading: Reading, shown: Reading, codebook: Codebook
 ) -> Iterator[PlacedPassage]:
-    signs = signs_of(row, shown)
+    """Yield the passages in a row of table ``current``.
+
+    Parameters
+    ----------
+    entry, paper
+        Record that was coded, and record that represents the paper.
+    reading, shown
+        Text in which the sentences were marked, and text that the pages show for the paper.
+    """
+    numbers = [number for number in json.loads(row.sentences) if number < len(reading.sentences)]
+    signs, is_shown = signs_of(row, numbers), reading == shown
     members: dict[int, int] = {}
-    for sentence, own in sorted(roles_of(row, shown).items()):
-        if sentence >= len(reading.sentences):
-            continue
-        line = reading.sentences[sentence]
+    for sentence, own in sorted(roles_of(row, numbers).items()):
+        line = reading.sentences[sentence] if is_shown else None
         for role in (role for role in codebook.role_names if role in own):
             for number in own[role] or (0,):
                 members[number] = members.get(number, 0) + 1
                 passage = RolePassage(
                     config_id=_config_id(row, entry, number) if number else "",
-                    record_id=entry.record_id,
+                    record_id=paper.record_id,
                     coder=row.name,
                     label=row.label,
                     role=role,
                     sign=signs.get(sentence),
-                    start=line.start,
-                    end=line.end,
+                    start=line.start if line else None,
+                    end=line.end if line else None,
                     text=" ".join(reading.sentence(sentence).split()),
                     order=members[number] if number else None,
                     basis=BASES[row.stage],
-                    page=line.page or None,
+                    page=(line.page or None) if line else None,
                 )
-                yield PlacedPassage(passage, row.record, row.stage, sentence)
+                yield PlacedPassage(passage, paper.id, row.stage, sentence if is_shown else None)
 
 
 def _config_id(row: Any, entry: Entry, number: int) -> str:
-    """Return an identifier that no other configuration of the review has.
+    """Return an identifier that no other configuration of the review has, even if records were joined.
 
     ``number`` is the number of the configuration among those of the same coder for the same record, stage and label.
     """

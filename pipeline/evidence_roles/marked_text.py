@@ -2,8 +2,7 @@
 
 Markers name the role of the passage before them, and may state whether what it describes is present (``+``) or absent
 (``-``): ``(C)``, ``(M+, Resource)``, ``[M-, Reasoning]``, ``(M-Res)``, ``(O-)``. A paragraph with markers is one
-configuration; a paragraph without markers is the heading of the paragraphs below it, and names their
-label.
+configuration; a paragraph without markers is the heading of the paragraphs below it, and names their label.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.roles import read_role_passages
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import Browser, add_person, make_review, texts
+from tests.support.review_site import Browser, add_person, make_review, papers, texts
 
 OWEN = 1
 
@@ -212,6 +212,48 @@ def test_configurations_are_exported_and_read_back(review: Workspace) -> None:
     assert (passages[1].start, passages[1].end, passages[1].basis) == (26, 45, "abstract")
     page = exported(review, OWEN, "configurations", "html").read_text(encoding="utf-8")
     assert "Ash (2020)" in page
+
+
+def test_passages_of_a_joined_record_belong_to_the_paper(review: Workspace) -> None:
+    finish(review)
+    review.acts.join(Stamp(OWEN), 1, 2)
+    passages, rejected = read_configurations(exported(review, OWEN, "configurations", "csv"), review.codebook)
+    assert not rejected
+    assert [(row.record_id, row.config_id, row.role, row.start, row.text) for row in passages] == [
+        ("doi:10.1/2", "doi:10.1/1 / abstract / apple / Owen / 1", "context", None, "Apples grow in orchard 1."),
+        ("doi:10.1/2", "doi:10.1/1 / abstract / apple / Owen / 1", "resource", None, "Pears were pressed."),
+        ("doi:10.1/2", "", "outcome", None, "The weather was 1 degrees."),
+    ]
+    project = zipfile.ZipFile(exported(review, OWEN, "programs", "qdpx")).read("project.qde").decode()
+    assert project.count("<Set ") == 3
+    page = Browser(review, OWEN).get("/roles")
+    assert "Paper 2" in texts(page)
+    assert "Paper 1" not in texts(page)
+    # The sentences are not those of the abstract that the page Code shows now.
+    assert '<a href="/records/2">Pears were pressed.</a>' in page
+    assert "/code?record=" not in page
+    review.acts.undo(Stamp(OWEN))
+    assert "/code?record=1" in Browser(review, OWEN).get("/roles")
+
+
+def test_passages_of_joined_records_with_the_same_abstract_are_listed_once(tmp_path: Path) -> None:
+    first, second = papers(2)
+    rows = [first, second.model_copy(update={"abstract": first.abstract})]
+    review = make_review(tmp_path, rows, coders_screen=1, coders_code=1, roles=True)
+    for record in (1, 2):
+        review.acts.decide(Stamp(OWEN), record, 1)
+        finish(review, record=record)
+    review.acts.join(Stamp(OWEN), 1, 2)
+    passages, rejected = read_configurations(exported(review, OWEN, "configurations", "csv"), review.codebook)
+    assert not rejected
+    assert [(row.config_id[:10], row.role, row.start) for row in passages] == [
+        ("doi:10.1/1", "context", 0),
+        ("doi:10.1/1", "resource", 26),
+        ("", "outcome", 46),
+        ("doi:10.1/2", "context", 0),
+        ("doi:10.1/2", "resource", 26),
+    ]
+    assert "/code?record=2&amp;label=apple#s-1" in Browser(review, OWEN).get("/roles")
 
 
 def test_exports_for_other_programs_contain_roles_of_settled_labels_alone(tmp_path: Path) -> None:
