@@ -23,6 +23,7 @@ from mechtag.review.imports import File
 from mechtag.review.jobs import full_texts, importing
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.plan import STAGES
+from mechtag.review.roles import PlacedPassage, read_role_passages
 from mechtag.review.store import schema
 from mechtag.review.store.conflicts import DOUBTED, DOUBTED_CODES, Selection, count_selected
 from mechtag.review.store.events import project_events, read_events
@@ -533,6 +534,27 @@ def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Worksp
     assert "You coded this record with a different file" not in texts(
         Browser(review, people[0]).get("/full-text?record=1")
     )
+
+
+def test_roles_in_a_file_that_was_parted_keep_their_words(review: Workspace, tmp_path: Path) -> None:
+    review.acts.change_plan(Stamp(OWEN), "roles", True)
+    for record, name in ((3, "s.pdf"), (4, "t.pdf")):
+        attach_by_hand(review, tmp_path, record, name)
+        review.acts.join(Stamp(OWEN), record, into=1)
+    coded(review, OWEN, apple=1)
+    review.acts.role(Stamp(OWEN), 1, "apple", 3, "context", stage="full-text")
+
+    def placed() -> tuple[PlacedPassage, str]:
+        with review.store.read() as connection:
+            (found,) = read_role_passages(connection, review.codebook)
+            return found, read_reading(connection, read_entry(connection, 3), "full-text").sentence(3)
+
+    before, words = placed()
+    assert (before.sentence, before.passage.text) == (3, words)
+    assert before.passage.start is not None
+    review.acts.split(Stamp(OWEN), 3)
+    after, _ = placed()
+    assert (after.record, after.sentence, after.passage.start, after.passage.text) == (1, None, None, words)
 
 
 @pytest.mark.parametrize("order", [(3, 4), (4, 3)])
