@@ -157,6 +157,7 @@ def learn(
     champion: Path,
     reporter: Reporter = SILENT,
     compared: Compared | None = None,
+    decided: Callable[[Learned], None] = lambda _: None,
 ) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
@@ -173,6 +174,8 @@ def learn(
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
     compared
         Records on which the suggestions of the two models are compared; by default, suggestions are not compared.
+    decided
+        Function that is called with the result before a new model is installed.
 
     Raises
     ------
@@ -216,12 +219,14 @@ def learn(
             verdict, reasons, differences = _compare(project, old, challenger.documents, judged)
         if compared is not None:
             compared.keep(_find_changes(old, challenger.model, champion, coded, compared, reporter))
-        if verdict:
-            _install(paths, old, challenger.folder, version, reasons)
         outcome: Literal["adopted", "kept", "too_few"] = (
             "adopted" if verdict else ("kept" if differences else "too_few")
         )
-        return Learned(outcome, new_id if verdict else old_id, old_id, len(coded), len(judged), reasons, differences)
+        learned = Learned(outcome, new_id if verdict else old_id, old_id, len(coded), len(judged), reasons, differences)
+        decided(learned)
+        if verdict:
+            _install(paths, old, challenger.folder, version, reasons)
+        return learned
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import update
@@ -35,8 +34,8 @@ _TAG = "tag"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Train a model on the final codes of the review, and use it if it is not worse than the model in use.
 
-    The job first stores the id of the model in use. If the job is interrupted after the new model was installed, and
-    repeated, it can therefore still log which model was replaced.
+    The job stores the outcome before a new model is installed. If the job is interrupted after that, and repeated, it
+    therefore still returns and logs how the models were compared, and which model was replaced.
 
     Returns
     -------
@@ -48,7 +47,6 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     MechtagError
         If there are no final codes to learn from.
     """
-    from mechtag.models.model_folder import read_config
     from mechtag.workflows.define import usable_model
 
     project = workspace.project
@@ -75,32 +73,30 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     written["examples"] = write_examples(project, examples, before.get("examples"))
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**before, **written})
-    former = arguments.get("former") or read_config(champion).model_id
-    _note(workspace, progress.job, {**arguments, "former": former})
     progress.start(1, "Training")
     compared = _tagged_records(workspace, progress)
-    found = learn(project, independent, champion, JobReporter(progress), compared)
-    if found.outcome == "unchanged" and found.model_id != former:
-        found = replace(found, outcome="adopted", former_id=former, reasons=_reasons_for(workspace, found.model_id))
-    result = asdict(found) | {"tagged": len(compared.records)}
+    found = learn(
+        project,
+        independent,
+        champion,
+        JobReporter(progress),
+        compared,
+        lambda decided: _note(workspace, progress.job, {**arguments, "decided": asdict(decided)}),
+    )
+    outcome, decided = asdict(found), arguments.get("decided")
+    if found.outcome == "unchanged" and decided is not None and decided["model_id"] == found.model_id:
+        outcome = decided
+    result = outcome | {"tagged": len(compared.records)}
     with workspace.store.write() as connection:
         write_fact(connection, FACT, {**written, "codes": len(codings), "model_id": found.model_id})
         add_job(connection, _TAG, None)
     coder = arguments["coder"]
     content = {name: result[name] for name in ("outcome", "model_id", "former_id", "papers", "compared", "reasons")}
     workspace.acts.log(Stamp(coder, client_id=f"learn-job-{progress.job}"), "train", content)
-    if found.outcome == "adopted":
+    if outcome["outcome"] == "adopted":
         content = {name: result[name] for name in ("model_id", "former_id")}
         workspace.acts.log(Stamp(coder, client_id=f"promote-job-{progress.job}"), "promote", content)
     return result
-
-
-def _reasons_for(workspace: Workspace, model_id: str) -> tuple[str, ...]:
-    """Return why a model was put into use, from the history of models."""
-    from mechtag.pipeline.annotations.versions import read_history
-
-    rows = read_history(Path(workspace.project.settings.train.added))
-    return next((tuple(row["reasons"]) for row in reversed(rows) if row["champion"] == model_id), ())
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
@@ -136,15 +132,13 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
     given_up = arguments.get("given_up") or (read_config(model).model_id if model.is_dir() else "")
     _note(workspace, progress.job, {**arguments, "given_up": given_up})
     if not given_up or read_config(model).model_id == given_up:
-        lines = retraining.roll_back()
-    else:
-        lines = [f"model {read_config(model).model_id} is active again"]
+        retraining.roll_back()
     with workspace.store.write() as connection:
         add_job(connection, _TAG, None)
     coder = arguments["coder"]
     stamp = Stamp(coder, client_id=f"roll-back-job-{progress.job}")
     workspace.acts.log(stamp, "rollback", {"text": "restored the previous model"})
-    return {"reasons": lines}
+    return {"reasons": [f"model {read_config(model).model_id} is active again"]}
 
 
 def _note(workspace: Workspace, job: int, arguments: Mapping[str, Any]) -> None:

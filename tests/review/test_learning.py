@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -293,12 +295,12 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
 
 
 @pytest.mark.parametrize("killed_at", ["write_fact", "log"])
-def test_training_that_is_interrupted_after_the_new_model_is_in_use_logs_the_promotion(
+def test_training_that_is_interrupted_after_the_new_model_is_in_use_has_the_same_result(
     review: Workspace, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
     owner = Browser(review, 1)
     code(review, range(24))
-    original, models = learning.learn, list[str]()
+    original, whole = learning.learn, dict[str, Any]()
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt("killed")
@@ -307,7 +309,7 @@ def test_training_that_is_interrupted_after_the_new_model_is_in_use_logs_the_pro
 
         def then_killed(*given: object, **named: object) -> object:
             found = original(*given, **named)  # type: ignore[arg-type]
-            models.extend((found.former_id, found.model_id))
+            whole.update(json.loads(json.dumps(asdict(found))))
             patch.setattr(*((learning, "write_fact") if killed_at == "write_fact" else (Acts, "log")), killed)
             return found
 
@@ -319,17 +321,20 @@ def test_training_that_is_interrupted_after_the_new_model_is_in_use_logs_the_pro
         connection.execute(update(schema.job).where(schema.job.c.state == "running").values(state="waiting"))
     while do_next(review, jobs()):
         pass
-    former, new = models
+    former, new = whole["former_id"], whole["model_id"]
     assert read_config(review.project.own_model).model_id == new != former
     with review.store.read() as connection:
         event = schema.event
         logged = select(event.c.kind, event.c.value).where(event.c.kind.in_(("train", "promote")))
         rows = connection.execute(logged.order_by(event.c.seq)).all()
+        job = schema.job
+        result = json.loads(connection.execute(select(job.c.result).where(job.c.kind == learning.KIND)).scalar_one())
+    assert {**result, **whole} == result
+    assert (whole["outcome"], whole["compared"]) == ("adopted", 24)
     (trained, promoted) = (json.loads(row.value) for row in rows)
     assert [row.kind for row in rows] == ["train", "promote"]
     assert promoted == {"model_id": new, "former_id": former}
-    assert (trained["outcome"], trained["former_id"]) == ("adopted", former)
-    assert trained["reasons"]
+    assert {**whole, **trained} == whole
 
 
 def test_a_table_of_codes_that_a_killed_run_wrote_is_not_refused(review: Workspace) -> None:
