@@ -46,9 +46,10 @@ from mechtag.review.jobs import exporting, merging, tagging
 from mechtag.review.jobs.worker import work
 from mechtag.review.journal import Journal
 from mechtag.review.restoring import read_log, restore
+from mechtag.review.sight import show
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account
-from mechtag.review.store.records import add_records
+from mechtag.review.store.records import add_records, read_entry
 from mechtag.review.workspace import ACTIVE, DATABASE, FOLDER, Workspace, add_job, write_fact
 
 COMMAND = "python -m benchmarks.review_kills"
@@ -57,6 +58,8 @@ PUBLISHED = ROOT / "docs/benchmarks/review_kills.json"
 OWNER, ANN, BOB = 1, 2, 3
 _WEB = "web"
 RECORDS = 60
+#: Number of records that are coded before the first training; models are compared on at least 30.
+CODED = 36
 _SEED = 2021
 _TEXT = (ROOT / "benchmarks/review_kills.md").read_text(encoding="utf-8")
 _CODEBOOK = {
@@ -117,18 +120,30 @@ def _upload(workspace: Workspace, *files: tuple[str, bytes]) -> int:
 
 
 def _code(workspace: Workspace, numbers: range) -> None:
-    """Screen and code the records with the given numbers, with decisions that depend on their texts."""
+    """Screen and code the records with the given numbers, with decisions that depend on their texts.
+
+    The records are shown without suggestions, so that models can be compared on the codes.
+    """
     with workspace.store.read() as connection:
         table = schema.record
         found = connection.execute(select(table.c.id, table.c.doi).where(table.c.doi.is_not(None))).all()
     places = {int(row.doi.partition("/")[2]): row.id for row in found}
     for number in numbers:
         record = places[number]
-        workspace.acts.decide(Stamp(ANN), record, int(bool(_fruits(number))))
+        workspace.acts.decide(_look(workspace, record, "screen"), record, int(bool(_fruits(number))))
         if _fruits(number):
             for fruit in ("apple", "pear"):
-                workspace.acts.code(Stamp(ANN), record, fruit, int(fruit in _fruits(number)))
-            workspace.acts.commit(Stamp(ANN), record)
+                workspace.acts.code(_look(workspace, record, "code"), record, fruit, int(fruit in _fruits(number)))
+            workspace.acts.commit(_look(workspace, record, "code"), record)
+
+
+def _look(workspace: Workspace, record: int, stage: str) -> Stamp:
+    """Show a record to Ann without suggestions, and return the stamp with which she judges it."""
+    with workspace.store.write() as connection:
+        entry = read_entry(connection, record)
+        assert entry is not None
+        sight = show(connection, entry, ANN, stage, labels=workspace.codebook.keys, at=utc_now(), model_id=None)
+    return Stamp(ANN, sight=sight.id)
 
 
 def _ask(workspace: Workspace, kind: str, **arguments: Any) -> None:
@@ -178,8 +193,16 @@ def _full_texts(workspace: Workspace) -> None:
 
 
 def _rank(workspace: Workspace) -> None:
-    _code(workspace, range(16))
+    _code(workspace, range(CODED))
     _ask(workspace, "rank")
+
+
+def _roll_back(workspace: Workspace) -> None:
+    """Train a second model, so that there is an earlier model to restore."""
+    _code(workspace, range(CODED, CODED + 4))
+    _ask(workspace, "learn", coder=OWNER)
+    finish(workspace, "learn")
+    _ask(workspace, "roll_back", coder=OWNER)
 
 
 def _remove(workspace: Workspace) -> None:
@@ -218,7 +241,7 @@ def _read_project(workspace: Workspace) -> None:
     root = place / workspace.project.root.name
     restore(root / FOLDER / DATABASE, root / FOLDER / "log", workspace.seed)
     copy = Workspace.open(open_project(root))
-    _code(copy, range(16, RECORDS))
+    _code(copy, range(CODED + 4, RECORDS))
     with copy.store.read() as connection:
         need = schema.need
         screened = select(need.c.record).where(need.c.stage == "screen", need.c.have == 1)
@@ -245,7 +268,7 @@ STEPS: tuple[tuple[str, Callable[[Workspace], object]], ...] = (
     ("learn", lambda w: _ask(w, "learn", coder=OWNER)),
     ("curve", lambda w: _ask(w, "curve")),
     ("accuracy", lambda w: _ask(w, "accuracy")),
-    ("roll_back", lambda w: _ask(w, "roll_back", coder=OWNER)),
+    ("roll_back", _roll_back),
     ("calibrate", _exercise),
     ("read_codings", _read_codes),
     (
@@ -443,6 +466,8 @@ def kill_worker(
         finish(plain, kind)
         longest = _seconds(plain, kind) or time.monotonic() - begun
         expected, found = left_by(plain), Kills(kind)
+        if expected["failed"]:
+            raise SystemExit(f"the benchmark stopped, because a job failed without a kill: {expected['failed'][-1]}")
         while found.killed < kills and found.runs < 4 * kills:
             found.runs += 1
             root = folder / "killed"
