@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, func, select, update
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
@@ -61,6 +61,8 @@ def fetch(
     try:
         with workspace.store.read() as connection:
             rows = connection.execute(select(schema.record).where(*MISSING).order_by(schema.record.c.id)).all()
+            # If this job was interrupted, it has added some abstracts already.
+            before = _added_by(connection, progress.job)
         with Cache(folder / NAME) as cache, access.connect(cache, report) as transport:
             result = fill([_record(row) for row in rows], Wanted(what=("abstract",)), transport, report.progress)
             left = list(unanswered(transport))
@@ -69,7 +71,10 @@ def fetch(
         _forget_address(workspace, progress.job)
     numbers = {row.record_id: row.id for row in rows}
     sources = {one.record_id: SERVICES[one.source].label for one in result.fetched if one.field == "abstract"}
-    added = Counter[str]()
+    asked = before.keys() | {row.id for row in rows}
+    for row in rows:
+        before.pop(row.id, None)
+    added = Counter(before.values())
     for record in result.records:
         if not record.abstract:
             continue
@@ -84,7 +89,7 @@ def fetch(
                 "abstract",
                 record.abstract,
                 source=source,
-                group=f"abstracts-{progress.job}",
+                group=_group_of(progress.job),
             )
         except Refused:
             continue  # Somebody has added an abstract and marked its sentences in the meantime.
@@ -93,11 +98,26 @@ def fetch(
         with workspace.store.write() as connection:
             add_job(connection, TAG, None)
     return {
-        "asked": len(rows),
+        "asked": len(asked),
         "added": dict(added),
         "doubtful": len({one.record.record_id for one in result.candidates}),
         "unanswered": left,
     }
+
+
+def _group_of(job: int) -> str:
+    """Return the name of the group of the actions with which a job adds abstracts."""
+    return f"abstracts-{job}"
+
+
+def _added_by(connection: Connection, job: int) -> dict[int, str]:
+    """Return the service of each abstract that a job has added, keyed by number of the record."""
+    event = schema.event
+    source, group = (func.json_extract(event.c.value, f"$.{name}") for name in ("source", "group"))
+    rows = connection.execute(
+        select(event.c.record, source).where(event.c.kind == "edit_record", group == _group_of(job))
+    )
+    return {record: service for record, service in rows}
 
 
 def _record(row: Any) -> Record:

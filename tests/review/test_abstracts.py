@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from mechtag.project import open_project
+from mechtag.review.acts import Acts
 from mechtag.review.jobs import fetching
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.worker import do_next
@@ -45,7 +49,7 @@ def fetch(review: Workspace, services: FakeServices) -> dict[str, object]:
     access = Access(email=EMAIL, addresses=services.addresses, clock=FakeClock())
 
     def run(workspace: Workspace, arguments: dict[str, object], progress: Progress) -> dict[str, object]:
-        assert arguments["email"] == EMAIL
+        assert arguments.get("email", EMAIL) == EMAIL  # Deleted once the services have been asked.
         return fetching.fetch(workspace, arguments, progress, access)
 
     idle = {kind: lambda workspace, arguments, progress: {} for kind in ("rank", "tag", "files")}
@@ -105,6 +109,37 @@ def test_nothing_is_asked_twice_and_no_file_keeps_the_address(review: Workspace,
     for path in review.folder.rglob("*"):
         if path.is_file() and "sqlite3" not in path.name:
             assert EMAIL.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_an_interrupted_job_says_what_it_added_before(
+    review: Workspace, services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    """The worker is killed after it has added the first of three abstracts, or all of them."""
+    Browser(review, OWEN).post("/abstracts", email=EMAIL)
+    shutil.copytree(review.project.root, tmp_path / "same")
+    whole = fetch(Workspace.open(open_project(tmp_path / "same")), services)
+    edit, calls = Acts.edit_record, 0
+
+    def dies(*given: Any, **named: Any) -> int:
+        nonlocal calls
+        calls += 1
+        number = edit(*given, **named)
+        if calls == last:
+            raise KeyboardInterrupt("killed")
+        return number
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Acts, "edit_record", dies)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            fetch(review, services)
+    job = schema.job
+    with review.store.write() as connection:  # as a worker does when it starts
+        connection.execute(update(job).where(job.c.state == "running").values(state="waiting"))
+    assert fetch(review, services) == whole
+    assert whole["asked"] == 4
+    with review.store.read() as connection:
+        assert last_job(connection, "tag") is not None
 
 
 def test_a_service_that_does_not_answer_is_named(review: Workspace, services: FakeServices) -> None:
