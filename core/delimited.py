@@ -75,11 +75,12 @@ def header(
     known: Callable[[Sequence[str]], Sized] = lambda _: (),
     certain: Callable[[Sequence[str]], bool] = lambda _: False,
 ) -> Header:
-    """Find and return the header of a table.
+    """Find the header of a table whose delimiter is unknown.
 
-    The delimiter is the one that yields the most known column names or, if tied, the most columns. A delimiter that
-    splits the header into a different number of cells than most rows below it is used only if all delimiters do so,
-    because such a delimiter may merely separate names that are listed within one cell.
+    A line ``sep=`` at the top states the delimiter. Otherwise, each delimiter is tried, and the one that yields the
+    most known column names is used or, if tied, the most columns. A delimiter that finds a header below the first
+    filled row, with a different number of cells than most rows that follow, is used only if no other delimiter fits:
+    it may merely separate names that are listed within one cell.
 
     Parameters
     ----------
@@ -88,8 +89,8 @@ def header(
     known
         Function that returns those cells of a row that are known column names.
     certain
-        Function that returns whether a row can only be a header. The first such row is the header, even if the header
-        of a further table below has more names.
+        Function that returns whether a row can only be a header. If the delimiters lead to several such rows,
+        the first is the header, even if a header further below has more names.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS

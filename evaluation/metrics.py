@@ -232,7 +232,7 @@ def midranks(score: Array, weight: Array) -> Array:
 
 
 def within_auc(judged: Judged, samples: Resamples) -> Array:
-    """Compute the AUC within papers: how well a system ranks the labels of a paper above its other labels.
+    """Compute the AUC within papers: how well a system ranks labels that a paper has above labels that it lacks.
 
     The value is the probability that a label of a paper outranks a label that the paper does not have, for
     a pair drawn at random from all such pairs of all papers; ties count one half. A paper with more pairs thus

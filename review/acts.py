@@ -1233,7 +1233,11 @@ class Acts:
         if running_exercise(connection) is not None:
             raise Refused("a calibration exercise is already running; end it before you start the next one", 409)
         if read_plan(connection).unblinded:
-            raise Refused("blinding has ended, so people can no longer judge records independently in an exercise", 409)
+            raise Refused(
+                "blinding has ended, so no calibration exercise can be started: "
+                "people can no longer judge records independently",
+                409,
+            )
         people = sorted(set(coders))
         table = schema.account
         active = set(

@@ -218,7 +218,9 @@ def export(
     roles: Annotated[
         Path | None,
         typer.Option(
-            "--roles", help="Table of configurations, whose passages are added (xlsx and qdpx).", show_default=False
+            "--roles",
+            help="Table of configurations; its passages are added to the export (--to xlsx or qdpx).",
+            show_default=False,
         ),
     ] = None,
     cells: Annotated[

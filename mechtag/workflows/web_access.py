@@ -123,7 +123,7 @@ def unanswered(transport: Transport) -> Iterator[str]:
             "lack their answers; run the command without --offline"
         )
     for failure in transport.failures[:_SHOWN]:
-        yield f"no answer from {failure.service}: {failure.reason} ({failure.url[:_SHOWN_URL]})"
+        yield f"no usable answer from {failure.service}: {failure.reason} ({failure.url[:_SHOWN_URL]})"
     if len(transport.failures) > _SHOWN:
         yield f"and {counted(len(transport.failures) - _SHOWN, 'more request')} without an answer"
     for label, pause in transport.paused.items():

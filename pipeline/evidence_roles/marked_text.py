@@ -137,7 +137,12 @@ def _passages(block: _Block, markers: list[_Marker], codebook: Codebook) -> Iter
             reason = f"the marker {marker.shown} {marker.fault}"
             yield Rejected(file="", line=line, reason=reason, raw=(("text", last),))
         elif not last:
-            yield Rejected(file="", line=line, reason=f"there is no text before the marker {marker.shown}")
+            yield Rejected(
+                file="",
+                line=line,
+                reason=f"there is no text before the marker {marker.shown}; "
+                "write each marker after the passage to which it belongs",
+            )
         for role, sign in marker.roles if last else ():
             if (role, last) in given:
                 name = codebook.role_names[role]

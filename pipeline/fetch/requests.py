@@ -69,7 +69,7 @@ def readable_json(body: bytes) -> Any:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the service's answer is not JSON, or is cut off") from None
+        raise ValueError("the service's answer is not the JSON that was expected, or is cut off") from None
     if not isinstance(content, dict | list):
         raise ValueError("the service's answer is neither a JSON object nor a list")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):

@@ -62,7 +62,7 @@ class Course(Row):
     Attributes
     ----------
     target
-        Target of the call that wrote this state.
+        Target of the stopping rule in the last call of `rank`; ``None`` before the first call.
     read
         Ids of the judged records, in the order of reading.
     sample

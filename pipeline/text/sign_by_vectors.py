@@ -68,7 +68,9 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that classifies evidence as ``present`` or ``absent`` by the method in the settings.
+    """Return the function that decides whether sentences say that what a label describes is present, or is absent.
+
+    The method is the one in the settings.
 
     Raises
     ------

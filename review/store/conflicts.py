@@ -74,7 +74,7 @@ def select_page(
     """Return the records on one page of a list, each as its number and stage.
 
     The records that have waited longest come first. In the list ``settled``, the records that were settled last come
-    first; in the list `DOUBTED`, the most doubtful codes.
+    first; in the list `DOUBTED`, those with the most doubtful codes.
 
     Parameters
     ----------

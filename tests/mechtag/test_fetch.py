@@ -259,7 +259,10 @@ def test_a_service_that_fails_is_named_and_the_others_go_on(
     services.faults["openalex"].extend([Reply(status=403)] * 50)
     said = list(fetch(records, tmp_path / "out", Wanted(), access))
     assert said[1].endswith("(PubMed 3, Europe PMC 3, Crossref 3), 3 still missing")
-    assert sum(line.startswith("no answer from OpenAlex: the service answered with status 403") for line in said) == 5
+    assert (
+        sum(line.startswith("no usable answer from OpenAlex: the service answered with status 403") for line in said)
+        == 5
+    )
     assert "no more requests were sent to OpenAlex: 5 requests in a row failed" in said[-1]
 
 

@@ -181,7 +181,7 @@ def test_nothing_is_lost_without_a_reason() -> None:
     assert [row.text for row in found.passages] == ["and stay"]
     assert [(row.file, row.line, row.reason[:45]) for row in found.rejected] == [
         ("boxes.txt", 3, "the heading 'No label here' names no label of"),
-        ("boxes.txt", 7, "there is no text before the marker (C)"),
+        ("boxes.txt", 7, "there is no text before the marker (C); write"),
         ("boxes.txt", 7, "the marker (M+) does not clearly name one of "),
         ("boxes.txt", 7, "this text follows the last marker of its para"),
     ]
