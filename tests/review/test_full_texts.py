@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -14,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 from starlette.responses import Response
 
 from mechtag.core.records import Record
+from mechtag.pipeline.fulltext import isolated
 from mechtag.review import full_texts as uploads
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codings import coders_codings, final_codings
@@ -37,6 +40,14 @@ from tests.support.review_site import Browser, add_person, look, make_review, pa
 
 OWEN = 1
 MODEL = "0123456789ab"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_process() -> Iterator[None]:
+    """Read the files of all tests in one process, because to start it takes longer than to read."""
+    with isolated.IsolatedReader() as reader, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolated, "IsolatedReader", lambda: nullcontext(reader))
+        yield
 
 
 @pytest.fixture

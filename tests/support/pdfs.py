@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import fpdf
@@ -15,6 +16,13 @@ BODY = (
 
 def write_paper(path: Path, title: str, *lines: str, references: Sequence[str] = (), body: str = BODY * 4) -> Path:
     """Write a PDF with a title, further lines below it, a text and a list of references."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_paper(title, lines, tuple(references), body))
+    return path
+
+
+@cache
+def _paper(title: str, lines: tuple[str, ...], references: tuple[str, ...], body: str) -> bytes:
     document = fpdf.FPDF()
     document.add_page()
     document.set_font("Helvetica", size=16)
@@ -33,6 +41,4 @@ def write_paper(path: Path, title: str, *lines: str, references: Sequence[str] =
         document.set_font("Helvetica", size=10)
         for reference in references:
             document.multi_cell(0, 5, reference, new_x="LMARGIN", new_y="NEXT")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(document.output()))
-    return path
+    return bytes(document.output())

@@ -61,7 +61,7 @@ def folder(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path
         update={"train": settings.train.model_copy(update={"records": str(folder / "coded.jsonl")})}
     )
     rows = [json.loads(line) for line in Path(settings.train.records).read_text(encoding="utf-8").splitlines()]
-    kept = [row for row in rows if row["relevant"]][:12] + [row for row in rows if not row["relevant"]][:12]
+    kept = [row for row in rows if row["relevant"]][:5] + [row for row in rows if not row["relevant"]][:5]
     (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     trained = train(small, load_codebook(small.codebook))
     with pytest.MonkeyPatch.context() as patch:
