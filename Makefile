@@ -3,7 +3,8 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Each of the two processes uses one thread, because threads that share a core slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run wheel docs test check lint types clean
 
@@ -20,8 +21,13 @@ run: .venv/run.stamp
 test: .venv/test.stamp lint types
 	$(PYTEST) -m 'slow or not slow'
 
-check: .venv/test.stamp lint types
-	OMP_NUM_THREADS=1 $(PYTEST)
+# Types are checked while the tests run, and what mypy found is printed after the results of the tests.
+check: .venv/test.stamp lint
+	@echo "$(BIN)/mypy & $(PYTEST)"
+	@$(BIN)/mypy >.venv/types.txt 2>&1 & types=$$!; status=0; \
+	$(PYTEST) || status=$$?; \
+	wait $$types || status=$$?; \
+	cat .venv/types.txt; exit $$status
 
 # The package with the codebook and the model that the pipeline trained.
 wheel: .venv/run.stamp
