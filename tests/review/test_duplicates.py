@@ -18,7 +18,7 @@ from mechtag.review.store.families import count_papers
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
 from tests.support.review_imports import OWNER, TITLES, bring, ris, titles, work
-from tests.support.review_site import Browser, add_person, make_review, texts
+from tests.support.review_site import Browser, add_person, copy_review, make_review, texts
 
 TITLE = "Leadership of integrated care teams in rural districts: a qualitative study"
 OTHER = ris(TITLE, doi="10.1000/b2", extra="VL  - 13\nSP  - 9\nEP  - 20", abstract="We studied apples and pears.")
@@ -26,13 +26,18 @@ OTHER = OTHER.replace(b"JO  - Fruit", b"JO  - Annals").replace(b"PY  - 2020", b"
 ONE = ris(TITLE, doi="10.1000/a1", extra="VL  - 12\nSP  - 101\nEP  - 110", abstract="We studied apples.")
 
 
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Make a review with one uncertain pair, the records 1 and 2, and a group of record 3 and a copy of it."""
-    review = make_review(tmp_path, [], coders_screen=1)
+    review = make_review(tmp_path_factory.mktemp("duplicates"), [], coders_screen=1)
     browser = Browser(review, OWNER)
     bring(review, browser, ("a.ris", ONE), ("b.ris", OTHER + ris(TITLES[0])), ("c.ris", ris(TITLES[0], abstract="")))
     return review
+
+
+@pytest.fixture
+def review(prepared: Workspace, tmp_path: Path) -> Workspace:
+    return copy_review(prepared, tmp_path)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from mechtag.review.store.accounts import add_account
 from mechtag.review.workspace import Workspace
 from mechtag.workflows.export import FORMATS
 from tests.support.hostile import hostile_records
-from tests.support.review_site import Browser, add_person, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, copy_review, make_review, papers, texts
 
 HOSTILE = Record(
     record_id="text:bad",
@@ -39,9 +39,9 @@ HOSTILE = Record(
 )
 
 
-@pytest.fixture
-def review(tmp_path: Path) -> Workspace:
-    review = make_review(tmp_path, [*papers(3), HOSTILE], exclusion_reasons=["Wrong topic"])
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    review = make_review(tmp_path_factory.mktemp("exports"), [*papers(3), HOSTILE], exclusion_reasons=["Wrong topic"])
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "=Bob", "coder")
     for coder in (ann, bob):
         review.acts.decide(Stamp(coder), 1, 1)
@@ -55,6 +55,11 @@ def review(tmp_path: Path) -> Workspace:
     review.acts.decide(Stamp(ann), 3, 1)
     review.acts.note(Stamp(ann), 1, "+note")
     return review
+
+
+@pytest.fixture
+def review(prepared: Workspace, tmp_path: Path) -> Workspace:
+    return copy_review(prepared, tmp_path)
 
 
 def made(review: Workspace, browser: Browser, name: str, everything: str | None = "1", **form: str) -> bytes:
@@ -144,6 +149,7 @@ def test_the_page_offers_what_the_command_offers(review: Workspace) -> None:
     assert all(f'value="{name}"' in page for name in (*offered, "codings", "matrix", "table"))
 
 
+@pytest.mark.slow
 def test_forty_papers_with_hostile_titles_come_back_from_all_formats_of_the_page(tmp_path: Path) -> None:
     records = hostile_records()
     review = make_review(tmp_path, records)

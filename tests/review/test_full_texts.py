@@ -36,7 +36,7 @@ from mechtag.review.store.records import add_records, read_entry
 from mechtag.review.store.state import Rules, derive
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.pdfs import write_paper
-from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, copy_review, look, make_review, papers, texts
 
 OWEN = 1
 MODEL = "0123456789ab"
@@ -52,10 +52,14 @@ def _one_process() -> Iterator[None]:
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of four records, the first two of which are included, each by one person."""
+    return begun(tmp_path)
+
+
+def begun(folder: Path) -> Workspace:
+    """Make a review of four records, the first two of which are included, each by one person."""
     records = papers(4)
     records[1] = records[1].model_copy(update={"title": "How pears are pressed in the large cities of the north"})
-    workspace = make_review(tmp_path, records, coders_screen=1, coders_code=2, mode_code="after")
+    workspace = make_review(folder, records, coders_screen=1, coders_code=2, mode_code="after")
     for record in (1, 2):
         workspace.acts.decide(Stamp(OWEN), record, 1)
     return workspace
@@ -211,13 +215,20 @@ def test_the_text_is_read_by_section_and_page_and_nothing_in_it_is_markup(review
     assert browser.client.get("/records/3/text").status_code == 404
 
 
-@pytest.fixture
-def with_text(review: Workspace, tmp_path: Path) -> Workspace:
-    """The review, with a full text of its first record."""
+@pytest.fixture(scope="module")
+def attached(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("attached")
+    review = begun(folder)
     browser = Browser(review, OWEN)
-    bring(review, browser, pdf(tmp_path, "Something short", name="s.pdf"))
+    bring(review, browser, pdf(folder, "Something short", name="s.pdf"))
     browser.post("/full-texts/1", record=1)
     return review
+
+
+@pytest.fixture
+def with_text(attached: Workspace, tmp_path: Path) -> Workspace:
+    """The review, with a full text of its first record."""
+    return copy_review(attached, tmp_path)
 
 
 def test_codes_by_full_text_are_kept_apart_from_those_by_abstract(with_text: Workspace) -> None:

@@ -25,7 +25,7 @@ from mechtag.review.restoring import restore
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import find_account
 from mechtag.review.workspace import DATABASE, FOLDER, Workspace, write_fact
-from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, copy_review, look, make_review, papers, texts
 from tests.support.reviews import check_replay
 
 OWEN, ANN, BEN = 1, 2, 3
@@ -72,10 +72,15 @@ def go_on(review: Workspace) -> None:
     work(review)
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return begun(tmp_path_factory.mktemp("begun"))
+
+
 @pytest.fixture
-def review(tmp_path: Path) -> Workspace:
+def review(prepared: Workspace, tmp_path: Path) -> Workspace:
     """A review in which two people have begun."""
-    return begun(tmp_path / "here")
+    return copy_review(prepared, tmp_path / "here")
 
 
 def begun(folder: Path) -> Workspace:
@@ -863,14 +868,21 @@ def address_of(review: Workspace) -> str:
         return f"/merge/{connection.execute(select(func.max(job.c.id)).where(job.c.kind == 'read_project')).scalar()}"
 
 
-@pytest.fixture
-def merged(review: Workspace, tmp_path: Path) -> Workspace:
-    """A review to which the work of Ben in a copy was added."""
-    colleague = copy_of(review, tmp_path / "there")
+@pytest.fixture(scope="module")
+def with_addition(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("merged")
+    review = copy_review(prepared, folder / "here")
+    colleague = copy_of(review, folder / "there")
     ben_works(colleague)
     colleague.acts.decide(look(colleague, BEN, 7, "screen"), 7, 1)
     merge(review, zip_of(colleague))
     return review
+
+
+@pytest.fixture
+def merged(with_addition: Workspace, tmp_path: Path) -> Workspace:
+    """A review to which the work of Ben in a copy was added."""
+    return copy_review(with_addition, tmp_path / "merged")
 
 
 def test_an_import_is_undone_as_one_act_and_added_again(review: Workspace, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped
 from mechtag.review.store.records import add_records
 from mechtag.review.workspace import Workspace, add_job, read_fact
-from tests.support.review_site import Browser, add_person, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, copy_review, make_review, papers, texts
 
+ANN, BOB = 2, 3
 RELEVANT = range(1, 6)
+PLAN = {"coders_screen": 2, "recall": 0.8, "confidence": 0.8, "rerank_after": 100}
 
 
 class Ranking(job.Ranking):
@@ -34,7 +36,21 @@ class Ranking(job.Ranking):
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    return make_review(tmp_path, papers(160), coders_screen=2, recall=0.8, confidence=0.8, rerank_after=100)
+    return make_review(tmp_path, papers(160), **PLAN)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    review = make_review(tmp_path_factory.mktemp("stopping"), papers(160), **PLAN)
+    assert (add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")) == (ANN, BOB)
+    read(review, ANN, BOB, records=range(1, 106))
+    return review
+
+
+@pytest.fixture
+def half_read(prepared: Workspace, tmp_path: Path) -> Workspace:
+    """A review of which Ann and Bob have read the first 105 records."""
+    return copy_review(prepared, tmp_path)
 
 
 def order_again(review: Workspace) -> dict[str, object]:
@@ -81,9 +97,8 @@ def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: 
     assert (refused.status_code, "no longer be random" in refused.text) == (409, True)
 
 
-def test_the_owner_stops_and_goes_on(review: Workspace) -> None:
-    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
-    read(review, ann, bob, records=range(1, 106))
+def test_the_owner_stops_and_goes_on(half_read: Workspace) -> None:
+    review, ann, bob = half_read, ANN, BOB
     sample = order_again(review)["sample"]
     assert isinstance(sample, list)
     owner = Browser(review, 1)
@@ -108,9 +123,8 @@ def test_the_owner_stops_and_goes_on(review: Workspace) -> None:
 
 
 @pytest.mark.slow
-def test_a_decision_that_is_open_again_holds_the_sample_up(review: Workspace) -> None:
-    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
-    read(review, ann, bob, records=range(1, 106))
+def test_a_decision_that_is_open_again_holds_the_sample_up(half_read: Workspace) -> None:
+    review, ann, bob = half_read, ANN, BOB
     sample = order_again(review)["sample"]
     assert isinstance(sample, list)
     review.acts.undo(Stamp(bob))
@@ -126,9 +140,8 @@ def test_a_decision_that_is_open_again_holds_the_sample_up(review: Workspace) ->
     assert (found["sample"], found["open_again"], found["stop"]) == (sample, 0, True)
 
 
-def test_imported_records_void_a_sample_and_are_read_by_rank_first(review: Workspace) -> None:
-    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
-    read(review, ann, bob, records=range(1, 106))
+def test_imported_records_void_a_sample_and_are_read_by_rank_first(half_read: Workspace) -> None:
+    review, ann, bob = half_read, ANN, BOB
     assert "sample" in order_again(review)
     with review.store.write() as connection:
         add_records(connection, papers(265)[160:], (), 2, {})
@@ -140,9 +153,8 @@ def test_imported_records_void_a_sample_and_are_read_by_rank_first(review: Works
     assert sorted(found) == list(range(206, 266))
 
 
-def test_a_duplicate_is_not_in_the_sample(review: Workspace) -> None:
-    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
-    read(review, ann, bob, records=range(1, 106))
+def test_a_duplicate_is_not_in_the_sample(half_read: Workspace) -> None:
+    review = half_read
     review.acts.join(Stamp(1), 160, 1)
     sample = order_again(review)["sample"]
     assert isinstance(sample, list)

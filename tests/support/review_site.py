@@ -87,6 +87,13 @@ def _made(records: tuple[str, ...]) -> Path:
     return folder
 
 
+def copy_review(workspace: Workspace, folder: Path) -> Workspace:
+    """Copy the project of a review to a new folder, so that tests can change what was prepared once for all of them."""
+    workspace.store.close()
+    shutil.copytree(workspace.project.root, folder / "review")
+    return Workspace.open(open_project(folder / "review"))
+
+
 def add_person(workspace: Workspace, name: str, role: str) -> int:
     """Add an account without password, and return its number."""
     with workspace.store.write() as connection:
