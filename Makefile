@@ -3,8 +3,9 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
-# Each of the two processes uses one thread, because threads that share a core slow each other down.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Each of the two processes uses one thread, because threads that share a core slow each other down. Compiled modules are
+# kept, whatever the environment says, because many tests start Python.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run wheel docs test check lint types clean
 

@@ -129,8 +129,15 @@ except MechtagError:
 
 @pytest.mark.parametrize(
     ("extra", "expected"),
-    [("", "False"), ("import os; os.environ['RAY_USAGE_STATS_ENABLED'] = '1'", "True")],
-    ids=["default", "switched on by the user"],
+    [
+        pytest.param("", "False", id="default"),
+        pytest.param(
+            "import os; os.environ['RAY_USAGE_STATS_ENABLED'] = '1'",
+            "True",
+            id="switched on by the user",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_usage_statistics_of_ray_are_off_when_it_starts(tmp_path: Path, extra: str, expected: str) -> None:
     """Also if Ray was imported before mechtag."""
