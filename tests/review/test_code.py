@@ -212,7 +212,7 @@ def test_a_suggestion_names_the_sentences_that_say_that_something_is_lacking(rev
         changed = func.replace(record.c.abstract, "The weather was", "No weather  was")
         connection.execute(update(record).where(record.c.id == 1).values(abstract=changed))
     text = texts(browser.get("/code?record=1"))
-    assert "for sentence 1 , 3 . The wording suggests that something is lacking or weak: sentence 3 ." in text
+    assert "for sentence 1 , 3 . The wording suggests “absent” (something is lacking or weak): sentence 3 ." in text
 
 
 def test_a_kept_answer_is_written_down_too(review: Workspace) -> None:

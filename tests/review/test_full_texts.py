@@ -574,6 +574,7 @@ def test_roles_in_a_file_that_was_parted_keep_their_words(review: Workspace, tmp
     before, words = placed()
     assert (before.sentence, before.passage.text) == (3, words)
     assert before.passage.start is not None
+    assert f"not linked Owen, full text Paper 1 {words}" in texts(Browser(review, OWEN).get("/roles"))
     review.acts.split(Stamp(OWEN), 3)
     after, _ = placed()
     assert (after.record, after.sentence, after.passage.start, after.passage.text) == (1, None, None, words)

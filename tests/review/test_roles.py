@@ -161,8 +161,8 @@ def test_the_table_links_each_sentence(review: Workspace) -> None:
     rows = [texts(row) for row in re.findall(r"<tr>.*?</tr>", page, re.S)]
     assert rows[:3] == [
         "Configuration Context Resource Reasoning Outcome",
-        "1 Owen Apples grow in orchard 1. Paper 1 Pears were pressed. (absent) Paper 1",
-        "not linked Owen The weather was 1 degrees. Paper 1",
+        "1 Owen Paper 1 Apples grow in orchard 1. Pears were pressed. (absent)",
+        "not linked Owen Paper 1 The weather was 1 degrees.",
     ]
     (address,) = re.findall(r'href="(/code[^"]+)"[^>]*>Pears', page)
     assert address == "/code?record=1&amp;label=apple#s-1"
