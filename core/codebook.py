@@ -144,6 +144,15 @@ class Codebook(Strict):
         roles = self.role_names
         if len(roles) < len(self.roles):
             raise ValueError("two roles have the same key; each role needs a key of its own")
+        names: dict[str, str] = {}
+        for role in self.roles:
+            for name in (role.key, role.name):
+                folded = " ".join(name.replace("_", " ").casefold().split())
+                if names.setdefault(folded, role.key) != role.key:
+                    raise ValueError(
+                        f"the roles {names[folded]!r} and {role.key!r} are both called {name!r}; texts and tables "
+                        "refer to roles by key or by name, so choose different names"
+                    )
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:

@@ -41,8 +41,9 @@ def read_role_passages(
     """Return the passages with roles of committed codes, in the order of records, stages, people and labels.
 
     A passage that belongs to several configurations is returned once for each of them. Passages of labels that the
-    coder answered no, and roles and labels that are no longer in the codebook, are left out. Passages of a duplicate
-    belong to the record to which it was joined; they have offsets only if they were marked in the text of this record.
+    coder answered no or referred, and roles and labels that are no longer in the codebook, are left out. Passages of a
+    duplicate belong to the record to which it was joined; they have offsets only if they were marked in the text of
+    this record.
 
     Parameters
     ----------

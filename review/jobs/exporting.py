@@ -28,11 +28,12 @@ from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import IDS, full_records
 from mechtag.review.journal import EVENTS, FACTS, Journal, text_of_facts
-from mechtag.review.plan import STAGES
+from mechtag.review.plan import BASES, STAGES
 from mechtag.review.roles import read_role_passages
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.readings import abstract_of, read_reading
 from mechtag.review.store.records import read_entries
 from mechtag.review.words import is_own
@@ -458,7 +459,13 @@ def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     book = workspace.codebook
     with workspace.store.read() as connection:
         codings = final_codings(connection)
-        passages = [row.passage for row in read_role_passages(connection, book)]
+        # Passages name the people who gave them roles, so they wait until nobody can judge their record any more.
+        need = schema.need
+        closed = select(need.c.record, need.c.stage).where(need.c.state.in_(("conflict", "referred", "settled")))
+        judged = {(row.record, row.stage) for row in connection.execute(closed)}
+        judged -= {(record, stage) for stage in BASES for record in hidden_records(connection, stage)}
+        roles = read_role_passages(connection, book)
+        passages = [row.passage for row in roles if (row.record, row.stage) in judged]
         gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
         rows = connection.execute(select(schema.record).order_by(schema.record.c.id))
         numbers = {row.record_id: row for row in rows if row.id not in gone}

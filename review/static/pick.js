@@ -75,9 +75,8 @@ function giveRole(key) {
 }
 
 function askRole() {
-  const names = document.querySelector("[data-role]").dataset.names.split("|");
   awaits = giveRole;
-  announce(`Press the number of a role: ${names.map((name, place) => `${place + 1} ${name}`).join(", ")}`);
+  announce(`Press the number of a role: ${document.getElementById("role-numbers").textContent}`);
 }
 
 function chooseByLetter(key) {

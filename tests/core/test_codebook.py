@@ -137,6 +137,9 @@ def test_roles_of_evidence_have_a_default_and_do_not_change_the_hash(tmp_path: P
     assert own.sha256 == plain.sha256
     with pytest.raises(ValueError, match="two roles have the same key"):
         Codebook.model_validate({**content, "roles": [role, role]})
+    for twin in ({"key": "who", "name": "ACTOR "}, {"key": "who", "name": "actor"}):
+        with pytest.raises(ValueError, match=r"the roles 'actor' and 'who' are both called '(?i:actor) ?'"):
+            Codebook.model_validate({**content, "roles": [role, {**twin, "definition": "Somebody."}]})
     with pytest.raises(ValueError, match="at least 1 item"):
         Codebook.model_validate({**content, "roles": []})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from sqlalchemy import func, insert, select
 
 from mechtag.review.acts import Stamp
@@ -17,7 +18,7 @@ from mechtag.review.store.accounts import add_account
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.chromium import MARKS, chromium
 from tests.support.review_live import KEY, Served
-from tests.support.review_site import make_review
+from tests.support.review_site import CODEBOOK, make_review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -297,6 +298,23 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     assert page.evaluate(pointed) == ["s-1"]
     page.keyboard.press("Control+Enter")
     wait_for(page, "Paper 2")
+
+
+def test_names_of_roles_may_have_any_characters(opened: Opener, review: Workspace) -> None:
+    review.acts.change_plan(Stamp(OWEN), "roles", True)
+    names = ("A | B", "<i>Who</i>")
+    roles = [{"key": f"role_{n}", "name": name, "definition": "A role."} for n, name in enumerate(names, start=1)]
+    book = Path(review.project.settings.codebook)
+    book.write_text(yaml.safe_dump({**CODEBOOK, "roles": roles}), encoding="utf-8")
+    page = opened("/code")
+    for key in ("j", "r"):
+        page.keyboard.press(key)
+    assert page.inner_text("#said") == "Press the number of a role: 1 A | B, 2 <i>Who</i>"
+    page.keyboard.press("2")
+    page.wait_for_selector("#role-apple-0-role_2[aria-pressed=true]")
+    for key in ("r", "3"):  # There is no such role.
+        page.keyboard.press(key)
+    assert page.locator("#role-apple-0-role_2[aria-pressed=true]").count() == 1
 
 
 def test_roles_are_coded_by_keys_and_linked_by_buttons(opened: Opener, review: Workspace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Stamp
@@ -30,6 +30,8 @@ def review(tmp_path: Path) -> Workspace:
         review.acts.decide(Stamp(OWEN), record, value)
         review.acts.decide(Stamp(ann), record, 1)
     review.acts.mark(Stamp(ann), 1, "apple", [0])
+    review.acts.role(Stamp(ann), 1, "apple", 0, "context")
+    review.acts.link(Stamp(ann), 1, "apple", 0, "context", 1)
     review.acts.note(Stamp(ann), 1, "A note")
     review.acts.join(Stamp(OWEN), 5, 4)
     return review
@@ -54,6 +56,9 @@ def test_damaged_tables_are_computed_again(review: Workspace) -> None:
     assert "corrected these tables: current, need, joined, tally" in " ".join(" ".join(said).split())
     store = Store(review.store.path)
     assert state(store) == before
+    with store.read() as connection:
+        roles = connection.execute(select(schema.current.c.roles).where(schema.current.c.label == "apple")).scalar_one()
+    assert roles == '{"0": {"context": [1]}}'
     assert store.rebuild() == []
     assert state(store) == before
     store.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from mechtag.pipeline.evidence_roles.configurations import read_configurations
@@ -18,7 +19,7 @@ from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.roles import read_role_passages
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import Browser, add_person, make_review, papers, texts
+from tests.support.review_site import CODEBOOK, Browser, add_person, make_review, papers, texts
 
 OWEN = 1
 
@@ -153,6 +154,24 @@ def test_without_the_setting_the_page_has_no_roles(tmp_path: Path) -> None:
     assert "role-apple-0-context" in browser.get("/code?record=1")
 
 
+def test_the_roles_of_the_codebook_replace_those_of_realist_reviews(review: Workspace) -> None:
+    given = [{"key": f"role_{n}", "name": f"Role | {n} <i>", "definition": "A role."} for n in range(1, 11)]
+    book = Path(review.project.settings.codebook)
+    book.write_text(yaml.safe_dump({**CODEBOOK, "roles": given}), encoding="utf-8")
+    for role in ("role_2", "role_10"):
+        review.acts.role(Stamp(OWEN), 1, "apple", 0, role)
+    page = Browser(review, OWEN).get("/code?record=1")
+    assert "<i>" not in page
+    assert len(re.findall(r'id="role-apple-0-role_\d+"', page)) == 10
+    hint = texts(re.findall(r'id="role-numbers">(.*?)</span>', page)[0])
+    assert hint.startswith("1 Role | 1 <i>, 2 Role | 2 <i>, ")
+    assert hint.endswith(", 9 Role | 9 <i>"), "a tenth role has no key"
+    review.acts.commit(Stamp(OWEN), 1, open_labels=True)
+    passages, rejected = read_configurations(exported(review, OWEN, "configurations", "csv"), review.codebook)
+    assert ([row.role for row in passages], rejected) == (["role_2", "role_10"], ())
+    assert "Role | 10 <i>" in texts(Browser(review, OWEN).get("/roles"))
+
+
 def test_the_table_links_each_sentence(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     assert "No sentence of a finished record has a role yet" in texts(browser.get("/roles"))
@@ -270,3 +289,21 @@ def test_exports_for_other_programs_contain_roles_of_settled_labels_alone(tmp_pa
     assert 'name="Apple: Context"' in project
     codes = re.findall(r'<Code guid="([^"]+)" name="Apple: \w+"', project)
     assert sum(project.count(f'<CodeRef targetGUID="{code}"') for code in codes) == 6, "record 2 is not settled"
+
+
+def test_exports_for_other_programs_name_nobody_while_a_calibration_exercise_is_running(tmp_path: Path) -> None:
+    review = make_review(tmp_path, 3, coders_screen=1, coders_code=2, roles=True)
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    for record in (1, 2):
+        review.acts.decide(Stamp(OWEN), record, 1)
+    review.acts.start_exercise(Stamp(OWEN), "code", [1, 2], [ann, bob])
+    finish(review, ann)
+    finish(review, bob)
+    with zipfile.ZipFile(exported(review, OWEN, "programs", "qdpx")) as archive:
+        project = archive.read("project.qde").decode()
+    assert "Apple: Context" not in project
+    assert 'name="Ann"' not in project
+    review.acts.end_exercise(Stamp(OWEN), keep=True)
+    with zipfile.ZipFile(exported(review, OWEN, "programs", "qdpx")) as archive:
+        project = archive.read("project.qde").decode()
+    assert "Apple: Context" in project
