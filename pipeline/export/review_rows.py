@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Evidence, Prediction, Record, normalise_title
-from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
 from mechtag.pipeline.text.sections import is_cut
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.sentences import sentence_before
 from mechtag.pipeline.text.sign import ReadSigns, absence_in, by_words
 
 # Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
@@ -166,8 +165,8 @@ def _quote(record: Record, prediction: Prediction) -> str:
 def _before(record: Record, evidence: Evidence) -> str:
     if evidence.basis == "full-text" or not _REFERS_BACK.match(evidence.text):
         return ""
-    earlier = [one for one in split([record], SentenceSettings()) if one.end <= evidence.start]
-    return f"[{earlier[-1].text}] " if earlier else ""
+    earlier = sentence_before(record.abstract, evidence.start)
+    return f"[{earlier}] " if earlier else ""
 
 
 def _abstract_note(abstract: str) -> str:

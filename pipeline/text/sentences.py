@@ -104,24 +104,46 @@ def _ends(earlier: str, word: str, following: str) -> bool:
     return True
 
 
-def _mark_sentences(doc: Doc) -> Doc:
-    """Mark the starts of sentences in a document; this is the spaCy component for the built-in rules."""
+def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
+    """Yield the places of the words that open a sentence, except that of the first word.
+
+    Parameters
+    ----------
+    words
+        Place and text of each word; a text of spaces is no word.
+    """
     earlier = word = ""
     opening = True
-    starts = np.full(len(doc), -1, dtype=np.int64)
-    # Use arrays, because creating spaCy's token objects would take longer than everything else.
-    strings = doc.vocab.strings
-    for index, orth in enumerate(doc.to_array("ORTH").tolist()):
-        text = strings[orth]
+    for place, text in words:
         if text.isspace():
             continue
         # A list marker ("1.", "(a)") belongs to the sentence after it.
         marks = opening and _MARKER.fullmatch(word) is not None
         opening = not word or (not marks and _ends(earlier, word, text))
         if opening and word:
-            starts[index] = 1
+            yield place
         earlier, word = word, text
+
+
+def _mark_sentences(doc: Doc) -> Doc:
+    """Mark the starts of sentences in a document; this is the spaCy component for the built-in rules."""
+    # Use arrays, because creating spaCy's token objects would take longer than everything else.
+    strings = doc.vocab.strings
+    words = ((index, strings[orth]) for index, orth in enumerate(doc.to_array("ORTH").tolist()))
+    starts = np.full(len(doc), -1, dtype=np.int64)
+    starts[list(_openings(words))] = 1
     return doc.from_array(["SENT_START"], starts.astype(np.uint64))  # type: ignore[arg-type]
+
+
+def _words(passage: str) -> Iterator[tuple[int, str]]:
+    """Yield the offset and the text of each word, divided as by the tokenizer of the built-in rules in spaCy."""
+    for found in re.finditer(r"\S+", passage):
+        word, start = found[0], 0
+        for glue in () if _ADDRESS.search(word) else _GLUED.finditer(word):
+            if start < glue.start() < len(word):
+                yield found.start() + start, word[start : glue.start()]
+                start = glue.start()
+        yield found.start() + start, word[start:]
 
 
 def _load_rules() -> Language:
@@ -242,13 +264,21 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     return note
 
 
-def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
-    """Return the start and end of each sentence in a passage, without surrounding spaces."""
+def _starts(doc: Doc) -> list[int]:
+    """Return the offsets at which sentences of a passage start, except the first, as spaCy marked them."""
     opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
-    bounds = [*offsets[(opens == 1) & (offsets > 0)].tolist(), len(passage)]
+    starts: list[int] = offsets[(opens == 1) & (offsets > 0)].tolist()
+    return starts
+
+
+def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the start and end of each sentence in a passage, without surrounding spaces.
+
+    ``starts`` are the offsets at which sentences start, except the first.
+    """
     spans: list[tuple[int, int]] = []
     begin = 0
-    for stop in bounds:
+    for stop in [*starts, len(passage)]:
         text = passage[begin:stop]
         start, end = stop - len(text.lstrip()), begin + len(text.rstrip())
         begin = stop
@@ -296,7 +326,7 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
     for doc, (index, record_id, above, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
         if index != current:
             current, number, last = index, 0, None
-        for start, end in _spans(doc, passage):
+        for start, end in _spans(passage, _starts(doc)):
             if isinstance(above, Tail):
                 section = above.kind
             else:
@@ -311,6 +341,21 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
                 text=passage[start:end],
             )
             number += 1
+
+
+def sentence_before(abstract: str, offset: int) -> str:
+    """Return the last sentence of an abstract that ends at an offset or before it; ``""`` if there is none.
+
+    The sentences are those that `split` finds with the built-in rules. spaCy is not imported, because spaCy and
+    PyTorch, which spaCy imports, would need more than a third of the memory of an export.
+    """
+    last = ""
+    for _, place, passage in _passages(abstract):
+        for start, end in _spans(passage, _openings(_words(passage))):
+            if place + end > offset:
+                return last
+            last = passage[start:end]
+    return last
 
 
 def split_each(records: Sequence[Record], settings: SentenceSettings) -> dict[str, list[Sentence]]:

@@ -13,7 +13,7 @@ from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.text.headings import find_headings
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.sentences import sentence_before, split
 
 
 def record(abstract: str, record_id: str = "text:1") -> Record:
@@ -255,6 +255,16 @@ def test_sentences_and_headings_tile_the_abstract(abstract: str) -> None:
     assert "".join(rest).strip() == ""
 
 
+@settings(deadline=None)
+@example(" ".join(BOUNDARIES).replace("|", ""))
+@example("See www.a.org/B.The and x@y.org.At.It。 。It was so.Then")
+@given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=40).map("".join), st.lists(PIECES).map(" ".join)))
+def test_the_sentence_before_is_that_of_the_split_by_spacy(abstract: str) -> None:
+    sentences = cut(abstract)
+    for earlier, sentence in pairwise([None, *sentences]):
+        assert sentence_before(abstract, sentence.start) == (earlier.text if earlier else "")  # type: ignore[union-attr]
+
+
 def test_paragraphs_of_an_export_end_sentences_and_wrapped_lines_do_not(tmp_path) -> None:  # type: ignore[no-untyped-def]
     export = tmp_path / "export.ris"
     export.write_text(
@@ -327,5 +337,9 @@ def test_a_model_without_sentences_is_refused(tmp_path) -> None:  # type: ignore
 
 
 def test_spacy_is_imported_only_when_needed() -> None:
-    code = "import sys, mechtag.pipeline.text.sentences; sys.exit('spacy' in sys.modules)"
+    code = (
+        "import sys; from mechtag.pipeline.text.sentences import sentence_before;"
+        "assert sentence_before('Teams met. They talked.', 11) == 'Teams met.';"
+        "sys.exit('spacy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
