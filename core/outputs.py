@@ -54,6 +54,12 @@ def check_outputs(
             )
 
 
+def require_csv(output: Path) -> None:
+    """Raise a `MechtagError` if the name of a table that is written as CSV does not end in ``.csv``."""
+    if output.suffix.lower() != ".csv":
+        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
+
+
 def same_file(left: Path, right: Path) -> bool:
     """Return whether two paths refer to the same file; the file need not exist."""
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv
-from mechtag.core.outputs import check_outputs
+from mechtag.core.outputs import check_outputs, require_csv
 from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.records import Prediction, Record, decisive
 from mechtag.core.words import counted
@@ -49,8 +49,7 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
         papers are coded, or the table would overwrite a file that the command reads or a person's decisions.
     """
     codebook, settings = project.codebook, project.settings
-    if output.suffix != ".csv":
-        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
+    require_csv(output)
     predictions_file, records_file = tagged / "predictions.parquet", tagged / "records.parquet"
     check_outputs([output], (predictions_file, records_file))
     records = read_records(records_file)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_jsonl
-from mechtag.core.outputs import check_outputs
+from mechtag.core.outputs import check_outputs, require_csv
 from mechtag.core.parquet import FullTextTable
 from mechtag.core.records import Basis, Coding, Record
 from mechtag.core.tables import CONFIRMED
@@ -170,7 +170,7 @@ def code_with_llm(
         name of the output does not end in ``.csv``; if the cost is limited, but the price of the model is unknown; or,
         after all results are written, if the endpoint asked for a long pause.
     """
-    _refuse_other_names(output)
+    require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
     price = project.settings.llm.prices.get(access.model)
     _refuse(endpoint, access, wanted, price is not None)
@@ -223,12 +223,6 @@ def code_with_llm(
         write_runs(output, described)
         yield from _describe(output, rejected, found, described, transport, budget)
         refuse_unfinished(transport)
-
-
-def _refuse_other_names(output: Path) -> None:
-    """Raise an error if the name of the output does not end in ``.csv``."""
-    if output.suffix.lower() != ".csv":
-        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
 
 
 def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
@@ -400,7 +394,7 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables, or if
         a table is itself a vote or lacks the description of its coders.
     """
-    _refuse_other_names(output)
+    require_csv(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
     codings: list[Coding] = []
     runs: list[LlmRun] = []

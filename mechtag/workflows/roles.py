@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_jsonl
-from mechtag.core.outputs import check_outputs
+from mechtag.core.outputs import check_outputs, require_csv
 from mechtag.core.tables import read_table
 from mechtag.core.words import counted
 from mechtag.project import Project
@@ -38,13 +38,15 @@ def roles_from_text(
     Raises
     ------
     MechtagError
-        If the text cannot be read or contains no marker, or the label is not in the codebook.
+        If the text cannot be read or contains no marker, the label is not in the codebook, or the name of the output
+        does not end in ``.csv``.
     """
     from mechtag.pipeline.evidence_roles.configurations import write_configurations
     from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
 
     rejected = output.with_name(REJECTED)
     check_outputs([output, rejected], [source, project.settings.codebook])
+    require_csv(output)
     if label and label not in project.codebook.keys:
         raise MechtagError(
             f"--label: the codebook has no label {label!r}; use one of: {', '.join(project.codebook.keys)}"
@@ -154,6 +156,7 @@ def suggest_for_codings(
     from mechtag.training.train import load_encoder
 
     check_outputs([output], [source, records, project.settings.codebook])
+    require_csv(output)
     if not project.settings.roles.suggest:
         raise MechtagError(
             "suggestions of roles are switched off, because they are experimental: the method agreed with the coders "

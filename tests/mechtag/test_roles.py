@@ -61,6 +61,8 @@ def test_what_is_rejected_is_said_and_written(folder: Path) -> None:
         (("from-text", "plain.txt", "-o", "a.csv"), "plain.txt: the file contains no markers"),
         (("from-text", "latin.txt", "-o", "a.csv"), "latin.txt: the file is not text in UTF-8"),
         (("from-text", "boxes.txt", "-o", "boxes.txt"), "boxes.txt would be overwritten"),
+        (("from-text", "boxes.txt", "-o", "a.xlsx"), "a.xlsx: the table is written as CSV, so its name must end in"),
+        (("suggest", "boxes.txt", "-o", "a.xlsx"), "a.xlsx: the table is written as CSV, so its name must end in"),
         (
             ("table", "other.csv", "-o", "a.html"),
             "neither the column 'config_id' of configurations nor the column 'role'",
