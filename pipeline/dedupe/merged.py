@@ -27,7 +27,7 @@ class MergedRecord(NamedTuple):
     kept
         Id of the record into which it was merged.
     paths
-        Paths of files in the fields of the record; see `recorded_paths.recorded_paths`.
+        Paths of files in the fields of the record; see `mechtag.pipeline.reading.file_paths.recorded_paths`.
     """
 
     record_id: str

@@ -16,7 +16,7 @@ from mechtag.core.files import write_csv
 from mechtag.core.records import Record, normalise_title
 from mechtag.core.tables import TableRow, read_table
 from mechtag.pipeline.dedupe.results import Decision, Deduped, Reference
-from mechtag.pipeline.fulltext.recorded_paths import recorded_paths
+from mechtag.pipeline.reading.file_paths import recorded_paths
 
 #: Column that contains the id under which the kept record was read, if it has a different id now.
 ORIGINAL_ID = "original_id"

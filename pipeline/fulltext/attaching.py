@@ -20,6 +20,7 @@ from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.annotations.record_finder import Finder, cited_in
 from mechtag.pipeline.dedupe.merged import MergedRecords
 from mechtag.pipeline.fulltext.identity import TITLED, Beginning, Identifier, Match
+from mechtag.pipeline.fulltext.preference import preference
 from mechtag.pipeline.fulltext.reading import ReadFile
 from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths
 from mechtag.pipeline.reading.ingest import distinct_names
@@ -28,8 +29,6 @@ from mechtag.pipeline.reading.ingest import distinct_names
 _ENDINGS = frozenset(
     (".pdf", ".xml", ".nxml", ".tei", ".docx", ".doc", ".rtf", ".html", ".htm", ".xhtml", ".epub", ".txt")
 )
-# The best source of a text first.
-_FORMATS: tuple[Format, ...] = ("jats", "tei", "pdf", "epub", "html", "docx", "txt")
 _SHOWN = 150
 _FILE, _RECORD = "file", "record_id"
 
@@ -275,7 +274,8 @@ class Matcher:
     ) -> None:
         self._records = {record.record_id: record for record in records}
         self._assigned = assigned
-        self._recorded = RecordedPaths(records, [file.path for file in files], merged)
+        duplicates = [(row.paths, kept, row.record_id) for row, kept in merged or ()]
+        self._recorded = RecordedPaths(records, [file.path for file in files], duplicates)
         self._identifier = Identifier(records, merged)
 
     def find(self, file: FileFound, read: ReadFile) -> Match:
@@ -356,16 +356,11 @@ def attach(
     )
 
 
-def preference(likeness: float | None, format: Format, chars: int) -> tuple[bool, int, int]:
-    """Return a key by which the files of one record are sorted, the best last; see `attach`."""
-    return (likeness or 0) >= TITLED, -_FORMATS.index(format), chars
-
-
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
     """Return the best file of each record, keyed by record id; see `attach`."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
-        return preference(row.match.likeness, row.format, row.chars)
+        return preference((row.match.likeness or 0) >= TITLED, row.format, row.chars)
 
     best: dict[str, Row] = {}
     for row in rows:

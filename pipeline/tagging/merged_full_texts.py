@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mechtag.core.parquet import FullTextSummary, FullTextTable, RecordTable
 from mechtag.pipeline.dedupe.merged import MergedRecord, MergedRecords
-from mechtag.pipeline.fulltext.attaching import preference
+from mechtag.pipeline.fulltext.preference import preference
 
 _SHOWN = 5
 
@@ -69,7 +69,7 @@ def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequen
     used: dict[str, str] = {}
     replaced: dict[str, str] = {}
     for kept_id, found in candidates.items():
-        best = None if kept_id in attached else max(found, key=lambda one: preference(None, one.format, one.chars))
+        best = None if kept_id in attached else max(found, key=lambda one: preference(False, one.format, one.chars))
         for one in found:
             (used if one is best else replaced)[one.record_id] = kept_id
     return MergedFullTexts(used, replaced, tuple(unknown))

@@ -122,9 +122,10 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
     """Attach one file to each record that has no full text yet; return the number of files that the job has attached.
 
     Only files whose record is certain are attached. Of several files for a record, the best is attached; see
-    `mechtag.pipeline.fulltext.attaching.preference`.
+    `mechtag.pipeline.fulltext.preference.preference`.
     """
-    from mechtag.pipeline.fulltext.attaching import preference
+    from mechtag.pipeline.fulltext.identity import TITLED
+    from mechtag.pipeline.fulltext.preference import preference
 
     table, attachment, joined, event = schema.full_text, schema.attachment, schema.joined, schema.event
     sure = (table.c.state == "read", table.c.record.is_not(None), table.c.reason == "")
@@ -147,7 +148,7 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
             for name in connection.execute(select(event.c.client_id).where(event.c.client_id.in_(ids))).scalars()
         }
     best = {}
-    for row in sorted(rows, key=lambda row: preference(row.likeness, row.format, len(row.text))):
+    for row in sorted(rows, key=lambda row: preference((row.likeness or 0) >= TITLED, row.format, len(row.text))):
         best[row.record] = row.sha256
     best |= held
     attached = 0

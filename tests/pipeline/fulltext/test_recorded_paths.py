@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mechtag.core.records import Record
-from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths, recorded_paths
+from mechtag.pipeline.fulltext.recorded_paths import RecordedPaths
+from mechtag.pipeline.reading.file_paths import recorded_paths
 from mechtag.pipeline.reading.ingest import ingest
 
 ENDNOTE = """<xml><records><record><ref-type name="Journal Article">17</ref-type>
