@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.records import Record
@@ -25,6 +26,10 @@ from mechtag.training.finetuning.trainers import FrozenTrainer
 from tests.support.exports import Reader
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder, fruit_documents
+
+# The machine may be busy with other work, so an example has no deadline.
+settings.register_profile("mechtag", deadline=None)
+settings.load_profile("mechtag")
 
 
 @pytest.hookimpl(wrapper=True)

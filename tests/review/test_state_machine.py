@@ -571,7 +571,6 @@ def compare(connection: Connection, world: World) -> None:
 ReviewMachine.TestCase.settings = settings(
     max_examples=25,
     stateful_step_count=25,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -15,7 +15,7 @@ EXPORTS = ROOT / "tests/fixtures/exports"
 RIS_EXPORTS = sorted(EXPORTS.glob("*.ris"))
 Reader = Callable[[str | bytes], Ingested]
 
-anywhere = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Anything on one line that is text; a surrogate or NUL is not.
 # Two of these in a row may be one letter that was decoded wrongly; that is tested by itself.

@@ -3,7 +3,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mechtag.core.records import Record
@@ -97,7 +97,6 @@ records_of_few_papers = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(records=records_of_few_papers, seed=st.randoms(use_true_random=False))
 def test_groups_do_not_depend_on_the_order_and_nothing_vanishes(records: list[Record], seed: random.Random) -> None:
     records = [one.model_copy(update={"source_index": index}) for index, one in enumerate(records)]

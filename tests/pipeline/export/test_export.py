@@ -318,7 +318,7 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_ris_fields_cannot_be_forged(tmp_path_factory: pytest.TempPathFactory, a: str, b: str, c: str) -> None:
     path = tmp_path_factory.mktemp("forged") / "a.ris"

@@ -86,7 +86,7 @@ def test_accents_in_two_characters_are_one() -> None:
         assert result.text == own
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(min_size=1, max_size=60), st.data())
 def test_what_is_stored_is_always_in_the_text(text: str, data: st.DataObject) -> None:
     """Whatever the text is, a copied part is found, and offsets fit."""

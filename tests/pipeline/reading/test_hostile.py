@@ -346,7 +346,7 @@ def test_damaged_reference_files_add_up(tmp_path: Path) -> None:
             adds_up(tmp_path / "damaged")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=20)), max_size=40))
 def test_any_bytes_add_up(tmp_path: Path, parts: list[bytes]) -> None:
     (tmp_path / "any").write_bytes(b"".join(parts))

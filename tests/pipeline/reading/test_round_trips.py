@@ -164,7 +164,7 @@ def raw(found: Ingested) -> tuple[tuple[str, Any], ...]:
     return (found.records or found.rejected)[0].raw
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(papers(), **SEVERAL))
 def test_excel_round_trip(read: Reader, items: list[dict[str, Any]]) -> None:
     rows: list[list[object]] = [["Title", "Abstract", "Authors", "Year", "Journal", "Volume", "DOI"]]

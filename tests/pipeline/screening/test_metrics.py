@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
@@ -49,7 +49,6 @@ def test_best_and_worst_order() -> None:
 
 
 @given(readings)
-@settings(deadline=None)
 def test_loss_is_the_area_lost_between_the_best_and_the_worst_order(labels: list[int]) -> None:
     def area(read: list[int]) -> int:
         return sum(sum(read[:end]) for end in range(1, len(read) + 1))
@@ -59,7 +58,6 @@ def test_loss_is_the_area_lost_between_the_best_and_the_worst_order(labels: list
 
 
 @given(readings)
-@settings(deadline=None)
 def test_loss_of_an_order_and_its_reverse_add_up_to_one(labels: list[int]) -> None:
     assert loss(labels) + loss(labels[::-1]) == pytest.approx(1)
 

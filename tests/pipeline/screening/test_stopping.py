@@ -41,7 +41,6 @@ def samples(draw: st.DrawFn) -> Sample:
 
 
 @given(samples(), st.sampled_from([0.8, 0.9, 0.95]))
-@settings(deadline=None)
 def test_bound_of_one_look_is_the_exact_hypergeometric_limit(sample: Sample, confidence: float) -> None:
     def at_most(relevant: int) -> Fraction:
         return sum(
@@ -54,7 +53,6 @@ def test_bound_of_one_look_is_the_exact_hypergeometric_limit(sample: Sample, con
 
 
 @given(samples(), st.sampled_from([0.8, 0.9, 0.95]))
-@settings(deadline=None)
 def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, confidence: float) -> None:
     everything = range(sample.population + 1)
     prior = [Fraction(1, (relevant + 1) * (relevant + 2)) for relevant in everything]
@@ -68,7 +66,6 @@ def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, co
 
 
 @given(samples())
-@settings(deadline=None)
 def test_looking_as_often_as_one_likes_costs_something(sample: Sample) -> None:
     assert bound_of_any_look(sample, 0.95) >= bound_of_one_look(sample, 0.95)
 
@@ -102,7 +99,6 @@ def brute_force_reached(found: int, missed: int, recall: float) -> bool:
 
 
 @given(st.integers(0, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
-@settings(deadline=None)
 def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall: float) -> None:
     expected = next(missed for missed in range(found + 2) if not brute_force_reached(found, missed, recall))
     assert too_many(found, recall) == expected
@@ -215,7 +211,7 @@ def test_replayed_sample_stops_where_a_look_after_each_record_would() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 0.7, 0.8]), st.sampled_from([0.6, 0.8, 0.9]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would(
     seed: int, recall: float, confidence: float
 ) -> None:

@@ -236,7 +236,7 @@ TEXTS = st.one_of(st.text(max_size=120), st.lists(PIECES, max_size=25).map("".jo
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple))
 @example("<" * 8 + "p>" * 8, "&" + "amp;" * 30 + "lt;p>", ())
 @example("a", "One.\n\nTwo\nthree. Keywords: a; b\nKeywords: c", ("B",))
@@ -250,7 +250,7 @@ def test_cleaning_twice_is_cleaning_once(title: str, abstract: str, keywords: tu
     assert clean_text(clean_text(title)) == clean_text(title)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_what_is_cut_off_the_ends_is_found_once(text: str) -> None:
     content = find_content(text)

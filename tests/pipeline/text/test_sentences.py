@@ -234,7 +234,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example("©RESULT:")
 @example("© 2019 Ward Ltd. METHODS: We met. Keywords: a; b\nResults\nc")
 @given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=40).map("".join), st.lists(PIECES).map(" ".join)))
@@ -255,7 +255,6 @@ def test_sentences_and_headings_tile_the_abstract(abstract: str) -> None:
     assert "".join(rest).strip() == ""
 
 
-@settings(deadline=None)
 @example(" ".join(BOUNDARIES).replace("|", ""))
 @example("See www.a.org/B.The and x@y.org.At.It。 。It was so.Then")
 @given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=40).map("".join), st.lists(PIECES).map(" ".join)))
