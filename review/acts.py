@@ -38,7 +38,7 @@ from mechtag.review.store.events import (
 )
 from mechtag.review.store.exercises import END as EXERCISE_END
 from mechtag.review.store.exercises import START as EXERCISE
-from mechtag.review.store.exercises import running_exercise
+from mechtag.review.store.exercises import hidden_records, records_to_draw, running_exercise
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import Reading, read_reading, roles_of, sentences_in
@@ -846,11 +846,17 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not settled at this stage, or if everyone already sees its codes.
+            If the record is not settled at this stage, if it belongs to a running calibration exercise, or if everyone
+            already sees its codes.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
         head, members = family_of(connection, record)
+        if head in hidden_records(connection, stage):
+            raise Refused(
+                "this record belongs to the running calibration exercise; end the exercise before you show its codes",
+                409,
+            )
         if self._state(connection, head, stage) != "settled":
             raise Refused(
                 "this record is not settled yet; its codes can be shown to everyone once every label is settled", 409
@@ -1154,7 +1160,7 @@ class Acts:
         ------
         Refused
             If the setting does not exist, if the value is not allowed, or if ``unblinded`` is changed after blinding
-            has ended.
+            has ended or while a calibration exercise is running.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
@@ -1168,6 +1174,8 @@ class Acts:
                 "blinding has ended and cannot be restored, because people may already have seen other people's codes",
                 409,
             )
+        if key == "unblinded" and after[key] and running_exercise(connection) is not None:
+            raise Refused("a calibration exercise is running; end the exercise before you end blinding", 409)
         content = {"key": key, "value": after[key], "old": before[key], "why": why}
         return [Draft("setting", value=content)]
 
@@ -1226,8 +1234,9 @@ class Acts:
         Raises
         ------
         Refused
-            If an exercise is running; if blinding has ended; if one of the people cannot code; or if there are fewer
-            than two records or fewer than two people.
+            If an exercise is running; if blinding has ended; if one of the people cannot code; if there are fewer than
+            two records or fewer than two people; or if one of the records cannot be drawn (see
+            `mechtag.review.store.exercises.records_to_draw`).
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
@@ -1256,6 +1265,8 @@ class Acts:
                 "a calibration exercise needs at least two records that nobody has judged yet; import more records"
             )
         names = [self._require_record(connection, record).record_id for record in records]
+        if not set(records_to_draw(connection, stage)).issuperset(records):
+            raise Refused("some of these records have changed in the meantime; start the exercise again", 409)
         return [Draft(EXERCISE, value={"stage": stage, "records": names, "coders": people})]
 
     @_once

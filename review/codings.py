@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from mechtag.core.records import Coding, Sign
 from mechtag.review.plan import BASES
-from mechtag.review.sight import hidden_places
+from mechtag.review.sight import hidden_places, in_exercise
 from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_file, read_reading, signs_of
 from mechtag.review.store.records import Entry, read_entries
@@ -64,13 +64,19 @@ def coders_codings(
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
     """Return the final codes: settled by an adjudicator, agreed by all coders, or given by the only required coder.
 
+    Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
+
     Parameters
     ----------
     learn_from_assisted
         Whether to include codes that a coder gave while a suggestion of the model was visible.
     """
     final, current = schema.final, schema.current
-    rows = connection.execute(select(final).order_by(final.c.record, final.c.stage.desc(), final.c.label)).all()
+    rows = connection.execute(
+        select(final)
+        .where(~in_exercise(connection, final.c.record, final.c.stage))
+        .order_by(final.c.record, final.c.stage.desc(), final.c.label)
+    ).all()
     votes = connection.execute(
         select(
             current.c.record,
@@ -175,6 +181,13 @@ def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Co
     )
 
 
+def stage_of(coding: Coding, relevance: str) -> str:
+    """Return the stage at which a code of this review was given; ``relevance`` is the key of relevance."""
+    if coding.label == relevance:
+        return "screen"
+    return next(stage for stage, basis in BASES.items() if basis == coding.basis)
+
+
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
     """Yield the codes that are known to have been given while no suggestion of the model was visible."""
     return (row for row in codings if row.assisted is False)
@@ -185,7 +198,8 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
     If a coder changed a code after seeing a suggestion, the code that the coder gave first is used. Omitting such codes
     would make the model look better than it is, because people change codes that differ from the suggestion. If the
-    first codes of several people differ, none of these codes is used.
+    first codes of several people differ, none of these codes is used. Codes of a running calibration exercise are left
+    out.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(
@@ -197,6 +211,7 @@ def independent_codings(connection: Connection) -> list[Coding]:
     rows = connection.execute(
         select(final, schema.record.c.record_id)
         .join(schema.record, schema.record.c.id == final.c.record)
+        .where(~in_exercise(connection, final.c.record, final.c.stage))
         .order_by(final.c.record, final.c.stage.desc(), final.c.label)
     )
     found = []

@@ -205,7 +205,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "reopen" if value.get("exercise"):
             return f"set aside what {people.get(value['coder'], 'a coder')} said in the calibration exercise"
         case "exercise":
-            return f"started a calibration exercise with {len(value['records'])} records"
+            stage = STAGE_NAMES[value["stage"]].lower()
+            return f"started a calibration exercise for {stage} with {len(value['records'])} records"
         case "exercise_end":
             return f"ended the calibration exercise and {'kept the codes' if value['kept'] else 'set the codes aside'}"
         case "reopen":

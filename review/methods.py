@@ -64,11 +64,14 @@ def methods_text(found: Mapping[str, Any], plan: Plan, codebook: Codebook, exerc
     return " ".join(sentences)
 
 
+# What people do with records at each stage.
+_JUDGED = {"screen": "screened", "code": "coded", "full-text": "coded the full texts of"}
+
+
 def _exercise(one: Exercise) -> str:
-    what = "screened" if one.stage == "screen" else "coded"
     return (
-        f"Before this, {len(one.coders)} people {what} the same {len(one.records)} random records as a calibration "
-        f"exercise; these codes were {one.state}."
+        f"Before this, {len(one.coders)} people {_JUDGED[one.stage]} the same {len(one.records)} random records as a "
+        f"calibration exercise; these codes were {one.state}."
     )
 
 

@@ -123,7 +123,7 @@ def next_record(
         return None
     exercise = running_exercise(connection, stage)
     if exercise is not None:
-        record = _of_exercise(connection, coder, exercise)
+        record = next(iter(left_in_exercise(connection, coder, exercise)), None)
         if record is not None:
             renew_lease(connection, record, coder, stage, clock=clock)
             return record
@@ -186,25 +186,25 @@ def _asked(
     return {"coder": coder, "stage": stage, "ranking": ranking, "wanted": wanted, "now": now, "besides": besides}
 
 
-def _of_exercise(connection: Connection, coder: int, exercise: Exercise) -> int | None:
-    """Return the first record of an exercise that a person still has to judge; ``None`` if there is none.
+def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
+    """Return the records of an exercise that a person still has to judge, in the order of reading.
 
-    Records that the person put aside come last.
+    Records that the person put aside come last. Records that nobody is asked to judge any more are left out, such as
+    records that were excluded or whose full text was detached while the exercise was running.
     """
     if coder not in exercise.coders:
-        return None
-    record, skip = schema.record, schema.skip
-    skipped = exists().where(skip.c.record == record.c.id, skip.c.stage == exercise.stage, skip.c.coder == coder)
+        return []
+    need, skip = schema.need, schema.skip
+    skipped = exists().where(skip.c.record == need.c.record, skip.c.stage == exercise.stage, skip.c.coder == coder)
     rows = connection.execute(
-        select(record.c.id, skipped).where(
-            record.c.id.in_(exercise.records),
-            record.c.id.not_in(select(schema.joined.c.record)),
-            ~_has_judged(literal(coder), literal(exercise.stage), record.c.id),
+        select(need.c.record, skipped).where(
+            need.c.stage == exercise.stage,
+            need.c.record.in_(exercise.records),
+            ~_has_judged(literal(coder), literal(exercise.stage), need.c.record),
         )
     )
     put_aside = {number: bool(aside) for number, aside in rows}
-    left = [number for number in exercise.records if number in put_aside]
-    return min(left, key=lambda number: put_aside[number], default=None)
+    return sorted((number for number in exercise.records if number in put_aside), key=lambda number: put_aside[number])
 
 
 def renew_lease(

@@ -18,7 +18,7 @@ from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, is_unblinded, read_plan
-from mechtag.review.store.exercises import hidden_records, read_exercises, running_exercise
+from mechtag.review.store.exercises import hidden_records, hides_suggestions, read_exercises, running_exercise
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in, signs_of
 from mechtag.review.store.records import Entry
@@ -86,7 +86,7 @@ class Sight:
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
         Mode in which the record is shown: the mode of the plan; ``blind`` for an audited record and for a record of a
-        running calibration exercise; or ``reconcile`` for an adjudicator.
+        running calibration exercise (see `hides_suggestions`); or ``reconcile`` for an adjudicator.
     audited
         Whether the record belongs to the audit sample, which is shown without suggestions to estimate their effect.
     suggestions
@@ -141,8 +141,7 @@ def show(
     committed = has_committed(connection, entry.id, coder, stage)
     mode = plan.mode(stage)
     audited = mode == "assisted" and is_audited(entry.record_id, plan, seed)
-    exercise = running_exercise(connection, stage)
-    if (audited and not committed) or (exercise is not None and entry.id in exercise.records):
+    if (audited and not committed) or hides_suggestions(connection, entry.id, stage):
         mode = "blind"
     visible = mode == "assisted" or (mode == "after" and committed)
     known = read_suggestions(connection, entry.id, stage, model_id) if visible and model_id else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, func, select
 
 from mechtag.core.records import Coding
-from mechtag.review.codings import coders_codings, independent_codings, unassisted
+from mechtag.review.codings import coders_codings, independent_codings, stage_of, unassisted
 from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.drift import weekly_agreement
 from mechtag.review.jobs.effect import effects
@@ -59,7 +59,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         first = [
             row
             for row in coders_codings(connection, first=True)
-            if row.label in keys and (row.record_id, row.label == keys[0]) not in exercises
+            if row.label in keys and (row.record_id, stage_of(row, keys[0])) not in exercises
         ]
         final = [row for row in independent_codings(connection) if row.label in keys and row.basis == "abstract"]
         current = schema.current
@@ -93,8 +93,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     }
 
 
-def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
-    """Return the records of all calibration exercises, as pairs of record id and whether the exercise was at screening.
+def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
+    """Return the records of all calibration exercises, as pairs of record id and stage.
 
     Codes of an exercise do not count in the agreement of the review, because the coders had not yet agreed on the
     definitions.
@@ -102,7 +102,7 @@ def _of_exercises(connection: Connection) -> set[tuple[str | None, bool]]:
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
     names = {entry.id: entry.record_id for entry in entries}
-    return {(names[number], one.stage == "screen") for one in exercises for number in one.records}
+    return {(names[number], one.stage) for one in exercises for number in one.records}
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from mechtag.core.records import Coding
 from mechtag.review.history import name_answer, name_decision
 from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import Exercise, read_exercises
 from mechtag.review.workspace import Workspace
@@ -55,7 +56,13 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     if not rows:
         return {"records": 0, "agreement": None, "discuss": []}
     codings = [
-        Coding(record_id=row.record_id, coder=row.name, label=row.label, value=row.first_value, basis="abstract")
+        Coding(
+            record_id=row.record_id,
+            coder=row.name,
+            label=row.label,
+            value=row.first_value,
+            basis=BASES.get(exercise.stage, "abstract"),
+        )
         for row in rows
     ]
     coders = coders_of(codings, keys, "the calibration exercise")

@@ -30,7 +30,7 @@ from mechtag.review.jobs.tables import IDS, full_records
 from mechtag.review.journal import EVENTS, FACTS, Journal, text_of_facts
 from mechtag.review.plan import BASES, STAGES
 from mechtag.review.roles import read_role_passages
-from mechtag.review.sight import hidden_places
+from mechtag.review.sight import hidden_places, in_exercise
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.exercises import hidden_records
@@ -334,9 +334,13 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the rows of table ``final``, keyed by number of the record and stage, and then by label."""
+    """Return the rows of table ``final``, keyed by number of the record and stage, and then by label.
+
+    Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
+    """
     found: dict[tuple[int, str], dict[str, Any]] = {}
-    for row in connection.execute(select(schema.final)):
+    final = schema.final
+    for row in connection.execute(select(final).where(~in_exercise(connection, final.c.record, final.c.stage))):
         found.setdefault((row.record, row.stage), {})[row.label] = row
     return found
 

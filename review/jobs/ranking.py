@@ -21,6 +21,7 @@ from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.plan import RANKED, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 
 if TYPE_CHECKING:
@@ -128,7 +129,12 @@ class Ranking:
         rows = {number: row for row, number in enumerate(numbers)}
         decided = connection.execute(
             select(final.c.record, final.c.value, final.c.event)
-            .where(final.c.stage == "screen", final.c.label == relevance)
+            .where(
+                final.c.stage == "screen",
+                final.c.label == relevance,
+                # Decisions in a running exercise are hidden, and may be set aside at its end.
+                final.c.record.not_in(hidden_records(connection, "screen")),
+            )
             .order_by(final.c.event)
         ).all()
         labels = np.full(len(rows), np.nan)

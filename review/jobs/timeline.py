@@ -12,6 +12,7 @@ from sqlalchemy import Connection, case, func, select
 
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.exercises import hidden_records
 
 
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
@@ -65,7 +66,11 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
     settled = connection.execute(
         select(event.c.at)
         .join(need, need.c.event == event.c.seq)
-        .where(need.c.stage == stage, need.c.state == "settled")
+        .where(
+            need.c.stage == stage,
+            need.c.state == "settled",
+            need.c.record.not_in(hidden_records(connection, stage)),
+        )
     ).scalars()
     by_person: dict[str, list[str]] = {}
     for row in read_finished(connection, stage):

@@ -26,7 +26,7 @@ from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.sight import Suggestion, Vote, read_suggestions, show
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_events, read_plan
-from mechtag.review.store.exercises import hidden_records, running_exercise
+from mechtag.review.store.exercises import hidden_records, hides_suggestions
 from mechtag.review.store.new_labels import count_owed, next_owed, owed_labels
 from mechtag.review.store.queue import count_judged, count_waiting, has_full_texts
 from mechtag.review.store.readings import Reading, hash_of_text, read_reading, roles_of, sentences_in, signs_of
@@ -530,8 +530,7 @@ def _replied(connection: Connection, record: int, stage: str, coder: int) -> set
 def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) -> bool:
     model_id = read_fact(connection, "model_id")
     stage = _stage(visit)
-    exercise = running_exercise(connection, stage)
-    if exercise is not None and record in exercise.records:
+    if hides_suggestions(connection, record, stage):
         return False
     after = read_plan(connection).mode(stage) == "after"
     known = read_suggestions(connection, record, stage, model_id) if after and model_id else {}

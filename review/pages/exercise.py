@@ -15,6 +15,7 @@ from mechtag.review.jobs.calibration import KIND
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.pages.accuracy import COEFFICIENTS, OF_ALL
 from mechtag.review.pages.records import sees_results
+from mechtag.review.plan import STAGE_NAMES, STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.exercises import (
@@ -29,6 +30,12 @@ from mechtag.review.workspace import add_job
 
 #: Number of records that the form proposes, and largest number of records.
 USUAL, LARGEST = 20, 200
+# What is judged at each stage: a noun, and words that follow it.
+_KINDS = {
+    "screen": ("record", ""),
+    "code": ("included record", ""),
+    "full-text": ("included record", " with a full text"),
+}
 
 
 def exercise(visit: Visit) -> Response:
@@ -46,13 +53,16 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
         exercises = read_exercises(connection)
         running = next((one for one in exercises if one.state == "running"), None)
         people = names_of(connection)
-        done = count_done(connection, running) if running is not None else {}
+        done, left = dict[int, int](), dict[int, int]()
+        if running is not None:
+            done = count_done(connection, running)
+            left = {coder: len(order.left_in_exercise(connection, coder, running)) for coder in running.coders}
         coders = connection.execute(
             select(table.c.id, table.c.name)
             .where(table.c.state == "active", table.c.role.in_(CODING_ROLES))
             .order_by(table.c.name)
         ).all()
-        open_records = {stage: len(records_to_draw(connection, stage)) for stage in ("screen", "code")}
+        open_records = {stage: len(records_to_draw(connection, stage)) for stage in STAGES}
         sees_all = sees_results(visit, connection)
         ended = [
             _result(connection, one, names)
@@ -65,14 +75,17 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
         status=status,
         fault=fault,
         running=running,
-        progress=[(people[coder], number) for coder, number in done.items()],
-        missing=sum(len(running.records) - number for number in done.values()) if running is not None else 0,
+        progress=[(people[coder], number, left[coder]) for coder, number in done.items()],
+        missing=sum(left.values()),
+        lost=0 if running is None else max(len(running.records) - done[coder] - left[coder] for coder in done),
         mine=running is not None and visit.person.id in running.coders,
         people=people,
         coders=[(row.id, row.name, row.id in chosen) for row in coders],
         open_records=open_records,
         usual=visit.text("number") or str(USUAL),
-        stage=visit.text("stage") or "screen",
+        stage=visit.text("stage") or next((one for one in STAGES if open_records[one] > 1), STAGES[0]),
+        stages=STAGE_NAMES,
+        kinds=_KINDS,
         largest=LARGEST,
         ended=ended,
         names=names,
@@ -112,10 +125,10 @@ def start(visit: Visit) -> Response:
             known = records_to_draw(connection, stage)
             before = len(read_exercises(connection))
         if len(known) < number:
-            what = "records" if stage == "screen" else "included records"
+            kind, without = _KINDS.get(stage, _KINDS["screen"])
             raise Refused(
-                f"the exercise needs {number} {what} that nobody has judged, but the review has only {len(known)}; "
-                "enter a lower number"
+                f"the exercise needs {number} {kind}s{without} that nobody has judged and that were in no earlier "
+                f"exercise, but the review has only {len(known)}; enter a lower number"
             )
         # Each exercise of a review draws different records, but the same seed always leads to the same draws.
         drawn = order.random_order(known, visit.workspace.seed + before)[:number]
@@ -136,7 +149,7 @@ def end(visit: Visit) -> Response:
     if running is not None:
         with visit.workspace.store.write() as connection:
             add_job(connection, KIND, visit.person.id, exercise=running.id)
-            if choice == "set aside" and running.stage == "screen":
+            if running.stage == "screen":
                 ask_after_decisions(connection, visit.person.id, running.records)
     return visit.go("/exercise")
 

@@ -15,6 +15,7 @@ from mechtag.review.jobs.tagging import KIND as TAG
 from mechtag.review.pages.records import sees_results
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_states
 from mechtag.review.store.readings import Reading, attached_file, read_reading, sentences_in
 from mechtag.review.store.records import read_entries, read_entry
@@ -187,7 +188,10 @@ def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) ->
     rows = [(row.label, sentences_in(row, sha256)) for row in connection.execute(mine)]
     if sees_results(visit, connection):
         of_all = select(final.c.label, final.c.sentences).where(
-            final.c.record == head, final.c.stage == "full-text", final.c.value == 1
+            final.c.record == head,
+            final.c.stage == "full-text",
+            final.c.value == 1,
+            final.c.record.not_in(hidden_records(connection, "full-text")),
         )
         rows += [(row.label, json.loads(row.sentences)) for row in connection.execute(of_all)]
     names = visit.workspace.codebook.names

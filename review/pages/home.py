@@ -10,11 +10,12 @@ from starlette.responses import Response
 from mechtag.review.acts import Refused
 from mechtag.review.jobs.ranking import FACT
 from mechtag.review.mentions import mentions_of
+from mechtag.review.order import left_in_exercise
 from mechtag.review.pages.records import sees_results
 from mechtag.review.plan import STAGE_NAMES, STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import is_stopped, read_plan
-from mechtag.review.store.exercises import count_left
+from mechtag.review.store.exercises import running_exercise
 from mechtag.review.store.new_labels import count_owed
 from mechtag.review.store.queue import count_shown, count_waiting, count_work
 from mechtag.review.store.sent_back import sent_back
@@ -36,7 +37,8 @@ def home(visit: Visit) -> Response:
         mentions = mentions_of(connection, visit.person.id, visit.person.name)
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         work = count_work(connection, midnight.isoformat(timespec="milliseconds"))
-        exercise_left = count_left(connection, visit.person.id)
+        exercise = running_exercise(connection)
+        exercise_left = 0 if exercise is None else len(left_in_exercise(connection, visit.person.id, exercise))
         stopping = {"stop": False, "open_again": 0} | (read_fact(connection, FACT) or {})
         plan, stopped = read_plan(connection), is_stopped(connection)
         model = read_fact(connection, "model")

@@ -113,6 +113,8 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
     return {
         (record, stage): "waiting" if state != "open" and record in hidden[stage] else state
         for record, stage, state in rows
+        # That a record is to be coded would tell that others have included it.
+        if stage == "screen" or record not in hidden["screen"]
     }
 
 

@@ -7,8 +7,10 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
+from mechtag.review.plan import BASES
 from mechtag.review.store import schema
 from mechtag.review.store.events import project_events
+from mechtag.review.store.readings import is_readable
 
 #: Kinds of the events with which an exercise starts and ends.
 START, END = "exercise", "exercise_end"
@@ -25,7 +27,7 @@ class Exercise:
     at
         Time at which the exercise started, in UTC (ISO 8601).
     stage
-        Stage at which the records are judged: ``screen`` or ``code``.
+        Stage at which the records are judged; see `mechtag.review.plan.STAGES`.
     records
         Numbers of the records, in the order in which they were drawn.
     coders
@@ -85,6 +87,18 @@ def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
     return () if exercise is None else exercise.records
 
 
+def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
+    """Return whether suggestions for a record at a stage are hidden because of the running calibration exercise.
+
+    An exercise at one of the stages of coding hides the suggestions by both texts of a paper, because a suggestion by
+    the abstract would influence how the full text is coded.
+    """
+    exercise = running_exercise(connection)
+    if exercise is None or record not in exercise.records:
+        return False
+    return stage == exercise.stage or {stage, exercise.stage} <= BASES.keys()
+
+
 def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
     """Return the number of records that each coder of an exercise has judged, keyed by account number."""
     table = schema.current
@@ -101,26 +115,22 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
     return dict.fromkeys(exercise.coders, 0) | {coder: number for coder, number in rows}
 
 
-def count_left(connection: Connection, coder: int) -> int:
-    """Return the number of records that a person still has to judge in the running calibration exercise."""
-    exercise = running_exercise(connection)
-    if exercise is None or coder not in exercise.coders:
-        return 0
-    return len(exercise.records) - count_done(connection, exercise)[coder]
-
-
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
-    """Return the records from which an exercise at a stage can be drawn, which nobody has judged at this stage."""
+    """Return the records from which an exercise at a stage can be drawn, which nobody has judged at this stage.
+
+    Records of earlier exercises at this stage are left out, even if their codes were set aside, because people have
+    seen and discussed each other's codes. At the stage ``full-text``, records are left out if their full text contains
+    no sentence to code.
+    """
     need, joined = schema.need, schema.joined
-    return list(
-        connection.execute(
-            select(need.c.record)
-            .where(
-                need.c.stage == stage,
-                need.c.state == "open",
-                need.c.have == 0,
-                need.c.record.not_in(select(joined.c.record)),
-            )
-            .order_by(need.c.record)
-        ).scalars()
+    earlier = {record for one in read_exercises(connection) if one.stage == stage for record in one.records}
+    query = select(need.c.record).where(
+        need.c.stage == stage,
+        need.c.state == "open",
+        need.c.have == 0,
+        need.c.record.not_in(earlier),
+        need.c.record.not_in(select(joined.c.record)),
     )
+    if stage == "full-text":
+        query = query.where(is_readable(need.c.record))
+    return list(connection.execute(query.order_by(need.c.record)).scalars())

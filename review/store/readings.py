@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, exists, or_, select
 
 from mechtag.core.full_text import FullText
 from mechtag.core.records import BETWEEN_QUOTES, Sign
@@ -145,6 +145,30 @@ def attached_file(connection: Connection, record: int) -> Any:
     ``None`` if there is no such file, or if mechtag has not read its text.
     """
     return _attached(connection, record, schema.full_text).one_or_none()
+
+
+def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return an SQL condition: a record's paper has a full text with at least one sentence.
+
+    ``record`` is the column with the number of the record, which must not be a joined record.
+    """
+    table, attachment, joined = schema.full_text, schema.attachment, schema.joined
+    return (
+        exists()
+        .select_from(table.join(attachment, attachment.c.sha256 == table.c.sha256))
+        .where(
+            or_(
+                attachment.c.record == record,
+                attachment.c.record.in_(
+                    select(joined.c.record).where(joined.c.into == record).correlate_except(joined)
+                ),
+            ),
+            attachment.c.is_read == 1,
+            table.c.state == "read",
+            table.c.sentences != "[]",
+        )
+        .correlate_except(table, attachment)
+    )
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:

@@ -92,7 +92,11 @@ def _conditions(
             need = schema.need
             # A judged record of a running exercise is shown as waiting, even if its coders differ.
             shown = case((need.c.record.in_(hidden[stage]) & (need.c.state != "open"), "waiting"), else_=need.c.state)
-            found.append(exists().where(need.c.record == record.c.id, need.c.stage == stage, shown == state))
+            own = and_(need.c.record == record.c.id, need.c.stage == stage, shown == state)
+            if stage != "screen":
+                # That a record is to be coded would tell that others have included it.
+                own = and_(own, record.c.id.not_in(hidden["screen"]))
+            found.append(exists().where(own))
     if query.decision in ("include", "exclude"):
         value = int(query.decision == "include")
         found.append(
@@ -136,7 +140,9 @@ def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
         Records whose codes nobody may see yet, keyed by stage; see `hidden_records`.
     """
     final, other = schema.final, schema.final.alias()
-    by_text = exists().where(other.c.record == final.c.record, other.c.stage == "full-text")
+    by_text = exists().where(
+        other.c.record == final.c.record, other.c.stage == "full-text", other.c.record.not_in(hidden["full-text"])
+    )
     shown = {
         stage: and_(final.c.stage == stage, final.c.record.not_in(hidden[stage])) for stage in ("code", "full-text")
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from starlette.routing import Route
 
 from mechtag.review import order
 from mechtag.review.acts import Stamp, utc_now
-from mechtag.review.full_texts import PERSON, READ
-from mechtag.review.jobs import exporting, full_texts
+from mechtag.review.jobs import exporting
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.pages import ROUTES
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.review_site import Browser, add_person, make_review
+from tests.support.review_texts import attach_texts
 
 OWEN, ANN, BEN = 1, 2, 3
 # Values that occur nowhere else: names of others next to their codes are looked for by what was planted in the codes.
@@ -31,7 +30,7 @@ WHY = "canary-why"
 # Only examples of labels are quoted.
 EXAMPLE = "<q>"
 # Pages that need a value in their address, with one that exists.
-VALUES = {"stage": "code", "list": "coding"}
+VALUES = {"list": "coding"}
 
 
 @pytest.fixture
@@ -61,15 +60,15 @@ def review(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def addresses() -> Iterator[str]:
-    """Yield the address of each page, without and with a record."""
+def addresses(stage: str) -> Iterator[str]:
+    """Yield the address of each page, without and with a record; pages of a stage are those of ``stage``."""
     for route in ROUTES:
         assert isinstance(route, Route)
         if "GET" not in (route.methods or ()):
             continue
         path = route.path
         for name in route.param_convertors:
-            value = VALUES.get(name, "1")
+            value = {**VALUES, "stage": stage}.get(name, "1")
             path = path.replace("{" + name + ":int}", value).replace("{" + name + "}", value)
         yield path
         for record in (1, 2, 3):
@@ -77,9 +76,9 @@ def addresses() -> Iterator[str]:
             yield f"{path}?record={record}&votes=1"
 
 
-def walk(browser: Browser) -> dict[str, str]:
+def walk(browser: Browser, stage: str = "code") -> dict[str, str]:
     """Return all pages by address; a page may refuse, but what it says is looked at too."""
-    pages = {address: browser.client.get(address) for address in addresses()}
+    pages = {address: browser.client.get(address) for address in addresses(stage)}
     assert not [address for address, response in pages.items() if response.status_code >= 500]
     assert sum(response.status_code == 200 for response in pages.values()) > 20
     return {address: response.text for address, response in pages.items()}
@@ -147,7 +146,7 @@ def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(revie
         connection.execute(update(table).where(table.c.coder == BEN, table.c.record == 2).values(value=1, reason=None))
     after = pages()
     assert before.keys() == after.keys()
-    different = [address for address in before if _without_ids(before[address]) != _without_ids(after[address])]
+    different = [address for address in before if without_ids(before[address]) != without_ids(after[address])]
     assert different == []
 
 
@@ -167,7 +166,7 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
             ranked = {"strategy": "relevance", "at": utc_now(), "learned_from": learned_from, "seed": 0}
             order.add_ranking(connection, "screen", range(1, 6), **ranked)
         assert f"learned from {learned_from} decision" in Browser(workspace, OWEN).get("/screen")
-        attach_text(workspace, 1)
+        attach_texts(workspace, [1])
         for stage in ("code", "full-text"):
             for coder, value in ((ann, 1), (ben, int(agrees))):
                 acts.code(Stamp(coder), 1, "apple", value, stage=stage)
@@ -177,29 +176,18 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
             browser.post("/export", name=name)
         while do_next(workspace, {exporting.KIND: exporting.run}):
             pass
-        seen.append({address: _without_times(_without_ids(page)) for address, page in walk(browser).items()})
+        seen.append({address: without_times(without_ids(page)) for address, page in walk(browser).items()})
         (made,) = re.findall(r"/export/\d+", browser.get("/export"))
         seen[-1][made] = browser.client.get(made).text
     assert seen[0][made].count("Ann") > 4
     assert [address for address in seen[0] if seen[0][address] != seen[1][address]] == []
 
 
-def attach_text(workspace: Workspace, record: int) -> None:
-    """Attach a full text to a record, so that it is also coded by its full text."""
-    owner = Browser(workspace, OWEN)
-    text = "Apples grow in the orchard. Pears were pressed. " * 60
-    data = {"csrf": owner.csrf, "client_id": "text"}
-    owner.client.post("/full-texts", data=data, files=[("files", ("paper.txt", io.BytesIO(text.encode())))])
-    while do_next(workspace, {READ: full_texts.read, "tag": lambda *_: {}, "files": lambda *_: {}}):
-        pass
-    workspace.acts.attach(Stamp(OWEN), record, 1, PERSON)
-
-
-def _without_times(page: str) -> str:
+def without_times(page: str) -> str:
     return re.sub(r"\d+ \w+ \d{4}, \d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.+]+|data-(?:owner|csrf)=\"[^\"]+\"", "", page)
 
 
-def _without_ids(page: str) -> str:
+def without_ids(page: str) -> str:
     return re.sub(r'name="(?:csrf|client_id|sight)" value="[^"]*"', "", page)
 
 

@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 from sklearn.metrics import cohen_kappa_score
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from mechtag.review import order
 from mechtag.review.acts import Refused, Stamp
+from mechtag.review.import_log import write_imports
 from mechtag.review.jobs import accuracy, calibration
 from mechtag.review.jobs.worker import do_next
+from mechtag.review.journal import Journal
+from mechtag.review.server import rebuild
 from mechtag.review.sight import is_to_judge, show
 from mechtag.review.store import schema
 from mechtag.review.store.exercises import read_exercises, running_exercise
 from mechtag.review.store.queue import count_states
 from mechtag.review.store.records import read_entry
-from mechtag.review.workspace import Workspace, write_fact
+from mechtag.review.workspace import DATABASE, Workspace, write_fact
 from tests.support.review_site import NOW, Browser, add_person, look, make_review, papers, texts
+from tests.support.review_texts import attach_texts
 from tests.support.reviews import check_replay
 
 OWNER, ANN, BOB, CAY = 1, 2, 3, 4
@@ -277,8 +281,8 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
     with review.store.read() as connection:
         assert count_states(connection, "screen")["waiting"] == 1
     assert "set aside what Ann said in the calibration exercise" in texts(Browser(review, OWNER).get("/activity"))
-    # The next exercise draws in a different order.
-    known = [record for record in range(1, RECORDS + 1) if record != records[0]]
+    # The next exercise draws in a different order, and none of the records that people have discussed.
+    known = [record for record in range(1, RECORDS + 1) if record not in records]
     start(review, 5, coders=(ANN, BOB))
     assert drawn(review) == tuple(order.random_order(known, review.seed + 1)[:5])
 
@@ -286,8 +290,9 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
 def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> None:
     assert "A calibration exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
     assert "Some of the chosen people cannot code" in start(review, coders=(ANN, 99))
-    assert "The exercise needs 5 included records that nobody has judged, but the review has only 0" in start(
-        review, 5, "code"
+    assert (
+        "5 included records that nobody has judged and that were in no earlier exercise, but the review has only 0"
+        in start(review, 5, "code")
     )
     assert "The number of records must be from 2 to 200" in start(review, 1)
     assert running(review) is None
@@ -301,3 +306,197 @@ def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> Non
     end(review, "keep")
     review.acts.change_plan(Stamp(OWNER), "unblinded", True)
     assert "Blinding has ended" in start(review, 4)
+
+
+@pytest.fixture
+def included(tmp_path: Path) -> Workspace:
+    """A review of eight included records, of which six have a full text, and of which one text has no sentence."""
+    review = make_review(tmp_path, papers(8), coders_screen=1)
+    for name in ("Ann", "Bob", "Cay"):
+        add_person(review, name, "coder")
+    screen(review, OWNER, dict.fromkeys(range(1, 9), 1))
+    attach_texts(review, range(1, 7))
+    with review.store.write() as connection:
+        empty = schema.full_text.c.name == "6.txt"
+        connection.execute(update(schema.full_text).where(empty).values(sentences="[]"))
+    return review
+
+
+def code_text(review: Workspace, coder: int, record: int, apple: int | None, pear: int = 0) -> None:
+    stamp = look(review, coder, record, "full-text")
+    review.acts.code(stamp, record, "apple", apple, refer=apple is None, stage="full-text")
+    review.acts.code(Stamp(coder), record, "pear", pear, stage="full-text")
+    if apple:
+        review.acts.mark(Stamp(coder), record, "apple", [0], stage="full-text")
+    review.acts.commit(Stamp(coder), record, stage="full-text")
+
+
+def test_only_records_with_a_readable_full_text_are_drawn(included: Workspace) -> None:
+    page = texts(Browser(included, OWNER).get("/exercise"))
+    assert "Full-text coding: 5 included records with a full text can be drawn" in page
+    assert "Coding: 8 included records can be drawn" in page
+    refused = "needs 6 included records with a full text that nobody has judged and that were in no earlier exercise"
+    assert refused in start(included, 6, "full-text")
+    code_text(included, OWNER, 5, 1)
+    assert "Running: Full-text coding, 4 records" in start(included, 4, "full-text")
+    assert set(drawn(included)) == {1, 2, 3, 4}
+    # Nobody can have judged a record between the draw and the start.
+    end(included, "keep")
+    for records in ([5, 1], [7, 1], [6, 2]):
+        with pytest.raises(Refused, match="some of these records have changed in the meantime"):
+            included.acts.start_exercise(Stamp(OWNER), "full-text", records, [ANN, BOB])
+
+
+def test_a_whole_exercise_with_full_texts(included: Workspace) -> None:
+    start(included, 4, "full-text", (ANN, BOB))
+    records = drawn(included)
+    ann, owner = Browser(included, ANN), Browser(included, OWNER)
+    assert 'href="/full-text?basis=full-text">Code full texts</a>' in ann.get("/exercise")
+    assert "4 records of the calibration exercise" in texts(ann.get("/"))
+    assert f"Paper {records[0]}" in texts(ann.get("/full-text"))
+    assert "Apples grow in the orchard of farm" in ann.get("/full-text")
+    # The records of the exercise are for its coders alone, and coding of abstracts goes on.
+    assert following(included, CAY, "full-text") not in records
+    assert following(included, CAY, "code") is not None
+    said = {ANN: (1, 1, 0, None), BOB: (1, 0, 0, 1)}
+    for coder, answers in said.items():
+        for record, apple in zip(records, answers, strict=True):
+            assert following(included, coder, "full-text") == record
+            code_text(included, coder, record, apple)
+    # The codes by abstract of the same records are part of the real work.
+    for coder in (ANN, BOB):
+        for record in records:
+            stamp = look(included, coder, record)
+            included.acts.code(stamp, record, "apple", 1)
+            included.acts.commit(Stamp(coder), record, open_labels=True)
+    assert "To discuss" not in texts(owner.get("/exercise"))
+    assert "Ann 4 0 Bob 4 0" in texts(owner.get("/exercise"))
+    end(included, "keep")
+    page = texts(ann.get("/exercise"))
+    assert "Full-text coding, " in page
+    assert "4 records were judged by everybody" in page
+    # Of the three records that neither of them referred, they agree on two.
+    assert "Apple 1 1 0 1 too few: 2 items coded yes" in page
+    assert "Pear 0 0 0 4 too few: 0 items coded yes" in page
+    assert "All labels except relevance 0.67 (" in page
+    assert "About fruit" not in page.partition("Full-text coding, ")[2]
+    assert "To discuss: 2 differences" in page
+    assert f"Paper {records[1]} Apple yes no" in page
+    assert f"Paper {records[3]} Apple needs review yes" in page
+    assert "started a calibration exercise for full-text coding with 4 records" in texts(owner.get("/activity"))
+    # The agreement of the real work has the codes by abstract, and not those of the exercise.
+    owner.post("/accuracy")
+    do_next(included, {accuracy.KIND: accuracy.run})
+    found = owner.client.get("/accuracy.json").json()
+    assert (found["people"]["records"], found["people_full_text"]) == (4, None)
+    method = (
+        "2 people coded the full texts of the same 4 random records as a calibration exercise; these codes were kept."
+    )
+    assert method in texts(owner.get("/accuracy"))
+    with included.store.read() as connection:
+        states = count_states(connection, "full-text")
+    assert (states["settled"], states["conflict"], states["referred"]) == (2, 1, 1)
+    check_replay(included.store)
+
+
+def test_an_exercise_with_full_texts_comes_back_from_the_log(included: Workspace) -> None:
+    start(included, 3, "full-text", (ANN, BOB))
+    for coder in (ANN, BOB):
+        for record in drawn(included):
+            code_text(included, coder, record, coder % 2)
+    end(included, "set aside")
+    assert count(included, "full-text")["open"] == 6
+    start(included, 2, "full-text", (ANN, CAY))
+    record, _ = drawn(included)
+    code_text(included, ANN, record, 1)
+    people = (OWNER, ANN, CAY)
+    before = [_main(included, person) for person in people]
+    assert "To discuss: 3 differences" in before[0]
+    assert "Ann 1 1 Cay 0 2" in before[0]
+    write_imports(included)
+    Journal(included).flush()
+    included.store.close()
+    for path in included.folder.glob(f"{DATABASE}*"):
+        path.unlink()
+    rebuild(included.project.root)
+    again = Workspace.open(included.project)
+    assert [_main(again, person) for person in people] == before
+    check_replay(again.store)
+
+
+def _main(review: Workspace, person: int) -> str:
+    """Return what the page of the exercise says below its head, which shows what the worker is doing."""
+    return texts(Browser(review, person).get("/exercise").partition("<main")[2])
+
+
+def test_the_start_of_an_exercise_can_be_undone(included: Workspace) -> None:
+    start(included, 4, "full-text")
+    owner = Browser(included, OWNER)
+    assert running(included) is not None
+    owner.post("/undo")
+    assert running(included) is None
+    assert "Start an exercise" in texts(owner.get("/exercise"))
+    owner.post("/redo")
+    assert "Running: Full-text coding" in texts(owner.get("/exercise"))
+
+
+def count(review: Workspace, stage: str) -> dict[str, int]:
+    with review.store.read() as connection:
+        return count_states(connection, stage)
+
+
+def test_records_that_left_the_stage_do_not_hold_up_an_exercise(included: Workspace) -> None:
+    start(included, 4, "full-text", (ANN, BOB))
+    first, second, third, fourth = drawn(included)
+    code_text(included, BOB, first, 1)
+    included.acts.detach(Stamp(OWNER), second)
+    screen(included, OWNER, {third: 0})
+    assert following(included, ANN, "full-text") == first
+    code_text(included, ANN, first, 1)
+    assert following(included, ANN, "full-text") == fourth
+    page = texts(Browser(included, OWNER).get("/exercise"))
+    assert "Ann 1 1 Bob 1 1" in page
+    assert "2 records can no longer be judged by everybody" in page
+    assert "2 judgements are missing" in page
+    code_text(included, ANN, fourth, 1)
+    assert following(included, ANN, "full-text") not in (first, second, third, fourth)
+    assert "of the calibration exercise" not in texts(Browser(included, ANN).get("/"))
+
+
+@pytest.mark.parametrize("stage", ["code", "full-text"])
+def test_an_exercise_hides_the_suggestions_by_both_texts(included: Workspace, stage: str) -> None:
+    included.acts.change_plan(Stamp(OWNER), "mode_code", "assisted")
+    with included.store.write() as connection:
+        write_fact(connection, "model_id", "m")
+        row = {"model_id": "m", "label": "apple", "probability": 0.9, "decision": "yes", "sentences": "[]"}
+        rows = [{**row, "record": record, "stage": name} for record in range(1, 6) for name in ("code", "full-text")]
+        connection.execute(insert(schema.suggestion), rows)
+    start(included, 4, stage, (ANN, BOB))
+    record = drawn(included)[0]
+    browser = Browser(included, ANN)
+    for place in ("/code", "/full-text"):
+        assert "mechtag says" not in browser.get(f"{place}?record={record}")
+    other = min({1, 2, 3, 4, 5}.difference(drawn(included)))
+    assert "mechtag says" in browser.get(f"/full-text?record={other}")
+    end(included, "keep")
+    for place in ("/code", "/full-text"):
+        assert "mechtag says" in browser.get(f"{place}?record={record}")
+
+
+def test_blinding_does_not_end_during_an_exercise(included: Workspace) -> None:
+    start(included, 4, "full-text", (ANN, BOB))
+    record = drawn(included)[0]
+    for coder in (ANN, BOB):
+        code_text(included, coder, record, 1)
+    with pytest.raises(Refused, match="end the exercise before you end blinding"):
+        included.acts.change_plan(Stamp(OWNER), "unblinded", True)
+    with pytest.raises(Refused, match="end the exercise before you show its codes"):
+        included.acts.unblind(Stamp(OWNER), record, "full-text")
+    with pytest.raises(Refused, match="end the exercise before you settle it"):
+        included.acts.settle(Stamp(OWNER), record, "full-text", "apple", 0, why="No.")
+    for person in (ANN, CAY):
+        answer = Browser(included, person).post("/exercise", stage="full-text", number="2")
+        assert answer.status_code == 403
+    end(included, "keep")
+    included.acts.unblind(Stamp(OWNER), record, "full-text")
+    included.acts.change_plan(Stamp(OWNER), "unblinded", True)
