@@ -170,9 +170,10 @@ def measure(judged: Sequence[Judged]) -> tuple[list[dict[str, Any]], str]:
     best = kappa(truth, given["learnt" if accepted else "cue phrases and definitions"])
     verdict = (
         f"The learnt method was to be used only if its kappa exceeded that of cue phrases and definitions by {MARGIN}, "
-        f"with an interval above 0: it {'did' if accepted else 'did not'} (difference {gain:+.3f}, {low:.3f} to "
-        f"{high:.3f}). Suggestions with a kappa below {LEAST_KAPPA:.2f} are marked as experimental: "
-        f"{'these are' if best < LEAST_KAPPA else 'these are not'}. Suggestions are off by default."
+        f"with an interval above 0. The difference is {gain:+.3f} ({low:.3f} to {high:.3f}), so the learnt method is "
+        f"{'used' if accepted else 'not used'}. Suggestions with a kappa below {LEAST_KAPPA:.2f} are marked as "
+        f"experimental, so mechtag {'marks' if best < LEAST_KAPPA else 'does not mark'} them. Suggestions are off by "
+        "default."
     )
     text = TEXT.format(
         drawn=len(judged),

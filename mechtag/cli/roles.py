@@ -84,7 +84,7 @@ def suggest(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Suggest roles for the passages of codings, by cue phrases and by likeness to the definitions of the roles.
+    """Suggest roles for the passages of codings, by cue phrases and by similarity to the definitions of the roles.
 
     Suggestions are experimental and off unless `roles.suggest` is true in params.yaml. A passage without a clear role
     gets none, and nothing is linked. docs/roles.md states how far the suggestions agree with coders.
