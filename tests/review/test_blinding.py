@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
-from starlette.routing import Route
 
 from mechtag.review import order
 from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.jobs import exporting
 from mechtag.review.jobs.worker import do_next
-from mechtag.review.pages import ROUTES
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_pages import walk, without_ids, without_times
 from tests.support.review_site import Browser, add_person, make_review
 from tests.support.review_texts import attach_texts
 
@@ -29,8 +27,6 @@ REASON = "canary-reason"
 WHY = "canary-why"
 # Only examples of labels are quoted.
 EXAMPLE = "<q>"
-# Pages that need a value in their address, with one that exists.
-VALUES = {"list": "coding"}
 
 
 @pytest.fixture
@@ -58,30 +54,6 @@ def review(tmp_path: Path) -> Workspace:
         model = {"model_id": "m1", "from_definitions": False, "shipped": False, "papers": 40, "at": None}
         write_fact(connection, "model", model)
     return workspace
-
-
-def addresses(stage: str) -> Iterator[str]:
-    """Yield the address of each page, without and with a record; pages of a stage are those of ``stage``."""
-    for route in ROUTES:
-        assert isinstance(route, Route)
-        if "GET" not in (route.methods or ()):
-            continue
-        path = route.path
-        for name in route.param_convertors:
-            value = {**VALUES, "stage": stage}.get(name, "1")
-            path = path.replace("{" + name + ":int}", value).replace("{" + name + "}", value)
-        yield path
-        for record in (1, 2, 3):
-            yield f"{path}?record={record}"
-            yield f"{path}?record={record}&votes=1"
-
-
-def walk(browser: Browser, stage: str = "code") -> dict[str, str]:
-    """Return all pages by address; a page may refuse, but what it says is looked at too."""
-    pages = {address: browser.client.get(address) for address in addresses(stage)}
-    assert not [address for address, response in pages.items() if response.status_code >= 500]
-    assert sum(response.status_code == 200 for response in pages.values()) > 20
-    return {address: response.text for address, response in pages.items()}
 
 
 def found(pages: dict[str, str], *canaries: str) -> list[tuple[str, str]]:
@@ -181,14 +153,6 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
         seen[-1][made] = browser.client.get(made).text
     assert seen[0][made].count("Ann") > 4
     assert [address for address in seen[0] if seen[0][address] != seen[1][address]] == []
-
-
-def without_times(page: str) -> str:
-    return re.sub(r"\d+ \w+ \d{4}, \d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.+]+|data-(?:owner|csrf)=\"[^\"]+\"", "", page)
-
-
-def without_ids(page: str) -> str:
-    return re.sub(r'name="(?:csrf|client_id|sight)" value="[^"]*"', "", page)
 
 
 @pytest.mark.slow

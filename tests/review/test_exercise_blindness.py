@@ -16,7 +16,7 @@ from mechtag.review.store.conflicts import DIFFERING, LISTS
 from mechtag.review.store.exercises import records_to_draw
 from mechtag.review.store.queue import STATES
 from mechtag.review.workspace import Workspace
-from tests.review.test_blinding import walk, without_ids, without_times
+from tests.support.review_pages import walk, without_ids, without_times
 from tests.support.review_site import Browser, add_person, make_review
 from tests.support.review_texts import attach_texts
 

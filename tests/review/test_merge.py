@@ -324,6 +324,7 @@ def test_nobody_gains_rights_and_nothing_of_the_whole_review_changes(review: Wor
     colleague = copy_of(review, tmp_path / "there")
     colleague.acts.change_account(Stamp(OWEN), BEN, role="owner")
     colleague.acts.start_exercise(Stamp(OWEN), "screen", [6, 7], [ANN, BEN])
+    colleague.acts.end_exercise(Stamp(OWEN), keep=True)
     colleague.acts.change_plan(Stamp(OWEN), "unblinded", True)
     add_person(colleague, "Mallory", "owner")
     ben_works(colleague)

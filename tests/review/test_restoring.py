@@ -26,6 +26,7 @@ from mechtag.review.passwords import hash_password
 from mechtag.review.server import Team, _announce_owner, rebuild, serve
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account
+from mechtag.review.store.exercises import records_to_draw
 from mechtag.review.workspace import DATABASE, Workspace, write_fact
 from tests.support.command import call
 from tests.support.review_imports import JOBS, OWNER, TITLES, bring, ris, upload, work
@@ -101,9 +102,11 @@ def judge(review: Workspace, ann: int, bob: int) -> None:
     acts.edit_record(Stamp(OWNER), 5, "title", "A title that was right before")
     acts.undo(Stamp(OWNER))
     acts.change_plan(Stamp(OWNER), "coders_code", 1)
-    acts.start_exercise(Stamp(OWNER), "screen", [5, 6], [ann, bob])
+    with review.store.read() as connection:
+        drawn = records_to_draw(connection, "screen")[:2]
+    acts.start_exercise(Stamp(OWNER), "screen", drawn, [ann, bob])
     for person in (ann, bob):
-        acts.decide(Stamp(person), 5, 1)
+        acts.decide(Stamp(person), drawn[0], 1)
     acts.end_exercise(Stamp(OWNER), keep=True)
     pear = {"stage": "code", "label": "pear", "value": 1, "sentences": [1], "date": "2026-03-01"}
     acts.import_codes(Stamp(bob), 2, [pear], {"group": "codings-7", "by": 1})
