@@ -56,7 +56,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def begun(folder: Path) -> Workspace:
-    """Make a review of four records, the first two of which are included, each by one person."""
+    """Make a review of four records; one person includes each of the first two."""
     records = papers(4)
     records[1] = records[1].model_copy(update={"title": "How pears are pressed in the large cities of the north"})
     workspace = make_review(folder, records, coders_screen=1, coders_code=2, mode_code="after")
