@@ -53,12 +53,12 @@ class RecognitionError(Exception):
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program for optical character recognition.
+    """Return the path of the program for optical character recognition that the user named.
 
     Raises
     ------
     MechtagError
-        If the program is not tesseract, or is not on this machine.
+        If ``name`` is not ``tesseract``, or if tesseract is not on PATH.
     """
     if name != "tesseract":
         raise MechtagError(f"--ocr {name}: the only program that mechtag can use is tesseract; use --ocr tesseract")
@@ -71,7 +71,7 @@ def find_program(name: str) -> str:
 
 
 class Recogniser:
-    """Recognises the text of pages.
+    """Recognises the text of scanned pages with tesseract.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ class Recogniser:
     seconds
         Maximum time for one page.
     before
-        Function that is called before each page.
+        Function that is called before each page is recognised.
     """
 
     def __init__(self, program: str, seconds: float = SECONDS, before: Callable[[], None] = lambda: None) -> None:
         self._program, self._seconds, self._before = program, seconds, before
 
     def lines(self, picture: Picture, page: int) -> list[Line]:
-        """Return the lines of a page in reading order; ``page`` is the number of the page, from 1.
+        """Recognise the lines of text on a picture of a page, in reading order; ``page`` is the page number, from 1.
 
         Raises
         ------
@@ -122,9 +122,10 @@ class _Word(NamedTuple):
 
 
 def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
-    """Combine the words in tesseract's table into lines.
+    """Combine the words that tesseract recognised on a page into lines of text.
 
-    Positions in the table are in pixels from the top of the page; positions of lines are in points from the bottom.
+    ``table`` is tesseract's output, with positions in pixels from the top of the page. The positions of the lines are
+    in points from the bottom of the page.
     """
     rows = csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE)
     by_line: dict[tuple[str, ...], list[_Word]] = {}
@@ -154,7 +155,7 @@ def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
 
 
 def _height(words: Sequence[_Word]) -> float:
-    """Return the font height of a line: the height that the line would have with ascenders and descenders."""
+    """Estimate the font height of a line: the height that the line would have if it contained both 'b' and 'p'."""
     letters = "".join(word.text for word in words)
     has_ascenders = any(letter in _ASCENDERS or letter.isupper() or letter.isdigit() for letter in letters)
     has_descenders = any(letter in _DESCENDERS for letter in letters)

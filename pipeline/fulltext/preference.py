@@ -9,16 +9,10 @@ _FORMATS: tuple[Format, ...] = ("jats", "tei", "pdf", "epub", "html", "docx", "t
 
 
 def preference(titled: bool, format: Format, chars: int) -> tuple[bool, int, int]:
-    """Return a key by which the files of one record are sorted, the best last.
+    """Return a sort key that puts the best of several files with the full text of one record last.
 
-    Files that contain the title of the record are better than others, then files in a format with more structure, then
-    longer texts.
-
-    Parameters
-    ----------
-    titled
-        Whether the file contains the title of the record.
-    chars
-        Number of characters of the text.
+    A file that contains the title of the record (``titled``) is better than one that does not. If this is equal, the
+    format decides; from best to worst: JATS, TEI, PDF, EPUB, HTML, DOCX, plain text. If the format is equal, too, the
+    text with more characters (``chars``) is better.
     """
     return titled, -_FORMATS.index(format), chars

@@ -51,7 +51,7 @@ _FOREIGN = {
 
 
 class _Reader(NamedTuple):
-    """The reader of a format: a module in `formats`, the library that it uses, and the function that reads a file."""
+    """The reader of a file format: its module in `formats`, its library (``""`` for none), and its function."""
 
     module: str
     package: str = ""
@@ -89,12 +89,12 @@ class ReadFile(Row):
 
 
 def find_format(data: bytes, name: str) -> Format:
-    """Return the format of a file, judging by its content.
+    """Return the format of a file with a full text, judging by its content.
 
     Raises
     ------
     MechtagError
-        If the format is unknown; the message begins with ``name``.
+        If the file is empty or damaged, or its format is not supported; the message begins with ``name``.
     """
     if not data.strip():
         raise MechtagError(f"{name} is empty; download or save it again")
@@ -109,8 +109,8 @@ def find_format(data: bytes, name: str) -> Format:
     text = head.decode(encoding, errors="replace")
     if "\0" in text:
         raise MechtagError(
-            f"{name} is in an unknown binary format (it starts with {head[:8]!r}); mechtag reads PDF, JATS and TEI "
-            "XML, DOCX, HTML, EPUB and plain text"
+            f"{name} is in an unknown binary format; save the paper as PDF, JATS or TEI XML, DOCX, HTML, EPUB or plain "
+            "text"
         )
     start = cast("re.Match[str]", _PROLOG.match(text)).end()
     root = _ROOT.match(text, start)
@@ -159,9 +159,9 @@ def read_full_text(
     path, name
         Path of the file, and the name of the file in the result and in messages.
     on_pages
-        Function that is called with the number of pages before a PDF is read, unless the PDF cannot be opened.
+        Function that is called with the number of pages of a PDF, before its text is read.
     recogniser
-        Recogniser of the text of scanned pages of a PDF; by default, scanned pages have no text.
+        Recognises the text of scanned pages of a PDF; by default, scanned pages have no text.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def read_full_text(
 
 
 def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:
-    """Build a full text from a draft, the content of a file as returned by the reader of its format.
+    """Build the full text from a draft, which is the content of a file as the reader of its format returned it.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
     if len(text) > _LONGEST_TEXT:
         raise MechtagError(
             f"{name} contains {len(text):,} characters of text, but a paper may have at most {_LONGEST_TEXT:,}; save "
-            "the paper alone"
+            "the paper as a file of its own"
         )
     letters = sum(map(str.isalpha, text)) / (len(text) - text.count(" ") - text.count("\n"))
     quality = Quality(

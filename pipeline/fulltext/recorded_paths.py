@@ -1,4 +1,4 @@
-"""Find the record whose reference manager recorded the path of a file."""
+"""Find the record of a full-text file by the file paths that a reference manager wrote into the records."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mechtag.pipeline.reading.file_paths import folded, recorded_paths
 
 
 class RecordedPaths:
-    """Finds the record whose fields contain the path of a given file.
+    """Finds the record whose fields contain the path of a file.
 
     Parameters
     ----------
     records
-        Records without duplicates.
+        Records after deduplication.
     files
-        All files that will be looked up; they show whether a file name is unique.
+        All files for which `find` will be called; they show which file names are unique.
     merged
-        Paths in the fields of each record that was merged into one of ``records``, as `recorded_paths` returns them,
-        with the id of the kept record and the id of the merged record.
+        One tuple for each duplicate that was merged into one of ``records``: the paths in the duplicate's fields (see
+        `recorded_paths`), the id of the kept record, and the id of the duplicate.
     """
 
     def __init__(
@@ -40,14 +40,17 @@ class RecordedPaths:
         self._count: Mapping[str, int] = _counts(files)
 
     def find(self, file: Path) -> tuple[str, str] | None:
-        """Return the id of the record whose fields contain the path of a file; ``None`` if there is no single record.
+        """Find the record whose fields contain the path of a file.
 
-        A path in a record matches a file if both end in the same folder and file name. A file name without a folder
-        matches only if exactly one of the files has this name. If several paths match, the one with the most folders
-        in common is used.
+        A path in a record matches a file if both end in the same folder and file name. A path that is only a file name
+        matches if exactly one of the files has this name. If several paths match, the one that shares the most folders
+        with the path of the file counts.
 
-        The second item of the result is the id of the merged record that contains the path, or ``""`` if the record
-        itself contains it.
+        Returns
+        -------
+        tuple of str, or None
+            The id of the record, and the id of the merged duplicate whose fields contain the path (``""`` if those of
+            the record itself do). ``None`` if no record matches, or several match equally well.
         """
         parts = folded(file.absolute().parts)
         ranked: dict[int, dict[str, str]] = defaultdict(dict)

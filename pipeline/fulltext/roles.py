@@ -1,4 +1,4 @@
-"""Distinguish headings, captions, tables and asides from the running text of a document, judging by typography."""
+"""Distinguish headings, captions, tables and small print from the running text of a document by their typography."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Style(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Line]) -> Style:
-        """Return the style in which most of the text is set; ``rows`` must not be empty."""
+        """Return the style in which most of the lines (``rows``, at least one) are set."""
         height, fonts = text_height(rows), Counter[str]()
         steps = list[float]()
         for above, below in pairwise(rows):
@@ -67,7 +67,7 @@ class Style(NamedTuple):
         return cls(height, fonts.most_common(1)[0][0] if fonts else "", median(steps) if steps else 1.2 * height)
 
     def is_text(self, row: Line) -> bool:
-        """Return whether the letters of a row have the same height as the running text."""
+        """Return whether the letters of a line have the same height as the running text."""
         return abs(row.height - self.height) <= _SAME_SIZE * self.height
 
     def is_bold(self, font: str) -> bool:
@@ -76,9 +76,9 @@ class Style(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A row, the rows before and after it, and the right edge of its column.
+    """A line of a document, the lines before and after it, and the right edge of its text column.
 
-    ``heading`` is the row before if it is a heading, and otherwise ``None``.
+    ``heading`` is the line before if that line is a heading, and otherwise ``None``.
     """
 
     row: Line
@@ -94,20 +94,20 @@ def ends_sentence(text: str) -> bool:
 
 
 def same_size(one: Line, other: Line) -> bool:
-    """Return whether two rows have letters of the same height."""
+    """Return whether two lines have letters of the same height."""
     return abs(one.height - other.height) <= _SAME_SIZE * max(one.height, other.height)
 
 
 def same_look(above: Line, row: Line) -> bool:
-    """Return whether a row is close to the row above it, and has the same font and letter height."""
+    """Return whether a line is close to the line above it, and has the same font and letter height."""
     is_close = above.page == row.page and 0 < above.bottom - row.bottom < 1.7 * row.height
     return is_close and abs(above.height - row.height) < 0.3 and above.font == row.font
 
 
 def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]]:
-    """Yield the role of each row, and the row.
+    """Yield each line of a document with its role: text, heading, caption, table or aside (such as a footnote).
 
-    A row that begins with a heading and continues with text is cut in two.
+    A line that begins with a heading and continues with text is yielded as two lines.
     """
     rights = _right_edges(rows)
     caption: Line | None = None  # first row of the caption or table that goes on
@@ -147,9 +147,9 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 
 
 def _right_edges(rows: Sequence[Line]) -> list[float]:
-    """Return, for each row, the right edge of its column.
+    """Return, for each line, the right edge of its text column.
 
-    The edge is the upper quartile of the right edges of all rows on the same page with nearly the same left edge.
+    The edge is the upper quartile of the right edges of all lines on the same page with nearly the same left edge.
     """
     by_page = defaultdict[int, list[Line]](list)
     for row in rows:
@@ -163,9 +163,9 @@ def _right_edges(rows: Sequence[Line]) -> list[float]:
 
 
 def _begins(row: Line, before: Line | None, style: Style) -> bool:
-    """Return whether a row may begin a heading or a caption.
+    """Return whether a line may begin a heading or a caption.
 
-    Such a row is the first on its page, follows a gap or the end of a sentence, or has a different letter height than
+    Such a line is the first on its page, follows a gap or the end of a sentence, or has a different letter height than
     the running text.
     """
     if before is None or before.page != row.page:
@@ -175,13 +175,13 @@ def _begins(row: Line, before: Line | None, style: Style) -> bool:
 
 
 def _is_mention(row: Line, found: re.Match[str], style: Style) -> bool:
-    """Return whether a row that begins with 'Table 2' is a sentence of the text: 'Table 2 shows that'."""
+    """Return whether a line such as 'Table 2 shows that' belongs to the running text and is not a caption."""
     rest = row.text[found.end() :].strip()
     return style.is_text(row) and rest[:1].islower()
 
 
 def _goes_on(row: Line, before: Line, first: Line, style: Style, *, is_table: bool) -> bool:
-    """Return whether a row continues the caption or table that begins with the row ``first``."""
+    """Return whether a line continues the caption or table that begins with the line ``first``."""
     if is_table:
         return row.page == first.page and not _is_prose(row, style)
     step = before.bottom - row.bottom
@@ -190,13 +190,13 @@ def _goes_on(row: Line, before: Line, first: Line, style: Style, *, is_table: bo
 
 
 def _is_prose(row: Line, style: Style) -> bool:
-    """Return whether a row looks like a line of running text, not like a row of a table."""
+    """Return whether a line looks like running text, and not like a row of a table."""
     letters = sum(char.isalpha() for char in row.text)
     return style.is_text(row) and len(row.text.split()) >= 6 and letters > 0.7 * len(row.text.replace(" ", ""))
 
 
 def _ends_table(place: _Place, style: Style) -> bool:
-    """Return whether a row after a table is the heading of a section, and not a row of the table."""
+    """Return whether a line after a table is the heading of a section, and not a row of the table."""
     row, before = place.row, place.before
     is_apart = before is None or before.bottom - row.bottom > 1.2 * style.leading or before.bottom <= row.bottom
     larger = row.height >= _HIGHER * style.height or (kind_of(row.text) is not None and style.is_text(row))
@@ -204,7 +204,7 @@ def _ends_table(place: _Place, style: Style) -> bool:
 
 
 def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> bool:
-    """Return whether a row in a list of references is the heading of a further chapter, which is followed by text."""
+    """Return whether a line in a list of references is the heading of a new chapter, because text follows it."""
     row = place.row
     if row.height < _HIGHER * style.height or not _is_heading(place, style, in_references=False):
         return False
@@ -216,7 +216,7 @@ def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> b
 
 
 def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
-    """Return whether a row is a heading, judging by its words, and by how it differs from the text around it."""
+    """Return whether a line is a heading, judging by its words, and by how it differs from the text around it."""
     row, before, after = place.row, place.before, place.after
     text, words = row.text, row.text.split()
     kind, bare = kind_of(text), without_number(text)
@@ -267,20 +267,20 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
 
 
 def _continues(row: Line, after: Line) -> bool:
-    """Return whether the row ``after`` continues the sentence in ``row``, which shows that ``row`` is not a heading."""
+    """Return whether the line ``after`` continues the sentence in ``row``, so that ``row`` is not a heading."""
     adjoins = after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
     is_alike = after.font == row.font and abs(after.height - row.height) < 0.3
     return adjoins and is_alike and after.text[:1].islower() and not _BOLD.search(row.font)
 
 
 def split_run_in(row: Line, style: Style) -> tuple[Line, Line] | None:
-    """Cut a row that begins with a heading: '2.1. Search strategy. We searched' becomes a heading and text.
+    """Cut a line that begins with a heading, such as '2.1. Search strategy. We searched', into heading and text.
 
     Returns
     -------
     tuple of Line or None
-        The heading and the text; ``None`` if the row does not begin with a heading. A heading without a number must be
-        bold, or in a different font from the text that follows it.
+        The heading and the text; ``None`` if the line does not begin with a heading. A heading without a number must
+        be bold, or in a different font from the text that follows it.
     """
     found = _RUN_IN.match(row.text)
     if found is None or len(found[2].split()) > _MOST_WORDS or _VERB.search(found[2]):

@@ -1,4 +1,4 @@
-"""Recognise the kind of a section by its title."""
+"""Recognise the kind of a section, such as methods or results, by its title."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ _KINDS = tuple((kind, re.compile("|".join(titles))) for kind, titles in _TITLES.
 
 
 def kind_of(title: str) -> Kind | None:
-    """Return the kind of section that a title announces, or ``None`` if the title announces no kind.
+    """Return the kind of section that has a title, or ``None`` if the title does not show the kind.
 
-    Numbers, case and punctuation do not matter. In a title such as 'Results and discussion', the first kind counts.
+    A number before the title, case and punctuation do not matter. 'Results and discussion' counts as results.
     """
     bare = without_number(title)
     plain = normalise_title(bare)

@@ -51,18 +51,21 @@ def first(elements: Iterable[Any]) -> Any:
 
 
 def child_of(element: Any, name: str) -> Any:
-    """Return the first child of an element that has the given name; ``None`` if it or the element is missing."""
+    """Return the first child of an element with a given name; ``None`` if there is none, or no element."""
     return None if element is None else first(children(element, name))
 
 
 def attribute(element: Any, name: str) -> str:
-    """Return the value of an attribute that has a namespace; ``""`` if it or the element is missing."""
+    """Return the value of an attribute with a namespace, such as ``xlink:href``, by its name without the namespace.
+
+    The result is ``""`` if the element has no such attribute, or is ``None``.
+    """
     found = {} if element is None else element.attrib
     return next((str(value) for key, value in found.items() if key.endswith("}" + name)), "")
 
 
 def text_of(element: Any, leave_out: frozenset[str] = frozenset()) -> str:
-    """Return the text of an element and all elements in it, except those with a name in ``leave_out``."""
+    """Return the text of an element and of all elements in it, except elements with a name in ``leave_out``."""
     if element is None:
         return ""
     parts = [element.text or ""]
