@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible endpoint for chat completions, through the same transport as all other web services."""
+"""Ask an OpenAI-compatible endpoint for chat completions; `pipeline.fetch.transport` sends the requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FENCE = re.compile(r"```\w*\s*")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint that the user named.
+    """The endpoint of a language model: the web server to which the user lets mechtag send requests.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Endpoint:
 
     @property
     def service(self) -> Service:
-        """Return the endpoint as a service of the transport."""
+        """Return the `Service` with which `Transport` sends requests to the endpoint."""
         return Service(NAME, self.host, self.url, _RATE, key_header="Authorization", key_scheme="Bearer", own=True)
 
 
@@ -76,8 +76,8 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     Raises
     ------
     MechtagError
-        If the address is not that of a web server; or if the endpoint is on another machine, and its host is not
-        ``send_text_to`` or the connection is not encrypted.
+        If the address is not that of a web server, or contains a user name, a query or a fragment. If the endpoint is
+        on another machine, also if its host is not ``send_text_to``, or the connection is not encrypted.
     """
     try:
         parts = urlsplit(url.strip())
@@ -113,7 +113,7 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
 
 
 class _Lenient(BaseModel):
-    """Base class of the parts of an endpoint's answer; fields that mechtag does not use are ignored."""
+    """Base class of the parts of an endpoint's answer; it ignores fields that mechtag does not use."""
 
 
 class _Details(_Lenient):
@@ -121,7 +121,7 @@ class _Details(_Lenient):
 
 
 class Usage(_Lenient):
-    """Numbers of tokens as counted by an endpoint."""
+    """Numbers of tokens of a request and of its answer, as the endpoint counted them."""
 
     prompt_tokens: int = Field(ge=0, le=_MOST_TOKENS)
     completion_tokens: int = Field(ge=0, le=_MOST_TOKENS)
@@ -138,7 +138,7 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """The number of tokens that an endpoint charges for an answer, even if the rest of the answer cannot be used."""
+    """The part of an endpoint's answer that states the numbers of tokens, even if the rest cannot be used."""
 
     usage: Usage | None = None
 
@@ -190,10 +190,12 @@ class Completion:
     ----------
     content
         Text that the model wrote.
+    refusal
+        Reason why the model refused to answer; empty if it did not refuse.
     finish_reason
         ``stop`` if the answer is complete; ``length`` if it was cut off.
-    prompt_tokens, completion_tokens, cached_tokens
-        Numbers of tokens as counted by the endpoint; ``None`` if the endpoint does not state them.
+    usage
+        Numbers of tokens; ``None`` if the endpoint does not state them.
     model, fingerprint
         Name and version of the model as stated by the endpoint; empty if the endpoint does not state them.
     time
@@ -210,7 +212,7 @@ class Completion:
 
 
 def _check(body: bytes) -> None:
-    """Raise `ValueError` unless a body is the answer of an endpoint for chat completions."""
+    """Raise `ValueError` unless the body of an endpoint's answer is a chat completion."""
     try:
         _Completion.model_validate(readable_json(body))
     except ValidationError as error:
@@ -221,7 +223,7 @@ def _check(body: bytes) -> None:
 
 
 def read_completion(answer: Answer) -> Completion:
-    """Read the answer to a request for a chat completion, which the transport has checked."""
+    """Return the chat completion in an answer; the transport has checked that the answer contains one."""
     found = _Completion.model_validate(answer.json())
     choice = found.choices[0]
     return Completion(
@@ -236,7 +238,7 @@ def read_completion(answer: Answer) -> Completion:
 
 
 def usage_of(answer: Answer) -> Usage | None:
-    """Return the usage that an answer states, even if the answer cannot be used; ``None`` if it states none."""
+    """Return the numbers of tokens that an answer states, even if it cannot be used; ``None`` if it states none."""
     try:
         return _Billed.model_validate_json(answer.body).usage
     except ValidationError:
@@ -317,8 +319,8 @@ def json_in(content: str) -> str:
 class Budget:
     """The cost so far, and its limit, in US dollars; the limit is ``None`` if the cost is not limited.
 
-    ``spent`` is the cost of all answers, including answers in earlier runs: those on which the codings are based, those
-    that could not be used, and those to the short test requests.
+    ``spent`` is the cost of all answers, including answers in earlier runs, unusable answers, and answers to short test
+    requests.
     """
 
     limit: float | None = None
@@ -336,20 +338,17 @@ class Budget:
         return not self.exhausted
 
     def most(self, request: Request) -> float:
-        """Return an upper bound of the cost of a request; 0 without a price."""
+        """Return an upper bound of the cost of a request and its answer; 0 if the price is unknown."""
         return self.price.of(*most_tokens(request)) if self.price else 0.0
 
     def pay(self, request: Request, usage: Usage | None) -> None:
-        """Add the cost of an answer; if the numbers of tokens are unknown, their upper bounds are used."""
+        """Add the cost of an answer to ``spent``; if ``usage`` is ``None``, add an upper bound of the cost."""
         cost = usage.cost(self.price) if usage else None
         self.spent += self.most(request) if cost is None else cost
 
 
 def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
-    """Return the mode (way to demand answers in JSON) that an endpoint accepted in an earlier run.
-
-    The result is ``None`` if there was no such run.
-    """
+    """Return the mode (way to demand answers in JSON) that an endpoint accepted in an earlier run, or ``None``."""
     for mode in _MODES:
         if (known := transport.known(asking.probe(label, mode))) and _accepts(read_completion(known)):
             return mode
@@ -372,7 +371,7 @@ def find_mode(
     Parameters
     ----------
     confirm
-        Called before the first request is sent.
+        Called before each request is sent; it raises an error if nothing may be sent.
     note
         Called with a message for the user.
 
@@ -391,7 +390,7 @@ def find_mode(
             if not budget.allows(request):
                 raise MechtagError(
                     f"--max-cost {budget.limit}: the short test request could make the cost exceed this limit, because "
-                    f"it costs up to {budget.most(request):.4f} USD; nothing else was sent. Set a higher limit"
+                    f"it costs up to {budget.most(request):.4f} USD, so it was not sent. Set a higher limit"
                 )
             confirm()
             answer = transport.ask(request, _paying(budget, request))
@@ -422,7 +421,10 @@ def find_mode(
 
 
 def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
-    """Return a function that pays for an answer that cannot be used, and returns whether the budget allows another."""
+    """Return the callback of `Transport.ask` that counts the cost of an unusable answer.
+
+    The callback returns whether the budget allows sending the request again.
+    """
 
     def again(answer: Answer) -> bool:
         budget.pay(request, usage_of(answer))

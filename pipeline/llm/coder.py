@@ -100,12 +100,10 @@ class Coder:
         Sends the requests; its cache prevents answered questions from being asked again.
     basis
         Whether the abstract or the full text is read.
-    codebook
-        Codebook that has the labels.
     budget
         Limit of the cost, which several coders may share.
     confirm
-        Function that is called before the first request is sent; it raises an error if nothing may be sent.
+        Function that is called before each request is sent; it raises an error if nothing may be sent.
     log
         Function that is called with a log entry for each answer received.
     seed
@@ -142,8 +140,8 @@ class Coder:
     ) -> Coded:
         """Ask about each label of each paper, and return the codings.
 
-        Papers without sentences are rejected. Each pair of a paper and a label ends up in ``codings`` or ``rejected``,
-        or is counted in ``not_asked``.
+        Papers without sentences are rejected. Each pair of a paper and a label is in ``codings`` or ``rejected`` of the
+        result, or is counted in ``not_asked``.
         """
         found = Coded()
         for record, passages in papers:
@@ -165,7 +163,7 @@ class Coder:
         return found
 
     def requests(self, passages: Sequence[Passage], labels: Sequence[str]) -> Iterator[Request]:
-        """Yield the request about each label of a paper; a question that is asked again gets a different request."""
+        """Yield the first request about each label of a paper; later requests allow longer answers."""
         for label in labels:
             yield self._request(passages, label, _FACTORS[0])
 

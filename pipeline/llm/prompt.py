@@ -103,7 +103,7 @@ class ModelAnswer(BaseModel):
 
 
 def answer_schema(numbers: Sequence[int], *, think_first: bool, with_lengths: bool) -> dict[str, Any]:
-    """Return the JSON schema of an answer.
+    """Return the JSON schema of a language model's answer about one label of one paper.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from mechtag.core.words import counted
 
 
 class LlmRun(Strict):
-    """One language model as a coder.
+    """How one language model coded papers: model, prompt, and numbers of answers, quotes and tokens.
 
     Attributes
     ----------
@@ -45,14 +45,14 @@ class LlmRun(Strict):
     unsupported
         Number of answers that were yes, but count as unclear, because no quote is in the text.
     quotes, moved, invented
-        Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes in no sentence.
+        Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes that are in no
+        sentence or too short to be verified.
     calls, calls_without_usage
-        Number of calls that the codings are based on, and number of those for which no tokens were reported.
+        Number of chat completions received, and number of those for which the endpoint stated no numbers of tokens.
     unusable
-        Number of further answers that were no chat completions or did not arrive whole, so that the request was sent
-        again. The endpoint may bill them.
+        Number of further answers that were not chat completions or did not arrive whole. The endpoint may bill them.
     prompt_tokens, completion_tokens, cached_tokens
-        Tokens of all answers, as the endpoint counted them.
+        Numbers of tokens in prompts, in answers, and in the parts of prompts that the endpoint took from its cache.
     cost_usd
         Price of these tokens in US dollars; ``None`` if it is unknown.
     first, last
@@ -98,7 +98,7 @@ class LlmRun(Strict):
 
     @property
     def invented_share(self) -> float | None:
-        """Return the share of quotes that are in no sentence of the text; ``None`` without quotes."""
+        """Return the share of quotes that could not be found in the text; ``None`` without quotes."""
         return self.invented / self.quotes if self.quotes else None
 
     @property
@@ -117,7 +117,7 @@ class LlmRun(Strict):
         return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
 
     def describe(self) -> str:
-        """Return sentences on the coder: model, place, prompt, quotes, unclear answers, tokens and cost."""
+        """Return sentences for reports: model, place, prompt, quotes, unclear answers, tokens and cost."""
         invented, unclear = (
             "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
         )
@@ -137,7 +137,7 @@ class LlmRun(Strict):
 
 
 class LlmRuns(Strict):
-    """The content of the file next to a table of codings by language models.
+    """The content of ``NAME_run.json``, which describes the language models next to their codings in ``NAME.csv``.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class LlmRuns(Strict):
     runs: tuple[LlmRun, ...]
 
     def describe(self) -> list[str]:
-        """Return sentences on each coder of the table."""
+        """Return a description of each language model, after a sentence on the vote if there was one."""
         found = [run.describe() for run in self.runs]
         if self.vote:
             voters = ", ".join(run.coder for run in self.runs) or "language models"
@@ -159,22 +159,22 @@ class LlmRuns(Strict):
 
 
 def path_of_runs(table: Path) -> Path:
-    """Return the path of the file that describes the coders of a table."""
+    """Return the path of the file that describes the language models whose codings are in a table."""
     return table.with_name(f"{table.stem}_run.json")
 
 
 def write_runs(table: Path, runs: LlmRuns) -> None:
-    """Write the file that describes the coders of a table."""
+    """Write the file that describes the language models whose codings are in a table."""
     write_json(path_of_runs(table), runs.model_dump(mode="json"))
 
 
 def read_runs(table: Path) -> LlmRuns | None:
-    """Read the file that describes the coders of a table; return ``None`` if there is none.
+    """Read the file that describes the language models of a table of codings; return ``None`` if there is none.
 
     Raises
     ------
     MechtagError
-        If the file was not written by this version of mechtag.
+        If the file is damaged, or a different version of mechtag wrote it in a different form.
     """
     path = path_of_runs(table)
     if not path.is_file():

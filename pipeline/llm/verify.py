@@ -25,7 +25,7 @@ class _Folded(NamedTuple):
 
 
 def _fold(text: str) -> _Folded:
-    """Return a text in NFKC and lower case, with one kind of quotation mark, dash and space."""
+    """Normalise a text for comparison: Unicode form NFKC, lower case, one kind of quotation mark, dash and space."""
     letters: list[str] = []
     places: list[int] = []
     start = 0
@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 @dataclass
 class Quotes:
-    """The verified quotes of one answer, and counts of other quotes.
+    """The verified quotes of one answer, and how many quotes were moved or invented.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Return the first occurrence of a quote; if there is none, search for it without the quotation marks around it."""
+    """Return the first occurrence of a quote or, if there is none, of its text without surrounding quotation marks."""
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):
         for passage, own in folded:
