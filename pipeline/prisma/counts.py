@@ -44,7 +44,7 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Parse the value of a source in a user's file: a count, ``None`` (not known), or the names of ingested files."""
+    """Parse the user's value for a database or register: a count, ``None`` (not known), or file names of exports."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -113,13 +113,13 @@ class Identification(Strict):
         parts = (self.identified_by_source, self.duplicates_removed, self.removed_for_other_reasons)
         if 0 < sum(part is None for part in parts) < len(parts):
             raise ValueError(
-                "identified_by_source, duplicates_removed and removed_for_other_reasons must all be numbers, or "
-                "all be null"
+                "'identified_by_source', 'duplicates_removed' and 'removed_for_other_reasons' must all be known, or "
+                "all be null; run 'mechtag tag' again"
             )
         if self.without_abstract > self.screened:
             raise ValueError(
-                f"without_abstract is {self.without_abstract}, but only {self.screened} records were screened; "
-                "correct one of the counts"
+                f"'without_abstract' is {self.without_abstract}, but 'screened' is only {self.screened}; correct one "
+                "of the counts"
             )
         return self
 
@@ -208,8 +208,8 @@ class Elsewhere(Strict):
                 )
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
                 raise ValueError(
-                    "reports_together cannot be combined with reports or other_methods.reports; remove "
-                    "reports_together, or remove the other blocks"
+                    "'reports_together' cannot be combined with 'reports' or 'other_methods.reports'; remove "
+                    "'reports_together', or remove the other two"
                 )
         return self
 

@@ -1,7 +1,7 @@
 """Draw a PRISMA 2020 flow diagram as SVG, and write its counts as a table.
 
-There are two layouts. The wide layout has the panels side by side, as in the PRISMA template. The narrow layout, for
-small screens, has the panels below one another.
+There are two layouts. The wide layout has the panels (previous studies, databases and registers, other methods) side
+by side, as in the PRISMA template. The narrow layout, for small screens, has the panels below one another.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Return the x coordinate of the left edge of the main boxes, or of the side boxes, in a panel."""
+        """Return the x coordinate of the left edge of a panel's main boxes or, if ``side`` is true, its side boxes."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -127,7 +127,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set the vertical positions of shapes and stage rails; return the y coordinate of the lowest edge."""
+        """Set the y coordinates of the boxes, and of the bars with the names of stages; return the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():

@@ -55,15 +55,15 @@ class Flow:
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Remove the wanted files from ``files``, and return the sum of their counts.
+    """Return the sum of the counts of the files ``wanted``, and remove these from ``files`` (counts by file name).
 
-    Raises `MechtagError` if a wanted file is not in ``files``.
+    Raises `MechtagError`, whose message begins with ``place``, if a file is not in ``files``.
     """
     total = 0
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is not listed in the summary, or a different line already uses it (files not used "
+                f"{place}: {file!r} is not listed in summary.json, or a different line already uses it (files not used "
                 f"yet: {', '.join(files) or 'none'}). If you meant a count, write it without quotes or commas, such "
                 "as 5673"
             )
@@ -72,7 +72,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source; a file that is not in the user's counts is treated as a database.
+    """Return the number of records from each source; a file that the user's counts do not name becomes a database.
 
     Raises `MechtagError` if the user counted a file that mechtag counted, too, or named an unknown file.
     """
@@ -87,7 +87,7 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: the summary already counts this file; delete this line from the counts file, or "
+                f"databases.{file}: summary.json already counts this file; delete this line from the counts file, or "
                 f"replace the line by 'NAME OF DATABASE: {file}' if you want to name the database"
             )
         named[f"databases.{file}"] = count
@@ -95,7 +95,7 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that mechtag or the user stated, without derived counts.
+    """Return the counts of records that mechtag (``found``) or the user (``elsewhere``) stated.
 
     Raises `MechtagError` if the two contradict each other.
     """
@@ -119,21 +119,21 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         waiting = elsewhere.screening.not_yet_screened
         if waiting > found.screened:
             raise MechtagError(
-                f"screening.not_yet_screened: this count is {waiting}, but the summary says that only "
+                f"screening.not_yet_screened: this count is {waiting}, but according to summary.json, only "
                 f"{found.screened} records have to be screened; correct the count"
             )
         screened = found.screened - waiting
         if counts["screening.screened"] not in (None, screened):
             raise MechtagError(
-                f"screening.screened: this count is {counts['screening.screened']}, but the summary says "
-                f"{screened}; delete the line 'screened' from the counts file, so that the summary is used"
+                f"screening.screened: this count is {counts['screening.screened']}, but it is {screened} according to "
+                "summary.json; delete the line 'screened' from the counts file to use the count in summary.json"
             )
         counts["screening.screened"] = screened
     return counts
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the user's counts of reports and studies, and the counts of excluded reports by reason."""
+    """Return the user's counts of other methods, reports and studies, and of excluded reports by reason."""
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
     blocks = {"reports": elsewhere.reports, "reports_together": elsewhere.reports_together}
@@ -296,7 +296,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A count (``None`` if not known) and its description; a line of ``level`` 1 is indented as part of a total."""
+    """A line in a box: a description and its count (``None`` if not known); ``level`` 1 is indented under a total."""
 
     text: str
     n: int | None
@@ -305,7 +305,7 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class Box:
-    """The position and text of a box in the diagram; ``side`` boxes contain records that leave the flow."""
+    """A box in the diagram; a ``side`` box counts what was removed, excluded or not retrieved at the step."""
 
     panel: Panel
     step: str
@@ -427,7 +427,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text, panel by panel; each panel starts with its heading, or with ``""``."""
+    """Yield the counts as lines of text; a line with the heading of the panel, or ``""``, precedes each panel."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

@@ -107,11 +107,11 @@ def test_files_are_named_and_may_be_registers() -> None:
 @pytest.mark.parametrize(
     ("databases", "message"),
     [
-        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not listed in the summary.*a.ris, b.ris"),
+        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not listed in summary.json.*a.ris, b.ris"),
         ({"MEDLINE": "5,673"}, r"'5,673' is not listed.*without quotes or commas"),
         ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not listed.*already uses it.*b.ris"),
         ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not listed.*already uses it"),
-        ({"a.ris": 100}, r"databases.a.ris: the summary already counts this file"),
+        ({"a.ris": 100}, r"databases.a.ris: summary.json already counts this file"),
     ],
 )
 def test_wrong_names_of_files_are_refused(databases: dict, message: str) -> None:
@@ -158,7 +158,10 @@ def test_message_says_what_does_not_add_up() -> None:
 @pytest.mark.parametrize(
     ("elsewhere", "message"),
     [
-        ({"screening": {"screened": 5673}}, "screening.screened: this count is 5673, but the summary says 125"),
+        (
+            {"screening": {"screened": 5673}},
+            "screening.screened: this count is 5673, but it is 125 according to summary.json",
+        ),
         ({"reports": {"sought": 126}}, r"screening.screened \(125\)"),
         ({"included": {"studies": 3, "reports": 0}}, r"included.studies is 3, but included.reports is 0"),
         ({"previous": {"studies": 0, "reports": 2}}, r"previous.studies is 0, but previous.reports is 2"),
@@ -206,8 +209,8 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ),
         ("other_methods: {}\n", "other_methods.sources: Field required"),
         ("reports_together: {sought: 4}\n", "'other_methods' is missing; use the key 'reports'"),
-        ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "cannot be combined with reports"),
-        ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with reports"),
+        ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "cannot be combined with 'reports'"),
+        ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with 'reports'"),
     ],
 )
 def test_faults_of_the_file_are_told(tmp_path: Path, text: str, message: str) -> None:
@@ -241,10 +244,10 @@ def test_summary_is_read_back_and_checked(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"prisma: duplicates_removed: -1 is out of range"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": None}})
-    with pytest.raises(MechtagError, match="must all be numbers, or all be null"):
+    with pytest.raises(MechtagError, match="must all be known, or all be null"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"without_abstract": 126}})
-    with pytest.raises(MechtagError, match="without_abstract is 126, but only 125 records were screened"):
+    with pytest.raises(MechtagError, match="'without_abstract' is 126, but 'screened' is only 125"):
         read_identification(path)
     with pytest.raises(
         MechtagError, match=r"identified \(150, derived from databases and registers\) should be .*which is 151"
