@@ -54,10 +54,6 @@ class Journal:
 
     Two processes can use journals of the same review: a lock ensures that they write one after the other, and each
     reads the files again after the other has written.
-
-    Parameters
-    ----------
-    workspace
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -249,7 +245,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, of which only one at a time is in memory; only a line feed ends a line.
+    """Yield the lines of a file one by one, without reading the whole file into memory; only a line feed ends a line.
 
     Raises
     ------

@@ -186,7 +186,7 @@ class Choice:
             If the action or the key does not exist, or if the key already has a different meaning on the same page.
         """
         if action not in _BY_ACTION:
-            raise MechtagError("this key does not exist; choose one of the keys in the list")
+            raise MechtagError("this shortcut does not exist; choose one of the shortcuts on the page Keys")
         after = Choice(self.key_set, {**self.own, action: _key(action, typed)})
         own = _BY_ACTION[action]
         for other in TABLE:
@@ -196,7 +196,7 @@ class Choice:
             if shared := set(after.names(action)) & set(after.names(other.action)):
                 raise MechtagError(
                     f"{spoken(min(shared))} already means “{other.meaning}” on the same page; choose a different key, "
-                    "or change that one first"
+                    f"or first change the key for “{other.meaning}”"
                 )
         return after
 

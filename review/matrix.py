@@ -17,7 +17,7 @@ STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs r
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A coded paper, with one of the `STATES` for each label, in the order of the codebook."""
+    """A coded paper, with the state of each label in the order of the codebook: a key of `STATES`, such as ``yes``."""
 
     record: int
     title: str

@@ -45,11 +45,10 @@ class Mention:
 
 
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
-    """Return the latest mentions of a person that this person has not yet removed from the list, the latest first.
+    """Return the latest mentions of a person, the latest first, without those that the person removed from the list.
 
-    A mention in a comment or note on a record that the person can still judge is left out until the person has judged
-    the record, because the text may reveal other people's judgements. If a note was changed, only its current text is
-    searched.
+    As long as the person can still judge a record, mentions on this record are left out, because their text may reveal
+    other people's judgements. If a note was changed, only its current text is searched.
 
     Parameters
     ----------

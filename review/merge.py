@@ -146,7 +146,7 @@ _JUDGING = frozenset(("code", "evidence", "sign", "role", "link", "answer", "com
 # Kinds of events about one label.
 _OF_LABELS = frozenset(("code", "evidence", "sign", "role", "link", "example", "answer", "settle"))
 _REVERSING = ("undo", "redo")
-_DAMAGED = "the action is damaged in the log of the zip; ask for the zip again"
+_DAMAGED = "the action is damaged in the log of the zip; ask the sender for a new zip"
 _DIFFERENT_TEXT = "the record has a different text in the copy"
 _WHOLE = "the action concerns the whole review, not one record; only actions on records are imported"
 _SEPARATE = "full texts, duplicates and blinding are not imported from a copy"
@@ -182,7 +182,7 @@ class NewAct:
     rows
         Events of the action: rows of table ``event`` of the copy.
     undoes
-        For each event, the id of the action that the event undoes or redoes; ``None`` for other events.
+        For each event in ``rows``, the id of the action that it undoes or redoes; ``None`` if it does neither.
     places
         Everything that the action changes; see `_places`.
     """
@@ -204,7 +204,8 @@ class Difference:
     left_out
         Record id, number of the person in the copy, and reason for each action that cannot be added.
     shared
-        Ids that the actions of the copy have, or would have, in the review.
+        Ids of all actions of the copy. If a different action in the review has the same id, the new id under which the
+        action of the copy is added.
     last
         Number of the last event of the review at the time of the comparison.
     """
@@ -229,8 +230,8 @@ def last_event(connection: Connection) -> int:
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
     """Compare a copy of a review to the review.
 
-    Actions with the same id are the same action. If a person worked on a record both in the review and in the copy, the
-    actions of the person on this record in the copy are left out, so that nothing in the review is overwritten.
+    Actions with the same id, time and kind are the same action. An action of the copy is left out if it would overwrite
+    what was done in the review since the copy was made: for example, if the same person judged the same record in both.
 
     Parameters
     ----------
@@ -249,7 +250,9 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     for act, group in groupby(theirs.execute(select(event).order_by(event.c.seq)), key=lambda row: row.act):
         rows = tuple(group)
         if [(row.seq, row.part) for row in rows] != [(act + part, part) for part in range(len(rows))]:
-            raise MechtagError("the log in this zip is damaged: events are in the wrong order; ask for the zip again")
+            raise MechtagError(
+                "the log in this zip is damaged: events are in the wrong order; ask the sender for a new zip"
+            )
         names[act] = _id_in(known, rows[0])
         acts[act] = rows
     found = Difference(shared=frozenset(names.values()), last=last_event(ours))
@@ -286,11 +289,10 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id that an action of a copy of the review has, or would have, in the review.
+    """Return the id of an action of a copy of the review, or a new id if a different action in the review has this id.
 
-    Background jobs number their actions separately in each copy, so a different action in the review can have the same
-    id. If so, the action of the copy gets a new id. ``known`` is the result of `_ids` for the review, and ``row`` the
-    first event of the action.
+    Background jobs number their actions separately in each copy, so two different actions can have the same id.
+    ``known`` is the result of `_ids` for the review, and ``row`` the first event of the action.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -299,7 +301,9 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return everything that was changed by actions which only the review contains; see `_places`.
+    """Return everything that changed in the review since the copy was made, in the form that `_places` returns.
+
+    Only actions that the copy does not contain count.
 
     Parameters
     ----------
@@ -413,7 +417,7 @@ class _Records:
             table = schema.sight
             row = self._connections[1].execute(select(table).where(table.c.id == number)).one()
             if self.here(row.record) is None:
-                raise ValueError("this review lacks the record that was shown")
+                raise ValueError(f"row {number} of table sight is about a record that the review does not contain")
             sight_values(row)
             self._sights[number] = row
         return self._sights[number]
@@ -427,7 +431,10 @@ class _Records:
         return self._readings[key]
 
     def sentences(self, number: int, stage: str) -> int | None:
-        """Return the number of sentences of a record of the copy; ``None`` if the review has a different text."""
+        """Count the sentences of the abstract or (at stage ``full-text``) the full text of a record of the copy.
+
+        Returns ``None`` if the record has a different text in the review.
+        """
         here = self.here(number)
         assert here is not None
         own, other = self._reading(0, here, stage), self._reading(1, number, stage)

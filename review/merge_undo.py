@@ -41,7 +41,7 @@ def count_added(connection: Connection, job: int) -> tuple[int, int]:
 def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     """Return the events that undo an import, or add it again after it was undone.
 
-    The first event describes the action; the others undo or redo single actions.
+    The first event describes the whole step; each further event undoes or redoes one action.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     Raises
     ------
     Refused
-        If the import was not added or has already been undone (or, with ``again``, was not undone); or if people have
-        since worked on its records in a way that relies on it. The error has status 409.
+        If there is nothing to undo or, with ``again``, nothing to add again; or if people have since worked on the
+        records in a way that relies on the current state. The error has status 409.
     """
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()
@@ -88,7 +88,8 @@ def _last_reversal(connection: Connection, job: int) -> Any:
 def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list[Draft]:
     """Return the events that restore the state before an import.
 
-    Imported actions that still count are undone. Earlier actions that the import undid or redid are restored.
+    Imported actions are undone, unless this has already been done. Actions that were in the review before the import
+    and that the import undid or redid get back their earlier state.
     """
     event = schema.event
     own = {row.seq for row in imported}
@@ -107,10 +108,12 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
     """Refuse to reverse an import if people have since worked on its records in a way that relies on it.
 
-    These kinds of work rely on an import: settling or sending back a record, if the import contains judgements of the
-    record at this stage; coding a record, if the import contains screening decisions on it; judging a record again, if
-    the import contains a judgement by the same person; and judging a record whose title or abstract the import changed.
-    Independent judgements of other people do not rely on an import.
+    Independent judgements of other people do not rely on an import. These kinds of work do:
+
+    - settling a record or sending it back, if the import contains judgements of the record at the same stage
+    - coding a record, if the import contains screening decisions on the record
+    - judging a record again, if the import contains a judgement of the record by the same person
+    - judging a record whose title or abstract the import changed
 
     Parameters
     ----------
@@ -147,9 +150,9 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
             relying.setdefault(head, row.title)
     if relying:
         number, title = len(relying), next(iter(relying.values()))
-        what = f"{number:,} records of this import, such as '{title}'," if number > 1 else f"the record '{title}'"
+        what = f"{number:,} records of this import, such as '{title}'" if number > 1 else f"the record '{title}'"
         raise Refused(
-            f"later work on {what} depends on what was added or undone; undo that work first, or leave the import as "
-            "it is",
+            f"people have since worked on {what}, so this import can no longer be undone or added again; undo that "
+            "work first, or leave the import as it is",
             409,
         )

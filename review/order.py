@@ -54,8 +54,8 @@ def add_ranking(
     records
         Numbers of all records, in the order of reading.
     strategy
-        How the ranking was made: ``relevance``, ``random`` or ``sample``. Blocks are shuffled unless
-        the order is already random (``random`` and ``sample``).
+        How the ranking was made: ``relevance``, ``random`` or ``sample``. Blocks of `BLOCK` records are shuffled only
+        for ``relevance``, because the other two orders are already random.
     at
         Time in UTC (ISO 8601).
     learned_from
@@ -106,9 +106,8 @@ def next_record(
     """Reserve the record that a person should judge next, and return its number.
 
     For the coders of a running calibration exercise, the records of the exercise come first. Any other record is
-    available if it needs another judgement, this person has not judged it, and fewer other people hold a reservation
-    for the record than the number of missing judgements. Records that the person put aside come last, in the order in
-    which they were put aside.
+    available if the person has not judged it and it lacks more judgements than there are other people for whom it is
+    reserved. Records that the person put aside come last, in the order in which they were put aside.
 
     Returns
     -------
@@ -300,9 +299,7 @@ _PUT_ASIDE = (
 def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
     """Return the next record of a ranking that a person can judge now, and its position in the ranking.
 
-    The search begins at position ``start``.
-
-    Returns ``None`` if there is no such record up to the end of the ranking.
+    The search begins at position ``start``. Returns ``None`` if there is no such record up to the end of the ranking.
     """
     queue = schema.queue
     last = None

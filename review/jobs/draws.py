@@ -18,7 +18,7 @@ def draw(workspace: Workspace, papers: int, permutations: int = 0) -> Draws:
     papers
         Number of papers to resample.
     permutations
-        Number of random permutations to draw as well.
+        Number of random permutations of the papers to draw as well, for permutation tests.
     """
     import numpy as np
 

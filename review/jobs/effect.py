@@ -31,7 +31,7 @@ class _Code(NamedTuple):
 
 
 def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str, Any]:
-    """Estimate the effect of suggestions on codes in the modes ``assisted`` and ``after``.
+    """Estimate the effect of suggestions on codes, if they are shown before (``assisted``) or ``after`` coding.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
 def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> dict[tuple[str, str], int]:
     """Return the suggestion for each paper and label: 1 (yes) or 0 (no), keyed by record id and label.
 
-    For papers on which the model in use was trained, these are the out-of-fold predictions, so each suggestion comes
-    from a model that was not trained on the paper. Suggestions that are neither yes nor no are left out.
+    For papers on which the model in use was trained, the out-of-fold predictions are returned, so that each suggestion
+    comes from a model that was not trained on the paper. Suggestions that are neither yes nor no are left out.
     """
     table, record = schema.suggestion, schema.record
     rows = connection.execute(
@@ -127,7 +127,8 @@ def _number(value: int | None, refer: object) -> int | None:
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
     """Return the codes that were given with a suggestion in view, and the codes of the audit sample.
 
-    Each code is the one that the person first gave for the record.
+    The records of the audit sample are shown without suggestions, for comparison. Each code is the one that the person
+    first gave for the record.
     """
     plan = read_plan(connection)
     found = []

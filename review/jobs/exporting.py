@@ -47,7 +47,7 @@ _LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "backups")
 
 
 class Format(NamedTuple):
-    """A format of an export: its name, the name of the file, and the programs that read it."""
+    """A format of an export: its name in forms, the name of the file, and its title on the page."""
 
     name: str
     file: str
@@ -214,10 +214,13 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``name``: `Export.name`; ``format``: name of its format, if it has several; ``coder``: account number of the
-        person whose codes are exported, or ``None`` for the codes of all people; ``viewer``: account number of the
-        owner or adjudicator who gets the file, which then lacks the codes of others for records that this person can
-        still judge, or ``None`` if the file contains everything.
+        The request of a person:
+
+        - ``name``: `Export.name`
+        - ``format``: name of the format, if the export has several formats
+        - ``coder``: account number of the person whose codes are exported, or ``None`` for the codes of all people
+        - ``viewer``: account number of a person who can still judge some records. The codes that others gave for these
+          records are then left out. If it is ``None``, nothing is left out.
 
     Returns
     -------
@@ -291,9 +294,9 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 
 
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
-    """Return the record ids and stages whose codes are withheld from ``viewer``; see `hidden_places`.
+    """Return the record ids and stages for which a person must not see the codes of others; see `hidden_places`.
 
-    The result is empty if ``viewer`` is ``None``.
+    ``viewer`` is the account number of the person. The result is empty if it is ``None``.
     """
     if viewer is None:
         return set()
@@ -334,7 +337,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the rows of table ``final``, keyed by number of the record and stage, and then by label.
+    """Return the final codes (rows of table ``final``), keyed by number of the record and stage, and then by label.
 
     Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
     """
@@ -346,7 +349,11 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 
 
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the header and the rows of the table of decisions, with one row per paper."""
+    """Return the header and the rows of the table of decisions, with one row per paper.
+
+    ``viewer`` is the account number of a person who can still judge some records. What others decided and noted about
+    these records is left out. If it is ``None``, nothing is left out.
+    """
     from mechtag.pipeline.export.review_rows import excel_cell
 
     codebook = workspace.codebook

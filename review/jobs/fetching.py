@@ -106,12 +106,12 @@ def fetch(
 
 
 def _group_of(job: int) -> str:
-    """Return the name of the group of the actions with which a job adds abstracts."""
+    """Return the name that marks the abstracts of one job in the log of events, such as ``abstracts-12`` for job 12."""
     return f"abstracts-{job}"
 
 
 def _added_by(connection: Connection, job: int) -> dict[int, str]:
-    """Return the service of each abstract that a job has added, keyed by number of the record."""
+    """Return the web service that provided each abstract which a job has added, keyed by number of the record."""
     event = schema.event
     source, group = (func.json_extract(event.c.value, f"$.{name}") for name in ("source", "group"))
     rows = connection.execute(
@@ -141,7 +141,7 @@ def _forget_address(workspace: Workspace, job: int) -> None:
 
 
 def take_back(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Delete the e-mail address from a cancelled job; the answers of the services are kept for the next job."""
+    """Delete the e-mail address from a cancelled job; the answers of the web services are kept for the next job."""
     _forget_address(workspace, job)
 
 

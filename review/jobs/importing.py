@@ -1,7 +1,7 @@
-"""Read uploaded search exports, add their records to the review, and remove the records again.
+"""Read uploaded search exports, add their records to the review, or remove the records again.
 
-If one of these jobs is interrupted, it is repeated from the beginning, with the same result. The database is
-authoritative; the tables of records in ``data/``, which the commands of mechtag read, are written from the database.
+Each of these tasks is a job. If a job is interrupted, it is repeated from the beginning, with the same result. The
+database is authoritative; the tables of records in ``data/``, which the commands of mechtag read, are written from it.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) 
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Remove the records that a cancelled job has added; they stay if people have already worked on them."""
+    """Remove the records that a cancelled job has added, unless people have already worked on them."""
     number = int(arguments["batch"])
     try:
         with workspace.store.write() as connection:
@@ -216,7 +216,10 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
 
 
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
-    """Add records in short transactions; records that are already in the database are left unchanged."""
+    """Add records in short transactions, so that nobody waits long to save a decision.
+
+    Records that are already in the database are left unchanged.
+    """
     progress.start(len(records), "Adding the records")
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
@@ -295,7 +298,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return rows to add to table ``pair`` for uncertain pairs of records that the table does not contain yet."""
+    """Return new rows for table ``pair``: the pairs of records that may be duplicates and are not in it yet."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -317,8 +320,8 @@ def _require_all(connection: Connection, wave: int, new: int, copies: int, read:
     found = connection.execute(added).scalar_one()
     if found != new or new + copies != read:
         raise RuntimeError(
-            f"import {wave}: the counts do not match: {read} records were read, {found} of {new} new records were "
-            f"added, and {copies} duplicates were found"
+            f"internal error in import {wave}: of {read} records that were read, {new} were new and {copies} were "
+            f"duplicates, but the review contains {found} records of this import; please report this error"
         )
 
 

@@ -1,4 +1,4 @@
-"""Train a model on the final codes of the review, and restore the previous model."""
+"""Train a model on the final codes of the review, or restore the previous model."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     # Models learn from abstracts, because they are trained on abstracts.
     codings = [row for row in codings if row.label in workspace.codebook.all_keys and row.basis == "abstract"]
     if not any(row.value is not None for row in codings):
-        unassisted = "" if plan.learn_from_assisted else " without a suggestion in view"
+        unassisted = "" if plan.learn_from_assisted else " that was given without a suggestion in view"
         raise MechtagError(
-            "the model cannot learn yet, because no abstract has a final code (yes or no)"
-            f"{unassisted} yet; screen or code more records first"
+            f"the model cannot learn yet, because no abstract has a final code (yes or no){unassisted}; screen or code "
+            "more records first"
         )
     progress.start(1, "Reading the codes")
     # A model is made from the definitions only if there are no codes yet, so this comes before the codes are written.
@@ -100,7 +100,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records with suggestions, on which suggestions of the model in use and the new model are compared."""
+    """Return the records for which suggestions are computed; on these, the old and the new model are compared."""
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))

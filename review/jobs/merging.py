@@ -60,11 +60,16 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        For a copy of this review: ``people`` (name, number of new actions, and proposed account of each person with new
-        actions, keyed by the number of the person in the copy), ``acts`` (number of new actions), ``records`` (number
-        of their records), ``left_out`` (the first actions that cannot be added, each with record, person and reason),
-        ``reasons`` (number of actions that cannot be added, by reason) and ``all_left_out`` (number of all actions that
-        cannot be added). For a different review: ``codings``, the number of the job that imports its codes.
+        If the zip contains a different review, only ``codings``: number of the job that imports its codes. If it
+        contains a copy of this review:
+
+        - ``people``: name (``name``), number of new actions (``acts``) and proposed account (``account``) of each
+          person with new actions, keyed by number of the person in the copy
+        - ``acts``: number of new actions
+        - ``records``: number of records that these actions concern
+        - ``left_out``: actions that cannot be added, each with record, person and reason; at most `SHOWN`
+        - ``reasons``: number of actions that cannot be added, by reason
+        - ``all_left_out``: number of all actions that cannot be added
     """
     folder = folder_of(workspace, arguments["token"])
     for earlier in set(folder.parent.glob("project-*")) - {folder}:
@@ -102,7 +107,7 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
     The database is restored from the log in the zip, and is deleted at the end of the block.
     """
     if not (folder / ZIP).is_file():
-        raise MechtagError("the uploaded zip has been deleted; choose the zip again")
+        raise MechtagError("the uploaded zip has been deleted; upload it again on the page Import a project")
     with temporary_folder(folder) as place:
         progress.start(0, "Reading the project")
         extract_log(folder / ZIP, place / "log")
@@ -110,9 +115,9 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
             restore(place / DATABASE, place / "log", workspace.seed)
         except MechtagError as error:
             text = str(error).replace(f"{place / 'log'}/", "").replace(f"{place / 'log'}: ", "").partition(";")[0]
-            raise MechtagError(f"the log in this zip is damaged: {text}; ask for the zip again") from None
+            raise MechtagError(f"the log in this zip is damaged: {text}; ask the sender for a new zip") from None
         except _FAULTS:
-            raise MechtagError("the log in this zip is damaged; ask for the zip again") from None
+            raise MechtagError("the log in this zip is damaged; ask the sender for a new zip") from None
         with closing(Store(place / DATABASE)) as store:
             # Numbers of sentences are compared with the texts as people saw them.
             split_abstracts(Workspace(workspace.project, store), progress)
@@ -120,12 +125,12 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
 
 
 def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
-    """Return the name of each person in a copy of the review, and the account that the person probably has here.
+    """Return the name of each person in a copy of the review, and the matching account in the review itself.
 
     Both results are keyed by the number of the person in the copy. The account is ``None`` if none matches.
 
-    People who joined the review before the copy was made are recognised by the event with which they joined, all others
-    by their names.
+    People who joined the review before the copy was made are recognised by the event with which they joined. All others
+    are recognised by their names.
 
     Raises
     ------
@@ -142,7 +147,7 @@ def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[
             names[row.id] = clean_name(row.name)
         except Refused:
             raise MechtagError(
-                "the log in this zip is damaged: a person has no name, or a very long one; ask for the zip again"
+                "the log in this zip is damaged: a person has no name or a very long name; ask the sender for a new zip"
             ) from None
         found = find_account(ours, names[row.id])
         accounts[row.id] = same.get(row.id, None if found is None else found.id)
@@ -171,27 +176,35 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Add the actions of people in a copy of this review to the review.
 
-    Each action keeps its id and its time, so that no action is added twice if the same zip is imported again or the job
-    is interrupted. The records that are settled at the start of the job are saved in a file, and the result is computed
-    from this file and from the log, so that a job that was interrupted and repeated has the same result.
+    Each action keeps its id and its time. Therefore, no action is added twice if the job is interrupted and repeated,
+    or if the same zip is imported again.
 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the zip; ``token``: see `folder_of`; ``people``: account number for each
-        person of the copy whom the form lists, keyed by the person's number in the copy, or ``None`` to create an
-        account that cannot sign in; ``known``: numbers of the listed people whose names already existed in the review
-        when the zip was read; ``coder``: account number of the person who imports the zip.
+        The choices of the person who imports the zip:
+
+        - ``of``: number of the job that read the zip
+        - ``token``: token of the upload; see `folder_of`
+        - ``people``: account number that was chosen for each person of the copy, keyed by number of the person in the
+          copy; ``None`` creates an account that cannot sign in
+        - ``known``: numbers (in the copy) of the people whose names already existed in the review when the zip was read
+        - ``coder``: account number of the person who imports the zip
 
     Returns
     -------
     dict
-        ``added`` (number of actions), ``reopened`` (number, stage and title of settled records on which people now
-        differ; at most `SHOWN`), ``all_reopened`` (number of all such records), and ``left_out``, ``reasons`` and
-        ``all_left_out`` as in the result of `read`.
+        Summary of the import:
+
+        - ``added``: number of actions that were added
+        - ``reopened``: number, stage and title of records that were settled before the import and on which people now
+          differ; at most `SHOWN`
+        - ``all_reopened``: number of all such records
+        - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
     folder = folder_of(workspace, arguments["token"])
     with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
+        # Saved in a file, so that a job that was interrupted and repeated has the same result.
         settled = _settled_before(workspace, folder / f"settled-{progress.job}.json")
         with workspace.store.read() as ours:
             names, proposed = _people(ours, theirs)
@@ -228,10 +241,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
     """Return the number and the stage of each record that was settled when a job was first started.
 
-    Parameters
-    ----------
-    file
-        File in which the job saves them at its first start.
+    The first start of the job saves them in ``file``; a repeated start reads them from this file.
     """
     if not file.exists():
         with workspace.store.read() as ours:
@@ -240,14 +250,14 @@ def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
 
 
 def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
-    """Return the number and the stage of each record that is in one of the given states."""
+    """Return the number and the stage of each record that is in one of the given states, such as ``conflict``."""
     need = schema.need
     rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(states)))
     return {(row.record, row.stage) for row in rows}
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Return the number, the stage and the title of records."""
+    """Add the title to each record number and stage in ``places``."""
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 
@@ -351,9 +361,10 @@ def _here(connection: Connection, theirs: Connection, number: int | None) -> int
 
 
 def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Copy a row of table ``sight``, which describes what a person saw, from the copy of the review.
+    """Copy a row of table ``sight`` from the copy of the review to the review, and return the number of the new row.
 
-    Returns the number of the new row, or ``None`` if ``number`` is ``None``.
+    The row describes what a person saw. ``number`` is its number in the copy; if it is ``None``, the result is
+    ``None``.
     """
     if number is None:
         return None

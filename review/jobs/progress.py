@@ -30,7 +30,6 @@ class Progress:
 
     Parameters
     ----------
-    store
     job
         Number of the job.
     done, total
@@ -81,7 +80,7 @@ class Progress:
             self._note()
 
     def must_give_way(self) -> bool:
-        """Return whether a ranking is waiting, so that a long job should end early; see `FIRST`."""
+        """Return whether a ranking is waiting; a long job should then end early, because rankings come first."""
         table = schema.job
         with self.store.read() as connection:
             waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")

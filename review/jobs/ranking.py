@@ -106,11 +106,12 @@ class Ranking:
     ) -> tuple[list[int] | None, dict[str, Any]]:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
-        Only final decisions count, in the order in which they became final. Records that were joined to other records
-        are left out. If a decision was final when the sample was drawn but is no longer final, screening may stop only
-        after a new final decision on the record. The sample stays the same, because each new sample would be another
-        chance to stop too early. A new sample is drawn only if records are imported later. It is drawn from all unread
-        records, once relevant records have become rare again.
+        Only final decisions count, in the order in which they became final. Duplicates that were joined to other
+        records are left out. If a decision was final when the sample was drawn but is no longer final, screening may
+        stop only after a new final decision on the record.
+
+        The sample stays the same, because each new sample would be another chance to stop too early. Only after records
+        were imported, a new sample is drawn from all unread records, once relevant records have become rare again.
 
         Parameters
         ----------
@@ -261,7 +262,7 @@ def ask_after_decisions(connection: Connection, coder: int, records: Iterable[in
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """Add a job that ranks the records if there are enough new decisions since the last ranking.
+    """If there are enough new decisions since the last ranking, add a job that ranks the records.
 
     `Plan.rerank_after` decisions are enough. While the random sample is being screened, one decision is enough, so that
     the stopping rule is applied after each decision.

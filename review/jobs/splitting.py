@@ -20,10 +20,10 @@ _NONE = "[]"
 
 
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
-    """Split those abstracts of records and duplicates into sentences that have not been split yet.
+    """Split the abstracts of records and duplicates into sentences, unless they have already been split.
 
-    Screening does not use sentences, so it can begin earlier. Suggestions for a record are deleted when its abstract is
-    split, because they refer to sentences of the earlier abstract.
+    Screening does not need sentences, so it can begin before the abstracts are split. Suggestions for a record are
+    deleted when its abstract is split, because they refer to sentences of the earlier abstract.
     """
     record, copy = schema.record, schema.copy
     whole = (record.c.abstract != "", record.c.sentences == _NONE)

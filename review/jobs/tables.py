@@ -107,9 +107,10 @@ def place_of(record: Record) -> Place:
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of the given imports as they were read from the search exports, keyed by `Place`.
+    """Return the records of the given imports as they were read from the search exports.
 
-    The records that the project contained before the first import are always included.
+    They are keyed by the name of the source file and the number of the record in this file. The records that the
+    project contained before the first import are always included.
     """
     from mechtag.core.parquet import read_records
 

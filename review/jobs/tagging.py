@@ -93,7 +93,7 @@ class Tagging:
             )
 
     def _tag(self, workspace: Workspace, numbers: Sequence[int]) -> None:
-        """Compute suggestions for the abstracts of some records, and store them in one transaction."""
+        """Compute suggestions for the abstracts of the given records, and store them in one transaction."""
         from mechtag.pipeline.tagging.predict import predict
 
         assert self._model is not None
@@ -147,7 +147,7 @@ class Tagging:
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """Add a job that computes suggestions if an included record lacks suggestions of the model in use.
+    """If an included record lacks suggestions of the model in use, add a job that computes them.
 
     A record needs suggestions for its abstract and, if a full text is attached, for the full text.
     """
@@ -162,7 +162,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
-    """Return the records to code from their full texts for which a model has not computed suggestions yet."""
+    """Return the records that people code from their full texts and whose full texts lack suggestions of a model."""
     need, suggestion = schema.need, schema.suggestion
     tagged = exists().where(
         suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"
@@ -203,7 +203,7 @@ def record_of(entry: Entry) -> Record:
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
-    """Return the sentences of the abstract of a record, split and numbered as on the page."""
+    """Return the sentences of the abstract of a record, split and numbered as on the page *Code*."""
     return [
         Sentence(
             record_id=entry.record_id,

@@ -88,7 +88,7 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Run jobs until the parent process ends; this interrupts a running job.
+    """Run jobs until the parent process ends, even in the middle of a job.
 
     Parameters
     ----------

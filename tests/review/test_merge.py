@@ -790,7 +790,8 @@ def test_values_of_a_wrong_type_are_left_out(
     page = texts(owner.get(address))
     assert "Read: 1 new action on 1 record" in page
     assert (
-        "The action is damaged in the log of the zip; ask for the zip again. 1" in page or "has no label '7'. 1" in page
+        "The action is damaged in the log of the zip; ask the sender for a new zip. 1" in page
+        or "has no label '7'. 1" in page
     )
 
 
@@ -814,7 +815,7 @@ def test_roles_and_links_of_a_wrong_type_are_left_out(
     owner, address = read(review, tampered(zip_of(colleague), change))
     page = texts(owner.get(address))
     assert "Read: 2 new actions on 2 records" in page
-    assert "The action is damaged in the log of the zip; ask for the zip again. 1" in page
+    assert "The action is damaged in the log of the zip; ask the sender for a new zip. 1" in page
 
 
 def test_events_of_one_act_that_lie_apart_are_refused(review: Workspace, tmp_path: Path) -> None:
@@ -943,7 +944,7 @@ def test_an_import_on_which_people_rely_is_not_undone(merged: Workspace, relying
     before = states(merged)
     page = undo(merged, address_of(merged))
     title = {"settled": "Paper 3", "sent back": "Paper 4", "coded": "Paper 7", "changed": "Paper 1"}[relying]
-    assert f"Later work on the record '{title}' depends on what was added" in page
+    assert f"People have since worked on the record '{title}', so this import can no longer be undone" in page
     assert states(merged) == before
     merged.acts.undo(Stamp({"changed": BEN, "coded": ANN}.get(relying, OWEN)))
     assert "The import was undone" in undo(merged, address_of(merged))
