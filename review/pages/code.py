@@ -69,8 +69,8 @@ class Card:
         Signs (``present``, ``absent`` or ``unclear``) that the person gave to marked sentences, keyed by number of the
         sentence.
     roles
-        Roles of evidence of those marked sentences that have a role, keyed by number of the sentence. The roles of a
-        sentence are keys of a mapping to the numbers of its configurations.
+        Roles of evidence of the marked sentences, keyed by number of the sentence and then by role. The values are the
+        numbers of the configurations to which the sentence belongs in this role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -159,8 +159,8 @@ def _place(stage: str) -> str:
 def code(visit: Visit) -> Response:
     """Show the record whose number is in the address or, without a number, the next record to code.
 
-    If the address is ``/code`` without ``record`` and ``basis``, a person who last coded from full texts is redirected
-    to ``/full-text``, provided that there are full texts for this person to code.
+    A person who last coded from full texts, and has full texts left to code, is redirected from ``/code`` to
+    ``/full-text``. Addresses with ``record`` or ``basis`` are not redirected.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -361,7 +361,7 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the content of a form, and show the record again.
 
-    If the form is outdated, show the saved codes and the content of the form, and let the person choose.
+    If the form is outdated, show the saved codes and the content of the form, and let the person choose between them.
 
     Parameters
     ----------
@@ -507,9 +507,9 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
-    """Return the name of an earlier full text of a record in which a person marked sentences, or "".
+    """If a person marked sentences in an earlier full text of a record, return the name of its file; otherwise, "".
 
-    The full text is an earlier one if its hash differs from ``sha256``.
+    ``sha256`` is the hash of the current full text.
     """
     if not sha256:
         return ""
@@ -694,7 +694,7 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if nobody is asked to code a record at a stage, unless the person has already begun."""
+    """Raise `Refused` if a record need not be coded at a stage and the person has not begun to code it."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

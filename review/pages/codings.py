@@ -64,9 +64,13 @@ def _answers(visit: Visit) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``coder`` (name used for codes whose file does not name a coder), ``basis`` (``abstract`` or ``full-text``),
-        ``unticked`` (``no`` or ``not-judged``: meaning of a label that is not ticked in a file; ``None`` if not
-        answered) and ``labels`` (key in the codebook of each name in the files, ``None`` if the name has no label).
+        The answers:
+
+        - ``coder``: name used for codes whose file does not name a coder
+        - ``basis``: ``abstract`` or ``full-text``
+        - ``unticked``: ``no`` or ``not-judged``, the meaning of a label that is not ticked in a file; ``None`` if not
+          answered
+        - ``labels``: meaning of names in the files: the key of a label, ``not`` and a key, or ``None`` to ignore it
 
     Raises
     ------
@@ -89,8 +93,8 @@ def _answers(visit: Visit) -> dict[str, Any]:
         name, sign, key = (part.strip() for part in line.rpartition("="))
         if not sign or not name or (key and key.removeprefix("not ") not in keys):
             raise Refused(
-                f"the line '{line.strip()}' is not valid; write a name in the file, an equals sign and a key of the "
-                f"codebook (the keys are {', '.join(keys)})"
+                f"the line '{line.strip()}' is not valid; enter a name that occurs in the file, an equals sign and a "
+                f"key of the codebook (the keys are {', '.join(keys)})"
             )
         labels[name] = key or None
     return {"coder": clean_person(visit.text("coder")), "basis": basis, "unticked": unticked, "labels": labels}

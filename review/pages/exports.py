@@ -39,9 +39,8 @@ def exports(visit: Visit) -> Response:
 def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
     """Return whether a person may download the file that a job created.
 
-    A file with the codes of one person is open only to that person. All other files are closed unless ``open_to`` is
-    true, which means that the person may see the decisions of others. Of these files, those that show codes by name are
-    open only to the person who requested them.
+    A file with the codes of one person is open only to that person. Any other file requires that the person may see the
+    decisions of others (``open_to``). If it shows codes by name, it is open only to the person who requested it.
     """
     if arguments["coder"] is not None or not open_to:
         return bool(arguments["coder"] == visit.person.id)

@@ -178,7 +178,8 @@ def _file_of(connection: Connection, record: int) -> Any:
 def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) -> dict[int, list[str]]:
     """Return the names of the labels that each sentence supports, keyed by the number of the sentence.
 
-    The person's marks count and, if the person may see the results, the sentences of final codes.
+    These are the labels for which the person marked the sentence. If the person may see the decisions of others, the
+    labels whose final codes contain the sentence are added.
     """
     current, final = schema.current, schema.final
     head, members = family_of(connection, record)

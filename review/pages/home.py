@@ -69,7 +69,10 @@ def read_mention(visit: Visit) -> Response:
 
 
 def stop(visit: Visit) -> Response:
-    """Stop screening although some records have no decision; if the target is not reached, a reason is required."""
+    """Stop screening although some records have no decision.
+
+    A reason is required if the target for stopping is not reached yet.
+    """
     with visit.workspace.store.read() as connection:
         found = read_fact(connection, FACT) or {}
     verdict = {name: value for name, value in found.items() if name != "sample"}

@@ -1,6 +1,7 @@
 """Provide what the pages *Import codes* and *Import a project* have in common.
 
-Such an import is read first. It is added once somebody has matched the people in the files to people of the review.
+Both pages first read the uploaded files. Their content is added to the review once somebody has matched the people in
+the files to people of the review.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NEW = "new"
 
 
 class Kinds(NamedTuple):
-    """The kinds of the jobs of an import: reading the files, adding what was read, and removing it again."""
+    """The kinds of jobs of an import: reading the files, adding their content, and removing the content again."""
 
     read: str
     add: str
@@ -29,7 +30,7 @@ class Kinds(NamedTuple):
 
 
 def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
-    """Return all imports, the latest first; see `find_import`."""
+    """Return all imports, the latest first, each in the form that `find_import` returns."""
     job = schema.job
     rows = connection.execute(select(job).where(job.c.kind == kinds.read).order_by(job.c.id.desc())).all()
     return [_import(connection, row, kinds) for row in rows]
@@ -46,9 +47,9 @@ def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, 
     Returns
     -------
     dict
-        ``arguments`` (answers in the form), ``found`` (result of reading), ``added`` (result of adding; empty if
-        nothing was added), ``last`` (row of the latest job of the import), ``is_added`` and ``is_removed``, with the
-        number (``id``) and the time (``at``) of the import.
+        ``id`` and ``at`` (number and time of the import), ``arguments`` (answers in the form), ``found`` (result of
+        reading), ``added`` (result of adding; empty if nothing was added), ``last`` (row of the latest job of the
+        import), ``is_added`` and ``is_removed``.
     """
     job = schema.job
     row = connection.execute(select(job).where(job.c.kind == kinds.read, job.c.id == number)).one_or_none()

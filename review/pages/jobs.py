@@ -63,7 +63,11 @@ def cancel(visit: Visit) -> Response:
         if row is None:
             raise Refused("this job does not exist; load the page Work in the background again", 404)
         if not _may_cancel(visit, row):
-            raise Refused("you cannot cancel this job; only people who may start such a job can cancel it", 409)
+            raise Refused(
+                "you cannot cancel this job; on the page Work in the background, the jobs that you can cancel have a "
+                "button Cancel",
+                409,
+            )
         if row.state in ENDED:
             raise Refused("this job has already ended, so it can no longer be cancelled", 409)
         if row.state != STOPPING:

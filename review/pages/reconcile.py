@@ -230,12 +230,12 @@ def settle(visit: Visit) -> Response:
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the final code in the form: an answer of the adjudicator, or the code of a coder; see `_taken`.
+    """Return the final code from the form: either the adjudicator's answer, or the code of the coder whom they chose.
 
     Raises
     ------
     Refused
-        If the answer is neither yes nor no, or if `_taken` raises this error.
+        If the answer is neither yes nor no, or if the code of the coder cannot become final; see `_taken`.
     """
     label, answer = visit.text("label"), visit.text("answer")
     if visit.text("take"):

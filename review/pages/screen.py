@@ -65,7 +65,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
     """Save an action on a record, and show the next record.
 
     Without JavaScript, the response is a redirect to the next record. With JavaScript, the response contains the next
-    record, which is chosen in the same transaction, because each transaction waits for the disk.
+    record.
 
     Parameters
     ----------
@@ -78,6 +78,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
         write(visit.workspace.acts.in_transaction(connection))
         order.release(connection, record, visit.person.id, STAGE)
         ask_after_decisions(connection, visit.person.id, [record])
+        # In the same transaction, because each transaction waits for the disk.
         shown = _see(connection, visit, None) if visit.by_script else None
     if shown is None:
         return visit.go("/screen")

@@ -226,7 +226,7 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """Add a job that computes suggestions if the number of people who screen each record was changed.
+    """If the number of people who screen each record was changed, add a job that computes suggestions.
 
     Parameters
     ----------

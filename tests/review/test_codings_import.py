@@ -290,7 +290,7 @@ def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
         ({"basis": ""}, "Choose whether the codes are based on the abstract or on the full text"),
         (
             {"labels": "Apfel"},
-            "The line &#39;Apfel&#39; is not valid; write a name in the file, an equals sign and a key",
+            "The line &#39;Apfel&#39; is not valid; enter a name that occurs in the file, an equals sign and a key",
         ),
         ({"token": "../../secret"}, "The uploaded files of this import have been deleted"),
     ],
