@@ -9,7 +9,15 @@ from mechtag.core.records import Record, normalise_title
 
 
 class Reference(NamedTuple):
-    """The fields that identify a record in a file of decisions: source file, number, and title (as a check)."""
+    """The fields that identify a record in ``groups.csv`` and ``uncertain.csv``.
+
+    Attributes
+    ----------
+    file, number
+        Name of the export that contains the record, and number of the record in this export.
+    title
+        Normalised title of the record. It reveals an export whose records were renumbered.
+    """
 
     file: str
     number: str
@@ -27,7 +35,7 @@ class Decision:
 
 
 def refer(record: Record) -> Reference:
-    """Return the `Reference` that identifies a record in files of decisions."""
+    """Return the source file, number and title by which ``groups.csv`` and ``uncertain.csv`` identify a record."""
     return Reference(record.source_file.strip(), str(record.source_index), normalise_title(record.title))
 
 
@@ -45,17 +53,17 @@ class Group:
     Attributes
     ----------
     kept
-        The record kept for the paper, with missing fields filled from the other members. It is the record of an
-        existing paper or, if there is none, the most complete record.
+        The record kept for the paper, with missing fields filled from the other members. If an earlier run kept a
+        record for this paper, it is kept again; otherwise, the most complete record is kept.
     members
         All records as they were read: first the record that is kept, then the others in order of decreasing
         completeness.
     filled
         Fields of ``kept`` that were filled from other members.
     confidence
-        Confidence of the weakest link in the group; see `rules.Comparison`.
+        Lowest confidence of all comparisons by which the records were merged; see `rules.Comparison`.
     reason
-        Reasons for the links, the most confident first.
+        Reasons of these comparisons, the most confident comparison first.
     """
 
     kept: Record
@@ -69,7 +77,7 @@ class Group:
 class Uncertain:
     """Two similar records that were not merged and that a person should check.
 
-    Each record has the record id of the paper to which it belongs.
+    If one of the records was merged with other records, it has the id of the record that was kept for them.
     """
 
     left: Record

@@ -1,7 +1,7 @@
 """Decide whether two records describe the same paper.
 
 Some pairs, such as a paper and its erratum, must stay apart however many of their fields agree; rules recognise these
-pairs. All other pairs are decided by the sum of the weights of all fields (`evidence`).
+pairs. All other pairs are decided by the sum of the weights of all fields; see `evidence`.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _cochrane(item: ComparableFields) -> bool:
 def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool | None:
     """Return whether two records are versions of one work, such as two versions of a preprint or a Cochrane review.
 
-    Reviewers treat versions as separate works. The result is ``None`` if the records may be versions, because the
-    fields that would distinguish them are missing.
+    Reviewers treat versions as separate works. The result is ``None`` if this cannot be decided because years and
+    issues are missing.
     """
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
@@ -251,9 +251,9 @@ def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgr
 def _other_title(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: str, settings: DedupeSettings
 ) -> Comparison:
-    """Decide on a pair of records with different titles by all other fields.
+    """Decide whether two records with different titles describe the same paper, judging by all other fields.
 
-    The two records may describe one paper, because a translated title differs entirely from the original.
+    This is possible, because a translated title differs entirely from the original.
     """
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.
