@@ -67,7 +67,7 @@ class RolePassage(Row):
         if (self.start is None) != (self.end is None):
             raise ValueError("only one of 'start' and 'end' is filled in; fill in both or none")
         if self.start is not None and self.end is not None and self.start >= self.end:
-            raise ValueError(f"the passage ends at {self.end}, but begins at {self.start}")
+            raise ValueError(f"the passage ends at {self.end}, but begins at {self.start}; correct 'start' or 'end'")
         return self
 
 
@@ -87,8 +87,8 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
 
     The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected if its label or role is
     not in the codebook, if a cell has an invalid value, if it repeats an earlier row, if it belongs to a configuration
-    of a different label or coder, or if another passage of its configuration has the same ``order``. A passage that has
-    two roles in a configuration may have one ``order``.
+    of a different label or coder, or if another passage of its configuration has the same ``order``. The rows of one
+    passage that has several roles may have the same ``order``.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
                 f"configuration {passage.config_id!r} is about label '{label}'{f', by {coder}' if coder else ''}; give "
                 "each label and each coder configurations of their own"
             )
-        elif passage.config_id and passage.order and _quoted(first) != _quoted(passage):
+        elif passage.config_id and passage.order and _without_role(first) != _without_role(passage):
             fault = (
                 f"row {first_row} is passage {passage.order} of configuration {passage.config_id!r} already; give each "
                 "passage of a configuration an 'order' of its own, or leave the cell empty"
@@ -140,8 +140,7 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
     return Configurations(tuple(passages), tuple(rejected))
 
 
-def _quoted(passage: RolePassage) -> tuple[object, ...]:
-    """Return what a passage is, whatever its role."""
+def _without_role(passage: RolePassage) -> tuple[object, ...]:
     return passage.record_id, passage.basis, passage.page, passage.start, passage.end, passage.text
 
 
@@ -160,7 +159,7 @@ def _rejected(path: str, row: TableRow, reason: str) -> Rejected:
 
 
 def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
-    """Write passages as a table that `read_configurations` can read."""
+    """Write passages with their roles as a CSV table that `read_configurations` can read."""
     rows = ([getattr(passage, name) for name in COLUMNS] for passage in passages)
     write_csv(path, COLUMNS, rows, bom=True)
 

@@ -54,7 +54,7 @@ class _Marker(NamedTuple):
 
 
 class _Unreadable(Exception):
-    """A marker that cannot be read; the message says why."""
+    """Raised if a marker cannot be read; the message says why."""
 
 
 class _Block(NamedTuple):
@@ -67,19 +67,20 @@ class _Block(NamedTuple):
 def read_marked_text(
     text: str, codebook: Codebook, *, file: str = "", label: str = "", coder: str = "", record_id: str = ""
 ) -> Configurations:
-    """Return the passages that the markers in a text delimit, and the parts that cannot be read, with the reasons.
+    """Return the passages of a text that markers follow, and rejected pieces of the text, with the reasons.
 
     Two markers in a row, or one marker with two roles such as ``(C/O)``, give the same passage two roles. Text after
-    the last marker of a paragraph has no role; it is rejected, so that nothing is lost without notice.
+    the last marker of a paragraph has no role; it is rejected, so that nothing is lost without notice. So are passages
+    whose marker cannot be read, and paragraphs for which no label is known.
 
     Parameters
     ----------
     file
-        Name of the file, for rejected parts.
+        Name of the file that contained the text, for the rejected pieces.
     label
         Key of the label of those paragraphs whose heading does not name a label.
     coder, record_id
-        Coder, and identifier of the record, of all passages.
+        Name of the coder who set the markers, and identifier of the record that the text quotes.
     """
     passages: list[RolePassage] = []
     rejected: list[Rejected] = []
@@ -134,19 +135,19 @@ def _passages(block: _Block, markers: list[_Marker], codebook: Codebook) -> Iter
         last = _shown(block.text[end : marker.start]) or last
         end = marker.end
         if marker.fault:
-            reason = f"the marker {marker.shown} {marker.fault}"
+            reason = f"{marker.shown}: {marker.fault}"
             yield Rejected(file="", line=line, reason=reason, raw=(("text", last),))
         elif not last:
             yield Rejected(
                 file="",
                 line=line,
-                reason=f"there is no text before the marker {marker.shown}; "
-                "write each marker after the passage to which it belongs",
+                reason=f"{marker.shown}: there is no text before this marker; write each marker after the passage to "
+                "which it belongs",
             )
         for role, sign in marker.roles if last else ():
             if (role, last) in given:
                 name = codebook.role_names[role]
-                reason = f"the marker {marker.shown} gives the same passage the role {name} a second time"
+                reason = f"{marker.shown}: the passage already has the role {name}; delete one of the markers"
                 yield Rejected(file="", line=line, reason=reason, raw=(("text", last),))
                 continue
             given.add((role, last))
@@ -179,12 +180,12 @@ def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
 
 
 def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None], ...]:
-    """Return the roles that the text within brackets names, with their signs.
+    """Return the roles that the text within the brackets of a marker names, with their signs.
 
     Raises
     ------
     _Unreadable
-        If the text names something else, or its meaning is not clear.
+        If the text contains anything else, or if it is not clear which roles or signs are meant.
     """
     names = _names(codebook)
     if (whole := _exact(inside, names)) and all(letter.isalnum() or letter in " _" for letter in inside):
@@ -198,8 +199,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             words += [(token, [])] if token != "and" else []
         elif words and kind == "number":
             raise _Unreadable(
-                "has a number, which can mean the passage or the configuration; leave the number out, and write each "
-                "configuration as a paragraph of its own"
+                "the marker has a number, which can mean the passage or the configuration; leave the number out, and "
+                "write each configuration as a separate paragraph"
             )
         elif kind not in ("between", "space"):
             raise _Unreadable(_unclear(codebook))
@@ -216,25 +217,27 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
         if key in _NOT_PARTS:
             of_mechanism = None
         if sign and of_mechanism and sign != of_mechanism:
-            raise _Unreadable("has two different signs; write + or - once")
+            raise _Unreadable("the marker gives the mechanism and its part different signs; write + or - once")
         part_is_missing = False
         found.append((key, sign or of_mechanism))
     if part_is_missing:
         raise _Unreadable(_unclear(codebook))
     if len({sign is None for _, sign in found}) > 1:
-        raise _Unreadable("has a sign for only some of its roles; write a marker for each role")
+        raise _Unreadable("the marker has a sign for only some of its roles; write one marker for each role")
     return tuple(found)
 
 
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that words name, and the signs behind it; ``None`` is the whole mechanism.
+    """Yield the key of each role that the words of a marker name, and the signs that follow the name.
+
+    The key is ``None`` if the words name the whole mechanism.
 
     Raises
     ------
     _Unreadable
-        If words name no role, or could name several.
+        If a word names no role, or could name several roles.
     """
     start = 0
     while start < len(words):
@@ -257,16 +260,16 @@ def _named(
 
 
 def _joined(signs: list[Sign]) -> Sign | None:
-    """Return what the signs behind a name say together: ``unclear`` for a plus and a minus sign."""
+    """Combine the signs that follow the name of a role: different signs, such as ``+/-``, mean ``unclear``."""
     return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
 
 
 def _unclear(codebook: Codebook) -> str:
-    return f"does not clearly name one of the roles {', '.join(codebook.role_names.values())}"
+    return f"the marker does not clearly name one of these roles: {', '.join(codebook.role_names.values())}"
 
 
 def _names(codebook: Codebook) -> dict[str, set[str]]:
-    """Return the key and the name of each role, as `fold_name` returns them."""
+    """Return the folded key and the folded name of each role (see `fold_name`), keyed by role."""
     return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
 
 
@@ -280,7 +283,7 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 
 
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
-    """Return the keys of the roles whose names begin with a word; ``None`` is the whole mechanism."""
+    """Return the keys of the roles whose names begin with a word; ``None`` stands for the whole mechanism."""
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
     if _MECHANISM.startswith(folded.removesuffix("s") or folded) and not any(

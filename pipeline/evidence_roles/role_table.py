@@ -110,7 +110,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
         paper = "" if passage.config_id else passage.record_id
         rows[passage.label].setdefault((passage.config_id, paper, passage.coder), []).append(passage)
     if not any(rows.values()):
-        raise MechtagError("there are no passages with a role, so the table would be empty; code roles first")
+        raise MechtagError("there are no passages with a role, so the table would be empty; give passages roles first")
     groups, number = [], 0
     for label, found in rows.items():
         own = []
@@ -133,7 +133,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
 
 
 def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
-    """Write a table of configurations; the extension of the file name chooses the format.
+    """Write a table of configurations in the format that the extension of the file name states.
 
     Parameters
     ----------
@@ -143,11 +143,11 @@ def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
     Raises
     ------
     MechtagError
-        If no format has this extension.
+        If the extension is not that of a supported format.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise MechtagError(f"{path}: the extension chooses the format of the table; use one of: {', '.join(_WRITERS)}")
+        raise MechtagError(f"{path}: a table of roles cannot have this extension; use one of: {', '.join(_WRITERS)}")
     writer(path, table, note)
 
 

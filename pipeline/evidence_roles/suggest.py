@@ -89,7 +89,8 @@ def choose(counts: Array, likeness: Array) -> list[int | None]:
     Parameters
     ----------
     counts, likeness
-        Number of cues, and similarity to the definition, of each role: arrays of shape (texts, roles).
+        Number of cue phrases of each role in each text, and similarity of each text to the definition of each role.
+        Both are arrays of shape (texts, roles).
     """
     found: list[int | None] = []
     for own, alike in zip(counts, likeness, strict=True):
@@ -134,6 +135,6 @@ def suggest_roles(
 
 
 def describe_suggestions() -> str:
-    """Return the text that is shown with suggestions, which states how well the method agreed with the coders."""
+    """Return a text to be shown next to suggested roles; it states how well the method agreed with coders."""
     sentence = f"suggested by a method that agreed with the coders at kappa {KAPPA:.2f} (n = {SENTENCES})"
     return sentence if KAPPA >= LEAST_KAPPA else f"experimental: {sentence}"

@@ -96,7 +96,7 @@ def test_one_marker_can_name_several_roles(marker: str, roles: list[tuple[str, s
     assert read(f"Words {marker}") == [("1", role, sign, "Words") for role, sign in roles]
 
 
-_UNCLEAR = "does not clearly name one of the roles Context, Resource, Reasoning, Outcome"
+_UNCLEAR = "the marker does not clearly name one of these roles: Context, Resource, Reasoning, Outcome"
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ _UNCLEAR = "does not clearly name one of the roles Context, Resource, Reasoning,
             (marker, _UNCLEAR)
             for marker in ("(M-, Ressource)", "(C: policy)", "(Smith, Resource)", "(C→O)", "(C or O)")
         ),
-        ("(C1)", "has a number, which can mean the passage or the configuration"),
-        ("(Outcome 2)", "has a number, which can mean the passage or the configuration"),
-        ("(C/O+)", "has a sign for only some of its roles; write a marker for each role"),
-        ("(M: Res + Rea)", "has a sign for only some of its roles"),
-        ("(M+, Resource-)", "has two different signs; write + or - once"),
+        ("(C1)", "the marker has a number, which can mean the passage or the configuration"),
+        ("(Outcome 2)", "the marker has a number, which can mean the passage or the configuration"),
+        ("(C/O+)", "the marker has a sign for only some of its roles; write one marker for each role"),
+        ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
+        ("(M+, Resource-)", "the marker gives the mechanism and its part different signs; write + or - once"),
     ],
 )
 def test_markers_that_are_not_clear_are_rejected_with_their_passage(marker: str, reason: str) -> None:
     found = read_marked_text(f"Words {marker}, others (O).", BOOK, label="trust")
     assert [row.text for row in found.passages] == ["others"]
     (rejected,) = found.rejected
-    assert rejected.reason.startswith(f"the marker {marker} {reason}")
+    assert rejected.reason.startswith(f"{marker}: {reason}")
     assert dict(rejected.raw) == {"text": "Words"}
 
 
@@ -128,8 +128,8 @@ def test_markers_that_are_not_clear_are_rejected_with_their_passage(marker: str,
 def test_a_role_that_a_passage_already_has_is_rejected(tmp_path: Path, text: str) -> None:
     found = read_marked_text(text, BOOK, label="trust")
     assert [row.role for row in found.passages].count("context") == 1
-    assert [row.reason.partition(" gives ")[2] for row in found.rejected] == [
-        "the same passage the role Context a second time"
+    assert [row.reason.partition(": ")[2] for row in found.rejected] == [
+        "the passage already has the role Context; delete one of the markers"
     ]
     write_configurations(tmp_path / "configurations.csv", found.passages)
     assert read_configurations(tmp_path / "configurations.csv", BOOK) == (found.passages, ())
@@ -181,8 +181,8 @@ def test_nothing_is_lost_without_a_reason() -> None:
     assert [row.text for row in found.passages] == ["and stay"]
     assert [(row.file, row.line, row.reason[:45]) for row in found.rejected] == [
         ("boxes.txt", 3, "the heading 'No label here' names no label of"),
-        ("boxes.txt", 7, "there is no text before the marker (C); write"),
-        ("boxes.txt", 7, "the marker (M+) does not clearly name one of "),
+        ("boxes.txt", 7, "(C): there is no text before this marker; wri"),
+        ("boxes.txt", 7, "(M+): the marker does not clearly name one of"),
         ("boxes.txt", 7, "this text follows the last marker of its para"),
     ]
     assert dict(found.rejected[2].raw) == {"text": "listen"}
