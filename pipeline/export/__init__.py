@@ -32,10 +32,10 @@ def writing(
     tables: Iterable[TableSheet] = (),
     read_signs: ReadSigns = by_words,
 ) -> Iterator[Add]:
-    """Yield a function that adds one record to files of several formats; the records need not fit into memory.
+    """Write tagged records to files of several formats, within a context that yields a function to add one record.
 
-    The complete files are in place when the context ends. CSV and XLSX files have the same rows,
-    which are sorted only once.
+    The files are complete when the context ends. The records need not fit into memory. CSV and XLSX files have the
+    same rows, which are sorted only once.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def writing(
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets of the workbook, iterated after all records were added.
+        Further sheets of the XLSX workbook, which are iterated after all records were added.
     read_signs
         Function that returns the sign (present or absent) of each sentence of evidence.
     """
@@ -97,10 +97,12 @@ def export(
         Key and name of every label in codebook order, relevance first.
     guide
         Definition of each label and bounds of its decisions, for the explanations in a workbook; keyed by label.
-    tables, read_signs
-        As in `writing`.
+    tables
+        Further sheets of the XLSX workbook, which are iterated after all records were written.
+    read_signs
+        Function that returns the sign (present or absent) of each sentence of evidence.
     on_record
-        Called with each record and all its predictions, before ``tables`` are iterated.
+        Function that is called with each record and all its predictions, before ``tables`` are iterated.
 
     Raises
     ------
@@ -149,7 +151,10 @@ def export(
 def _sorted(
     predictions: Iterable[Prediction], places: Mapping[str, int], folder: Path
 ) -> Iterator[Iterable[Prediction]]:
-    """Yield the predictions in the order of the places of their records, using temporary files in ``folder``."""
+    """Yield the predictions in the order of their records, sorted with temporary files in ``folder``.
+
+    ``places`` are the positions of the records, by record id.
+    """
     with sorting.sorting(folder) as sorter:
         for number, row in enumerate(predictions):
             sorter.add([places[row.record_id], number, row.model_dump(mode="json")])

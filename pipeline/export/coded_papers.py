@@ -52,7 +52,7 @@ class Quote(NamedTuple):
         Score of the passage, if a model chose it.
     sign
         Sign that the coder gave to the passage, such as ``absent``; ``None`` if the coder gave none. If a model chose
-        the passage, the sign is ``absent`` or ``None``: it is determined by `mechtag.pipeline.text.sign`.
+        the passage, mechtag determines the sign, which is then ``absent`` or ``None``.
     """
 
     text: str
@@ -72,12 +72,15 @@ class Code(NamedTuple):
     ----------
     coder
         Name of the coder; for a model, the result of `model_coder`.
-    value, refer
-        As in `mechtag.core.records.Coding`.
+    value
+        1 for yes and 0 for no; ``None`` if the label was not judged, or needs review.
     quotes
-        Passages that support a yes or a referred code.
+        Passages that support the answer; there are none for a no of a model.
+    refer
+        Whether the label needs review.
     probability, threshold, model_id
-        As in `mechtag.core.records.Prediction`; ``None`` for the code of a person.
+        Probability of the label, lowest probability at which the model suggests the label, and id of the model;
+        ``None`` for the code of a person.
     source
         Coding that contains the code; ``None`` for a decision of a model.
     """
@@ -179,15 +182,16 @@ def from_predictions(
     ------
     MechtagError
         If a prediction refers to a label that is not in the codebook, or to a record that is not among the records; or
-        if no prediction remains.
+        if no prediction has the requested basis.
     """
     found: dict[str, list[Prediction]] = {record.record_id: [] for record in records}
     for row in predictions:
         if row.record_id not in found or row.label not in codebook.all_keys:
-            what = "record" if row.record_id not in found else "label"
+            known = row.record_id in found
+            what = "the codebook has no such label" if known else "this record is not among the records to export"
             raise MechtagError(
-                f"prediction of {row.label!r} for record {row.record_id}: there is no such {what}; use the records and "
-                "the codebook with which the predictions were made"
+                f"prediction of {row.label!r} for record {row.record_id}: {what}; use the records and the codebook "
+                "with which the predictions were made"
             )
         found[row.record_id].append(row)
     decided = (
@@ -212,7 +216,13 @@ def decided_paper(
 ) -> CodedPaper | None:
     """Return a record with its predictions as a coded paper, or ``None`` if no prediction has the requested basis.
 
-    ``basis`` and ``read_signs`` are as in `from_predictions`.
+    Parameters
+    ----------
+    basis
+        Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
+        the abstract.
+    read_signs
+        Function that returns the sign (present or absent) of each sentence of evidence.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]
@@ -244,7 +254,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Return a passage as a quote, without offsets if they do not fit ``text``."""
+    """Return a sentence of evidence as a quote; it has no offsets if ``text`` differs from it at these offsets."""
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
@@ -274,16 +284,18 @@ def from_codings(
         Basis and coder of the codings to return. By default, the codings of all coders are returned; if a coder coded a
         label from both the abstract and the full text, only the code from the full text is kept.
     settings
-        Settings with which the coders' texts were split into sentences.
+        Settings by which the texts that the coders read were split into sentences.
 
     Raises
     ------
     MechtagError
-        If no coding remains.
+        If there are no codings, or none of the given basis or coder.
     """
+    if not codings:
+        raise MechtagError("there are no codings to export; code papers first")
     coders = sorted({row.coder for row in codings})
     if coder and coder not in coders:
-        raise MechtagError(f"no codings are by the coder {coder!r}; coders found: {', '.join(coders) or 'none'}")
+        raise MechtagError(f"--coder: there are no codings by {coder!r}; use one of: {', '.join(coders)}")
     own = [row for row in codings if not coder or row.coder == coder]
     texts = full_texts or {}
     known = {record.record_id: clean_record(record) for record in records}
@@ -347,7 +359,7 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
 def _paper(
     record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
 ) -> CodedPaper | None:
-    """Return a record as a coded paper, with at most one code per coder and label; ``None`` if no code remains.
+    """Return a record as a coded paper with at most one code per coder and label; ``None`` if it has no such code.
 
     Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
     and the full text, only the code from the full text is kept. Codes are ordered by label and coder.

@@ -1,4 +1,4 @@
-"""Write zip archives and XML text that do not depend on the time, and contain nothing that XML forbids."""
+"""Write zip archives whose bytes do not depend on the time, and remove characters that XML forbids."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def legal_text(text: str, instead: str = "") -> str:
-    """Return text in which each character that XML forbids, or that UTF-8 cannot encode, is replaced.
+    """Replace each character that XML forbids or that UTF-8 cannot encode, and return the new text.
 
-    Lone surrogates are replaced by question marks, all other characters by ``instead``.
+    Lone surrogates, which UTF-8 cannot encode, are replaced by question marks; characters that XML forbids are replaced
+    by ``instead``.
     """
     return _ILLEGAL.sub(instead, text.encode("utf-8", errors="replace").decode())
 

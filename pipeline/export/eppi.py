@@ -1,4 +1,4 @@
-"""Write the JSON file that EPPI-Reviewer exchanges: a tree of codes, and references with their codes."""
+"""Write coded papers as JSON for EPPI-Reviewer: a tree of codes, and references with their codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(path: Path, coded: CodedPapers) -> None:
     Raises
     ------
     MechtagError
-        If several people coded.
+        If the papers were coded by several people.
     """
     one_coder(coded, "EPPI-Reviewer")
     book = coded.codebook

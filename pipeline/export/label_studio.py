@@ -1,6 +1,7 @@
 """Write tasks of Label Studio, with the codes of people as annotations and the decisions of a model as predictions.
 
-https://labelstud.io/guide/task_format. The labelling configuration is written next to the tasks.
+The format is described at https://labelstud.io/guide/task_format. The labelling configuration, which the user enters in
+Label Studio, is written to a second file.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _VIEW, _HEAD = b"<View", 200
 
 
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
-    """Write tasks, and the labelling configuration to a file of the same name that ends in ``.xml``.
+    """Write coded papers as tasks of Label Studio, and the labelling configuration for these tasks.
 
-    A yes becomes a choice, and each passage of evidence becomes a labelled span.
+    The configuration is written to a file of the same name that ends in ``.xml``. A yes becomes a choice, and each
+    passage of evidence becomes a labelled span.
 
     Returns
     -------
@@ -42,8 +44,8 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     config = path.with_suffix(".xml")
     if config.exists() and _VIEW not in config.read_bytes()[:_HEAD]:
         raise MechtagError(
-            f"{config} would be overwritten by the labelling configuration, but it contains something else; rename "
-            "this file, or choose a different output"
+            f"{config}: this file is not a labelling configuration of Label Studio, but would be overwritten by one; "
+            "rename the file, or choose a different name for the output"
         )
     tasks, lost = [], 0
     for number, paper in enumerate(coded.papers, start=1):
@@ -85,7 +87,10 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
 def _result(
     paper: CodedPaper, codes: Sequence[Code], coded: CodedPapers, prefix: str
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the choices and spans of one coder, and the number of quotations that the text does not contain."""
+    """Return the choices and labelled spans of one coder, and the number of quotations that were left out.
+
+    The ids of choices and spans begin with ``prefix``.
+    """
     text, starts = paper_text(paper)
     names, codebook = coded.names, coded.codebook
     chosen = [names[code.label] for code in codes if code.value == 1 and code.label != codebook.relevance.key]

@@ -74,7 +74,7 @@ class LabelMatrix:
     totals
         Number of papers with a yes, for each label.
     footnotes
-        Sentences that explain the cells and name their origin.
+        Sentences that explain the cells, and name who coded the papers.
     """
 
     cells: Cells
@@ -101,7 +101,8 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
     Raises
     ------
     MechtagError
-        If the cells are to show probabilities, but people coded the papers, or if no paper remains.
+        If the cells are to show probabilities, but the papers were coded by people, whose codes have none; or if all
+        papers are left out.
     """
     arrangement = Arrangement(coded.codebook, cells)
     for paper in coded.papers:
@@ -110,12 +111,14 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
 
 
 class Arrangement:
-    """A matrix to which papers are added one by one; of a paper, only what the matrix shows stays in memory.
+    """Builds a matrix from papers that are added one by one; of a paper, only what the matrix shows stays in memory.
 
     Parameters
     ----------
-    codebook, cells
-        Codebook of the papers, and content of the cells, as in `arrange`.
+    codebook
+        Codebook with which the papers were coded.
+    cells
+        What cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
     """
 
     def __init__(self, codebook: Codebook, cells: Cells = "tick") -> None:
@@ -149,18 +152,30 @@ class Arrangement:
     def matrix(self, note: str = "", coders: Iterable[str] = ()) -> LabelMatrix:
         """Return the matrix of the papers that were added.
 
-        ``note`` is as in `arrange`, which raises the same errors. ``coders`` are names of people who coded something
-        other than labels; a footnote names them as well.
+        Parameters
+        ----------
+        note
+            Sentence to add to the footnotes, such as the date of the coding.
+        coders
+            Names of further people who worked on the papers, such as those who gave passages roles; a footnote names
+            them together with the coders of the labels.
+
+        Raises
+        ------
+        MechtagError
+            If the cells are to show probabilities, but the papers were coded by people, whose codes have none; or if
+            all papers were left out.
         """
         if self._cells == "probability" and not self._origin.probabilities:
             raise MechtagError(
-                "codings have no probabilities; use --cells tick, pages or value, or export the decisions"
+                "--cells: codes of people have no probabilities; use tick, pages or value, or export the decisions of "
+                "the model"
             )
         if not self._rows:
             raise MechtagError(
                 f"the matrix would be empty: of {counted(self._papers, 'paper')}, {self._left_out['not relevant']} are "
-                f"not relevant and {self._left_out['not coded']} have no code for any label; export coded, relevant "
-                "papers"
+                f"not relevant and {self._left_out['not coded']} have no code for any label; export papers that are "
+                "relevant and coded"
             )
         names = cite_all([paper for paper, _, _ in self._rows])
         rows = [
@@ -182,14 +197,16 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """The facts about the origin of all codes that footnotes state; they include codes of papers that are left out.
+    """The origin of the codes of a matrix, which footnotes state; codes of papers that are left out count as well.
 
     Attributes
     ----------
+    probabilities
+        Whether any code has a probability.
     bounds
         Probability from which the model decides yes, by label.
     signers
-        Coders who classified evidence as present or absent; ``""`` for a model.
+        Coders who gave a sign (such as absent) to a passage; ``""`` for a model.
     bases
         Bases of the codes for labels other than relevance.
     """
@@ -202,7 +219,7 @@ class _Origin:
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
-        """Add the facts about the origin of a code."""
+        """Add the origin of a code; ``of_relevance`` states whether it is a code for relevance."""
         self.probabilities |= code.probability is not None
         if code.model_id:
             self.models.add(code.model_id)
@@ -216,7 +233,13 @@ class _Origin:
 
 
 class Citable(NamedTuple):
-    """The details of a paper that determine its short citation; ``plain`` is the citation without a letter."""
+    """The details of a paper that determine its short citation.
+
+    Attributes
+    ----------
+    plain
+        Citation by author and year, such as ``Williams (2012)``. `cite_all` adds a letter if several papers have it.
+    """
 
     plain: str
     title: str
@@ -229,7 +252,7 @@ def citable(record: Record) -> Citable:
 
 
 def cite(records: Iterable[Record]) -> list[str]:
-    """Return a short citation of each record; see `cite_all`."""
+    """Return a short citation of each record, such as ``Williams (2012a)``; see `cite_all`."""
     return cite_all([citable(record) for record in records])
 
 
@@ -284,10 +307,9 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark after the tick of a label whose evidence says that something is absent; ``""`` for other labels.
+    """Return the mark that follows a tick if what the label describes is absent in all or some passages, or ``""``.
 
-    If people have stated for any passage whether it is evidence of presence or absence, the statements of a model do
-    not count.
+    If people gave a sign (such as absent) to any of the passages, signs that a model gave are ignored.
     """
     if cells != "tick" or answer != "yes":
         return ""
@@ -338,7 +360,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield phrases that name who classified evidence as evidence of absence: people, mechtag, or both."""
+    """Yield phrases for a footnote that name who gave passages the sign ``absent``: people, mechtag, or both."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:
@@ -351,12 +373,12 @@ def write(path: Path, matrix: LabelMatrix) -> None:
     Raises
     ------
     MechtagError
-        If no format has this extension.
+        If the extension is not that of a supported format.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise MechtagError(
-            f"{path}: the extension determines the format of a matrix; use one of: {', '.join(_WRITERS)}"
+            f"{path}: a matrix cannot be written in a file with this extension; use one of: {', '.join(_WRITERS)}"
         )
     writer(path, matrix)
 
@@ -454,9 +476,10 @@ def _write_template(path: Path, matrix: LabelMatrix) -> None:
 
 
 def template(name: str) -> Any:
-    """Return the template for tables in one format; the extension of its name determines how text is escaped.
+    """Return a template of this package for a printed table, such as ``matrix.html``.
 
-    In HTML, all text is escaped; in LaTeX and Markdown, only text that passes through the filter ``tex`` or ``md``.
+    The extension of the name determines how text is escaped: in HTML, all text is escaped; in LaTeX and Markdown, only
+    text that passes through the filter ``tex`` or ``md``.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -51,7 +51,10 @@ def _is_ours(tag: str, value: str) -> bool:
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield the labels that apply to a paper, and those that need review, as keywords; people take precedence."""
+    """Yield the labels that apply to a paper, and those that need review, as keywords.
+
+    If people coded the paper, codes of a model are ignored.
+    """
     people = paper._replace(codes=tuple(code for code in paper.codes if not code.model_id))
     decided = people if people.codes else paper
     for key in codebook.all_keys:
@@ -78,7 +81,7 @@ def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _harmless(text: str) -> str:
-    """Return text on one line, in which nothing looks like the beginning of a note."""
+    """Return text on one line, in which nothing looks like the beginning of a note that `_notes` yields."""
     return _one_line(text).replace(CODE, CODE.replace(":", " :"))
 
 
@@ -130,8 +133,8 @@ def _escaped(text: str) -> str:
 def write_rayyan(path: Path, coded: CodedPapers) -> None:
     """Write papers as RIS, with decisions and labels in the form in which Rayyan exports them.
 
-    Each coder has a decision. Labels belong to the whole team: they are the labels on which the coders agree.
-    Quotations become notes of their coders.
+    In Rayyan, decisions and notes belong to a coder, but labels to the whole team. Therefore, a label is written if all
+    coders who judged it agree on a yes. Quotations become notes of their coders.
     """
     with writing_records(path) as add:
         for paper in coded.papers:
@@ -171,7 +174,10 @@ def quote_note(code: Code) -> str:
 
 
 def _ruby(text: str) -> str:
-    """Return text in quotation marks, in which nothing looks like a separator or a heading of Rayyan."""
+    """Return text in quotation marks, as in the Ruby hashes in which Rayyan writes decisions and notes.
+
+    Characters that Rayyan would take for a separator or a heading are escaped.
+    """
     text = json.dumps(_one_line(text), ensure_ascii=False).replace("|", "\\u007c")
     return re.sub("(RAYYAN|USER)-", r"\1\\u002d", text)
 
@@ -184,11 +190,11 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
     Raises
     ------
     MechtagError
-        If several people coded, or the extension is neither ``.csv`` nor ``.ris``.
+        If the papers were coded by several people, or the extension is neither ``.csv`` nor ``.ris``.
     """
     coder = one_coder(coded, "ASReview")
     if path.suffix.lower() not in (".csv", ".ris"):
-        raise MechtagError(f"{path}: ASReview reads CSV and RIS; use the extension .csv or .ris")
+        raise MechtagError(f"{path}: ASReview reads only CSV and RIS; use the extension .csv or .ris")
     columns = ["asreview_label", "asreview_user_name", "asreview_note"]
     columns += [f"asreview_tag_codes_{key}" for key in coded.codebook.keys]
     if path.suffix.lower() == ".ris":
@@ -205,12 +211,12 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 
 
 def one_coder(coded: CodedPapers, program: str) -> str:
-    """Return the name of the only coder of a set of coded papers.
+    """Return the name of the coder of papers that are written for a program that reads the codes of only one person.
 
     Raises
     ------
     MechtagError
-        If there are several coders; ``program`` names the program that reads the codes of only one.
+        If there are several coders; the message contains the name of the program.
     """
     if len(coded.coders) > 1:
         raise MechtagError(

@@ -82,8 +82,8 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     document = project.xml()
     if not _schema().validate(document):
         raise MechtagError(
-            f"{path}: the project does not conform to the REFI-QDA schema: {_schema().error_log[0]}; export to a "
-            "different format"
+            f"{path}: the REFI-QDA project was not written, because it does not conform to the schema of the standard: "
+            f"{_schema().error_log[0]}; please report this error, and export to a different format"
         )
     target = io.BytesIO()
     with UndatedZip(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -119,7 +119,10 @@ def _guid(*parts: object) -> str:
 
 
 def sign_code(name: str, sign: Sign) -> str:
-    """Return the name of the code for passages of a label with this sign (such as absent); ``name`` names the label."""
+    """Return the name of the code for those passages of a label that have a sign, such as ``Trust (absent)``.
+
+    ``name`` is the name of the label.
+    """
     return f"{_one_line(name)} ({sign})"
 
 
@@ -184,7 +187,7 @@ class _Signed(NamedTuple):
 
 
 class _Project:
-    """A project while it is put together; ``texts`` contains the texts of the sources by GUID."""
+    """A REFI-QDA project while it is built; ``texts`` contains the text of each source, keyed by GUID."""
 
     def __init__(self, coded: CodedPapers) -> None:
         self._coded = coded
@@ -284,7 +287,7 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return a name for the source of a paper, which differs from all other names even if case is ignored."""
+        """Return a name for the text source of a paper; all names differ, even if case is ignored."""
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))
@@ -307,7 +310,10 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the further coding of a passage that expresses its sign, such as absent."""
+        """Return the second coding of a passage, which states its sign, such as absent.
+
+        ``place`` identifies the passage; the GUID of the coding is derived from it.
+        """
         code, sign = signed
         assert sign is not None
         self._signs.add((code.label, sign))
@@ -343,7 +349,10 @@ def _element(tag: str, *children: Any, **attributes: str) -> Any:
 
 
 def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) -> Any:
-    """Return the set of the codes for a role, one for each label that has passages with this role."""
+    """Return a REFI-QDA set of all codes for a role; each label that has passages with this role has such a code.
+
+    ``used`` are the labels and roles of the passages.
+    """
     labels = [key for key in codebook.keys if (key, role.key) in used]
     description = _element("Description")
     description.text = _description(role)
@@ -356,7 +365,10 @@ def _user(code: Code | RolePassage) -> dict[str, str]:
 
 
 def _coding(code: Code | RolePassage, *place: object) -> Any:
-    """Return the coding of a passage or of a source."""
+    """Return the REFI-QDA coding of a passage or of a whole source.
+
+    ``place`` identifies the passage or source; the GUID of the coding is derived from it.
+    """
     if isinstance(code, RolePassage):
         meaning = (code.label, "role", code.role)
         attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **_user(code)}

@@ -154,7 +154,7 @@ def excel_cell(text: str) -> str:
 def _quote(record: Record, prediction: Prediction) -> str:
     """Return the evidence sentences of a prediction in quotation marks, the strongest first; ``""`` for a no.
 
-    If a sentence cannot be understood without the preceding sentence, that sentence is added in square brackets.
+    The preceding sentence is added in square brackets if the words of a sentence, such as 'this', refer back to it.
     """
     if prediction.decision == "no":
         return ""
@@ -184,9 +184,9 @@ def _pages(prediction: Prediction | None) -> str:
 
 
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
-    """Return ``absent`` or ``partly absent`` if evidence of a label says that something is absent.
+    """Return ``absent`` or ``partly absent`` if all or some evidence says that what the label describes is absent.
 
-    Otherwise, and if the label is decided ``no``, the result is ``""``.
+    Otherwise, and if the decision on the label is ``no``, the result is ``""``.
     """
     if prediction is None or prediction.decision == "no":
         return ""
@@ -200,7 +200,7 @@ def cells_of(
     by_basis: bool = False,
     read_signs: ReadSigns = by_words,
 ) -> Iterator[str | float | None]:
-    """Yield the cells of a record's row except the rank, in the order of `header`.
+    """Yield the cells of a record's row in the table for reviewers, in the order of `header`, but without the rank.
 
     ``read_signs`` returns the sign (present or absent) of each sentence of evidence.
     """
@@ -238,7 +238,7 @@ def cells_of(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False, read_signs: ReadSigns = by_words
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Collect tagged records and sort their rows for reading; the context yields two functions.
+    """Collect tagged records and sort their rows for reading, within a context that yields two functions.
 
     The first function adds a record and its predictions. The second function, called after all records were added,
     yields the rows in descending order of the probability of relevance, then of ``record_id``; records without a

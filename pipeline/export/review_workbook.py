@@ -59,7 +59,8 @@ def guide_to(codebook: Codebook, bounds: Sequence[tuple[float, float]] | None = 
     Parameters
     ----------
     bounds
-        Lower and upper bound of each label of a model, relevance first; ``None`` if the model is not known.
+        Lower and upper bound of the decisions of a model on each label, relevance first; ``None`` if the model is not
+        known.
     """
     known: Iterable[tuple[float, float] | None] = bounds or [None] * len(codebook.entries)
     return {
@@ -113,7 +114,7 @@ def write(
     by_basis
         Whether the rows contain the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets.
+        Further sheets, which are iterated after ``rows``.
     """
     with _workbook(path, "Papers to review") as (book, folder):
         left = _review(_sheet(book, _REVIEW, folder), header(labels, by_basis), rows)
@@ -125,7 +126,15 @@ def write(
 def write_table(
     path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
 ) -> None:
-    """Write a table as a workbook; see `write_tables`."""
+    """Write a table as a workbook; text is never converted to a formula, number or date.
+
+    Parameters
+    ----------
+    title
+        Title of the workbook, and name of the sheet that contains the table.
+    notes
+        Sentences for a further sheet, which mechtag does not read.
+    """
     write_tables(path, title, [TableSheet(title, names, rows, _widths(names))], notes)
 
 
@@ -157,7 +166,7 @@ def _table(sheet: Any, table: TableSheet) -> None:
     Raises
     ------
     MechtagError
-        If a sheet cannot hold that many rows.
+        If the table has more rows than a sheet can hold.
     """
     from openpyxl.utils import get_column_letter
 
@@ -186,9 +195,9 @@ def _table(sheet: Any, table: TableSheet) -> None:
 
 
 def _fill(sheet: Any, place: str) -> None:
-    """Fill cells of a range that contain a decision, and nothing else, with the colour of this decision.
+    """Colour the cells of a range, such as ``A2:F9``, that consist of a decision; each decision has its colour.
 
-    The programs compute the fill, so it changes with what a reviewer enters.
+    The spreadsheet program applies this rule, so the colour changes when a reviewer changes a decision.
     """
     from openpyxl.formatting.rule import Rule
     from openpyxl.styles import Font, PatternFill
@@ -241,7 +250,7 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a cell with the given style that can be written several times, each time with a different value."""
+    """Return an empty cell with the given style, to be written several times with different values."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
@@ -266,7 +275,7 @@ def _set(cell: Any, value: Any) -> Any:
 
 
 def _link(sheet: Any, value: Linked) -> Any:
-    """Return a new cell with a link; cells that are used again would keep the link."""
+    """Return a new cell with a link; a cell of `_cells_of` would keep the link when it is used again."""
     from openpyxl.worksheet.hyperlink import Hyperlink
 
     cell = _set(_cells_of(sheet), value.text)
@@ -370,7 +379,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
 def _explanation(
     sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
 ) -> None:
-    """Write the sheet that explains the columns, the decisions, and the probabilities from which decisions follow."""
+    """Write the sheet that explains the columns, and the bounds of the decisions; ``left`` papers were left out."""
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width
@@ -477,7 +486,7 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label and its two bounds; each is ``None`` if it is not known.
+    """Return the definition of a label and its two bounds; what is not known is ``None``.
 
     Below the first bound, the decision is no; from the second bound upwards, it is yes.
     """

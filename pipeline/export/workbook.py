@@ -59,16 +59,17 @@ def codes(coded: CodedPapers) -> TableSheet:
 
 
 class DerivedSheets:
-    """The sheets that people only read: evidence, matrix, roles and codebook. Papers are added one by one.
+    """The sheets of a workbook that people only read: evidence, matrix, roles and codebook.
 
-    Quotations are kept in files until the sheets are written; of each paper, only what the matrix shows is in memory.
+    Papers are added one by one. Quotations are kept in files until the sheets are written; of each paper, only what the
+    matrix shows is in memory.
 
     Parameters
     ----------
     sorter
         Sorter for the rows of the sheet ``Evidence``.
     passages
-        Passages that have a role.
+        Passages with a role of evidence, for the sheets about roles.
     """
 
     def __init__(self, codebook: Codebook, sorter: Sorter, passages: Sequence[RolePassage] = ()) -> None:
@@ -84,7 +85,8 @@ class DerivedSheets:
         Parameters
         ----------
         place
-            Place of the paper in the sheet ``Evidence``; by default, the number of papers that were added before.
+            Number by which papers are ordered in the sheet ``Evidence``; by default, they are in the order in which
+            they were added.
         """
         number = len(self._papers)
         self._papers.append(citable(paper.record))
@@ -95,9 +97,10 @@ class DerivedSheets:
             self._sorter.add([number if place is None else place, self._quotations, number, row, sign])
 
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
-        """Yield a row for each quotation, without the citation of the paper, in the order of labels and coders.
+        """Yield a row for each quotation of a paper, and the sign (such as absent) of the quotation.
 
-        Each row is yielded with the sign (such as absent) that its coder gave to the quotation.
+        The rows are in the order of labels and coders. They lack the citation of the paper, which is known only after
+        all papers were added.
         """
         for code in paper.codes:
             for quote in code.quotes:
@@ -112,12 +115,12 @@ class DerivedSheets:
 
     @property
     def footnotes(self) -> tuple[str, ...]:
-        """Return the footnotes of the matrix of the papers that were added; none if there is no matrix."""
+        """Return the footnotes of the matrix; empty if no paper is both relevant and coded, so there is no matrix."""
         arranged = self._arranged()
         return arranged.footnotes if arranged else ()
 
     def sheets(self) -> Iterator[TableSheet]:
-        """Yield the evidence, the matrix, the roles and the codebook, for the papers that were added."""
+        """Yield the sheets with the evidence, the matrix, the roles and the codebook, after all papers were added."""
         columns = (*_EVIDENCE, *([_SIGN] if self._signed else []))
         widths = (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * self._signed)
         yield TableSheet("Evidence", columns, self._evidence_rows(), widths)

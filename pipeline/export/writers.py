@@ -24,7 +24,7 @@ _WRITERS: dict[str, Callable[[Path, CodedPapers], None]] = {
 
 
 def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
-    """Write coded papers, and return notes for the user.
+    """Write coded papers in a format, and return notes for the user, for example on quotations that were left out.
 
     Parameters
     ----------

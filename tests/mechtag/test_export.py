@@ -246,7 +246,7 @@ def test_the_labelling_configuration_replaces_only_its_like(folder: Path) -> Non
     (folder / "codings.xml").write_text("<records/>", encoding="utf-8")
     words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "label-studio", "-o", "codings.json")
     status, _, message = call(*words)
-    assert (status, "codings.xml would be overwritten by the labelling configuration" in message) == (1, True)
+    assert (status, "codings.xml: this file is not a labelling configuration of Label Studio" in message) == (1, True)
     assert (folder / "codings.xml").read_text(encoding="utf-8") == "<records/>"
     assert not (folder / "codings.json").exists()
     (folder / "codings.xml").unlink()
