@@ -36,7 +36,7 @@ class Cache:
     path
         SQLite file. If it does not exist, it is created or, if ``read_only`` is set, counts as an empty cache.
     read_only
-        Whether the file must not be changed or created.
+        Whether the file is neither changed nor created.
 
     Raises
     ------
@@ -55,12 +55,14 @@ class Cache:
             tables = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             if {name for (name,) in tables} - {"answer"}:
                 raise MechtagError(
-                    f"{path}: the file is a database of a different program, not a cache of answers; move the file, or "
-                    "choose a different output folder"
+                    f"{path}: answers of web services would be stored in this file, but it is the database of a "
+                    "different program; move the file, or choose a different output folder"
                 )
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
-                raise sqlite3.DatabaseError(f"the file has cache format {version}, but expected format {_FORMAT}")
+                raise sqlite3.DatabaseError(
+                    f"the file has format {version}, but this version of mechtag reads format {_FORMAT}"
+                )
             if not read_only or where == ":memory:":
                 self._database.execute(_TABLE)
                 self._database.execute(f"PRAGMA user_version = {_FORMAT}")
@@ -71,13 +73,15 @@ class Cache:
             yield
         except sqlite3.Error as error:
             raise MechtagError(
-                f"{self._path}: the cache of answers cannot be used: {error}; delete the file to ask the services again"
+                f"{self._path}: the stored answers of web services cannot be read: {error}; delete the file to ask the "
+                "services again"
             ) from None
 
     def get(self, key: str, now: float) -> Answer | None:
         """Return the stored answer to a request, or ``None`` if there is no valid answer.
 
-        A negative answer, such as "not found", is valid for 30 days, because services add papers later.
+        ``key`` identifies the request, and ``now`` is the time in seconds since 1970. A negative answer, such as "not
+        found", is valid for 30 days, because services add papers later.
         """
         with self._readable():
             found = self._database.execute("SELECT status, url, body, time FROM answer WHERE key = ?", (key,))
@@ -90,7 +94,7 @@ class Cache:
             return None
 
     def put(self, key: str, source: str, answer: Answer, *, replace: bool = True) -> None:
-        """Store the answer to a request; ``source`` is the name of the service.
+        """Store the answer to the request that ``key`` identifies; ``source`` is the name of the service.
 
         Unless ``replace`` is set, an answer that is already stored is kept.
         """

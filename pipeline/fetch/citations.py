@@ -73,11 +73,11 @@ class Chase:
     Attributes
     ----------
     papers
-        New papers, in descending order of the number of seeds that led to them.
+        New papers, in descending order of the number of papers (seeds) whose citations led to them.
     identified
         Number of different papers that were found, including those that were known before.
     seeds
-        Numbers of papers that each service lists for each seed.
+        Numbers of papers that each service lists for each seed, that is, for each paper whose citations were followed.
     complete
         Whether all citations were followed; false if the search was stopped because it had found `MOST` papers.
     """
@@ -94,7 +94,7 @@ class Chase:
 
 
 class _Enough(Exception):
-    """Raised to stop citation searching, because more papers were found than anybody would read."""
+    """Raised to stop citation searching when `MOST` papers were found, which is more than anybody would read."""
 
 
 class Chaser:
@@ -154,7 +154,7 @@ class Chaser:
         return Chase(papers, identified, self._seeds, complete)
 
     def _follow(self, source: str, seeds: Sequence[Record]) -> None:
-        """Ask a service for the citations of the seeds, and store the papers and how many were found for each seed."""
+        """Ask a service for the citations of papers (the seeds), and store the papers that it lists for each seed."""
         module = openalex if source == openalex.SERVICE.name else europepmc
         label = module.SERVICE.label
         with self._progress(f"following citations in {label}", len(seeds)) as advance:
@@ -173,14 +173,14 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service lists cited papers (backward) or citing papers (forward).
+        """Return whether a service can be asked for cited papers (backward) or for citing papers (forward).
 
         OpenAlex lists citing papers only for users with a key.
         """
         return source != openalex.SERVICE.name or direction == "backward" or self._transport.has_key(openalex.SERVICE)
 
     def _others(self, source: str, seed: Found, direction: Direction) -> Iterator[Found]:
-        """Yield the papers that a seed cites (backward) or that cite the seed (forward), according to a service."""
+        """Yield the papers that ``seed`` cites (backward), or that cite it (forward), as a service lists them."""
         if source == openalex.SERVICE.name:
             if direction == "backward":
                 yield from openalex.works(seed.references, self._transport)
@@ -197,9 +197,9 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge duplicates among the papers found, and return the new papers.
+        """Merge duplicates among the papers found, and return the papers that are not among ``existing``.
 
-        The second value is the number of all different papers found, new and known.
+        The second value is the number of all different papers found, including those among ``existing``.
         """
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
@@ -220,7 +220,7 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the paper that a service found for each record, keyed by record id.
+    """Return the service's description of the paper of each record, keyed by record id.
 
     Papers whose title differs from the title of the record are left out.
     """

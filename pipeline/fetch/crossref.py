@@ -41,7 +41,7 @@ def _request(dois: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if "message" not in readable_json(body):
-        raise ValueError("Crossref's answer contains no papers, because the key 'message' is missing")
+        raise ValueError("Crossref's answer contains no list of papers")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

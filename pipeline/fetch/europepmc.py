@@ -47,7 +47,7 @@ def _query(terms: Sequence[str], size: int = _PAGE) -> Request:
 
 def _check(body: bytes) -> None:
     if "resultList" not in readable_json(body):
-        raise ValueError("Europe PMC's answer contains no list of results")
+        raise ValueError("Europe PMC's answer contains no list of papers")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

@@ -70,12 +70,15 @@ Pair = tuple[Record, Found]
 
 
 def objects(content: Any, *path: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in the list at a path of names in an answer; empty if there are none."""
+    """Return the JSON objects in a list within the content of an answer; empty if there are none.
+
+    ``path`` contains the names that lead to the list, such as ``"message", "items"``.
+    """
     return [item for item in many(content, *path) if isinstance(item, dict)]
 
 
 def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service) -> Record | None:
-    """Build a record from the fields that a service returned for a paper; return ``None`` if this is not possible.
+    """Build a record from the fields that a service returned for a paper; return ``None`` if they are not sufficient.
 
     Parameters
     ----------
@@ -99,7 +102,7 @@ def time_of(answer: Answer) -> str:
 
 
 def pairs(records: Sequence[Record], founds: Iterable[Found]) -> Iterator[Pair]:
-    """Match the papers that a service found to records; yield each pair that shares a DOI or PubMed id."""
+    """Match records with the papers that a service found; yield each pair that shares a DOI or PubMed id."""
     by_doi: dict[str, list[Record]] = {}
     by_pmid: dict[str, list[Record]] = {}
     for record in records:

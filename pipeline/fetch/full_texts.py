@@ -33,7 +33,7 @@ def fetch_full_texts(
     *,
     any_licence: bool = False,
 ) -> list[Fetched]:
-    """Download a free full text for each record in ``result.asked``, and return one row per downloaded file.
+    """Download a free full text for each record for which services were asked; return one row per downloaded file.
 
     JATS XML from the open-access subset of Europe PMC is preferred. If there is none, the free PDFs that Unpaywall
     and OpenAlex list are tried in order.
@@ -41,7 +41,7 @@ def fetch_full_texts(
     Parameters
     ----------
     result
-        Result of `gaps.fill`, with the descriptions of papers that the services returned.
+        Result of `gaps.fill`, which contains the ids of these records and the services' descriptions of their papers.
     folder
         Folder for the files, which are named after the record ids; ``None`` to save no files.
     any_licence

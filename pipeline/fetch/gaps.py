@@ -64,7 +64,10 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def lacks(self, record: Record) -> bool:
-        """Return whether a record lacks data to fetch: an abstract or a DOI, each only if it is in ``what``."""
+        """Return whether a record lacks an abstract or a DOI that the user wants to fetch.
+
+        With ``replace_shorter``, an abstract that may have been cut off counts as missing.
+        """
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)
 
@@ -84,7 +87,7 @@ class Result:
     candidates
         Papers that may be the paper of a record, but not with certainty, so that a person has to decide.
     found
-        Services' descriptions of the paper of each record, keyed by record id.
+        Descriptions that services returned of the paper of each record, keyed by record id.
     """
 
     records: list[Record]
@@ -163,9 +166,9 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill missing fields of a record from a paper that a service found.
+        """Fill missing fields of a record with those of a paper that a service found.
 
-        If the record may describe a different paper, the paper is only listed as a candidate.
+        If it is not certain that the record describes this paper, the paper is only listed as a candidate.
         """
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:

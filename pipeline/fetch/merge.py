@@ -75,8 +75,7 @@ def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool
     Parameters
     ----------
     replace_shorter
-        Whether to replace also an abstract that may have been cut off, if the new abstract is longer and has the same
-        beginning.
+        Whether an abstract that may have been cut off should be replaced by a longer abstract with the same beginning.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):
@@ -97,7 +96,17 @@ def _is_longer(old: str, new: str) -> bool:
 
 
 def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool) -> tuple[Record, list[Fetched]]:
-    """Fill the missing fields of a record; return the completed record, and one row for each field that was filled."""
+    """Fill the missing fields of a record with those of a paper that a service found.
+
+    Return the completed record, and one row of ``fetched.csv`` for each field that was filled.
+
+    Parameters
+    ----------
+    verdict
+        Decision that the record describes this paper.
+    replace_shorter
+        Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
+    """
     values = dict(_lacking(record, found, replace_shorter))
     rows = [provenance(record.record_id, field, found, verdict.likeness, value) for field, value in values.items()]
     return (record.model_copy(update=values) if values else record), rows

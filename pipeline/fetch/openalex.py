@@ -72,7 +72,7 @@ def _listed(name: str, values: Sequence[str], transport: Transport) -> Iterator[
 
 def _check(body: bytes) -> None:
     if "results" not in readable_json(body):
-        raise ValueError("OpenAlex's answer contains no list of results")
+        raise ValueError("OpenAlex's answer contains no list of papers")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
@@ -142,10 +142,10 @@ def _identifier(url: str) -> str:
 
 
 def mark_gaps(index: Any) -> dict[str, list[int]] | None:
-    """Put an ellipsis at each position of an abstract's inverted index that has no word, and return the new index.
+    """Mark missing words in the inverted index of an abstract with ellipses, and return the new index.
 
-    An inverted index maps each word to the list of its positions. The result is ``None`` if the index is not valid, or
-    if more than a fifth of the positions have no word.
+    An inverted index maps each word to the list of its positions; a word is missing where a position occurs in no list.
+    The result is ``None`` if the index is not valid, or if more than a fifth of the words are missing.
     """
     if not isinstance(index, dict):
         return None

@@ -37,8 +37,8 @@ class Service:
     email_parameter
         Parameter by which the e-mail address is sent in addition to the header ``User-Agent``.
     own
-        Whether the user entered the address of the service, as for the endpoint of a language model. Such a service
-        does not receive an e-mail address, its redirects are not followed, and only answers with content are cached.
+        Whether the user chose the service, such as the endpoint of a language model. Such a service does not receive an
+        e-mail address, its redirects are not followed, and only successful answers are cached.
     """
 
     name: str
@@ -69,7 +69,7 @@ def readable_json(body: bytes) -> Any:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the service's answer is not the JSON that was expected, or is cut off") from None
+        raise ValueError("the service's answer is not in JSON format, or is cut off") from None
     if not isinstance(content, dict | list):
         raise ValueError("the service's answer is neither a JSON object nor a list")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):
@@ -151,7 +151,7 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        """Return whether the request succeeded, which the status code shows."""
+        """Return whether the request succeeded, that is, whether the status code is below 300."""
         return self.status < 300
 
     @property
@@ -160,7 +160,13 @@ class Answer:
         return self.status in _NOT_READABLE
 
     def json(self) -> Any:
-        """Return the JSON content of the answer; raise the same errors as `readable_json`."""
+        """Return the JSON content of the answer, an object or a list.
+
+        Raises
+        ------
+        ValueError
+            If the answer is not a JSON object or list, or reports an error.
+        """
         return readable_json(self.body)
 
 
@@ -169,7 +175,7 @@ Ask = Callable[[Request], Answer | None]
 
 
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
-    """Request many items in one request, and yield the successful answers.
+    """Ask a service about many items, such as DOIs, in one request, and yield the successful answers.
 
     If the service rejects the request as malformed, the items are divided into two halves that are requested
     separately, and so on, so that one invalid item does not affect the others.

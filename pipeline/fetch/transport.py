@@ -89,7 +89,7 @@ class Pause(NamedTuple):
 
 
 class _Refused(Exception):
-    """Raised if mechtag rejects an answer, such as a redirect to a different site; repeating the request is useless."""
+    """Raised if mechtag itself refuses a request or an answer, such as a redirect to a different site."""
 
 
 class _Bucket:
@@ -118,8 +118,9 @@ def check_email(email: str) -> None:
     """
     if not email:
         raise MechtagError(
-            "no request was sent, because the services ask for an e-mail address at which they can reach you; pass "
-            "--email YOU@EXAMPLE.ORG. --dry-run shows what would be sent, and needs no address"
+            "--email is missing: no request was sent, because the services ask for an e-mail address at which they can "
+            "reach you; add --email YOU@EXAMPLE.ORG. With --dry-run, no address is needed, and the requests are only "
+            "shown"
         )
     if not _EMAIL.fullmatch(email):
         raise MechtagError("--email: the text is not an e-mail address; write it like name@example.org")
@@ -155,7 +156,7 @@ class Transport:
     Attributes
     ----------
     unsent
-        Requests that were not sent because the transport is offline.
+        Requests that were not sent because ``offline`` is set.
     failures
         Requests that were sent but failed.
     paused
@@ -217,14 +218,14 @@ class Transport:
         """Return the answer to a request from the cache or from the service.
 
         The answer may be negative: its status code then states that nothing was found, or that the service rejected
-        the request. The result is ``None`` if the service did not answer, or if the request was not sent.
+        the request. The result is ``None`` if no readable answer arrived, or if the request was not sent.
 
         Parameters
         ----------
         again
-            Function that is called with each unusable answer of a service of the user (`Service.own`), and returns
-            whether the request may be sent again. The body of an answer that did not arrive whole is empty. These
-            answers are kept; see `unusable`.
+            Function that decides whether a request to a service of the user (`Service.own`) is sent again. It is called
+            with each answer that cannot be used, whose body is empty if the answer did not arrive whole. By default,
+            the request is repeated as for other services.
         """
         if known := self.known(request):
             return known
@@ -266,7 +267,10 @@ class Transport:
         return found
 
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
-        """Keep an answer that cannot be used, and return whether the request may be sent again."""
+        """Return whether a request may be sent again after an answer that cannot be used.
+
+        An answer of a service of the user (`Service.own`) is stored in the cache; see `unusable`.
+        """
         if not request.service.own:
             return True
         answer = Answer(_UNUSABLE, self.url(request), body, self._clock.now())
@@ -279,7 +283,7 @@ class Transport:
         return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name by which rates and failures are counted: the name of the service or of a publisher's host."""
+        """Return the name under which requests are counted and limited: the service or the host of a publisher."""
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(
@@ -449,9 +453,10 @@ class Transport:
         return body
 
     def _message(self, request: Request, body: bytes) -> str:
-        """Return the error message of a service of the user, to be added to the reason; ``""`` if there is none.
+        """Return the error message in an answer, with a colon before it; ``""`` if there is none.
 
-        Messages of other services are not shown: they concern requests that mechtag wrote, not settings of the user.
+        Only messages of services of the user (`Service.own`) are returned. Messages of other services concern requests
+        that mechtag wrote, not settings of the user.
         """
         said = self._printable(message_in(body)) if request.service.own else ""
         return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""
@@ -475,7 +480,7 @@ def _host(url: str) -> str:
 
 def _refuse_insecure(url: str) -> None:
     if not (url.startswith("https://") or (url.startswith("http://") and is_this_machine(_host(url)))):
-        raise _Refused("the address does not begin with https, so no request was sent to it")
+        raise _Refused("no request was sent, because the address does not begin with https")
 
 
 def _redirected(place: str, location: str) -> str:

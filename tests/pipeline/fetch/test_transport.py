@@ -428,16 +428,18 @@ def test_key_and_address_are_in_nothing_but_the_request(
 
 def test_a_cache_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(MechtagError, match=r"bad\.sqlite: the cache of answers cannot be used.*delete the file"):
+    with pytest.raises(
+        MechtagError, match=r"bad\.sqlite: the stored answers of web services cannot be read.*delete the file"
+    ):
         Cache(tmp_path / "bad.sqlite")
     with Cache(tmp_path / "old.sqlite") as old:
         old._database.execute("PRAGMA user_version = 7")
-    with pytest.raises(MechtagError, match="the file has cache format 7, but expected format 1"):
+    with pytest.raises(MechtagError, match="the file has format 7, but this version of mechtag reads format 1"):
         Cache(tmp_path / "old.sqlite")
     with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
         foreign.execute("CREATE TABLE bookmark (url TEXT)")
     before = (tmp_path / "foreign.sqlite").read_bytes()
-    with pytest.raises(MechtagError, match=r"foreign\.sqlite: the file is a database of a different program"):
+    with pytest.raises(MechtagError, match=r"foreign\.sqlite: .* it is the database of a different program"):
         Cache(tmp_path / "foreign.sqlite")
     assert (tmp_path / "foreign.sqlite").read_bytes() == before
 
