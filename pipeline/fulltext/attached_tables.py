@@ -37,7 +37,7 @@ def output_paths(output: Path) -> Paths:
 
 
 def refuse_filled(path: Path) -> None:
-    """Raise an error if a person entered records in the file ``unmatched.csv`` that would be overwritten.
+    """Raise an error if a person entered records in the table ``unmatched.csv``, which would be overwritten.
 
     Raises
     ------

@@ -107,7 +107,10 @@ def _is_pdf(path: Path) -> bool:
 
 
 class Assigned(NamedTuple):
-    """The record that a person assigned to a file, and the id of the merged record that the person named instead."""
+    """The record that a person assigned to a file.
+
+    ``duplicate`` is the id of a record that was merged into it, if the person named that one; otherwise ``""``.
+    """
 
     record: Record
     duplicate: str = ""
@@ -152,7 +155,7 @@ def read_map(
 
 
 def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], merged: MergedRecords) -> Assigned:
-    """Return the record that a row names; raise `MechtagError` if there is none, or more than one."""
+    """Return the record that a row of the user's table names; raise `MechtagError` unless there is exactly one."""
     name = row.cells[_RECORD]
     found = finder.find(cited_in(TableRow(row.number, row.place, {_RECORD: name})))
     if found.record:
@@ -166,11 +169,11 @@ def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], 
             f"{row.place}: {name!r} belongs to several records ({', '.join(several)}); enter the record_id of one of "
             "them"
         )
-    raise MechtagError(f"{row.place}: there is no record {name!r}; enter the record_id of an existing record")
+    raise MechtagError(f"{row.place}: there is no record {name!r} in this review; enter the record_id of a record")
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the names of the files to which a row refers; empty if none of ``files`` has the name in the row.
+    """Return the names of the files that a row of the user's table names; empty if it names none of ``files``.
 
     Raises
     ------
@@ -242,7 +245,9 @@ class Attached:
     def __post_init__(self) -> None:
         listed = len(self.attached) + len(self.duplicates) + len(self.unmatched) + len(self.rejected)
         if listed != self.files:
-            raise RuntimeError(f"{self.files} files were read, but {listed} are listed")
+            raise RuntimeError(
+                f"internal error: {self.files} files were read, but the results account for {listed}; please report it"
+            )
 
     @property
     def uncertain(self) -> tuple[Row, ...]:
@@ -357,7 +362,7 @@ def attach(
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return the best file of each record, keyed by record id; see `attach`."""
+    """Return the file to attach to each record, keyed by record id; `attach` describes which file is preferred."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
         return preference((row.match.likeness or 0) >= TITLED, row.format, row.chars)

@@ -101,9 +101,9 @@ def clean(text: str) -> str:
 def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assembled:
     """Join blocks into one text, and return the text with its sections and pages.
 
-    A heading begins a section, and so does a block whose stated kind differs from the kind of the previous block. The
-    kind of a section is the kind that its first block states; otherwise, the kind that its title announces, such as
-    'Methods'; otherwise, the kind of the section that contains it.
+    A heading begins a section, and so does a block with a different `Block.kind` than the previous block. The kind of a
+    section is the first of these that is known: the kind of its first block, the kind that its title announces, such as
+    'Methods', and the kind of the section that contains it.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
     pieces : list of str
         Cleaned pieces, which together are the text of the block.
     offsets : list of tuple
-        Offset in this text, and number, of each page on which a piece begins.
+        Pairs of an offset in the cleaned text and the number of the page that begins there.
     """
     if block.page is None:
         return [clean(block.text)], []

@@ -49,9 +49,7 @@ def check_address(url: str, *, may_send: bool) -> str:
     except ValueError:
         host = ""
     if not host:
-        raise MechtagError(
-            f"--grobid {url}: this is not the address of a server; expected, e.g., http://localhost:8070"
-        )
+        raise MechtagError(f"--grobid {url}: this is not the address of a server; write it like http://localhost:8070")
     if not (may_send or is_this_machine(host)):
         raise MechtagError(
             f"--grobid {url}: your files would be sent to {host}, which is not this machine. Add "
@@ -146,7 +144,7 @@ class GrobidReader:
     def _ask(self, path: Path) -> bytes:
         """Send a PDF to the server and return the answer; raise `OSError` or `httpx.HTTPError` if the server fails."""
         if path.stat().st_size > LARGEST:
-            raise OSError(f"the file has more than {LARGEST // 1_000_000} MB")
+            raise OSError(f"the PDF was not sent, because it is larger than {LARGEST // 1_000_000} MB")
         content = path.read_bytes()
         for wait in (*_WAITS, None):
             answer = self._client.post(

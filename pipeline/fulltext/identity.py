@@ -57,12 +57,12 @@ class Match(NamedTuple):
         Similarity of the record's title and the beginning of the file: 1 if the title occurs in the beginning, 0 if the
         two are not more similar than unrelated texts. ``None`` if nothing was found, or the record has no title.
     doubt
-        Sentence that states why the file cannot be attached to the record; ``""`` if it can.
+        Sentence that states why the file is not attached without confirmation; ``""`` if it is attached.
     candidates
         The possible records, if several records match the file equally well.
     duplicate
-        Id of the merged record by which ``record`` was found, such as a record that contains the path of the file; ""
-        if ``record`` itself was found.
+        Id of a duplicate that was merged into ``record``, if the file was recognised by the duplicate, for example by
+        the path in it; otherwise ``""``.
     """
 
     record: Record | None
@@ -89,7 +89,7 @@ class Beginning:
         self.dois = [*stated, *_dois(self.text)]
 
     def letters_before(self, place: int) -> int:
-        """Return the number of letters before a position in ``text``."""
+        """Return the number of letters before a position in `Beginning.text`."""
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
@@ -104,9 +104,10 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Return where a title, or a very similar text, starts and ends in ``letters``; ``None`` if it does not occur.
+        """Find a title, or a very similar text, in the letters of the beginning.
 
-        The title must consist of letters only; see `letters_of`.
+        The result is the start and the end of the title, or ``None`` if it does not occur. The title must consist of
+        letters only; see `letters_of`.
         """
         if not title:
             return None
@@ -142,7 +143,7 @@ class Identifier:
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
         """Return the similarity of a record's title and the beginning of a file, from 0 to 1; ``None`` without a title.
 
-        See ``likeness`` in `Match`.
+        It is 1 if the title occurs in the beginning, and 0 if the two are not more similar than unrelated texts.
         """
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
@@ -315,9 +316,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record that shares the most details with ``words``; ``None`` if there is no single best record.
+    """Return the record of which the most details are among ``words``; ``None`` if several records are equally good.
 
-    The details are the family name of the first author and, if ``years`` is set, the year.
+    The details are the family name of the first author and, if ``years`` is set, the year. If no detail of any record
+    is among the words, the result is ``None``, too.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

@@ -101,7 +101,7 @@ class IsolatedReader:
             return self._read(process, path, name)
         except _Failure as failure:
             self._stop()
-            return Rejected(file=name, reason=f"{name} {failure}")
+            return Rejected(file=name, reason=f"{name}: {failure}")
         except MechtagError as error:
             return Rejected(file=name, reason=str(error))
 
@@ -162,13 +162,13 @@ class IsolatedReader:
             return answer
         if deadline.passed:
             raise _Failure(
-                f"was not read within {deadline.seconds:,.0f} seconds; print it to a new PDF, or save it in a "
-                "different format"
+                f"reading the file took more than {deadline.seconds:,.0f} seconds, so it was stopped; print the file "
+                "to a new PDF, or save it in a different format"
             )
         process.kill()
         if process.wait() == _NO_MEMORY:
             raise _Failure(
-                f"needs more than {self._limits.memory >> 20:,} MB of memory to be read; print it to a new PDF, "
+                f"reading the file takes more than {self._limits.memory >> 20:,} MB of memory; print it to a new PDF, "
                 "or save it in a different format"
             )
         raise _Failure(_CRASHED)
@@ -185,13 +185,12 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """Raised if the separate process did not return a usable answer for a file.
-
-    The message is the second half of a sentence that begins with the file name.
-    """
+    """Raised if the separate process did not return a usable answer for a file; the message says why."""
 
 
-_CRASHED = "crashes the program that reads it; it may be damaged. Download it again, or print it to a new PDF"
+_CRASHED = (
+    "the program that reads the file crashed, so the file may be damaged; download it again, or print it to a new PDF"
+)
 # Exit status of a process that ran out of memory.
 _NO_MEMORY = 77
 
@@ -211,7 +210,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and restart the measurement of time."""
+        """Add ``seconds`` to the time limit, and measure the time from now on."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds

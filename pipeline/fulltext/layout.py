@@ -63,7 +63,7 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the rows before the list of references, from which the usual typography of the text is determined.
+    """Return the rows before the list of references, from which the usual font and height of the text are determined.
 
     References are excluded because they are in smaller print, and may be longer than the text.
     """
@@ -72,7 +72,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading shows that the heading interrupts a sentence.
+    """Return whether the text after a heading continues a sentence, because it begins with a small letter.
 
     Such a heading belongs to a box that is printed between two lines of the sentence.
     """
@@ -82,7 +82,7 @@ def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
 
 @dataclass
 class _Paragraph:
-    """A paragraph under construction; ``breaks`` has the offset and number of each page that begins within it."""
+    """A paragraph that is built row by row; ``breaks`` are the offset and number of each page that begins in it."""
 
     last: Line
     text: str
@@ -132,7 +132,7 @@ class _Flow:
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:
-        """Add the next row of the document, which has the given role."""
+        """Add the next row of the document; ``role`` is, for example, ``text``, ``heading`` or ``caption``."""
         if role == "heading":
             self._add_heading(row)
         elif role != "text":

@@ -95,7 +95,7 @@ def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _numbered(lines: Sequence[Line]) -> set[int]:
-    """Return the places of the lines of a page that begin with a line number, if most of them do."""
+    """Return the indices of the lines of a page that begin with a line number; empty if too few lines do."""
     numbers = {place: int(found[1]) for place, line in enumerate(lines) if (found := _LINE_NUMBER.match(line.text))}
     steps = Counter(number - place for place, number in numbers.items())
     # A running head, or a line in two parts, moves the numbers of all lines below it.
@@ -121,8 +121,9 @@ def text_height(lines: Iterable[Line]) -> float:
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page, with each drop cap joined to the line that it begins.
 
-    A drop cap is a single capital that is at least as high as two lines; it may be anywhere in the list of lines. A
-    space is inserted after it, as in 'A new team', if 'new' occurs elsewhere in the document, but 'anew' does not.
+    A drop cap is a single capital that is about as high as two lines or higher. Its position in the list of lines does
+    not matter. A space is inserted after it, as in 'A new team', if 'new' occurs elsewhere in the document, but 'anew'
+    does not.
     """
     every = [line for lines in pages for line in lines]
     if not every:

@@ -259,7 +259,7 @@ def test_ids_that_lead_to_no_record_or_to_several_are_refused(tmp_path: Path) ->
     )
     out = (tmp_path / "a.pdf", "--records", tmp_path / "unique.parquet", "-o", tmp_path / "out")
     for name, message in {
-        "text:y": "map.csv: line 2: there is no record 'text:y'; enter the record_id of an existing record",
+        "text:y": "map.csv: line 2: there is no record 'text:y' in this review; enter the record_id of a record",
         "text:gone": "map.csv: line 2: there is no record 'text:gone'",
         "doi:10.1/a": "map.csv: line 2: 'doi:10.1/a' belongs to several records (doi:10.1/a#1, doi:10.1/a#2)",
         "text:x": "",

@@ -107,7 +107,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield the blocks of a document or a table cell; with each, yield whether the whole block is in bold."""
+    """Yield the headings and paragraphs of a document or a table cell, each with whether it is in bold as a whole."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)
@@ -155,7 +155,7 @@ def _table(table: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]
 
 
 def _parts(parent: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table, or the cells of a row, which may be within other elements."""
+    """Yield the rows of a table, or the cells of a row, including those within other XML elements."""
     for child in parent:
         if local(child) == name:
             yield child
@@ -164,10 +164,7 @@ def _parts(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _perhaps_heading(block: Block, is_bold: bool) -> Block:
-    """Convert a paragraph to a heading if it looks like one.
-
-    This is done only in documents in which no paragraph is marked as a heading.
-    """
+    """Convert a paragraph to a heading if it looks like one, for documents without paragraphs marked as headings."""
     text = block.text.strip()
     words = len(text.split())
     if block.heading or block.kind or words > _LONGEST_HEADING or text[-1] in ".,;:":

@@ -145,7 +145,10 @@ class _Page(HTMLParser):
         self._found.append((is_main, Block(text, heading, None if heading else kind)))
 
     def blocks(self) -> list[Block]:
-        """Return the blocks in the elements ``article`` and ``main``; if they have little text, return all blocks."""
+        """Return the paragraphs and headings in the elements ``article`` and ``main``.
+
+        If these elements are missing or have little text, return those of the whole page.
+        """
         main = [block for is_main, block in self._found if is_main]
         found = main if sum(len(block.text) for block in main) > 500 else [block for _, block in self._found]
         lowest = min((block.heading for block in found if block.heading and kind_of(block.text)), default=1)

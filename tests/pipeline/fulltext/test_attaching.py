@@ -74,7 +74,7 @@ def test_every_file_is_in_one_list(tmp_path: Path) -> None:
 
 def test_a_file_that_is_lost_stops_the_run(tmp_path: Path) -> None:
     result = attached(tmp_path, Reader({"a.pdf": ("pdf", TITLE)}))
-    with pytest.raises(RuntimeError, match="2 files were read, but 1 are listed"):
+    with pytest.raises(RuntimeError, match="2 files were read, but the results account for 1"):
         Attached(2, result.attached, (), (), ())
 
 

@@ -96,19 +96,23 @@ def test_one_process_reads_many_files(reader: IsolatedReader, tmp_path: Path) ->
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the system cannot limit the memory of a process")
 def test_a_file_that_needs_too_much_memory_is_rejected(reader: IsolatedReader, tmp_path: Path) -> None:
-    assert reason(answer(reader, tmp_path, "huge")).startswith("paper.txt needs more than 1,024 MB of memory")
+    assert reason(answer(reader, tmp_path, "huge")).startswith(
+        "paper.txt: reading the file takes more than 1,024 MB of memory"
+    )
     assert process(answer(reader, tmp_path, "good"))
 
 
 @pytest.mark.parametrize("content", ["crash", "exit"])
 def test_a_crash_rejects_the_file_alone(reader: IsolatedReader, tmp_path: Path, content: str) -> None:
-    assert reason(answer(reader, tmp_path, content)).startswith("paper.txt crashes the program that reads it")
+    assert reason(answer(reader, tmp_path, content)).startswith("paper.txt: the program that reads the file crashed")
     assert process(answer(reader, tmp_path, "good"))
 
 
 def test_a_file_that_takes_too_long_is_rejected(hostile: Path) -> None:
     with IsolatedReader(Limits(seconds=0.2)) as reader:
-        assert reason(answer(reader, hostile, "hang")).startswith("paper.txt was not read within 0 seconds")
+        assert reason(answer(reader, hostile, "hang")).startswith(
+            "paper.txt: reading the file took more than 0 seconds"
+        )
 
 
 def test_a_pdf_has_more_time_the_more_pages_it_has(
