@@ -171,7 +171,7 @@ def read(path: Path) -> Outcome:
     try:
         ingested = ingest([path])
     except MechtagError as error:
-        reason = str(error).removeprefix(f"{path}: ").split(". Known formats:")[0]
+        reason = str(error).removeprefix(f"{path}: ").split(". Export the records in a format")[0]
         return Outcome(path, seconds=time.perf_counter() - started, refused=reason)
     except Exception:
         return Outcome(path, seconds=time.perf_counter() - started, fault=traceback.format_exc())

@@ -68,7 +68,7 @@ def read(path: Path, folder: Path) -> Outcome:
     try:
         found = ingest([path])
     except MechtagError as error:
-        reason = str(error).removeprefix(f"{path}: ").split(". Known formats:")[0]
+        reason = str(error).removeprefix(f"{path}: ").split(". Export the records in a format")[0]
         return Outcome(dataset, path.name, refused=reason)
     reasons = Counter(item.reason for item in found.rejected)
     formats = " and ".join(dict.fromkeys(source.format for source in found.sources))

@@ -144,7 +144,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
 
 
 def refuse_nested(member: Source) -> None:
-    """Raise an error if a member is itself an archive, because nesting could be endless.
+    """Raise an error if a file in an archive is itself an archive, because nesting could be endless.
 
     Raises
     ------

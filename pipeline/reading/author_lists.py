@@ -119,7 +119,10 @@ def _comma_parts(text: str) -> list[str]:
 
 
 def _with_initials(parts: Sequence[str]) -> list[str]:
-    """Combine the parts of a list of authors into names with initials; return an empty list if this is not possible."""
+    """Combine the parts between the commas of an author list into names with initials, if all names have initials.
+
+    Otherwise, the result is an empty list.
+    """
     if len(parts) < 2:
         return []
     if all(map(_ends_in_initials, parts)) or all(map(_INITIALS_AND_NAME.fullmatch, parts)):

@@ -167,7 +167,7 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     file
         Name of the file, as recorded in records and shown in messages.
     notes
-        List to which notes on corrected defects of the texts are added.
+        List to which a note is added for each defect that was corrected in the texts of the entry.
     """
     raw = tuple(entry.fields)
     get = cleaned.get

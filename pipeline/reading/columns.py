@@ -183,7 +183,8 @@ _GLUED = re.compile(
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     """Return the record attribute that a column contains, and the rank of the column; ``None`` if it is not known.
 
-    ``tagged`` states whether the columns are named by tags, such as ``TI``. See `attributes` for ranks.
+    If several columns contain the same attribute, the column with the lowest rank is preferred. ``tagged`` states
+    whether the columns of the table are named by tags, such as ``TI``.
     """
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
@@ -210,7 +211,8 @@ class _Plan(NamedTuple):
     Attributes
     ----------
     places
-        Index and attribute of each column; if several columns contain the same attribute, the preferred one is last.
+        Index and attribute of each column except those with keywords; if several columns contain the same attribute,
+        the preferred one is last.
     keyword_places, year_places
         Indices of the columns with keywords and with years, the preferred one first.
     given_first
@@ -276,7 +278,7 @@ def is_header(row: Sequence[str]) -> bool:
 
 
 def may_be_header(line: str) -> bool:
-    """Return whether a line may contain the header of a table; this is a quick check."""
+    """Check quickly, without recognising all names, whether a line may contain the header of a table."""
     if len(line) > _LONGEST_HEADER or not _mentions_title(line):
         return False
     for cell in reversed(_ANY_DELIMITER.split(line)):
@@ -343,9 +345,9 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note that lists the unread columns of a table, if no column with abstracts, authors or years was found.
+    """Return a note that lists the unread columns of a table, if abstracts, authors or years were not found.
 
-    The result is ``""`` if the table has all three, or if all its columns were read.
+    The result is ``""`` if columns with all three were found, or if every column was read.
     """
     known = attributes(names)
     found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}
@@ -375,11 +377,11 @@ def is_search(line: str, continued: bool) -> bool:
 
 
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
-    """Yield notes on the unread rows above a header; the search query that databases print there is not noted.
+    """Yield notes on the unread rows above the header of a table, except the search query that databases print there.
 
-    A row looks like a row of a table if it has at least half as many filled cells as the header, or many filled cells
-    that do not begin with a space. Cells that begin with a space do not count, because the delimiter before a space is
-    often a part of the text.
+    One note counts the rows that look like rows of the table: they have at least half as many filled cells as the
+    header, or many filled cells that do not begin with a space. (A delimiter before a space is often a part of the
+    text.) Another note quotes the first of the other rows with unexpected content.
 
     Parameters
     ----------

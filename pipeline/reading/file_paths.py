@@ -27,8 +27,8 @@ _LATEX = {r"{\_}": "_", r"{\&}": "&", r"{\%}": "%", r"{\#}": "#", r"$\backslash$
 def recorded_paths(record: Record) -> list[tuple[str, ...]]:
     """Return the file paths in the fields of a record, each as a tuple of its folders and its file name.
 
-    All names are in lower case, and paths may be written with slashes or backslashes, because the record may have been
-    exported on a different computer. Web addresses are not returned.
+    All names are returned in lower case. The paths in the record may have slashes or backslashes, because the record
+    may have been exported on a different computer. Web addresses are not returned.
     """
     found = dict.fromkeys(parts for value in _values(record.raw) if (parts := _parts(value)))
     return list(found)

@@ -218,7 +218,7 @@ class Reading:
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Handle an error that is raised while a file is read in this context.
+        """Handle an error in reading one file, which is read in this context.
 
         If the file is one of several in a folder or archive (``spare``), the error is added to ``unread`` and
         suppressed; otherwise, the error is raised.
@@ -430,7 +430,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
 
 
 def stream_unique(path: Path, on_note: Callable[[str], None]) -> Iterable[Record]:
-    """Return the same records as `read_unique`, which can be iterated several times.
+    """Return the same records as `read_unique`, as an iterable that can be read several times.
 
     The records of a Parquet table are read in batches in each iteration; those of other files are in memory.
 

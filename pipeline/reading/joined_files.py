@@ -35,7 +35,7 @@ _ENDS = re.compile(r"ER(?:\s+-)?\s*|EF\s*|\s*\}\s*")
 
 
 def started_format(line: str) -> str:
-    """Return the name of the format in which a line starts a record, or ``""``."""
+    """Return the name of the format whose records can start with a given line, or ``""`` if there is none."""
     found = _START.fullmatch(line.rstrip()) if line[:1] in _FIRST else None
     return _NAMES[(found.lastindex or 1) - 1] if found else ""
 
@@ -55,7 +55,7 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 
 
 def further_records(source: Source, form: Format, entries: int) -> str:
-    """Return a note if a text file also contains records in another format, or seems to contain records not yet read.
+    """Return a note if a text file also contains records in another format, or seems to contain more than were read.
 
     ``entries`` is the number of records that were read. The result is ``""`` if there is nothing to note. A PubMed id
     before the TY line of a RIS record does not count as a record in a different format.

@@ -1,7 +1,7 @@
 """Parse XML exports record by record, so that a broken record does not affect the others.
 
-Each record is parsed separately with defusedxml. The text before and around it, such as a declaration of
-entities, is never parsed, so no entity can expand or fetch anything; a file that declares an entity is refused.
+Each record is parsed separately with defusedxml. The text around the records, such as a declaration of entities, is
+never parsed, so no entity can expand or fetch anything; a file that declares an entity is refused.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ _NOT_OPENED = "the element of the record is closed but never opened, so its star
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield each element's line number and text, and the reason why the element is incomplete (``""`` if complete)."""
+    """Yield the line number and text of each element whose tag matches, and the reason why it is incomplete, or ``""``.
+
+    An element is incomplete if its start tag or end tag is missing.
+    """
     line, counted, end = 1, 0, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
@@ -142,7 +145,7 @@ def _entry(number: int, line: int, text: str) -> Entry:
 
 
 def as_json(element: Element, depth: int = 1) -> Any:
-    """Convert an XML element to text or a mapping; see `read_records`.
+    """Convert an XML element to text or a mapping, as described in `read_records`.
 
     Raises
     ------
@@ -178,9 +181,9 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def every(node: Any, *path: str) -> list[Any]:
-    """Return all values at a path of element names below a node, in file order.
+    """Return all values at a path of element names below ``node``, in file order.
 
-    The node is a converted element (see `as_json`), or the fields of an entry.
+    ``node`` is an element that `as_json` converted, or the fields of an entry.
     """
     if isinstance(node, Sequence) and not isinstance(node, str):
         nodes = [value for name, value in node if name == path[0]]
@@ -195,10 +198,10 @@ def text_of(value: Any) -> str:
 
 
 def texts(node: Any, *path: str) -> list[str]:
-    """Return all non-empty texts at a path of element names below a node."""
+    """Return all non-empty texts at a path of element names below a converted element (see `every`)."""
     return [text for value in every(node, *path) if (text := text_of(value))]
 
 
 def text(node: Any, *path: str) -> str:
-    """Return the first non-empty text at a path of element names below a node, or ``""``."""
+    """Return the first non-empty text at a path of element names below a converted element, or ``""`` (see `every`)."""
     return next(iter(texts(node, *path)), "")

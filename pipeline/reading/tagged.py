@@ -73,7 +73,7 @@ class Outside:
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Return a faulty entry in place of one that is longer than `LONGEST_ENTRY` and starts with the text ``start``."""
+    """Return an entry with a fault in place of an entry that is too long to read; it keeps only the beginning."""
     fault = (
         f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
         "damaged or lack line ends; export it again"

@@ -136,7 +136,7 @@ def find_format(source: Source) -> Format:
     first = next((known for known in FORMATS if known.recognise(source)), None)
     if first is None:
         raise MechtagError(
-            f"{source.path}: this file is {describe(source)}. Known formats: "
+            f"{source.path}: this file is {describe(source)}. Export the records in a format that mechtag reads: "
             f"{', '.join(known.name for known in FORMATS)}"
         )
     if first in (xlsx.FORMAT, parquet.FORMAT, delimited.FORMAT):

@@ -152,9 +152,9 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Report the lines in pieces of text as lines outside of entries, unless they are comments that programs write.
+    """Report texts between entries, line by line, as unread; leave out comments that programs write.
 
-    Each piece is a pair of the number of its first line and its text.
+    Each piece is a pair: the number of the first line of a text, and the text.
     """
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):
@@ -166,7 +166,7 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Divide the text after an entry into text that belongs to this entry, and entries whose start is missing.
+    """Divide the text after an entry into text that belongs to this entry, and entries without ``@type{key,``.
 
     A field with a title shows that an entry starts, if the entry before it already has a title. Both parts are returned
     as lists of pairs of a line number and a text.
@@ -191,9 +191,9 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
 
 
 def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in ``text``, whose start is missing.
+    """Return the entry in ``text``, in which the start of the entry (``@type{key,``) is missing.
 
-    Lines before the first field of the entry are reported as lines outside of entries.
+    Lines before the first field of the entry are reported as unread.
     """
     text = text.lstrip()
     first = _FIELD.search(text)
@@ -229,7 +229,7 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block and ``""``; if it is unreadable, return ``None`` and the reason.
+    """Return the entry in a block of the file and ``""``; if the entry is unreadable, return ``None`` and the reason.
 
     For blocks that are not entries, such as comments, the result is ``None`` and ``""``.
     """

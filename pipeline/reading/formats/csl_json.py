@@ -111,8 +111,8 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """Return the earlier values of fields that occur twice in a JSON object, and a note on these fields.
 
     JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
-    because some text between them is missing. Values in nested objects are returned without a name. An object in which
-    none of the fields in `_ONCE` occurs twice is not examined.
+    because some text between them is missing. The values are returned with their field names, or with ``""`` if the
+    field is in a nested object. An object is examined only if its title, abstract, authors or DOI seem to occur twice.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()
@@ -185,9 +185,10 @@ def _refuse_deep(item: Any) -> None:
 
 
 def _next_item(text: str, place: int) -> int:
-    """Return the position where the item after a broken item starts, or the end of the text.
+    """Return the position where the next item of a JSON list starts, after a broken item at ``place``.
 
-    All items are assumed to have the same first key; objects nested in items have different first keys.
+    If there is no further item, the result is the end of the text. All items are assumed to have the same first key;
+    objects nested in items have different first keys.
     """
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)

@@ -22,22 +22,19 @@ def json_format(name: str, sign: str, map_item: Callable[[Mapping[str, Any]], Ma
     sign
         Pattern that only files of this service contain.
     map_item
-        Function that maps a JSON object to attributes of a record. Attributes that it does not return are read as in
-        CSL-JSON.
+        Function that maps a JSON object to attributes of a record. Attributes that it leaves out or empty are read as
+        in CSL-JSON.
     """
     pattern = re.compile(sign)
 
     def recognise(source: Source) -> bool:
-        """Return whether a file is JSON and contains the pattern that is typical of the service."""
         known = csl_json.recognise(source) or jsonl.recognise(source)
         return known and bool(pattern.search(source.head))
 
     def read(source: Source) -> Iterator[Entry]:
-        """Yield one entry per JSON object."""
         return csl_json.read_items(source) if csl_json.recognise(source) else jsonl.read(source)
 
     def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-        """Map the fields of a JSON object to attributes of a record."""
         return {**csl_json.clean(fields), **{name: value for name, value in map_item(dict(fields)).items() if value}}
 
     return Format(name, recognise, read, clean)

@@ -190,9 +190,9 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Return the authors in both author tags in file order.
+    """Return the authors in the tags AU and A1, in file order.
 
-    If one tag repeats the authors of the other tag, or some of them, each author is returned only once.
+    If one tag only repeats authors of the other tag, the authors of the other tag are returned.
     """
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
