@@ -71,9 +71,10 @@ class Judgements(Row):
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def reading_order(self, records: Sequence[Record]) -> list[int]:
-        """Return the indices of the records in the file that are relevant, followed by those that were not judged.
+        """Return the indices of the records that were judged relevant, followed by those that were not judged.
 
-        Each of the two groups is in the order of the file. Raises the same errors as `labels`.
+        Records that are not in the file of decisions are left out. Each of the two groups is in the order of the file.
+        Raises the same errors as `labels`.
         """
         rows, labels = self._rows(records), self.labels(records)
         named = list(dict.fromkeys(rows[name] for name in self.values if name in rows))
@@ -114,9 +115,10 @@ class Judgements(Row):
         if not rows:
             first = next(iter(self.papers.values()))
             raise MechtagError(
-                f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records. The "
-                f"first row is about {next(iter(self.values))!r} ({'; '.join(finder.find(first).tried)}). Pass the "
-                "records that were judged, or identify them by record_id, DOI, PubMed id or title"
+                f"{self.path}: none of the {len(self.values)} records in this file is among the {len(records)} records "
+                f"of the search. The first in the file is {next(iter(self.values))!r} "
+                f"({'; '.join(finder.find(first).tried)}). Pass the records that were judged, or identify them by "
+                "record_id, DOI, PubMed id or title"
             )
         return rows
 

@@ -112,7 +112,7 @@ def course_path(output: Path) -> Path:
 
 
 def read_course(path: Path) -> Course:
-    """Read the state that an earlier ranking wrote next to its table, or return an empty state if there is no file.
+    """Read the state of a review that `write_ranking` stored; return an empty state if there is no such file.
 
     Raises
     ------
@@ -167,7 +167,8 @@ def rank(
     course
         State after the previous call, or an empty state.
     cold
-        See `mechtag.pipeline.screening.search.Search.scores`.
+        Function that returns the scores to use until a record is known to be relevant; by default, scores are the
+        similarity to the definition of relevance.
     seed
         Seed of the random sample.
 
@@ -196,7 +197,7 @@ def rank(
 def judge_course(
     labels: Array, order: Index, sampled: Index | None, target: Target, seed: int, *, earlier: int = 0
 ) -> tuple[Index | None, StoppingVerdict | None]:
-    """Apply the stopping rule to a review in progress; draw the random sample that the rule needs when it is due.
+    """Apply the stopping rule to a review in progress, and draw the random sample of the rule when it is due.
 
     Parameters
     ----------
@@ -238,7 +239,8 @@ def judge_course(
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
     """Return the indices of judged records in the order in which they were read.
 
-    The records in ``course`` come first, in its order, followed by newly judged records in file order.
+    The records that an earlier ranking stored in ``course`` come first, followed by newly judged records in the order
+    of ``judgements``.
     """
     if judgements is None:
         return np.array([], dtype=np.int64)
@@ -282,7 +284,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the ranking as a CSV table, and a ``.json`` file with the state and the verdict next to it.
 
     Unread records come first, in reading order; judged records follow, in the order in which they were read.
-    Reviewers fill in the table and pass it to the next call. If there are notes, the table has a column for them.
+    Reviewers fill in the table and pass it to the next ranking. If there are notes, the table has a column for them.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]

@@ -20,12 +20,12 @@ _HEADER = ("run", "place", "record_id", "relevant", "known_before", "recall")
 
 
 def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[list[Record], Labels]:
-    """Return the records that have a decision, and their labels (1 or 0); only these records can be replayed.
+    """Return the records that have a decision; only these can be replayed.
 
     Returns
     -------
     list of Record, ndarray
-        The records, and the label (1 or 0) of each.
+        The records, and the label of each: 1 (relevant) or 0 (irrelevant).
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Ranker:
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
         if len(texts) != len(vectors):
-            raise ValueError(f"found {len(texts)} texts but {len(vectors)} vectors; pass one vector per text")
+            raise ValueError(f"Ranker: found {len(texts)} texts but {len(vectors)} vectors; pass one vector per text")
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
@@ -120,7 +120,7 @@ def _centred(vectors: Vectors) -> Array:
 
 
 def _weights(targets: Array) -> Array:
-    """Return the weights with which the classifiers are fitted to relevant and irrelevant examples.
+    """Return the weight of each relevant (1) or irrelevant (0) example, for fitting the classifiers of a `Ranker`.
 
     The total weight of irrelevant examples is a fixed fraction of the total weight of relevant examples.
     """
@@ -298,9 +298,10 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that scores records by the relevance that a trained model predicts; see `Search.scores`.
+    """Return a function that scores records by the relevance that the trained model in ``folder`` predicts.
 
-    The function loads the model when called. Raises the same errors as `model_folder.load_model`.
+    It can be passed to `Search.scores` as ``cold``. When called, it loads the model, and raises the same errors as
+    `model_folder.load_model`.
     """
 
     def scores() -> Array:

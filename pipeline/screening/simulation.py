@@ -26,7 +26,7 @@ from mechtag.pipeline.screening.stopping import (
 
 @dataclass(frozen=True)
 class Figures:
-    """Metrics of one reading order; all are proportions from 0 to 1.
+    """Metrics of one reading order, as proportions; those of work saved and of extra records found can be negative.
 
     Attributes
     ----------
@@ -264,7 +264,7 @@ def stop_by_sample(
     labels
         Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
     bound
-        See `stopping.judge_sample`.
+        Function that returns the upper bound on the relevant records in the population of a sample.
     """
     due = sample_due(labels, len(labels))
     if due is None:
@@ -346,7 +346,7 @@ def replay(
     seed
         Replay number r uses a random generator seeded with (seed, r).
     on_progress
-        See `reading_order`.
+        Called with the number of relevant records found since the last call.
     """
     check_shares(recall, confidence)
     replays = []

@@ -140,7 +140,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_decisions_that_fit_no_record_or_two(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="none of its 1 rows is about any of the 4 records"):
+    with pytest.raises(MechtagError, match="none of the 1 records in this file is among the 4 records"):
         read_judgements(written(tmp_path, "id,label\n99,1\n"), "edible").labels(RECORDS)
     twins = [*RECORDS, RECORDS[0].model_copy(update={"record_id": "text:9"})]
     with pytest.raises(MechtagError, match="'10' belongs to two records"):
