@@ -117,8 +117,8 @@ class Journal:
     def kept(self, say: Callable[[str], None] = print) -> Iterator[None]:
         """Return a context manager that calls `flush` at the beginning, every 10 seconds, and at the end of the block.
 
-        If the files cannot be written, ``say`` is called once with a message. The events remain in the database, and
-        are written to the files as soon as this is possible again.
+        When the files can no longer be written, ``say`` is called once with a message. The events remain in the
+        database, and are written to the files as soon as this is possible again.
         """
         stopped = threading.Event()
         complained = False

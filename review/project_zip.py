@@ -55,7 +55,7 @@ def extract_log(path: Path, folder: Path) -> None:
                 with archive.open(info) as source, (folder / match[2]).open("wb") as target:
                     shutil.copyfileobj(source, target)
     except _FAULTS as error:
-        raise MechtagError(f"this zip is damaged ({error}); ask for the zip again") from None
+        raise MechtagError(f"this zip is damaged ({error}); ask the sender for a new zip") from None
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
@@ -76,17 +76,15 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         odd = "\\" in info.filename or ":" in parts[0] or not info.filename.isprintable()
         if odd or not {"", ".", ".."}.isdisjoint(parts) or names[info.filename] > 1:
             raise MechtagError(
-                "this zip contains file names that mechtag does not create, so it was refused; ask for the zip again"
+                "this zip contains file names that mechtag does not create; ask the sender for a new zip"
             )
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise MechtagError(
-                "this zip contains links, which mechtag does not create, so it was refused; ask for the zip again"
-            )
+            raise MechtagError("this zip contains links, which mechtag does not create; ask the sender for a new zip")
         if info.flag_bits & _ENCRYPTED:
             raise MechtagError("this zip is encrypted; ask for a zip without a password")
         total += info.file_size
         if total > LARGEST or (info.file_size > _UNSUSPECTED and info.file_size > _HIGHEST_RATIO * info.compress_size):
             raise MechtagError(
                 f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB or to more than {_HIGHEST_RATIO} times "
-                "its size, so it was refused; ask for the zip again"
+                "its size; ask the sender for a new zip"
             )

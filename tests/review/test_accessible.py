@@ -173,7 +173,7 @@ def train_and_merge(workspace: Workspace) -> None:
         (902, "read_project", "done", {"token": "a"}, read, ""),
         (903, "read_project", "done", {"token": "b"}, read, ""),
         (904, "add_project", "done", {"of": 903}, {"added": 4, **lacks}, ""),
-        (905, "read_project", "failed", {"token": "c"}, {}, "this zip is damaged; ask for the zip again"),
+        (905, "read_project", "failed", {"token": "c"}, {}, "this zip is damaged; ask the sender for a new zip"),
     ]
     with workspace.store.write() as connection:
         for number, kind, state, arguments, result, message in rows:
