@@ -50,11 +50,18 @@ class MergedRecords:
 
     def __init__(self, merged: Iterable[MergedRecord] = (), known: Collection[str] = ()) -> None:
         self._merged = tuple(merged)
-        self._known = known
+        self._known = frozenset(known)
+        self._ids = {row.record_id for row in self._merged} - self._known
         self._into: dict[str, set[str]] = defaultdict(set)
         for row in self._merged:
             for name in filter(None, (row.record_id, row.doi, row.pmid and f"pmid:{row.pmid}")):
                 self._into[name].add(row.kept)
+        # Records that shared an id got suffixes; see `dedupe.dedupe`. Those without duplicates are not in `groups.csv`.
+        self._suffixed: dict[str, set[str]] = defaultdict(set)
+        for record_id in self._known:
+            shared, mark, _ = record_id.rpartition("#")
+            if mark:
+                self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
         """Return the ids of the records in the table into which the record with a given id was merged.
@@ -66,13 +73,11 @@ class MergedRecords:
         start = next((form for form in forms if form and form in self._into), None)
         if start is None:
             return ()
-        # Records that shared an id got suffixes; see `dedupe.dedupe`. Those without duplicates are not in `groups.csv`.
-        suffixed = {known for known in self._known if known.startswith(f"{start}#")}
-        return self._follow(self._into[start] | suffixed)
+        return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
         """Return whether an id is that of a merged record, and not of a record in the table."""
-        return record_id not in self._known and any(row.record_id == record_id for row in self._merged)
+        return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
         found, seen, left = set(), set(), set(names)
