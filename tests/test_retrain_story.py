@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from mechtag.core.parquet import read_predictions
 from mechtag.models.model_folder import load_model, read_config
 from mechtag.pipeline.annotations.versions import list_versions, read_additions, read_history, version_in_use
+from mechtag.project import open_project
+from mechtag.workflows.retrain import Retraining
 from tests.support.command import call
 from tests.support.garden import CODEBOOK, LABELS, Sentences, by_sentence, carried, export, papers, title
 from tests.support.paths import ROOT
@@ -143,8 +146,6 @@ def model_files(folder: Path = Path("models/trained")) -> dict[str, bytes]:
 
 def aliases() -> dict[str, str]:
     """Id of the model that each alias of the registry points to."""
-    from mlflow import MlflowClient
-
     client = MlflowClient()
     found = client.get_registered_model("mechtag").aliases
     return {alias: client.get_model_version("mechtag", number).tags["model_id"] for alias, number in found.items()}
@@ -227,6 +228,11 @@ def test_the_story(here: Path) -> None:
     assert f"model {first} is active again" in told
     assert model_files() == before
     assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
+    # A rollback that was killed before it updated the registry.
+    versions = MlflowClient().search_model_versions(f"name = 'mechtag' and tag.model_id = '{second}'")
+    MlflowClient().set_registered_model_alias("mechtag", "champion", versions[0].version)
+    Retraining(open_project()).update_registry()
+    assert aliases() == {"champion": first}
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
     assert [row["event"].split()[1] for row in read_history(ADDED)] == ["promoted", "back"]
     status, _, message = call("retrain", "--rollback")

@@ -134,6 +134,11 @@ class Retraining:
             annotations = f"version {version} of the added annotations" if version else "no added annotations"
             return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
 
+    def update_registry(self) -> None:
+        """Point the aliases in the MLflow registry to the model in use, for example after an interrupted rollback."""
+        with self._alone():
+            self._point_aliases(read_config(self._paths.model).model_id)
+
     def history(self) -> list[str]:
         """Return lines of text that list the versions of the annotations and the dated decisions on models."""
         # No lock is needed: reading is allowed while a retraining is running.

@@ -115,7 +115,8 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
     """Restore the model that was in use before the current model.
 
     The job first stores the id of the model that it replaces. If the job is interrupted and repeated, it can therefore
-    see whether this model has already been replaced, and does not restore an even earlier model.
+    see whether this model has already been replaced, and only updates MLflow's registry instead of restoring an even
+    earlier model.
 
     Returns
     -------
@@ -133,6 +134,8 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
     _note(workspace, progress.job, {**arguments, "given_up": given_up})
     if not given_up or read_config(model).model_id == given_up:
         retraining.roll_back()
+    else:
+        retraining.update_registry()
     with workspace.store.write() as connection:
         add_job(connection, _TAG, None)
     coder = arguments["coder"]

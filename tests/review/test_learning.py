@@ -264,7 +264,7 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
 ) -> None:
     review = make_review(tmp_path)
     review.project.own_model.mkdir(parents=True)
-    models = ["first", "second", "third"]
+    models, registry = ["first", "second", "third"], list[str]()
 
     class Retraining:
         def __init__(self, *_: object) -> None: ...
@@ -274,9 +274,10 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
 
         def roll_back(self) -> list[str]:
             models.pop()
-            if len(models) == 2:
-                raise KeyboardInterrupt("killed")
-            return []
+            raise KeyboardInterrupt("killed")
+
+        def update_registry(self) -> None:
+            registry.append(models[-1])
 
     monkeypatch.setattr("mechtag.workflows.retrain.Retraining", Retraining)
     monkeypatch.setattr("mechtag.models.model_folder.read_config", lambda _: SimpleNamespace(model_id=models[-1]))
@@ -287,7 +288,7 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
     with review.store.write() as connection:  # as a worker does when it starts
         connection.execute(update(schema.job).where(schema.job.c.state == "running").values(state="waiting"))
     do_next(review, known)
-    assert models == ["first", "second"]
+    assert (models, registry) == (["first", "second"], ["second"])
     with review.store.read() as connection:
         job = schema.job
         rows = connection.execute(select(job.c.state, job.c.result).where(job.c.kind == "roll_back")).all()
