@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, null, or_, select
 
 from mechtag.core.codebook import Codebook
 from mechtag.review.plan import STAGE_NAMES
@@ -124,6 +124,24 @@ def last_happenings(
     if before is not None:
         where.append(table.c.seq < before)
     return _happenings(connection, codebook, viewer, blinded, *where, limit=limit)[::-1]
+
+
+def describe_own(connection: Connection, codebook: Codebook, viewer: int, seq: int) -> str:
+    """Return what a person did in one event, in words; empty if the person has no event of this number.
+
+    Whether a suggestion was shown is left out.
+
+    Parameters
+    ----------
+    viewer
+        Account number of the person.
+    seq
+        Number of the event.
+    """
+    table = schema.event
+    query = select(table, null().label("suggestions_shown")).where(table.c.seq == seq, table.c.coder == viewer)
+    row = connection.execute(query).one_or_none()
+    return _sentence(row, codebook.names, names_of(connection)) if row else ""
 
 
 def _happenings(

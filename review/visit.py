@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
+from mechtag.review.history import describe_own
 from mechtag.review.imports import LARGEST_BATCH, TOO_LARGE_TOGETHER, File
 from mechtag.review.keys import Choice, PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
@@ -67,7 +69,20 @@ class Visit:
                 # The browser stores decisions that it could not send under this name.
                 "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
             }
+            if not context.get("said"):
+                context["said"] = self._undone(connection)
         return HTMLResponse(render(template, **shared, **context), status)
+
+    def _undone(self, connection: Connection) -> str:
+        """Return a message about the action that the person undid or redid before this page; empty if there is none.
+
+        `pages.around.undo` adds the number of the action to the address of the page.
+        """
+        for name in ("undone", "redone"):
+            if number := whole_number(self.query.get(name, "")):
+                what = describe_own(connection, self.workspace.codebook, self.person.id, number)
+                return f"{name.capitalize()}: {what}" if what else ""
+        return ""
 
     def show_again(self, response: Response, address: str) -> Response:
         """Return a page that answers a form, with a header that makes the browser show ``address`` as its address."""

@@ -24,19 +24,24 @@ _SHOWN = 50
 def undo(visit: Visit) -> Response:
     """Undo the last action of the person, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.undo(visit.stamp())
-    return visit.go(_address(visit, act, record))
+    return visit.go(_address(visit, act, record, "undone"))
 
 
 def redo(visit: Visit) -> Response:
     """Redo the action that the person undid last, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.redo(visit.stamp())
-    return visit.go(_address(visit, act, record))
+    return visit.go(_address(visit, act, record, "redone"))
 
 
-def _address(visit: Visit, act: int, record: int | None) -> str:
+def _address(visit: Visit, act: int, record: int | None, state: str) -> str:
     """Add the jobs that follow an undone or redone action, and return the address of the page that shows its effect.
 
     An undone screening decision, for example, can require a new ranking.
+
+    Parameters
+    ----------
+    state
+        ``undone`` or ``redone``; the page then says what was undone or redone.
     """
     table = schema.event
     with visit.workspace.store.write() as connection:
@@ -48,15 +53,19 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
             ask_after_change(connection, visit.person.id, json.loads(row.value)["key"])
     if row.kind in _ABOUT_DUPLICATES:
         follow(visit)
-        return "/duplicates"
-    if row.kind in ("settle", "reopen"):
-        return f"/reconcile/{row.stage}/{record}"
-    if row.kind == "edit_record":
+        place = "/duplicates"
+    elif row.kind in ("settle", "reopen"):
+        place = f"/reconcile/{row.stage}/{record}"
+    elif row.kind == "edit_record":
         ask_to_tag(visit)
-        return f"/records/{record}"
-    if record is None:
-        return "/"
-    return f"{_SCREENS[row.stage]}?record={record}" if row.stage in _SCREENS else f"/records/{record}"
+        place = f"/records/{record}"
+    elif record is None:
+        place = "/"
+    elif row.stage in _SCREENS:
+        return f"{_SCREENS[row.stage]}?record={record}&{state}={act}"
+    else:
+        place = f"/records/{record}"
+    return f"{place}?{state}={act}"
 
 
 def note(visit: Visit) -> Response:

@@ -6,10 +6,7 @@ let awaits = null; // what to do with the next key: the letter of a label, or th
 const cards = () => [...document.querySelectorAll("[data-label]")];
 const lines = () => [...document.querySelectorAll("[data-marks]")];
 
-function announce(text) {
-  const said = document.getElementById("said");
-  if (said) said.textContent = text;
-}
+const announce = (text) => document.dispatchEvent(new CustomEvent("announce", { detail: text }));
 
 function choose(card) {
   if (!card) return;

@@ -81,6 +81,17 @@ document.addEventListener("click", (event) => {
 
 // Focus ----------------------------------------------------------------------------------------------------------------
 
+// Screen readers read the changes of a live region only if the region existed before, so it is outside of the content that
+// responses replace. The last text is removed first, because the same text again would not be a change.
+function announce(text) {
+  const said = document.getElementById("said"), announcer = document.getElementById("announcer");
+  if (said) said.textContent = text;
+  announcer.textContent = "";
+  setTimeout(() => { announcer.textContent = text; }, 50);
+}
+
+document.addEventListener("announce", (event) => announce(event.detail));
+
 function arrive() {
   for (const element of document.querySelectorAll("#page noscript")) element.remove();
   for (const element of document.querySelectorAll("[data-stays]")) element.open = left[element.id] ?? element.open;
@@ -117,6 +128,8 @@ document.addEventListener("htmx:beforeSwap", () => {
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target.id !== "page") return;
   held = false;
+  const said = document.getElementById("said")?.textContent;
+  if (said) announce(said);
   arrive();
   tell();
   const step = next.shift();

@@ -97,8 +97,11 @@ def test_a_sign_is_set_changed_and_removed_and_goes_with_the_mark(review: Worksp
     assert codes(review)["apple"].signs == '{"1": "unclear"}'
     page = send(browser, page, "/code/sign", label="apple", sentence=1, sign="").text
     assert (codes(review)["apple"].sentences, codes(review)["apple"].signs) == ("[0, 1]", "{}")
-    browser.post("/undo")
+    undone = browser.post("/undo").text
     assert codes(review)["apple"].signs == '{"1": "unclear"}'
+    assert "Undone: removed the sign of sentence 2 for Apple" in texts(undone)
+    assert "Redone: removed the sign of sentence 2 for Apple" in texts(browser.post("/redo").text)
+    browser.post("/undo")
     page = send(browser, browser.get("/code?record=1"), "/code/mark", label="apple", sentence=1).text
     page = send(browser, page, "/code/mark", label="apple", sentence=1).text
     assert codes(review)["apple"].signs == "{}"

@@ -97,7 +97,7 @@ def test_a_changed_key_works_and_the_old_one_does_not(opened: Opener, review: Wo
     page.keyboard.press("Escape")
     page.keyboard.press("1")
     page.keyboard.press("x")
-    page.get_by_text("Included", exact=True).wait_for()
+    page.locator("#said", has_text="Included").wait_for()
     assert decisions(review) == {3: 1}
 
 
@@ -124,9 +124,13 @@ def test_screening_by_keys(opened: Opener, review: Workspace) -> None:
     assert "Excluded" in page.inner_text("#said")
     assert page.inner_text("#saved") == "All saved"
     assert decisions(review) == {3: 1, 4: 0}
+    assert page.inner_text("#announcer") == "Excluded"
     page.keyboard.press("u")
     wait_for(page, "Paper 4")
     assert decisions(review) == {3: 1}
+    assert page.inner_text("#announcer") == page.inner_text("#said") == "Undone: excluded"
+    page.keyboard.press("Shift+U")
+    page.wait_for_selector("#announcer:has-text('Redone: excluded')")
 
 
 def test_two_keys_open_a_page_and_the_criteria_stay_as_they_were_left(opened: Opener) -> None:

@@ -199,6 +199,19 @@ def test_what_the_worker_and_the_server_did_is_told_in_words(review: Workspace) 
         assert f"Owen {sentence}" in page
 
 
+def test_pages_do_not_describe_the_acts_of_others_as_undone(review: Workspace, ann: Browser) -> None:
+    review.acts.decide(Stamp(1), 1, 1)
+    review.acts.decide(Stamp(2), 2, 0)
+    with review.store.read() as connection:
+        events = connection.execute(
+            select(schema.event.c.coder, schema.event.c.seq).where(schema.event.c.kind == "code")
+        )
+        numbers = {coder: seq for coder, seq in events}
+    assert "Undone: excluded" in texts(ann.get(f"/records/2?undone={numbers[2]}"))
+    for number in (numbers[1], 0, 9999, "x"):
+        assert "Undone" not in texts(ann.get(f"/records/2?undone={number}"))
+
+
 def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser) -> None:
     review.acts.decide(Stamp(1), 1, 1)
     ann.post("/screen/decide", record=1, answer="include")
