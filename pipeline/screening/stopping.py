@@ -2,9 +2,8 @@
 
 The rule is to read by rank until relevant records become rare (`sample_due`), and then to read a random sample of the
 unread records, in an order drawn once. The sample yields an upper bound on the relevant records that were unread when
-it was drawn. Reading may stop when the relevant records found are at least the target proportion of the largest number
-of relevant records that the bound allows. The bound remains valid if it is checked repeatedly, so it may be checked
-after each record.
+it was drawn. Reading may stop when the target recall is reached even if there are as many relevant records as the bound
+allows. The bound remains valid if it is checked repeatedly, so it may be checked after each record.
 """
 
 from __future__ import annotations
@@ -31,7 +30,10 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return how many records had been read by rank when the random sample became due; ``None`` if it is not due yet.
+    """Return the number of records read by rank after which the random sample is due; ``None`` if it is not due yet.
+
+    The sample is due when relevant records have become rare: after a run of irrelevant records that comprises at least
+    100 records and at least 5% of all records.
 
     Parameters
     ----------
@@ -64,9 +66,9 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of records at the start of the sample, in the order of the draw, that were all read.
+        Number of sampled records that were read, in the order of the draw, up to the first unread record.
     found
-        Number of relevant records among these records.
+        Number of relevant records among the ``drawn`` records.
     """
 
     population: int
@@ -76,7 +78,7 @@ class Sample:
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.drawn <= self.population:
             raise ValueError(
-                f"expected found <= drawn <= population, but found is {self.found}, drawn is {self.drawn} and "
+                f"Sample requires found <= drawn <= population, but found is {self.found}, drawn is {self.drawn} and "
                 f"population is {self.population}"
             )
 
@@ -191,10 +193,10 @@ def judge_ranked(
     """Return a verdict on stopping from ranked reading only, assuming that the ranking is not worse than chance.
 
     This is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4.
-    The last records read are treated as a random sample of all records that were unread before them. This is
-    repeated for every number of last records (window), and the window with the smallest p-value counts. The
-    confidence is therefore not guaranteed: testing many windows repeatedly makes errors more likely, and a
-    ranking better than chance makes them less likely. `docs/ranking.md` reports the measured error rate.
+    The last ``n`` records read are treated as a random sample of all records that were unread before them. The test
+    is repeated for every ``n``, and the smallest p-value counts. The confidence is therefore not guaranteed: many
+    tests make errors more likely, and a ranking better than chance makes them less likely. `docs/ranking.md`
+    reports the measured error rate.
 
     Parameters
     ----------
@@ -203,9 +205,8 @@ def judge_ranked(
     total
         Number of records of the review.
     found_before
-        Number of relevant records found before new records were added to the review. Records that were read before the
-        addition are not a sample of the records that are unread now, so they must be left out of ``labels`` and
-        ``total``.
+        Number of relevant records found before new records were added to the review. ``labels`` and ``total`` must not
+        include the records read before that, because they are not a sample of the records that are unread now.
 
     Raises
     ------
@@ -231,7 +232,10 @@ def too_many(found: int, recall: float) -> int:
 
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
-    """Return the smallest p-value, over all windows, of the hypothesis that ``missed`` relevant records are unread."""
+    """Return the p-value of the hypothesis that ``missed`` relevant records are unread.
+
+    It is the smallest of the p-values that are computed from the last ``n`` records read, for every ``n``.
+    """
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.
     # Among windows with the same number of relevant records, the longest has the smallest p-value, so only windows
