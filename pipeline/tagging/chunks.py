@@ -110,7 +110,7 @@ class Chunk(Strict):
     unlike
         Number of records that may be relevant but are unlike the training texts.
     full_texts
-        For each record whose full text was tagged, how it was tagged; ``None`` if only abstracts were tagged.
+        How each full text was tagged, keyed by record id; ``None`` if only abstracts were tagged.
     """
 
     part: int
@@ -126,9 +126,10 @@ class Chunk(Strict):
 class ChunkStore:
     """The chunks of a run, stored in a folder.
 
-    A chunk consists of two files: ``predictions-00000.parquet``, and ``predictions-00000.json`` (`Chunk`),
-    which is written last. A chunk is unfinished if its JSON file is missing, or if the SHA-256 in it is not that of
-    the Parquet file. Therefore, several machines can write chunks without coordination.
+    A chunk consists of two files: its predictions (``predictions-00000.parquet``) and their description
+    (``predictions-00000.json``, see `Chunk`), which is written last. A chunk without a description is unfinished. On
+    this machine, so is a chunk whose predictions do not have the SHA-256 in the description. Therefore, several
+    processes can write chunks without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:
@@ -185,9 +186,14 @@ class ChunkStore:
         unlike: int,
         full_texts: dict[str, FullTextTagging] | None = None,
     ) -> Chunk:
-        """Write the predictions of a finished chunk and return its description.
+        """Write the predictions and the description of a finished chunk, and return the description.
 
-        For ``unlike`` and ``full_texts``, see `Chunk`.
+        Parameters
+        ----------
+        unlike
+            Number of records that may be relevant but are unlike the training texts.
+        full_texts
+            How each full text was tagged, keyed by record id; ``None`` if only abstracts were tagged.
         """
         rows = list(predictions)
         data = pack_predictions(rows, by_basis=full_texts is not None)
@@ -273,9 +279,10 @@ def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a folder, and lock it until the context ends; at the end, delete the folder if it is empty and new.
+    """Create a folder if necessary, and lock it until the context ends.
 
-    A lock that was left by a process that died is ignored.
+    A folder that was created is deleted at the end if it is still empty. A lock that was left by a process that died
+    is ignored.
 
     Raises
     ------

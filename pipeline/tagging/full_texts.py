@@ -115,9 +115,14 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
     """Return the sections to score, grouped in runs of neighbouring sections of the same kind.
 
-    The second item of the result states whether any section was recognised by its heading. If no section was
-    recognised, all sections before the last references are scored, except those that are certainly not part of the
-    running text, such as tables.
+    The second item of the result states whether any section was recognised by its heading. If none was recognised, all
+    sections before the last list of references are scored, except those that are certainly not running text, such as
+    tables.
+
+    Parameters
+    ----------
+    kinds
+        Kinds of the sections to score; ignored if no section was recognised.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
@@ -164,9 +169,9 @@ def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceS
 
 
 def sentences_to_code(full_text: FullText, settings: SentenceSettings) -> list[Evidence]:
-    """Return the sentences of a full text that a person can cite, with page and section; the references are left out.
+    """Return the sentences of a full text that a person can mark as evidence, with their pages and sections.
 
-    They include all sentences that `tag_full_texts` scores.
+    Only lists of references are left out. All sentences that `tag_full_texts` scores are included.
     """
     kept = [section for section in full_text.sections if section.kind != "references"]
     return [_placed(full_text, sentence, 0.0) for sentence in _split(full_text, kept, settings)]
@@ -212,7 +217,8 @@ def tag_full_texts(
 ) -> Iterator[tuple[Record, TaggedFullText]]:
     """Yield each record that has a full text in ``table``, with the result of tagging the full text.
 
-    At most `BATCH` full texts are in memory at the same time. Sentences that several papers share are encoded once.
+    At most `BATCH` full texts are tagged at the same time, to limit memory. A sentence that occurs in several papers is
+    encoded only once.
     """
     by_record = {abstract.record.record_id: abstract for abstract in abstracts}
     remembering = replace(tagger, encoder=RememberingEncoder(tagger.encoder, _REMEMBERED))
@@ -246,7 +252,7 @@ def predict_full_text(
     full_text: FullText,
     settings: Settings,
 ) -> list[Prediction]:
-    """Return the predictions for one record based on its full text, relevance first, then the labels in order.
+    """Return the predictions for one record based on its full text: relevance first, then labels in codebook order.
 
     Parameters
     ----------
@@ -266,7 +272,7 @@ def _document(title: str, first: Sequence[Sentence], divided: Divided) -> LongDo
 
 
 def _to_score(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return copies of sentences without reference numbers, for scoring; evidence quotes the original sentences."""
+    """Return copies of sentences for scoring, without the reference numbers that are attached to words."""
     return [one.model_copy(update={"text": without_reference_numbers(one.text)}) for one in sentences]
 
 
@@ -280,10 +286,10 @@ def full_text_rows(
 
 
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
-    """Return the evidence for the label in a column of the scores, the sentence with the highest score first.
+    """Return the evidence for relevance (column 0) or a label, the sentence with the highest score first.
 
-    The evidence for relevance (column 0) is from the sentences by which relevance was judged. The evidence for a label
-    is from the windows with the highest scores.
+    The evidence for relevance is from the sentences by which relevance was judged. The evidence for a label is from the
+    windows with the highest scores. ``column`` is the column of the label in the scores.
     """
     scored, divided = tagged.scored, tagged.divided
     best = [0]

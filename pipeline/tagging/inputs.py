@@ -141,8 +141,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
         )
     if sentences and not tables:
         raise MechtagError(
-            f"{sentences}: a table of sentences can be used only with a Parquet table of records; pass such a table "
-            "instead of search exports, or omit the sentences"
+            f"{sentences}: a table of sentences can be used only with a Parquet table of records; pass a table of "
+            "records instead of search exports, or omit the table of sentences"
         )
     if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(
@@ -153,17 +153,17 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
 
 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, *others: Path | None) -> dict[str, str]:
-    """Return a fingerprint of each input file, keyed by the name of the file; see `StoragePath.fingerprint`.
+    """Return a fingerprint of each input file, keyed by the name of the file.
 
-    A source that is a folder has one fingerprint per file in it. If ``table`` is given, records are read from this
-    table, and the sources are not read.
+    The fingerprint is the SHA-256 of the file; for a table of records in an object store, it is the size and
+    modification time. A source that is a folder has one fingerprint per file in it.
 
     Parameters
     ----------
     table
-        Table of records, or ``None`` if records are read from ``sources``.
+        Table of records. If it is not ``None``, ``sources`` are not read.
     others
-        Other tables; ``None`` is skipped.
+        Further tables that the run reads; ``None`` is skipped.
     """
     files = [] if table else [path for source in sources for path in _files(Path(source))]
     found = {table.name: table.fingerprint()} if table else {}
@@ -289,7 +289,7 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Reads a table of sentences that were split earlier; they must be in the same order as their records."""
+    """Reads a table of sentences that were split earlier, which must be in the order of their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -318,7 +318,7 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Check that no sentence is left after the last record; raise the same error as `of`."""
+        """Raise `MechtagError` if sentences are left after the last record."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 

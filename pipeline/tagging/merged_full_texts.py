@@ -14,18 +14,17 @@ _SHOWN = 5
 
 
 class MergedFullTexts(NamedTuple):
-    """The full texts that are not attached to a record of the run itself.
+    """The full texts whose record is not among the tagged records, for example because it was merged into another.
 
     Attributes
     ----------
     used
-        Ids in the table of full texts that belong to merged records, with the ids of the kept records, for which these
-        full texts are used.
+        Full texts of merged records that are used for the kept record, as id of the kept record by id of the merged
+        record.
     replaced
-        Ids of merged records whose full texts are not used, because the kept record has a different one, with the id of
-        the kept record.
+        Full texts of merged records that are not used, because the kept record has a different one; ids as in ``used``.
     unknown
-        Ids in the table of full texts that lead to no record of the run, or to several.
+        Ids of records that are neither tagged nor merged into exactly one tagged record.
     """
 
     used: dict[str, str]
@@ -49,8 +48,8 @@ class MergedFullTexts(NamedTuple):
 def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
     """Find the records to which the full texts in a table belong.
 
-    A full text that is attached to a record itself is used before the full texts of merged records. Among the latter,
-    one is chosen as in `mechtag.pipeline.fulltext.attaching.attach`.
+    If a kept record has no full text, one of the full texts of the records that were merged into it is used. It is
+    chosen as in `mechtag.pipeline.fulltext.attaching.attach`.
     """
     texts = list(table.summaries())
     known = {row["record_id"] for row in records.rows(["record_id"])}

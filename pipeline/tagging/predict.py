@@ -28,7 +28,7 @@ def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Return the document (see `document_of`) and the sentences of each record, in the order of ``records``."""
+    """Return the document to score (see `document_of`) and the sentences of each record, in the given order."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
@@ -116,10 +116,10 @@ def prediction_rows(
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
-def _printed_elsewhere(section: str) -> float:
-    """Return the number to subtract from the score of evidence from a section, in log odds.
+def _deduction(section: str) -> float:
+    """Return how much is subtracted from the score of a sentence when evidence is chosen, in log odds.
 
-    The number is 0 unless the section is on background or methods.
+    This is 0 unless the sentence is in a section on background or methods.
     """
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
@@ -132,7 +132,7 @@ def _rows(
         scores = scored.unit_scores[1:, column]
         # Methods and notes have no score; if the sentences of a record were not scored, none of them has a score.
         content = [row for row, score in enumerate(scores) if np.isfinite(score)]
-        shown = {row: scores[row] - _printed_elsewhere(sentences[row].section) for row in content}
+        shown = {row: scores[row] - _deduction(sentences[row].section) for row in content}
         strongest = sorted(content, key=lambda row: (-shown[row], row))[:limit]
         evidence = [evidence_of(sentences[row], float(scores[row])) for row in strongest]
         yield prediction_of(tagger, model_id, record, scored, column, evidence)
@@ -147,7 +147,10 @@ def prediction_of(
     evidence: Iterable[Evidence],
     basis: Basis = "abstract",
 ) -> Prediction:
-    """Return the prediction for the label in a column of the scores; column 0 is relevance."""
+    """Return the prediction for one label of a record.
+
+    ``column`` is the column of the label in the scores; column 0 is relevance.
+    """
     return Prediction(
         record_id=record.record_id,
         label=tagger.codebook.all_keys[column],

@@ -59,7 +59,7 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Return the iterator ``make(*arguments)``, which runs in the current process; the `Runner` without prefetching."""
+    """Return the iterator ``make(*arguments)``, which runs in the current process, without prefetching."""
     return make(*arguments)
 
 

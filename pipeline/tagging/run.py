@@ -47,7 +47,7 @@ class ChunkScorer:
     Parameters
     ----------
     full_texts
-        The table of full texts of the job; see `Job.open_full_texts`.
+        The open table of full texts, or ``None`` if only abstracts are tagged.
     """
 
     def __init__(self, job: Job, model: Model, settings: Settings, full_texts: FullTextTable | None) -> None:

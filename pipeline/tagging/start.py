@@ -67,9 +67,9 @@ class Job:
     output
         Folder for the results.
     finished
-        Finished chunks, keyed by number; whoever finishes a chunk must add it.
+        Finished chunks, keyed by number. Code that finishes a chunk adds it here.
     merged
-        Full texts of merged records, which are used for the kept records, and notes on the others.
+        Full texts of records that were merged into others as duplicates; ``None`` if only abstracts are tagged.
     """
 
     records: StoragePath
@@ -211,7 +211,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find the full texts of records that were merged into others, as a table of merged records states."""
+    """Find the full texts of records that were merged into others; ``groups`` is the table of these records."""
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
     if job.full_texts is None:
