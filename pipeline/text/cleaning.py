@@ -174,7 +174,7 @@ def clean_text(value: Any, notes: list[str] | None = None) -> str:
     value
         Text or a number; the result for any other value is ``""``.
     notes
-        List to which `MENDED` is added if mojibake was corrected.
+        List to which the note `MENDED` is added if mojibake was corrected.
     """
     if type(value) is str:
         text: str = value
@@ -262,8 +262,10 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
 
     Parameters
     ----------
-    value, notes
-        See `clean_text`.
+    value
+        The abstract; a value that is not text is cleaned by `clean_text`.
+    notes
+        List to which the note `MENDED` is added if mojibake was corrected.
     wrapped
         Whether line ends may merely wrap the text, as in an export. If ``True``, a single ``\n`` is kept where the
         source has a blank line, a paragraph or a heading on its own line; other line ends become spaces.

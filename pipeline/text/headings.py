@@ -189,7 +189,10 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading without a colon or dash after it, as (start, end, phrase, kind)."""
+    """Yield each possible heading that has no punctuation after it or is a question: (start, end, words, kind).
+
+    For the kinds, see `_kind`.
+    """
     after = 0
     for opening in _OPENING.finditer(text):
         # One heading may follow another: "MAIN RESULTS Design A trial".
@@ -204,9 +207,10 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return the kind of a possible heading, or ``""`` if it is not a heading.
+    """Return how certain it is that words are a heading, or ``""`` if they are not a heading.
 
-    The kinds, in descending order of certainty, are ``label``, ``bare`` and ``guess``.
+    ``label`` and ``bare`` are certain. A ``guess`` is a heading only if the abstract contains a different heading that
+    is ``bare`` or a ``guess``.
     """
     phrase = match["phrase"]
     if match.re is _QUESTION:
@@ -221,9 +225,9 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading, with or without punctuation after it, as (start, end, phrase, kind).
+    """Yield each possible heading, with or without punctuation after it: (start, end, words, kind).
 
-    In addition to the kinds of `_kind`, there are ``colon`` (a colon follows) and ``line`` (nothing else on the line).
+    The kinds are ``colon`` (a colon follows), ``line`` (nothing follows on the line) and those of `_kind`.
     """
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]

@@ -229,7 +229,9 @@ _RESULTS = re.compile(
 
 @lru_cache(maxsize=1024)
 def role_of(section: str) -> Role:
-    """Return the role of a section (see `core.records.Role`), or ``""`` if its name fits no role or more than one.
+    """Return the role of a section: ``background``, ``methods``, ``results`` or ``note``.
+
+    Returns ``""`` if the name of the section fits no role or more than one.
 
     Parameters
     ----------

@@ -105,12 +105,12 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 
 
 def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
-    """Yield the places of the words that open a sentence, except that of the first word.
+    """Yield the position of each word with which a sentence starts, except the first word.
 
     Parameters
     ----------
     words
-        Place and text of each word; a text of spaces is no word.
+        Position and text of each word; items that contain only spaces are skipped.
     """
     earlier = word = ""
     opening = True

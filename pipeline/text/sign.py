@@ -87,10 +87,10 @@ _STATEMENT = 4
 
 
 def sign_of(sentence: str) -> Sign:
-    """Return whether an English sentence says that what a label describes is present, or that it is absent.
+    """Return the sign of an English sentence that is evidence for a label, as decided by its words.
 
-    The sentence must be evidence for the label. What is recommended counts as ``present``; what was weak, refused or
-    insufficient counts as ``absent``.
+    The sign is ``absent`` if the sentence says that what the label describes was lacking, weak, refused or
+    insufficient; otherwise, it is ``present``. What is recommended counts as ``present``.
     """
     if not _says_lack(sentence):
         return "present"
@@ -100,7 +100,7 @@ def sign_of(sentence: str) -> Sign:
 
 
 def by_words(sentences: Sequence[str]) -> list[Sign]:
-    """Return whether each sentence says, by its words, that something is ``present`` or ``absent``; see `sign_of`."""
+    """Return the sign of each sentence, ``present`` or ``absent``, as decided by its words; see `sign_of`."""
     return list(map(sign_of, sentences))
 
 

@@ -47,7 +47,7 @@ def features(sentences: Sequence[str], vectors: Array) -> Array:
 
 
 class SignsByVectors:
-    """A function that classifies sentences of evidence as ``present`` or ``absent`` by their vectors.
+    """Classifies sentences of evidence as ``present`` or ``absent``, by their vectors and their words.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that decides whether sentences say that what a label describes is present, or is absent.
+    """Return the function that classifies sentences of evidence as ``present`` or ``absent``.
 
-    The method is the one in the settings.
+    The setting ``tag.sign`` decides between `by_words` and `SignsByVectors`.
 
     Raises
     ------

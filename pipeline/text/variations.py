@@ -268,7 +268,15 @@ def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
 
 
 def headed(style: str, record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Rewrite the headings of the abstract in a given style; if there are no headings, insert four."""
+    """Rewrite the headings of the abstract in a style; if there are no headings, insert four headings.
+
+    An abstract without headings that has fewer than four sentences is not changed.
+
+    Parameters
+    ----------
+    style
+        `CAPITALS`, `FULL_STOP` or `GLUED`.
+    """
     text, found = record.abstract, find_headings(record.abstract)
     parts, start = [], 0
     if found:
