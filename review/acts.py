@@ -219,7 +219,7 @@ class Acts:
         value
             1 to include the record, 0 to exclude it, or ``None`` (with ``refer``) to refer it to the adjudicator.
         reason
-            Reason for the exclusion, which must be in the plan.
+            Reason for the exclusion, one of those in the plan of the review.
 
         Raises
         ------
@@ -264,7 +264,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record or the label does not exist, or an adjudicator has settled the record.
+            If the record, its full text (at the stage ``full-text``) or the label does not exist, or an adjudicator has
+            settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -296,12 +297,13 @@ class Acts:
         complete
             Whether the person has read all sentences, which means that unmarked sentences do not support the label.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, the label or a sentence does not exist, or an adjudicator has settled the record.
+            If the record, its full text (at the stage ``full-text``), the label or a sentence does not exist, or an
+            adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -356,13 +358,14 @@ class Acts:
         sign
             ``present``, ``absent`` or ``unclear``; ``None`` removes an earlier value.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If ``sign`` has any other value; if ``sign`` is ``None`` and the sentence is not marked for the label; or
-            for the same reasons as `mark`.
+            If ``sign`` has any other value; if ``sign`` is ``None`` and the sentence is not marked for the label; if
+            the record, its full text (at the stage ``full-text``), the label or the sentence does not exist; or if an
+            adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -406,13 +409,14 @@ class Acts:
         role
             Key of one of the codebook's roles of evidence.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If there is no such role, if the sentence does not have the role that is to be removed, or for the same
-            reasons as `mark`.
+            If the record, its full text (at the stage ``full-text``), the label, the sentence or the role does not
+            exist; if the sentence does not have the role that is to be removed; or if an adjudicator has settled the
+            record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -448,23 +452,23 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Add a sentence with one of its roles to a configuration of a label; if ``on`` is false, remove it from there.
+        """Add a sentence to a configuration of a label in one of its roles; if ``on`` is false, remove it from there.
 
         Parameters
         ----------
         sentence
             Number of the sentence, counted from 0.
         configuration
-            Number of one of the person's configurations for this label and record, or the next number for a new one;
-            counted from 1.
+            Number of one of the person's configurations for this label and record, counted from 1. The next unused
+            number creates a configuration.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the sentence does not have the role, or there is no such configuration; or for the same reasons as
-            `mark`.
+            If the record, its full text (at the stage ``full-text``), the label or the configuration does not exist; if
+            the sentence does not have the role; or if an adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -494,12 +498,13 @@ class Acts:
         Parameters
         ----------
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If all given labels have an answer, or for the same reasons as `mark`.
+            If all given labels have an answer; if the record, its full text (at the stage ``full-text``) or a label
+            does not exist; or if an adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -539,13 +544,16 @@ class Acts:
         sentences
             Numbers of the sentences that support the label; ignored unless the code becomes yes.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the person has not been shown a suggestion for this label, if a suggestion that is neither yes nor no is
-            accepted or rejected, or for the same reasons as `mark`.
+            If the person has not been shown a suggestion for this label; if a suggestion that is neither yes nor no is
+            accepted or rejected; if the record, its full text (at the stage ``full-text``), the label or a sentence
+            does not exist; or if an adjudicator has settled the record.
+        Outdated
+            If the person has changed the codes of the record since the form was created.
         """
         if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
@@ -594,7 +602,7 @@ class Acts:
             the person finished the record before labels were added to the codebook, this applies only to the new
             labels.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
@@ -656,7 +664,7 @@ class Acts:
         on
             If false, the sentence is no longer an example.
         stage
-            See `code`.
+            ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
@@ -729,15 +737,16 @@ class Acts:
         why
             Explanation of the final code.
         reason
-            Reason for the exclusion, which must be in the plan.
+            Reason for the exclusion, one of those in the plan of the review.
         sentences
             Numbers of the sentences that support the label, counted from 0.
 
         Raises
         ------
         Refused
-            If the record is not included, has not been judged by anybody, or belongs to a running calibration exercise;
-            or if the label, the code, the reason or a sentence does not exist.
+            If the record is not included, has no full text (at the stage ``full-text``), has not been judged by
+            anybody, or belongs to a running calibration exercise; or if the label, the code, the reason or a sentence
+            does not exist.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
@@ -793,7 +802,7 @@ class Acts:
         elif label != self.codebook.relevance.key:
             raise Refused(f"at screening, only the label '{self.codebook.relevance.key}' can be settled, not '{label}'")
         if decision.value not in (0, 1):
-            raise Refused("a final code must be yes or no")
+            raise Refused("a final code must be yes or no; choose one of them")
         self._check_reason(connection, decision.reason)
         self._require_record(connection, record)
         head, _ = family_of(connection, record)
@@ -807,7 +816,8 @@ class Acts:
             )
         state = self._state(connection, head, stage)
         if state is None:
-            raise Refused("this record is not included, so there is nothing to settle", 409)
+            lacking = " or has no full text" if stage == "full-text" else ""
+            raise Refused(f"this record is not included{lacking}, so there is nothing to settle", 409)
         if state == "open":
             raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
         content = {"v": decision.value, "reason": decision.reason, "sentences": numbers, **_named(text), **more}
@@ -834,7 +844,9 @@ class Acts:
         ).first()
         if done is None:
             raise Refused(
-                "this person has not judged the record, so the record cannot be sent back to this person", 409
+                "this person has not judged the record, so the record cannot be sent back to this person; choose "
+                "somebody who has judged it",
+                409,
             )
         content = {"coder": coder, "message": message}
         return [Draft("reopen", record, stage, None, content)]
@@ -862,7 +874,7 @@ class Acts:
                 "this record is not settled yet; its codes can be shown to everyone once every label is settled", 409
             )
         if read_plan(connection).unblinded or is_unblinded(connection, head, stage):
-            raise Refused("everyone already sees the codes of this record", 409)
+            raise Refused("everyone already sees the codes of this record; load the page again", 409)
         return [Draft("unblind", member, stage) for member in members]
 
     @_once
@@ -881,7 +893,7 @@ class Acts:
 
     @_once
     def read_mention(self, connection: Connection, stamp: Stamp, mention: int) -> list[Draft]:
-        """Remove a comment or note that mentions the person from the person's list of mentions.
+        """Remove a comment or note from the list of those that mention the person.
 
         Parameters
         ----------
@@ -1014,7 +1026,9 @@ class Acts:
         table, attachment = schema.full_text, schema.attachment
         row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
         if row is None or row.state != "read":
-            raise Refused("this file does not exist or could not be read, so it cannot be attached", 404)
+            raise Refused(
+                "this file does not exist or could not be read, so it cannot be attached; upload it again", 404
+            )
         holder = connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).scalar()
         if holder is not None:
             raise Refused("this file is already attached to a record; detach it from that record first", 409)
@@ -1034,7 +1048,9 @@ class Acts:
         table = schema.attachment
         sha256 = connection.execute(select(table.c.sha256).where(table.c.record == record)).scalar()
         if sha256 is None:
-            raise Refused("no full text is attached to this record, so there is nothing to detach", 409)
+            raise Refused(
+                "no full text is attached to this record, so there is nothing to detach; load the page again", 409
+            )
         self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("detach", record, value={"sha256": sha256})]
 
@@ -1088,7 +1104,7 @@ class Acts:
         self._require_record(connection, into)
         head, other = family_of(connection, into)[0], family_of(connection, record)[0]
         if head == other:
-            raise Refused("these records are already joined", 409)
+            raise Refused("these records are already joined; load the page again", 409)
         if any_apart(connection, head, other):
             raise Refused(
                 "somebody has marked these records as different papers; this decision must be undone before they can "
@@ -1132,7 +1148,9 @@ class Acts:
     def _split(connection: Connection, record: int) -> list[Draft]:
         head, _ = family_of(connection, record)
         if head == record:
-            raise Refused("this record is not joined to another record, so it cannot be separated", 409)
+            raise Refused(
+                "this record is not joined to another record, so it cannot be separated; load the page again", 409
+            )
         return [Draft("split", record), Draft("differ", record, value={"other": head})]
 
     @_once
@@ -1243,8 +1261,8 @@ class Acts:
             raise Refused("a calibration exercise is already running; end it before you start the next one", 409)
         if read_plan(connection).unblinded:
             raise Refused(
-                "blinding has ended, so no calibration exercise can be started: "
-                "people can no longer judge records independently",
+                "no calibration exercise can be started, because blinding has ended and people no longer judge records "
+                "independently",
                 409,
             )
         people = sorted(set(coders))
@@ -1286,7 +1304,7 @@ class Acts:
         """
         exercise = running_exercise(connection)
         if exercise is None:
-            raise Refused("no calibration exercise is running, so there is nothing to end", 409)
+            raise Refused("no calibration exercise is running, so there is nothing to end; load the page again", 409)
         drafts = [Draft(EXERCISE_END, value={"exercise": exercise.id, "kept": keep})]
         if not keep:
             table = schema.current
@@ -1321,7 +1339,7 @@ class Acts:
             If screening has already been stopped.
         """
         if is_stopped(connection):
-            raise Refused("screening has already been stopped", 409)
+            raise Refused("screening has already been stopped; load the page again", 409)
         return [Draft("stop", value={"verdict": verdict, "why": why})]
 
     @_once
@@ -1334,7 +1352,7 @@ class Acts:
             If screening has not been stopped.
         """
         if not is_stopped(connection):
-            raise Refused("screening has not been stopped, so it cannot be resumed", 409)
+            raise Refused("screening has not been stopped, so it cannot be resumed; load the page again", 409)
         return [Draft("resume")]
 
     @_once
@@ -1351,9 +1369,9 @@ class Acts:
         Parameters
         ----------
         codes
-            The keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date`` for each code, and ``signs``
-            (keyed by the number of the sentence) and ``roles`` (pairs of a sentence and a role) if some of its
-            sentences have a sign or a role.
+            For each code, a mapping with the keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date``.
+            ``signs`` (signs by number of the sentence) and ``roles`` (pairs of the number of a sentence and a role) may
+            be left out.
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1399,12 +1417,12 @@ class Acts:
     def reverse_merge(
         self, connection: Connection, stamp: Stamp, plan: Callable[[Connection], list[Draft]]
     ) -> list[Draft]:
-        """Undo the import of a project as one action, or add it again.
+        """Undo the import of a copy of this review, or add the copy's actions again, as one action.
 
         Parameters
         ----------
         plan
-            Function that returns the events, or raises `Refused`; see `mechtag.review.merge_undo.plan_undo`.
+            Function that returns the events to write, or raises `Refused`; see `mechtag.review.merge_undo.plan_undo`.
         """
         return plan(connection)
 
@@ -1578,7 +1596,7 @@ class Acts:
 
     @staticmethod
     def _sent(connection: Connection, stamp: Stamp) -> int | None:
-        """Return the number of the action that was already written with the id of this stamp, or ``None``."""
+        """Return the number of the action already written with the ``client_id`` of a stamp, or ``None``."""
         table = schema.event
         row = connection.execute(
             select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
@@ -1590,7 +1608,7 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of the undo or redo that was already written with the id of this stamp, or ``None``."""
+        """Return the result of the undo or redo already written with the ``client_id`` of a stamp, or ``None``."""
         table = schema.event
         sent = self._sent(connection, stamp)
         if sent is None:
@@ -1627,7 +1645,7 @@ class Acts:
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
-        """Return the text from which a record is coded: its abstract (``code``) or its full text (``full-text``)."""
+        """Return the text that is coded at a stage: the abstract at ``code``, or the full text at ``full-text``."""
         if stage not in BASES:
             raise Refused(f"records are not coded at the stage '{stage}'; the stages of coding are {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)

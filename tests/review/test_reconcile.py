@@ -252,6 +252,8 @@ def test_a_record_excluded_after_coding_began_is_neither_coded_nor_reconciled(
         review.acts.decide(Stamp(coder), 1, 1)
     assert "1 record to code" in texts(other.get("/"))
     assert "Paper 1" in texts(other.get("/code"))
+    with pytest.raises(Refused, match="this record is not included or has no full text, so there is nothing to settle"):
+        review.acts.settle(Stamp(1), 1, "full-text", "apple", 1, why="x")
 
 
 def test_the_coder_reads_why_a_record_came_back(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
