@@ -200,7 +200,9 @@ def check_key(given: str, expected: str | None) -> None:
     """
     if expected is None or not same(given, expected):
         raise Refused(
-            "this key is not valid, or no longer valid; open the address that mechtag printed in the terminal", 403
+            "the key in this address is not valid, or no longer valid; open the address that mechtag printed in the "
+            "terminal",
+            403,
         )
 
 

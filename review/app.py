@@ -56,8 +56,10 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
 
     Parameters
     ----------
-    hosts, secure
-        See `create_app`; requests to other host names are refused.
+    hosts
+        Host names, with port, under which the pages are served; requests to other host names are refused.
+    secure
+        Whether browsers reach the pages over HTTPS.
     """
     return Starlette(
         routes=[Route("/static/{digest}/{name:path}", _static), *routes],
@@ -68,7 +70,7 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
 
 
 class _Guard:
-    """Middleware that refuses requests that `access.check_request` refuses, and adds `access.HEADERS` to responses."""
+    """Middleware that checks each request with `access.check_request`, and adds `access.HEADERS` to each response."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], scheme: str) -> None:
         self._app, self._hosts, self._scheme = app, hosts, scheme

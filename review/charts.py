@@ -186,7 +186,7 @@ def draw_matrix(rows: Sequence[MatrixRow], names: Sequence[str]) -> Picture:
     Parameters
     ----------
     rows
-        Papers; see `mechtag.review.matrix.read_matrix`.
+        One item per paper, as `mechtag.review.matrix.read_matrix` returns them.
     names
         Names of the labels, in the order of `MatrixRow.states`.
     """

@@ -28,7 +28,8 @@ class Change:
     added, removed
         Keys of the labels that only the new codebook contains, and of those that only the old codebook contains.
     reworded
-        Old and new text (name, definition and rules) of each entry whose text differs, keyed by the key of the entry.
+        Old and new text (name, definition and rules) of each label, or of relevance, whose text differs; keyed by the
+        key of the label.
     """
 
     added: tuple[str, ...]
@@ -89,8 +90,8 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     Parameters
     ----------
     meaning
-        Keys of the entries whose meaning has changed, so that earlier codes may be wrong. If only the wording has
-        changed, earlier codes stay valid.
+        Keys of the labels whose meaning has changed, so that earlier codes may be wrong. If only the wording of a label
+        has changed, its earlier codes stay valid.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     Raises
     ------
     Refused
-        If nothing has changed, or ``meaning`` contains the key of an entry whose text has not changed.
+        If nothing has changed, or ``meaning`` contains the key of a label whose text has not changed.
     """
     old = workspace.codebook
     change = compare(old, new)
@@ -109,8 +110,8 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     unknown = set(meaning) - change.reworded.keys()
     if unknown:
         raise Refused(
-            f"the text of {', '.join(sorted(unknown))} has not changed, so its meaning cannot have changed; load the "
-            "page again"
+            "these labels have the same text as before, so their meaning cannot have changed: "
+            f"{', '.join(sorted(unknown))}; load the page again"
         )
     path = Path(workspace.project.settings.codebook)
     folder = workspace.folder / "codebooks"

@@ -54,7 +54,8 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
     Parameters
     ----------
     blinded
-        See `mechtag.review.sight.visible_to`.
+        Whether the person is neither owner nor adjudicator. Until blinding ends, such a person sees other people's
+        examples only in records whose codes are shown to everyone.
     """
     kept = _kept(connection)
     if not kept:

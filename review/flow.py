@@ -256,7 +256,7 @@ def fill_in(
     Raises
     ------
     MechtagError
-        If the counts contradict one another.
+        If the counts contradict one another, or if counts of other methods lack the number of records by source.
     """
     automation, waiting = (decided.unread, 0) if decided.stopped else (0, decided.unread)
     content: dict[str, Any] = {

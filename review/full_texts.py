@@ -208,7 +208,7 @@ def log_of_file(workspace: Workspace, number: int) -> Path:
 
 
 def list_files(connection: Connection) -> list[Attached]:
-    """Return all uploaded files: first those that are not attached, then the others, with the latest files first."""
+    """Return all uploaded files: those that are not attached to a record, then the others; the latest come first."""
     table, attachment, record = schema.full_text, schema.attachment, schema.record
     belongs = func.coalesce(attachment.c.record, table.c.record)
     rows = connection.execute(

@@ -85,8 +85,9 @@ def sentences_about(
     viewer
         Account number of the reader. Notes that other people wrote for themselves are left out.
     blinded
-        Whether to leave out all judgements by other people. Until blinding is lifted, other people's judgements of
-        records that the reader can still judge are always left out.
+        Whether the reader is neither owner nor adjudicator. Until blinding ends, such a reader sees other people's
+        judgements only of records whose codes are shown to everyone. Owners and adjudicators also see those of records
+        that they cannot judge any more.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -106,8 +107,10 @@ def last_happenings(
 
     Parameters
     ----------
-    viewer, blinded
-        See `sentences_about`.
+    viewer
+        Account number of the reader. Notes that other people wrote for themselves are left out.
+    blinded
+        Whether the reader is neither owner nor adjudicator, and sees fewer judgements; see `sentences_about`.
     coder, kind
         Account number of a person, and kind of event, to which the result is limited; by default, there is no limit.
     before

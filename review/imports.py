@@ -196,7 +196,11 @@ def saving(folder: Path) -> Iterator[None]:
 
 def not_saved(error: OSError) -> Refused:
     """Convert an error of the file system to an error that explains why uploaded files could not be saved."""
-    return Refused(f"the files could not be saved ({error.strerror}); free some disk space and try again", 507)
+    return Refused(
+        f"the files could not be saved ({error.strerror}); make sure that the disk has free space and that mechtag may "
+        "write to the folder of the review, then try again",
+        507,
+    )
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
@@ -281,7 +285,7 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
     number
         Number of the import.
     kind
-        `READ`, `ADD` or `REMOVE`.
+        `READ` (read the files), `ADD` (add the records) or `REMOVE` (remove the records).
 
     Raises
     ------

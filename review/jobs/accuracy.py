@@ -126,7 +126,7 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Compute how well people agree on the sentences that they marked for an answer of yes.
+    """Compute how well people agree on the sentences of abstracts that they marked for an answer of yes.
 
     Only answers for which at least two people marked sentences are compared. Codes that were changed after the coder
     saw a suggestion are left out, because only the latest marks are stored. Returns ``None`` if no answers are left.

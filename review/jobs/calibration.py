@@ -100,7 +100,10 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return each record and label for which the coders gave different answers; see ``discuss`` in `run`."""
+    """Return each record and label for which the coders gave different answers, with the answer of each coder.
+
+    Labels with the most evenly divided answers come first.
+    """
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

@@ -172,8 +172,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the codes; ``token``: see `folder_of`; ``people``: account number for the
-        name of each coder, or ``None`` to create an account that cannot sign in; ``coder``: account number of the
+        ``of``: number of the job that read the codes. ``token``: identifies the upload. ``people``: account number for
+        the name of each coder, or ``None`` to create an account that cannot sign in. ``coder``: account number of the
         person who imports the codes.
 
     Returns
@@ -262,7 +262,7 @@ def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[s
     Parameters
     ----------
     roles
-        Codings of the same label with a role, whose passages are among those of the code.
+        Codings by the same coder of the same record and label, which give passages of the code a role of evidence.
     """
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = _quoted(row, texts)
@@ -342,7 +342,7 @@ def refuse_removal(connection: Connection, job: int) -> None:
 
 
 def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Remove the codes that a job read from the review; ``arguments["of"]`` is the number of this job.
+    """Remove the codes of one import from the review; ``arguments["of"]`` is the number of the job that read its files.
 
     Returns
     -------
@@ -365,7 +365,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return the number of actions that were undone in transactions whose ids begin with a name; see `_undo`."""
+    """Return the number of actions that `_undo` has undone so far with this ``name``."""
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
     return int(connection.execute(select(func.count()).where(event.c.kind == "undo", own)).scalar_one())
@@ -389,7 +389,7 @@ def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> I
     Parameters
     ----------
     name
-        First part of the ids of the transactions.
+        First part of the ``client_id`` with which the undo is written to the log.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]

@@ -332,7 +332,7 @@ def test_a_full_disk_leaves_nothing_behind(review: Workspace, monkeypatch: pytes
     data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
     answer = browser.client.post("/codings", data=data, files=[("files", ("codes.csv", table()))])
     assert answer.status_code == 507
-    assert "free some disk space" in answer.text
+    assert "make sure that the disk has free space" in answer.text
     assert not list((review.folder / "uploads").glob("codings-*"))
 
 

@@ -388,7 +388,7 @@ def test_a_disk_that_is_full_is_said(review: Workspace, owner: Browser, monkeypa
     monkeypatch.setattr(imports, "_save", full)
     answer = upload(owner, ("a.ris", ris(TITLES[0])))
     assert answer.status_code == 507
-    assert "(No space left on device); free some disk space and try again" in texts(answer.text)
+    assert "(No space left on device); make sure that the disk has free space" in texts(answer.text)
 
 
 def test_a_job_that_failed_can_be_tried_again(
