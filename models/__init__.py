@@ -1,4 +1,4 @@
 """Turn text into scores: encoder, features, tagger, calibration and the model folder.
 
-This package does not depend on the source or storage of records.
+Nothing in this package depends on where records come from or how they are stored.
 """

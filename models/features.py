@@ -97,7 +97,7 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features of parts of sentences with which labels are scored.
+        """Return the features of parts of sentences, from which the parts are scored for each label.
 
         The features are the centred vector of a part, and the log odds that the part reports results.
 
@@ -114,7 +114,10 @@ class Definitions:
         return np.hstack([_centred(vectors.astype(np.float64), self.centre), _ROLE_SCALE * reports[:, None]])
 
     def label_weights(self) -> Array:
-        """Return weights for `features` that score texts by the definitions alone, shape (n_labels, size + 1)."""
+        """Return the weights that turn the result of `features` into label scores, shape (n_labels, size + 1).
+
+        The weights are computed from the codebook's definitions alone.
+        """
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 
     def relevance_weights(self) -> tuple[Array, float]:

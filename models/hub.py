@@ -128,9 +128,9 @@ def download(name: str, revision: str) -> Path:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Refuse all requests to the Hugging Face hub in this context.
+    """Refuse all requests to the Hugging Face hub inside a ``with`` block.
 
-    The context is used while files are loaded, because the files may refer to other files on the hub.
+    Encoders are loaded in such a block, because their files may refer to other files on the hub.
     """
     from huggingface_hub import constants
 

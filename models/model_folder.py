@@ -99,7 +99,7 @@ class ModelConfig(BaseModel):
 
     @field_serializer("codebook", mode="wrap")
     def _as_used(self, codebook: Codebook, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Serialise only those parts of the codebook that models use; other parts would change the ids of models."""
+        # A part of the codebook that models do not use must not change the id of a model.
         return used_by_models(serialize(codebook))
 
     @property
@@ -157,7 +157,7 @@ def pack(tagger: Tagger) -> bytes:
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
-    """Return the configuration with the id computed from its content and the weights."""
+    """Return a copy of the configuration with the model's id, a hash of the configuration and the weights."""
     # A model without windows has the id that it had before there were windows.
     text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
     prefix = ""
@@ -169,7 +169,7 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether the bounds of any label allow a decision on a full text without a person."""
+    """Return whether the bounds allow at least one label of a full text to be decided without review."""
     low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
     return bool((low > 0).any() or np.isfinite(high).any())
 
@@ -200,7 +200,7 @@ def load_model(
     ------
     MechtagError
         If the folder does not contain a model; if the model has an unsupported format version, was trained
-        for a different codebook, or was altered; if the encoder or the changed weights are missing or have
+        for a different codebook, or was altered; if the encoder or its fine-tuned weights are missing or have
         an unexpected hash; or if the runtime is unknown or does not work on this machine.
     """
     folder = Path(folder)
@@ -259,7 +259,7 @@ def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
     stream = zlib.decompressobj()
     text = stream.decompress(arrays["words.terms"].tobytes(), _MOST_TEXT)
     if not stream.eof:
-        raise zlib.error("the compressed list of words is truncated or too long")
+        raise zlib.error("truncated or oversized")
     return tuple(filter(None, text.decode().split("\n")))
 
 
@@ -298,7 +298,7 @@ def _tagger(config: ModelConfig, arrays: dict[str, NDArray[Any]], encoder: Encod
 
 
 def swap_in(folder: Path) -> None:
-    """Replace a model folder with the one prepared at `new_folder`; if this fails, keep or restore the old folder."""
+    """Replace a model folder with the one prepared at ``new_folder(folder)``; if this fails, keep the old one."""
     new, old = new_folder(folder), _old_folder(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -327,7 +327,10 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete an interrupted replacement of a model folder; return whether the replacement had been interrupted."""
+    """Complete the replacement of a model folder if it was interrupted; return whether it was.
+
+    If the new folder is missing, the old one is restored.
+    """
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.
@@ -387,19 +390,20 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
-    If the names differ and both encoders are on this machine, their weights are compared.
+    Encoders with the same weights are the same, whatever their names. If their names or revisions differ, an encoder
+    in the settings that is not on this machine counts as a different one.
 
     Parameters
     ----------
     trained
         Encoder of the model.
     folder
-        Folder of the model, which the clause names.
+        Folder of the model, which the clause mentions.
 
     Returns
     -------
     str
-        ``""`` if the two encoders are the same.
+        The clause; ``""`` if the two encoders are the same.
     """
     named = settings.sha256.lower()
     if named == trained.sha256:
@@ -436,7 +440,10 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array contains values other than finite numbers, or the terms are not text."""
+    """Raise `MechtagError` if an array contains values that are not finite numbers, or if terms are missing.
+
+    Only bounds may be infinite.
+    """
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.
         check = np.isnan if name.endswith((".low", ".high")) else lambda values: ~np.isfinite(values)
@@ -486,5 +493,6 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, si
         found = arrays[name].shape if name in arrays else None
         if found != shape:
             raise MechtagError(
-                f"{folder / WEIGHTS}: the array '{name}' has shape {found}, expected {shape}; train again"
+                f"{folder / WEIGHTS}: the array '{name}' has shape {found}, expected {shape}, so the file is "
+                "damaged; train again"
             )

@@ -141,12 +141,14 @@ CLOSE = 0.05
 
 @dataclass(frozen=True)
 class Calibration:
-    """Parameters that turn scores into probabilities and decisions; arrays have shape (1 + n_labels,).
+    """Parameters that turn scores into probabilities and decisions.
+
+    Arrays have shape (1 + n_labels,): relevance comes first, then the labels in codebook order.
 
     Attributes
     ----------
     slope, intercept
-        Parameters of one logistic curve per column; see `probabilities`.
+        Parameters of the logistic curves that convert scores to probabilities; see `probabilities`.
     threshold
         Probability that separates yes from no if no decision is left for review.
     low, high
@@ -179,7 +181,10 @@ class Calibration:
         return (relevance, *labels)
 
     def is_close(self, chances: Array) -> bool:
-        """Return whether any probability of a document is within `CLOSE` of a bound between two decisions."""
+        """Return whether any probability of a document is within `CLOSE` of a bound between two decisions.
+
+        If the document is clearly irrelevant, only relevance counts, because every label is decided ``no``.
+        """
         if chances[0] < self.low[0] - CLOSE:
             return False  # All labels are a no, whatever their probabilities.
         gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
@@ -189,8 +194,8 @@ class Calibration:
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
     """Convert scores to the probability that a document is relevant, and that it has each label.
 
-    Each column has its own logistic curve (Platt 1999). The curves of the labels were fitted on relevant
-    records, because only relevant records are coded, so they yield probabilities conditional on relevance.
+    Relevance and each label have their own logistic curves (Platt 1999). The curves of the labels were fitted on
+    relevant records, because only relevant records are coded, so they yield probabilities conditional on relevance.
     Multiplied by the probability of relevance, these probabilities become unconditional.
 
     Parameters

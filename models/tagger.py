@@ -63,10 +63,9 @@ class Units:
     lengths : ndarray, shape (n_documents,)
         Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content, which means that it is scored. A title is content, and so is a sentence part that is
-        neither in a note nor about methods. If a document has neither a title nor such a sentence part, all parts
-        outside notes are content; if all parts are in notes, all are content. Of several equal parts, only the first is
-        content.
+        Whether a part is content, which means that it is scored. Content is the title, and every part of a sentence
+        that is neither in a note nor about methods. In a document without any such part, all parts outside notes are
+        content or, if there are none, all parts. Of several equal parts of a document, only the first is content.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is empty or belongs to a note, such as a copyright notice.
     reports : ndarray, shape (n_parts,)
@@ -87,9 +86,10 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Return one text per document, which joins the title and the other content.
+        """Return one text per document: its title and the parts of its sentences that are content.
 
-        If the only content of a document is its title, the parts of its other sentences outside notes are joined, too.
+        Content is explained at ``counts`` in `Units`. If a document has no content but its title, all parts outside
+        notes are used.
         """
         wholes = []
         end = 0
@@ -228,8 +228,8 @@ class Scored:
     decisions : tuple of str
         Decisions on relevance and the labels.
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Scores of each unit; row 0 is the title. Minus infinity for sentences that are not content. There are no
-        rows if the sentences were not scored.
+        Scores of each unit; row 0 is the title. Minus infinity for units that are not content (see
+        `Units`). There are no rows if the sentences were not scored.
     unlike
         Whether the text is unlike the training texts; see `RelevanceHead.is_unlike`.
     """
@@ -294,8 +294,8 @@ class Tagger:
         Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,
         which is loaded when it is first needed.
     score_all
-        Whether to score the sentences of documents that are clearly irrelevant. If false, a text whose first words are
-        clearly irrelevant is not encoded further, and its relevance score is computed from its first words.
+        Whether to score the sentences of documents that are clearly irrelevant. If false, and the first words of a
+        text are clearly irrelevant, the relevance score is computed from these words alone.
     """
 
     codebook: Codebook
@@ -443,7 +443,7 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of the titles and sentences of the documents selected by ``likely``.
+        """Return the scores of the titles and sentences of the documents for which ``likely`` is true.
 
         Repeated parts are scored once, and parts that are not content are not scored.
         """

@@ -97,7 +97,7 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Convert a text to American spelling, which the encoder knows best, and remove full stops at its end."""
+    """Convert a text to American spelling, and remove full stops, semicolons and spaces at its end."""
     return to_american(text).rstrip(_END)
 
 
@@ -111,7 +111,7 @@ def clauses(sentence: str) -> tuple[str, ...]:
     """Split a sentence at semicolons outside brackets, and normalise the parts.
 
     Clauses joined by a semicolon and the items of a list are thus scored separately. The result has at
-    least one part; a part is empty only if the sentence is empty.
+    least one part; a part is empty only if the whole sentence is empty when normalised.
     """
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):

@@ -1,4 +1,4 @@
-"""Divide long texts into windows that look like abstracts, and calibrate the scores of texts in several windows."""
+"""Divide long texts into windows that look like abstracts, and adjust the calibration to the number of windows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 class WindowCalibration:
     """Adjustment of a calibration to the number of windows of a text, learned out of fold on long texts.
 
-    If it could not be learned, every label of a long text needs review.
+    If the adjustment could not be learned, every label of a long text needs review.
 
     The score of a label in a long text is the highest score of a window. The more windows, the higher the score by
     chance, so each doubling of the number of windows shifts the logistic curve of the label by ``correction``.

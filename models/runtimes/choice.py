@@ -42,7 +42,7 @@ _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return artificial texts for testing runtimes, which consist of the model's terms in random order.
+    """Return artificial texts for testing runtimes. Each text consists of terms of the model in random order.
 
     Real sentences cannot be used, because a model folder contains none.
 
@@ -51,7 +51,7 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
     terms
         The model's words and word pairs.
     known
-        Texts of the codebook, which come first in the result and are unchanged.
+        Texts of the codebook, which are returned unchanged before the artificial texts.
     """
     order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
     rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))
@@ -96,7 +96,7 @@ class Choice:
 
 
 class Runtimes:
-    """Loads the encoder of one model in any runtime, and chooses the best runtime.
+    """Loads the encoder of one model in any runtime, and chooses the fastest runtime that is precise enough.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Runtimes:
         if runtime == "torch":
             return self.reference()
         if runtime not in TOLERANCE:
-            raise MechtagError(f"unknown runtime {runtime!r}; choose one of: {', '.join(RUNTIMES)}")
+            raise MechtagError(f"the runtime {runtime!r} is not known; choose one of: {', '.join(RUNTIMES)}")
         import_openvino()
         calibration = self._calibration if runtime == "int8" else ()
         made_by = [f"openvino {metadata.version('openvino')}"]
@@ -160,9 +160,9 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder, or ``None`` if ``runtime`` is precise enough.
+        """Return a function that loads a more precise encoder than ``int8``; return ``None`` for other runtimes.
 
-        The tagger needs such an encoder in addition to an ``int8`` encoder; see ``finer`` in `Tagger`.
+        The tagger scores documents near a decision bound again with this encoder; see ``finer`` in `Tagger`.
         """
         return cache(self._finer) if runtime == "int8" else None
 

@@ -74,7 +74,10 @@ def available_threads(threads: int) -> int:
 
 
 def machine(threads: int) -> str:
-    """Return a text that identifies everything, apart from the model, on which a runtime's speed and results depend."""
+    """Return a text that names the processor, the number of threads and the versions of libraries.
+
+    Apart from the model, a runtime's speed and results depend only on these.
+    """
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
@@ -93,8 +96,8 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _NEEDS[precision] not in capabilities:
         raise MechtagError(
-            f"this processor does not support the runtime {precision} (it supports {', '.join(capabilities)}); "
-            "use the runtime auto, fp32 or torch"
+            f"this processor does not support the runtime '{precision}' (it supports {', '.join(capabilities)}); "
+            "use the runtime 'auto', 'fp32' or 'torch'"
         )
     settings = {
         # For int8, this is the precision of all layers that are not quantised.
@@ -254,9 +257,9 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Parameters
     ----------
     calibration
-        Texts on which the ranges of activations are observed; if there are any, weights and activations are quantised
-        to 8 bits, after large activation channels were shifted into the weights (SmoothQuant, Xiao et al. 2023). One
-        layer is not quantised; see `first_narrowing`.
+        Texts on which the ranges of activations are measured for quantisation to 8 bits (``int8``); if there are none,
+        the encoder is not quantised. Part of the range of large activations is moved into the weights first
+        (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
 
     Raises
     ------
@@ -349,7 +352,7 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     except ImportError as error:
         raise MechtagError(
-            f"exporting the encoder for the runtime int8 needs nncf, which cannot be imported ({error}); "
+            f"exporting the encoder for the runtime 'int8' needs nncf, which cannot be imported ({error}); "
             "run: pip install -c constraints.txt -e '.[fast]', or use a different runtime"
         ) from None
     nncf.set_log_level(logging.ERROR)
@@ -376,12 +379,13 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
 
 
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
-    """Return the export cached at ``path``; if there is none, create it, cache it, and delete outdated exports.
+    """Return the export cached at ``path``; if there is none, create and cache it, and delete older ones.
 
     Parameters
     ----------
     path
-        ``<kind>-<hash>.safetensors``; the hash covers everything that the export depends on.
+        ``<kind>-<hash>.safetensors``; the hash covers everything that the export depends on. Other files of the same
+        kind are older exports.
 
     Raises
     ------

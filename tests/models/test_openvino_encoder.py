@@ -218,7 +218,9 @@ def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tm
 
 
 def test_unknown_runtime_is_refused(tiny: TransformerEncoder, tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="unknown runtime 'fp8'; choose one of: auto, torch, fp32, bf16, int8"):
+    with pytest.raises(
+        MechtagError, match="the runtime 'fp8' is not known; choose one of: auto, torch, fp32, bf16, int8"
+    ):
         runtimes(tiny, tmp_path).encoder("fp8")  # type: ignore[arg-type]
 
 
@@ -230,7 +232,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(
     plain: OpenVinoEncoder, tiny: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(running._NEEDS, "bf16", "FP7")
-    with pytest.raises(MechtagError, match="this processor does not support the runtime bf16"):
+    with pytest.raises(MechtagError, match="this processor does not support the runtime 'bf16'"):
         OpenVinoEncoder(export(tiny), "bf16")
 
 
