@@ -1,4 +1,4 @@
-"""Cluster records that describe the same paper: choose the pairs to compare, and merge matching records."""
+"""Group records that describe the same paper into clusters: choose the pairs to compare, and join matching records."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance between two records that are paired. Only records with the same blocking key are paired, and
-        their distance is measured in records with this key.
+        Maximum distance between two records that are paired. Only records with the same blocking key, such as the DOI
+        or the title, are paired, and their distance is measured in records with this key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -83,7 +83,10 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """The positions of two similar records, and their comparison; a person should check them if they are not merged."""
+    """The positions of two similar records, and their comparison.
+
+    If the records are not merged, a person should decide whether they describe the same paper.
+    """
 
     left: int
     right: int
@@ -91,7 +94,7 @@ class Doubt(NamedTuple):
 
 
 class Clusters:
-    """A union-find structure that does not join two clusters if their members are known to differ.
+    """A union-find structure that does not join two clusters if some of their members describe different papers.
 
     Without this restriction, an incomplete record that agrees with two different papers of the same title would
     join these papers.
@@ -122,7 +125,7 @@ class Clusters:
         return position
 
     def decide(self, left: int, right: int, same: bool) -> bool:
-        """Merge or separate two records as a person decided; return ``False`` on conflict with an earlier decision."""
+        """Join or separate two records as a person decided; return ``False`` if an earlier decision forbids it."""
         one, other = sorted((self.find(left), self.find(right)))
         if same:
             if self.kept_apart(one, other):
@@ -137,7 +140,10 @@ class Clusters:
         return True
 
     def join(self, left: int, right: int, comparison: Comparison) -> bool:
-        """Merge the clusters of two records unless they are known to differ; return whether they form one cluster."""
+        """Join the clusters of two records, unless some of their members describe different papers.
+
+        Return whether the two records are in one cluster afterwards.
+        """
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
@@ -154,7 +160,7 @@ class Clusters:
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the record in a cluster that is from an earlier run; ``None`` if there is none."""
+        """Return the position of the cluster's record from an earlier run; ``None`` if there is no such record."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:
@@ -210,7 +216,7 @@ def cluster(
     clusters
         The clusters, and the comparisons that link the members of each cluster.
     doubts
-        Pairs that were not merged but should be checked by a person, the most likely duplicates first; at
+        Pairs that were not joined but should be checked by a person, the most likely duplicates first; at
         most one per pair of clusters.
 
     Raises
@@ -253,7 +259,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubtful pairs that no merge and no decision has resolved, at most one per pair of clusters."""
+    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one per pair of clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

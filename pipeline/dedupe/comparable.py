@@ -117,9 +117,9 @@ class ComparableFields(NamedTuple):
         ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record describes such a
         notice about a study or paper, and not the paper itself; otherwise ``""``.
     stock
-        Whether the title is one that journals use for many items, such as 'Editorial'.
+        Whether the title is a common one that journals use for many items, such as 'Editorial'.
     recurring
-        Whether journals may use the title for many items: it is stock or has fewer than four words.
+        Whether several items of a journal may have the title: it is ``stock`` or has fewer than four words.
     telling
         Whether the title is long enough to identify a single work.
     authors, names
@@ -171,7 +171,10 @@ def _volume(value: str) -> str | None:
 
 
 def _journal(value: str) -> tuple[str, ...]:
-    """Return the words of a journal's name, without a subtitle, place or meeting appended by Embase."""
+    """Return the significant words of a journal's name.
+
+    Subtitles, places and the meetings that Embase appends are left out, and so are words such as 'of' and 'the'.
+    """
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
     name = _ELIDED.sub("", _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value)

@@ -29,9 +29,9 @@ def fullness(record: Record) -> tuple[int, int, int]:
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Fill the missing fields of a group's first member from the other members.
+    """Merge the records of one paper: fill the missing fields of the first record from the other records.
 
-    Return the completed member, and the fields that were filled.
+    Return the completed record, and the fields that were filled.
 
     Parameters
     ----------
@@ -71,12 +71,10 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Combine records with the papers of an earlier run.
+    """Append the papers of an earlier run to the records, except papers whose kept record is read again.
 
-    If ``records`` contains the record that an earlier run kept for a paper, this record takes the place of the paper.
-    Fields that the earlier run filled in from other records are then missing, because these records may no longer
-    belong to the paper. Such fields are filled in again later: by `merge` if the other records are in the input, and by
-    `_as_before` if they are not.
+    The record that is read again then represents the paper. It lacks the fields that the earlier run filled in from
+    other records. Later, `merge` fills them in from records that are in the input, and `_as_before` from the paper.
 
     Returns
     -------
@@ -131,7 +129,7 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the record id of the group member whose id is based on the best kind of identifier."""
+    """Return the best of the group members' record ids: one from a DOI, else from a PubMed id, else from a title."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
@@ -178,7 +176,7 @@ def dedupe(
     records
         Records from any number of sources, as returned by ``ingest``.
     settings
-        Limits that the rules of deduplication use.
+        Limits on the differences between records of one paper.
     existing
         Unique records from an earlier run. These records keep their ids, and are not merged with each other unless a
         decision says so.
@@ -252,8 +250,8 @@ def dedupe(
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
     """Restore values of an existing paper that an earlier run copied from records that are no longer in the input.
 
-    A value is not restored if it may be from a record that was split off from the paper, that is, if such a record has
-    the same value.
+    A value is not restored if a record that a person separated from the paper has the same value, because it may be
+    from this record.
 
     Parameters
     ----------
@@ -270,6 +268,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence among the links in a group, and the reasons for all links, joined by semicolons."""
+    """Return the lowest confidence among the comparisons that link a group, and all their reasons as one text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

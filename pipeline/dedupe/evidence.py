@@ -38,7 +38,7 @@ _IDENTIFIER = {True: 8, None: 0, False: -8}
 
 
 def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have a long title and several authors, which together can only belong to one paper.
+    """Return whether both records have a title and a list of authors that are long enough to identify one paper.
 
     A single author is not enough, because journals have regular columns by one author.
     """
@@ -46,7 +46,7 @@ def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def everybody(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have the same authors, and more than one author."""
+    """Return whether two records have the same list of at least two authors."""
     return len(left.authors) > 1 and left.authors == right.authors
 
 
@@ -83,7 +83,7 @@ def weigh(
     identifier
         Whether the DOIs or PubMed ids agree; ``None`` if unknown.
     year_gap
-        See `DedupeSettings`.
+        Largest difference between the years of two records of one paper; see `DedupeSettings`.
     """
     years = found.years or 0
     moved = (found.volume is False and not (found.page and not years)) or (

@@ -41,7 +41,8 @@ _ABSTRACT = 400
 class FieldAgreement(NamedTuple):
     """Whether two records agree in each field: ``True``, ``False``, or ``None`` if unknown.
 
-    ``title`` is the result of `compare_titles`; ``years`` is the difference between the years.
+    Two fields differ: ``title`` is the result of `compare_titles`, and ``years`` is the number of years between the
+    records, or ``None``.
     """
 
     title: str
@@ -58,7 +59,7 @@ class FieldAgreement(NamedTuple):
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:
-        """Describe the fields in which two records agree and differ, for the person who decides on the pair."""
+        """List the fields in which two records agree and differ, for a person who decides whether to merge them."""
         fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
         fields["year"] = None if self.years is None else not self.years
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
@@ -68,9 +69,9 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether two records have the same first page and volume, without contradiction in other fields.
+        """Return whether two records have the same volume and first page.
 
-        The other fields are journal and issue; each of them must agree or be unknown.
+        Their journals and issues must agree or be unknown.
         """
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
@@ -169,7 +170,7 @@ def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """Return whether the first word abbreviates the second, as 'natl' abbreviates 'national'."""
+    """Return whether the shorter of two words abbreviates the longer one, as 'natl' abbreviates 'national'."""
     if len(short) > len(long):
         short, long = long, short
     letters = iter(long)
@@ -198,7 +199,10 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two issue fields agree; return ``None`` for supplements, whose names vary too much."""
+    """Return whether two journal issues agree.
+
+    ``None`` means that an issue is unknown, or that they differ but are not both numbers, as with supplements.
+    """
     if left is None or right is None or left == right:
         return agree(left, right)
     return False if left.isdigit() and right.isdigit() else None
@@ -220,7 +224,7 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have the same page range, and more than one page.
+    """Return whether both records have the same range of at least two pages.
 
     Ranges that start on page 1 do not count, because different papers can share them by chance.
     """
@@ -232,14 +236,17 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts begin similarly; short abstracts do not count, because they may be stock phrases."""
+    """Return whether two abstracts begin similarly; short ones do not count, because they may be stock phrases."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
 
 
 def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts differ so much that neither can be a part or a different version of the other."""
+    """Return whether the beginnings of two abstracts differ so much that they belong to different papers.
+
+    Short abstracts do not count, because they may be stock phrases.
+    """
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     one, other = (_folded(item.abstract[:_ABSTRACT]) for item in (left, right))
@@ -247,7 +254,7 @@ def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the shorter of two abstracts is a word-for-word prefix of the longer one."""
+    """Return whether the longer of two abstracts begins with the whole of the shorter one, which must not be short."""
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return len(short) >= SHORT_ABSTRACT and long.startswith(short)
 

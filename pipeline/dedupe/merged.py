@@ -23,7 +23,7 @@ class MergedRecord(NamedTuple):
     Attributes
     ----------
     record_id
-        Id that the record had before.
+        Id that the record had before it was merged.
     kept
         Id of the record into which it was merged.
     paths
@@ -64,10 +64,10 @@ class MergedRecords:
                 self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """Return the ids of the records in the table into which the record with a given id was merged.
+        """Return the ids of the records in the table into which the record called ``name`` was merged.
 
-        ``name`` may also be the DOI or the PubMed id of the merged record. The result is empty if no merged record is
-        known by this name. It has several items if records with this name were merged into different records.
+        ``name`` is the former id, the DOI or the PubMed id of the merged record. The result is empty if no merged
+        record has this name. It has several items if records with this name were merged into different records.
         """
         forms = (name, normalise_doi(name), (pmid := normalise_pmid(name)) and f"pmid:{pmid}")
         start = next((form for form in forms if form and form in self._into), None)
@@ -91,7 +91,10 @@ class MergedRecords:
         return tuple(sorted(found))
 
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
-        """Yield each merged record, and the id of the record in the table; omit those that lead to none or several."""
+        """Yield each merged record, with the id of the record in the table into which it was merged.
+
+        Merged records for which there is no such record, or more than one, are omitted.
+        """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:
                 yield row, kept[0]
@@ -104,7 +107,7 @@ def groups_beside(table: Path) -> Path | None:
 
 
 def read_merged(paths: Sequence[Path]) -> list[MergedRecord]:
-    """Read which records were merged into which from tables ``groups.csv``; see `review_tables.write_groups`.
+    """Read the merged records in tables ``groups.csv``, which 'mechtag dedupe' writes (`review_tables.write_groups`).
 
     Raises
     ------
@@ -115,9 +118,9 @@ def read_merged(paths: Sequence[Path]) -> list[MergedRecord]:
 
 
 def read_merged_beside(path: Path, on_note: Callable[[str], None]) -> list[MergedRecord]:
-    """Read the table that `groups_beside` found; if it cannot be read, call ``on_note`` with the reason.
+    """Read the merged records in a ``groups.csv``; if it cannot be read, call ``on_note`` with the reason.
 
-    A file of this name may have nothing to do with the records, so it is not an error if it cannot be read.
+    This is not an error, because a file of this name next to a table of records need not be one of mechtag's.
     """
     try:
         return read_merged([path])
@@ -130,7 +133,7 @@ def _read(path: Path) -> Iterator[MergedRecord]:
     table = read_table(path, "groups.csv, as 'mechtag dedupe' writes it", _NEEDED)
     if missing := [name for name in _NEEDED if name not in table.names]:
         raise MechtagError(
-            f"{path}: the column {missing[0]!r} is missing; expected groups.csv, as 'mechtag dedupe' writes it"
+            f"{path}: the column {missing[0]!r} is missing; use groups.csv as 'mechtag dedupe' writes it"
         )
     kept = {row.cells["group"]: row for row in table.rows if _is_kept(row)}
     for row in table.rows:
