@@ -35,14 +35,14 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
     """Read a codebook that was made in another program.
 
     Names of codes become keys in lower case; descriptions become definitions. In files that mechtag wrote, the
-    description also contains the key and the rules. The code named ``Relevant`` is the relevance rule.
+    description also contains the key and the rules. The code named ``Relevant`` becomes the relevance rule.
 
     Parameters
     ----------
     name
         Name of the codebook; by default, the name of the file.
     relevance
-        Definition of relevance, if the file has no code for it.
+        Definition of relevance; by default, the description of the code named ``Relevant``.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise MechtagError(
             f"{path}: {counted(len(missing), 'code')} without a description: {', '.join(missing[:_SHOWN])}{more}. "
-            "The definitions are an input of the model; enter them in the program that wrote the file, and export the "
-            "codebook again"
+            "The model uses descriptions as definitions of the labels; enter them in the program that wrote the file, "
+            "and export the codebook again"
         )
     keys = _keys(entries)
     rules = [
@@ -130,7 +130,8 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 def _codes(parent: Any) -> Iterator[_Entry]:
     """Yield the codes in an XML element that contains codes or code sets, at any depth.
 
-    Codes for roles and signs of evidence are left out, and so are categories, which coders cannot assign.
+    Codes are left out if coders cannot assign them (categories), or if mechtag wrote them for roles of evidence, for
+    signs of passages (present or absent) or for labels that need review.
     """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())

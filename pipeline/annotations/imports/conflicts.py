@@ -63,10 +63,10 @@ class Disagreement(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The result of `settle`.
+    """The codings that `settle` kept, and the conflicts and disagreements that it found.
 
-    ``doubled`` and ``contradicting`` are the numbers of rows that were left out because they repeat or contradict other
-    rows.
+    ``doubled`` and ``contradicting`` are the numbers of codes that were left out because they repeat or contradict
+    other codes.
     """
 
     codings: tuple[Coding, ...]
@@ -111,7 +111,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace a no by "not judged" if it concerns only one of several texts that a coder coded from a record."""
+    """Replace each no for one of several texts of a record that a coder coded separately by "not judged"."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -125,7 +125,7 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge rows that repeat the same code into one, with all evidence and marked sentences, and the latest date."""
+    """Merge judgements with the same code into one, with all evidence and marked sentences, and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     details = {name: value for row in reversed(rows) for name, value in row.details.items()}
@@ -138,9 +138,9 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the signs (such as ``absent``) of the evidence in merged rows.
+    """Return the sign (such as ``absent``) of each marked sentence or, without marked sentences, of each passage.
 
-    The signs are in the order of the sentences or, without sentences, of the passages.
+    The signs are collected from ``rows``, the judgements that are merged into one.
     """
     found: dict[int | str, Sign] = {}
     for row in rows:

@@ -69,7 +69,9 @@ class Imported:
         Labels that have at least one yes but no "no", so that a model cannot learn when to answer no.
     entries, codes
         Numbers of entries and codes by outcome. They add up: entries read = matched + without codes + unmatched +
-        rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
+        rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over. ``unticked``
+        are labels that count as no because they were left unticked, ``doubled`` codes repeat others, and ``passed
+        over`` are codes under unknown or ignored names.
     found_by
         Number of matched entries, by kind of identifier.
     files
@@ -90,7 +92,7 @@ class Imported:
     never_no: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of entries and codes, for ``codings.json``."""
+        """Return the content of ``codings.json``: counts of entries and codes, the files, the coders and the notes."""
         return {
             "files": [{"file": file, "format": form} for file, form in self.files],
             "entries": dict(self.entries),
@@ -146,7 +148,8 @@ def read_codings_from(
         for name, source in _sources(path, run.notes):
             run.read(name, source, spare=name != path.name)
     if not run.files:
-        raise MechtagError(f"{paths[0]}: found no file with codings; {'; '.join(run.notes)}")
+        reasons = f" ({'; '.join(run.notes)})" if run.notes else ""
+        raise MechtagError(f"{', '.join(map(str, paths))}: no file contains codings{reasons}; check the path")
     asked.labels.refuse_unknown(run.unknown)
     return run.finish(records)
 
@@ -154,7 +157,7 @@ def read_codings_from(
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the name and content of each file at a path, which must exist; files in an archive are yielded separately.
 
-    Hidden files are skipped, and a note is added on each subfolder or other special file.
+    Hidden files are skipped. A note is added for each subfolder and special file, because these are not read.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
@@ -190,7 +193,7 @@ class _Run:
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file.
 
-        A file without codings is an error, unless it is one of several in a folder or archive (``spare``).
+        A file without codings is an error, unless it is in a folder or an archive (``spare``).
         """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
@@ -202,7 +205,7 @@ class _Run:
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
         """Return the tables or sheets of a file that contain codings, each with its format.
 
-        A note is added for each sheet without codings.
+        A note is added for each table or sheet without codings.
         """
         found, faults = [], []
         try:
@@ -251,15 +254,15 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _by_llm(self, item: Item) -> str:
-        """Return the reason why an entry is refused if a coder is a language model, and ``""`` otherwise."""
+        """Return the reason for refusing an entry that a language model coded; ``""`` for all other entries."""
         names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
         llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield each code of an entry, with its role of evidence, preceded by the key of its label.
+        """Yield the key of the label and the code, with its role of evidence, for each code of an entry.
 
-        Unknown labels are recorded, and labels that the user mapped to null are skipped.
+        Names of unknown labels are collected for an error message, and names that the user mapped to null are skipped.
         """
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
@@ -324,9 +327,9 @@ class _Run:
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
-        """Return the details of a code.
+        """Return the ``details`` of a code (see `formats.base.Code`).
 
-        The numbers of sentences are left out if they may refer to a different version of the abstract.
+        The numbers of marked sentences are left out if they may refer to a different version of the abstract.
         """
         if "sentences" not in code.details or record.record_id in paper.names:
             return code.details

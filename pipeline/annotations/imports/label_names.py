@@ -61,9 +61,9 @@ class MapFile(Strict):
     Attributes
     ----------
     labels
-        Label key for each name in the files: ``KEY`` of the codebook, ``not KEY`` if the name means that the label
-        does not apply, ``KEY:ROLE`` if the name means that a passage has a role in an explanation of the label, or
-        ``null`` if the name is to be ignored.
+        Meaning of each name in the files: ``KEY`` for the label with this key, ``not KEY`` if the label does not
+        apply, ``KEY:ROLE`` for a passage with this role in an explanation of the label, or ``null`` (``None``) if the
+        name is to be ignored.
     coders
         Name under which to record each coder, keyed by the coder's name in the files.
     papers
@@ -117,7 +117,7 @@ def _divided(name: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Looks up label names in the map file, then in the codebook, and then among common words for relevance.
+    """Looks up label names in the map file, then in the codebook, and then among words such as 'included'.
 
     Raises
     ------
@@ -174,7 +174,10 @@ class LabelMap:
         return None
 
     def find_role(self, name: str) -> str | None:
-        """Return the key of the role of evidence that a name means, as in ``Outcomes`` or ``Mechanism: resource``."""
+        """Return the key of the role of evidence that a name means; ``None`` if it means no role.
+
+        The name may be a plural, such as ``Outcomes``, and may have a prefix, as in ``Mechanism: resource``.
+        """
         folded = [fold_name(part) for part in (name, name.rpartition(":")[2])]
         singular = [part.removesuffix("s") for part in folded]
         return next((self._roles[part] for part in (*folded, *singular) if part in self._roles), None)
@@ -195,17 +198,14 @@ class LabelMap:
         return [name for name in names if name]
 
     def refuse_unknown(self, unknown: Mapping[str, list[str]]) -> None:
-        """Raise an error that lists the unknown label names, if there are any.
+        """Raise `MechtagError` if ``unknown`` is not empty.
+
+        The message lists the unknown names, suggests similar labels and shows an example of a map file.
 
         Parameters
         ----------
         unknown
             Places where each unknown name was found, keyed by name.
-
-        Raises
-        ------
-        MechtagError
-            If ``unknown`` is not empty; the message suggests similar labels and shows an example of a map file.
         """
         if not unknown:
             return

@@ -53,7 +53,7 @@ class QdaSource(NamedTuple):
     Attributes
     ----------
     users, codes
-        Names of all users, and names of all codes, of the project.
+        Names of all users of the project, and the path of each code from the root of the tree.
     """
 
     name: str
@@ -105,7 +105,7 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 class _Fault(Exception):
-    """Raised if the passage that a selection refers to cannot be determined."""
+    """Raised if the text of a source, or the passage that a coder selected in it, cannot be determined."""
 
 
 @dataclass
@@ -193,11 +193,15 @@ class _Project:
         members = {member.casefold(): member for member in self.archive.namelist()}
         member = members.get(f"sources/{name}".casefold()) or members.get(name.casefold())
         if member is None:
-            raise _Fault(f"the text of the source, {path[:100]!r}, is not in the archive; export the project again")
+            raise _Fault(
+                f"the file {path[:100]!r} with the text of this source is not in the archive; export the project again"
+            )
         try:
             return self.archive.read(member).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise _Fault(f"the text of the source, {path[:100]!r}, is not in UTF-8; export the project again") from None
+            raise _Fault(
+                f"the file {path[:100]!r} with the text of this source is not in UTF-8; export the project again"
+            ) from None
 
 
 def _guid(element: Any) -> str:
@@ -224,10 +228,11 @@ def _lines(text: str) -> str:
 
 
 def _passage(selection: Any, raw: str) -> str:
-    """Return the text of a selection.
+    """Return the text of the passage that a coder selected in the text ``raw``.
 
-    Positions count code points, with one character per line end. If the text at the positions does not begin like the
-    name of the selection, the program counted differently, and the text of the name is searched for nearby.
+    The positions of a selection count code points, with one character per line end. The name of a selection usually
+    is the beginning of its passage. If the text at the positions begins differently, the program counted differently,
+    and the beginning is searched for nearby.
 
     Raises
     ------
@@ -251,8 +256,8 @@ def _passage(selection: Any, raw: str) -> str:
             return text[found.start() : found.start() + end - start]
     if not 0 <= start < end <= len(text):
         raise _Fault(
-            f"a selection extends from {start} to {end}, but the text has {len(text)} characters; export the project "
-            "again"
+            f"a coded passage extends from character {start} to {end}, but the text has {len(text)} characters; export "
+            "the project again"
         )
     return quote
 
@@ -260,6 +265,6 @@ def _passage(selection: Any, raw: str) -> str:
 def _position(value: str | None) -> int:
     if value is None or not re.fullmatch(r"\s*\d{1,12}\s*", value):
         raise _Fault(
-            f"a selection has the position {str(value)[:50]!r}, which is not a number; export the project again"
+            f"a coded passage has the position {str(value)[:50]!r}, which is not a number; export the project again"
         )
     return int(value)

@@ -87,7 +87,7 @@ def test_a_table_is_a_codebook(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.qdc", QDC.format(""), "1 code without a description: shared vision. The definitions are an input"),
+        ("a.qdc", QDC.format(""), "1 code without a description: shared vision. The model uses descriptions"),
         (
             "a.qdc",
             QDC.format("<Description>Same.</Description>"),

@@ -51,7 +51,8 @@ def find_format(content: Content) -> CodingFormat:
     if all(entry.fault for entry in content.entries):
         first = content.entries[0]
         raise MechtagError(
-            f"{content.path}: no row could be read; the first fault is on line {first.line}: {first.fault}"
+            f"{content.path}: no row could be read; correct the file, or export it again. The first fault is on line "
+            f"{first.line}: {first.fault}"
         )
     for known in FORMATS:
         if known.recognise(content):

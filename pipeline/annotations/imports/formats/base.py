@@ -99,9 +99,9 @@ def load(source: Source) -> list[Content]:
 
 
 def _begins_table(source: Source) -> bool:
-    """Return whether the first line of a file is the header of a table of codings.
+    """Return whether the first line of a file is the header of a table about papers.
 
-    This check precedes the recognition of other formats, because a cell of such a table may look like a record.
+    A cell of a table may look like a record of another format, so this is checked before other formats are.
     """
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
@@ -222,7 +222,7 @@ class Asked:
 class CodingFormat:
     """A file format of codings: its name, a function that recognises it, and a function that reads it.
 
-    `recognise` inspects column names and the first entry; `read` yields the items in file order.
+    `recognise` inspects the names of columns or keys, and the notes on papers; `read` yields the items in file order.
     """
 
     name: str
@@ -249,17 +249,19 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    The name is the path of the code, such as ``Mechanisms / Trust``, if the user mapped this path; otherwise the name
-    of the code, if it is a known label; otherwise the path of the branch that contains the code, if the user mapped the
-    branch to null, so that all codes in the branch are ignored. A label in a branch that is named after a role of
-    evidence, and a role below a label, is named ``LABEL: ROLE``.
+    The first of these names that is known is returned:
+
+    1. the path of the code, such as ``Mechanisms / Trust``;
+    2. the name of the code, such as ``Trust``; if a branch above it is named after a role of evidence, ``Trust: ROLE``;
+    3. ``LABEL: ROLE``, if the code is named after a role, and a branch above it after a label;
+    4. the path of a branch above the code that the user mapped to null, so that the code is ignored.
 
     Parameters
     ----------
     path
         Names of the codes from the root of the tree to the code.
     otherwise
-        Name to return if nothing is known; by default, the path.
+        Name to return if none of these names is known; by default, the path.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
     if not asked.labels.find(paths[0]):
@@ -279,7 +281,7 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 
 def quotes_in(note: str) -> dict[str, str]:
-    """Return the evidence that mechtag wrote into a note, keyed by label."""
+    """Return the evidence that mechtag wrote into a note, keyed by label key."""
     _, *parts = _QUOTED.split(note)
     return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -306,5 +308,5 @@ def cells_of(entry: Entry) -> Mapping[str, str]:
 
 
 def notes_of(entry: Entry) -> list[str]:
-    """Return the values of all fields for notes in a record or table row."""
+    """Return the values of the fields of a record or table row that contain notes."""
     return [value for name, value in entry.fields if fold(name) in _NOTES and isinstance(value, str)]

@@ -61,9 +61,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return those fields among `LATER_FIELDS` that are filled in, and ``""``.
+    """Return the filled-in fields of a coding that only mechtag's format has (`LATER_FIELDS`), and an error message.
 
-    If one of the fields is invalid, return no fields and the reason.
+    The message is ``""`` if all these fields are valid; otherwise, no fields are returned.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
@@ -78,7 +78,7 @@ def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], st
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the code in a cell and ``""``; if the cell is invalid, return ``None`` and the reason."""
+    """Return the code in a cell, and an error message, which is ``""`` if the cell is valid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

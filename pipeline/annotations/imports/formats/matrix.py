@@ -62,8 +62,8 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column that contains only ticks counts as a column of codes, whatever its name. If its name is not in
-    the codebook, the column is not ignored, but causes an error later.
+    A column that contains only ticks counts as a column of codes, unless its name is that of a detail of papers or
+    coders, or the user mapped it to null. If its name is not in the codebook, it causes an error later.
 
     Raises
     ------
@@ -104,7 +104,13 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Return the codes in a row, and a message for each faulty cell; raise the same errors as `read`."""
+    """Return the codes in a row, and a message for each faulty cell; raise the same errors as `read`.
+
+    Parameters
+    ----------
+    ticks, lists
+        Names of the columns of codes, as returned by `code_columns`.
+    """
     cells = dict(entry.fields)
     codes, faults = [], []
     for name in ticks:

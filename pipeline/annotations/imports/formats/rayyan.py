@@ -1,8 +1,8 @@
 """Read exports of Rayyan (``articles.csv``, RIS or BibTeX), which contain decisions and labels in the notes.
 
 The notes look like ``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``; see
-https://help.rayyan.ai/hc/en-us/articles/45958666246161-Understanding-Your-Rayyan-Export-Files. Labels
-belong to the whole team, because the export does not record who set them.
+https://help.rayyan.ai/hc/en-us/articles/45958666246161-Understanding-Your-Rayyan-Export-Files. All labels are recorded
+under one coder, because the export does not state which team member set them.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the names of the columns with ticks, and of the columns with label names, in an extraction form."""
+    """Return the columns of an extraction form: those that contain ticks, and those that contain label names."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)

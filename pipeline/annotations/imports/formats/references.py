@@ -60,7 +60,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Convert a text such as ``absent, -`` to signs of passages, under the key ``signs``; empty if there are none."""
+    """Convert a list such as ``absent, -``, with one sign per passage, to a mapping with the key ``signs``.
+
+    The mapping is empty if no passage has a sign.
+    """
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}
 

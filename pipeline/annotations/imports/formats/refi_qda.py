@@ -67,9 +67,9 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield a code for each coding by a person, and for each answer other than yes in the variables.
+    """Yield a code for each coding by a person, and for each variable of the source with an answer other than yes.
 
-    An answer is omitted if its coder has also assigned the label as a coding.
+    A variable is ignored if its coder has also assigned the label as a coding.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
@@ -99,10 +99,10 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Separate the signs of passages (present or absent) from the other codings, and return both.
+    """Separate codings that give passages a sign (such as absent) from the other codings, and return both.
 
-    The signs are keyed by key of the label, coder and text of the passage. If a passage has a sign, but no other code
-    for the label, the sign also becomes a coding with the label.
+    The signs are keyed by the key of the label, the coder and the text of the passage. If a coder gave a passage a
+    sign but not the label itself, the sign also becomes a coding with the label.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
