@@ -16,6 +16,7 @@ from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.export.coded_papers import name_answer
 
 _CHANGED = "the definition of the label has changed since the record was coded"
 _ABSENT = "the label was not in the codebook when the record was coded"
@@ -75,7 +76,7 @@ def match_codings(
     ------
     MechtagError
         If a coding refers to a record that is neither in ``records`` nor in ``known``, or if a coder coded one label of
-        a record as both yes and no, for example under two identifiers of the record.
+        a record differently in two rows, for example under two identifiers of the record.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -100,8 +101,8 @@ def match_codings(
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
                 f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} in two different "
-                f"ways: {rows[spot][0].value} in row '{rows[spot][1]}' and {coding.value} in row '{name}'; correct "
-                "one of the two rows"
+                f"ways: {name_answer(rows[spot][0].value, False)} in the row of '{rows[spot][1]}' and "
+                f"{name_answer(coding.value, False)} in the row of '{name}'; correct one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
@@ -120,7 +121,7 @@ def extend_additions(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to the codings of earlier calls.
+    """Add new codings to the codings that were added to the training data before.
 
     A new code replaces an earlier code by the same coder for the same record, label and basis. A coding without a
     codebook version, or with only the name of the codebook, counts as coded under the current definitions.
@@ -128,18 +129,19 @@ def extend_additions(
     Parameters
     ----------
     base_definitions
-        Definitions of the labels when ``base``, the coded records to which codings are added, was coded.
+        Label definitions under which ``base`` was coded. ``base`` is the training data without any added codings.
     refused
-        Reason for each record that must not be used for training, keyed by record id. The record may have been added
-        earlier.
+        Reason for each record that must not be used for training, keyed by record id. Such a record may have been
+        added earlier.
 
     Returns
     -------
     additions
-        The earlier and new codings, without the codings of records that were set aside.
+        The earlier and new codings. Records in ``refused`` have none; other records that were set aside have only
+        their earlier codings.
     set_aside
-        Records that are in ``refused``, records on whose relevance coders disagree, and records to which one coder
-        assigned a label although the same coder coded them as not relevant.
+        Records in ``refused``, and records whose codes on relevance are contradictory: coders disagree on relevance,
+        or a coder assigned a label to a record that the same coder coded as not relevant.
     counts
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
@@ -173,7 +175,7 @@ def extend_additions(
 
 
 def _spot(row: Coding) -> tuple[str, ...]:
-    """Return the record id, coder, label and basis of a coding, which together identify its code."""
+    """Return a key for a coding; a new coding replaces an earlier one with the same key."""
     return row.record_id or "", row.coder, row.label, row.basis
 
 
@@ -188,7 +190,7 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Return the reason why each record with contradictory codes on relevance is disputed, keyed by record id.
+    """Find records with contradictory codes on relevance; return the contradiction in words, keyed by record id.
 
     Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant, but
     assigned it a label. A coder who assigned a label, but did not judge relevance, counts as having coded the record as
@@ -212,7 +214,7 @@ def _disputed(
         if both:
             reasons[name] = f"{both[0]} codes the record as not relevant, but also as {carried[name][both[0]]}"
         elif len(set(opinions.values())) > 1:
-            parts = ", ".join(f"{coder} {value}" for coder, value in opinions.items())
+            parts = ", ".join(f"{coder}: {'yes' if value else 'no'}" for coder, value in opinions.items())
             reasons[name] = f"coders disagree on relevance ({parts})"
     return reasons
 

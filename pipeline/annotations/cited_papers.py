@@ -67,7 +67,8 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
     Parameters
     ----------
     cleaned
-        The fields after cleaning by a reader of records; by default, they are cleaned like columns of a table.
+        Attributes of a record, such as ``title`` and ``doi``, that the reader of a search export made from the fields;
+        by default, the fields are read as columns of a table.
     text
         Text that was shown to the coder.
     """

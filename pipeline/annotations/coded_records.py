@@ -56,7 +56,8 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        If the folder contains no ``*.jsonl`` file, or contains a table (CSV, XLSX), which would be ignored.
+        If the folder contains no ``*.jsonl`` file, contains a table (CSV, XLSX), which would be ignored, or contains
+        ``added.jsonl``, whose name is reserved.
     """
     path = Path(path)
     if not path.is_dir():
@@ -146,14 +147,14 @@ class CodedRecord(Codes):
     not_judged
         Labels without a usable code, because nobody judged them or because coders disagree.
     sentences_not_judged
-        Labels for which the sentences have no valid codes, although ``sentence_labels`` has an item per sentence:
-        nobody went through all sentences for the label, or a later coding changed the code of the record.
+        Labels for which ``sentence_labels`` must not be used, because nobody went through all sentences for the label,
+        or because a later coding changed the record's code for the label.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
         Whether this is an irrelevant record that is easily mistaken for a relevant one; ``None`` if not documented.
     set_name
-        Name, without extension, of the file that contained the record, or `ADDED`.
+        Name, without extension, of the file that contained the record; `ADDED` for records of 'mechtag retrain'.
     """
 
     record: Record
@@ -200,8 +201,8 @@ class Exemplar(Row):
     Attributes
     ----------
     labels
-        If the sentence was invented, it has no other labels, and a negative example has none. If it was taken from a
-        paper, nothing is known about its other labels.
+        Labels of the sentence; empty for a negative example. All other labels are a no if the sentence was invented,
+        and unknown if it was taken from a paper.
     record_id
         Record id of the paper that the sentence was taken from; ``None`` if the sentence was invented.
     """
@@ -348,7 +349,7 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add the name of a paper to ``seen``; raise `MechtagError` if an earlier line of any file has the same name."""
+    """Add the identifier on a line of a file to ``seen``; raise `MechtagError` if an earlier line has the same one."""
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
@@ -427,10 +428,9 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     Raises
     ------
     MechtagError
-        If a file is missing or empty, or the folder contains no ``*.jsonl`` file; if a line is not JSON,
-        lacks a field, or has an unknown field or label; if a paper occurs more than once; if an
-        irrelevant record has a label; or if a sentence has a label that its record lacks, or is not coded
-        although other sentences of the record are.
+        For the same reasons as in `files_of`; if a file is missing or empty; if a line is not JSON, lacks a field, or
+        has an unknown field or label; if a paper occurs more than once; if an irrelevant record has a label; or if a
+        sentence has a label that its record lacks, or is not coded although other sentences of the record are.
     """
     what = "coded records, one JSON object per line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()
@@ -463,7 +463,7 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
     """Read exemplars from a JSON Lines file; each line has ``id``, ``text``, ``mechanisms`` and perhaps ``record_id``.
 
-    Raises the same errors as `read_coded`.
+    Raises `MechtagError` if the file is missing or empty, a line is not valid, or two exemplars have the same id.
     """
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()
@@ -475,9 +475,9 @@ def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
 
 
 def all_exemplars(settings: TrainSettings, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Return the exemplars in the files ``exemplars`` and ``examples`` of the settings.
+    """Return the exemplars in the files that the settings ``train.exemplars`` and ``train.examples`` name.
 
-    Raises the same errors as `read_exemplars`.
+    The file ``train.examples`` may be missing. Raises the same errors as `read_exemplars`.
     """
     exemplars = read_exemplars(settings.exemplars, label_keys) if settings.exemplars else []
     if Path(settings.examples).is_file():

@@ -71,8 +71,8 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_coded`, `read_codings` and `coded_from`; also if a language model is the coder
-        of a record.
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`; also if a language model coded a
+        record in a JSON Lines file, or ``train.texts`` is not set or is missing.
     """
     path = Path(settings.train.records)
     if not is_table(path):
@@ -107,7 +107,8 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
     The columns ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``
     are required; the other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. Rows about
-    passages with a role are combined with the row about their label; `read_role_codings` returns them as they are.
+    passages with a role of evidence are combined with the row about their label; `read_role_codings` returns them
+    separately.
 
     Parameters
     ----------
@@ -118,16 +119,15 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
         receives the id of the record. All other codings remain as they are in the table; if a coding has neither
         record id nor key, its first identifier becomes its key.
     to_train
-        Whether a model may learn from the codings. Codings by a language model that a person confirmed
-        (``confirmed_by``) then become codings of this person, all others are refused, and those without a value are
-        left out.
+        Whether a model is to learn from the codings. A coding by a language model then becomes a coding of the person
+        who confirmed it (``confirmed_by``). If nobody confirmed it, it is an error or, without a value, left out.
 
     Raises
     ------
     MechtagError
         If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
-        value; if a coder coded one label of a record yes and no on the same basis; or if ``to_train`` is set and the
-        table contains a coding by a language model that nobody confirmed.
+        value; if a coder coded one label of a record differently in two rows with the same basis; or if ``to_train`` is
+        true and nobody confirmed a yes or no by a language model.
     """
     found = dict[tuple[str | None, ...], Coding]()
     places, with_role = dict[tuple[str | None, ...], str](), set[tuple[str | None, ...]]()
@@ -150,7 +150,10 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
 
 def without_roles(codings: Iterable[Coding]) -> list[Coding]:
-    """Return one coding per record, coder, label and basis, which has the passages of all roles."""
+    """Combine codings that differ only in their role of evidence, and return them without roles.
+
+    Each combined coding has the passages of all roles.
+    """
     found = dict[tuple[str | None, ...], Coding]()
     for coding in codings:
         name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
@@ -182,7 +185,7 @@ def _combined(first: Coding, second: Coding) -> Coding:
 
 
 def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> list[Coding]:
-    """Read the rows of a table of codings that are about passages with a role; see `read_codings`.
+    """Read only those rows of a table of codings that state the role of evidence of passages; see `read_codings`.
 
     Raises
     ------
@@ -223,7 +226,9 @@ def _read_rows(
                 f"{place}: the codebook has no label {coding.label!r}; use one of its keys: {', '.join(all_keys)}"
             )
         if not name_of(row):
-            raise MechtagError(f"{place}: nothing identifies the record; fill in one of {', '.join(IDENTIFIERS)}")
+            raise MechtagError(
+                f"{place}: nothing identifies the record; fill in one of the columns {', '.join(IDENTIFIERS)}"
+            )
         if to_train and is_llm(coding.coder):
             if coding.value is None and not coding.confirmed_by:
                 continue
@@ -232,7 +237,10 @@ def _read_rows(
 
 
 def _of_person(coding: Coding, place: str) -> Coding:
-    """Return a coding by a language model as a coding of the person who confirmed it."""
+    """Convert a coding by a language model to a coding of the person who confirmed it.
+
+    Raises `MechtagError` if no person confirmed it.
+    """
     person = (coding.confirmed_by or "").strip()
     if not is_person(person):
         raise MechtagError(
@@ -278,7 +286,8 @@ def coded_from(
     Raises
     ------
     MechtagError
-        If a coded record is not among ``records``, or an irrelevant record has a label.
+        If the record of a coding is not among ``records`` or cannot be distinguished from others, an irrelevant record
+        has a label, or a coding marks a sentence that the abstract does not have.
     """
     finder = Finder(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
@@ -338,8 +347,8 @@ def _sentence_labels(
     Parameters
     ----------
     values
-        Code of the record for each label, on which the coders agree. The sentences that a coder marked for a label are
-        used only if this coder also gave the record this code.
+        The record's code for each label; ``None`` if coders disagree or nobody judged the label. The sentences that a
+        coder marked for a label are used only if the coder's code for the record is the same.
     count
         Number of sentences of the abstract.
 
@@ -368,14 +377,17 @@ def _sentence_labels(
 def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
     """Write a table of codings that `read_codings` can read.
 
-    Columns that later versions of mechtag introduced are omitted if they are empty, unless they are in ``columns``.
+    Columns that earlier versions of mechtag did not have are omitted if they are empty, unless they are in ``columns``.
     """
     used = used_fields(codings, columns)
     write_csv(path, used, [[cell_of(row, name) for name in used] for row in codings], bom=True)
 
 
 def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
-    """Return the fields of a table of codings: all except newer fields that no coding uses and ``columns`` lacks."""
+    """Return the fields that `write_codings` writes to a table of codings.
+
+    Fields that earlier versions of mechtag did not have are omitted if they are empty, unless they are in ``columns``.
+    """
     return [
         name
         for name, field in Coding.model_fields.items()
@@ -399,7 +411,7 @@ def add_codings(
     relevance_key: str,
     settings: Settings,
 ) -> list[CodedRecord]:
-    """Merge later codings into the coded records of ``base``; return these records first, then newly added records.
+    """Apply later codings to the coded records in ``base``, and return these records, followed by newly added ones.
 
     A later code replaces an earlier code by the same coder for the same label and basis. A label on which coders
     disagree counts as not judged.

@@ -141,7 +141,9 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read the notes on a gold table from ``NAME.yaml`` next to it; return ``None`` if there is no such file.
+    """Read the notes on the gold standard in a table ``NAME.csv`` or ``NAME.xlsx`` from ``NAME.yaml`` in its folder.
+
+    Return ``None`` if there is no such file.
 
     Raises
     ------
@@ -174,11 +176,14 @@ class GoldStandard:
 
     @property
     def evaluated(self) -> list[Record]:
-        """Return the records of the papers that can be evaluated, in the order of the matrix."""
+        """Return the records of the papers, in the order of the matrix; papers without a record are omitted."""
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
-        """Return the codes of the papers that can be evaluated as an array (papers, labels); NaN means not judged."""
+        """Return the codes of the papers that have a record, shape (n_papers, n_labels).
+
+        Papers are in the order of the matrix; NaN means not judged.
+        """
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
         return np.asarray(codes[rows])

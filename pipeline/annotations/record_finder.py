@@ -184,7 +184,7 @@ class Finder:
     def _by_title(self, seen: ComparableFields) -> list[Record]:
         """Return the records that have the title of a paper, unless their authors or year contradict the paper.
 
-        If there are none, return the records with a similar title.
+        If there are none, return records with a similar title that deduplication would merge with the paper.
         """
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
@@ -196,7 +196,7 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the authors and year of a paper and a record agree.
+        """Return whether the authors and year of a paper agree with those of a record that has the same title.
 
         If neither can be compared, return whether the title alone identifies a work.
         """
@@ -276,10 +276,10 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only a part of a record's title and abstract, and not all of it.
+    """Return whether a text that was shown to a coder is only a part of a record's title and abstract.
 
-    If so, a label that a coder denied for this text may still apply to the record. The result is ``None`` if the title
-    and abstract do not contain the text.
+    If so, a label that the coder denied for the text may still apply to the record. Return ``None`` if the title and
+    abstract do not contain the text.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

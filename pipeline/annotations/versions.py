@@ -70,7 +70,7 @@ class Additions:
         Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
     definitions
         Label definitions (see `mechtag.core.codebook.Codebook.definitions`), keyed by the ``codebook_version`` of the
-        codings; those of ``train.records`` have the key ``BASE``.
+        codings. The definitions under which ``train.records`` was coded have the key ``BASE``.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -172,7 +172,10 @@ def version_in_use(folder: StrPath) -> str:
 
 
 def use_version(folder: str | Path, name: str) -> None:
-    """Set the version that training reads; ``""`` means that training reads no version."""
+    """Set the version that training reads; ``""`` means that training reads no version.
+
+    Raises `MechtagError` if there is no such version.
+    """
     if name:
         _version_folder(folder, name)
     write_json(Path(folder) / IN_USE, {"version": name})
@@ -191,7 +194,7 @@ def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
     """Return the history of model changes (promotions, rejected challengers and rollbacks), oldest first.
 
-    Raises `MechtagError` if a line of the file is not a JSON object.
+    Raises `MechtagError` if a line of ``history.jsonl`` is not a JSON object.
     """
     path = Path(folder) / HISTORY
     if not path.is_file():

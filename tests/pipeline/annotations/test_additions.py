@@ -133,7 +133,7 @@ def test_a_coder_who_says_both_under_two_names_is_refused() -> None:
     rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
     with pytest.raises(
         MechtagError,
-        match=r"coder ann coded label 'trust' of record doi:10.1234/1 in two different ways: 1 in row .* and 0 in row",
+        match=r"label 'trust' of record doi:10.1234/1 in two different ways: yes in the row of .* and no in the row of",
     ):
         match_codings(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
 
@@ -165,9 +165,9 @@ def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
         coding(12, "ann", "trust", 1),
     )
     assert {row.record_id: row.reason for row in aside} == {
-        "doi:10.1234/10": "coders disagree on relevance (bob 1, ann 0)",
+        "doi:10.1234/10": "coders disagree on relevance (bob: yes, ann: no)",
         "doi:10.1234/11": "ann codes the record as not relevant, but also as trust",
-        "doi:10.1234/2": "coders disagree on relevance (first 0, ann 1)",
+        "doi:10.1234/2": "coders disagree on relevance (first: no, ann: yes)",
     }
     assert ([row.record_id for row in additions.codings], counts) == (["doi:10.1234/12"], {"set_aside": 5, "new": 1})
     assert [row.record_id for row in additions.records] == ["doi:10.1234/12"]

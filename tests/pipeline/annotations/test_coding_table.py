@@ -82,7 +82,10 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
             [",p0,ann,power,1,abstract,,,"],
             "line 2: the codebook has no label 'power'; use one of its keys: relevant, trust, money",
         ),
-        ([",,ann,trust,1,abstract,,,"], "line 2: nothing identifies the record; fill in one of record_id, key"),
+        (
+            [",,ann,trust,1,abstract,,,"],
+            "line 2: nothing identifies the record; fill in one of the columns record_id, key",
+        ),
         ([",p9,ann,trust,1,abstract,,,"], "the identifier 'p9' belongs to none of the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'abstract' or 'full-text'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
