@@ -160,7 +160,7 @@ class RememberingEncoder:
         return self._encoder.size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text; encode only those texts whose vectors are not kept. See `Encoder.encode`."""
+        """Return one vector per text, and encode only texts that were not encoded recently; see `Encoder.encode`."""
         keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         found = {key: self._vectors.pop(key) for key in set(keys) if key in self._vectors}
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}

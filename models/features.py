@@ -83,8 +83,9 @@ class Definitions:
     Attributes
     ----------
     centre : ndarray, shape (size,)
-        Sum of the mean vectors of the labels' texts, divided by one more than the number of labels, so that little is
-        subtracted if there are few labels. The texts of a label are its definition and its ``include`` rules.
+        Common component of the labels. The texts of a label are its definition and its ``include`` rules; the mean
+        vectors of the labels' texts are added up and divided by the number of labels plus one, so that little is
+        subtracted if there are few labels.
     labels : ndarray, shape (n_labels, size)
         Mean of the centred vectors of each label's texts.
     relevance : ndarray, shape (size,)
@@ -114,9 +115,9 @@ class Definitions:
         return np.hstack([_centred(vectors.astype(np.float64), self.centre), _ROLE_SCALE * reports[:, None]])
 
     def label_weights(self) -> Array:
-        """Return the weights that turn the result of `features` into label scores, shape (n_labels, size + 1).
+        """Return the weights that turn the features of a part into its label scores, shape (n_labels, size + 1).
 
-        The weights are computed from the codebook's definitions alone.
+        The weights are computed from the codebook's definitions alone; for the features, see `features`.
         """
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 

@@ -390,8 +390,8 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
-    Encoders with the same weights are the same, whatever their names. If their names or revisions differ, an encoder
-    in the settings that is not on this machine counts as a different one.
+    Encoders with the same weights count as the same, whatever their names. If their names or revisions differ, and the
+    encoder in the settings is not on this machine, they count as different.
 
     Parameters
     ----------
@@ -440,7 +440,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array contains values that are not finite numbers, or if terms are missing.
+    """Raise `MechtagError` if an array contains values that are not finite numbers, or a term has no weight.
 
     Only bounds may be infinite.
     """

@@ -167,7 +167,7 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions on relevance and on each label for one document.
+        """Return the decisions on relevance and on each label for one document, given their probabilities.
 
         A label without a probability is decided ``no``. If relevance is decided ``no``, so is every label, because a
         label implies that the document is relevant.

@@ -1,4 +1,4 @@
-"""Choose the runtime of the encoder: the requested runtime, or the fastest that agrees with the reference."""
+"""Choose the runtime of the encoder: the requested one, or the fastest one whose results agree with torch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Agreement:
     Attributes
     ----------
     difference
-        Largest difference between the two probabilities of a label for a document.
+        Largest difference between the probabilities from the two runtimes for one label of a document.
     changed
         Proportion of decisions that differ.
     """
@@ -160,7 +160,7 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder than ``int8``; return ``None`` for other runtimes.
+        """Return a function that loads a more precise encoder if ``runtime`` is ``int8``, and otherwise ``None``.
 
         The tagger scores documents near a decision bound again with this encoder; see ``finer`` in `Tagger`.
         """

@@ -60,7 +60,7 @@ def import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise MechtagError(
-            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO, which cannot be imported ({error}); "
+            f"the runtimes {', '.join(map(repr, PRECISIONS))} need OpenVINO, which cannot be imported ({error}); "
             "run: pip install -c constraints.txt -e '.[fast]', or use the 'torch' runtime"
         ) from None
     return openvino

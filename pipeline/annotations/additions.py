@@ -24,7 +24,7 @@ _ABSENT = "the label was not in the codebook when the record was coded"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings and new records.
+    """New codings, matched to the records of the project, and coded records that are new to the project.
 
     Attributes
     ----------

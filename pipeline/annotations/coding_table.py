@@ -163,7 +163,7 @@ def without_roles(codings: Iterable[Coding]) -> list[Coding]:
 
 
 def _combined(first: Coding, second: Coding) -> Coding:
-    """Return the first of two codings of the same label with the passages of both."""
+    """Return the first of two codings of one label, with the passages of the second added."""
     rows = (first, second)
     texts = dict.fromkeys(text for row in rows for text in passages_of(row.evidence))
     sentences = sorted({number for row in rows for number in row.sentences or ()})

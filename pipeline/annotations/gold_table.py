@@ -141,9 +141,9 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read the notes on the gold standard in a table ``NAME.csv`` or ``NAME.xlsx`` from ``NAME.yaml`` in its folder.
+    """Read ``NAME.yaml``, the notes on the gold standard in the table ``NAME.csv`` or ``NAME.xlsx`` next to it.
 
-    Return ``None`` if there is no such file.
+    Return ``None`` if the file does not exist.
 
     Raises
     ------

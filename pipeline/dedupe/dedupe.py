@@ -74,7 +74,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     """Append the papers of an earlier run to the records, except papers whose kept record is read again.
 
     The record that is read again then represents the paper. It lacks the fields that the earlier run filled in from
-    other records. Later, `merge` fills them in from records that are in the input, and `_as_before` from the paper.
+    other records. Later, `merge` fills them in from records in the input, and `_as_before` from the earlier run.
 
     Returns
     -------

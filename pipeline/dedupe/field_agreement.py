@@ -41,8 +41,8 @@ _ABSTRACT = 400
 class FieldAgreement(NamedTuple):
     """Whether two records agree in each field: ``True``, ``False``, or ``None`` if unknown.
 
-    Two fields differ: ``title`` is the result of `compare_titles`, and ``years`` is the number of years between the
-    records, or ``None``.
+    Exceptions are ``title``, the kind of agreement that `compare_titles` returns, and ``years``, the difference between
+    the years (``None`` if unknown).
     """
 
     title: str

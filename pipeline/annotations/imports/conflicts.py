@@ -111,7 +111,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace each no for one of several texts of a record that a coder coded separately by "not judged"."""
+    """Replace a no by "not judged" if a coder coded several texts of the record, and the no is for one of them."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)

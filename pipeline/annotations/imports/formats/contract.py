@@ -61,9 +61,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the filled-in fields of a coding that only mechtag's format has (`LATER_FIELDS`), and an error message.
+    """Return the filled-in cells of columns that only mechtag's format has (`LATER_FIELDS`), and an error message.
 
-    The message is ``""`` if all these fields are valid; otherwise, no fields are returned.
+    The message is ``""`` if all these cells are valid; otherwise, no cells are returned.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}

@@ -62,8 +62,8 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column that contains only ticks counts as a column of codes, unless its name is that of a detail of papers or
-    coders, or the user mapped it to null. If its name is not in the codebook, it causes an error later.
+    A column that contains only ticks counts as a column of codes, unless its name shows that it describes papers or
+    coders, or the user mapped the name to null. If the name is not in the codebook, it causes an error later.
 
     Raises
     ------
