@@ -223,7 +223,7 @@ def _read_rows(
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
             raise MechtagError(
-                f"{place}: the codebook has no label {coding.label!r}; use one of its keys: {', '.join(all_keys)}"
+                f"{place}: the codebook has no label {coding.label!r}; use one of its label keys: {', '.join(all_keys)}"
             )
         if not name_of(row):
             raise MechtagError(
@@ -295,14 +295,14 @@ def coded_from(
         found = finder.find(CitedPaper(names=(coding.record_id or coding.key or "",)))
         if found.record is None:
             name = coding.record_id or coding.key
-            fault = "belongs to more than one of the" if found.several else "belongs to none of the"
-            remedy = (
-                "use the record_id in the codings"
-                if found.several
-                else "add the record to this table, or remove its codings"
-            )
+            if found.several:
+                raise MechtagError(
+                    f"{place}: the identifier '{name}' belongs to more than one of the {len(records)} records in "
+                    "train.texts; use the record_id in the codings"
+                )
             raise MechtagError(
-                f"{place}: the identifier '{name}' {fault} {len(records)} records in train.texts; {remedy}"
+                f"{place}: the identifier '{name}' belongs to none of the {len(records)} records in train.texts; add "
+                "the record to train.texts, or remove its codings"
             )
         codes[found.record.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]

@@ -116,8 +116,8 @@ def load_matrix(path: StrPath) -> Matrix:
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):
         raise MechtagError(
-            f"{path}: no column identifies the papers; add one of {', '.join(IDENTIFIERS)} (columns found: "
-            f"{', '.join(table.names)[:200] or 'none'})"
+            f"{path}: no column identifies the papers; add one of the columns {', '.join(IDENTIFIERS)} (columns "
+            f"found: {', '.join(table.names)[:200] or 'none'})"
         )
     if "" in table.names:
         raise MechtagError(

@@ -191,7 +191,7 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
         ("", "the file is empty"),
         (
             "cited as;trust\na;1",
-            "no column identifies the papers; add one of record_id, key, .* found: cited as, trust",
+            "no column identifies the papers; add one of the columns record_id, .* found: cited as, trust",
         ),
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column 'power' is missing; add it .columns of codes found: trust, money"),
