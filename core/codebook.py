@@ -44,8 +44,8 @@ class Label(Strict):
     include, exclude
         Coding rules: content that counts as the label, and content that does not.
     absence
-        Content that counts as evidence that what the label describes is absent; see `core.records.Sign`. Only people
-        read these rules.
+        Coding rules for evidence of absence: content that says that what the label describes is missing. Models do
+        not use these rules.
     """
 
     key: str = Field(pattern=_KEY)
@@ -67,10 +67,7 @@ class Relevance(Strict):
 
 
 class EvidenceRole(Label):
-    """The role that a passage can have in an explanation of a label, such as context or outcome.
-
-    The fields are those of `Label`.
-    """
+    """A role of evidence: the function of a passage in an explanation of a label, such as context or outcome."""
 
 
 #: Roles of realist evaluation, where a mechanism consists of a resource and the reasoning with which people respond to
@@ -128,8 +125,8 @@ EVIDENCE_ROLES = (
 class Codebook(Strict):
     """A named set of labels, plus the relevance rule.
 
-    The order of ``labels`` is the order of columns, targets and scores everywhere. ``roles`` are the roles that
-    evidence can have, in the order in which they are listed; models do not use them.
+    Columns and scores are everywhere in the order of ``labels``. ``roles`` are the roles of evidence; models do not
+    use them.
     """
 
     name: str = Field(pattern=_NOT_BLANK)
@@ -141,9 +138,9 @@ class Codebook(Strict):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        roles = self.role_names
-        if len(roles) < len(self.roles):
-            raise ValueError("two roles have the same key; each role needs a key of its own")
+        role_keys = [role.key for role in self.roles]
+        if repeated := sorted({key for key in role_keys if role_keys.count(key) > 1}):
+            raise ValueError(f"two roles have the key {repeated[0]!r}; choose a different key for one of them")
         names: dict[str, str] = {}
         for role in self.roles:
             for name in (role.key, role.name):
@@ -173,7 +170,7 @@ class Codebook(Strict):
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Return the relevance key followed by the label keys, which is the column order of scores."""
+        """Return the key of relevance followed by the keys of the labels: the column order of arrays of scores."""
         return (self.relevance.key, *self.keys)
 
     @property
@@ -190,6 +187,8 @@ class Codebook(Strict):
     def definitions(self) -> dict[str, str]:
         """Return a hash of the definition and coding rules of relevance and of each label, keyed by label key.
 
+        Rules for evidence of absence are not part of it.
+
         Comparing the hashes of two versions of a codebook shows which labels have changed.
         """
         return {
@@ -199,20 +198,27 @@ class Codebook(Strict):
 
     @property
     def role_names(self) -> dict[str, str]:
-        """Return a mapping from the keys of the roles of evidence to display names."""
+        """Return the display names of the roles of evidence, keyed by the key of the role."""
         return {role.key: role.name for role in self.roles}
 
     @property
     def sha256(self) -> str:
-        """Return a hash of the labels and the relevance rule; the layout and comments of the file do not affect it.
+        """Return a hash of the codebook, by which a model recognises the codebook that it was trained with.
 
-        Roles of evidence and rules on absence do not affect it either, because models do not use them.
+        Roles of evidence and rules for evidence of absence do not affect the hash, because models do not use them. The
+        layout and comments of the file do not affect it either.
         """
         return _digest(used_by_models(self.model_dump(mode="json")))
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those parts of a codebook's content (from `Codebook.model_dump`) that models use."""
+    """Return the content of a codebook without roles of evidence and rules for evidence of absence.
+
+    Parameters
+    ----------
+    codebook
+        Content of a codebook, as returned by `Codebook.model_dump`.
+    """
     content = {name: value for name, value in codebook.items() if name != "roles"}
     labels = [{name: value for name, value in label.items() if name != "absence"} for label in codebook["labels"]]
     return content | {"labels": labels}
@@ -252,8 +258,10 @@ def read_yaml(
 
     Parameters
     ----------
-    missing, expected
-        Texts of the error messages for a missing file and for a file that is not a mapping.
+    missing
+        Error message for a missing file, without the path of the file.
+    expected
+        Sentence on what the file must contain, for the error message if the file is not a mapping.
     empty
         Content that replaces an empty file; ``None`` if the file must not be empty.
 
@@ -274,9 +282,7 @@ def read_yaml(
         ) from None
     # AttributeError: the loader expects a date where a tag announces one.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-        raise MechtagError(
-            f"{path}: the file is not readable as YAML: {error}\nCorrect the file at this place"
-        ) from None
+        raise MechtagError(f"{path}: the file is not readable as YAML: {error}\nCorrect the file") from None
     data = empty if data is None else data
     if not isinstance(data, dict):
         found = "nothing" if data is None else f"a value of type {type(data).__name__}"
@@ -288,7 +294,7 @@ def read_yaml(
 
 
 def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    """Parse YAML text and return its content; raise an error if its aliases expand to too many values."""
+    """Parse YAML text and return its content; raise `ValueError` if its aliases expand to too many values."""
     reader = loader(text)
     try:
         node = reader.get_single_node()

@@ -48,15 +48,15 @@ class Header(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table that follows the previous table in the same file.
+    """A further table in the same file, below the previous table.
 
     Attributes
     ----------
     names, delimiter
         Column names and delimiter of the table.
     before
-        Last row of the previous table, if its line end is missing, so that the row and the header of this table are on
-        one line; otherwise ``""``.
+        Last row of the previous table, if it is on the same line as the header of this table, because a line end is
+        missing between them; otherwise ``""``.
     """
 
     names: list[str]
@@ -77,10 +77,11 @@ def header(
 ) -> Header:
     """Find the header of a table whose delimiter is unknown.
 
-    A line ``sep=`` at the top states the delimiter. Otherwise, each delimiter is tried, and the one that yields the
-    most known column names is used or, if tied, the most columns. A delimiter that finds a header below the first
-    filled row, with a different number of cells than most rows that follow, is used only if no other delimiter fits:
-    it may merely separate names that are listed within one cell.
+    A first line such as ``sep=;`` states the delimiter. Otherwise, each delimiter is tried, and the one that yields the
+    most known column names is used or, if tied, the most columns.
+
+    Some delimiters occur only within cells, for example between the names in a list. A delimiter is therefore avoided
+    if its header is below the first filled row and most of the next rows have a different number of cells.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ def header(
     known
         Function that returns those cells of a row that are known column names.
     certain
-        Function that returns whether a row can only be a header. If the delimiters lead to several such rows,
-        the first is the header, even if a header further below has more names.
+        Function that returns whether a row is certainly a header. If different delimiters find such rows in several
+        places, the first in the file is the header, even if another contains more known names.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS
@@ -122,17 +123,18 @@ def rows(
 ) -> Iterator[tuple[int, list[str], str]]:
     """Skip ``start`` lines, then yield the line number, the cells and the fault of each row that is not empty.
 
-    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault. If a quotation mark
-    is never closed, or is closed only by one in a later row, all rows in between would become one cell. Therefore, only
-    the line with the opening quotation mark is reported as faulty, and reading continues with the next line. A line
-    within a cell is recognised as the start of a row if it has ``width`` cells, as many as the header.
+    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault.
+
+    A quotation mark that is not closed would turn the rows below into one cell. Therefore, only the line with this mark
+    is reported as faulty, and reading continues with the next line. A quotation mark that is closed in a later row is
+    recognised as such a fault if the next line has ``width`` cells, as many as the header.
 
     Parameters
     ----------
     next_table
-        Function that is called with the number of each line that begins a row, the line, the delimiter and the width.
-        If the line is the header of a further table, the function returns the table, and the rows below are read with
-        the delimiter and the width of this table.
+        Function that is called at the start of each row, with the number of the line, the line, the delimiter and the
+        width. If the line is the header of a further table, the function returns this table. The rows below are then
+        read with the delimiter and the number of columns of this table.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)
@@ -189,11 +191,11 @@ def rows(
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
-    """Return the cells of a row whose quotation marks within cells are not doubled, as in exports from IEEE Xplore.
+    """Split a row into cells if quotation marks within its cells are not doubled, as in exports from IEEE Xplore.
 
-    ``taken`` contains the lines read so far; each line that ``lines`` yields is added to it. Lines that do not belong
-    to the row are put back into ``unread``. The result is empty if the row cannot be split into ``width`` cells, the
-    number of cells in the header.
+    ``taken`` contains the lines of the row read so far. Further lines come from ``lines``, which also adds them to
+    ``taken``; lines that do not belong to the row are put back into ``unread``. The result is empty if the row cannot
+    be split into ``width`` cells, the number of cells in the header.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
@@ -238,8 +240,5 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line inside an open quote is the start of a new row.
-
-    The line is the start of a row if it has as many cells as the header. In that case, the quote was never closed.
-    """
+    """Return whether a line has ``width`` cells, as many as the header, so that it must be the start of a row."""
     return width > 1 and len(cells_of(line, delimiter)) == width

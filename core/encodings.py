@@ -35,7 +35,7 @@ class Encoding(NamedTuple):
     mark
         Length of the byte order mark, which is not part of the text.
     note
-        Note for the user; ``""`` if there is none.
+        What the user should know about how the file is decoded; ``""`` if nothing is unusual.
     """
 
     name: str
@@ -225,14 +225,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
     """Divide a file into parts wherever the encoding changes to or from UTF-16, or between its two byte orders.
 
-    Such files arise because programs that join files, such as ``cat``, copy the bytes of each file unchanged.
+    The encoding changes if files were joined by a program, such as ``cat``, that copies their bytes unchanged.
 
     Parameters
     ----------
     chunks
         The file in pieces.
     encoding
-        Encoding of the first part, unless the first part turns out to have a different encoding.
+        Encoding that was detected for the start of the file. The first part has this encoding, unless its bytes show
+        that it has a different one.
     """
     parts = [Part(0, encoding)]
     if encoding.name.startswith("utf-32"):
@@ -252,9 +253,10 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part that follows ``part`` in ``data``, or ``None`` if the encoding does not change.
+    """Return the part that follows ``part`` in ``data``; ``None`` if no other part begins there.
 
-    A new part also begins where a byte is missing or superfluous in UTF-16; its encoding is then the same.
+    A new part begins where the encoding changes. It also begins after a missing or superfluous byte in UTF-16, with
+    the same encoding as ``part``.
 
     Parameters
     ----------
@@ -293,8 +295,8 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
     """Return the position where the first line of UTF-16 text begins.
 
-    The first Latin letters of the text are at ``start``. Letters of other scripts may precede them on the same line,
-    but not before ``place``.
+    Its first Latin letters are at ``start``. Letters of other scripts may precede them on the same line; the search for
+    the start of the line ends at ``place``.
     """
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")
@@ -303,12 +305,13 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part of UTF-16 text that begins after a missing or superfluous byte; ``None`` if there is none.
+    """Return the part of UTF-16 text after a missing or superfluous byte; ``None`` if no such byte is found.
 
-    The part begins at the first line end after the error. From the error on, characters are read one byte too early
-    or too late, so the two bytes of a line end are read as parts of two characters. If a Latin letter is next to the
-    line end, one of these characters is U+0A00, which does not exist, or an isolated character of an Indian script.
+    The part begins at the first line end after the error.
     """
+    # From the error on, characters are read one byte too early or too late, so the two bytes of a line end are read as
+    # parts of two characters. If a Latin letter is next to the line end, one of these characters is U+0A00, which does
+    # not exist, or an isolated character of an Indian script.
     for found in _SHIFTED_END[part.encoding.name].finditer(data, place):
         start = found.end() + 1 if found.lastindex is None else found.start() - 1
         if (offset + start - part.start) % 2 and offset + start > part.start:

@@ -51,7 +51,7 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
-    """Return a mapping as the bytes that `write_json` writes."""
+    """Convert a mapping to indented JSON as UTF-8 bytes; `write_json` writes these bytes to a file."""
     return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=_ESCAPED)
 
 
@@ -92,13 +92,13 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 def neutralise(cell: str) -> str:
     """Put an apostrophe before text that a spreadsheet would run as a formula; return all other text unchanged.
 
-    Text that already has apostrophes before a formula gets one more, so that `restore` returns every text unchanged.
+    Text that already has apostrophes before a formula gets one more, so that `restore` recovers the original text.
     """
     return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def restore(cell: str) -> str:
-    """Return a cell without the apostrophe that `neutralise` added."""
+    """Return the original text of a cell: remove the apostrophe that `neutralise` put before a formula."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
@@ -125,5 +125,8 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer = csv.writer(file)
         for row in chain([header], rows):
             if len(row) != len(header):
-                raise ValueError(f"{path}: a row has {counted(len(row), 'cell')}, but the header has {len(header)}")
+                raise ValueError(
+                    f"write_csv: a row for {path} has {counted(len(row), 'cell')}, but the header has {len(header)}; "
+                    "each row must have as many cells as the header"
+                )
             writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])

@@ -29,13 +29,14 @@ def check_outputs(
     sources
         Files and folders that the command reads; optional sources that the user did not pass are ``None``.
     decided
-        Output that is not checked for decisions, because the command itself keeps them or refuses to overwrite them.
+        Output that is not checked for decisions, because the command itself keeps the decisions in it or refuses to
+        overwrite them.
 
     Raises
     ------
     MechtagError
-        If an output is a source (even under a different path) or is in a folder of sources; if two outputs are the same
-        file; or if an output contains decisions that a person entered.
+        If an output is a source (even under a different path) or an existing file in a folder of sources; if two
+        outputs are the same file; or if an output contains decisions that a person entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []
@@ -76,9 +77,9 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows of a table in which a person filled in ``decision`` or ``confirmed_by``.
+    """Return the number of rows of a file in which a person filled in a decision, code, note or confirmation.
 
-    The result is 0 if the table has neither column.
+    The result is 0 if the file is not a table for people to fill in, or does not exist.
 
     Raises
     ------

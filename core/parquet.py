@@ -195,7 +195,17 @@ def _reading(name: StrPath) -> Iterator[None]:
 def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
     """Open a parquet table and check that it has the columns of ``schema``.
 
-    Raises the same errors as `read_records`.
+    Parameters
+    ----------
+    source, name
+        Path or open file, and name of the table shown in error messages.
+    what
+        What the rows of the table are, in the plural, for error messages.
+
+    Raises
+    ------
+    MechtagError
+        If the file is missing, is not parquet, or lacks a column.
     """
     with _reading(name):
         try:
@@ -259,9 +269,10 @@ def _table_rows(path: StrPath, file: pq.ParquetFile, names: Sequence[str]) -> It
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
     """Validate rows as instances of ``model``, and yield the instances.
 
-    Error messages number the rows from ``first``.
-
-    Raises the same errors as `read_records`.
+    Raises
+    ------
+    MechtagError
+        If a row is invalid; the message states the number of the row, counted from ``first``.
     """
     for number, row in enumerate(rows, start=first):
         try:
@@ -301,13 +312,13 @@ def iterate_records(path: StrPath) -> Iterator[Record]:
 
 
 def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
-    """Validate the rows of a table of records, and yield the records; see `parse_rows`."""
+    """Validate the rows of a table of records, and yield the records; raise the same errors as `parse_rows`."""
     decoded = ({**row, "raw": _raw(path, number, row)} for number, row in enumerate(rows, start=first))
     return parse_rows(path, decoded, Record, first)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if it is not valid.
+    """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if they are invalid.
 
     To save memory, a value that equals the value of another column of the row is the same string object.
     """
@@ -353,7 +364,7 @@ def read_predictions(path: str | Path, basis: Basis | None = None) -> list[Predi
     Parameters
     ----------
     basis
-        Basis of the predictions to return; by default, all are returned.
+        Basis (abstract or full text) of the predictions to return; by default, all predictions are returned.
     """
     return [row for row in iterate_predictions(path) if basis in (None, row.basis)]
 
@@ -374,7 +385,7 @@ def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
 
 
 class FullTextSummary(NamedTuple):
-    """The record, the format and the number of characters of a full text."""
+    """Summary of a full text: id of its record, format of its file, and number of characters."""
 
     record_id: str
     format: Format
@@ -389,8 +400,8 @@ class FullTextTable:
     source, name
         Path or open file, and name of the table shown in error messages.
     merged
-        Ids in the table that belong to records that were merged into others, with the ids of the kept records. The
-        full texts are returned as those of the kept records.
+        Ids of the records that deduplication kept, keyed by the ids of their merged duplicates. `read` returns the
+        full text of a merged duplicate as that of the kept record.
 
     Raises
     ------
@@ -424,7 +435,7 @@ class FullTextTable:
         self._file.close()
 
     def summaries(self) -> Iterator[FullTextSummary]:
-        """Yield a summary of each full text in the table, without reading the texts."""
+        """Yield a summary of each full text in the table, with the record id as stored, without reading the texts."""
         for group in range(self._file.metadata.num_row_groups):
             with _reading(self._name):
                 rows = self._file.read_row_group(group, columns=["record_id", "format", "quality.chars"]).to_pylist()
@@ -502,18 +513,18 @@ class RecordTable:
         return list(parse_records(self._name, rows, first=start + 1))
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield a dictionary of the given columns for every record."""
+        """Yield the values of the named columns for each record, as a dictionary keyed by column."""
         for batch in self._batches(columns):
             yield from self._rows(batch)
 
 
 def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = False) -> bytes:
-    """Return predictions as the bytes of a parquet table; see `write_predictions`.
+    """Return predictions as the bytes of a parquet table, with one row per record, label and basis.
 
     Parameters
     ----------
     by_basis
-        Whether the table has the columns for predictions based on full texts.
+        Whether the table has the columns that predictions based on full texts need.
     """
     buffer = io.BytesIO()
     write_rows(buffer, (prediction.model_dump() for prediction in predictions), _prediction_schema(by_basis))

@@ -87,7 +87,7 @@ def normalise_doi(value: str | None) -> str | None:
 
 
 def normalise_pmid(value: str | None) -> str | None:
-    """Return the digits of a PubMed identifier, or ``None`` for any other value."""
+    """Return the digits of a PubMed identifier without leading zeros, or ``None`` for any other value."""
     text = _INVISIBLE.sub("", value or "").strip()
     text = re.sub(r"(?i)^pmid\s*:?\s*", "", text)
     return text.lstrip("0") or None if _PMID.fullmatch(text) else None
@@ -164,16 +164,18 @@ _set_values, _set_fields, _set_extra, _set_private = (
 
 
 def registration_number(place: str, *texts: str) -> str | None:
-    """Return the number of a trial registration, or ``None`` if a record is not a trial registration.
+    """Return the number of the trial registration that a record describes.
+
+    The result is ``None`` if the record does not describe a trial registration, and ``""`` if it describes one without
+    a number.
 
     Parameters
     ----------
     place
-        Journal, web address and type of the record as one text, which names the registry if the record is a trial
+        Journal, web address and type of the record as one text. If it names a trial registry, the record describes a
         registration.
     texts
-        Other texts of the record that may contain the number. If neither ``place`` nor these texts contain a number,
-        the result is ``""``.
+        Other texts of the record that may contain the number.
     """
     if not _REGISTRY.search(place):
         return None
@@ -197,8 +199,8 @@ def make_record_id(
     doi, pmid
         Normalised identifiers.
     registration
-        Result of `registration_number`, which is needed because registrations of different trials may have the same
-        title and year.
+        Number of the trial registration (see `registration_number`). It distinguishes registrations of different trials
+        that have the same title and year.
 
     Returns
     -------
@@ -282,7 +284,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether the model with this id leaves the decisions on all labels of a full text to people."""
+    """Return whether a model leaves all labels of full texts to people; the start of its id shows this."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -292,8 +294,8 @@ class Prediction(Row):
     Attributes
     ----------
     score
-        Score that ranks records within a label, on any scale; ``None`` if relevance was a clear no, so the
-        label was not scored and its decision is ``no``.
+        Score that ranks records within a label, on any scale. ``None`` if the label was not scored, because relevance
+        was a clear no; the decision is then ``no``.
     probability
         Calibrated probability that the record has the label; ``None`` if the method yields no probabilities or did
         not score the label.
@@ -305,8 +307,8 @@ class Prediction(Row):
     decision
         ``yes``, ``no``, or, if the probability is too close to the threshold, ``refer`` (needs review).
     basis
-        Whether the labels were searched for in the abstract or in the full text. Relevance is always judged by the
-        title and abstract.
+        Text in which the label was looked for: abstract or full text. Relevance is judged by the title and abstract;
+        if a record has no abstract, the start of its full text is used instead.
     """
 
     record_id: str
@@ -322,7 +324,7 @@ class Prediction(Row):
 
 
 def decisive(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield the decisive predictions of each record: those based on the full text or, if there are none, the abstract.
+    """Yield the predictions that count for each record: those based on its full text or, without these, its abstract.
 
     Parameters
     ----------
@@ -349,13 +351,13 @@ BETWEEN_QUOTES = " […] "
 
 
 def passages_of(evidence: str | None) -> list[str]:
-    """Return the passages that the field ``evidence`` of a coding quotes; see `BETWEEN_QUOTES`."""
+    """Split the field ``evidence`` of a coding into the passages that it quotes, which are separated by ``[…]``."""
     passages = (text.strip() for text in (evidence or "").split(BETWEEN_QUOTES.strip()))
     return [text for text in passages if text]
 
 
 def _signs(value: Any) -> Any:
-    """Split a table cell with the sign of each passage, such as ``absent; ; present``; ``()`` if all are empty."""
+    """Split a table cell with the sign of each passage, such as ``absent; ; present``; return ``()`` without signs."""
     if isinstance(value, str):
         value = tuple(part.strip() or None for part in value.split(";"))
     return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
@@ -366,9 +368,9 @@ LLM = "llm:"
 
 
 def is_llm(coder: str) -> bool:
-    """Return whether a coder is a language model, or several that voted.
+    """Return whether the name of a coder is that of a language model, or of a vote of several.
 
-    Wide letters, spaces and invisible characters make no difference, because a name that looks like that of a language
+    Full-width letters, spaces and invisible characters are ignored, because a name that looks like that of a language
     model must not count as that of a person.
     """
     letters = unicodedata.normalize("NFKC", coder).casefold()
@@ -398,14 +400,14 @@ class Coding(Row):
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     signs
-        Sign that the coder gave to each of ``sentences`` or, if ``sentences`` is ``None``, to each passage in
-        ``evidence``; ``None`` for a passage without a sign. Empty if no passage has a sign.
+        Whether each passage says that what the label describes is present or absent (see `Sign`); ``None`` for a
+        passage without a sign. The passages are those of ``sentences`` or, if ``sentences`` is ``None``, of
+        ``evidence``. Empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
     role
-        Role of the passages of this row in an explanation of the label, such as ``context``: the key of one of the
-        codebook's roles. ``None`` for a judgement on the label as a whole. A label has one row without a role, and a
-        further row for each role that a passage has.
+        Key of the role of evidence that the passages of this row have, such as ``context``; ``None`` for the judgement
+        on the label as a whole. Each label has one row without a role, and a further row for each role.
     reason
         Reason for an exclusion; in a coding by a language model, the reason for the answer.
     assisted

@@ -81,7 +81,9 @@ class ProjectPath(os.PathLike[str]):
             return value
         text = value.text if isinstance(value, cls) else value
         if not isinstance(text, str):
-            raise ValueError("Input should be a valid string")
+            raise ValueError(
+                f"found a value of type {type(text).__name__}, but expected a path; enter one path as text"
+            )
         if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode()):
             raise ValueError("the path contains characters that are not allowed in paths; remove them")
         return cls(text, (info.context or {}).get("root", Path()))
@@ -105,8 +107,8 @@ class DedupeSettings(Strict):
         Lowest similarity (proportion of matching letters) at which two titles are compared word by word, to decide
         whether they differ only in spelling.
     window
-        Among the records that share a blocking key, such as the first author and the start of the title, each record is
-        compared with this many records before and after it in sorted order.
+        Number of records before, and number after it, with which each record is compared. Records are compared in
+        sorted groups that share a key, such as the first author and the start of the title.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
@@ -195,10 +197,10 @@ class TrainSettings(Strict):
         Paths of the coded records and of the example sentences (empty if there are none). Coded records are a JSON
         Lines file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
     examples
-        Path of the sentences of coded papers that the review page wrote, because coders chose them as examples of a
-        label; the file need not exist.
+        Path of the sentences that coders chose on the review page as examples of a label; the file need not exist.
     texts
-        Parquet table of the records to which a table of codings refers; empty if there is no such table.
+        Path of the Parquet table of records to which the codings in ``records`` refer, if these are a table of codings;
+        otherwise empty.
     added
         Folder to which 'mechtag retrain' adds annotations; it need not exist yet.
     trainer
@@ -216,11 +218,11 @@ class TrainSettings(Strict):
         Minimum number of positive papers, and of negative papers, for a label to be calibrated separately; labels with
         fewer papers share one calibration.
     relevance_recall
-        Minimum proportion of the relevant papers whose out-of-fold probability is at or above the relevance threshold.
+        Minimum recall of the relevance threshold: the proportion of the relevant papers whose out-of-fold probability
+        is at or above the threshold.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because they are decided ``no``. The limit is kept
-        with 90% confidence: papers that cannot be decided ``no`` within it need review, even if they are probably
-        irrelevant.
+        Largest proportion of the relevant papers that may be lost because they are decided ``no``, with 90% confidence.
+        If more ``no`` decisions would exceed this limit, the remaining papers need review.
     relevance_precision, decided_precision
         Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
         respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.
@@ -274,9 +276,9 @@ class TagSettings(Strict):
     threads
         Number of threads that encode texts; 0 means one per core.
     sign
-        How evidence of absence is recognised in tables and exports: by the ``words`` of a sentence, or also by its
-        vector. The vector requires the encoder ``accurate``, even if the model uses a different encoder. With the
-        vector, more evidence of absence is found, but more sentences are also marked wrongly.
+        How evidence of absence is recognised in tables and exports: ``words`` (by the words of a sentence), or
+        ``accurate`` (also by its vector from the encoder ``accurate``, whichever encoder the model uses). ``accurate``
+        finds more evidence of absence, but also marks more sentences wrongly.
     chunk_records
         Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
     score_all
@@ -294,9 +296,9 @@ class TagSettings(Strict):
     chunk_records: int = Field(default=1000, ge=1, le=LARGEST)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
-        """Return a copy of the settings in which the given values from the command line replace the original values.
+        """Return a copy of the settings with values from the command line.
 
-        ``None`` keeps a value. An invalid value raises `ValueError`.
+        ``None``, and ``False`` for ``score_all``, leave a setting unchanged. An invalid value raises `ValueError`.
         """
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
@@ -315,7 +317,8 @@ class EvaluateSettings(Strict):
         File, or folder of files, with a second person's codes of some of the coded records; empty if there are no such
         codes.
     baseline_query
-        Word whose cosine similarity to a text serves as a naive baseline; empty to omit this baseline.
+        Word or phrase for two naive baselines: its cosine similarity to a text, and its frequency in a full text; empty
+        to omit these baselines.
     bootstrap, permutations
         Number of bootstrap resamples for each interval, and number of permutations for each p-value.
     min_positives
@@ -331,7 +334,7 @@ class EvaluateSettings(Strict):
 
 
 class RetrainSettings(Strict):
-    """Settings that decide when a model trained on more annotations replaces the active model.
+    """Settings that decide when a model trained on more annotations replaces the model in use.
 
     Attributes
     ----------
@@ -366,7 +369,7 @@ class LlmPrice(Strict):
     output: float = Field(ge=0)
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the price of a call in US dollars."""
+        """Return the price of a request in US dollars, from its numbers of tokens."""
         return (self.input * prompt_tokens + self.output * completion_tokens) / 1_000_000
 
 
@@ -376,7 +379,7 @@ class LlmSettings(Strict):
     Attributes
     ----------
     prices
-        Prices by name of the model; a model that is not listed has an unknown price.
+        Prices, keyed by the name of the language model; the price of any other model is unknown.
     """
 
     prices: dict[str, LlmPrice] = Field(default_factory=dict)
@@ -413,9 +416,9 @@ class Settings(Strict):
 
     @property
     def paraphrase(self) -> float:
-        """Return the similarity from which a text counts as a paraphrase.
+        """Return the lowest similarity to a sentence of a test paper at which a text counts as its paraphrase.
 
-        This is the value in the settings or, by default, the value that was measured for the encoder.
+        This is ``retrain.paraphrase`` or, by default, the value that was measured for the encoder.
         """
         if self.retrain.paraphrase is not None:
             return self.retrain.paraphrase
@@ -423,7 +426,7 @@ class Settings(Strict):
 
     @property
     def root(self) -> Path:
-        """Return the folder of the project, to which all paths are relative."""
+        """Return the folder of the project, to which all paths in the settings are relative."""
         return self.codebook.root
 
 

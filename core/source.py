@@ -66,7 +66,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Results of reading a whole file once: its parts, its unpacked size in bytes, and its number of NUL bytes."""
+    """Result of reading a whole file: parts by encoding, unpacked size in bytes, and number of NUL bytes."""
 
     parts: tuple[Part, ...]
     size: int
@@ -123,7 +123,7 @@ class Source:
         Raises
         ------
         MechtagError
-            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
+            If the file cannot be read, or is too large to be held in memory (more than `LARGEST_WHOLE` bytes).
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -139,7 +139,7 @@ class Source:
         Raises
         ------
         MechtagError
-            For the same reasons as in `data`.
+            If the file cannot be read, or is too large to be held in memory.
         """
         if not self.start.startswith(b"PK\x03\x04"):
             return ()
@@ -158,12 +158,13 @@ class Source:
 
     @cached_property
     def survey(self) -> Survey:
-        """Read the whole file once, describe it, and add its irregularities to ``notes``.
+        """Read the whole file once to find its encodings, and add notes on irregularities to ``notes``.
 
         Raises
         ------
         MechtagError
-            If the file cannot be read, is empty, is not text, or has a line of more than `LARGEST_WHOLE` bytes.
+            If the file cannot be read, is empty, is binary or a web page, or has a line of more than `LARGEST_WHOLE`
+            bytes.
         """
         size = nuls = run = 0
         blank = True
@@ -263,7 +264,8 @@ class Source:
         Raises
         ------
         MechtagError
-            For the same reasons as in `survey`, or because the file has more than `LARGEST_WHOLE` bytes.
+            For the same reasons as in `survey`, or because the file is too large to be held in memory (more than
+            `LARGEST_WHOLE` bytes).
         """
         self._refuse_large(self.survey.size)
         return "".join(self._decoded())
@@ -274,7 +276,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a copy of this source whose `head` is the given text, to recognise the format of the text."""
+        """Return a copy of this source with a different `head`, to recognise the format of the text in ``head``."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

@@ -22,11 +22,11 @@ def disable_telemetry() -> None:
 
 
 class MlflowPlugin:
-    """A run context provider of MLflow that adds no tags.
+    """A plugin by which mechtag switches off the usage statistics of MLflow.
 
-    MLflow reads its telemetry setting from the environment only. When MLflow is imported, it loads this plugin and
-    therefore imports mechtag, which calls `disable_telemetry`. Usage statistics are thus also off in commands such as
-    ``mlflow ui``, wherever mechtag is installed.
+    When MLflow is imported, it loads this plugin and therefore imports mechtag, which calls `disable_telemetry`. Usage
+    statistics are thus also off in commands such as ``mlflow ui``. For MLflow, the plugin is a provider of tags for
+    runs, but it adds none.
     """
 
     def __init__(self) -> None:
@@ -38,9 +38,9 @@ class MlflowPlugin:
                 del sys.modules[name]
 
     def in_context(self) -> bool:
-        """Return ``False``, because this provider has no tags for a run."""
+        """Return ``False``, because this plugin has no tags for a run."""
         return False
 
     def tags(self) -> dict[str, str]:
-        """Return an empty mapping, because this provider has no tags for a run."""
+        """Return an empty mapping, because this plugin has no tags for a run."""
         return {}

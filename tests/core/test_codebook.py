@@ -135,7 +135,7 @@ def test_roles_of_evidence_have_a_default_and_do_not_change_the_hash(tmp_path: P
     own = Codebook.model_validate({**content, "roles": [role]})
     assert own.role_names == {"actor": "Actor"}
     assert own.sha256 == plain.sha256
-    with pytest.raises(ValueError, match="two roles have the same key"):
+    with pytest.raises(ValueError, match="two roles have the key 'actor'"):
         Codebook.model_validate({**content, "roles": [role, role]})
     for twin in ({"key": "who", "name": "ACTOR "}, {"key": "who", "name": "actor"}):
         with pytest.raises(ValueError, match=r"the roles 'actor' and 'who' are both called '(?i:actor) ?'"):

@@ -48,7 +48,7 @@ def test_byte_order_mark_and_lone_surrogate(tmp_path):
 def test_ragged_row_leaves_the_old_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("old")
-    with pytest.raises(ValueError, match="a row has 1 cell, but the header has 2"):
+    with pytest.raises(ValueError, match="has 1 cell, but the header has 2"):
         write_csv(path, ["a", "b"], [["1", "2"], ["3"]])
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -39,7 +39,7 @@ def test_a_path_is_what_the_settings_say_and_lies_in_the_project(tmp_path: Path)
 
 def test_a_setting_that_is_no_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("codebook: 5\n")
-    with pytest.raises(MechtagError, match=r"params\.yaml: codebook: .*valid string"):
+    with pytest.raises(MechtagError, match=r"params\.yaml: codebook: found a value of type .*enter one path as text"):
         load_settings(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("train: {added: ''}\n")
     with pytest.raises(MechtagError, match="name a folder, which need not exist yet"):
