@@ -44,7 +44,7 @@ class Label(Strict):
     include, exclude
         Coding rules: content that counts as the label, and content that does not.
     absence
-        Coding rules for evidence of absence: content that says that what the label describes is missing. Models do
+        Coding rules for evidence of absence: content that reports the absence of what the label describes. Models do
         not use these rules.
     """
 
@@ -125,8 +125,8 @@ EVIDENCE_ROLES = (
 class Codebook(Strict):
     """A named set of labels, plus the relevance rule.
 
-    Columns and scores are everywhere in the order of ``labels``. ``roles`` are the roles of evidence; models do not
-    use them.
+    Columns of tables and scores of models are always in the order of ``labels``. ``roles`` are the roles of evidence;
+    models do not use them.
     """
 
     name: str = Field(pattern=_NOT_BLANK)
@@ -187,9 +187,8 @@ class Codebook(Strict):
     def definitions(self) -> dict[str, str]:
         """Return a hash of the definition and coding rules of relevance and of each label, keyed by label key.
 
-        Rules for evidence of absence are not part of it.
-
-        Comparing the hashes of two versions of a codebook shows which labels have changed.
+        Comparing the hashes of two versions of a codebook shows which labels have changed. Changes of the rules for
+        evidence of absence do not count.
         """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))

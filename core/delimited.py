@@ -81,7 +81,8 @@ def header(
     most known column names is used or, if tied, the most columns.
 
     Some delimiters occur only within cells, for example between the names in a list. A delimiter is therefore avoided
-    if its header is below the first filled row and most of the next rows have a different number of cells.
+    if the header that it yields is below the first filled row and most of the next rows have a different number of
+    cells.
 
     Parameters
     ----------
@@ -125,12 +126,14 @@ def rows(
 
     The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault.
 
-    A quotation mark that is not closed would turn the rows below into one cell. Therefore, only the line with this mark
-    is reported as faulty, and reading continues with the next line. A quotation mark that is closed in a later row is
-    recognised as such a fault if the next line has ``width`` cells, as many as the header.
+    A quotation mark that is never closed would turn all rows below into one cell. Therefore, only the line with this
+    mark is reported as faulty, and reading continues with the next line. The same is done if a cell seems to continue
+    in a line that has as many cells as the header.
 
     Parameters
     ----------
+    width
+        Number of cells in the header; 0 if it is unknown.
     next_table
         Function that is called at the start of each row, with the number of the line, the line, the delimiter and the
         width. If the line is the header of a further table, the function returns this table. The rows below are then

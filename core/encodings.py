@@ -31,7 +31,7 @@ class Encoding(NamedTuple):
     Attributes
     ----------
     name, errors
-        Arguments of `bytes.decode`.
+        Arguments ``encoding`` and ``errors`` of `bytes.decode`.
     mark
         Length of the byte order mark, which is not part of the text.
     note
@@ -223,7 +223,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Divide a file into parts wherever the encoding changes to or from UTF-16, or between its two byte orders.
+    """Divide a file into parts wherever the encoding changes to or from UTF-16, or to the other byte order of UTF-16.
 
     The encoding changes if files were joined by a program, such as ``cat``, that copies their bytes unchanged.
 

@@ -400,9 +400,9 @@ class Coding(Row):
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     signs
-        Whether each passage says that what the label describes is present or absent (see `Sign`); ``None`` for a
-        passage without a sign. The passages are those of ``sentences`` or, if ``sentences`` is ``None``, of
-        ``evidence``. Empty if no passage has a sign.
+        Sign of each passage: whether it reports the presence or the absence of what the label describes (see `Sign`);
+        ``None`` for a passage without a sign. The passages are the marked ``sentences`` or, if ``sentences`` is
+        ``None``, the quotations in ``evidence``. Empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
     role
@@ -446,8 +446,8 @@ class Coding(Row):
         if self.signs and len(self.signs) != passages:
             source = "passages in 'evidence'" if self.sentences is None else "sentences in 'sentences'"
             raise ValueError(
-                f"'signs' has {len(self.signs)} entries, but there are {passages} {source}; enter one sign for each of "
-                "them, separated by semicolons, and nothing between two semicolons where there is no sign"
+                f"'signs' has {len(self.signs)} entries, but there are {passages} {source}; enter one sign for each, "
+                "separated by semicolons, and leave a missing sign empty, as in 'absent; ; present'"
             )
         if self.role and self.value != 1:
             raise ValueError(

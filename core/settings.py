@@ -107,8 +107,8 @@ class DedupeSettings(Strict):
         Lowest similarity (proportion of matching letters) at which two titles are compared word by word, to decide
         whether they differ only in spelling.
     window
-        Number of records before, and number after it, with which each record is compared. Records are compared in
-        sorted groups that share a key, such as the first author and the start of the title.
+        Number of neighbours on each side with which a record is compared, after records with the same key, such as the
+        first author and the start of the title, have been sorted.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
@@ -250,7 +250,7 @@ class TrainSettings(Strict):
     @classmethod
     def _named(cls, added: ProjectPath) -> ProjectPath:
         if not added:
-            raise ValueError("the path is empty; name a folder, which need not exist yet")
+            raise ValueError("the path for added annotations is empty; name a folder, which need not exist yet")
         return added
 
 
@@ -416,7 +416,7 @@ class Settings(Strict):
 
     @property
     def paraphrase(self) -> float:
-        """Return the lowest similarity to a sentence of a test paper at which a text counts as its paraphrase.
+        """Return the lowest similarity to a sentence of a test paper at which a text counts as a paraphrase.
 
         This is ``retrain.paraphrase`` or, by default, the value that was measured for the encoder.
         """

@@ -66,7 +66,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Result of reading a whole file: parts by encoding, unpacked size in bytes, and number of NUL bytes."""
+    """Result of reading a whole file: its parts with different encodings, its size in bytes, and its number of NULs."""
 
     parts: tuple[Part, ...]
     size: int
@@ -243,7 +243,7 @@ class Source:
         Raises
         ------
         MechtagError
-            For the same reasons as in `survey`.
+            If the file cannot be read as text; see `survey`.
         """
         begun: list[str] = []
         for text in self._decoded():
@@ -264,7 +264,7 @@ class Source:
         Raises
         ------
         MechtagError
-            For the same reasons as in `survey`, or because the file is too large to be held in memory (more than
+            If the file cannot be read as text (see `survey`), or is too large to be held in memory (more than
             `LARGEST_WHOLE` bytes).
         """
         self._refuse_large(self.survey.size)
@@ -276,7 +276,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a copy of this source with a different `head`, to recognise the format of the text in ``head``."""
+        """Return a copy of this source whose first text is ``head``, to recognise the format of a later part."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part
