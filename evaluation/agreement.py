@@ -1,8 +1,8 @@
 """Compute the chance-corrected agreement between coders who answer yes or no.
 
-Every coefficient is (observed - expected) / (1 - expected); they differ in the agreement
-expected by chance. The coefficients are computed from counts summed over records, so for a bootstrap
-sample it suffices to multiply the counts by the number of times that each record was drawn.
+Every coefficient is (observed - expected) / (1 - expected), where both are proportions of agreement; the coefficients
+differ in the agreement that they expect by chance. They are computed from counts summed over records, so for a
+bootstrap sample it suffices to multiply the counts by the number of times that each record was drawn.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Compute seven terms for each item; `many_coders` computes agreement coefficients from their sums over items.
+    """Compute seven terms for each item, from whose sums over items `many_coders` computes agreement coefficients.
 
     Parameters
     ----------

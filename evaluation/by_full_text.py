@@ -40,9 +40,9 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Counts of a full text: words, windows in which the text was scored, and rate of a query word or phrase.
+    """Number of words of a full text, number of windows in which it was scored, and frequency of a query.
 
-    ``query_words`` is the number of occurrences of the word or phrase per 1,000 words.
+    ``query_words`` is the number of occurrences of the query, a word or phrase, per 1,000 words.
     """
 
     words: int
@@ -83,14 +83,14 @@ class FullTextSet:
 def read_full_text_set(
     predictions: Path, rows: Sequence[Prediction], table: Path, gold: GoldStandard, query: str
 ) -> FullTextSet:
-    """Read the full texts and the other files that the evaluation of predictions by full texts needs.
+    """Read the full texts of gold papers and how they were tagged, to evaluate the predictions based on them.
 
     Parameters
     ----------
     predictions
         File of predictions; ``summary.json`` in the same folder contains the number of windows of each full text.
     rows
-        Those predictions in this file that are based on full texts.
+        Predictions in this file that are based on full texts.
     table
         Table of the full texts.
     query
@@ -107,7 +107,7 @@ def read_full_text_set(
     if not own:
         raise MechtagError(
             f"{predictions}: no paper of the gold standard was tagged from its full text. Tag the papers again with "
-            "'mechtag tag --full-texts', or omit --full-texts"
+            "'mechtag tag --full-texts', or run 'mechtag evaluate' without --full-texts"
         )
     ids = {row.record_id for row in own}
     with FullTextTable(table, table) as opened:
@@ -131,7 +131,7 @@ def read_full_text_set(
 
 
 def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, list[Prediction]]:
-    """Return the predictions of methods that use only the length of a full text or one word.
+    """Return the predictions of methods that use only the length of a full text or the frequency of one word.
 
     The score of a paper is the same for every label. Nothing is learned: if the score of a paper is at least the
     median of all scores, every label is predicted for the paper, otherwise none.
@@ -179,8 +179,8 @@ def full_text_section(
     found
         The full texts, and the predictions based on them.
     coded
-        Coded records of the project; the gold papers are ranked among the irrelevant ones. ``None`` to omit this
-        ranking.
+        Coded records of the project; the gold papers are ranked by relevance among the irrelevant coded records.
+        ``None`` to omit this ranking.
     """
     own = papers_with(gold, found)
     full = System("full text", found.predictions)
@@ -210,7 +210,7 @@ def full_text_section(
 
 
 def papers_with(gold: GoldStandard, found: FullTextSet) -> GoldStandard:
-    """Return the gold standard without the records of papers that have no full text."""
+    """Return the gold standard with only the records of papers that have a full text."""
     return replace(gold, records={key: own for key, own in gold.records.items() if own.record_id in found.texts})
 
 
@@ -248,7 +248,7 @@ def _best_available(gold: GoldStandard, abstracts: Sequence[Prediction], found: 
 
 
 def _not_above(figures: Mapping[str, Any], naive: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the metrics in which a system is not better than a naive method."""
+    """Yield the names of the metrics in which a system is no better than a naive method."""
     for name, figure in figures.items():
         mine, other = figure["value"], naive[name]["value"]
         if name in _OF_REVIEW or mine is None or other is None:

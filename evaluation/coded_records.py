@@ -189,7 +189,7 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
     """Compute the out-of-fold metrics of relevance on the coded records, for the model and its baselines.
 
-    If all records are relevant, metrics that need irrelevant records, such as the ROC AUC, are undefined; the section
+    If all records are relevant, metrics that need irrelevant records, such as the ROC AUC, are undefined; the result
     then contains the reason.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
@@ -254,8 +254,8 @@ def coded_agreement(
     -------
     dict
         The result of `coders.agreement_section` for the records that several people coded, or for all records if
-        there are none, with a comparison of the coders by sentence. The entry ``adjudicate`` lists the codes to resolve
-        in all records.
+        there are none. If two people coded sentences, their agreement on sentences is one more entry of ``pairs``. The
+        entry ``adjudicate`` lists the codes to resolve in all records.
 
     Raises
     ------
@@ -283,8 +283,8 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the gold standard codes that are confidently contradicted by a model that was not trained on them.
 
-    People should check these codes; no code is changed. Papers without text are omitted. ``least`` is as in
-    `coders.to_adjudicate`.
+    People should check these codes; no code is changed. Papers without a record are omitted, as are labels that fewer
+    than ``least`` papers have, because the model cannot have learned these.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -294,7 +294,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of all people: the first coder (or all coders in the table), then the second coder."""
+    """Return the codes of all people: those in the coded records or in their table, then those of the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}
@@ -334,7 +334,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         return found[0]
     place = f"second coder: record '{second.key}'"
     if not same_key:
-        raise MechtagError(f"{place} is not among the coded records; correct the key of the record, or add the record")
+        raise MechtagError(f"{place} is not among the coded records; correct the key, or add the record to them")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
@@ -352,8 +352,8 @@ def _sentence_pair(
 ) -> dict[str, Any]:
     """Compute the agreement of two coders on the labels of sentences.
 
-    The bootstrap draws whole records, because codes of sentences in the same record are not independent. ``least`` is
-    as in `coders.pair_section`.
+    The bootstrap draws whole records, because codes of sentences in the same record are not independent. Labels with
+    fewer than ``least`` sentences coded yes get no metrics.
     """
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:

@@ -37,13 +37,13 @@ class Coders:
     model : bool
         Whether the last coder is the model.
     records, keys
-        Id of each record (or the key of the record, if the id is unknown), and key of each record (``None`` for a
-        record without a key).
+        Id of each record, or its key if the id is unknown; and key of each record, or ``None`` if it has none. The key
+        is the coders' own identifier of a record.
     labels
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
-        1, 0, or NaN where the coder did not judge; if a decision of the model needs review,
-        the probability of the label determines the code.
+        1, 0, or NaN where the coder did not judge. If a decision of the model needs review, the code is 1 if the
+        probability reaches the threshold, otherwise 0.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
     """
@@ -67,13 +67,13 @@ class Coders:
         return len(self.names) - self.model - self.llms
 
     def kind(self, coder: int) -> Kind:
-        """Return whether a coder is a person, a language model or the model."""
+        """Return the kind of a coder: a person, a language model, or the trained model."""
         if coder < self.people:
             return "human"
         return "llm" if coder < self.people + self.llms else "model"
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return the codes of all coders for the records that ``rows`` selects."""
+        """Return a copy with only the records for which the mask ``rows`` is true."""
         return replace(
             self,
             records=tuple(name for name, kept in zip(self.records, rows, strict=True) if kept),
@@ -104,8 +104,8 @@ def coders_of(
     place
         Name of the source of the codings, used in error messages.
     ids
-        Record ids, keyed by the coders' own identifiers of papers, for codings without a record id. A paper whose
-        record id is in another coding may be omitted.
+        Record ids of papers, keyed by the coders' own identifiers of the papers. They are needed only for papers whose
+        record id is in none of the codings.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def _record_ids(rows: Sequence[Coding]) -> dict[str, str]:
 def _look_up(ids: Mapping[str, str], key: str, place: str) -> str:
     name = ids.get(key, key)
     if name == _AMBIGUOUS:
-        raise MechtagError(f"{place}: the key '{key}' belongs to two records; add the record_id of each record")
+        raise MechtagError(f"{place}: the key '{key}' belongs to two records; fill in 'record_id' in its rows")
     return name
 
 
@@ -328,7 +328,9 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders over all items, or the reason if fewer than ``least`` items were coded yes.
+    """Compute the agreement of two coders over all items.
+
+    If fewer than ``least`` items were coded yes, the reason why there are no metrics is returned instead.
 
     Parameters
     ----------
@@ -367,8 +369,8 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
     """Yield each pair of coders who judged at least one item in common.
 
-    A pair consists of the indices of the two coders and the kind of pair, such as ``human-llm``. Pairs of people come
-    first, then pairs with a language model and pairs with the model.
+    A pair consists of the indices of the two coders and the kind of pair, such as ``human-llm``. The kinds are in
+    alphabetical order, so pairs of people (``human-human``) come first.
     """
     found = [
         (one, two, f"{coders.kind(one)}-{coders.kind(two)}")
@@ -381,8 +383,8 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of each pair of coders and of groups of coders.
 
-    The groups are: all people, all people with all language models, and all people with the model. Labels with fewer
-    than ``least`` items coded yes get a note instead of metrics.
+    The groups are: all people, all people with all language models, and all people with the model; groups of fewer
+    than two coders are omitted. Labels with fewer than ``least`` items coded yes get a note instead of metrics.
     """
     section: dict[str, Any] = {
         "records": len(coders.records),

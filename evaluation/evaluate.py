@@ -65,19 +65,19 @@ def evaluate_files(
     records
         Records of the gold papers.
     output
-        Metrics file to write; ``headline.json``, ``per_label.csv``, the comparison and the plot points
-        are written next to it.
+        Metrics file to write; ``headline.json``, ``per_label.csv``, the table of human codes and predictions, and the
+        plot points are written next to it.
     baselines
-        Folder of prediction files of other systems, named after the system. ``leave_one_out`` contains the model's
-        predictions under the leave-one-paper-out protocol; files whose names begin with ``relevance_`` predict
+        Folder with one prediction file per baseline, named after the baseline. The file ``leave_one_out`` contains the
+        model's predictions under the leave-one-paper-out protocol. Files whose names begin with ``relevance_`` predict
         relevance for the coded records.
     out_of_fold
         Folder with the out-of-fold predictions for the coded records (``documents.parquet``, ``sentences.parquet``).
     curve
-        Folder of prediction files for the coded records, named after the number of training papers; requires
-        ``out_of_fold``.
+        Folder of prediction files for the coded records, each named after the number of papers on which the model was
+        trained; requires ``out_of_fold``.
     variations
-        Folder of prediction files for the coded records, named after the variation of the records' texts.
+        Folder of prediction files for the coded records, each named after the variation that was made to their texts.
     full_texts
         Table of the full texts that the gold papers were tagged with. The predictions based on full texts are then
         evaluated as well, and tables about them are written to the folder ``full_text`` next to the metrics.
@@ -87,12 +87,13 @@ def evaluate_files(
         Function that compares the gold papers with the training papers of the model, and may raise an error. It is
         called with the gold standard and the ids of the models that made the predictions.
     note
-        Called with a sentence if there are predictions based on full texts, but ``full_texts`` is not passed.
+        Function that shows a note to the user. It is called if there are predictions based on full texts, but
+        ``full_texts`` is not passed.
 
     Returns
     -------
     TrainingCheck
-        Result of the comparison, which the metrics also contain.
+        Result of ``check``, which the metrics file also contains.
 
     Raises
     ------
@@ -172,7 +173,7 @@ def agreement_of_files(
     Parameters
     ----------
     codings
-        Tables of codings by people or language models; a coder may be in one of them only.
+        Tables of codings by people or language models; each coder may occur in only one table.
     all_keys
         Key of relevance, then the keys of the labels in codebook order.
     predictions

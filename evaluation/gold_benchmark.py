@@ -60,7 +60,7 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the known faults of the gold standard, without correcting these faults.
+    """Describe the gold standard and its known faults, without correcting any of them.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def evaluate(
     generator
         Random generator for all resamples; the same state yields the same results.
     variations
-        Predictions for the coded records, keyed by the variation of the records' texts.
+        Predictions for the coded records, keyed by the variation that was made to their texts.
     full_texts
         Full texts of gold papers with the predictions based on them, which are compared with the predictions based on
         abstracts.
@@ -144,8 +144,8 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If there are no predictions of the model under either protocol, or if a record and label has no prediction or
-        two predictions.
+        If there are no predictions of the model under either protocol; or if the prediction of a label for a record is
+        missing or occurs twice.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"

@@ -50,9 +50,10 @@ def invariance_section(
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
     if wrong or AS_IT_IS not in predictions:
+        fault = f"{', '.join(wrong)} is not a variation" if wrong else f"the table '{AS_IT_IS}' is missing"
         raise MechtagError(
-            f"tables of varied texts: found {', '.join(wrong) or f'none named {AS_IT_IS}'}, but expected {AS_IT_IS} "
-            f"and some of {', '.join(VARIATIONS)}; run 'mechtag variations' again"
+            f"predictions for varied texts: {fault}; expected '{AS_IT_IS}' (the original texts) and any of "
+            f"{', '.join(VARIATIONS)}. Run 'mechtag variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])
     return {

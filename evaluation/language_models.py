@@ -34,7 +34,7 @@ class LanguageModel:
         Answers of the model, keyed by record and label: 1, 0, or ``None`` for unclear.
     runs
         Description of the run of the model or, for a vote, of the runs of the voters; ``None`` if there is no
-        description next to the table.
+        description next to the table of codings.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
             "'mechtag agreement' compares people"
         )
     if name in found:
-        raise MechtagError(f"{table}: coder {name} is also in an earlier table; pass each coder once")
+        raise MechtagError(f"{table}: coder {name} is also in an earlier table; pass only one table with it")
     if len({row.basis for row in rows}) > 1:
         raise MechtagError(
             f"{table}: coder {name} coded both abstracts and full texts; split these codings into two tables, one "
@@ -89,7 +89,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
 
 
 def _own(runs: LlmRuns | None, name: str) -> LlmRuns | None:
-    """Return the part of a table's description that is about one coder; for a vote, the whole description."""
+    """Return the runs of one language model; for a vote, return the runs of all voters."""
     if runs is None or runs.vote:
         return runs
     return LlmRuns(runs=tuple(run for run in runs.runs if run.coder == name)) if runs.runs else None

@@ -100,12 +100,12 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper with a label, 0 for papers without it; shape (resamples, papers, labels)."""
+        """Return the weight of each paper with a label, and 0 for other papers; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper without a label, 0 for papers with it; shape (resamples, papers, labels)."""
+        """Return the weight of each paper judged to lack a label, and 0 for others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 

@@ -70,7 +70,7 @@ def compare_systems(
     champion, challenger
         Predictions for every record of ``coded`` and every label.
     labels
-        Labels that both systems know.
+        Labels that both systems predict.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def compare_systems(
     if unknown := [name for name in settings.margins if name not in names or name in LOWER_IS_BETTER]:
         raise MechtagError(
             f"retrain.margins in params.yaml: {unknown[0]!r} is not a metric for which higher is better; "
-            f"expected one of {', '.join(name for name in names if name not in LOWER_IS_BETTER)}"
+            f"use one of {', '.join(name for name in names if name not in LOWER_IS_BETTER)}"
         )
     return found
 
@@ -104,7 +104,7 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
 
 
 def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
-    """Return the difference in each metric of ``statistic`` between two systems, on the same resamples of papers."""
+    """Return the difference between two systems in each metric of ``statistic``, with a bootstrap interval."""
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
     found = []
@@ -132,9 +132,9 @@ def _number(value: float) -> float | None:
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
     """Decide whether the challenger (the new model) may replace the champion (the model in use).
 
-    The challenger may replace the champion if, on every set of papers and for every chosen metric, the lower end of
-    the interval of the difference is greater than the negative of the metric's margin. A metric that is undefined on a
-    set is skipped; if no metric is defined on any set, the champion is kept.
+    The challenger may replace the champion if, on every set of papers, it is not worse by more than the margin in any
+    metric of ``settings.margins``. For this, the lower end of the interval of the difference must be above the negative
+    margin. A metric that is undefined on a set is skipped; if no metric is defined on any set, the champion is kept.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ def write_full_text_outputs(
     Parameters
     ----------
     gold
-        Gold standard without the records of papers that have no full text.
+        Gold standard with only the records of papers that have a full text.
     """
     if results.by_full_text is None:
         return
@@ -179,14 +179,14 @@ def _with_interval(figure: Figure) -> list[float | None]:
 
 
 def write_learning(path: Path, results: Results) -> None:
-    """Write the learning curve; see `learning_rows`."""
+    """Write the learning curve as a CSV table with one row per number of training papers."""
     write_csv(path, *learning_rows(list(results.learning_curve.values())))
 
 
 def learning_rows(steps: Sequence[LearningStep]) -> tuple[list[str], list[list[float | None]]]:
     """Return the column names and rows of the learning curve: one row per number of training papers.
 
-    A row contains the number of papers, and each metric with its interval.
+    Each row contains the number of papers, then each metric with the ends of its interval.
     """
     header = ["papers"]
     for name in LearningStep.words():

@@ -26,8 +26,8 @@ class System:
     Raises
     ------
     MechtagError
-        If there are two predictions for a record and label; if a score is not finite; or if a decision that needs
-        review has no probability or threshold.
+        If there are two predictions for a record and label; if a score is missing or not finite; or if a decision that
+        needs review has no probability or threshold.
     """
 
     def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:

@@ -52,8 +52,7 @@ def sets_section(
     Returns
     -------
     dict
-        For each set, keyed by name: ``title``, ``texts``, counts, ``relevance``, ``mechanisms`` on the relevant papers,
-        ``documents`` and ``sentences`` as in `coded_records.coded_section`, ``evidence`` and ``second_coder``.
+        For each set, keyed by name, the fields of `results.RecordSet`.
     """
     again = [(first_coding(coded.records, codes), codes) for codes in coded.second]
     section = {}
@@ -81,9 +80,10 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the ranking and decision metrics of relevance, separately for hard and easy irrelevant records.
+    """Compute the metrics of relevance against all irrelevant records, and against the hard and the easy ones alone.
 
-    A metric is replaced by the reason if it would be based on fewer than ``least`` records.
+    Instead of a metric that would be based on fewer than ``least`` records, the result contains the reason why it is
+    missing.
     """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
@@ -126,7 +126,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return the reason why a metric is missing if fewer than ``least`` records are selected; otherwise ``None``.
+    """Return a reason for omitting a metric if fewer than ``least`` records are selected; otherwise ``None``.
 
     Parameters
     ----------
@@ -167,10 +167,10 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics over all labels, for the papers and the sentences of a set; see also `coded_section`.
+    """Compute the metrics over all labels, for the papers, the sentences and the evidence of a set.
 
-    If there are fewer than ``least`` pairs of a paper and one of its labels, the reason replaces the metrics of
-    evidence.
+    The metrics of evidence need at least ``least`` combinations of a paper with a label that it has. If there are
+    fewer, the result contains the reason why these metrics are missing.
     """
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
@@ -218,7 +218,7 @@ def _second_coder(
 ) -> dict[str, Any]:
     """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences.
 
-    An agreement is replaced by the reason if fewer than ``least`` items were coded yes.
+    Where fewer than ``least`` items were coded yes, the result contains the reason why the agreement is missing.
     """
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])

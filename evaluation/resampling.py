@@ -48,7 +48,7 @@ class Draws:
         Bootstrap, shape (resamples, papers): number of times that each paper was drawn; each row sums to the number of
         papers.
     orders
-        Permutation, shape (permutations, papers): the paper whose codes each paper receives.
+        Permutation, shape (permutations, papers): index of the paper whose codes each paper receives.
     papers
         Number of papers in the sample. If each column of ``weights`` belongs to a sentence, there are fewer papers than
         columns.
@@ -75,8 +75,8 @@ class Estimate:
     value
         Value of the metric; ``None`` if it is undefined in the sample.
     ci_low, ci_high
-        95% interval; ``None`` if more than half of the resamples were dropped, or if all have the same value and the
-        metric is not a proportion: the resamples then do not show how precise the value is.
+        95% interval; ``None`` if the resamples do not show how precise the value is. This is the case if the metric is
+        undefined in more than half of them, or if they all have the same value and the metric is not a proportion.
     p_value
         Permutation p-value; ``None`` if there was no permutation test.
     dropped
@@ -93,11 +93,9 @@ class Estimate:
 def tail(papers: int) -> float:
     """Return the proportion of resamples to cut off on each side of a 95% interval.
 
-    The proportion is below 2.5%, because the number of papers is small.
-
-    Percentile intervals are too short by the factor sqrt((n - 1) / n) and by the ratio of normal to Student's t
-    quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to
-    correct for both.
+    The proportion is below 2.5%, because percentile intervals of n papers are too short: by the factor
+    sqrt((n - 1) / n), and by the ratio of normal to Student's t quantiles. Hesterberg (2015,
+    doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to correct for both.
     """
     if papers < 2:
         return 0.0
@@ -138,7 +136,7 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
     Parameters
     ----------
     value
-        The metric of the sample; for the other parameters and the result, see `interval`.
+        Value of the metric in the sample. The other parameters and the result are those of `interval`.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.records import Basis
+from mechtag.core.words import counted
 from mechtag.pipeline.llm.run import LlmRun, LlmRuns
 
 #: Name of each kind of text in reports, in the singular and plural.
@@ -72,7 +73,7 @@ def describe_texts(texts: Mapping[str, int]) -> str:
     Parameters
     ----------
     texts
-        Number of records by kind of text, see ``KINDS``.
+        Number of records by kind of text: ``synopses``, ``invented``, ``published`` or ``unknown``.
     """
     if not texts.get("synopses") and not texts.get("invented"):
         return ""
@@ -118,7 +119,9 @@ class Block(BaseModel):
         """Return the metric in the field ``name``."""
         found = getattr(self, name)
         if not isinstance(found, Figure):
-            raise TypeError(f"{type(self).__name__}.{name} is not a metric")
+            raise TypeError(
+                f"{type(self).__name__}.figure: the field {name!r} is not a metric; name a field of type Figure"
+            )
         return found
 
     def content(self) -> dict[str, Any]:
@@ -291,7 +294,8 @@ class SystemFigures(Block):
 class LlmFigures(SystemFigures):
     """Metrics of a language model as a coder of the gold papers.
 
-    ``unanswered`` is the number of codes without an answer, and ``runs`` describes the model, or the models that voted.
+    ``unanswered`` is the number of combinations of a paper and a label that the model did not answer. ``runs``
+    describes the run of the model or, for a vote, the runs of the voters.
     """
 
     name: str
@@ -301,7 +305,7 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return the runs of each language model or vote, without runs that an earlier element of ``llms`` has too.
+    """Return the runs of each language model or vote, omitting runs that also belong to an earlier element of ``llms``.
 
     A run can occur twice, because the voters of a vote may also be evaluated alone.
     """
@@ -344,7 +348,7 @@ class Sentences(Block):
 
 
 class EvidenceFigures(Block):
-    """Metrics of the ranking of a paper's sentences for its labels."""
+    """Metrics of evidence: how well the model ranks the sentences of a paper for each label that the paper has."""
 
     papers_and_labels: int
     precision_at_1: _TopSentence
@@ -444,7 +448,7 @@ class PairAgreement(Block):
 
 
 class SecondCoder(Block):
-    """Agreement of a second coder with the codes of a set of records."""
+    """Agreement of the first and the second coder of a set of records, on records and on their sentences."""
 
     records: int
     relevance: PairAgreement
@@ -572,7 +576,7 @@ class OpenCode(Block):
 class Agreement(Block):
     """Agreement of people with one another, with language models and with the model, and the codes to resolve first.
 
-    ``llms`` describes those language models among the coders whose tables of codings have a description.
+    ``llms`` contains sentences on the language models among the coders, as far as the runs of these are described.
     """
 
     records: int
@@ -642,7 +646,7 @@ class FullTextCoverage(Block):
     years_without: Years | None = None
 
     def describe(self) -> str:
-        """Return sentences on the number of papers with a full text, and on the years of these and all other papers."""
+        """Return sentences on the number of papers with a full text, and on the years of all papers."""
         is_one = self.full_text == 1
         found = (
             f"{self.full_text} of the {self.papers} papers of the gold standard {'has' if is_one else 'have'} a full "
@@ -832,14 +836,14 @@ class TrainingCheck(Block):
 
     @property
     def used(self) -> list[TrainingPaper]:
-        """Return the gold papers that were or may have been used in training."""
+        """Return the gold papers that were or may have been used in training, unless people found otherwise."""
         return [paper for paper in self.papers if paper.different is None]
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the gold papers were compared with the training papers, and none was found among them.
+        """Return whether it was verified that no gold paper was used in training.
 
-        The result is False if a gold paper may have been used in training.
+        The result is false if the papers could not be compared, or if a gold paper may have been used.
         """
         return self.unchecked is None and not self.used
 
@@ -870,7 +874,7 @@ NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with th
 
 
 class Results(Block):
-    """The content of ``metrics.json``; blocks that were not measured are not set."""
+    """The content of ``metrics.json``; the file contains only the blocks that were measured."""
 
     coverage: Coverage | None = None
     training_check: TrainingCheck = NOT_CHECKED
@@ -901,7 +905,7 @@ class Results(Block):
             return cls.model_validate(content)
         except ValidationError as error:
             first, count = error.errors()[0], error.error_count()
-            more = f", and {count - 1} more" if count > 1 else ""
+            more = f", and {counted(count - 1, 'more fault')}" if count > 1 else ""
             raise MechtagError(
                 f"{path}: this is not a metrics file of this version of mechtag "
                 f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}{more}); run 'mechtag evaluate' again"

@@ -65,7 +65,7 @@ from mechtag.evaluation.results import (
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the table: a heading, lines of text and an optional table, whose cells may have two lines."""
+    """A section of the table: a heading, lines of text and an optional table, whose cells may have several lines."""
 
     title: str
     lines: Sequence[str] = ()
@@ -74,7 +74,7 @@ class Section:
 
 
 def cell(figure: Figure, decimals: int = 2) -> str:
-    """Format a metric with its p-value, if it has one, and with its interval on a second line."""
+    """Format a metric with its interval and its p-value, if it has them, on further lines."""
     lines = [number(figure.value, decimals), interval(figure, decimals)]
     if figure.p_value is not None:
         lines.append(p_value(figure.p_value))
@@ -321,7 +321,7 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
 
 
 def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
-    """Return sentences that describe the language models and votes, and state how many codes lack an answer."""
+    """Return sentences that describe the language models and votes, and state how many questions they left open."""
     found: list[str] = []
     for own in llms:
         found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
@@ -331,7 +331,7 @@ def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
 
 
 def full_text_sections(found: ByFullText, names: Mapping[str, str]) -> list[Section]:
-    """Return the sections on full texts: coverage, metrics, comparison with the abstract, best available text.
+    """Return the sections on predictions by full text: coverage, metrics, and comparison with abstracts.
 
     Parameters
     ----------
@@ -386,7 +386,7 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 
 
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
-    """Return a sentence that names the labels for which the model ranks full texts no better than their length does.
+    """Return a sentence on the labels for which the model is no better than ranking papers by length of full text.
 
     The length is the number of windows in which a full text is scored.
     """
@@ -704,7 +704,7 @@ class _Fitted:
 
 
 def accuracy_markdown(results: Results, names: Mapping[str, str] | None = None) -> str:
-    """Render the accuracy table as Markdown; see `accuracy_sections`."""
+    """Render the accuracy table, whose sections `accuracy_sections` returns, as Markdown."""
     blocks = []
     for level, section in zip(chain("#", repeat("##")), accuracy_sections(results, names), strict=False):
         blocks.append(f"{level} {section.title}")

@@ -46,7 +46,7 @@ class Charts:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table written by `files.write_csv`; raise `MechtagError` if the file is missing."""
+    """Read a CSV table written by `files.write_csv`; raise `MechtagError` if the file is missing or damaged."""
     table = read_table(path, "the table written by 'mechtag evaluate' next to the metrics")
     return [dict(row.cells) for row in table.rows]
 
@@ -54,7 +54,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw the charts from the plot points in a folder, and return them keyed by the name of the file of points.
+    """Draw the charts from the files of plot points in a folder, and return them keyed by the name of the file.
 
     Parameters
     ----------

@@ -166,7 +166,7 @@ class MatrixPaper:
 
 
 def read_comparison(path: Path) -> list[MatrixPaper]:
-    """Read ``predictions_vs_<gold>.csv``, and return the papers in the order of the file.
+    """Read the table of human codes and predictions that 'mechtag evaluate' wrote, and return its papers in order.
 
     Raises
     ------
@@ -187,7 +187,8 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
                 evidence=[text for text in row["evidence"].split(" | ") if text],
             )
         except (KeyError, ValueError) as error:
-            raise MechtagError(f"{path}: line {line}: {error}; run 'mechtag evaluate' again") from None
+            fault = f"the column {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise MechtagError(f"{path}: line {line}: {fault}; run 'mechtag evaluate' again") from None
         paper.cells.append(cell)
     return list(papers.values())
 
@@ -199,8 +200,8 @@ class Sources:
     Attributes
     ----------
     comparison, plots, methods
-        Files next to the metrics: the table of all predictions, the folder of plot points,
-        and paragraphs for the paper.
+        Files next to the metrics file: the table of human codes and predictions, the folder of plot points, and the
+        methods text for the authors' paper.
     model
         Model folder.
     summary

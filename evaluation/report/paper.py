@@ -105,7 +105,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Raises
     ------
     MechtagError
-        If one of the files names a different model; files that do not name a model are accepted.
+        If one of them names a different model. Metrics that name no model are accepted.
     """
     own = model["model_id"]
     measured = results.transfer.model_id if results.transfer else None
@@ -149,7 +149,7 @@ def plain(text: str) -> str:
 
 
 def be(count: int, one: str = "was", many: str = "were") -> str:
-    """Return ``one`` if a count is 1, otherwise ``many``; by default, the forms of the verb 'to be'."""
+    """Return ``one`` if a count is 1, otherwise ``many``; by default, 'was' or 'were'."""
     return one if count == 1 else many
 
 

@@ -118,9 +118,10 @@ def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
 
 
 def for_readers(results: Results, names: Mapping[str, str]) -> Results:
-    """Return the results in a form for readers outside the project: coders by role, and labels by display name.
+    """Return the results in a form for readers outside the project.
 
-    The metrics and their paths remain the same as in ``results``.
+    People are named by role, such as 'first coder', and labels in the faults of the gold standard by display name. The
+    metrics are the same as in ``results``.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def coder_name(name: str) -> str:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return the role of each coder, such as 'first coder', keyed by the coder's name."""
+    """Return the name of each coder for readers outside the project, such as 'first coder', keyed by the real name."""
     agreement = results.agreement
     named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():

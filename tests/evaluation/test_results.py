@@ -52,7 +52,7 @@ def test_other_files_are_refused(finished: Path, tmp_path: Path) -> None:
     ):
         Results.read(path)
     write_json(path, {"read": 3, "rejected": 1})
-    with pytest.raises(MechtagError, match=r"\(read: .*, and 1 more\); run 'mechtag evaluate' again"):
+    with pytest.raises(MechtagError, match=r"\(read: .*, and 1 more fault\); run 'mechtag evaluate' again"):
         Results.read(path)
     path.write_text("no JSON", encoding="utf-8")
     with pytest.raises(MechtagError, match="not readable as JSON"):

@@ -95,10 +95,10 @@ def test_interval_draws_whole_papers() -> None:
 def test_files_that_do_not_fit_are_refused() -> None:
     base = rows({"a": "ynn"})
     with pytest.raises(
-        MechtagError, match="found none named as_it_is, but expected as_it_is and some of methods_added"
+        MechtagError, match=r"the table 'as_it_is' is missing; expected 'as_it_is' \(.*\) and any of methods_added"
     ):
         section(methods_added=base)
-    with pytest.raises(MechtagError, match="found six, but expected"):
+    with pytest.raises(MechtagError, match="six is not a variation; expected"):
         section(as_it_is=base, six=base)
     with pytest.raises(
         MechtagError, match="predictions of as_it_is: there is no prediction of label 'apple' for record b"

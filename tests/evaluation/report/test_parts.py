@@ -150,7 +150,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     ]
     status, _, message = call(*words)
     assert status == 1
-    assert "predictions_vs_gold.csv: line 2: 'text'; run 'mechtag evaluate' again" in message
+    assert "predictions_vs_gold.csv: line 2: the column 'text' is missing; run 'mechtag evaluate' again" in message
     assert not (tmp_path / "r.html").exists()
 
 
