@@ -105,7 +105,7 @@ class Resamples:
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper judged to lack a label, and 0 for others; shape (resamples, papers, labels)."""
+        """Return the weight of each paper that lacks a label, and 0 for others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
