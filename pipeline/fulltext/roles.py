@@ -56,7 +56,7 @@ class Style(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Line]) -> Style:
-        """Return the style in which most of the lines (``rows``, at least one) are set."""
+        """Return the style of the running text, judging by the lines of a document (``rows``, at least one)."""
         height, fonts = text_height(rows), Counter[str]()
         steps = list[float]()
         for above, below in pairwise(rows):

@@ -51,7 +51,7 @@ def first(elements: Iterable[Any]) -> Any:
 
 
 def child_of(element: Any, name: str) -> Any:
-    """Return the first child of an element with a given name; ``None`` if there is none, or no element."""
+    """Return the first child of an element with a given name; ``None`` if it has none, or is ``None``."""
     return None if element is None else first(children(element, name))
 
 

@@ -138,7 +138,7 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """The part of an endpoint's answer that states the numbers of tokens, even if the rest cannot be used."""
+    """The numbers of tokens in an endpoint's answer, which can be read even if the rest cannot be used."""
 
     usage: Usage | None = None
 

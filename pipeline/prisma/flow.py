@@ -72,7 +72,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source; a file that the user's counts do not name becomes a database.
+    """Return the number of records from each source; a file that the user does not name counts as a database.
 
     Raises `MechtagError` if the user counted a file that mechtag counted, too, or named an unknown file.
     """
@@ -296,7 +296,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A line in a box: a description and its count (``None`` if not known); ``level`` 1 is indented under a total."""
+    """A line in a box: a description and its count (``None`` if not known); ``level`` 1 is part of a total."""
 
     text: str
     n: int | None
@@ -427,7 +427,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text; a line with the heading of the panel, or ``""``, precedes each panel."""
+    """Yield the counts as lines of text; a line with its heading, or ``""``, precedes the counts of each panel."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

@@ -86,8 +86,8 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
     Yields
     ------
     tuple of str and Source
-        Name and content of a member; the name is ``""`` for the file itself and for the file in a gzip
-        archive. An unreadable member raises an error only when it is read.
+        Name and content of a file; the name is ``""`` unless the file is in a zip archive. An unreadable file in an
+        archive raises an error only when it is read.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def refuse_nested(member: Source) -> None:
     Raises
     ------
     MechtagError
-        If the member is a gzip file, or a zip file that is not a document.
+        If the file is a gzip file, or a zip file that is not a document such as XLSX.
     """
     packed = member.start.startswith(_GZIP)
     if member.start.startswith(_ZIP):

@@ -218,10 +218,10 @@ class Reading:
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Handle an error in reading one file, which is read in this context.
+        """Context manager for reading one file, which keeps an unreadable file from stopping the others.
 
-        If the file is one of several in a folder or archive (``spare``), the error is added to ``unread`` and
-        suppressed; otherwise, the error is raised.
+        If the file is one of several in a folder or archive (``spare``), an error is added to ``unread`` and
+        suppressed; otherwise, it is raised.
         """
         try:
             yield

@@ -105,7 +105,13 @@ class Ranking:
 
 
 def course_path(output: Path) -> Path:
-    """Return the path of the state file next to a ranking table; raise `MechtagError` unless the table is CSV."""
+    """Return the path of the file next to a ranking table that stores the state of the review.
+
+    Raises
+    ------
+    MechtagError
+        If the name of the table does not end in ``.csv``.
+    """
     if output.suffix != ".csv":
         raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
     return output.with_suffix(".json")
@@ -165,7 +171,7 @@ def rank(
     judgements
         ``None`` if nothing has been decided yet.
     course
-        State after the previous call, or an empty state.
+        State of the review after the previous ranking, or an empty state.
     cold
         Function that returns the scores to use until a record is known to be relevant; by default, scores are the
         similarity to the definition of relevance.

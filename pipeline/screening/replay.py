@@ -73,7 +73,7 @@ def write_replays(
     Parameters
     ----------
     content
-        Metrics to write at the start of ``simulation.json``, before the stops of each replay.
+        Metrics to write at the start of ``simulation.json``, before the results of the stopping rules in each replay.
     """
     rows = []
     for number, run in enumerate(replays, start=1):

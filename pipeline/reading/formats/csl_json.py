@@ -53,7 +53,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per JSON object; see `read_items`."""
+    """Yield one entry per JSON object in a list, as `read_items` does, and add a note on unread fields."""
     names: dict[str, None] = {}
     for entry in read_items(source):
         if not entry.fault:
