@@ -95,13 +95,13 @@ class Deduped:
     groups
         Groups of two or more records.
     unique
-        One record per paper: first the existing papers in their order, then new papers in input order.
+        One record per paper: first the papers of an earlier run in their order, then new papers in input order.
     new
-        Records of ``unique`` that are not existing papers from an earlier run.
+        Records of ``unique`` whose papers were not in the earlier run.
     uncertain
         Pairs of records that a person should check, the most likely duplicates first.
     read
-        Number of input records, including existing papers whose records were not read again.
+        Number of input records, including papers of the earlier run whose records were not read again.
     ignored
         Places (file and row) of decisions about records that are not in the input.
     """

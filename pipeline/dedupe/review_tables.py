@@ -49,8 +49,8 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
     The kept record comes first in its group. The column ``gave`` lists the fields that the kept record
-    lacked and that were taken from the record in this row. By the columns `ORIGINAL_ID` and `FILES`, other commands
-    find the kept record if a table names an earlier id, or a file of a merged record; see `merged.read_merged`.
+    lacked and that were taken from the record in this row. The columns `ORIGINAL_ID` and `FILES` contain the
+    ids and files of merged records, by which `merged.read_merged` finds the kept record.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -120,7 +120,7 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Yield the decisions in ``groups.csv``, each on whether a member of a group is the paper of the kept record.
+    """Yield the decisions in ``groups.csv``; each states whether a member describes the same paper as the kept one.
 
     If a member is removed from a group, the members without a decision count as confirmed, so that they stay in it.
     """

@@ -67,7 +67,7 @@ class _Block(NamedTuple):
 def read_marked_text(
     text: str, codebook: Codebook, *, file: str = "", label: str = "", coder: str = "", record_id: str = ""
 ) -> Configurations:
-    """Return the passages of a text that markers follow, and rejected pieces of the text, with the reasons.
+    """Return the passages that are followed by a marker, and the pieces of the text that are rejected, with reasons.
 
     Two markers in a row, or one marker with two roles such as ``(C/O)``, give the same passage two roles. Text after
     the last marker of a paragraph has no role; it is rejected, so that nothing is lost without notice. So are passages
@@ -162,7 +162,7 @@ def _shown(text: str) -> str:
 
 
 def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
-    """Yield the markers in a text, with those that cannot be read; other text in brackets is not a marker."""
+    """Yield the markers in a text, including those that cannot be read; other text in brackets is not a marker."""
     for match in _BRACKETS.finditer(text):
         inside = " ".join(match["inside"].split())
         shown = f"{match[0][0]}{inside}{match[0][-1]}"
@@ -269,7 +269,7 @@ def _unclear(codebook: Codebook) -> str:
 
 
 def _names(codebook: Codebook) -> dict[str, set[str]]:
-    """Return the folded key and the folded name of each role (see `fold_name`), keyed by role."""
+    """Return the key and the name of each role in the form in which names are compared (`fold_name`), keyed by role."""
     return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
 
 
@@ -294,9 +294,9 @@ def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
 
 
 def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
-    """Return whether text in brackets that cannot be read is a marker, such as (M), (C?), (O: fewer falls) or (X+).
+    """Return whether text in brackets is meant as a marker, although it does not clearly name a role.
 
-    Text such as (vitamin C), (C-reactive protein) or (Table 2) is not.
+    Examples are (M), (C?), (O: fewer falls) and (X+), but not (vitamin C), (C-reactive protein) and (Table 2).
     """
     names = _names(codebook)
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(inside)]

@@ -152,7 +152,7 @@ def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
 
 
 def describe(table: RoleTable) -> str:
-    """Return the numbers of configurations and passages as a sentence without a full stop."""
+    """Return the numbers of configurations and passages as text, such as ``2 configurations with 9 passages``."""
     linked = sum(bool(row.config_id) for _, rows in table.groups for row in rows)
     return f"{counted(linked, 'configuration')} with {counted(len(table.quotes), 'passage')}"
 

@@ -1,8 +1,9 @@
 """Suggest roles of evidence for sentences, by cue phrases and by likeness to the definitions of the roles.
 
 Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. The role with the most cues in a sentence is suggested. If
-there is no such role, the role whose definition is most similar to the sentence is suggested, provided that it is
-clearly more similar than the others. Otherwise, no role is suggested. The position of a sentence is not used.
+several roles have the most cues, or no role has any, the one whose definition is most similar to the sentence is
+suggested, provided that it is clearly more similar than the others. Otherwise, no role is suggested. The position of a
+sentence is not used.
 
 ``python -m benchmarks.evidence_roles`` measures the suggestions.
 """
@@ -128,7 +129,8 @@ def suggest_roles(
     """
     if codebook.roles != EVIDENCE_ROLES:
         raise MechtagError(
-            "the codebook defines roles of its own, for which mechtag has no cue phrases; code the roles yourself"
+            "roles cannot be suggested, because the codebook defines roles of its own, for which mechtag has no cue "
+            "phrases; give passages roles yourself"
         )
     chosen = choose(count_cues(texts), likeness_to(texts, encode))
     return [None if index is None else EVIDENCE_ROLES[index].key for index in chosen]
