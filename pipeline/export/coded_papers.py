@@ -117,7 +117,7 @@ class CodedPaper(NamedTuple):
 
 @dataclass(frozen=True)
 class CodedPapers:
-    """The papers to export, with the codebook that defines their labels, and the passages that have a role."""
+    """The papers to export, the codebook that defines their labels, and passages with a role of evidence."""
 
     codebook: Codebook
     papers: tuple[CodedPaper, ...]
@@ -233,7 +233,10 @@ def no_decisions(basis: Basis | None) -> str:
     """Return the error message for the case that no prediction has the requested basis."""
     if basis is None:
         return "the predictions are empty; run 'mechtag tag' again"
-    return f"no decisions of the model are based on the {basis}; omit --basis, or name the other basis"
+    return (
+        f"--basis: no decisions of the model are based on the {basis.replace('-', ' ')}; omit the option, or name the "
+        "other basis"
+    )
 
 
 def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns) -> Code:
@@ -254,7 +257,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Return a sentence of evidence as a quote; it has no offsets if ``text`` differs from it at these offsets."""
+    """Return a sentence of evidence as a quote, without its offsets if ``text`` does not contain it there."""
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
@@ -314,7 +317,8 @@ def from_codings(
     coded = (_paper(known[name], codes, codebook, texts.get(name, ""), basis) for name, codes in found.items())
     papers = tuple(paper for paper in coded if paper is not None)
     if not papers:
-        raise MechtagError(f"no codings are based on the {basis}; omit --basis, or name the other basis")
+        where = (basis or "").replace("-", " ")
+        raise MechtagError(f"--basis: no codings are based on the {where}; omit the option, or name the other basis")
     return CodedPapers(codebook, papers)
 
 
@@ -359,7 +363,7 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
 def _paper(
     record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
 ) -> CodedPaper | None:
-    """Return a record as a coded paper with at most one code per coder and label; ``None`` if it has no such code.
+    """Return a record as a coded paper with at most one code per coder and label; ``None`` if no code is kept.
 
     Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
     and the full text, only the code from the full text is kept. Codes are ordered by label and coder.

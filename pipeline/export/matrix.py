@@ -307,7 +307,7 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark that follows a tick if what the label describes is absent in all or some passages, or ``""``.
+    """Return the mark that follows a tick if all or some evidence has the sign ``absent``; otherwise ``""``.
 
     If people gave a sign (such as absent) to any of the passages, signs that a model gave are ignored.
     """

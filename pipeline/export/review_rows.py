@@ -115,7 +115,7 @@ def column_names(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def fold_name(name: str) -> str:
-    """Return the name or key of a label in the form in which names are compared."""
+    """Return the name or key of a label without capitals, accents and punctuation, so that names can be compared."""
     return normalise_title(name.replace("_", " "))
 
 

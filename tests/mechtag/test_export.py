@@ -256,7 +256,7 @@ def test_the_labelling_configuration_replaces_only_its_like(folder: Path) -> Non
 @pytest.mark.parametrize(("to", "name"), [("ris", "a.ris"), ("csv", "a.csv"), ("qdpx", "a.qdpx"), ("matrix", "a.md")])
 def test_a_basis_without_decisions_is_named(folder: Path, to: str, name: str) -> None:
     status, _, message = call("export", "out", "--to", to, "-o", name, "--basis", "full-text")
-    assert (status, "no decisions of the model are based on the full-text" in message) == (1, True)
+    assert (status, "no decisions of the model are based on the full text" in message) == (1, True)
     assert not (folder / name).exists()
 
 

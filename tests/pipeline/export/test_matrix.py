@@ -209,7 +209,7 @@ def test_a_code_by_the_full_text_replaces_that_by_the_abstract() -> None:
         for basis in (None, "abstract", "full-text")
     }
     assert cells == {None: ("1", "", "1"), "abstract": ("0", "", "1"), "full-text": ("1", "", "")}
-    with pytest.raises(MechtagError, match="no codings are based on the full-text"):
+    with pytest.raises(MechtagError, match="no codings are based on the full text"):
         from_codings(codings[:1], [paper(1)], BOOK, basis="full-text")
 
 
