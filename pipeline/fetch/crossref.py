@@ -41,7 +41,7 @@ def _request(dois: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if "message" not in readable_json(body):
-        raise ValueError("Crossref's answer contains no list of papers")
+        raise ValueError("Crossref's answer contains no list of papers; try again later")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

@@ -47,7 +47,7 @@ def _query(terms: Sequence[str], size: int = _PAGE) -> Request:
 
 def _check(body: bytes) -> None:
     if "resultList" not in readable_json(body):
-        raise ValueError("Europe PMC's answer contains no list of papers")
+        raise ValueError("Europe PMC's answer contains no list of papers; try again later")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
@@ -83,7 +83,7 @@ def full_text(pmcid: str) -> Request:
 
 def _check_article(body: bytes) -> None:
     if b"<article" not in body[:4096] or not body.rstrip().endswith(b"</article>"):
-        raise ValueError("the full text from Europe PMC is not an article in JATS XML, or is cut off")
+        raise ValueError("the full text from Europe PMC is not an article in JATS XML, or is cut off; try again later")
 
 
 def cited(work: str, direction: str, transport: Transport) -> Iterator[Found]:

@@ -89,7 +89,7 @@ def _links(record: Record, founds: Sequence[Found], wanted: Wanted, transport: T
 
 def _check_pdf(body: bytes) -> None:
     if b"%PDF-" not in body[:1024]:
-        raise UselessAnswer("the downloaded file is not a PDF")
+        raise UselessAnswer("the downloaded file is not a PDF, but perhaps a web page; download the paper yourself")
 
 
 def _save(

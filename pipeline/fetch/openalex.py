@@ -72,7 +72,7 @@ def _listed(name: str, values: Sequence[str], transport: Transport) -> Iterator[
 
 def _check(body: bytes) -> None:
     if "results" not in readable_json(body):
-        raise ValueError("OpenAlex's answer contains no list of papers")
+        raise ValueError("OpenAlex's answer contains no list of papers; try again later")
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:

@@ -42,7 +42,7 @@ def _request(pmids: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if not body.rstrip().endswith(_ENDS) or b"<!ENTITY" in body:
-        raise ValueError("PubMed's answer is not a set of articles, or is cut off")
+        raise ValueError("PubMed's answer is not a set of articles, or is cut off; try again later")
 
 
 def _read(answer: Answer) -> Iterator[Found]:

@@ -43,7 +43,7 @@ def _request(names: Sequence[str]) -> Request:
 
 def _check(body: bytes) -> None:
     if not isinstance(readable_json(body), list):
-        raise ValueError("Semantic Scholar's answer is not a list of papers")
+        raise ValueError("Semantic Scholar's answer is not a list of papers; try again later")
 
 
 def _read(answer: Answer) -> Iterator[Found]:

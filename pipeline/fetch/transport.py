@@ -109,7 +109,7 @@ class _Bucket:
 
 
 def check_email(email: str) -> None:
-    """Raise an error if a text does not have the form of an e-mail address.
+    """Check the e-mail address that the user passed.
 
     Raises
     ------
@@ -351,7 +351,7 @@ class Transport:
                 return None
             if attempt < _RETRIES:
                 if pause > _NOTICED:
-                    self._note(f"note: waiting {pause:.0f} s for {label}: {reason}")
+                    self._note(f"note: the next request to {label} is sent in {pause:.0f} s: {reason}")
                 self._clock.sleep(pause)
         self._fail(label, url, reason)
         return None
@@ -432,12 +432,14 @@ class Transport:
                 for chunk in response.iter_bytes():
                     size += len(chunk)
                     if size > LARGEST:
-                        raise _Refused(f"the service's answer is larger than {LARGEST // 1_000_000} MB")
+                        raise _Refused(
+                            f"the service's answer is larger than {LARGEST // 1_000_000} MB, so it was not read"
+                        )
                     if self._clock.elapsed() - started > max(_WHOLE, self._patience):
                         raise httpx.ReadTimeout("too slow")
                     chunks.append(chunk)
                 return response.status_code, response.headers, b"".join(chunks)
-        raise _Refused(f"the service redirects the request more than {_MOST_REDIRECTS} times")
+        raise _Refused(f"the service redirects the request more than {_MOST_REDIRECTS} times, so mechtag gave up")
 
     def _secrets(self) -> Sequence[str]:
         plain = [secret for secret in (self._email, *self._keys.values()) if len(secret) >= _SHORTEST_SECRET]

@@ -31,4 +31,4 @@ def links(record: Record, transport: Transport) -> list[Link]:
 
 def _check(body: bytes) -> None:
     if "doi" not in readable_json(body):
-        raise ValueError("Unpaywall's answer does not describe a paper")
+        raise ValueError("Unpaywall's answer does not describe a paper; try again later")

@@ -325,7 +325,7 @@ def test_a_large_answer_is_refused(
         services.faults["crossref"].append(reply)
         transport = connect()
         assert transport.ask(work()) is None
-        assert transport.failures[0].reason == "the service's answer is larger than 1 MB"
+        assert transport.failures[0].reason == "the service's answer is larger than 1 MB, so it was not read"
     assert clock.waits == []
     assert len(bomb) < 10_000
 
@@ -348,7 +348,7 @@ def test_redirects_stay_at_the_site(connect: Connect, services: FakeServices, mo
     services.faults["crossref"].extend([Reply(status=302, headers={"Location": "/crossref/works/1"})] * 6)
     transport = connect()
     assert transport.ask(work(1)) is None
-    assert transport.failures[0].reason == "the service redirects the request more than 5 times"
+    assert transport.failures[0].reason == "the service redirects the request more than 5 times, so mechtag gave up"
 
 
 @pytest.mark.parametrize(
