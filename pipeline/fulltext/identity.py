@@ -104,10 +104,9 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Find a title, or a very similar text, in the letters of the beginning.
+        """Return the start and end of a title, or of a very similar text, counted in letters of the beginning.
 
-        The result is the start and the end of the title, or ``None`` if it does not occur. The title must consist of
-        letters only; see `letters_of`.
+        The result is ``None`` if the title does not occur. The title must consist of letters only; see `letters_of`.
         """
         if not title:
             return None
@@ -175,7 +174,8 @@ class Identifier:
     def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
         """Choose among records that were found by identifiers in the beginning of a file, and return one of them.
 
-        If the title of exactly one of the records is in the beginning, it is chosen; otherwise, the first record is.
+        If the beginning contains the title of exactly one of the records, this record is chosen; otherwise, the first
+        record is chosen.
         """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
@@ -316,10 +316,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record of which the most details are among ``words``; ``None`` if several records are equally good.
+    """Return the record that shares the most details with ``words``, if there is exactly one such record.
 
-    The details are the family name of the first author and, if ``years`` is set, the year. If no detail of any record
-    is among the words, the result is ``None``, too.
+    The details are the family name of the first author and, if ``years`` is set, the year. The result is ``None`` if no
+    record shares a detail, or if several records share equally many.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

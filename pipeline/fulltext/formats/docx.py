@@ -107,7 +107,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield the headings and paragraphs of a document or a table cell, each with whether it is in bold as a whole."""
+    """Yield each heading and paragraph of a document or a table cell, and whether all of it is in bold."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)
