@@ -120,17 +120,17 @@ def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
         elif passage.role not in codebook.role_names:
             fault = f"the codebook has no role {passage.role!r}; use one of: {', '.join(codebook.role_names)}"
         elif before != row.number:
-            fault = f"this repeats row {before}"
+            fault = f"the row repeats row {before}; delete one of them"
         elif passage.config_id and owners.setdefault(passage.config_id, owner) != owner:
             label, coder = owners[passage.config_id]
             fault = (
-                f"configuration {passage.config_id!r} is about label '{label}'{f', by {coder}' if coder else ''}; give "
-                "each label and each coder configurations of their own"
+                f"configuration {passage.config_id!r} is about label '{label}'{f', by {coder}' if coder else ''}; use "
+                "a different config_id for each label and each coder"
             )
         elif passage.config_id and passage.order and _without_role(first) != _without_role(passage):
             fault = (
-                f"row {first_row} is passage {passage.order} of configuration {passage.config_id!r} already; give each "
-                "passage of a configuration an 'order' of its own, or leave the cell empty"
+                f"row {first_row} is already passage {passage.order} of configuration {passage.config_id!r}; enter a "
+                "different 'order' for each passage of a configuration, or leave the cell empty"
             )
         else:
             ordered.setdefault(place, (passage, row.number))

@@ -153,7 +153,7 @@ def _passages(block: _Block, markers: list[_Marker], codebook: Codebook) -> Iter
             given.add((role, last))
             yield RolePassage(label="", role=role, sign=sign, text=last)
     if rest := _shown(block.text[end:]):
-        reason = "this text follows the last marker of its paragraph, so it has no role"
+        reason = "this text follows the last marker of its paragraph, so it has no role; add a marker after it"
         yield Rejected(file="", line=block.line + block.text.count("\n"), reason=reason, raw=(("text", rest),))
 
 

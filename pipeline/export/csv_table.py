@@ -10,5 +10,5 @@ from mechtag.pipeline.export.sorting import Row
 
 
 def write(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write the rows that `review_rows.ranking` yields, under their header, as a CSV table with byte order mark."""
+    """Write the rows of tagged records (see `review_rows.ranking`) as a CSV table with header and byte order mark."""
     write_csv(path, names, rows, bom=True)

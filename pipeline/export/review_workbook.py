@@ -108,7 +108,7 @@ def write(
     Parameters
     ----------
     labels, rows
-        Key and name of each label, and the rows that `review_rows.ranking` yields.
+        Key and name of each label, and the rows of the records in reading order; see `review_rows.ranking`.
     guide
         Definition and bounds of each label, by key.
     by_basis

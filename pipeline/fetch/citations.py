@@ -103,7 +103,7 @@ class Chaser:
     Parameters
     ----------
     directions
-        Directions in which to follow citations; see `DIRECTIONS`.
+        Directions in which to follow citations: ``backward`` to cited papers, ``forward`` to citing papers.
     sources
         Names of the services to ask; see `SOURCES`.
     settings

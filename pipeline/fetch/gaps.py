@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
     Attributes
     ----------
     what
-        Kinds of data to fetch; see `WHAT`.
+        Kinds of data to fetch: ``abstract``, ``identifiers``, ``full-text``.
     sources
         Names of the services to ask.
     replace_shorter

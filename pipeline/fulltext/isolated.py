@@ -274,7 +274,7 @@ def _requests() -> queue.Queue[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the separate process: read the files named on standard input until it ends, and print their content."""
+    """Run the separate process: until standard input ends, read the files named there, and print their content."""
     given, program = json.loads(sys.argv[1]) if len(sys.argv) > 1 else ((), None)
     limits = Limits(*given)
     # A library that prints must not disturb the answers.
