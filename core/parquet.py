@@ -443,9 +443,9 @@ class FullTextTable:
                 yield FullTextSummary(row["record_id"], row["format"], row["quality"]["chars"])
 
     def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
-        """Yield the full texts of the given records in batches, each keyed by record id, in the order of the table.
+        """Yield the full texts of the given records in batches, in the order of the table.
 
-        A batch has some dozens of full texts; records without a full text are omitted.
+        A batch is a mapping from record ids to some dozens of full texts. Records without a full text are omitted.
         """
         wanted = {record_id for record_id in record_ids if record_id in self._groups}
         for group in sorted({self._groups[record_id] for record_id in wanted}):

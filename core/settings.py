@@ -212,8 +212,8 @@ class TrainSettings(Strict):
         fold.
     regularisation, word_regularisation, relevance_regularisation
         Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the heads
-        that score words, and of the support vector machine for relevance. The first two apply to labels judged for
-        at least 100 papers; see `heads.freedom`.
+        that score words, and of the support vector machine for relevance. The first two are reduced for labels with
+        fewer than 100 judged papers and exemplars; see `heads.freedom`.
     min_positives
         Minimum number of positive papers, and of negative papers, for a label to be calibrated separately; labels with
         fewer papers share one calibration.

@@ -129,7 +129,7 @@ def _cut(word: str, room: float, size: float) -> int:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """Break text at spaces into lines no wider than ``room``; words wider than ``room`` are cut.
+    """Break text at spaces into lines no wider than ``room``; longer words are broken as well.
 
     Parameters
     ----------

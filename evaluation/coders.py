@@ -83,10 +83,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return all coders, but only the records that two or more people coded.
-
-        If there are no such records, all records are returned.
-        """
+        """Return a copy with only the records that two or more people coded; if there are none, keep all records."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self

@@ -236,8 +236,8 @@ def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
     if wrong or not files:
         found = ", ".join(wrong) or "no *.parquet files"
         raise MechtagError(
-            f"{folder}: the folder contains {found}, but it must contain only files written by 'mechtag curve', such "
-            "as 34.parquet; check the path"
+            f"{folder}: the folder contains {found}, but expected only files written by 'mechtag curve', such as "
+            "34.parquet; check the path"
         )
     return {int(path.stem): read_predictions(path) for path in files}
 

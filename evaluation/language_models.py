@@ -84,7 +84,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
         )
     if papers.isdisjoint(row.record_id for row in rows):
         raise MechtagError(
-            f"{table}: coder {name} coded none of the papers of the gold standard; code the records of these papers"
+            f"{table}: coder {name} coded none of the papers of the gold standard; run 'mechtag llm' on their records"
         )
 
 

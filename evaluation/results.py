@@ -836,7 +836,7 @@ class TrainingCheck(Block):
 
     @property
     def used(self) -> list[TrainingPaper]:
-        """Return the gold papers that were or may have been used in training, unless people found otherwise."""
+        """Return the gold papers that may have been used in training, without those that people have cleared."""
         return [paper for paper in self.papers if paper.different is None]
 
     @property

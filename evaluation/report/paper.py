@@ -78,7 +78,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
         raise MechtagError(
-            "metrics: there are no results for the protocol 'transfer'; "
+            "the metrics file contains no results for the protocol 'transfer'; "
             "run 'mechtag evaluate' on predictions of the model"
         )
     try:
