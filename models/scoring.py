@@ -60,9 +60,10 @@ class RelevanceHead:
         return scores + self.intercept
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text's similarity to the nearest support vector is below ``familiar``.
+        """Return whether each text is unlike the training texts, shape (n_texts,).
 
-        Without support vectors, the result is false for all texts.
+        It is if its similarity to the nearest support vector is below ``familiar``. Without support vectors, the result
+        is false for all texts.
         """
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)

@@ -188,10 +188,10 @@ class OpenVinoEncoder:
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Group texts into batches of few distinct shapes, the longest texts first.
 
-    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, each
-    length is rounded up to one of `_LENGTHS` padded lengths between consecutive powers of two (80 padded lengths up
-    to 256 tokens). All batches of one padded length have the same number of rows, except the last batch of all, whose
-    number of rows is a power of two.
+    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, texts
+    are padded to one of few lengths: `_LENGTHS` between consecutive powers of two, or 80 up to 256 tokens. Batches of
+    one padded length have the same number of rows. Only the very last batch differs: its number of rows is a power of
+    two.
 
     Parameters
     ----------

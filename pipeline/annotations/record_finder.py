@@ -86,7 +86,7 @@ class Finder:
     records
         Records without duplicates.
     settings
-        Limits on how much the titles and years of one paper may differ; by default, the default settings.
+        Limits on how much the titles and years of one paper may differ; by default, those of `DedupeSettings`.
     given
         Record ids that the user assigned to names, DOIs, PubMed ids or titles of papers.
     """

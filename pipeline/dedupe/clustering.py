@@ -118,7 +118,7 @@ class Clusters:
         self.links: dict[int, list[Comparison]] = defaultdict(list)
 
     def find(self, position: int) -> int:
-        """Return the cluster of a record, which is identified by the position of one of its members."""
+        """Return the number of the cluster that contains a record: the position of one of the cluster's members."""
         while self._parent[position] != position:
             self._parent[position] = self._parent[self._parent[position]]
             position = self._parent[position]

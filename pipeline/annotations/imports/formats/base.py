@@ -210,7 +210,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Information that the user provides because files of codings may lack it."""
+    """Information that files of codings may lack, such as the coder, as provided by the user."""
 
     labels: LabelMap
     coder: str = ""
