@@ -65,7 +65,7 @@ from mechtag.evaluation.results import (
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the accuracy table: a heading, lines of text and an optional table, whose cells may have several lines."""
+    """A section of the accuracy table: a heading, lines of text, and a table, whose cells may have several lines."""
 
     title: str
     lines: Sequence[str] = ()

@@ -64,8 +64,14 @@ def test_the_columns_of_the_specification_are_enough(tmp_path: Path) -> None:
         ("first,,ann,money,context,,,,Text,1", "configuration 'first' is about label 'trust', by ann"),
         ("first,,bob,trust,context,,,,Text,1", "configuration 'first' is about label 'trust', by ann"),
         ("first,,ann,trust,context,,,,Merger,9", "the row repeats row 2; delete one of them"),
-        ("first,,ann,trust,outcome,,,,Text,1", "row 2 is already passage 1 of configuration 'first'; enter a different"),
-        ("first,x,ann,trust,outcome,,,,Merger,1", "row 2 is already passage 1 of configuration 'first'; enter a different"),
+        (
+            "first,,ann,trust,outcome,,,,Text,1",
+            "row 2 is already passage 1 of configuration 'first'; enter a different",
+        ),
+        (
+            "first,x,ann,trust,outcome,,,,Merger,1",
+            "row 2 is already passage 1 of configuration 'first'; enter a different",
+        ),
     ],
 )
 def test_a_faulty_row_is_rejected_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
