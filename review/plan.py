@@ -1,4 +1,4 @@
-"""Define the plan of a review: its settings, such as the number of coders and when screening may stop."""
+"""Define the plan of a review: its settings, for example the number of coders and the rule for stopping screening."""
 
 from __future__ import annotations
 

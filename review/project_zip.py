@@ -27,7 +27,7 @@ _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def extract_log(path: Path, folder: Path) -> None:
-    """Write the files of the log in a project zip to a new folder; nothing else is unpacked.
+    """Unpack the log in a project zip to a new folder; other files in the zip are not unpacked.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def extract_log(path: Path, folder: Path) -> None:
                 )
             if len({match[1] for _, match in found}) > 1:
                 raise MechtagError(
-                    "this zip contains more than one review; ask for a separate zip of each review, and import these "
-                    "one by one"
+                    "this zip contains more than one review; ask the sender for a separate zip of each review, and "
+                    "import these one by one"
                 )
             folder.mkdir(parents=True)
             for info, match in found:
@@ -59,14 +59,11 @@ def extract_log(path: Path, folder: Path) -> None:
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive that mechtag cannot have exported, from the list of files in the archive.
-
-    Nothing is unpacked for this check.
-    """
+    """Refuse a zip that mechtag cannot have exported; only its list of files is read, and nothing is unpacked."""
     if len(members) > MOST_FILES:
         raise MechtagError(
-            f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask for a zip "
-            "with fewer files"
+            f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask the "
+            "sender for a zip with fewer files"
         )
     names = Counter(info.filename for info in members)
     total = 0
@@ -81,10 +78,10 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise MechtagError("this zip contains links, which mechtag does not create; ask the sender for a new zip")
         if info.flag_bits & _ENCRYPTED:
-            raise MechtagError("this zip is encrypted; ask for a zip without a password")
+            raise MechtagError("this zip is encrypted; ask the sender for a zip without a password")
         total += info.file_size
         if total > LARGEST or (info.file_size > _UNSUSPECTED and info.file_size > _HIGHEST_RATIO * info.compress_size):
             raise MechtagError(
-                f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB or to more than {_HIGHEST_RATIO} times "
-                "its size; ask the sender for a new zip"
+                f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB, or a file in it to more than "
+                f"{_HIGHEST_RATIO} times its compressed size; ask the sender for a new zip"
             )

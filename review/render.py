@@ -35,7 +35,10 @@ _RIS_TYPES = {
 
 @cache
 def static_name(name: str) -> str:
-    """Return the address of a file in ``static``; it contains a hash, so that browsers can cache the file forever."""
+    """Return the address of a file in the folder ``static``.
+
+    The address contains a hash of the file, so that browsers can cache the file forever.
+    """
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{digest}/{name}"
 
@@ -61,7 +64,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Render a template as HTML; all values are escaped, and a value that is missing raises an error."""
+    """Render a template as HTML; all values are escaped, and a missing value raises ``jinja2.UndefinedError``."""
     return _environment().get_template(template).render(**context)
 
 

@@ -58,9 +58,9 @@ class Restored:
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield all events in the files of a log, in the order of their numbers.
 
-    Only one event of each file is in memory at a time, because a log can be long, and that of a colleague is untrusted.
-    Each file has its events in this order, but an event that was imported with its time can be in the file of an
-    earlier month.
+    There is one file per month. Each file is sorted, but an event that was imported from a colleague is in the file of
+    the month in which it happened, so the numbers in two files can overlap. Only one event of each file is in memory at
+    a time, because a log can be long.
 
     Raises
     ------
@@ -130,9 +130,9 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 
 
 def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]]) -> None:
-    """Insert the accounts of all people, each with the first role of the person.
+    """Insert the accounts of all people, each with the role that the person had at the beginning.
 
-    The current roles and states are derived from the log later.
+    Current roles and states are derived from the log later.
     """
     for row in people:
         value = row["value"]
@@ -197,12 +197,12 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Add the record of a duplicate that somebody separated from its group, and return the number of the record.
+    """Add a duplicate that somebody separated from its paper as a record, and return the number of the record.
 
     Parameters
     ----------
     row
-        First event of the log about this record.
+        First event of the log about the record.
     """
     copy, record = schema.copy, schema.record
     found = connection.execute(
@@ -236,14 +236,14 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
-    """Insert the jobs that had ended, and return the number for the next new job.
+    """Insert the ended jobs, which the log contains, and return the number for the next new job.
 
-    The number is larger than the number of every earlier job, including jobs that had not ended.
+    This number is larger than the numbers of all earlier jobs, including those that had not ended.
 
     Parameters
     ----------
     written
-        Numbers of jobs in the ids of events.
+        Numbers of the jobs that wrote events, from the ids of these events.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
@@ -253,12 +253,12 @@ def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) 
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Add the jobs that unfinished imports need, and the jobs that compute data which the log does not contain.
+    """Add jobs that finish interrupted imports, and jobs that compute the data that the log does not contain.
 
     Parameters
     ----------
     number
-        Number of the first job.
+        Number for the first of these jobs.
     """
     batch = schema.batch
     jobs: list[tuple[str, dict[str, Any]]] = [

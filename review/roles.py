@@ -38,12 +38,12 @@ class PlacedPassage(NamedTuple):
 def read_role_passages(
     connection: Connection, codebook: Codebook, *, coder: int | None = None, viewer: int | None = None
 ) -> list[PlacedPassage]:
-    """Return the passages with roles of committed codes, in the order of records, stages, people and labels.
+    """Return the passages with roles of evidence, in the order of records, stages, people and labels.
 
-    A passage that belongs to several configurations is returned once for each of them. Passages of labels that the
-    coder answered no or referred, and roles and labels that are no longer in the codebook, are left out. Passages of a
-    duplicate belong to the record to which it was joined; they have offsets only if they were marked in the text of
-    this record.
+    Only passages of finished codes with the answer yes are returned. Roles and labels that are no longer in the
+    codebook are left out. A passage that belongs to several configurations is returned once for each of them. Passages
+    of a joined record are returned for the record that represents the paper; they have offsets only if they were marked
+    in the text that the pages show for this record.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def read_role_passages(
         Account number of the person whose passages are returned; by default, those of all people. Passages of withdrawn
         people are always left out.
     viewer
-        Account number of the owner or adjudicator who will see the result; passages of others on records that this
-        person can still judge are left out. By default, nothing is left out for this reason.
+        Account number of the owner or adjudicator who will see the result. Passages of others are left out if they must
+        still be hidden from this person (see `hidden_places`). By default, nothing is left out for this reason.
     """
     current, account = schema.current, schema.account
     query = (
@@ -95,7 +95,7 @@ def _passages(
     Parameters
     ----------
     entry, paper
-        Record that was coded, and record that represents the paper.
+        Record that was coded, and record that represents its paper; they differ if records were joined.
     reading, shown
         Text in which the sentences were marked, and text that the pages show for the paper.
     """
@@ -125,8 +125,8 @@ def _passages(
 
 
 def _config_id(row: Any, entry: Entry, number: int) -> str:
-    """Return an identifier that no other configuration of the review has, even if records were joined.
+    """Return an identifier that is unique among all configurations of the review, even after records are joined.
 
-    ``number`` is the number of the configuration among those of the same coder for the same record, stage and label.
+    ``number`` counts the configurations of one coder for one record, stage and label.
     """
     return f"{entry.record_id} / {BASES[row.stage]} / {row.label} / {row.name} / {number}"

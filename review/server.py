@@ -46,7 +46,7 @@ _LOOK = 1.0
 
 @dataclass(frozen=True)
 class Team:
-    """Settings for serving the page to a team.
+    """Settings for serving the review page to a team.
 
     Attributes
     ----------
@@ -78,13 +78,13 @@ class Team:
         return self.certificate is not None or self.proxy is not None
 
     def check(self) -> None:
-        """Check that the settings are complete, and that nobody else on the network can read passwords.
+        """Check that the files for HTTPS exist, and that passwords are not sent over a network without HTTPS.
 
         Raises
         ------
         MechtagError
-            If the certificate or the private key is missing; or if the page would be served on a network without HTTPS
-            (neither by a certificate nor by a proxy), and ``insecure`` is not set.
+            If the certificate or the private key is missing, or if the page would be served on a network without HTTPS
+            although ``insecure`` is not set.
         """
         if (self.certificate is None) != (self.private_key is None):
             raise MechtagError("--certificate and --private-key must be used together; pass the paths of both files")
@@ -101,7 +101,7 @@ class Team:
             )
 
     def hosts(self, port: int) -> frozenset[str]:
-        """Return the host names, with and without the port, under which people may open the page."""
+        """Return the host names and addresses, with and without the port, under which people may open the page."""
         names = {*self.names, socket.gethostname(), socket.getfqdn(), "localhost", HOST}
         if not ipaddress.ip_address(self.host).is_unspecified:
             names.add(self.host)
@@ -137,8 +137,8 @@ def serve(
     Raises
     ------
     MechtagError
-        If the page would be served to a team without HTTPS or before the project is created, if ``root`` is a file, if
-        the port is taken, or if the database lacks events of the log.
+        If `Team.check` refuses the settings of ``team``, if the page would be served to a team before the project is
+        created, if ``root`` is a file, if the port is taken, or if the database lacks events of the log.
     """
     if team is not None:
         team.check()
@@ -217,10 +217,7 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
 
 
 def _sound(project: Project) -> Workspace | None:
-    """Open the workspace of a project.
-
-    Returns ``None`` if the database is missing, damaged, or older than the log of events.
-    """
+    """Open a project with its database; return ``None`` if the database is missing, damaged or older than the log."""
     folder = project.root / FOLDER
     if lacks_events(folder / DATABASE, folder / "log"):
         return None
@@ -271,7 +268,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folders on a path that do not exist yet: the folder itself and its parents, the innermost first."""
+    """Return those of a folder and its parents that do not exist yet, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -318,7 +315,6 @@ def _run(
     with ExitStack() as stack:
 
         def start(project: Project) -> Workspace:
-            """Open a project, and serve its pages until the server stops."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
             _back_up(workspace, say)
@@ -351,7 +347,7 @@ def _back_up(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
-    """Print a link for an owner if no owner has a password, or if a link was requested.
+    """Print a link with which an owner can choose a password, if no owner has one or if a link was requested.
 
     Parameters
     ----------
@@ -397,7 +393,7 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
 
 @contextmanager
 def _worker(root: Path) -> Iterator[None]:
-    """Return a context manager that runs the worker process during the block, and restarts it if it ends early."""
+    """Return a context manager that runs the worker process during its block, and restarts a worker that ended."""
     stopped = threading.Event()
     context = multiprocessing.get_context("spawn")
     current: list[BaseProcess] = []

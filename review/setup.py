@@ -39,7 +39,10 @@ CODEBOOK = "codebook.yaml"
 
 
 class Faults(MechtagError):
-    """Raised if fields of a form are not valid; ``faults`` contains a sentence for each such field, keyed by its id."""
+    """Raised if fields of the form for a new review are not valid.
+
+    ``faults`` contains one sentence for each field that is not valid, keyed by the id of the field.
+    """
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__("; ".join(faults.values()))
@@ -82,7 +85,7 @@ class _Setup:
     done: bool = False
 
     def go_on(self) -> Response:
-        """Return a redirect to the start address of the new review, with the key that signs the person in."""
+        """Return a redirect to the start page of the new review, with the key that signs the person in."""
         return RedirectResponse(f"/start?key={self.start_key}", 303)
 
 
@@ -100,10 +103,14 @@ def create_setup(
     ----------
     root
         Folder of the review; the folder is not a project yet and need not exist.
-    hosts, start_key, port
-        See `mechtag.review.app.create_app`.
+    hosts
+        Host names, with port, under which the page is served.
+    start_key
+        Key in the start address, which signs in the person on this computer.
+    port
+        Port of the page, which is part of the name of the cookie.
     open_project
-        Function that opens the new project and serves its pages from then on.
+        Function that opens the new project and starts to serve its pages.
     """
     app = application([Route("/start", _start), Route("/new", _new, methods=["GET", "POST"])], hosts)
     app.state.setup = _Setup(root, start_key, f"mechtag-new-{port}", open_project)
@@ -129,12 +136,16 @@ async def _new(request: Request) -> Response:
     length = whole_number(request.headers.get("content-length", ""))
     if length is None or length > _LARGEST:
         raise Refused(
-            "this form is too large, so the chosen file is not a codebook; choose a text file of a few pages", 413
+            f"the chosen file is too large for a codebook; choose a YAML file of at most {_LARGEST // 1_000_000} MB",
+            413,
         )
     form = await request.form()
     try:
         if not access.same(str(form.get("csrf", "")), setup.csrf):
-            raise Refused("this form is too old, so the review was not created; load the page again", 403)
+            raise Refused(
+                "this form was opened before mechtag was restarted, so the review was not created; load the page again",
+                403,
+            )
         return await run_in_threadpool(_create, setup, form)
     finally:
         await form.close()
@@ -188,7 +199,7 @@ def _line(text: str) -> str:
 
 
 def _check(given: dict[str, str]) -> str:
-    """Check the fields of the form, and return the name of the person who creates the review.
+    """Check the fields of the form for a new review, and return the name of the person who creates the review.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class Suggestion:
     decision
         ``yes``, ``no`` or ``refer`` (needs review).
     probability
-        Probability of yes, or ``None`` if the model gives none.
+        Probability of yes, or ``None`` if the model computed none.
     sentences
         Numbers of the sentences that support the suggestion, counted from 0.
     """
@@ -85,10 +85,12 @@ class Sight:
     id
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
-        Mode in which the record is shown: the mode of the plan; ``blind`` for an audited record and for a record of a
-        running calibration exercise (see `hides_suggestions`); or ``reconcile`` for an adjudicator.
+        Mode in which the record is shown: the mode of the plan; ``blind`` for an audited record that the person has not
+        finished, and for a record of a running calibration exercise (see `hides_suggestions`); or ``reconcile`` for an
+        adjudicator.
     audited
-        Whether the record belongs to the audit sample, which is shown without suggestions to estimate their effect.
+        Whether the record belongs to the audit sample of the mode ``assisted``; coders judge this sample without
+        suggestions, to estimate the effect of suggestions.
     suggestions
         Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
     others
@@ -120,7 +122,7 @@ def show(
 ) -> Sight:
     """Return what a coder may see of a record, and store it in table ``sight``.
 
-    If nothing has changed since the record was last shown to this person, the existing row is used again.
+    If the person last saw the record with the same content, no new row is stored.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def show(
     seed
         Seed of the review, used to choose the audited records.
     highlights
-        Whether the words of the plan are highlighted in the text.
+        Whether words are highlighted in the text.
     plan
         Plan of the review; by default, it is read from the database.
     """
@@ -220,10 +222,10 @@ def note_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage; the person must not see codes of others until then.
+    """Return whether a person can still judge a record at a stage, and must therefore not see the codes of others.
 
-    The coders of a running calibration exercise judge all records of the exercise, even if others have already judged
-    them.
+    A coder of a running calibration exercise can judge each record of the exercise once, even if enough others have
+    judged it.
     """
     head, _ = family_of(connection, record)
     need = schema.need
@@ -234,7 +236,7 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes of others for a record at a stage must still be hidden from an owner or adjudicator.
 
-    See `hidden_from`.
+    They are hidden while this person can still judge the record, or while a calibration exercise contains it.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -243,7 +245,8 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the records whose codes are still hidden from an owner or adjudicator, each with the stage.
 
-    For the rule, see `hidden_from`. Records that were joined to a hidden record are included.
+    Codes are hidden while this person can still judge the record, or while a calibration exercise contains it. Records
+    that were joined to such a record are included.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
@@ -264,8 +267,8 @@ def hidden_from(
     Parameters
     ----------
     record, stage
-        Columns that contain the number of a record, which may be a joined record or NULL, and the stage. If the stage
-        is NULL, it suffices that the codes of one stage are hidden.
+        Columns with the number of a record, which may be a joined record, and with the stage. If the stage is NULL, the
+        condition holds if the codes of at least one stage are hidden.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -274,21 +277,22 @@ def hidden_from(
 
 
 def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if a paper belongs to a running calibration exercise; see `hidden_from`."""
+    """Return an SQL condition that holds if the paper of a record belongs to a running calibration exercise."""
     head = _head(record)
     running = (one for one in read_exercises(connection) if one.state == "running")
     return or_(false(), *(and_(head.in_(one.records), or_(stage.is_(None), stage == one.stage)) for one in running))
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if a person may see an event about a judgement of somebody else.
+    """Return an SQL condition on table ``event``: a person may see an event about a judgement of somebody else.
 
     The condition does not consider whether blinding has ended for the whole review.
 
     Parameters
     ----------
     blinded
-        Whether the person is neither owner nor adjudicator, and may therefore see only events about unblinded records.
+        Whether the person is neither owner nor adjudicator. Such a person may see only events about records whose codes
+        were shown to everyone.
     """
     table, other = schema.event, schema.event.alias()
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
@@ -297,14 +301,14 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:
-    """Return an SQL expression for the record to which a record was joined, or the record itself; 0 for NULL."""
+    """Return an SQL expression for the record that represents the paper of a record; its value is 0 for NULL."""
     joined = schema.joined.alias()
     into = select(joined.c.into).where(joined.c.record == record).scalar_subquery()
     return func.coalesce(into, record, 0)
 
 
 def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
-    """Return an SQL condition on table ``need``, true if a person can still judge the paper; see `is_to_judge`."""
+    """Return an SQL condition that selects the rows of table ``need`` whose paper a person can still judge."""
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
     new_labels = (
@@ -333,10 +337,9 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
     """Return the codes of all people who finished a record or one of its joined records.
 
-    Marked sentences are left out if they belong to a text other than that of the record.
-
-    Letters (A, B and so on) are assigned in the order of people's names. A person who judged several joined records has
-    a letter for each of them. Codes of withdrawn people are left out.
+    Codes of withdrawn people are left out, and so are sentences that were marked in a text other than that of the
+    record. On the page, each person is shown as a letter (A, B and so on), in the order of people's names. A person who
+    judged several joined records has a letter for each of them.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
@@ -383,15 +386,15 @@ def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
-    """Return whether a record belongs to the audit sample, which is shown without suggestions.
+    """Return whether a record belongs to the audit sample, which coders judge without suggestions.
 
-    This depends only on the id of the record, the seed, and the share of the sample in the plan.
+    This depends only on the id of the record, the seed, and the size of the sample in the plan (``audit_share``).
     """
     return random.Random(f"audit/{seed}/{record_id}").random() < plan.audit_share
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has finished a record at a stage, including labels that were added later."""
+    """Return whether a person has finished a record at a stage, including any labels added to the codebook since."""
     table = schema.current
     committed = connection.execute(
         select(table.c.record).where(
@@ -402,7 +405,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether any of the given rows of table ``sight`` shows a suggestion for at least one of the labels."""
+    """Return whether a suggestion for one of the labels was shown, according to some rows of table ``sight``."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
@@ -410,7 +413,7 @@ def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
 def read_suggestions(connection: Connection, record: int, stage: str, model_id: str) -> dict[str, Suggestion]:
     """Return the suggestions of a model for a record at a stage, keyed by label.
 
-    For screening, these are the suggestions for the abstract.
+    For screening and for coding by abstract, these are the suggestions by the abstract.
     """
     table = schema.suggestion
     text = "full-text" if stage == "full-text" else "code"

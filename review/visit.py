@@ -37,7 +37,7 @@ class Visit:
     path
         Values in the path of the address, such as the number of a record.
     query, form
-        Values in the query string, and values in the form; empty if there are none.
+        Values in the query string, and values in the submitted form; empty if there are none.
     by_script
         Whether JavaScript sent the request, so that the response replaces the content of the page.
     """
@@ -51,12 +51,12 @@ class Visit:
     request: Request
 
     def files(self, name: str) -> list[File]:
-        """Return the uploaded files in a field of the form."""
+        """Return the uploaded files in a field of the submitted form."""
         sent = (file for file in self.form.getlist(name) if isinstance(file, UploadFile))
         return [File(file.filename, file.file) for file in sent if file.filename]
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Render a template with its own values and the values that all pages need, and return the page."""
+        """Render a template with ``context`` and the values that all pages need, and return the page."""
         with self.workspace.store.read() as connection:
             shared = {
                 "person": self.person,
@@ -85,16 +85,16 @@ class Visit:
         return ""
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return a page that answers a form, with a header that makes the browser show ``address`` as its address."""
+        """Return the page that answers a submitted form, with a header that sets the address shown by the browser."""
         response.headers["HX-Replace-Url"] = address
         return response
 
     def go(self, address: str) -> RedirectResponse:
-        """Return a redirect to another address, as the answer to a form."""
+        """Return a redirect to another address, as the answer to a submitted form."""
         return RedirectResponse(address, 303)
 
     def go_back(self, otherwise: str) -> RedirectResponse:
-        """Return a redirect to the address in the field ``back`` of the form.
+        """Return a redirect to the address in the field ``back`` of the submitted form.
 
         If the field is missing or is not an address on this server, redirect to ``otherwise``.
         """
@@ -103,7 +103,7 @@ class Visit:
         return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
 
     def stamp(self) -> Stamp:
-        """Return who sent the form and on which state of the record it is based, as a `Stamp` for the log."""
+        """Return who submitted the form, and what this person had seen of the record, as a `Stamp` for the log."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -113,21 +113,21 @@ class Visit:
         )
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a field of the form as text, or ``default`` if the field is missing or is a file."""
+        """Return a field of the submitted form as text, or ``default`` if the field is missing or is a file."""
         value = self.form.get(name, default)
         return value if isinstance(value, str) else default
 
     def number(self, name: str) -> int | None:
-        """Return a field of the form as a whole number, or ``None`` if the field is missing or not a whole number."""
+        """Return a field of the submitted form as a whole number, or ``None`` if it is missing or not such a number."""
         return whole_number(self.text(name))
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """Return the distinct whole numbers among all values of a field of the form, in ascending order."""
+        """Return the distinct whole numbers among the values of a field of the submitted form, in ascending order."""
         texts = (value for value in self.form.getlist(name) if isinstance(value, str))
         return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
-        """Return a field of the form as a number from 0 to 86,400, or ``None`` if it is not such a number."""
+        """Return a duration in a field of the submitted form, in seconds; ``None`` if it is not from 0 to 86,400."""
         try:
             value = float(self.text(name))
         except ValueError:
@@ -139,12 +139,12 @@ Handler = Callable[[Visit], Response]
 
 
 def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """Create a route that is open only to signed-in people whose role allows it; see `access.MATRIX`.
+    """Create a route that is open only to signed-in people whose role allows it, according to `access.MATRIX`.
 
     Parameters
     ----------
     name
-        Name of the route in `access.MATRIX`.
+        Name of the route, which is its key in `access.MATRIX`.
     handler
         Function that answers the requests.
 
@@ -195,7 +195,10 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 
 
 def sign_in_page(request: Request) -> Response:
-    """Return the response to a request without a session: a redirect to the sign-in page, or an explanation."""
+    """Return the response to a request without a session.
+
+    If the page is served to a team, this is a redirect to the sign-in page; otherwise, it is an explanation.
+    """
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)
     return HTMLResponse(render("locked.html", title="Not signed in"), 403)

@@ -1,4 +1,7 @@
-"""Highlight words in the titles and texts that a person reads: words of the plan, and words that the person chose."""
+"""Highlight words in the titles and texts that a person reads.
+
+The words come from the plan of the review, and from a list that each person can keep.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class Words:
     own
         Words that the person chose.
     on
-        Whether the person has switched highlighting on.
+        Whether words are highlighted: if there are any, and the person has not switched highlighting off.
     """
 
     speaking_for: tuple[str, ...] = ()
@@ -65,9 +68,9 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern with one group per word, and the kind of each word (``for``, ``against`` or ``own``).
+    """Return a pattern with one group per word, and the kind of the word in each group.
 
-    The arguments are the words of each kind, in this order.
+    The arguments are the words of the kinds ``for``, ``against`` and ``own``, in this order.
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
@@ -95,7 +98,7 @@ def read_words(connection: Connection, plan: Plan, account: int) -> Words:
 
 
 def switch_words(connection: Connection, account: int, *, on: bool) -> None:
-    """Switch the highlighting of words in the texts that a person reads on or off."""
+    """Switch highlighting on or off for the texts that a person reads."""
     write_fact(connection, _off(account), not on)
 
 
@@ -105,7 +108,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
     Raises
     ------
     MechtagError
-        If a word cannot be highlighted, or there are too many words.
+        If a word cannot be highlighted or is too long, or if there are too many words.
     """
     words: dict[str, str] = {}
     for line in lines:
@@ -133,7 +136,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether a key of table ``fact`` belongs to the words that a person chose."""
+    """Return whether table ``fact`` stores the words that a person chose under a key."""
     return key.startswith(_OWN)
 
 

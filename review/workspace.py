@@ -1,4 +1,4 @@
-"""Open a project for the review page, with its database and codebook, and store single values and jobs."""
+"""Open a project for the review page, and store named values and jobs in its database."""
 
 from __future__ import annotations
 
@@ -25,21 +25,14 @@ DATABASE = "review.sqlite3"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project that is opened for the review page.
-
-    Attributes
-    ----------
-    project
-    store
-        The database in ``data/review``.
-    """
+    """A project that is open on the review page; ``store`` is the database in its folder ``data/review``."""
 
     project: Project
     store: Store
 
     @classmethod
     def open(cls, project: Project) -> Workspace:
-        """Open the workspace of a project; create the database if it does not exist.
+        """Open a project for the review page; its database is created if it does not exist.
 
         Raises
         ------
@@ -76,7 +69,7 @@ class Workspace:
             return self.name_in(connection)
 
     def name_in(self, connection: Connection) -> str:
-        """Return the name of the review like `name`, but read it in a transaction that is already open."""
+        """Return the same as `name`, but read it in a transaction that is already open."""
         return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
     @property
@@ -91,12 +84,12 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return the value of a key in table ``fact``, such as the name of the review; ``None`` if there is no value."""
+    """Return the value stored under a key in table ``fact``, such as the name of the review, or ``None``."""
     return read_facts(connection, key)[0]
 
 
 def read_facts(connection: Connection, *keys: str) -> list[Any]:
-    """Return the values that table ``fact`` stores under several keys, in the order of the keys; see `read_fact`."""
+    """Return the values stored under several keys in table ``fact``, in the order of the keys; see `read_fact`."""
     table = schema.fact
     rows = connection.execute(select(table.c.key, table.c.value).where(table.c.key.in_(keys)))
     found = {row.key: json.loads(row.value) for row in rows}
@@ -183,7 +176,7 @@ JOB_NAMES = {
 
 
 def now_working(connection: Connection) -> Working | None:
-    """Return the progress of the running job or, if none is running, of the next job; ``None`` if there are no jobs."""
+    """Return the progress of the running job or, if none is running, of the next job; ``None`` if no job is left."""
     table = schema.job
     row = connection.execute(
         select(table).where(table.c.state.in_(ACTIVE)).order_by(table.c.state == "waiting", table.c.id).limit(1)

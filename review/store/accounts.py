@@ -114,7 +114,7 @@ def invite(connection: Connection, role: str, made_by: int | None, resets: int |
 
 
 def find_invitation(connection: Connection, token: str) -> Any:
-    """Return the row of table ``invitation`` for the token of a link.
+    """Return the row of table ``invitation`` for the token in a link, which may also be for a password reset.
 
     Raises
     ------
@@ -125,8 +125,8 @@ def find_invitation(connection: Connection, token: str) -> Any:
     row = connection.execute(select(table).where(table.c.token_sha256 == hashed(token))).one_or_none()
     if row is None or row.used_by is not None or datetime.fromisoformat(row.until) < datetime.now(UTC):
         raise Refused(
-            "this link is not valid any more: it has been used, was withdrawn or has expired; ask the owner of the "
-            "review for a new link",
+            "this link is not valid: it has been used, was withdrawn, has expired or is incomplete; ask the owner of "
+            "the review for a new link",
             403,
         )
     return row

@@ -75,7 +75,7 @@ def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
 def count_changes(connection: Connection, job: int) -> ChangeCounts:
     """Count the suggestions that a training changed.
 
-    All numbers are 0 if the list of its changes is no longer stored.
+    All numbers are 0 if the changes were replaced by those of a later training.
     """
     table = schema.change
     numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)
@@ -85,10 +85,10 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 
 
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
-    """Return up to `PAGE` rows of table ``change`` that follow the row with number ``after``, with the titles.
+    """Return the changed suggestions after number ``after``, with the titles of the records; at most `PAGE` rows.
 
     Suggestions for records that somebody can still judge are left out for everybody, because it is not recorded who
-    looked at this list before judging.
+    sees them here before judging.
     """
     table, record = schema.change, schema.record
     return list(
@@ -103,7 +103,7 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
 
 
 def _is_visible(connection: Connection) -> ColumnElement[bool]:
-    """Return the SQL condition for changed suggestions on records that nobody will judge any more."""
+    """Return an SQL condition that selects the changed suggestions for records that nobody can judge any more."""
     table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
     copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
     hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}

@@ -52,10 +52,11 @@ class Selection:
     name
         Name of the list: a key of `LISTS`, a key of `DIFFERING`, the value of `DOUBTED`, or ``settled``.
     label
-        Key of a label, or ``None``; if set, only records that are in the list because of this label are selected.
+        Key of a label, or ``None``; if set, only records that are in the list because of this label are selected. Has
+        no effect on the list ``settled``.
     coder
-        Account number; if set, only records that this person has judged, or whose joined records this person has
-        judged, are selected.
+        Account number, or ``None``; if set, only records that this person has judged are selected. Has no effect on the
+        lists ``settled`` and `DOUBTED`.
     """
 
     name: str
@@ -91,7 +92,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return the given records that are in a list and pass its filters; other records are left out."""
+    """Return those of the given records that are in a list of the page *Reconcile* and pass its filters."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -101,9 +102,10 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return the previous and the next record of a list, each with its stage, or ``None`` if there is none.
+    """Return the records before and after a record in a list of the page *Reconcile*, each with its stage.
 
-    Both are ``None`` if the record is not in the list, and always for the list ``settled``.
+    ``None`` stands for a record that does not exist. Both are ``None`` if the list does not contain the record, and
+    always for the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None
@@ -124,7 +126,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return a query for the records of a list, with the columns ``record``, ``stage`` and ``place`` (for sorting)."""
+    """Return a query for the records of a list; its columns are ``record``, ``stage`` and ``place`` (for sorting)."""
     need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
     if chosen.name == "settled":
         last = (-func.max(final.c.event)).label("place")
@@ -187,9 +189,10 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for codes on which two people agree although their reasons or their marked sentences differ.
+    """Return a query for final codes on which two people agree, but for different reasons.
 
-    At screening, reasons for exclusion are compared; at the other stages, the sentences marked for the answer yes.
+    At screening, both people excluded the record, for different reasons. At the other stages, both answered yes, but
+    marked no sentence in common.
     """
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
@@ -216,8 +219,8 @@ def _differing(stage: str) -> Select[Any]:
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
     """Return the labels that the page *Reconcile* offers for settling when it shows a record of a list.
 
-    These are the open labels. For a record in a list of differing or doubtful codes, the labels with such codes are
-    added.
+    These are the labels of `open_labels`. In the lists `DIFFERING` and `DOUBTED`, they include the labels because of
+    which the record is in the list.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

@@ -70,13 +70,13 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Return a context manager that opens a transaction for reading a consistent state of the database."""
+        """Return a context manager for a transaction that reads one consistent state of the database."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Return a context manager that opens a transaction for writing.
+        """Return a context manager for a transaction that writes.
 
         The transaction is committed at the end of the block, or rolled back after an error. Only one such transaction
         is open at a time, so the data that the block reads do not change until the block ends.
@@ -86,7 +86,7 @@ class Store:
             yield connection
 
     def catch_up(self) -> None:
-        """Update the derived tables for all records in table ``stale``, in short transactions."""
+        """Update the derived tables for all records whose update was postponed, in short transactions."""
         more = True
         while more:
             with self.write() as connection:
@@ -94,7 +94,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Compute all derived tables again from the log, and return the names of the tables that have changed."""
+        """Compute all derived tables again from the log, and return the names of the tables that were wrong."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):
@@ -164,7 +164,9 @@ def _create(connection: Connection, path: Path) -> None:
             f"reads format {schema.VERSION} and earlier); update mechtag"
         )
     if not found and connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
-        raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
+        raise MechtagError(
+            f"{path}: this database was not made by mechtag; move the file, or choose a different folder"
+        )
     known = inspect(connection).get_table_names() if found else ()
     for table in reversed((*schema.DERIVED, *schema.COMPUTED)):
         if table.name not in known:

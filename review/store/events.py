@@ -85,8 +85,8 @@ class Act:
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
-    If the action changes the state of many records, these records are only added to table ``stale``, and are updated
-    later by `derive_stale`.
+    If the action changes the state of many records, these records are only added to table ``stale``; `derive_stale`
+    updates their rows in the derived tables later.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a draft; if the draft undoes or redoes an action, set its record to the record of that action."""
+    """Return a draft unchanged or, if it undoes or redoes an action, with the record of that action."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -214,7 +214,7 @@ def is_stopped(connection: Connection) -> bool:
 
 
 def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether the codes of a record at a stage were shown to everyone with `Acts.unblind`."""
+    """Return whether somebody has shown the codes of a record at a stage to everyone (`Acts.unblind`)."""
     table = schema.event
     shown = (table.c.record == record, table.c.kind == "unblind", table.c.stage == stage)
     return connection.execute(select(table.c.seq).where(*shown)).first() is not None
@@ -280,7 +280,7 @@ _FAMILY_ROWS = (
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the members of the families of some records, keyed by the head of each family; see `family_of`."""
+    """Return the families of some records: all members, keyed by the head of the family; see `family_of`."""
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
@@ -295,7 +295,10 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 
 
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
-    """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage."""
+    """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage.
+
+    Records that have codes, but are no longer to be coded, are included.
+    """
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
     have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
@@ -313,7 +316,10 @@ def _mark_stale(connection: Connection, records: Select[int]) -> None:
 
 
 def derive_stale(connection: Connection) -> bool:
-    """Update the derived tables for some records in table ``stale``, and return whether records are left in it."""
+    """Update the derived tables for the next records in table ``stale``, and return whether records are left.
+
+    Table ``stale`` contains the records whose update was postponed by `append`.
+    """
     table = schema.stale
     records = connection.execute(select(table.c.record).limit(_PART)).scalars().all()
     if records:
@@ -323,7 +329,7 @@ def derive_stale(connection: Connection) -> bool:
 
 
 def any_stale(connection: Connection) -> bool:
-    """Return whether table ``stale`` contains records, so that derived tables must still be updated."""
+    """Return whether the derived tables must still be updated for records in table ``stale``."""
     return connection.execute(select(schema.stale.c.record).limit(1)).first() is not None
 
 
@@ -493,14 +499,14 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill empty fields of a record from its duplicate, or empty these fields again.
+    """Fill empty fields of a record from a duplicate, or empty them again after the duplicate was separated.
 
     Parameters
     ----------
     copy
         Number of the row of table ``copy``, which describes the duplicate.
     together
-        Whether the duplicate belongs to the record from now on; if false, the fields that were filled are emptied.
+        Whether the duplicate belongs to the record. If false, the fields that were filled from it are emptied.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()

@@ -79,7 +79,7 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 
 
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
-    """Return the records of the calibration exercise that is running at a stage; empty if none is running.
+    """Return the records of the calibration exercise that is running at a stage, or nothing if none is running.
 
     Nobody may see the state and the codes of these records before the exercise ends.
     """
@@ -90,8 +90,8 @@ def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
 def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
     """Return whether suggestions for a record at a stage are hidden because of the running calibration exercise.
 
-    An exercise at one of the stages of coding hides the suggestions by both texts of a paper, because a suggestion by
-    the abstract would influence how the full text is coded.
+    An exercise in coding, by abstract or by full text, hides the suggestions at both stages, because a suggestion for
+    one text would influence how the other is coded.
     """
     exercise = running_exercise(connection)
     if exercise is None or record not in exercise.records:
@@ -116,11 +116,11 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 
 
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
-    """Return the records from which an exercise at a stage can be drawn, which nobody has judged at this stage.
+    """Return the records from which a calibration exercise at a stage can be drawn.
 
-    Records of earlier exercises at this stage are left out, even if their codes were set aside, because people have
-    seen and discussed each other's codes. At the stage ``full-text``, records are left out if their full text contains
-    no sentence to code.
+    Nobody has judged these records at this stage. Records of earlier exercises are left out, even if their codes were
+    set aside, because people have seen and discussed each other's codes. At the stage ``full-text``, records are left
+    out if their full text contains no sentence to code.
     """
     need, joined = schema.need, schema.joined
     earlier = {record for one in read_exercises(connection) if one.stage == stage for record in one.records}

@@ -21,14 +21,15 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 
 
 def record_of_copy(connection: Connection, copy: int) -> int | None:
-    """Return the number of the record of a duplicate, or ``None`` if there is no such duplicate.
+    """Return the number of the record that contains a duplicate, or ``None`` if there is no such duplicate.
 
-    If the duplicate is not a record yet, a record is added for it and joined to the record that it duplicates.
+    A duplicate that was found during an import is not a record at first. In this case, a record is added for it and
+    joined to the record that it duplicates.
 
     Parameters
     ----------
     copy
-        Number of the row of table ``copy``.
+        Number of the row of table ``copy`` that describes the duplicate.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one_or_none()
@@ -57,7 +58,10 @@ def undecided() -> Select[Any]:
 
 
 def count_papers(connection: Connection) -> tuple[int, int]:
-    """Return the number of papers (records without duplicates), and the number of duplicates."""
+    """Return the number of papers, and the number of duplicates.
+
+    Records that are joined count as one paper. Duplicates are the other records of a paper, and those found by imports.
+    """
 
     def count(table: Table, *where: Any) -> int:
         return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())

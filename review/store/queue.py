@@ -15,7 +15,7 @@ STATES = ("open", "waiting", "conflict", "referred", "settled")
 
 
 def count_states(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage, keyed by state; see `STATES`."""
+    """Return the number of records in each state at a stage, keyed by state (one of `STATES`)."""
     table = schema.tally
     rows = connection.execute(select(table.c.state, table.c.number).where(table.c.stage == stage)).all()
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
@@ -48,11 +48,9 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records of the running calibration exercise at screening that already wait for coding.
+    """Return how many records to be coded at a stage are held back by a calibration exercise at screening.
 
-    The result is 0 for the stage ``screen``.
-
-    Nobody can code these records before the exercise ends.
+    Nobody can code these records before the exercise ends. The result is 0 for the stage ``screen``.
     """
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:

@@ -60,7 +60,10 @@ class Reading:
         return self.text[line.start : line.end]
 
     def quote(self, numbers: Iterable[int]) -> str:
-        """Join sentences to the field ``evidence`` of a coding; numbers that no sentence has are ignored."""
+        """Return the text of some sentences, joined as in the field ``evidence`` of a coding.
+
+        Numbers that no sentence has are ignored.
+        """
         return BETWEEN_QUOTES.join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
 
@@ -81,15 +84,17 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 
 
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
-    """Return the numbers of the sentences that a person marked, if they refer to a given text; otherwise nothing.
+    """Return the numbers of the sentences that a person marked, or nothing if they belong to a different full text.
 
-    The numbers refer to a different text if, for example, the person coded from the full text of a duplicate that no
-    longer belongs to the record.
+    They belong to a different full text if, for example, the person coded from the file of a duplicate that was
+    separated from the record. Codes of earlier versions do not name their full text, and are accepted for any.
 
     Parameters
     ----------
+    row
+        Row of table ``current`` or ``final``.
     text
-        SHA-256 of the full text, or ``""`` for an abstract.
+        SHA-256 of the full text that is shown, or ``""`` for an abstract.
     """
     return tuple(json.loads(row.sentences)) if row.text in ("", text) or not text else ()
 
@@ -141,16 +146,16 @@ def full_text_of(row: Any, record_id: str) -> FullText:
 def attached_file(connection: Connection, record: int) -> Any:
     """Return the row of table ``full_text`` for the full text of a record's paper.
 
-    The file is attached to the record or to one of its duplicates; see `mechtag.review.store.state.derive`. Returns
-    ``None`` if there is no such file, or if mechtag has not read its text.
+    The file may be attached to any of the records that are joined as this paper. Returns ``None`` if there is no file,
+    or if mechtag has not read its text.
     """
     return _attached(connection, record, schema.full_text).one_or_none()
 
 
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return an SQL condition: a record's paper has a full text with at least one sentence.
+    """Return an SQL condition that holds if the paper of a record has a full text with at least one sentence.
 
-    ``record`` is the column with the number of the record, which must not be a joined record.
+    ``record`` is the column with the number of the record, which must represent the paper.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (
@@ -172,7 +177,7 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text by which people code a record at a stage; the text is not read.
+    """Return the SHA-256 of the full text by which people code a record at a stage, without loading the text.
 
     The result is ``""`` at stages that use the abstract, and if the record has no full text.
     """

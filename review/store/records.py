@@ -103,7 +103,7 @@ def add_records(
     wave
         Number of the import.
     copies
-        Number of times that each paper was found, keyed by record id; 1 for records without a key.
+        Number of times that each paper was found, keyed by record id; 1 for records that are missing here.
     """
     table = schema.record
     names = [record.record_id for record in records]

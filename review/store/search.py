@@ -30,12 +30,12 @@ class Query:
         Words, phrases in quotation marks, and conditions such as ``author:smith``, ``doi:10.1/2`` or
         ``year:2019-2021``.
     screen, code, full_text
-        State of the record at screening, at coding from the abstract, and at coding from the full text; see
+        State of the record at screening, at coding by abstract, and at coding by full text, such as ``conflict``; see
         `mechtag.review.store.state.Need`.
     decision
         Final decision at screening: ``include`` or ``exclude``.
     mine
-        The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
+        The searching person's decision at screening: ``include``, ``exclude``, ``refer`` or ``none`` (not decided yet).
     label
         Key of a label; a record matches if its final code for this label is yes; see `final_labels`.
     tag
@@ -60,9 +60,9 @@ def find_records(
     Parameters
     ----------
     coder
-        Account number of the person to whom ``query.mine`` refers.
+        Account number of the person who searches.
     relevance
-        Key of relevance in the codebook.
+        Key of the relevance rule in the codebook.
     after
         Number of the last record on the previous page; 0 for the first page.
     """
@@ -127,17 +127,15 @@ def _conditions(
 
 
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
-    """Return an SQL condition for the rows of table ``final`` that assign a label to a record.
+    """Return an SQL condition that selects the rows of table ``final`` that assign a label to a record.
 
-    These are final codes with the answer yes.
-
-    If a record has final codes that are based on its full text, only these count; otherwise, those based on the
-    abstract.
+    These are final codes with the answer yes. If a record has final codes by its full text, only these count;
+    otherwise, those by the abstract count.
 
     Parameters
     ----------
     hidden
-        Records whose codes nobody may see yet, keyed by stage; see `hidden_records`.
+        Numbers of the records whose codes nobody may see yet, because of a calibration exercise; keyed by stage.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(

@@ -34,12 +34,12 @@ def sent_back(
 ) -> list[SentBack]:
     """Return the records that were sent back to a person and that this person has not yet finished again.
 
-    The records that were sent back first come first.
+    They are sorted by the time at which they were first sent back, the earliest first.
 
     Parameters
     ----------
     stage, record
-        Stage, and number of a record, to which the result is limited; by default, there is no limit.
+        A stage, and the number of a record; if set, only this stage or this record is considered.
     """
     event, account, paper = schema.event, schema.account, schema.record
     draft, done, joined = schema.current, schema.current.alias(), schema.joined

@@ -1,6 +1,6 @@
 """Compute the state of a record from the events about the record.
 
-The same pure function is used when an event is added and when the tables are computed again from the log, so the
+The same function, `derive`, is used when an event is added and when the tables are computed again from the log, so the
 results cannot differ. Undone actions are left out first, so undoing an action restores the previous state exactly.
 """
 
@@ -76,7 +76,7 @@ class Code:
 
     @property
     def answer(self) -> tuple[int | None, bool]:
-        """Return the value of the code, and whether the coder referred it; two coders agree if both are the same."""
+        """Return the value of the code, and whether the coder referred it; coders with equal results agree."""
         return self.value, self.refer
 
 
@@ -302,8 +302,8 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
     """Choose the full text of a paper, and return the record to which the file is attached and its SHA-256.
 
     Several records of the paper may have a file. The file by which the paper was first coded is chosen, so that codes
-    keep their text when records are joined. If the paper has not been coded by any of the files, the file of the head
-    is chosen, or else the file that was attached first.
+    keep their text when records are joined. If the paper has not been coded by any of the files, the file of the record
+    ``head``, which represents the paper, is chosen, or else the file that was attached first.
     """
 
     def rank(record: int) -> tuple[int, bool, int]:
@@ -315,14 +315,14 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code after an event that changes the answer, the marked sentences or their signs.
+    """Return a coder's code after an event that changes the answer, the marked sentences, or their signs or roles.
 
     Parameters
     ----------
     before
         The code before the event; ``None`` if the coder had none.
     text
-        Result of `_text_of` for the event.
+        SHA-256 of the full text that the event refers to, or ``""``.
     """
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
@@ -362,7 +362,7 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of the sentences after a ``role`` or ``link`` event."""
+    """Return the roles of evidence of the sentences after an event that changes a role or a link."""
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
@@ -400,10 +400,8 @@ def _new_labels(
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
     """Mark the codes of a person at a stage as committed, because the person has finished the record.
 
-    Codes for new labels are left out.
-
-    If the person finishes the record for the first time, the code is also stored in ``first_value``, ``first_refer``
-    and ``first_assisted``.
+    Codes for the labels in ``new`` remain drafts. When a code is committed for the first time, its answer is also
+    stored in ``first_value``, ``first_refer`` and ``first_assisted``.
     """
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
@@ -479,21 +477,22 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether people are asked to code a record.
 
-    This is the case if the record is included, or if coding has begun although nobody has screened the record.
-
-    If a record is excluded after coding has begun, its codes are kept, but nobody is asked to code the record any more.
+    They are if the record is included, or if coding has begun although nobody has screened the record. If a record is
+    excluded after coding has begun, its codes are kept, but nobody is asked to code it any more.
     """
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
 
 
 def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
-    """Return whether sentences were marked in the text that the pages show for the paper.
+    """Return whether the sentences of a code were marked in the text that the pages show for the paper.
 
     The result is false, for example, for sentences marked in the abstract of a duplicate or in an earlier full text.
 
     Parameters
     ----------
+    head, record
+        Record that represents the paper, and record that was coded.
     text
         SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
@@ -505,7 +504,7 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
     """Return the signs (such as ``absent``) on which coders agree, keyed by number of the sentence.
 
-    A sentence has such a sign if all coders who gave the sentence a sign gave the same sign.
+    Coders who gave a sentence no sign are ignored.
     """
     given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
     return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
@@ -532,9 +531,9 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 
 
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the final code for codes (``votes``) that all agree.
+    """Return the final code of a label on which all coders agree; ``votes`` are their codes.
 
-    It contains every sentence that at least one person marked in the text that the pages show.
+    The final code contains every sentence that at least one of them marked in the text that the pages show.
     """
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
     own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]

@@ -33,8 +33,8 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
     Parameters
     ----------
     coder
-        Account number; if set, only tags that this person added are returned. A person who judges a record must not see
-        the tags of others, because these may say what the others think of the record.
+        Account number; if set, only tags that this person added are returned. A person who can still judge a record
+        must not see the tags of others, because these may reveal what the others think of the record.
     """
     tags, event = schema.tag, schema.event
     query = select(tags.c.tag).where(tags.c.record == record).order_by(tags.c.tag)
@@ -47,7 +47,10 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
 
 
 def tags_of_several(connection: Connection, records: Sequence[int]) -> dict[int, list[str]]:
-    """Return the tags of each of the given records in alphabetical order, keyed by the number of the record."""
+    """Return the tags of some records in alphabetical order, keyed by the number of the record.
+
+    Records without tags are left out.
+    """
     tags = schema.tag
     rows = connection.execute(select(tags.c.record, tags.c.tag).where(tags.c.record.in_(records)).order_by(tags.c.tag))
     found: dict[int, list[str]] = {}
