@@ -1,7 +1,7 @@
-"""Compute the predictions of naive baselines, and of the model under the leave-one-paper-out protocol.
+"""Predict the codes of the gold papers with naive baselines, and with models trained on all papers but one.
 
-The baselines and the protocol need training, so they run here and write prediction files. `evaluation`
-scores these files with the same code as the predictions of the model.
+The models are compared with the baselines: `evaluation` scores all these predictions with the same code as the
+predictions of the tagger.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """The data that all baselines use. The corpus contains the coded documents, followed by the gold papers."""
+    """The data that all baselines use: coded documents to train on, and gold papers to predict.
+
+    The corpus contains the coded documents, followed by the gold papers.
+    """
 
     settings: Settings
     codebook: Codebook
@@ -90,13 +93,13 @@ def prepare(
     records, sentences
         Records and sentences of the gold papers. Records without a row in the gold table are ignored.
     work
-        Folder for checkpoints; see `trainers.make_trainer`.
+        Folder for checkpoints, from which interrupted fine-tuning resumes.
 
     Raises
     ------
     MechtagError
-        If a gold paper is among the coded records, on which the model is trained, or if no
-        gold paper has a record.
+        If a file is not valid, if a gold paper is among the coded records, on which the model is trained, or if no gold
+        paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
     exemplars = all_exemplars(settings.train, codebook.keys)
@@ -133,8 +136,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
     """Return predictions for each gold paper from a model trained on the coded records and all other gold papers.
 
-    Gold papers are coded as a whole, so the model is trained on them as whole papers. Probability
-    curves and thresholds are fitted on the coded records alone, so no gold paper influences them.
+    Probability curves and thresholds are fitted on the coded records alone, so no gold paper influences them.
     """
     corpus, settings = bench.corpus, bench.settings
     coded = np.arange(corpus.n_documents) < bench.n_coded
@@ -177,18 +179,18 @@ def text_length(bench: Bench) -> list[Prediction]:
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Return predictions in which the score of a paper is its mean cosine similarity to a query.
+    """Return predictions in which the score of a gold paper is its mean cosine similarity to a query.
 
-    The mean is taken over the title and the sentences of the paper. The score is the same for every label.
+    The mean is taken over the parts of the title and the sentences. The score is the same for every label.
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a label is the similarity of a paper to the label's definition.
+    """Return predictions in which a gold paper's score for a label is its similarity to the label's definition.
 
-    The similarity is the mean cosine of the vectors of the paper's units with the vector of the definition.
+    The similarity is the mean cosine over the parts of the title and the sentences.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
@@ -196,9 +198,9 @@ def definition_cosine(bench: Bench) -> list[Prediction]:
 
 
 def tfidf(bench: Bench) -> list[Prediction]:
-    """Return predictions from classifiers that use words (TF-IDF) instead of vectors.
+    """Return predictions for the gold papers from classifiers that use words (TF-IDF) instead of vectors.
 
-    The classifiers are trained on the same sentences as the model.
+    The classifiers are trained on the coded sentences and the exemplars.
     """
     corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds
@@ -273,7 +275,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of each document over its title and sentences."""
+    """Return the mean score of each document over the parts of its title and sentences."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -328,7 +330,7 @@ def _rows(bench: Bench, scores: Array, chances: Array, thresholds: Array, name: 
 
 
 def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, list[Prediction]]:
-    """Run the leave-one-paper-out protocol and all baselines, and return their predictions.
+    """Return the predictions of all baselines, and of models trained on all gold papers but one (`leave_one_out`).
 
     Returns
     -------

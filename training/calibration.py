@@ -26,7 +26,7 @@ def fit_calibration(
     hard: Mask | None = None,
     source: NDArray[np.int64] | None = None,
 ) -> Calibration:
-    """Fit probability curves and decision thresholds to out-of-fold scores and human codes.
+    """Fit probability curves, thresholds and decision bounds to out-of-fold scores and human codes.
 
     The threshold for relevance keeps at least the proportion ``relevance_recall`` of the relevant records, or all of
     them if no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where
@@ -36,13 +36,13 @@ def fit_calibration(
 
     `refer_band` sets the bounds between which a record needs review:
 
-    - For relevance, "yes" must reach its target precision on the relevant and hard records of each set that has enough
-      hard records, because on easy records any "yes" would look right. If no set has enough hard records, "yes" must
-      reach its target precision on all records. The bound for "no" is low enough that, with certainty
-      ``CERTAINTY``, at most the proportion ``relevance_loss`` of the relevant records is lost; see `safe_no`.
+    - For relevance, "yes" and "no" must reach the precision ``relevance_precision`` on the relevant and hard records of
+      each set that has enough hard records, because on easy records any "yes" would look right. If no set has enough
+      hard records, they must reach it on all records. In addition, "no" may lose at most the proportion
+      ``relevance_loss`` of the relevant records; see `safe_no`.
     - All labels share one pair of bounds, because a probability means the same for each label, and a single label has
-      too few cases. For labels, "yes" is judged on the records of all these sets together, but "no" on relevant records
-      only: irrelevant records rarely have a label, so "no" is almost always right for them.
+      too few cases. The precision of "yes" is measured on the records of all these sets together, but that of "no" on
+      relevant records only: irrelevant records rarely have a label, so "no" is almost always right for them.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def definitions_calibration(n_labels: int) -> Calibration:
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return masks of the records on which the precision of "yes" is measured.
+    """Return masks of the records on which the precision of decisions on relevance is measured.
 
     There is one mask for each set that has enough hard records; it selects the relevant and the hard records of the
     set. Hard records are irrelevant, but easily mistaken for relevant ones. If no set has enough hard records, a single
@@ -128,11 +128,11 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the lower and upper bound of the probabilities that need review.
+    """Return the bounds of the probabilities that need review, so that decisions outside them are precise enough.
 
-    Decisions outside these bounds reach the target precision. A bound is accepted if the lower confidence limit
-    of the precision (Clopper and Pearson 1934, one-sided, certainty ``CERTAINTY``) reaches ``precision``. The
-    observed precision would be too optimistic, because the bound is selected on the same data.
+    A bound is accepted if the lower confidence limit of the precision of decisions beyond it (Clopper and Pearson 1934,
+    one-sided, certainty ``CERTAINTY``) reaches ``precision``. The observed precision would be too optimistic, because
+    the bound is selected on the same data.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 
 
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
-    """Return the highest threshold that keeps at least the proportion ``recall`` of the positives.
+    """Return a threshold that keeps at least the proportion ``recall`` of the positives, and no more than necessary.
 
     The threshold lies midway between the lowest probability to keep and the next lower probability.
     """

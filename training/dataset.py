@@ -36,8 +36,12 @@ class CodedDocument:
         irrelevant, all its labels count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` if only the paper was coded.
-    sentences_not_judged, added, hard
-        See `coded_records.CodedRecord`.
+    sentences_not_judged
+        Labels for which the sentences have no valid codes, although ``sentence_labels`` has an item per sentence.
+    added
+        Whether the document was added by 'mechtag retrain'.
+    hard
+        Whether the document is irrelevant but easily mistaken for a relevant one; ``None`` if not documented.
     source
         Name of the set that the document belongs to, such as the file it came from.
     """
@@ -81,14 +85,14 @@ class Corpus:
         Vectors of the whole texts.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
         Codes of the unit that each text belongs to. NaN for titles, for uncoded sentences, and for relevance, which
-        applies to whole documents; also NaN for a label of a sentence with several parts, because it is unknown which
-        part has the label.
+        applies to whole documents. If a unit with several parts has a label, its code for this label is NaN as well,
+        because it is unknown which part has the label.
     document : ndarray, shape (n_texts,)
         Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
         Row of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the texts
-        of documents. Such an exemplar is used only together with its document, so that no document is scored by a model
-        that was trained on one of its sentences.
+        of documents. An exemplar from a document is used only together with this document, so that no document is
+        scored by a model that was trained on one of its sentences.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
@@ -129,7 +133,10 @@ class Corpus:
 
     @property
     def first_parts(self) -> Index:
-        """Return the row of the first part of each unit; this row contains the document and the codes of the unit."""
+        """Return, for each unit, the row of its first part in the arrays of the corpus, shape (n_units,).
+
+        The row of any part contains the document and the codes of the unit.
+        """
         first: Index = np.cumsum(self.n_parts) - self.n_parts
         return first
 
@@ -139,16 +146,16 @@ class Corpus:
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
-        """Return whether each text belongs to a selected document; for exemplars, return ``exemplars``.
+        """Return a mask of the texts of selected documents and, on request, of the exemplars, shape (n_texts,).
 
-        For an exemplar that was taken from a document that is not selected, return ``False``.
+        Exemplars that were taken from documents that are not selected are never included.
 
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
             Mask of the selected documents.
         exemplars
-            Value for texts that are exemplars.
+            Whether to include the exemplars.
         """
         # ``NO_DOCUMENT`` is the index of the last element.
         selected: Mask = np.append(documents, exemplars)[self.document] & np.append(documents, True)[self.taken_from]
@@ -190,11 +197,11 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Return the codes of whole papers that are used for training, shape (n_documents, 1 + n_labels).
+        """Return the codes of whole papers that fine-tuning uses, shape (n_documents, 1 + n_labels).
 
-        The code of a label is NaN if sentences of the paper were coded, because sentence codes are more precise. There
-        is one exception: if a label was only found in sentences with several parts, the code of the paper is used,
-        because it is unknown which part has the label.
+        The code of a label is NaN if sentences of the paper were coded for it, because sentence codes are more precise.
+        There is one exception: if a label was only found in sentences with several parts, the code of the paper is
+        used, because it is unknown which part has the label.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
@@ -205,7 +212,9 @@ class Corpus:
         return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
-        """Return the pooled scores of the content of each title, sentence and exemplar, shape (n_units, 1 + n_labels).
+        """Return the score of each title, sentence and exemplar, pooled over its parts, shape (n_units, 1 + n_labels).
+
+        Parts that are not content are left out; the score of a unit without content is minus infinity.
 
         Parameters
         ----------

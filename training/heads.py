@@ -1,4 +1,4 @@
-"""Fit the classifiers (heads) on encoded texts, score texts out of fold, and calibrate the scores."""
+"""Fit the classifiers of labels and relevance (heads) on encoded texts, and calibrate their out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeldOut:
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        Scores of the units; NaN for exemplars, and minus infinity for units without content.
+        Scores of titles and sentences (minus infinity if they have no content), then NaN for each exemplar.
     documents : ndarray, shape (n_documents, 1 + n_labels)
         Scores of the documents.
     """
@@ -44,7 +44,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores used to calibrate.
+    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores that were calibrated.
 
     Attributes
     ----------
@@ -83,7 +83,10 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> HeldOut:
-    """Score the documents of each fold with heads trained on the other folds; for parameters, see `fit_folds`."""
+    """Score the documents of each fold with an encoder and heads fitted on the other folds.
+
+    For the parameters, see `fit_folds`.
+    """
     return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
 
 
@@ -92,7 +95,7 @@ def fit_folds(
 ) -> list[tuple[Encoded, Heads]]:
     """Return, for each fold in order, the encoder and the heads fitted on the documents of the other folds.
 
-    The intercepts of the heads are shifted by `aligned`.
+    The intercepts of the heads are shifted so that scores from different folds can be compared; see `aligned`.
 
     Parameters
     ----------
@@ -110,8 +113,8 @@ def fit_folds(
 def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
     """Shift the label intercepts of the heads of all folds so that scores from different folds can be compared.
 
-    After the shift, the mean score of the documents that the heads of a fold were fitted on is the same for all folds.
-    Without the shift, a fold that holds out many documents with a label would score them too low, because its intercept
+    After the shift, the heads of each fold have the same mean score on the documents that they were fitted on. Without
+    it, documents of a fold that holds out many documents with a label would be scored too low, because the intercept
     reflects how common the label is among the other documents. With a few records, this alone would reverse the
     ranking. Relevance needs no shift, because the same proportion of each fold is relevant.
 
@@ -184,7 +187,7 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
 def cross_calibrate(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """Yield, for each fold, the probability curves and thresholds fitted on the documents of the other folds.
+    """Yield, for each fold, its scores, and the curves and thresholds fitted on the documents of the other folds.
 
     Parameters
     ----------
@@ -219,11 +222,11 @@ def assign_folds(
 ) -> Index:
     """Assign each document to a fold; relevant, irrelevant and hard documents are spread evenly over the folds.
 
-    Each source (a file of coded records) is split separately, so that its papers keep their folds when
-    other files are added. Models trained before and after the addition can then be compared on the same
-    folds. The papers of a source that is too small to split are assigned to the folds with the fewest
-    papers of their kind. Documents added by retraining are assigned in rotation after all other
-    documents, so that they do not move other documents to different folds.
+    Each source (a file of coded records) is split separately, so that its papers keep their folds when other files are
+    added. Models trained before and after the addition can then be compared on the same folds. If a source is too small
+    to split, each of its relevant papers is assigned to the fold with the fewest relevant papers, and likewise for
+    irrelevant papers. Documents added by retraining are assigned last, in rotation, so that they do not move other
+    documents to different folds.
 
     Parameters
     ----------
@@ -298,10 +301,10 @@ ENOUGH = 100
 
 
 def freedom(judged: int) -> float:
-    """Return the factor by which the regularisation parameter ``C`` of a label is multiplied.
+    """Return the factor by which ``C``, the inverse strength of regularisation, is multiplied for a label.
 
-    The factor increases with the square root of the number of judged papers and exemplars, and reaches its maximum
-    of 1 at ``ENOUGH`` papers and exemplars.
+    With few examples, weights are regularised more. The factor increases with the square root of the number of judged
+    papers and exemplars, and reaches its maximum of 1 at ``ENOUGH`` papers and exemplars.
 
     Parameters
     ----------
@@ -320,8 +323,9 @@ FADES = 20
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
     """Fit the head for relevance on whole texts: a support vector machine on vectors, and a regression on words.
 
-    The score of relevance is the sum of the scores of both classifiers and the score by the definitions alone. If the
-    documents are all relevant or all irrelevant, only the score by the definitions is used.
+    The score of relevance is the sum of the scores of both classifiers and the score by the definitions, which counts
+    less the more records are coded. If the documents are all relevant or all irrelevant, only the score by the
+    definitions is used.
     """
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2
@@ -370,13 +374,13 @@ class LabelExamples:
     Attributes
     ----------
     units : ndarray of int
-        Rows of the units coded individually.
+        Rows of the corpus with the parts of individually coded sentences and of exemplars.
     targets : ndarray
-        Code of each of these units, 1 or 0.
+        Code of each of these parts, 1 or 0.
     whole_units : ndarray of int
-        Rows of the units with content in the papers, grouped by paper.
+        Rows of the corpus with the content of the papers, grouped by paper.
     lengths : ndarray
-        Number of units with content in each paper.
+        Number of these rows of each paper.
     whole_targets : ndarray
         Code of each paper, 1 or 0.
     judged : int
@@ -396,11 +400,18 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers as bags of units with the given features; see `multiple_instance.Bags`."""
+        """Return the judged papers, each with the features of its parts, for multiple-instance learning.
+
+        ``features`` contains the features of all texts of the corpus.
+        """
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
-        """Fit the weights and the intercept of a regression for the label; see `multiple_instance.fit_units`."""
+        """Fit the weights and the intercept of a logistic regression for the label to these examples.
+
+        ``features`` contains the features of all texts of the corpus. For the other parameters, see
+        `multiple_instance.fit_units`.
+        """
         return fit_units(features[self.units], self.targets, regularisation, self.bags(features), prior)
 
 

@@ -1,4 +1,7 @@
-"""Test invariance: tag coded papers, and rewritten versions of them, with models not trained on these papers."""
+"""Test whether predictions are invariant: tag coded papers and variations of their texts.
+
+The models that tag a paper were not trained on it.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,15 @@ def tag_varied(
     Parameters
     ----------
     work
-        Folder for checkpoints; see `trainers.make_trainer`.
+        Folder for checkpoints, from which interrupted fine-tuning resumes.
     on_progress
         Called with 1 after each fold.
 
     Returns
     -------
     dict
-        Predictions without evidence, keyed by the name of the variation. The predictions for the unchanged papers
-        have the key ``AS_IT_IS``. A variation includes only the papers that it changes.
+        Predictions without evidence, keyed by the name of the variation. The predictions for the unchanged papers have
+        the key ``AS_IT_IS``. For a variation, there are only predictions for the papers that it changes.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def tag_varied(
 def fold_taggers(
     settings: Settings, codebook: Codebook, *, work: Path | None = None
 ) -> Iterator[tuple[list[Record], Tagger]]:
-    """Yield the records of each fold, with a tagger trained on the other folds; see `tag_varied`."""
+    """Yield the coded records of each fold, with a tagger trained on the other folds."""
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)
     relevant, chosen = corpus.document_targets[:, 0], settings.train
@@ -74,10 +77,10 @@ def fold_taggers(
 
 
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
-    """Return the predictions of a tagger for the records of a fold, unchanged and in each variation.
+    """Return the predictions of a tagger for records and for each variation of their texts.
 
-    All variations are tagged together, so that sentences that occur in several variations are encoded once. See
-    `tag_varied`.
+    The result is keyed by the name of the variation, as in `tag_varied`. All variations are tagged together, so that
+    sentences that occur in several variations are encoded once.
     """
     whole = _cleaned(records)
     sentences = list(split(whole, settings.sentences))
@@ -95,5 +98,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean records in the same way as records from exports, which removes notices and keyword lists."""
+    """Clean records like records that are read from exports; notices and keyword lists are removed."""
     return [clean_record(record) for record in records]

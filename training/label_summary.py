@@ -1,4 +1,4 @@
-"""Count the codes of each label, and check on out-of-fold scores whether training improved the ranking of records."""
+"""Count the codes of each label, and check whether training improved the ranking of records that it did not see."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LabelSummary:
         ``None`` if no record is coded yes, or no record is coded no. For relevance, ``definition_auc`` is always
         ``None``.
     chance_p, definition_p
-        One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that the
-        AUC is not above the AUC of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+        One-sided p-values of two null hypotheses: ``auc`` is not above chance (Mann and Whitney 1947), and ``auc`` is
+        not above ``definition_auc`` (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
     """
 
     key: str
@@ -52,7 +52,7 @@ class LabelSummary:
         return self.key, *map(str, (self.records, self.yes, self.no, self.not_judged)), auc
 
     def warnings(self) -> list[str]:
-        """Return warnings if training did not demonstrably improve the ranking by this label."""
+        """Return a warning for each sign that training may not have improved the ranking of records by this label."""
         if self.yes and not self.no:
             return [f"{self.key}: no record is coded no, so the model's ranking of records could not be measured"]
         found = []

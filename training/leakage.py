@@ -105,7 +105,7 @@ class KnownPapers:
 
 
 def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Settings) -> KnownPapers:
-    """Return the data by which the leakage check compares records; several records may have the same id."""
+    """Return records with the data by which the leakage check compares them; several may have the same id."""
     units: list[str] = []
     lengths = []
     for record in records:
@@ -118,7 +118,7 @@ def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Setti
 
 
 def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
-    """Read the papers that a model was trained on from its folder; return ``None`` if the folder has no such file.
+    """Read the list of papers that a model was trained on from its folder; ``None`` if the folder has no such list.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("the arrays in the file do not have matching lengths")
+            raise ValueError("the numbers of papers and of their sentence vectors do not match")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(
@@ -164,7 +164,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        Term for the papers in ``against`` in the reasons, such as ``test paper``.
+        What the reasons call a paper in ``against``, such as ``test paper``.
 
     Returns
     -------

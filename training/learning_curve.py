@@ -26,7 +26,7 @@ def learning_curve(
     The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each subset is contained
     in the next. The folds are the same as in training. Calibration and thresholds are fitted on the same subset as the
     model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings name a
-    trainer that would do so, because that would take fifteen fine-tuning runs.
+    trainer that would do so, because that would take one fine-tuning run per subset and fold.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""Learn how scores and decision bounds change with the number of windows of a text, from out-of-fold scores.
+"""Learn from out-of-fold scores how to calibrate the scores of long texts, such as full texts.
 
-There are no coded full texts, so long texts are made up: each consists of the abstract of a coded record and of windows
-that are filled with sentences without labels from other papers. If papers were coded only as a whole, a sentence counts
-as having no label if its paper was coded "no" for the label.
+A long text is scored in windows, each about as long as an abstract; the more windows a text has, the higher is its
+highest score by chance. There are no coded full texts, so long texts are made up: each consists of the abstract of a
+coded record, and of windows that are filled with sentences without labels from other papers. If papers were coded only
+as a whole, a sentence counts as having no label if its paper was coded "no" for the label.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ FILLINGS = (ON_TOPIC, OFF_TOPIC)
 
 @dataclass(frozen=True)
 class LongTexts:
-    """Out-of-fold scores of made-up long texts, one for each relevant paper and kind of filling.
+    """Out-of-fold scores of long texts that were made up for training, one for each relevant paper and kind of filling.
 
-    The sentences that fill the windows are from other papers in the same fold as the relevant paper, so that the model
-    that scores them was trained on none of these papers.
+    A long text is the abstract of the paper, followed by windows of sentences from other papers (the filling): relevant
+    papers without the label (on topic), or irrelevant papers (off topic). These papers are in the same fold, so that
+    the model that scores the text was trained on none of them.
 
     Attributes
     ----------
@@ -46,11 +48,11 @@ class LongTexts:
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled
-        For each kind of filling, the scores of windows that contain the title of the paper and filling, shape
-        (n_papers, n_windows, n_labels). NaN where the fold of the paper has no sentences for the filling; a kind for
-        which no fold has sentences is missing.
+        Scores of windows with the title of the paper and filling, shape (n_papers, n_windows, n_labels), keyed by kind
+        of filling. NaN where the fold of the paper has no sentences for the filling; a kind for which no fold has
+        sentences is missing.
     filling
-        For each kind of filling, the scores of windows that contain only filling, in the same shape.
+        The same for windows that contain only filling, without the title.
     """
 
     size: int
@@ -60,14 +62,14 @@ class LongTexts:
     filling: dict[str, Array] = field(default_factory=dict)
 
     def scores(self, filling: str, sentences: int, *, alone: bool = False) -> tuple[Array, int]:
-        """Return the scores of the texts, shape (n_papers, n_labels), and their number of windows.
+        """Return the scores of texts of a given length, shape (n_papers, n_labels), and their number of windows.
 
         Parameters
         ----------
         filling
             Kind of filling; one of `FILLINGS`.
         sentences
-            Number of sentences of filling.
+            Number of sentences of filling in each text.
         alone
             Whether the texts contain only filling, without the title and abstract of the paper.
         """
@@ -84,7 +86,10 @@ def median_length(corpus: Corpus) -> int:
 
 
 def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
-    """Return the document of each unit, shape (n_units,), and the codes of each unit, shape (n_units, n_labels)."""
+    """Return the document and the label codes of each title, sentence and exemplar of a corpus.
+
+    The shapes are (n_units,) and (n_units, n_labels).
+    """
     first = corpus.first_parts
     return corpus.document[first], corpus.unit_targets[first, 1:]
 
@@ -92,11 +97,11 @@ def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
 def make_long_texts(
     corpus: Corpus, held_out: HeldOut, fold: Index, seed: int, sharpness: float = SHARPNESS
 ) -> LongTexts:
-    """Make up long texts, and compute their scores from the out-of-fold scores of sentences.
+    """Make up long texts, and compute their scores from the out-of-fold scores of sentences; see `LongTexts`.
 
-    If the sentences of enough papers were coded, all labels have the same on-topic filling: sentences without any
-    label. Otherwise, each label has a separate on-topic filling: sentences that were coded "no" for the label, and all
-    sentences of relevant papers that were coded "no" for it.
+    If the sentences of enough papers were coded, the windows on topic are the same for all labels, and contain
+    sentences without any label. Otherwise, they differ between labels: they contain sentences that were coded "no" for
+    the label, and uncoded sentences of relevant papers that were coded "no" for it.
 
     Parameters
     ----------
@@ -132,14 +137,16 @@ def make_long_texts(
 
 @dataclass(frozen=True)
 class _Maker:
-    """Draws the sentences that fill the windows of long texts, and scores the windows.
+    """Draws the sentences that fill the windows of made-up long texts, and scores the windows.
+
+    A unit is a title, a sentence or an exemplar.
 
     Attributes
     ----------
     document, title : ndarray, shape (n_units,)
         Document of each unit, and whether the unit is a title.
     scores : ndarray, shape (n_units, n_labels)
-        Out-of-fold scores.
+        Out-of-fold scores of the units.
     """
 
     document: Index
@@ -151,15 +158,18 @@ class _Maker:
     rng: np.random.Generator
 
     def others(self, usable: Mask, paper: int) -> Mask:
-        """Return the usable sentences of other papers in the fold of a paper."""
+        """Return a mask of the sentences that may fill the windows of a paper: those of other papers in its fold.
+
+        ``usable`` is the mask from which they are chosen.
+        """
         found: Mask = usable & (self.fold[self.document] == self.fold[paper]) & (self.document != paper)
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Return the sentences that fill the longest text made from a paper; ``None`` if there are none.
+        """Return the rows of the sentences that fill the longest text made from a paper; ``None`` if there are none.
 
-        Sentences from the same paper are adjacent, as in a real text. If there are too few sentences, they are
-        repeated.
+        The sentences are drawn from the mask ``usable``. Those from the same paper are adjacent, as in a real text. If
+        there are too few, they are repeated.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -170,7 +180,10 @@ class _Maker:
         return np.resize(own, self.size + step * (2**POWERS - 2))
 
     def windows(self, rows: Index, paper: int, labels: Index) -> tuple[Array, Array]:
-        """Return the pooled scores of windows of the sentences in ``rows``, with and without the title of the paper."""
+        """Divide the sentences in ``rows`` into windows, and return the pooled scores of the windows.
+
+        The first result is for windows to which the title of the paper is added, the second for windows without it.
+        """
         scores = self.scores[:, labels]
         parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], self.size)]
         name = scores[self.title & (self.document == paper)]
@@ -190,12 +203,12 @@ def fit_windows(
     documents: Mask,
     settings: TrainSettings,
 ) -> WindowCalibration:
-    """Fit the correction for the number of windows, and the decision bounds of texts in several windows.
+    """Calibrate the scores of long texts, which are scored in several windows.
 
-    Slope and intercept remain those of abstracts. Half of the texts are filled with sentences from relevant papers (on
-    topic), the other half with sentences from irrelevant papers (off topic). Labels with too few positives or negatives
-    share one correction, which is fitted on all labels together. If all labels together have too few, the result is
-    that of `fixed_windows`.
+    A correction that grows with the number of windows is added to the log odds, and decision bounds are fitted for each
+    number of windows. Slope and intercept remain those of abstracts. Labels with too few positives or negatives share
+    one correction, which is fitted on all labels together. If all labels together have too few, the result is that of
+    `fixed_windows`.
 
     Parameters
     ----------
@@ -227,9 +240,9 @@ def fit_windows(
 
 
 def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
-    """Return the uncorrected log odds of the labels of long texts, shape (POWERS, n_fillings, n_papers, n_labels).
+    """Return the log odds of labels of long texts by the curves of abstracts, without correction for their length.
 
-    The texts have 2, 4, 8, ... windows.
+    The shape is (POWERS, n_fillings, n_papers, n_labels), for texts with 2, 4, 8, ... windows.
     """
     scores = [
         [
@@ -243,7 +256,7 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the correction for the number of windows that has the highest likelihood.
+    """Return the correction with the highest likelihood: the change of log odds per doubling of the number of windows.
 
     Parameters
     ----------
@@ -268,7 +281,7 @@ _WINDOW, _CORRECTION = 10, -0.18
 
 
 def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
-    """Return a calibration for full texts that was not learned; every decision needs review by people."""
+    """Return a fixed calibration for long texts, for use if there is too little to learn; all decisions need review."""
     return WindowCalibration(
         size=size,
         correction=np.full(n_labels, _CORRECTION),
@@ -280,7 +293,7 @@ def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration:
-    """Return the calibration of texts in several windows, learned from out-of-fold scores.
+    """Return the calibration of long texts, which are scored in several windows, learned from out-of-fold scores.
 
     The result is that of `fixed_windows` if there is too little to learn from: for example, if there are no relevant
     records, or if no relevant record has other records in its fold whose sentences lack a label.

@@ -80,7 +80,7 @@ def signature(labels: Sequence[str]) -> ModelSignature:
 
 
 class ServedTagger(PythonModel):
-    """A model folder with the interface that MLflow expects of a model."""
+    """Adapter with which MLflow loads a model folder and serves its predictions."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder that was logged as an artifact of the MLflow model."""
@@ -155,11 +155,11 @@ def _text(cell: Any, place: str) -> str | None:
     if cell is None or cell != cell:  # pandas writes an empty cell as NaN
         return None
     if not isinstance(cell, str):
-        raise MechtagError(f"{place} is {cell!r:.40}, which is not text (its type is {type(cell).__name__})")
+        raise MechtagError(f"{place} is {cell!r:.40}, which is not text (its type is {type(cell).__name__}); pass text")
     try:
         cell.encode()
     except UnicodeEncodeError as error:
-        raise MechtagError(f"{place} is not valid text: {error.reason} at character {error.start}") from None
+        raise MechtagError(f"{place} is not valid text: {error.reason} at character {error.start}; remove it") from None
     return cell
 
 

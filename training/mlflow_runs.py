@@ -48,10 +48,10 @@ def log_run(
     metrics: Mapping[str, float],
     losses: Sequence[float] = (),
 ) -> str:
-    """Log a finished training run to MLflow, and write its run id into the model folder.
+    """Log a finished training run to the MLflow store of the project, and write its run id into the model folder.
 
-    See `tracking_store` for the store. The id is written to a separate file, because it differs between runs, whereas
-    the files of the model must be the same in every run.
+    The run id is written to a separate file, because it differs between runs, whereas the files of the model must be
+    the same in every run. For the store, see `tracking_store`.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore the import path after this context, because MLflow adds the bundled code to the path."""
+    """Restore Python's import path after this context, because MLflow adds the copied code of mechtag to it."""
     before = list(sys.path)
     try:
         yield
@@ -317,10 +317,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Suppress errors in this context, and report each error as a note that MLflow failed.
-
-    A trained model is thus not lost if the store or the network fails.
-    """
+    """Suppress errors of MLflow in this context, and report each as a note, so that no trained model is lost."""
     try:
         yield
     except Exception as error:
@@ -332,7 +329,7 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Register a model in MLflow's registry, unless it is already registered, and point aliases to its version.
+    """Register a model as a version in MLflow's registry, unless it is registered, and point aliases to this version.
 
     Parameters
     ----------
@@ -364,7 +361,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Delete an alias from MLflow's registry if it exists; raise the same errors as `register`."""
+    """Delete an alias, such as ``previous``, from MLflow's registry if it exists; raises the errors of `register`."""
     from mlflow import MlflowClient
 
     with tracking_store(settings):

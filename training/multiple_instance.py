@@ -26,7 +26,9 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Bags:
-    """Papers that were coded as a whole, which multiple-instance learning calls bags of units.
+    """Papers that were coded as a whole, each as the features of its units (parts of its title and sentences).
+
+    Multiple-instance learning calls such a group of units with one code a bag.
 
     Attributes
     ----------
@@ -46,12 +48,11 @@ class Bags:
 def fit_units(
     features: Any, targets: Array, regularisation: float, bags: Bags, prior: Array | None = None
 ) -> tuple[Array, float]:
-    """Fit a logistic regression to units coded individually and to papers coded as a whole.
+    """Fit a logistic regression to units (such as parts of sentences) and to papers coded as a whole.
 
-    Features may be dense or sparse. The score of a paper coded as a whole is the pooled score of its
-    units (`scoring.pool_scores`) plus a separate intercept, because papers have a label far more
-    often than sentences do (multiple-instance learning with a softened maximum;
-    Ray and Craven 2005, doi:10.1145/1102351.1102439).
+    Features may be dense or sparse. The score of a paper is the pooled score of its units (`scoring.pool_scores`) plus
+    a separate intercept, because papers have a label far more often than sentences do. The method is multiple-instance
+    learning with a softened maximum (Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
     Parameters
     ----------

@@ -61,15 +61,15 @@ class Trained:
         Out-of-fold predictions for the coded records. The record id of a sentence is
         ``<record_id>#<sentence number>``, and sentences have no probability.
     figures
-        Out-of-fold metrics for comparing training runs; see `_figures`.
+        Out-of-fold metrics for comparing training runs: ROC AUC of relevance, and average precision of sentences.
     tuned
         Weights of the encoder that fine-tuning changed; empty for the trainer ``frozen``.
     losses
-        Losses of the fine-tuning run that uses all papers; see `loop.Tuned`.
+        Mean training loss of each epoch of the fine-tuning run that uses all papers.
     papers
         Papers that the model was trained on; see `leakage.KnownPapers`.
     labels
-        Numbers of codes and out-of-fold ranking of relevance and of each label; see `label_summary`.
+        Numbers of codes and quality of the out-of-fold ranking, for relevance and for each label.
     """
 
     tagger: Tagger
@@ -97,8 +97,10 @@ def train(
     ----------
     version
         Version of the added annotations; by default, the active version.
-    work, on_progress
-        See `trainers.make_trainer`.
+    work
+        Folder for checkpoints, from which interrupted fine-tuning resumes. If ``None``, no checkpoints are saved.
+    on_progress
+        Called with the number of fine-tuning epochs finished since the last call.
 
     Raises
     ------
@@ -190,10 +192,10 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write a trained model to a new folder, and replace the model folder with this folder.
+    """Write a trained model to a new folder, and replace the model folder with the new folder.
 
-    The model folder is thus never missing for long, and never contains files of two models. A model card in the
-    replaced folder is deleted, because it describes the earlier model; 'mechtag methods' writes a new one.
+    The model folder is thus never missing for long, and never contains files of two models. All files of the earlier
+    model are deleted, including its model card; 'mechtag methods' writes a new card.
 
     Raises
     ------
@@ -319,10 +321,10 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """Return two metrics for comparing training runs, from out-of-fold scores.
+    """Return metrics for comparing training runs, keyed by name.
 
-    The metrics are the ROC AUC of relevance, and the average precision of sentences, averaged over the labels. A metric
-    that is undefined on the records is omitted.
+    From out-of-fold scores, these are the ROC AUC of relevance, and the average precision of the ranking of sentences,
+    averaged over the labels. A metric that is undefined on the records is omitted.
     """
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)

@@ -174,7 +174,7 @@ def test_an_invitation_works_once_and_gives_its_role(review: Workspace) -> None:
     assert (joined.status_code, cookie.startswith("__Host-mechtag-8765="), "Secure" in cookie) == (303, True, True)
     assert client.get("/reconcile").status_code == 200
     again = served(review).post("/join", data={"token": token, "name": "Eve", "password": GOOD})
-    assert (again.status_code, "was withdrawn or has expired" in again.text) == (403, True)
+    assert (again.status_code, "was withdrawn, has expired or is incomplete" in again.text) == (403, True)
 
 
 def test_an_old_or_withdrawn_invitation_is_refused(review: Workspace) -> None:

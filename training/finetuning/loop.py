@@ -31,7 +31,10 @@ EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """Content of a checkpoint: tensors by name, and the mean training loss of each epoch."""
+    """Content of a checkpoint: weights (and the state of the optimiser during a run), and the loss of each epoch.
+
+    Tensors are keyed by name. Losses are the mean training losses of the finished epochs.
+    """
 
     tensors: Mapping[str, Tensor]
     losses: tuple[float, ...]
@@ -40,8 +43,8 @@ class State:
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
     """Return a hash of everything that affects the fine-tuned encoder.
 
-    The hash covers the corpus without its vectors, and ``circumstances``: the settings, the seed, the original encoder,
-    the codebook and the machine.
+    The hash covers the texts and codes of the corpus, and ``circumstances``: the settings, the seed, the original
+    encoder, the codebook and the machine.
     """
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
@@ -51,7 +54,7 @@ def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
 
 
 class Checkpoints:
-    """Saves and loads the checkpoints of a fine-tuning run in a folder; if ``folder`` is ``None``, nothing is saved."""
+    """Saves and loads the checkpoints of a fine-tuning run in a folder; without a folder, nothing is saved."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -103,7 +106,7 @@ def _read(path: Path) -> State | None:
             return State({name: file.get_tensor(name) for name in file.keys()}, losses)
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise MechtagError(
-            f"{path}: the checkpoint cannot be read: {error}; delete this file and train again"
+            f"{path}: the checkpoint cannot be read ({error}); delete this file and train again"
         ) from None
 
 
@@ -264,7 +267,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch in this context, and restore its random state afterwards."""
+    """Seed the random numbers of torch in this context, and restore their state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

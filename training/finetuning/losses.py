@@ -1,8 +1,8 @@
 """Compute the contrastive loss for fine-tuning an encoder with torch.
 
 The loss attracts texts that share a label and repels texts that do not, as in SetFit (Tunstall et al. 2022). The texts
-are coded sentences, exemplars, papers coded only as a whole (the mean of their units), and one definition or rule of
-each label.
+are coded sentences, exemplars, papers coded only as a whole (the mean vector of their parts), and one definition or
+rule of each label.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from mechtag.training.finetuning.top_layers import States
 
 @dataclass(frozen=True)
 class TuningCorpus:
-    """A corpus prepared for fine-tuning. An item is an array of units that must be in the same batch.
+    """A corpus prepared for fine-tuning.
+
+    An item is an array of rows of texts: one text that was coded individually, or all texts of a paper that was coded
+    as a whole. A text is a part of a title, sentence or exemplar, as in `Corpus`.
 
     Attributes
     ----------
-    states : list of Tensor, length n_units
-        Hidden states of each unit; see `top_layers.States`.
-    unit_targets : Tensor, shape (n_units, 1 + n_labels)
-        Codes of each unit; see `Corpus`.
-    document : ndarray, shape (n_units,)
-        Row of the document of each unit; see `Corpus`.
+    states : list of Tensor, length n_texts
+        Hidden states of each text; see `top_layers.States`.
+    unit_targets : Tensor, shape (n_texts, 1 + n_labels)
+        Codes of each text; see `Corpus`.
+    document : ndarray, shape (n_texts,)
+        Row of the document of each text; see `Corpus`.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         Codes of whole papers; see `Corpus.whole_targets`.
     papers : list of ndarray
-        One item per paper, with all units of the paper.
+        One item per paper, with the rows of all its texts.
     """
 
     states: list[Tensor]
@@ -48,13 +51,13 @@ class TuningCorpus:
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items that have a code: individually coded units, and papers coded as a whole."""
+        """Return the items that have a code for a label: individually coded texts, and papers coded as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Return the label targets of items from `judged_items` as a tensor of shape (n_items, n_labels)."""
+        """Return the codes of items from `judged_items` for all labels, shape (n_items, n_labels)."""
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]
@@ -69,7 +72,7 @@ def _judged(targets: Tensor) -> NDArray[np.bool_]:
 
 
 def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
-    """Return a corpus with the hidden states of its texts, and with its codes on the device of the encoder."""
+    """Prepare a corpus for fine-tuning: compute the hidden states, and move the codes to the encoder's device."""
     device = states.encoder.model.device
     return TuningCorpus(
         states=states.of(corpus.texts),
@@ -83,14 +86,14 @@ def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
 def cut_batches(
     items: Sequence[Index], lengths: Sequence[int], budget: int, generator: np.random.Generator
 ) -> Iterator[list[Index]]:
-    """Yield batches of about ``budget`` tokens each, with the items in their given order.
+    """Yield batches of items (see `TuningCorpus`) with at most ``budget`` tokens each, without changing the order.
 
-    If an item is longer than the budget, only a random selection of its units is used, with at least one unit.
+    If an item alone is longer than the budget, only a random selection of its texts is used, but at least one text.
 
     Parameters
     ----------
-    lengths : sequence of int, length n_units
-        Number of tokens of each unit.
+    lengths : sequence of int, length n_texts
+        Number of tokens of each text.
     """
     batch: list[Index] = []
     spent = 0
@@ -115,7 +118,10 @@ TEMPERATURE = 0.1
 
 
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-    """Draw the items for one epoch: all items with a label, and at most as many without a label, in random order."""
+    """Draw the items of one epoch (see `TuningCorpus`), in random order.
+
+    These are all items that have a label, and at most as many items that have none.
+    """
     items = data.judged_items
     if not items:
         return []
@@ -126,16 +132,18 @@ def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index
 
 
 def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-    """Return the contrastive loss over all pairs of texts in a batch.
+    """Return the contrastive loss over all pairs of items and definitions in a batch.
+
+    The vector of an item is the mean vector of its texts.
 
     Parameters
     ----------
     batch
         Items from `TuningCorpus.judged_items`.
-    vectors : Tensor, shape (n_units_of_batch, size)
-        Vectors of the units in the batch.
+    vectors : Tensor, shape (n_texts_of_batch, size)
+        Vectors of the texts of all items in the batch.
     definitions : Tensor, shape (n_labels, size)
-        Vectors of one text per label.
+        Vector of one definition or rule of each label.
     """
     means = [part.mean(dim=0) for part in torch.split(vectors, [len(units) for units in batch])]
     texts = torch.cat([normalize(torch.stack(means), dim=1), definitions])

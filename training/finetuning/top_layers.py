@@ -1,4 +1,7 @@
-"""Train low-rank changes of an encoder's top layers; their input, the hidden states, is computed once per text."""
+"""Encode texts with trainable low-rank changes of an encoder's top layers.
+
+The input of the top layers, the hidden states, is computed once per text.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class TopLayers:
     model
         Copy of the encoder's model without the layers below the top layers.
     trained
-        Trainable factors of the changes by their stored names; see `encoder.apply_tuned`.
+        Trainable factors of the changes, keyed by their names in a model folder; see `encoder.apply_tuned`.
 
     Raises
     ------
@@ -96,7 +99,7 @@ class TopLayers:
         return vectors
 
     def embed(self, states: Sequence[Tensor]) -> Tensor:
-        """Return one vector per text from its hidden states, shape (n_texts, size), with gradients if enabled."""
+        """Return one vector per text from its hidden states, shape (n_texts, size), as a tensor to train on."""
         return in_batches(self._embed, states, self._states.encoder.batch_tokens)
 
     def _embed(self, states: list[Tensor]) -> Tensor:
@@ -117,7 +120,10 @@ class TopLayers:
 
 
 class _LowRank(nn.Module):
-    """Adds the product of two low-rank factors to a weight matrix; at first, one is random and the other is zero."""
+    """Adds the product of two low-rank factors to a weight matrix.
+
+    One factor is random and the other zero at first, so the matrix is unchanged before training.
+    """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -130,10 +136,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """Returns its input unchanged; replaces the embeddings and all layers below the top layers in a model.
-
-    These layers are not needed, because the hidden states that they would compute are passed as input.
-    """
+    """Replaces the embeddings of a model whose input is already hidden states, and returns this input unchanged."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

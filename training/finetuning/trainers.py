@@ -1,4 +1,4 @@
-"""Define the trainers, each of which produces an encoder; the heads are then fitted on the encoder's vectors.
+"""Define the trainers, each of which prepares an encoder for a model, whose heads are then fitted on its vectors.
 
 ``frozen`` leaves the encoder unchanged. ``contrastive`` fine-tunes the top layers of the encoder on pairs of texts.
 
@@ -32,8 +32,10 @@ class Encoded:
 
     Attributes
     ----------
-    tuned, losses
-        See `loop.Tuned`; empty if the encoder was not fine-tuned.
+    tuned
+        Weights of the encoder that fine-tuning changed; empty if the encoder was not fine-tuned.
+    losses
+        Mean training loss of each epoch of fine-tuning; empty if the encoder was not fine-tuned.
     """
 
     encoder: Encoder
@@ -66,7 +68,7 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class FrozenTrainer:
-    """Leaves the encoder unchanged."""
+    """Trainer that leaves the encoder unchanged."""
 
     encoder: Encoder
     definitions: Definitions
@@ -78,7 +80,7 @@ class FrozenTrainer:
 
 @dataclass(frozen=True)
 class TuningTrainer:
-    """Fine-tunes the top layers of the encoder; see `loop.tune` for the parameters."""
+    """Trainer that fine-tunes the top layers of the encoder; for the parameters, see `loop.tune`."""
 
     states: States
     codebook: Codebook
@@ -126,7 +128,7 @@ def make_trainer(
     work
         Folder for checkpoints, from which interrupted fine-tuning resumes. If ``None``, no checkpoints are saved.
     on_progress
-        Called with the number of epochs finished since the last call; see `count_epochs`.
+        Called with the number of fine-tuning epochs finished since the last call; `count_epochs` returns their total.
     """
     if settings.trainer == "frozen":
         return FrozenTrainer(encoder, definitions)

@@ -35,9 +35,11 @@ class Challenger:
     folder
         Folder that contains the challenger's ``model`` and its ``out-of-fold`` predictions.
     documents
-        Out-of-fold predictions for the coded records; see `train.Trained`.
-    figures, losses
-        See `train.Trained`.
+        Out-of-fold predictions for the coded records.
+    figures
+        Out-of-fold metrics by name.
+    losses
+        Mean training loss of each epoch of fine-tuning; empty if the encoder was not fine-tuned.
     """
 
     folder: Path
@@ -63,9 +65,11 @@ def train_challenger(
     version
         Version of the added annotations.
     folder
-        Folder for the result; nothing else is written.
-    work, on_progress
-        See `trainers.make_trainer`.
+        Folder to which the model and its predictions are written.
+    work
+        Folder for checkpoints, from which interrupted fine-tuning resumes.
+    on_progress
+        Called with the number of fine-tuning epochs finished since the last call.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def train_challenger(
 
 
 def _key(settings: Settings, codebook: Codebook, version: str) -> str:
-    """Return a hash of everything that the result of training depends on."""
+    """Return a hash of the settings, codebook and data on which the result of training depends."""
     chosen = settings.model_dump(mode="json", include={"seed", "encoder", "sentences", "train"})
     text = json.dumps([chosen, codebook.sha256, data_hashes(settings, version)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -102,10 +106,10 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return the active model's predictions for coded records, out of fold for the records that it was trained on.
+    """Return predictions of the active model for all coded records, none of them by a model trained on the record.
 
-    The active model tags all other records like new records. A model from the definitions alone was not trained on any
-    record, so it tags all records.
+    For the records that the active model was trained on, these are its out-of-fold predictions. It tags the other
+    records as new ones.
 
     Returns
     -------

@@ -65,7 +65,7 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """The scores that one model assigns to documents, split into the contributions of words and definitions.
+    """The scores of a model for documents and their parts, with the contributions of words and definitions.
 
     Columns are relevance, followed by the labels in codebook order.
 
@@ -185,20 +185,16 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label while the old model's steps are replaced by the new model's, one by one.
+    """Return the probabilities of a label by the old model, and after each step is replaced by that of the new model.
 
-    The steps are the sentence scores, the calibration and the probability of relevance. The result has shape
-    (n_documents, 4): the old model's probability, and the probability after each replacement.
+    The steps are the sentence scores, the calibration and the probability of relevance, so the result has shape
+    (n_documents, 4).
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the probabilities of a label, given relevance, from the scores and the calibration of chosen models.
-
-        ``scored`` selects the model whose scores are used, and ``calibrated`` the model whose calibration is used: 0
-        is the old model, and 1 the new model.
-        """
+        # The probability before it is multiplied by that of relevance; 0 selects the old model, and 1 the new one.
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]
         chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
@@ -212,7 +208,7 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Return the decision of a tagger on a label, by the rules of `Calibration.decide`.
+    """Return the decision of a tagger on a label for given probabilities, by the rules of `Calibration.decide`.
 
     Parameters
     ----------
@@ -265,10 +261,10 @@ def _explain(
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe the sentence of a document that contributed most to the change of a score, with the reasons.
+    """Describe the part of a document that contributed most to the change of the document's score, with the reasons.
 
-    The contribution of a sentence to the change of a pooled score is the change of the sentence's score times its
-    weight in the pooling, averaged over both models. ``up`` states whether the score increased.
+    The contribution of a part is the change of its score, times its weight in the pooled score of the document
+    (averaged over both models). ``up`` states whether the score of the document increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
@@ -292,9 +288,9 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each word or word pair to the score of a part of a sentence, keyed by the term.
+    """Return how much each word or word pair contributes to a model's score of one part, keyed by the words.
 
-    ``side`` is the model that computed the score, ``row`` the row of the part, and ``column`` the column of the label.
+    ``side`` contains the scores of the model, ``row`` is the number of the part, and ``column`` that of the label.
     """
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
@@ -310,7 +306,7 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 
 
 class _Neighbours:
-    """Finds the newly coded record that is most similar to a given record."""
+    """Finds the newly coded record that is most similar to a record whose prediction changed."""
 
     def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
         self._learnt = learned
@@ -322,11 +318,11 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the new code that may explain why the prediction for a record changed.
+        """Describe a newly coded record that may explain why the prediction for a record changed.
 
-        If a code was added to the same record, this code is described. Otherwise, the description is of the most
-        similar record with a new code in the direction of the change: a yes if ``up``, else a no. The result is ``""``
-        if there is no such record. ``whole`` is the vector of the given record.
+        If the record itself was newly coded, its code is described. Otherwise, the most similar record is described
+        whose new code fits the change: yes if the probability increased (``up``), or no if it decreased. The result is
+        ``""`` if there is no such record. ``whole`` is the vector of the record.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:

@@ -1,8 +1,8 @@
 """Replace the active model atomically, and roll back to earlier models.
 
-Each current or former active model is kept in its own folder, with its out-of-fold predictions
-and the version of the annotations it was trained on. An installation is first recorded in a
-journal, so that `recover` can complete an interrupted installation.
+A copy of each active or formerly active model is kept in its own folder, with its out-of-fold predictions and the
+version of the annotations that it was trained on. An installation is first recorded in a journal, so that `recover` can
+complete an interrupted installation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _JOURNAL = "installing.json"
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Paths of the active model, the kept models and the added annotations.
+    """Paths of the active model, the copies of active and formerly active models, and the added annotations.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class ModelPaths:
 
 
 def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:
-    """Copy a model into the folder of kept models, and return the id of the model.
+    """Copy a model, with its out-of-fold predictions, to the folder of kept models, and return the id of the model.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def is_kept(paths: ModelPaths, model_id: str) -> bool:
 
 
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
-    """Return the note with information on a kept model; see `keep`.
+    """Return what `keep` noted on a model: the previous model, the version of the annotations, and tags.
 
     Raises
     ------
@@ -112,14 +112,16 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
         raise MechtagError(
-            f"{path.parent}: no copy of model {model_id} was found, so this model cannot be restored; it was not "
-            "kept, or it was deleted"
+            f"{path.parent}: no copy of model {model_id} was found, so this model cannot be restored; restore this "
+            "folder from a backup, or train again with 'mechtag train'"
         )
     return read_json(path)
 
 
 def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> None:
-    """Make a kept model the active model, and restore its out-of-fold predictions and version of the annotations.
+    """Make a model of which a copy is kept the active model.
+
+    Its out-of-fold predictions and its version of the annotations are restored as well.
 
     Parameters
     ----------
@@ -167,7 +169,10 @@ def interrupted(paths: ModelPaths) -> bool:
 
 
 def recover(paths: ModelPaths) -> str:
-    """Complete an interrupted installation; return the id of the model, or ``""`` if nothing was interrupted."""
+    """Complete an interrupted installation of a model.
+
+    Returns the id of the installed model, or ``""`` if no installation was interrupted.
+    """
     if not (paths.kept / _JOURNAL).is_file():
         # 'mechtag train' keeps no journal, because the model is all that it replaces.
         return read_config(paths.model).model_id if finish_swap(paths.model) else ""

@@ -79,10 +79,10 @@ def add_annotations(
     records
         Search exports or parquet tables that contain the coded records.
     base_definitions
-        Definitions of the labels when the active model was trained. Used only if no annotations have been added yet.
+        Definitions of the labels when the active model was trained; used only if no annotations were added earlier.
     onto
-        Version of the annotations to which the codings are added; if it is empty, only the new codings are used. By
-        default, the version of the last retraining or rollback.
+        Version of the added annotations to which the new codings are added; ``""`` to start from no additions. By
+        default (``None``), the version of the last retraining or rollback.
     leave_out_leaks
         Whether to set aside records that may be test papers instead of raising an error.
     on_note
@@ -130,7 +130,10 @@ def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write ``set_aside.csv`` and ``stale.csv`` for an addition, even if these tables have no rows."""
+    """Write the records that were set aside and the outdated codes to ``set_aside.csv`` and ``stale.csv``.
+
+    Both files are written even if there are no rows.
+    """
     for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
         _write(folder / f"{name}.csv", kind, rows)
 
