@@ -197,7 +197,7 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Add a duplicate that somebody separated from its paper as a record, and return the number of the record.
+    """Add a record for a duplicate that somebody separated from its paper, and return the number of the record.
 
     Parameters
     ----------
@@ -236,9 +236,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
-    """Insert the ended jobs, which the log contains, and return the number for the next new job.
+    """Insert the jobs that the log contains, and return the number for the next new job.
 
-    This number is larger than the numbers of all earlier jobs, including those that had not ended.
+    The log contains only jobs that had ended. The number for the next job is larger than the numbers of all earlier
+    jobs, including those that had not ended.
 
     Parameters
     ----------

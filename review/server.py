@@ -268,7 +268,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return those of a folder and its parents that do not exist yet, the innermost first."""
+    """Return the folders that must be created so that a folder exists: itself and its parents, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -374,7 +374,7 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise MechtagError(
-            f"'{host}' is not an IP address; enter an address of this computer, such as 0.0.0.0 or 192.168.1.5"
+            f"--serve: '{host}' is not an IP address; pass an address of this computer, such as 0.0.0.0 or 192.168.1.5"
         ) from None
 
 
@@ -388,7 +388,9 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
             listener.close()
             continue
         return listener
-    raise MechtagError(f"port {port} on {host} is taken or not allowed; choose a different port with --port")
+    last = min(port + tries, 65_536) - 1
+    ports = f"port {port} on {host} is" if last == port else f"ports {port} to {last} on {host} are"
+    raise MechtagError(f"{ports} taken or not allowed; choose a different port with --port")
 
 
 @contextmanager

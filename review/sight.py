@@ -236,7 +236,7 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes of others for a record at a stage must still be hidden from an owner or adjudicator.
 
-    They are hidden while this person can still judge the record, or while a calibration exercise contains it.
+    They are hidden while this person can still judge the record, or while a running calibration exercise contains it.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -245,8 +245,8 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the records whose codes are still hidden from an owner or adjudicator, each with the stage.
 
-    Codes are hidden while this person can still judge the record, or while a calibration exercise contains it. Records
-    that were joined to such a record are included.
+    Codes are hidden while this person can still judge the record, or while a running calibration exercise contains it.
+    Records that were joined to such a record are included.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))

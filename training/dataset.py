@@ -123,12 +123,12 @@ class Corpus:
 
     @property
     def features(self) -> Array:
-        """Return the features of each text, shape (n_texts, size + 1); see `features.Definitions.features`."""
+        """Return the features by which texts are scored, shape (n_texts, size + 1); see `Definitions.features`."""
         return self.definitions.features(self.vectors, self.reports)
 
     @property
     def lengths(self) -> Index:
-        """Return the number of texts of each document."""
+        """Return the number of texts (parts of the title and the sentences) of each document."""
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     @property
@@ -141,7 +141,7 @@ class Corpus:
         return first
 
     def rows_by_document(self) -> list[Index]:
-        """Return, for each document, an array of the rows of its texts."""
+        """Return, for each document, an array of the rows of its texts (parts of the title and the sentences)."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
@@ -346,7 +346,7 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Return a copy of the corpus whose vectors and definitions are encoded by a different encoder."""
+    """Return a copy of a corpus with the vectors of a different encoder; ``definitions`` must be encoded by it."""
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
     return replace(corpus, vectors=vectors, definitions=definitions, wholes=wholes)
 

@@ -58,7 +58,7 @@ class Leak:
     reason
         Description of the resemblance, with the title of the paper that the record resembles.
     certain
-        Whether the record and that paper are certainly the same paper, according to an identifier or the rules for
+        Whether the record certainly describes the paper that it resembles, according to an identifier or the rules for
         duplicates. If not, a person may find that they are different papers.
     """
 

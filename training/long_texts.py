@@ -62,7 +62,7 @@ class LongTexts:
     filling: dict[str, Array] = field(default_factory=dict)
 
     def scores(self, filling: str, sentences: int, *, alone: bool = False) -> tuple[Array, int]:
-        """Return the scores of texts of a given length, shape (n_papers, n_labels), and their number of windows.
+        """Return the scores of long texts of a given length, shape (n_papers, n_labels), and their number of windows.
 
         Parameters
         ----------

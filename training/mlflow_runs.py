@@ -329,7 +329,7 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Register a model as a version in MLflow's registry, unless it is registered, and point aliases to this version.
+    """Add a model as a version to MLflow's registry, unless it is there already, and point aliases to this version.
 
     Parameters
     ----------

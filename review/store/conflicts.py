@@ -72,7 +72,7 @@ def count_selected(connection: Connection, chosen: Selection) -> int:
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return the records on one page of a list, each as its number and stage.
+    """Return some consecutive records of a list of the page *Reconcile*, each as its number and stage.
 
     The records that have waited longest come first. In the list ``settled``, the records that were settled last come
     first; in the list `DOUBTED`, those with the most doubtful codes.
@@ -104,8 +104,8 @@ Place = tuple[int, str]
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
     """Return the records before and after a record in a list of the page *Reconcile*, each with its stage.
 
-    ``None`` stands for a record that does not exist. Both are ``None`` if the list does not contain the record, and
-    always for the list ``settled``.
+    At the beginning of the list, the first is ``None``, and at the end the second. Both are ``None`` if the list does
+    not contain the record, and always for the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None

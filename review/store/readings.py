@@ -87,7 +87,7 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
     """Return the numbers of the sentences that a person marked, or nothing if they belong to a different full text.
 
     They belong to a different full text if, for example, the person coded from the file of a duplicate that was
-    separated from the record. Codes of earlier versions do not name their full text, and are accepted for any.
+    separated from the record. Codes of earlier versions do not name their full text; their sentences are returned.
 
     Parameters
     ----------

@@ -18,7 +18,10 @@ _Voter = tuple[int, int]
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the log; for the fields, see `mechtag.review.store.events.Draft` and `Act`."""
+    """One event of the log, with what the person had seen of the model and of the codes of others.
+
+    For the other fields, see `mechtag.review.store.events.Draft` and `Act`.
+    """
 
     seq: int
     act: int

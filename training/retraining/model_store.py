@@ -119,9 +119,9 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
 
 
 def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> None:
-    """Make a model of which a copy is kept the active model.
+    """Replace the active model with a model that was kept with `keep`.
 
-    Its out-of-fold predictions and its version of the annotations are restored as well.
+    The out-of-fold predictions and the version of the annotations are replaced as well.
 
     Parameters
     ----------
@@ -191,8 +191,8 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     """
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(
-            f"{paths.model}: there is no earlier model to roll back to: model {model_id} is the first one, or "
-            "it was not installed by 'mechtag retrain'"
+            f"{paths.model}: there is no earlier model to roll back to, because model {model_id} is the first one, or "
+            "was not installed by 'mechtag retrain'; to replace it, run 'mechtag train'"
         )
     note_of(paths, former)
     return str(former)
