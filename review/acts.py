@@ -607,8 +607,8 @@ class Acts:
         Raises
         ------
         Refused
-            If no label has an answer, or if some labels have no answer and ``open_labels`` is false; also if the record
-            does not exist or an adjudicator has settled it.
+            If no label has an answer; if some labels have no answer and ``open_labels`` is false; if the record or its
+            full text (at the stage ``full-text``) does not exist; or if an adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the form was created.
         """
@@ -669,7 +669,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record or the label does not exist, or the person has not marked the sentence for the label.
+            If the record, its full text (at the stage ``full-text``) or the label does not exist, or if the person has
+            not marked the sentence for the label.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)

@@ -238,7 +238,7 @@ def screening(connection: Connection, relevance: str) -> Screening:
 def fill_in(
     found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
 ) -> tuple[Flow, Elsewhere]:
-    """Return all counts of the diagram, and those that go into the counts file that ``mechtag prisma`` reads.
+    """Return all counts of the flow diagram, and those of them that belong in the counts file of ``mechtag prisma``.
 
     Until screening ends, records without a final decision count as not yet screened.
 

@@ -132,7 +132,7 @@ def last_happenings(
 def describe_own(connection: Connection, codebook: Codebook, viewer: int, seq: int) -> str:
     """Return what a person did in one event, in words; empty if the person has no event of this number.
 
-    Whether a suggestion was shown is left out.
+    The text does not state whether a suggestion was shown.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class Sample:
 
 
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
-    """Return an upper bound on the relevant records in the population, valid if the sample is examined once.
+    """Return an upper bound on the relevant records in the population of a random sample that is examined only once.
 
     The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
     doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which drawing at most ``found`` of
@@ -101,13 +101,13 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
-    """Return an upper bound on the relevant records in the population, valid even if checked after each sampled record.
+    """Return an upper bound on the relevant records in the population from which a random sample is drawn.
 
-    With probability ``confidence``, none of the bounds computed while reading one sample is below the true number, so
-    reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio confidence sequence for
-    sampling without replacement (Waudby-Smith and Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior affects only
-    how tight the bound is. In the prior, K relevant records have the weight 1 / ((K + 1) (K + 2)), so half of the
-    weight is on zero relevant records.
+    The bound may be checked after each record of the sample: with probability ``confidence``, none of the bounds
+    computed on the way is below the true number, so reading may stop as soon as one is low enough. The method is the
+    prior-posterior-ratio confidence sequence for sampling without replacement (Waudby-Smith and Ramdas 2020,
+    arXiv:2006.04347, theorem 2.1). The prior affects only how tight the bound is. In the prior, K relevant records have
+    the weight 1 / ((K + 1) (K + 2)), so about half of the weight is on zero relevant records.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
@@ -163,7 +163,7 @@ def judge_sample(
     Parameters
     ----------
     sample
-        Sample drawn from all records that were unread at the time.
+        Progress in a random sample of all records that were unread when it was drawn.
     found_before
         Number of relevant records found before the sample was drawn.
     found_since

@@ -37,8 +37,8 @@ class Identity(Strict):
     Attributes
     ----------
     input
-        SHA-256 of each source, or its size and modification time if it is in an object store; keyed by the name
-        that the user specified.
+        SHA-256 of each input file, or its size and modification time if it is in an object store; keyed by the name
+        of the file.
     model_id, codebook
         Id of the model, and SHA-256 hash of the codebook.
     settings
@@ -70,7 +70,7 @@ class Identity(Strict):
 
 
 class RunManifest(Strict):
-    """Content of ``manifest.json``, which does not change during a run.
+    """Content of ``manifest.json``, which describes a tagging run and does not change during the run.
 
     Chunk ``n`` contains the records from ``n * chunk_records`` up to but not including
     ``(n + 1) * chunk_records``, counted from 0. ``intake`` contains counts that describe the input

@@ -19,10 +19,10 @@ class MergedFullTexts(NamedTuple):
     Attributes
     ----------
     used
-        Full texts of merged records that are used for the kept record, as id of the kept record by id of the merged
+        Merged records whose full text is used for the kept record: id of the kept record, keyed by id of the merged
         record.
     replaced
-        Full texts of merged records that are not used, because the kept record has a different one; ids as in ``used``.
+        Merged records whose full text is not used, because the kept record has a different one; keyed as in ``used``.
     unknown
         Ids of records that are neither tagged nor merged into exactly one tagged record.
     """

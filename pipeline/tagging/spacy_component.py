@@ -65,8 +65,8 @@ class MechtagComponent:
     - ``doc.cats``: the probability of relevance and of each label;
     - ``doc._.mechtag``: for each label, ``score``, ``probability``, ``threshold``, ``decision`` and
       ``evidence`` with exact offsets into ``doc.text``;
-    - ``doc.spans["mechtag"]``: evidence for labels not decided ``no``, labelled with the key of the label, the
-      strongest first; a sentence that starts or ends within a token is expanded to whole tokens;
+    - ``doc.spans["mechtag"]``: evidence for labels whose decision is not ``no``, labelled with the key of the label,
+      the strongest first; a sentence that starts or ends within a token is expanded to whole tokens;
     - ``doc.spans["mechtag_sentences"]``: all scored sentences, with the score of each label in
       ``span._.mechtag_scores``, and also in ``sent._.mechtag_scores`` if the pipeline found the sentences.
     """
