@@ -1262,8 +1262,8 @@ class Acts:
             raise Refused("a calibration exercise is already running; end it before you start the next one", 409)
         if read_plan(connection).unblinded:
             raise Refused(
-                "no calibration exercise can be started, because blinding has ended and people no longer judge records "
-                "independently",
+                "blinding has ended, so people no longer judge records independently, and no calibration exercise can "
+                "be started",
                 409,
             )
         people = sorted(set(coders))
