@@ -232,7 +232,7 @@ def _named(
 ) -> Iterator[tuple[str | None, list[Sign]]]:
     """Yield the key of each role that the words of a marker name, and the signs that follow the name.
 
-    The key is ``None`` if the words name the whole mechanism.
+    The key is ``None`` if the words name the mechanism as a whole, that is, resource and reasoning together.
 
     Raises
     ------
@@ -283,7 +283,10 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 
 
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
-    """Return the keys of the roles whose names begin with a word; ``None`` stands for the whole mechanism."""
+    """Return the keys of the roles whose names begin with a word.
+
+    ``None`` stands for the mechanism as a whole, that is, resource and reasoning together.
+    """
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
     if _MECHANISM.startswith(folded.removesuffix("s") or folded) and not any(

@@ -73,7 +73,7 @@ class GrobidReader:
     reader
         Reader for all other files, which uses a separate process.
     wait
-        Function that waits for a number of seconds.
+        Function that waits for a number of seconds, called before a request to a busy server is repeated.
     """
 
     def __init__(
