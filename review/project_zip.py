@@ -1,4 +1,4 @@
-"""Extract the log of a review from a project zip, which is untrusted."""
+"""Extract the log of a review from the zip of a project, whose content is not trusted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def extract_log(path: Path, folder: Path) -> None:
-    """Unpack the log in a project zip to a new folder; other files in the zip are not unpacked.
+    """Unpack the log in the zip of a project to a new folder; other files in the zip are not unpacked.
 
     Raises
     ------

@@ -220,7 +220,7 @@ def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
 
 
 def _discard_missing(connection: Connection, uploads: Path) -> None:
-    """Set imports to ``discarded`` if their records were not added and their uploaded files no longer exist."""
+    """Mark imports as discarded if their records were not added and their uploaded files no longer exist."""
     batch = schema.batch
     for number in connection.execute(select(batch.c.id).where(batch.c.state.in_(("reading", "read")))).scalars().all():
         if not (uploads / str(number)).is_dir():

@@ -177,7 +177,7 @@ def show(
 
 
 def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
-    """Return the rows of table ``sight`` about a record and a person, the oldest first."""
+    """Return what a person was shown of a record so far, as rows of table ``sight``, the oldest first."""
     table = schema.sight
     return connection.execute(
         select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)

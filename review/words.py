@@ -136,7 +136,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether table ``fact`` stores the words that a person chose under a key."""
+    """Return whether the value under a key of table ``fact`` is the list of words that a person chose."""
     return key.startswith(_OWN)
 
 

@@ -148,7 +148,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a draft unchanged or, if it undoes or redoes an action, with the record of that action."""
+    """Return the draft of an event; if the event undoes or redoes an action, it gets the record of that action."""
     if draft.undoes is None:
         return draft
     table = schema.event

@@ -365,7 +365,7 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of evidence of the sentences after an event that changes a role or a link."""
+    """Return the roles of evidence of sentences after an event that changes a role or its link to a configuration."""
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
