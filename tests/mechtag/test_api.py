@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import sys
+from pathlib import Path
+from types import CodeType
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record
 from mechtag.project import SHIPPED
 from tests.support.garden import CODEBOOK, LABELS, carried, papers, title
-from tests.support.paths import UPDATE
+from tests.support.paths import ROOT, UPDATE
 
 TRAINED = pytest.mark.skipif(
     not (SHIPPED / "model/config.json").exists(), reason="no trained model; run 'dvc repro train'"
@@ -162,6 +165,24 @@ def test_the_shipped_model_tags(monkeypatch: pytest.MonkeyPatch, tmp_path: objec
     assert len(frame) == 3
     assert {"relevant", "relevant_decision", "relevant_evidence"} <= set(frame.columns)
     assert found.to_dataset().num_rows == len(found) == 24
+
+
+@TRAINED
+def test_one_record_is_tagged_by_few_modules() -> None:
+    """A newcomer who wants to know how a record gets its tags has at most 25 modules to read."""
+    tagger, records = mechtag.Tagger.load(), mechtag.read(UPDATE)[:1]
+    tagger.tag(records)  # Modules that are loaded only now do not count.
+    codes = set[CodeType]()
+    sys.setprofile(lambda frame, event, _: codes.add(frame.f_code) if event == "call" else None)
+    try:
+        tagger.tag(records)
+    finally:
+        sys.setprofile(None)
+    modules = {Path(code.co_filename).resolve() for code in codes}
+    own = {path for path in modules if path.is_relative_to(ROOT) and "tests" not in path.parts and path.suffix == ".py"}
+    inside = sorted(str(path.relative_to(ROOT)) for path in own if ".venv" not in path.parts)
+    assert {"models/encoder.py", "models/scoring.py", "pipeline/text/cleaning.py"} <= set(inside)
+    assert len(inside) <= 25, inside
 
 
 @TRAINED
