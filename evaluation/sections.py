@@ -35,16 +35,17 @@ def confidence(judged: Judged) -> Array:
 
 
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
-    """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
+    """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all decisions.
 
-    The most confident judgements come first. Judgements with equal confidence stay together, so a step can be larger
-    than a tenth. Geifman and El-Yaniv (2017) use this curve to choose the decisions that a classifier makes alone.
+    A decision counts if a person also coded the label of the paper. The most confident decisions come first. Decisions
+    with equal confidence stay together, so a step can be larger than a tenth. Geifman and El-Yaniv (2017) use this
+    curve to choose the decisions that a classifier makes alone.
 
     Returns
     -------
-    list of (coverage, risk, judgements)
-        Proportion of judgements that are included, proportion of the included judgements that are wrong, and
-        number of included judgements. The list is empty if the system has no probabilities.
+    list of (coverage, risk, number)
+        Proportion of the decisions that are included, proportion of the included decisions that are wrong, and number
+        of included decisions. The list is empty if the system has no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -69,7 +70,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
     """Compute the section of the metrics file that covers all labels together.
 
     The section contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the
-    numbers of dropped resamples.
+    number of resamples excluded from each interval.
     """
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
@@ -111,9 +112,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Return an estimate of F1, with an interval derived from the Wilson interval of tp / (tp + fp + fn).
+    """Replace the interval of an F1 score by one derived from the Wilson interval of tp / (tp + fp + fn).
 
-    The derivation is possible because F1 is an increasing function of this proportion.
+    This is possible because F1 is an increasing function of this proportion of papers.
     """
     if found.value is None:
         return found
@@ -123,7 +124,7 @@ def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
-    """Return the points of the coverage-risk curve (see `risk_by_coverage`) in the format of the metrics file."""
+    """Return the points of the risk-coverage curve in the format of the metrics file; see `risk_by_coverage`."""
     return [
         {"coverage": rounded(coverage), "risk": rounded(risk), "judgements": count}
         for coverage, risk, count in risk_by_coverage(judged)
@@ -163,12 +164,12 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EvidenceRanking:
-    """Quality of the ranking of a paper's sentences for each of its labels, with one entry per paper and label.
+    """Quality of the ranking of each paper's sentences for each of its labels, with one entry per paper and label.
 
     Attributes
     ----------
     paper, label : ndarray of int, shape (pairs,)
-        Index of the paper and of the label of each entry.
+        Index of the paper, and index of the label, of each entry.
     precision_at_1, average_precision : ndarray, shape (pairs,)
         Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision is the proportion
         of these sentences that have the label.
@@ -197,8 +198,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     Returns
     -------
     EvidenceRanking
-        One entry for each paper and label if at least one sentence of the paper has the label, even if all its
-        sentences have the label.
+        One entry for each pair of a paper and a label that at least one of its sentences has.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []

@@ -15,7 +15,7 @@ from mechtag.evaluation.sections import intervals
 
 
 class Marks(NamedTuple):
-    """The sentences that several people marked in one record as evidence for a label that they all assigned to it.
+    """The sentences that people marked in one record as evidence for a label; each of these people assigned the label.
 
     Attributes
     ----------
@@ -50,9 +50,9 @@ def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Dra
     Returns
     -------
     dict
-        ``all`` and ``labels``, with ``n`` (number of entries of ``marks``), ``shared`` (proportion of pairs of people
-        who marked at least one sentence in common, averaged over the entries) and ``krippendorff_alpha`` over all
-        sentences.
+        Metrics over all labels (``all``) and by label (``labels``): ``n`` is the number of entries of ``marks``;
+        ``shared`` is the proportion of pairs of people who marked at least one sentence in common, averaged over the
+        entries; ``krippendorff_alpha`` is computed over all sentences.
     """
     # Number of marks, sum of the proportions of pairs that share a sentence, and the three coincidences of `tallies`.
     terms = np.zeros((draws.weights.shape[1], len(labels), 5))
@@ -82,5 +82,8 @@ def _figures(sums: Array) -> dict[str, Array]:
 
 def _described(figures: dict[str, Estimate], number: int, least: int) -> dict[str, Any]:
     if number < least:
-        return {"n": number, "note": f"too few: {number} answers; metrics need {least}"}
+        return {
+            "n": number,
+            "note": f"too few: {number} items with sentences marked by several people; metrics need {least}",
+        }
     return {"n": number} | intervals(figures)

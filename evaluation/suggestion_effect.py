@@ -20,14 +20,14 @@ GROUPS = ("without", "with")
 
 @dataclass(frozen=True)
 class ComparedCodes:
-    """Human codes for which a model also decided yes or no; each array has one entry per code.
+    """Human codes for labels on which a model also decided yes or no; each array has one entry per code.
 
     Attributes
     ----------
     record, label
         Index of the record, and index of the label.
     code
-        1 (yes), 0 (no) or, for needs review, a different number, which never agrees with a suggestion.
+        1 (yes), 0 (no), or a different number for *needs review*, which agrees with no suggestion.
     suggested
         Decision of the model: 1 or 0.
     seen
@@ -51,14 +51,15 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
     draws
         Resamples of the records, to which ``codes.record`` refers: codes of the same record are not independent.
     least
-        Minimum number of codes in each of the two groups; labels with fewer codes get a note instead of metrics.
+        Minimum number of codes with a suggestion, and of codes without one; labels with fewer codes get a note instead
+        of metrics.
 
     Returns
     -------
     dict
-        ``all`` and ``labels``, with the number of codes in each group (``n_without`` and ``n_with``); the proportion
-        of codes that agree with the model (``agreement_without``, ``agreement_with`` and ``agreement_change``, the
-        difference); and the proportion of yes (``yes_without``, ``yes_with`` and ``yes_change``).
+        Metrics over all labels (``all``) and by label (``labels``): number of codes (``n_without``, ``n_with``),
+        proportion of codes that agree with the model (``agreement_without``, ``agreement_with``), proportion of yes
+        (``yes_without``, ``yes_with``), and the differences (``agreement_change``, ``yes_change``).
     """
     shape = (draws.weights.shape[1], len(labels), len(GROUPS))
     cell = np.ravel_multi_index((codes.record, codes.label, codes.seen.astype(np.int64)), shape)
@@ -77,13 +78,8 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
 
 
 def _figures(sums: Array) -> dict[str, Array]:
-    """Compute the metrics from numbers of codes.
-
-    Parameters
-    ----------
-    sums
-        Shape (..., groups, 3): number of codes, number of codes that agree with the model, and number of yes codes.
-    """
+    # The last axis of `sums` has the number of codes, of codes that agree with the model, and of yes codes; the axis
+    # before it has the groups.
     shares = {"agreement": ratio(sums[..., 1], sums[..., 0]), "yes": ratio(sums[..., 2], sums[..., 0])}
     return {
         f"{name}_{group}": share[..., place] for name, share in shares.items() for place, group in enumerate(GROUPS)

@@ -54,7 +54,10 @@ def test_alpha_and_shared_sentences_are_those_of_a_plain_count() -> None:
 def test_few_marks_get_a_note_and_perfect_agreement_an_interval() -> None:
     given = [Marks(record, int(record % 5 == 0), ({0, 1}, {1}), 4) for record in range(20)]
     section = evidence_agreement(given, LABELS, draw_resamples(20, 200, 0, np.random.default_rng(0)), 5)
-    assert section["labels"]["pear"] == {"n": 4, "note": "too few: 4 answers; metrics need 5"}
+    assert section["labels"]["pear"] == {
+        "n": 4,
+        "note": "too few: 4 items with sentences marked by several people; metrics need 5",
+    }
     apple = section["labels"]["apple"]["shared"]
     assert apple["value"] == 1
     assert apple["ci_low"] < 1
