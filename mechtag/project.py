@@ -110,11 +110,11 @@ class Project:
 
     @property
     def kept_models(self) -> Path:
-        """Return the folder with copies of the model in use and of the models used earlier."""
+        """Return the folder with copies of the project's model and of its earlier models."""
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder that keeps copies of the models that are or were in the model folder ``model``."""
+        """Return the folder with copies of the model in the folder ``model`` and of the models that it held earlier."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
@@ -143,7 +143,10 @@ class Project:
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
     def require_own(self) -> None:
-        """Raise `MechtagError` if no project was found; models are trained only in a project that the user created."""
+        """Raise `MechtagError` if no project was found.
+
+        Training and the review page write files, so they need a project that the user created.
+        """
         if self.is_shipped:
             raise MechtagError(
                 "no project found: neither this folder nor any folder above it has a params.yaml that names "
@@ -217,9 +220,11 @@ def create_example(folder: StrPath) -> Project:
 
 
 def _create(root: Path, files: Mapping[str, Path]) -> Project:
-    """Create the folder of a review with copies of files, which are keyed by their paths in the folder."""
+    """Create the folder of a review, with a copy of each file at its path within the folder (the key in ``files``)."""
     if (root / PARAMS).exists():
-        raise MechtagError(f"{root / PARAMS} already exists, so this folder is already a project; nothing was changed")
+        raise MechtagError(
+            f"{root / PARAMS} already exists, so this folder is already a project; choose a different folder"
+        )
     for name, source in files.items():
         if (root / name).exists() and not (root / name).samefile(source):
             remedy = ", or pass it as the codebook" if name == "codebook.yaml" else ""

@@ -58,9 +58,9 @@ def test_tables_of_users_become_records() -> None:
     assert (second.doi, second.year, second.title) == (None, None, "B")
     with pytest.raises(MechtagError, match="no column 'title'"):
         mechtag.Records.from_pandas(frame.drop(columns="title"))
-    with pytest.raises(MechtagError, match=r"row 1: abstract: .*valid string"):
+    with pytest.raises(MechtagError, match=r"row 1 of the table: invalid value of abstract .*valid string"):
         mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "abstract": [5]}))
-    with pytest.raises(MechtagError, match=r"row 1: year: .*valid integer"):
+    with pytest.raises(MechtagError, match=r"row 1 of the table: invalid value of year .*valid integer"):
         mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "year": ["in press"]}))
 
 
@@ -154,7 +154,7 @@ def test_records_are_ranked_by_decisions() -> None:
     assert list(order.index).index("1") < list(order.index).index("3")
     assert set(order.columns) == {"score", "decision", "title"}
     assert len(mechtag.rank(records)) == 4
-    with pytest.raises(MechtagError, match="1 decisions are about records that were not passed to rank: 9"):
+    with pytest.raises(MechtagError, match="1 decision on records that were not passed to rank, such as 9"):
         mechtag.rank(records, {"9": 1})
 
 
