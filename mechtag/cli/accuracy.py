@@ -33,25 +33,42 @@ def evaluate(
         typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
     ] = None,
     others: Annotated[
-        Path | None, typer.Option("--baselines", help="Folder written by 'baselines'.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--baselines",
+            help="Folder of predictions written by 'baselines', to compare the model with them.",
+            show_default=False,
+        ),
     ] = None,
     out_of_fold: Annotated[
         Path | None,
         typer.Option(
-            "--out-of-fold", help="Folder of out-of-fold predictions, written by 'train'.", show_default=False
+            "--out-of-fold",
+            help="Folder of out-of-fold predictions written by 'train', to measure accuracy on the coded records too.",
+            show_default=False,
         ),
     ] = None,
     curve: Annotated[
-        Path | None, typer.Option("--curve", help="Folder written by 'curve'.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--curve",
+            help="Folder of predictions written by 'curve', to compute the learning curve.",
+            show_default=False,
+        ),
     ] = None,
     varied: Annotated[
-        Path | None, typer.Option("--variations", help="Folder written by 'variations'.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--variations",
+            help="Folder of predictions written by 'variations', to measure the effect of rewritten texts.",
+            show_default=False,
+        ),
     ] = None,
     full_texts: Annotated[
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts with which PREDICTIONS were tagged. Predictions based on full texts are "
+            help="Table of full texts that 'tag' read to write PREDICTIONS. Predictions based on full texts are "
             "evaluated separately from those based on abstracts.",
             show_default=False,
         ),
@@ -77,8 +94,8 @@ def evaluate(
 ) -> None:
     """Measure accuracy by comparing predictions with human coding.
 
-    Papers in the table of human codes are identified by record id, DOI, PubMed id, title, or the field `key` of their
-    source file. Papers that the model was trained on are refused.
+    Papers in GOLD, the table of human codes, are identified by record id, DOI, PubMed id, title, or the field `key` of
+    their source file. Papers that the model was trained on are refused.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
@@ -163,7 +180,7 @@ def report(
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json written by 'tag', used for PRISMA counts. Default: that of the search named 'update'.",
+            help="summary.json written by 'tag', used for the PRISMA counts. Default: that of the search 'update'.",
             show_default=False,
         ),
     ] = None,
@@ -209,7 +226,11 @@ def methods(
     model: Model = None,
     tagged: Annotated[
         Path | None,
-        typer.Option("--tagged", help="summary.json that 'tag' wrote for the search.", show_default=False),
+        typer.Option(
+            "--tagged",
+            help="summary.json written by 'tag'; without it, the text does not describe the search.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -250,8 +271,8 @@ def track(
 ) -> None:
     """Log an evaluation (metrics, plots, tables and the report) to the MLflow run of the model.
 
-    All files in the folder and in its folder of plots are logged, including evidence sentences. The run is in mlflow.db
-    in the project, or on the server named in MLFLOW_TRACKING_URI.
+    All files in REPORTS and in its folder of plots are logged, including evidence sentences. The run is in mlflow.db in
+    the project, or on the server named in MLFLOW_TRACKING_URI.
 
     Example: `mechtag track reports/`
     """

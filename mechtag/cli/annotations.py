@@ -29,14 +29,14 @@ class UntickedMeans(StrEnum):
 def next_papers(
     tagged: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of 'tag'.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the papers to.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers to choose.")] = 10,
     project: ProjectFolder = None,
 ) -> None:
     """Choose which papers of a tagged search to code next, so that every label soon has examples.
 
-    Four in five of the chosen papers are those most likely to have the label that has the fewest coded papers; one in
-    five is drawn at random. The column `why` of the table states the reason for each paper. Fill in `decision` and the
-    columns `your code`, and import the table with `mechtag codings`: see docs/annotations.md.
+    Of five papers, four are those most likely to have the label with the fewest examples so far, and one is drawn at
+    random. The column `why` of the table states the reason for each paper. Fill in `decision` and the columns
+    `your code`, and import the table with `mechtag codings`: see docs/annotations.md.
 
     Example: `mechtag next out/ -n 10 -o next.csv`
     """
@@ -59,7 +59,10 @@ def codings(
             show_default=False,
         ),
     ],
-    records: Annotated[Path, typer.Option("--records", help="Coded records, as a parquet table or a search export.")],
+    records: Annotated[
+        Path,
+        typer.Option("--records", help="Records that the codings are about, as a parquet table or a search export."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
     coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
     basis: Annotated[
@@ -80,10 +83,9 @@ def codings(
 ) -> None:
     """Import codings from Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
-    The output has one row per record, coder and label. Use it to train a model or to compare coders. Files in the same
-    folder list problems: entries without a matching record in `unmatched.csv`, contradictory codes from one coder in
-    `conflicts.csv`, disagreements between coders in `disagreements.csv`, unreadable entries in `rejected.jsonl`,
-    and coders' notes in `notes.csv`.
+    The output has one row per record, coder and label. Use it to train a model or to compare coders. In the same
+    folder, `unmatched.csv` lists entries without a matching record, `conflicts.csv` contradictory codes of one coder,
+    `disagreements.csv` disagreements between coders, `rejected.jsonl` unreadable entries, and `notes.csv` notes.
     docs/annotations.md explains what to export from each tool.
 
     Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract --unticked no`

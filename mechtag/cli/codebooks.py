@@ -21,14 +21,15 @@ def from_file(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="REFI-QDA codebook (QDC) or project (QDPX), or a table (CSV or XLSX) with the columns name and "
-            "definition.",
+            help="REFI-QDA codebook (QDC) or project (QDPX), or a table (CSV or XLSX) with the columns 'name' and "
+            "'definition'.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Codebook to write (YAML).")],
     name: Annotated[str, typer.Option("--name", help="Name of the codebook. Default: the name of the file.")] = "",
     relevance: Annotated[
-        str, typer.Option("--relevance", help="Which papers belong in the review, if no code is named 'Relevant'.")
+        str,
+        typer.Option("--relevance", help="Which papers belong in the review; needed if no code is named 'Relevant'."),
     ] = "",
 ) -> None:
     """Convert a codebook from NVivo, MAXQDA, ATLAS.ti, QualCoder, Taguette or a spreadsheet to YAML.

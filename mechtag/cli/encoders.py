@@ -19,7 +19,7 @@ def _group() -> None:
 @encoder.command()
 def get(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="accurate, fast, or the id of a model on the Hugging Face hub.")
+        str, typer.Argument(metavar="NAME", help="'accurate', 'fast', or the id of a model on the Hugging Face hub.")
     ],
     revision: Annotated[
         str, typer.Option("--revision", help="Branch, tag or commit of a model on the Hugging Face hub.")
@@ -46,7 +46,7 @@ def get(
 
     if name in ENCODERS:
         if revision != "main":
-            raise typer.BadParameter(f"--revision does not apply to {name}, whose weights are fixed; omit --revision")
+            raise typer.BadParameter(f"--revision does not apply to '{name}', whose weights are fixed; omit --revision")
         source = get_named(name, Terminal())
         say(f"{name}: the encoder is on this machine, in {source.folder}. To use it, write in params.yaml:")
         show(f"encoder:\n  name: {name}")

@@ -59,14 +59,17 @@ def fetch(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     email: Email = "",
     what: Annotated[
-        str, typer.Option("--what", help="What to fetch: abstract, identifiers (DOI and PubMed id), full-text.")
+        str,
+        typer.Option(
+            "--what", help="What to fetch, separated by commas: abstract, identifiers (DOI and PubMed id), full-text."
+        ),
     ] = "abstract,identifiers",
     sources: Annotated[
         str,
         typer.Option(
             "--sources",
-            help="Services to ask: pubmed, europepmc, openalex, crossref, unpaywall (only for full texts) and "
-            "semantic_scholar. Default: all but the last.",
+            help="Services to ask, separated by commas: pubmed, europepmc, openalex, crossref, unpaywall (only for "
+            "full texts) and semantic_scholar. Default: all but the last.",
             show_default=False,
         ),
     ] = "",
@@ -74,7 +77,8 @@ def fetch(
     offline: Offline = False,
     refresh: Refresh = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Maximum number of records to ask about.", show_default=False)
+        int | None,
+        typer.Option("--limit", min=1, help="Maximum number of records to ask the services about.", show_default=False),
     ] = None,
     replace_shorter: Annotated[
         bool,
@@ -96,7 +100,7 @@ def fetch(
         typer.Option("--any-licence", help="Also download free PDFs that have no Creative Commons licence."),
     ] = False,
 ) -> None:
-    """Fetch missing abstracts, identifiers and free full texts of known records from web services.
+    """Fetch missing abstracts, identifiers and free full texts of your records from web services.
 
     Only identifiers and titles of records, your e-mail address and, if you have any, your keys for the services are
     sent. Every answer is kept in fetch.sqlite in the output folder, so that running the command again after an
@@ -131,7 +135,9 @@ def fetch(
 def chase(
     included: Annotated[
         Path,
-        typer.Argument(metavar="INCLUDED", help="Records of the included papers, as a parquet table or an export."),
+        typer.Argument(
+            metavar="INCLUDED", help="Records of the included papers, as a parquet table or a search export."
+        ),
     ],
     output: Annotated[
         Path,
@@ -144,7 +150,7 @@ def chase(
         str,
         typer.Option(
             "--direction",
-            help="Papers to find: backward (cited by the included papers), forward (citing them), or both.",
+            help="Papers to find: 'backward' (cited by the included papers), 'forward' (citing them), or both.",
         ),
     ] = "backward,forward",
     sources: Annotated[str, typer.Option("--sources", help="Services to ask.")] = "openalex,europepmc",

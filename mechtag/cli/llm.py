@@ -1,4 +1,4 @@
-"""Commands that have language models code papers. Texts are sent to another machine only if the user names it."""
+"""Commands that ask language models to code papers. Texts are sent to another machine only if the user names it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from mechtag.cli.tagging import Basis
 def _asking(yes: bool) -> Callable[[str], bool]:
     """Return a function that asks the user a yes/no question on the terminal.
 
-    If ``yes`` is set, the answer is yes without asking; otherwise, without a terminal, the answer is no.
+    If ``yes`` is set, the function answers yes without asking. If it cannot ask, because there is no terminal, it
+    answers no.
     """
 
     def ask(question: str) -> bool:
@@ -67,27 +68,33 @@ def llm(
         ),
     ] = "",
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Maximum number of papers.", show_default=False)
+        int | None, typer.Option("--limit", min=1, help="Maximum number of papers to code.", show_default=False)
     ] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(
             "--max-cost",
             min=0,
-            help="Stop before a call that could raise the total cost above this limit (US dollars). Needs llm.prices "
-            "in params.yaml.",
+            help="Stop before a request that could raise the total cost above this limit (US dollars). Needs "
+            "llm.prices in params.yaml.",
             show_default=False,
         ),
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=20, help="Maximum number of tokens in an answer, before it is cut off.")
+        int,
+        typer.Option(
+            "--max-tokens",
+            min=20,
+            help="Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, with up to "
+            "four times as many.",
+        ),
     ] = 400,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for an answer.")] = 300,
     think_first: Annotated[
         bool, typer.Option("--think-first", help="Have the model state evidence and reason before its answer.")
     ] = False,
     shots: Annotated[
-        int, typer.Option("--shots", min=0, help="Number of invented example sentences of each label to show.")
+        int, typer.Option("--shots", min=0, help="Number of invented examples of each label to show to the model.")
     ] = 0,
     repeat: Annotated[
         int,
@@ -95,8 +102,8 @@ def llm(
             "--repeat",
             min=1,
             max=9,
-            help="Number of times to ask everything, with different seeds and orders of the coding rules, to measure "
-            "how far the model agrees with itself.",
+            help="Number of times to ask each question, with different seeds and orders of the coding rules, to "
+            "measure how far the model agrees with itself.",
         ),
     ] = 1,
     dry_run: Annotated[
@@ -124,14 +131,14 @@ def llm(
     ] = False,
     project: ProjectFolder = None,
 ) -> None:
-    """Have a language model code papers, as one more coder.
+    """Ask a language model to code papers, as one more coder.
 
     The model is asked about one paper and one label at a time. Quotes in its answers that are not in the text are
     dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
     model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
-    interruption, run the same command again: answers are stored in llm.sqlite, and only the other questions are asked.
+    interruption, run the same command again: answers are stored in llm.sqlite, and only unanswered questions are asked.
 
     Example: `mechtag llm unique.parquet --endpoint http://127.0.0.1:8080/v1 --model qwen3 -o codings_llm.csv`
     """

@@ -44,7 +44,7 @@ Runtime = Annotated[
     RuntimeChoice | None,
     typer.Option(
         "--runtime",
-        help="Runtime of the encoder, instead of tag.runtime in params.yaml; auto chooses the fastest on this machine.",
+        help="Runtime of the encoder, instead of tag.runtime in params.yaml; 'auto' is the fastest on this machine.",
     ),
 ]
 Threads = Annotated[
@@ -98,7 +98,7 @@ def show_table(table: RenderableType) -> None:
 
 
 class _Printable:
-    """A renderable object in whose texts terminal control characters are escaped."""
+    """Wraps an object that rich can render, and escapes terminal control characters in its text."""
 
     def __init__(self, content: RenderableType) -> None:
         self._content = content
@@ -124,12 +124,12 @@ class Commands(TyperGroup):
     """A command group that escapes terminal control characters in its usage errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Parse the options of the group; see `typer.core.TyperGroup`."""
+        """Parse the options of the group, and escape terminal control characters in its usage errors."""
         with _printable_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse the options of a command and run it; see `typer.core.TyperGroup`."""
+        """Parse the options of a command and run it; escape terminal control characters in its usage errors."""
         with _printable_errors():
             return super().invoke(ctx)
 

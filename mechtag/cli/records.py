@@ -18,9 +18,9 @@ def ingest(
     """Read search exports into one table of records.
 
     Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
-    Counts and notes are in `ingest.json`. A file that cannot be read stops the run, unless it is in a folder or zip
-    file together with other files; then it is only reported. If a source folder contains results of an earlier
-    run, these files are not read.
+    Counts and notes are in `ingest.json`. If a file in a folder or archive cannot be read, it is reported, and the
+    other files are read; any other file that cannot be read stops the run. Results of an earlier run in a source
+    folder are not read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -46,7 +46,7 @@ def ingest(
 
 
 def dedupe(
-    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
+    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records to deduplicate.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of unique records to write.")],
     groups: Annotated[
         Path | None,
@@ -112,7 +112,7 @@ def dedupe(
 
 
 def sentences(
-    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
+    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records to split into sentences.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
     project: ProjectFolder = None,
 ) -> None:
@@ -147,8 +147,8 @@ def attach(
         Path | None,
         typer.Option(
             "--map",
-            help="Table that states the record of each file (columns file and record_id), such as an unmatched.csv in "
-            "which you filled in the records.",
+            help="Table with the columns 'file' and 'record_id' in which you assigned files to records, such as a copy "
+            "of unmatched.csv.",
             show_default=False,
         ),
     ] = None,
@@ -205,12 +205,16 @@ def prisma(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts is written next to it.")
     ],
-    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json written by 'tag'.")] = None,
+    summary: Annotated[
+        Path | None, typer.Argument(metavar="[SUMMARY]", help="Counts of a tagging run: summary.json written by 'tag'.")
+    ] = None,
     elsewhere: Annotated[
         Path | None,
         typer.Option("--elsewhere", help="YAML file with counts from outside mechtag; see docs/prisma.md."),
     ] = None,
-    narrow: Annotated[bool, typer.Option("--narrow", help="Stack the panels of the diagram vertically.")] = False,
+    narrow: Annotated[
+        bool, typer.Option("--narrow", help="Stack the panels of the diagram vertically, for a narrow page.")
+    ] = False,
 ) -> None:
     """Draw the PRISMA 2020 flow diagram of a review.
 

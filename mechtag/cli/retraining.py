@@ -33,7 +33,8 @@ def retrain(
     leave_out_leaks: Annotated[
         bool,
         typer.Option(
-            "--leave-out-leaks", help="Set aside records that may be test papers, instead of stopping with an error."
+            "--leave-out-leaks",
+            help="Set aside records that may be papers used to measure accuracy, instead of stopping with an error.",
         ),
     ] = False,
     onto: Annotated[
@@ -83,7 +84,9 @@ def retrain(
     if records and not codings:
         raise typer.BadParameter("--records was passed without CODINGS; also pass the codings of these records")
     if (rollback or history) and (on or onto or leave_out_leaks):
-        raise typer.BadParameter("--on, --onto and --leave-out-leaks cannot be combined with --rollback or --history")
+        raise typer.BadParameter(
+            "--on, --onto and --leave-out-leaks cannot be combined with --rollback or --history; omit them"
+        )
     if model and Path.cwd().is_relative_to(model.resolve()):
         raise typer.BadParameter(
             f"--model {model}: retraining replaces this folder, so it cannot be the working directory; change to a "

@@ -58,11 +58,18 @@ def review(
         bool, typer.Option("--insecure", help="Serve without HTTPS: everybody on the network can read passwords.")
     ] = False,
     owner_link: Annotated[
-        bool, typer.Option("--new-owner-link", help="Print a link with which an owner who is locked out can join.")
+        bool,
+        typer.Option(
+            "--new-owner-link",
+            help="Print a link with which an owner can join the review, for example after losing a password.",
+        ),
     ] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Recompute the state of all records from the log of events, and exit."),
+        typer.Option(
+            "--rebuild",
+            help="Recompute the state of all records from the log of events, to repair the database, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.

@@ -19,20 +19,23 @@ roles = typer.Typer(
 
 @roles.command("from-text")
 def from_text(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="Text (UTF-8) with markers such as (C) or (O+).")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Text file (UTF-8) with a marker such as (C) or (O+) after each passage."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of configurations to write (CSV).")],
     label: Annotated[
         str, typer.Option("--label", help="Key of the label of those paragraphs whose heading does not name a label.")
     ] = "",
-    coder: Annotated[str, typer.Option("--coder", help="Name of the coder.")] = "",
+    coder: Annotated[str, typer.Option("--coder", help="Name of the person who marked the passages.")] = "",
     record: Annotated[str, typer.Option("--record", help="Identifier of the record that the text is about.")] = "",
     project: ProjectFolder = None,
 ) -> None:
-    """Read configurations from text in which markers follow the passages, as realist reviews print them.
+    """Read configurations from text in which a marker after each passage names its role, as in realist reviews.
 
-    Each paragraph with markers is one configuration, and the paragraph above it names the label. The markers are (C),
-    (M+, Resource), (M-, Reasoning), (M-Res), (M-Rea) and (O-), or the names of the roles of your codebook; + means
-    present, and - absent. What cannot be read is listed in `rejected.jsonl` next to the output.
+    Each paragraph with markers is one configuration, and the paragraph above it names the label. Examples of markers
+    are (C), (M+, Resource), (M-, Reasoning), (M-Rea) and (O-); they may also name the roles that your codebook defines.
+    The sign + means present, and - means absent. What cannot be read is listed in `rejected.jsonl` next to the output.
 
     Example: `mechtag roles from-text boxes.txt -o configurations.csv --coder us`
     """
@@ -61,7 +64,10 @@ def table(
         Path, typer.Option("-o", "--output", help="Table to write; the extension is .xlsx, .html, .md or .csv.")
     ],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records of the papers, for citations.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--records", help="Records of the papers, from which the table takes the citations.", show_default=False
+        ),
     ] = None,
     note: Annotated[str, typer.Option("--note", help="Sentence to add below the table.")] = "",
     project: ProjectFolder = None,
@@ -78,16 +84,20 @@ def table(
 @roles.command("suggest")
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="CODINGS", help="Table of codings with the column 'evidence'.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table of passages with suggested roles (CSV).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table of passages with suggested roles (CSV) to write.")
+    ],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records of the coded papers.", show_default=False)
+        Path | None,
+        typer.Option("--records", help="Records of the coded papers, used to look up record ids.", show_default=False),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
     """Suggest roles for the passages of codings, by cue phrases and by similarity to the definitions of the roles.
 
-    Suggestions are experimental and off unless `roles.suggest` is true in params.yaml. A passage without a clear role
-    gets none, and nothing is linked. docs/roles.md states how far the suggestions agree with coders.
+    Suggestions are experimental. To switch them on, set `roles.suggest` to true in params.yaml. A passage without a
+    clear role gets no suggestion, and passages are not linked to configurations. docs/roles.md states how far the
+    suggestions agree with coders.
 
     Example: `mechtag roles suggest codings.csv --records unique.parquet -o suggested.csv`
     """

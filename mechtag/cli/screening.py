@@ -18,7 +18,7 @@ class StoppingRule(StrEnum):
     ranked = "ranked"
 
 
-_KEPT = "Default: the value of the last run; in the first run,"
+_DEFAULT = "Default: the value of the last run; in the first run,"
 
 
 def rank(
@@ -41,15 +41,26 @@ def rank(
     ] = None,
     recall: Annotated[
         float | None,
-        typer.Option("--recall", help=f"Proportion of the relevant records to find. {_KEPT} 0.95.", show_default=False),
+        typer.Option(
+            "--recall", help=f"Proportion of the relevant records to find. {_DEFAULT} 0.95.", show_default=False
+        ),
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option("--confidence", help=f"Confidence that --recall is reached. {_KEPT} 0.95.", show_default=False),
+        typer.Option(
+            "--confidence",
+            help=f"Confidence that this proportion has been found when you may stop. {_DEFAULT} 0.95.",
+            show_default=False,
+        ),
     ] = None,
     rule: Annotated[
         StoppingRule | None,
-        typer.Option("--rule", help=f"Stopping rule; see docs/ranking.md. {_KEPT} sample.", show_default=False),
+        typer.Option(
+            "--rule",
+            help="Stopping rule: 'sample' has you read a random sample, 'ranked' does not; see docs/ranking.md. "
+            f"{_DEFAULT} sample.",
+            show_default=False,
+        ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
@@ -89,16 +100,23 @@ def simulate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     runs: Annotated[
         int,
-        typer.Option("--runs", min=1, help="Number of replays; each starts from a different pair of known records."),
+        typer.Option(
+            "--runs",
+            min=1,
+            help="Number of replays; each starts from one relevant and one irrelevant record, drawn at random.",
+        ),
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that --recall is reached.")] = 0.95,
+    confidence: Annotated[
+        float,
+        typer.Option("--confidence", help="Confidence that the proportion --recall has been found when reading stops."),
+    ] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
 
-    The results are in simulation.json, and in reading.csv with the recall after each record, which can be plotted.
+    The results are in simulation.json. For plots, reading.csv contains the recall after each record.
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """

@@ -19,7 +19,7 @@ class Engine(StrEnum):
 
 
 class Basis(StrEnum):
-    """Values of ``--basis``: the text in which labels are searched for."""
+    """Values of ``--basis``: the text that a model or a coder reads."""
 
     abstract = "abstract"
     full_text = "full-text"
@@ -54,7 +54,9 @@ def tag(
     basis: Annotated[
         Basis | None,
         typer.Option(
-            "--basis", help="'abstract' ignores --full-texts; 'full-text' requires --full-texts.", show_default=False
+            "--basis",
+            help="'abstract' tags only abstracts and ignores --full-texts; 'full-text' requires --full-texts.",
+            show_default=False,
         ),
     ] = None,
     ranking: Annotated[
@@ -199,7 +201,11 @@ def export(
     ] = None,
     full_texts: Annotated[
         Path | None,
-        typer.Option("--full-texts", help="Table of full texts written by 'attach'.", show_default=False),
+        typer.Option(
+            "--full-texts",
+            help="Table of full texts written by 'attach', in which quotations are located.",
+            show_default=False,
+        ),
     ] = None,
     what: Annotated[
         Exported | None,

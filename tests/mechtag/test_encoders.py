@@ -144,7 +144,7 @@ def test_the_installed_encoder_needs_no_download() -> None:
 
 def test_a_short_name_has_no_revision() -> None:
     status, _, message = call("encoder", "get", "accurate", "--revision", "v1")
-    assert (status, "--revision does not apply to accurate" in message) == (2, True)
+    assert (status, "--revision does not apply to 'accurate'" in message) == (2, True)
 
 
 def test_an_interrupted_download_continues(index: Path, tmp_path: Path) -> None:
