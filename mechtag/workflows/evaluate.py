@@ -1,4 +1,4 @@
-"""Measure agreement, and write the report, the methods text and the model card."""
+"""Measure the agreement of coders, and write the report, the methods section and the model card."""
 
 from __future__ import annotations
 

@@ -71,11 +71,12 @@ class Request:
     codings
         Table of codings to export together with, or instead of, the decisions in ``source``.
     full_texts
-        Table of full texts that `attach` wrote.
+        Table of full texts that `attach` wrote, in which quotations are located.
     what
         Content to export; by default, everything that ``source`` and ``codings`` contain.
     coder, basis
-        Coder and basis of the codes to export; by default, all.
+        Coder and basis of the codes to export. By default, the codes of all coders are exported; a code by the full
+        text replaces the code by the abstract.
     roles
         Table of configurations, whose passages are exported with the codes of people.
     fetched
@@ -103,7 +104,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Parameters
     ----------
     to
-        One of `FORMATS`.
+        Format of the file; one of `FORMATS`.
 
     Raises
     ------
@@ -144,7 +145,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         )
     if to == "matrix" and found.what == "both":
         raise MechtagError(
-            "a cell of a matrix shows either a decision or a code; choose --what decisions or --what codings"
+            "a cell of a matrix shows either a decision of the model or a code of a person; choose --what decisions or "
+            "--what codings"
         )
     if to == "csv" and found.what == "both":
         raise MechtagError("a CSV table has either decisions or codings; choose --what decisions or --what codings")
@@ -182,7 +184,7 @@ def _refuse_unused_options(request: Request, to: str) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """The files to read (``None`` for files that are not needed), and the content to export from them."""
+    """The files that an export reads (``None`` if not needed), and whether it exports decisions, codings or both."""
 
     what: What
     predictions: Path | None
@@ -204,7 +206,7 @@ def _find(request: Request) -> _Found:
     elif source.is_file() and source.suffix.lower() != ".parquet":
         raise MechtagError(
             f"{source}: this is neither a folder that 'mechtag tag' wrote, nor its predictions.parquet, nor a table of "
-            f"codings (CSV or XLSX); tag the records first: mechtag tag {source} -o out"
+            f"codings (CSV or XLSX); tag the records first with 'mechtag tag {source} -o out'"
         )
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there
@@ -227,9 +229,9 @@ def _find(request: Request) -> _Found:
 
 
 class _Content(NamedTuple):
-    """The records and predictions to export, from which texts that must not be published were removed.
+    """The records and predictions to export; both can be iterated several times.
 
-    Both can be iterated several times.
+    With the option ``--without-fetched``, texts without an open licence have been removed.
     """
 
     records: Iterable[Record]
@@ -298,7 +300,7 @@ class _FurtherSheets:
             self._derived.add(paper, next(self._places))
 
     def tables(self) -> Iterator[TableSheet]:
-        """Yield the sheets, after the decisions on all records were added."""
+        """Yield the sheets. The decisions on all records must have been added before."""
         from mechtag.pipeline.export import workbook
 
         for place, paper in self._waiting.values():
@@ -317,7 +319,7 @@ def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) ->
 
 
 def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
-    """Return the codings and decisions of ``found`` as coded papers."""
+    """Return the codings and decisions to export as coded papers, the form from which most formats are written."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
 
@@ -345,7 +347,7 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
 def _passages(
     project: Project, request: Request, found: _Found, records: Sequence[Record], reporter: Reporter
 ) -> tuple[RolePassage, ...]:
-    """Return the passages with roles in the table of configurations and in the codings that are exported."""
+    """Return the passages with roles of evidence, from the table of configurations and from the table of codings."""
     from mechtag.pipeline.annotations.coding_table import read_role_codings
     from mechtag.pipeline.annotations.record_finder import Finder
     from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations

@@ -54,7 +54,7 @@ def fetch(
     discard_abstracts
         Whether to discard the abstracts in the records, so that all abstracts are fetched.
     any_licence
-        Whether to download PDFs without a Creative Commons licence, too.
+        Whether to also download free PDFs that have no Creative Commons licence.
 
     Raises
     ------

@@ -53,13 +53,13 @@ class Learned:
     ----------
     outcome
         ``adopted``: the new model is in use. ``kept``: the previous model stays in use, because the new model may be
-        worse. ``too_few``: the previous model stays in use, because there are too few independent codes to compare the
-        two models. ``unchanged``: the model in use was trained on exactly these codes.
+        worse. ``too_few``: the previous model stays in use, because too few papers have independent codes to compare
+        the two models on. ``unchanged``: the model in use was trained on exactly these codes.
     model_id, former_id
         Id of the model in use now, and id of the model that was in use before.
     papers, compared
-        Number of papers used for training, and number of papers with independent codes; if there are enough of the
-        latter, the two models were compared on them.
+        Number of papers used for training, and number of papers with independent codes: codes that no suggestion can
+        have influenced.
     reasons
         Sentences that explain the outcome.
     differences
@@ -86,7 +86,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the settings name no table, or a table that this function did not write or that was changed since.
+        If the coded records that the settings name are not a table; or if the table was not written by this function,
+        or was changed after the last call.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings
@@ -102,7 +103,7 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
         write_codings(part, codings)
         # A run that was killed may have written the same table without returning.
         known = (former_sha256, _sha256(part))
-        _refuse_if_changed(path, known, "table of codes", "import its codes into the review")
+        _refuse_if_changed(path, known, "table of codes", "import it there")
     return _sha256(path)
 
 
@@ -121,12 +122,12 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
     Raises
     ------
     MechtagError
-        If the file was not written by this function or was changed since.
+        If the file was not written by this function, or was changed after the last call.
     """
     from mechtag.pipeline.annotations.coded_records import write_exemplars
 
     path = Path(project.settings.train.examples)
-    what, instead = "file of examples", "choose its sentences as examples in the review"
+    what, instead = "file of examples", "choose its sentences as examples there"
     if not examples:
         _refuse_if_changed(path, (former_sha256,), what, instead)
         path.unlink(missing_ok=True)
@@ -139,11 +140,11 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
 
 
 def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
-    """Raise `MechtagError` if a file was changed, that is, if its SHA-256 is not one of those in ``known``."""
+    """Raise `MechtagError` if a file exists whose SHA-256 is not in ``known``, so that somebody else has written it."""
     if path.exists() and _sha256(path) not in known:
         raise MechtagError(
             f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
-            f"different folder, and {instead} if they belong to it"
+            f"different folder. If its content belongs to the review, {instead}"
         )
 
 
@@ -162,9 +163,9 @@ def learn(
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
     The two models are compared on papers that neither model was trained on, by the rule of `mechtag retrain`. A model
-    made from the definitions of the codebook alone is replaced even if there are too few papers, because training never
-    does significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md). A model for a
-    different version of the codebook is also replaced, because such a model can no longer be used for tagging.
+    made from the definitions of the codebook alone is replaced even if there are too few papers to compare, because
+    training never does significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md).
+    A model for a different version of the codebook is also replaced, because it can no longer be used for tagging.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def learn(
     Raises
     ------
     MechtagError
-        If training on the codes is not possible; see `mechtag.training.train.train`.
+        If there are too few codes to train on, or a file cannot be read; see `mechtag.training.train.train`.
     """
     from mechtag.models.model_folder import load_model
     from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -259,7 +260,7 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
 def _compare(
     project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
 ) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
-    """Compare two models on papers that neither model was trained on, by the rule of `mechtag retrain`."""
+    """Compare two models on papers that neither was trained on, and decide by the rule of `mechtag retrain`."""
     import numpy as np
 
     from mechtag.evaluation.model_comparison import compare_systems, decide_promotion

@@ -1,4 +1,4 @@
-"""Have language models code papers, and let them vote."""
+"""Ask language models to code papers, and combine their codes by vote."""
 
 from __future__ import annotations
 
@@ -64,11 +64,12 @@ class Wanted:
     limit
         Maximum number of papers.
     max_tokens
-        Maximum number of tokens in the first answer; up to four times as many are allowed if it is cut off.
+        Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, with up to four times
+        as many.
     think_first
         Whether the model states evidence and reason before its answer.
     shots
-        Number of invented example sentences of each label to show.
+        Number of invented example sentences of each label to show to the model.
     repeat
         Number of times that each question is asked, each time with a different seed and order of the coding rules.
     max_cost
@@ -86,7 +87,7 @@ class Wanted:
 
     @property
     def basis(self) -> Basis:
-        """Return whether the model reads abstracts or full texts."""
+        """Return the text that the model reads: ``abstract`` or ``full-text``."""
         return "full-text" if self.full_texts else "abstract"
 
 
@@ -119,7 +120,7 @@ class LlmAccess:
     clock: Clock = field(default_factory=Clock)
 
     def connect(self, cache: Cache, endpoint: Endpoint, reporter: Reporter, *, dry: bool) -> Transport:
-        """Return the transport for the requests of one run; raise an error if the key cannot be sent."""
+        """Return the object that sends the requests of one run; raise an error if the user's API key is invalid."""
         key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise MechtagError(
@@ -149,7 +150,7 @@ def code_with_llm(
     dry_run: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Have a language model code papers, write its codings, and yield sentences on them.
+    """Ask a language model to code papers, write its codings, and yield sentences on the results.
 
     Further files are written next to ``output``: the quotes with their offsets (``_evidence.csv``), the questions
     without a usable answer (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers
@@ -168,7 +169,7 @@ def code_with_llm(
         If the records cannot be read; if the endpoint is on another machine and the user did not name it, or did not
         confirm that texts are sent there; if its answers cannot be used; if an option or the key is invalid, or the
         name of the output does not end in ``.csv``; if the cost is limited, but the price of the model is unknown; or,
-        after all results are written, if the endpoint asked for a long pause.
+        after all results are written, if the endpoint asked for a pause of more than ten minutes.
     """
     require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -232,9 +233,9 @@ def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bo
             "it, add --licence-ok; otherwise, use a model on this machine"
         )
     if not access.model.strip() or not access.model.isprintable():
-        raise MechtagError("--model: the name of the model must be one line and not empty")
+        raise MechtagError("--model: the name of the model must be a single line of text that is not empty")
     if not 0 < access.timeout < math.inf:
-        raise MechtagError("--timeout: the time limit must be a number of seconds, more than 0")
+        raise MechtagError("--timeout: the time limit must be a number of seconds greater than 0")
     if wanted.max_cost is not None and not 0 <= wanted.max_cost < math.inf:
         raise MechtagError("--max-cost: the limit must be a number of US dollars, 0 or more")
     if wanted.max_cost is not None and not has_price:
@@ -253,7 +254,7 @@ def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
 
 
 def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
-    """Return the first ``wanted.shots`` invented sentences of each label, keyed by label; empty if the number is 0.
+    """Return the invented example sentences to show to the language model, keyed by label.
 
     Sentences that were taken from papers are left out, because the language model may be asked about these papers.
     """
@@ -292,9 +293,10 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user whether texts may be sent to another machine, and raises an error if not.
+    """Return a function that asks the user to confirm that texts are sent to another machine.
 
-    Only the first call of the function asks. No question is asked if the endpoint is on this machine.
+    The function asks only once, and raises an error if the user refuses. If the endpoint is on this machine, it does
+    not ask.
     """
     if endpoint.is_local:
         return lambda: None
@@ -350,7 +352,7 @@ def _plan(
         f"({_characters(affected):,} characters) would be sent to {asking.endpoint.host}, {where}"
     )
     if answered:
-        yield f"{answered} more are answered and would not be sent again"
+        yield f"{answered} more have been answered before and would not be sent again"
     if without:
         yield f"{counted(without, 'paper')} without text would be rejected"
     cost = (
@@ -376,7 +378,7 @@ def _describe(
         yield f"{rejected}: {counted(count, 'question')} without a usable answer, with the reasons"
     if left := sum(each.not_asked for each in found):
         if budget.exhausted:
-            why = f"the next call could have exceeded --max-cost ({budget.spent:.4f} USD spent)"
+            why = f"the next request could have exceeded --max-cost ({budget.spent:.4f} USD spent)"
         else:
             why = next((pause.reason for pause in transport.paused.values()), "the endpoint did not answer any more")
         yield (
@@ -391,8 +393,9 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
     Raises
     ------
     MechtagError
-        For the same reasons as in `vote.vote` and `coding_table.read_codings`; also if a coder is in two tables, or if
-        a table is itself a vote or lacks the description of its coders.
+        If a table cannot be read, is itself a vote, or lacks the description of its coders; if a coder is in two
+        tables or is a person; if there are fewer than two language models; or if ``coder`` does not begin with
+        ``llm:``, or is the name of one of them.
     """
     require_csv(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
@@ -409,11 +412,11 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         found = read_runs(table)
         if found is None:
             raise MechtagError(
-                f"{path_of_runs(table)}: no such file, but it describes the coders of {table}; pass tables that "
-                "'mechtag llm' wrote, with the files next to them"
+                f"{path_of_runs(table)}: this file is missing; it describes the coders of {table}. Pass tables that "
+                "'mechtag llm' wrote, and keep the files that it wrote next to them"
             )
         if found.vote:
-            raise MechtagError(f"{table}: this table is itself a vote; pass the tables of its voters")
+            raise MechtagError(f"{table}: this table is itself a vote; pass the tables of the models that voted")
         runs += found.runs
     voted = vote(codings, coder)
     write_codings(output, voted, (CONFIRMED,))

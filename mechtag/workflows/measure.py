@@ -37,10 +37,17 @@ def evaluate(
 ) -> str:
     """Evaluate predictions on a gold standard; write the metrics to ``output``, and tables next to it.
 
-    For the parameters that are not described here, see `mechtag.evaluation.evaluate.evaluate_files`.
-
     Parameters
     ----------
+    predictions, gold
+        Predictions for the gold papers, and coding matrix of the gold standard.
+    records
+        Records of the gold papers; by default, ``records.parquet`` next to the predictions.
+    baselines, out_of_fold, curve, variations
+        Folders of further predictions to measure, written by `run_baselines`, `train`, `learning_curve` and
+        `tag_variations` in `mechtag.workflows.train`.
+    full_texts, llms
+        Table of full texts that were tagged, and tables of codings of the gold papers by language models.
     model
         Folder of the model that made the predictions; by default, the model of the project.
     allow_training_papers
@@ -75,10 +82,11 @@ def evaluate(
 
 
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
-    """Return a function that compares gold papers with the papers on which the model in a folder was trained.
+    """Return a function that compares the gold papers with the training papers of the model in the folder ``model``.
 
-    If the papers cannot be compared, the result of the function contains the reason. Because this reason is published,
-    it contains neither paths nor error messages; these are passed to the reporter.
+    The function raises an error if the model was trained on gold papers, unless ``allow`` is set. If the papers cannot
+    be compared, the result contains the reason. This reason is published, so it contains neither paths nor error
+    messages; these are passed to the reporter.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

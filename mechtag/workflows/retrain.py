@@ -87,7 +87,9 @@ class Retraining:
         leave_out_leaks: bool = False,
         onto: str | None = None,
     ) -> list[str]:
-        """Add codings as a new version of the annotations, train a model on it, and use the model if it is not worse.
+        """Add codings as a new version of the annotations, and train a new model on this version.
+
+        The new model replaces the model in use if it is not worse.
 
         Parameters
         ----------
@@ -172,7 +174,8 @@ class Retraining:
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(
-                    f"{self._paths.model}: finished an interrupted model swap; model {found} is now active"
+                    f"{self._paths.model}: an interrupted replacement of the model is now complete; "
+                    f"model {found} is in use"
                 )
                 # A model that 'mechtag train' was putting in place is not kept.
                 if is_kept(self._paths, found):
@@ -203,7 +206,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Create a version of the annotations, report its content, and return the name of the version."""
+        """Create a version of the annotations that contains new codings, report its content, and return its name."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto

@@ -33,7 +33,7 @@ def roles_from_text(
     label
         Key of the label of those paragraphs whose heading does not name a label.
     coder, record
-        Coder, and identifier of the record, of all passages.
+        Name of the coder, and identifier of the record, for all passages in the text.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def role_table(
     source
         Table of configurations, or table of codings with the column ``role``.
     records
-        Records of the papers, for citations: a table, or a search export.
+        Records of the papers, from which the table takes the citations: a table, or a search export.
     note
         Sentence below the table.
 
@@ -139,7 +139,7 @@ def suggest_for_codings(
     source
         Table of codings; the passages in its column ``evidence`` get suggestions.
     records
-        Records of the papers, whose identifiers the output contains: a table, or a search export.
+        Records of the papers, from which the output takes the record ids: a table, or a search export.
 
     Raises
     ------
@@ -160,8 +160,8 @@ def suggest_for_codings(
     if not project.settings.roles.suggest:
         raise MechtagError(
             "suggestions of roles are switched off, because they are experimental: the method agreed with the coders "
-            f"at kappa {suggest.KAPPA:.2f} (n = {suggest.SENTENCES}); to see them nevertheless, set 'suggest: true' "
-            "below 'roles:' in params.yaml"
+            f"at kappa {suggest.KAPPA:.2f} (on {suggest.SENTENCES} sentences); to see them nevertheless, set "
+            "'suggest: true' below 'roles:' in params.yaml"
         )
     book = project.codebook
     finders = [Finder(read_unique(records, reporter.note), project.settings.dedupe)] if records else []
@@ -181,7 +181,8 @@ def suggest_for_codings(
     passages = list(dict.fromkeys(passages))
     if not passages:
         raise MechtagError(
-            f"{source}: no coding has a passage in the column 'evidence'; mark or quote passages that support a label"
+            f"{source}: no label that is coded yes has a passage in the column 'evidence'; enter the passages that "
+            "support these codes"
         )
     encoder = load_encoder(project.settings)
     texts = [one.text for one in passages]

@@ -41,8 +41,9 @@ def rank(
     model
         Folder of the model that ranks the records until a relevant record is known.
     recall, confidence, rule
-        Target for stopping; see `screening.ranking.Target`. By default, the target of the previous call; in the
-        first call, the defaults of `Target`.
+        Proportion of the relevant records to find before reading stops, confidence that it has been found, and
+        stopping rule; see `screening.ranking.Target`. By default, the values of the previous call; in the first call,
+        the defaults of `Target`.
 
     Returns
     -------
@@ -97,7 +98,9 @@ def simulate(
     confidence: float = 0.95,
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Replay a finished review, and write ``simulation.json`` and ``reading.csv``.
+    """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
+
+    The results are written to ``simulation.json`` and ``reading.csv``.
 
     Parameters
     ----------
@@ -106,7 +109,10 @@ def simulate(
     output
         Folder to write to.
     runs, batch
-        Number of replays, each with a different pair of known records; and number of records between two rankings.
+        Number of replays, each of which starts from one relevant and one irrelevant record, drawn at random; and number
+        of records read between two rankings.
+    recall, confidence
+        Proportion of the relevant records to find, and confidence that it has been found when reading stops.
 
     Returns
     -------

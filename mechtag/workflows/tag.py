@@ -34,8 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        Folder of the chunks of predictions, one file per chunk. The chunks are joined at the end of a run, but not in
-        an object store.
+        In an object store, the folder of the predictions, with one file per chunk. On this machine, the chunks are
+        joined into one table at the end of the run and deleted.
     """
 
     inputs: Inputs
@@ -72,7 +72,7 @@ def tag(
     model
         Model folder; by default, the model folder of the project.
     sentences
-        Table of the sentences of the records. By default, records are split into sentences here.
+        Table of the sentences of the records. By default, tagging splits the records into sentences.
     full_texts
         Table of full texts that `attach` writes. Records that have a full text are tagged by their abstract and by
         their full text.
@@ -160,7 +160,7 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of the table of merged records next to the source, if the source is a table on this machine."""
+    """Return the path of the table of merged records next to a table on this machine; ``None`` if there is none."""
     from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
     from mechtag.pipeline.tagging.storage import is_remote
 
@@ -177,8 +177,8 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
 
     if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
         raise MechtagError(
-            f"{ranking}: to tag records in the order of a table, mechtag needs exactly one file of records, and both "
-            "this file and the output folder must be on this machine; pass the file that was ranked, and a local folder"
+            f"{ranking}: to tag records in the order of this table, mechtag needs exactly one file of records on this "
+            "machine, and a local output folder; pass the file of records that was ranked, and a folder on this machine"
         )
     records = read_unique(Path(sources[0]), reporter.note)
     rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]

@@ -14,7 +14,8 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and a warning for each label that training did not demonstrably help.
+    The reporter receives a table of the labels, and a warning for each label if training did not demonstrably improve
+    the ranking of records by it.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def run_baselines(
     records, sentences
         Parquet tables of the gold records and of their sentences.
     output
-        Folder to write to; the protocol and each baseline have one table of predictions.
+        Folder to write to: one table of predictions for the protocol, and one for each baseline.
 
     Returns
     -------
@@ -84,12 +85,13 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records with models trained on subsets of these records, and write one table per subset.
+    """Tag the coded records out of fold, with models trained on increasingly large subsets of these records.
 
     Returns
     -------
     list of int
-        Number of papers in each subset.
+        Numbers of papers on which the models were trained (means over the folds); for each, a table of predictions is
+        written to the folder ``output``.
     """
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
@@ -102,12 +104,12 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records, and variations of their texts, with models that were not trained on these records.
+    """Tag the coded records, and rewritten versions of their texts, with models not trained on these records.
 
     Returns
     -------
     list of str
-        Names of the variations; for each, a table of predictions is written to the folder ``output``.
+        Names of the kinds of rewriting; for each, a table of predictions is written to the folder ``output``.
     """
     from mechtag.training.invariance import tag_varied
 

@@ -1,4 +1,4 @@
-"""Access to web services: the user's identity, the plan of a dry run, and the requests without an answer."""
+"""Access to web services: settings, the list of requests for a dry run, and messages on requests without an answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Access:
     refresh
         Whether to ignore earlier answers, and send all requests again.
     addresses
-        Addresses of services that replace the usual addresses, keyed by the name of the service.
+        Addresses to use instead of the usual addresses of services, keyed by the name of the service.
     clock
         Clock that measures waiting times; tests use a simulated clock.
     """
@@ -89,7 +89,7 @@ def ignore_in_git(folder: Path) -> None:
 
 
 def plan(transport: Transport) -> Iterator[str]:
-    """Yield lines on the requests that a run without ``--dry-run`` would send.
+    """Yield lines of text that describe the requests that a run without ``--dry-run`` would send.
 
     The lines state the hosts, the numbers and costs of requests, and the first URLs.
     """
@@ -141,6 +141,6 @@ def refuse_unfinished(transport: Transport) -> None:
         reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
         skipped = sum(transport.skipped[label] for label in waiting)
         raise MechtagError(
-            f"{reasons}. Requests not sent: {skipped}. Run the same command again after that time; requests that "
-            "were answered are not sent again"
+            f"{reasons}. Requests not sent: {skipped}. Run the same command again when the pause is over; requests "
+            "that were answered are not sent again"
         )

@@ -133,7 +133,7 @@ def test_hostile_files_are_listed_and_harm_nothing(tmp_path: Path, records: Path
     (folder / ".hidden.pdf").write_bytes(b"x")
     (folder / "notes.md").write_bytes(b"x")
     message = run(folder, "--records", records, "-o", tmp_path / "out" / "texts.parquet")
-    assert "note: files in the folders that are not full texts were not read: 1 .md" in message
+    assert "note: some files in the folders are not full texts and were not read: 1 .md" in message
     assert "7 files read: 1 attached, 1 duplicates of an attached file, 0 unmatched, 5 rejected" in message
     first, second = table(tmp_path / "out/attached.csv")
     assert {first["file"], second["file"]} == {"'=cmd|' \\n.pdf", "copy.pdf"}

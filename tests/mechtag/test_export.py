@@ -121,7 +121,10 @@ def test_what_chooses_between_decisions_and_codings() -> None:
         (("codings.csv", "--records", "r", "--what", "both"), "is a table of codings and contains no decisions"),
         (("codings.csv", "--codings", "codings.csv"), "--codings cannot name a second one"),
         (("nothing", "--what", "decisions"), "nothing: "),
-        (("book.yaml",), "nor a table of codings (CSV or XLSX); tag the records first: mechtag tag book.yaml -o out"),
+        (
+            ("book.yaml",),
+            "nor a table of codings (CSV or XLSX); tag the records first with 'mechtag tag book.yaml -o out'",
+        ),
     ],
 )
 @pytest.mark.usefixtures("folder")

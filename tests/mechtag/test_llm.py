@@ -434,7 +434,7 @@ def test_answers_that_cannot_be_used_count_towards_the_limit(
     if stated:
         assert own.cost_usd == pytest.approx(sent * (400 * 1 + 100 * 2) / 1e6)
     assert f"{sent} further answer" in said[0]
-    assert "the next call could have exceeded --max-cost" in said[-1]
+    assert "the next request could have exceeded --max-cost" in said[-1]
     logged = lines(project.root / "out/llm_log.jsonl")
     assert [line["fault"] for line in logged] == ["the answer cannot be used"] * sent
     assert {line["tokens_in"] for line in logged} == {400 if stated else None}
@@ -673,7 +673,7 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
     with pytest.raises(MechtagError, match="llm:a is also in an earlier table"):
         list(vote_of_tables(project, [*tables, tables[0]], project.root / "out/vote.csv"))
     # The answers of its voters would count twice.
-    with pytest.raises(MechtagError, match=r"vote\.csv: this table is itself a vote; pass the tables of its voters"):
+    with pytest.raises(MechtagError, match=r"vote\.csv: this table is itself a vote; pass the tables of the models"):
         list(
             vote_of_tables(project, [project.root / "out/vote.csv", tables[0]], project.root / "out/more.csv", "llm:v")
         )
@@ -794,7 +794,7 @@ def test_usage_that_cannot_be_read_is_unknown(
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb"])
 def test_a_model_needs_a_name(project: Project, access: LlmAccess, model: FakeLanguageModel, name: str) -> None:
-    with pytest.raises(MechtagError, match="--model: the name of the model must be one line and not empty"):
+    with pytest.raises(MechtagError, match="--model: the name of the model must be a single line of text"):
         run(project, replace(access, model=name))
     assert not model.asked
 
@@ -872,7 +872,7 @@ def test_a_dry_run_does_not_count_what_is_answered(
     source, output = project.root / "records.parquet", project.root / "out/codings_llm.csv"
     said = list(code_with_llm(project, source, output, Wanted(), access, dry_run=True))
     assert said[0].startswith("6 requests about 3 papers (")
-    assert said[1] == "3 more are answered and would not be sent again"
+    assert said[1] == "3 more have been answered before and would not be sent again"
     run(project, access)
     said = list(code_with_llm(project, source, output, Wanted(), access, dry_run=True))
     assert said[0].startswith("0 requests about 0 papers (0 characters)")
@@ -885,6 +885,6 @@ def test_a_vote_names_voters_without_a_description(
         run(project, replace(access, model=name), name=f"{name}.csv")
     (project.root / "out/b_run.json").unlink()
     tables = [project.root / f"out/{name}.csv" for name in "ab"]
-    with pytest.raises(MechtagError, match=r"b_run\.json: no such file, but it describes the coders of .*b\.csv"):
+    with pytest.raises(MechtagError, match=r"b_run\.json: this file is missing; it describes the coders of .*b\.csv"):
         list(vote_of_tables(project, tables, project.root / "out/vote.csv"))
     assert not (project.root / "out/vote.csv").exists()

@@ -111,7 +111,7 @@ def test_suggestions_are_off_until_somebody_switches_them_on(folder: Path) -> No
     shutil.copy(ROOT / "data/annotated/codebook.yaml", folder / "codebook.yaml")
     (folder / "params.yaml").write_text("codebook: codebook.yaml\n", encoding="utf-8")
     status, _, message = call("roles", "suggest", "codings.csv", "-o", "suggested.csv")
-    assert (status, "agreed with the coders at kappa 0.21 (n = 125); to see them" in message) == (1, True)
+    assert (status, "agreed with the coders at kappa 0.21 (on 125 sentences); to see them" in message) == (1, True)
     (folder / "params.yaml").write_text("codebook: codebook.yaml\nroles: {suggest: true}\n", encoding="utf-8")
     status, _, message = call("roles", "suggest", "codings.csv", "-o", "suggested.csv")
     assert (status, "experimental: suggested by a method that agreed" in message) == (0, True), message
