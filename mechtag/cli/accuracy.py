@@ -30,7 +30,7 @@ def evaluate(
     ],
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
+        typer.Option("--records", help="Table of the gold records. Default: records.parquet next to the predictions."),
     ] = None,
     others: Annotated[
         Path | None,

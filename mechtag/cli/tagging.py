@@ -189,7 +189,7 @@ def export(
         Path | None,
         typer.Option(
             "--records",
-            help="Table of records, or search export. Default: records.parquet next to the predictions.",
+            help="Table of the records, or search export. Default: records.parquet next to the predictions.",
             show_default=False,
         ),
     ] = None,
