@@ -80,14 +80,15 @@ def sentences_about(
 ) -> list[Happening]:
     """Return the events of some records in words, the oldest first.
 
+    Until blinding ends, other people's judgements of a record are left out unless its codes are shown to everyone.
+    Owners and adjudicators also see them if they themselves cannot judge the record any more.
+
     Parameters
     ----------
     viewer
         Account number of the reader. Notes that other people wrote for themselves are left out.
     blinded
-        Whether the reader is neither owner nor adjudicator. Until blinding ends, such a reader sees other people's
-        judgements only of records whose codes are shown to everyone. Owners and adjudicators also see those of records
-        that they cannot judge any more.
+        Whether the reader is neither owner nor adjudicator.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 

@@ -112,7 +112,7 @@ class _Nothing(_Value):
 
 
 class _Row(BaseModel):
-    """The columns of table ``event`` that are copied unchanged from a copy of the review to the review."""
+    """The columns of table ``event`` that stay unchanged when an event of a copy is added to the review."""
 
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
@@ -154,7 +154,7 @@ _MIXED = "the record was judged in one copy and settled in the other, before the
 
 
 class _Seen(BaseModel):
-    """The columns of table ``sight`` that are checked before a row of a copy is added to the review."""
+    """The columns of table ``sight`` (what a person saw when judging) that are checked before a row is imported."""
 
     at: str = Field(max_length=40)
     stage: Stage
@@ -301,14 +301,14 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return everything that changed in the review since the copy was made, in the form that `_places` returns.
+    """Return what changed in the review through actions that a copy of the review does not contain.
 
-    Only actions that the copy does not contain count.
+    The result is a set of hashable values; see `_places`.
 
     Parameters
     ----------
     shared
-        Ids of the actions that the copy contains as well.
+        Ids of the actions that the review and the copy have in common.
     after
         Number of an event of the review; only later events are considered.
     """
@@ -402,7 +402,7 @@ class _Records:
         self._readings: dict[tuple[int, int, str], Reading] = {}
 
     def here(self, number: int | None) -> int | None:
-        """Return the number in the review of a record of the copy, or ``None`` if the review has no such record."""
+        """Convert a record's number in the copy to its number in the review; ``None`` if it is not in the review."""
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:

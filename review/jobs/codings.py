@@ -365,7 +365,13 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return the number of actions that `_undo` has undone so far with this ``name``."""
+    """Return how many actions were undone by an earlier, interrupted run of the job whose undo actions have ``name``.
+
+    Parameters
+    ----------
+    name
+        First part of the ``client_id`` of these undo actions; see `_undo`.
+    """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
     return int(connection.execute(select(func.count()).where(event.c.kind == "undo", own)).scalar_one())

@@ -167,7 +167,7 @@ class Ranking:
         return content["sample"], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
-        """Encode the titles and abstracts of all records, unless none has changed since the last run."""
+        """Encode the titles and abstracts of all records if any of them has changed since the last run."""
         from mechtag.pipeline.screening.search import load_search
 
         table = schema.record

@@ -70,7 +70,8 @@ def _answers(visit: Visit) -> dict[str, Any]:
         - ``basis``: ``abstract`` or ``full-text``
         - ``unticked``: ``no`` or ``not-judged``, the meaning of a label that is not ticked in a file; ``None`` if not
           answered
-        - ``labels``: meaning of names in the files: the key of a label, ``not`` and a key, or ``None`` to ignore it
+        - ``labels``: meaning of each name in the files: ``trust`` (a yes for the label with this key), ``not trust``
+          (a no), or ``None`` (the name is ignored)
 
     Raises
     ------

@@ -85,7 +85,7 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return the list with the given name, and with the filters (label and coder) in the address of the page."""
+    """Return a list of the page *Reconcile*, with the filters (label and coder) in the address of the page."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 

@@ -1,4 +1,4 @@
-"""Settle several records together with the codes of one person, after a preview of the codes of all coders."""
+"""Settle several records at once: the codes of one person become final, after a preview of the codes of all coders."""
 
 from __future__ import annotations
 

@@ -85,10 +85,17 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 
 
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
-    """Return the changed suggestions after number ``after``, with the titles of the records; at most `PAGE` rows.
+    """Return at most `PAGE` of the suggestions that a training changed, with the titles of the records.
 
     Suggestions for records that somebody can still judge are left out for everybody, because it is not recorded who
     sees them here before judging.
+
+    Parameters
+    ----------
+    job
+        Number of the job that trained the model.
+    after
+        Only changes with a higher number than this are returned.
     """
     table, record = schema.change, schema.record
     return list(
@@ -103,7 +110,7 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
 
 
 def _is_visible(connection: Connection) -> ColumnElement[bool]:
-    """Return an SQL condition that selects the changed suggestions for records that nobody can judge any more."""
+    """Return an SQL condition for those rows of table ``change`` whose records nobody can judge any more."""
     table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
     copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
     hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}

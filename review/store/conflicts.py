@@ -126,7 +126,10 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return a query for the records of a list; its columns are ``record``, ``stage`` and ``place`` (for sorting)."""
+    """Return a query for the records of a list of the page *Reconcile*.
+
+    The columns of the query are ``record``, ``stage`` and ``place`` (for sorting).
+    """
     need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
     if chosen.name == "settled":
         last = (-func.max(final.c.event)).label("place")
