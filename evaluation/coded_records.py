@@ -294,7 +294,10 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of all people: those in the coded records or in their table, then those of the second coder."""
+    """Return the codes of the people who coded the records, followed by the codes of the second coder.
+
+    If the records were coded in a table, it contains the codes of each person; otherwise, the records contain them.
+    """
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}

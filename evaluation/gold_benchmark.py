@@ -49,7 +49,10 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Return the number of gold standard papers with each kind of text."""
+    """Return the number of gold standard papers by the text that is available.
+
+    The keys are ``abstract``, ``synopsis``, ``title_only`` and ``none``.
+    """
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}

@@ -60,7 +60,7 @@ class Draws:
 
 
 def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
-    """Draw bootstrap samples (papers drawn with replacement) and permutations of papers."""
+    """Draw ``bootstrap`` samples of the papers with replacement, and ``permutations`` random orders of the papers."""
     weights = generator.multinomial(papers, np.full(papers, 1 / papers), size=bootstrap).astype(float)
     orders = generator.permuted(np.tile(np.arange(papers), (permutations, 1)), axis=1)
     return Draws(weights, orders, papers)

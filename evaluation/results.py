@@ -192,7 +192,7 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Return a sentence on the number of papers that were read as synopses, or ``""`` if there are none."""
+        """Return a sentence on the papers of which a reworded synopsis was read; ``""`` if there are none."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only
@@ -378,7 +378,7 @@ class SetDecisions(Block):
 
 
 class SetRelevance(Block):
-    """Counts and metrics of relevance in a set of records."""
+    """Metrics of the relevance scores, and decisions on relevance, in a set of coded records."""
 
     roc_auc: _RocAuc
     roc_auc_hard: _RocAucHard
@@ -759,7 +759,7 @@ class ByFullText(Block):
         return f"The tool is not better than the number of windows alone in: {listed}."
 
     def describe_best(self) -> str:
-        """Return sentences on the texts that were used for the metrics ``best_available``."""
+        """Return sentences on how many papers were tagged from their full text, and how many from other texts."""
         others = self.best_available.papers - self.coverage.full_text
         return (
             f"Best available text: {self.coverage.full_text} papers by their full text, and the other {others} by "
@@ -917,7 +917,11 @@ class Results(Block):
 
     @property
     def protocols(self) -> dict[str, SystemFigures]:
-        """Return the metrics of each protocol that was run, keyed by the name of the protocol."""
+        """Return the model's metrics on the gold standard, keyed by the papers that were used in training.
+
+        ``transfer``: no gold paper was used. ``leave_one_out``: each gold paper was tagged by a model that was also
+        trained on the other gold papers. A key is missing if its metrics were not computed.
+        """
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}
 

@@ -62,8 +62,8 @@ class RelevanceHead:
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
         """Return whether each text is unlike the training texts, shape (n_texts,).
 
-        It is if its similarity to the nearest support vector is below ``familiar``. Without support vectors, the result
-        is false for all texts.
+        A text is unlike them if its cosine similarity to the nearest support vector is below ``familiar``. Without
+        support vectors, the result is false for all texts.
         """
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)

@@ -115,7 +115,7 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
 
     After the shift, the heads of each fold have the same mean score on the documents that they were fitted on. Without
     it, documents of a fold that holds out many documents with a label would be scored too low, because the intercept
-    reflects how common the label is among the other documents. With a few records, this alone would reverse the
+    reflects how common the label is among the other documents. With few records, this effect alone would reverse the
     ranking. Relevance needs no shift, because the same proportion of each fold is relevant.
 
     Parameters

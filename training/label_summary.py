@@ -1,4 +1,4 @@
-"""Count the codes of each label, and check whether training improved the ranking of records that it did not see."""
+"""Count the codes of each label, and check whether training improved the ranking of unseen records."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
 
 @dataclass(frozen=True)
 class Agreement:
-    """Difference between the results of tagging the same documents with two runtimes.
+    """How far the results of tagging the same documents with two runtimes differ.
 
     Attributes
     ----------

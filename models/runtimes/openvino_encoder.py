@@ -189,9 +189,9 @@ def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, in
     """Group texts into batches of few distinct shapes, the longest texts first.
 
     OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, texts
-    are padded to one of few lengths: `_LENGTHS` between consecutive powers of two, or 80 up to 256 tokens. Batches of
-    one padded length have the same number of rows. Only the very last batch differs: its number of rows is a power of
-    two.
+    are padded to few different lengths: `_LENGTHS` lengths from each power of two to the next, which makes 80 lengths
+    up to 256 tokens. Batches of one padded length have the same number of rows. Only the very last batch differs: its
+    number of rows is a power of two.
 
     Parameters
     ----------

@@ -222,12 +222,14 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step that contributed most to the overall change of a probability, on the logarithmic scale.
+    """Return the step from the old to the new model that contributed most to the change of a probability.
+
+    Contributions are measured on the logarithmic scale.
 
     Parameters
     ----------
     chances
-        Probability before the first step, and after each step.
+        Probability by the old model, and after each of the `STEPS`.
     """
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
