@@ -217,7 +217,9 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
         if key in _NOT_PARTS:
             of_mechanism = None
         if sign and of_mechanism and sign != of_mechanism:
-            raise _Unreadable("the marker gives the mechanism and its part different signs; write + or - once")
+            raise _Unreadable(
+                "the marker has one sign for the mechanism and another for its resource or reasoning; write + or - once"
+            )
         part_is_missing = False
         found.append((key, sign or of_mechanism))
     if part_is_missing:
@@ -274,7 +276,7 @@ def _names(codebook: Codebook) -> dict[str, set[str]]:
 
 
 def _exact(name: str, names: dict[str, set[str]]) -> str | None:
-    """Return the key of the role that has this name, in the singular or plural."""
+    """Return the key of the role with a name, which may be in the plural; ``None`` if there is no such role."""
     folded = fold_name(name)
     for form in (folded, folded.removesuffix("s")):
         if found := [key for key, own in names.items() if form in own]:

@@ -30,7 +30,7 @@ _QUOTATIONS = ("number", "label", "configuration", "role", "sign", "quotation", 
 
 
 class RoleQuote(NamedTuple):
-    """A passage in the table.
+    """A passage in the table of context, mechanism and outcome.
 
     Attributes
     ----------

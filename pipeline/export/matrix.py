@@ -197,7 +197,7 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """The origin of the codes of a matrix, which footnotes state; codes of papers that are left out count as well.
+    """Where the codes of a matrix come from, for the footnotes; papers that the matrix leaves out count as well.
 
     Attributes
     ----------

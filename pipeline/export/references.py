@@ -81,7 +81,7 @@ def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _harmless(text: str) -> str:
-    """Return text on one line, in which nothing looks like the beginning of a note that `_notes` yields."""
+    """Return a text on one line, changed so that no part of it looks like the beginning of a note about a code."""
     return _one_line(text).replace(CODE, CODE.replace(":", " :"))
 
 

@@ -176,7 +176,10 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the page labels of the evidence, the strongest evidence first and without repetitions; ``""`` for a no."""
+    """Return the page labels of the evidence, those of the strongest evidence first, each only once.
+
+    If there is no prediction, or the decision is ``no``, the result is ``""``.
+    """
     if prediction is None or prediction.decision == "no":
         return ""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
@@ -238,7 +241,7 @@ def cells_of(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False, read_signs: ReadSigns = by_words
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Collect tagged records and sort their rows for reading, within a context that yields two functions.
+    """Sort table rows of tagged records by relevance, within a context that yields two functions.
 
     The first function adds a record and its predictions. The second function, called after all records were added,
     yields the rows in descending order of the probability of relevance, then of ``record_id``; records without a

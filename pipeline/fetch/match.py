@@ -45,7 +45,7 @@ def likeness(left: str, right: str) -> float:
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Compare a record with a paper that was found by the record's DOI or PubMed id, and return the verdict."""
+    """Judge by the titles whether a paper that was found by a record's DOI or PubMed id is the record's paper."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)

@@ -95,7 +95,10 @@ def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
 
 
 def citing(work: str, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that cite the paper with the OpenAlex identifier ``work``; yield nothing without a key."""
+    """Yield the papers that cite the paper with the OpenAlex identifier ``work``.
+
+    OpenAlex requires a key for this; yield nothing if the user has none.
+    """
     cursor = "*" if transport.has_key(SERVICE) else ""
     while cursor:
         parameters = (

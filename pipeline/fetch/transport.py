@@ -269,7 +269,8 @@ class Transport:
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
         """Return whether a request may be sent again after an answer that cannot be used.
 
-        An answer of a service of the user (`Service.own`) is stored in the cache; see `unusable`.
+        For a service of the user (`Service.own`), the answer is stored in the cache for `unusable`, and ``again``
+        decides. Requests to all other services may be sent again.
         """
         if not request.service.own:
             return True

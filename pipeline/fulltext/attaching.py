@@ -187,7 +187,7 @@ def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
     named = [file.name for file in files if printable_name(file.path.name) == value]
     if len(named) > 1:
         raise MechtagError(
-            f"{row.place}: {len(named)} files are named {value} ({', '.join(named)}); enter one of these names"
+            f"{row.place}: {len(named)} files are named {value}; enter the path of one of them: {', '.join(named)}"
         )
     return named
 

@@ -100,7 +100,9 @@ class Recogniser:
         try:
             done = subprocess.run(words, input=header + picture.pixels, capture_output=True, timeout=self._seconds)
         except subprocess.TimeoutExpired:
-            raise RecognitionError(f"page {page} was not recognised within {self._seconds:g} seconds") from None
+            raise RecognitionError(
+                f"page {page} was not recognised, because tesseract took more than {self._seconds:g} seconds"
+            ) from None
         except OSError as error:
             raise RecognitionError(
                 f"page {page} was not recognised, because tesseract could not be started ({error})"

@@ -183,5 +183,6 @@ def read_runs(table: Path) -> LlmRuns | None:
         return LlmRuns.model_validate(read_json(path))
     except ValidationError as error:
         raise MechtagError(
-            f"{describe_validation(path, error)}\nRun 'mechtag llm' again; answered questions are not asked again"
+            f"{describe_validation(path, error)}\nRun 'mechtag llm' again to replace this file; answered questions are "
+            "not asked again"
         ) from None

@@ -427,7 +427,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text; a line with its heading, or ``""``, precedes the counts of each panel."""
+    """Yield the counts as lines of text; the first line of each panel is its heading, or empty if it has none."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

@@ -113,7 +113,7 @@ def word_weights(texts: Sequence[str]) -> Any:
 
 
 def _centred(vectors: Vectors) -> Array:
-    """Subtract the mean of all vectors of the search from each vector, and normalise to unit length again."""
+    """Subtract the mean of all vectors from each vector, and normalise to unit length again."""
     moved = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     unit: Array = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
     return unit

@@ -172,8 +172,8 @@ def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
         raise MechtagError(
-            f"the decisions include {len(relevant)} relevant and {len(irrelevant)} irrelevant records; a simulation "
-            "needs at least two of each kind"
+            f"the decisions include {len(relevant)} relevant and {len(irrelevant)} irrelevant records, but a "
+            "simulation needs at least two of each; add decisions on more records"
         )
     return np.array([generator.choice(relevant), generator.choice(irrelevant)], dtype=np.int64)
 

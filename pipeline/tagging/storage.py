@@ -116,9 +116,10 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Convert errors that an object store raises in this context, and a missing file, to `MechtagError`.
+        """Name this path in the messages of errors that are raised in this context.
 
-        The message contains this path. All other errors of local files are not converted.
+        A missing file, and any error of an object store, becomes a `MechtagError`. Other errors of local files are
+        raised unchanged.
         """
         try:
             yield
@@ -149,7 +150,7 @@ def locate(text: str | Path) -> StoragePath:
         files, path = fs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MechtagError(
-            f"{text}: this path cannot be accessed: {error}; supported URIs start with file://, s3:// or gs://"
+            f"{text}: this path cannot be accessed: {error}; correct the path (URIs start with file://, s3:// or gs://)"
         ) from None
     # A URI may contain credentials, which must not appear in messages and files.
     return StoragePath(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """A heading in an abstract: ``abstract[start:end]`` with punctuation, and its ``name`` in lower case."""
+    """A heading in an abstract: ``abstract[start:end]``. ``name`` is the heading in lower case without punctuation."""
 
     start: int
     end: int

@@ -260,9 +260,9 @@ class _Run:
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield the key of the label and the code, with its role of evidence, for each code of an entry.
+        """Yield the codes of an entry in a file, each preceded by the key of its label.
 
-        Names of unknown labels are collected for an error message, and names that the user mapped to null are skipped.
+        Unknown names of labels are collected for an error message, and names that the user mapped to null are skipped.
         """
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)

@@ -18,7 +18,7 @@ _START = re.compile(r"<Trials_downloaded_from_ICTRP\b|<Trial>\s*(?:<[^<>]+>\s*)?
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file contains the start of a list of trials, or of a trial with its number."""
+    """Return whether a file contains an ICTRP list of trials, or a ``<Trial>`` with a ``<TrialID>``."""
     return bool(_START.search(source.head))
 
 

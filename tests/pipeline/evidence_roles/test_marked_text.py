@@ -111,7 +111,10 @@ _UNCLEAR = "the marker does not clearly name one of these roles: Context, Resour
         ("(Outcome 2)", "the marker has a number, which can mean the passage or the configuration"),
         ("(C/O+)", "the marker has a sign for only some of its roles; write one marker for each role"),
         ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
-        ("(M+, Resource-)", "the marker gives the mechanism and its part different signs; write + or - once"),
+        (
+            "(M+, Resource-)",
+            "the marker has one sign for the mechanism and another for its resource or reasoning; write + or - once",
+        ),
     ],
 )
 def test_markers_that_are_not_clear_are_rejected_with_their_passage(marker: str, reason: str) -> None:
