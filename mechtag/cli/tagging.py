@@ -196,7 +196,7 @@ def export(
     codings: Annotated[
         Path | None,
         typer.Option(
-            "--codings", help="Table of codings to export in addition to the decisions in IN.", show_default=False
+            "--codings", help="Table of codings to export together with the model's decisions.", show_default=False
         ),
     ] = None,
     full_texts: Annotated[

@@ -53,9 +53,12 @@ def train(
 
 
 def baselines(
-    records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
+    records: Annotated[
+        Path, typer.Argument(metavar="RECORDS", help="Parquet table of the records of the gold standard papers.")
+    ],
     sentence_table: Annotated[
-        Path, typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of the gold records.")
+        Path,
+        typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of the gold standard papers."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,

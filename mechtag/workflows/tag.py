@@ -160,7 +160,10 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of the table of merged records next to a table on this machine; ``None`` if there is none."""
+    """Return the path of the ``groups.csv`` (merged records) next to the first source.
+
+    The result is ``None`` if the source is in an object store, or if there is no such table with merged records.
+    """
     from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
     from mechtag.pipeline.tagging.storage import is_remote
 
