@@ -76,7 +76,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id is that of a merged record, and not of a record in the table."""
+        """Return whether an id is that of a merged record, and not of a record in the table of unique records."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:

@@ -232,9 +232,14 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that the words of a marker name, and the signs that follow the name.
+    """Yield the key of each role that is named in a marker such as ``(C)``, and the signs that follow the name.
 
-    The key is ``None`` if the words name the mechanism as a whole, that is, resource and reasoning together.
+    The key is ``None`` if the marker names the mechanism as a whole, that is, resource and reasoning together.
+
+    Parameters
+    ----------
+    words
+        Words of the marker, each with the signs that follow it.
 
     Raises
     ------

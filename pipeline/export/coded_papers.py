@@ -399,8 +399,8 @@ def joined_paper(first: CodedPaper, second: CodedPaper, codebook: Codebook) -> C
 def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
     """Return title, abstract and full text of a paper as one text, and the positions of abstract and full text in it.
 
-    Each character that other programs could remove, such as a carriage return, is replaced by a space, so that
-    positions remain valid there.
+    Each character that other programs could remove, such as a carriage return, is replaced by a space, so that the
+    positions are also valid in these programs.
     """
     text = " ".join(paper.record.title.split())
     starts: dict[Basis, int] = {}

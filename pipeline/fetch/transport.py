@@ -223,9 +223,9 @@ class Transport:
         Parameters
         ----------
         again
-            Function that decides whether a request to a service of the user (`Service.own`) is sent again. It is called
-            with each answer that cannot be used, whose body is empty if the answer did not arrive whole. By default,
-            the request is repeated as for other services.
+            Function that decides whether the request is sent again after an answer that cannot be used. It is called
+            with this answer, whose body is empty if it did not arrive whole, and only if the user chose the service
+            (`Service.own`). By default, the request is always sent again.
         """
         if known := self.known(request):
             return known

@@ -93,7 +93,7 @@ class Beginning:
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
-        """Return the similarity, from 0 to 100, of a title and the most similar part of the beginning.
+        """Return the similarity, from 0 to 100, of a title and the most similar part of the text's beginning.
 
         The title must consist of letters only; see `letters_of`. A similarity below ``cutoff`` is returned as 0.
         """

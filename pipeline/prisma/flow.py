@@ -305,7 +305,10 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class Box:
-    """A box in the diagram; a ``side`` box counts what was removed, excluded or not retrieved at the step."""
+    """A box in the diagram for a step of the review.
+
+    A ``side`` box counts what was removed, excluded or not retrieved at this step.
+    """
 
     panel: Panel
     step: str

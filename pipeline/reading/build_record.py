@@ -54,7 +54,7 @@ class _Once(Generic[_T]):
         self._known: dict[str | None, _T] = {}
 
     def each(self, values: Sequence[Any], notes: list[str] | None = None) -> list[_T]:
-        """Return the cleaned form of each value."""
+        """Return the cleaned form of each value, from the cache if it is known."""
         known = self._known
         try:
             return [known[value] for value in values]

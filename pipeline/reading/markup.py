@@ -145,7 +145,9 @@ def _entry(number: int, line: int, text: str) -> Entry:
 
 
 def as_json(element: Element, depth: int = 1) -> Any:
-    """Convert an XML element to text or a mapping, as described in `read_records`.
+    """Convert an XML element to its text or, if it has attributes or contains only elements, to a mapping.
+
+    `read_records` describes the mapping.
 
     Raises
     ------
@@ -193,7 +195,7 @@ def every(node: Any, *path: str) -> list[Any]:
 
 
 def text_of(value: Any) -> str:
-    """Return the text of a converted XML element, without its attributes."""
+    """Return the text of an XML element that `as_json` converted, without the attributes."""
     return str(value.get("#", "")) if isinstance(value, dict) else value if isinstance(value, str) else ""
 
 

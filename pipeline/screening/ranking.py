@@ -266,8 +266,8 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
         raise MechtagError(
             "the records have changed since the random sample was drawn. Sampled records that are missing now: "
             f"{gone}. Unread records that are not in the sample: {len(new)}{first}. This sample can no longer show "
-            "when to stop. Rank the original records, restore the removed decisions, or start again with a new output "
-            "file (-o)"
+            "when to stop. Rank the original records with all earlier decisions, or start again with a new output file "
+            "(-o)"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 

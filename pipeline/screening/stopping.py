@@ -30,7 +30,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records read by rank after which the random sample is due; ``None`` if it is not due yet.
+    """Return the number of read records after which the random sample is due; ``None`` if it is not due yet.
 
     The sample is due when relevant records have become rare: after a run of irrelevant records that comprises at least
     100 records and at least 5% of all records.

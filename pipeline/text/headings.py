@@ -227,7 +227,8 @@ def _kind(match: re.Match[str]) -> str:
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield each possible heading, with or without punctuation after it: (start, end, words, kind).
 
-    The kinds are ``colon`` (a colon follows), ``line`` (nothing follows on the line) and those of `_kind`.
+    The kind is ``colon`` (a colon follows), ``line`` (nothing follows on the line) or, as in `_kind`, ``label``,
+    ``bare`` or ``guess``.
     """
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]

@@ -158,11 +158,8 @@ _MORE = re.compile(
 def note_of(sentence: str) -> str:
     """Return the kind of note, such as ``funding``, if the whole sentence is a note; otherwise return ``""``.
 
-    Returns
-    -------
-    str
-        ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
-        or ``notice``, for which `is_note` returns true; or ``""``.
+    The kinds are ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
+    and ``notice``. `is_note` returns ``True`` for each of them.
     """
     if len(sentence) > _LONGEST_NOTE:
         return ""

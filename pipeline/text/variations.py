@@ -257,7 +257,10 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return the four headings to insert into an abstract, keyed by the number of the sentence that follows."""
+    """Return the headings to insert into an abstract, each keyed by the number of the sentence that follows it.
+
+    The headings are background, methods, results and conclusions.
+    """
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)

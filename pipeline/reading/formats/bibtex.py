@@ -166,10 +166,14 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Divide the text after an entry into text that belongs to this entry, and entries without ``@type{key,``.
+    """Find entries that lack their start (``@type{key,``) in the text after an entry.
 
-    A field with a title shows that an entry starts, if the entry before it already has a title. Both parts are returned
-    as lists of pairs of a line number and a text.
+    Each field ``title`` begins such an entry, but the first one belongs to ``entry`` if ``entry`` has no title.
+
+    Returns
+    -------
+    rest, found
+        Text that is not part of these entries, and text of each entry that was found, with their line numbers.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []

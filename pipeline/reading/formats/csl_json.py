@@ -196,7 +196,7 @@ def _next_item(text: str, place: int) -> int:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map CSL variables to attributes of a record; treat all other names as column names of a table."""
+    """Map CSL variables to attributes of a record; recognise other names as `columns.clean` recognises column names."""
     item = dict(fields)
     plain = columns.clean([(name, text) for name, value in item.items() if (text := _text(value))])
     authors = item.get("author", item.get("authors"))

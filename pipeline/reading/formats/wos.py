@@ -19,7 +19,7 @@ _MEDLINE = re.compile(r"^MEDLINE:(\d+)$")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has the two lines that start an export, or a line that starts a record."""
+    """Return whether a file has the lines that start a Web of Science export, or a line that starts a record."""
     return bool(_START.search(source.head))
 
 

@@ -87,7 +87,7 @@ def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> di
 
 
 def _number(node: dict[str, Any]) -> int:
-    """Return the id of a node of the tree, or 0 if it has none."""
+    """Return the ``AttributeId`` of a code, or 0 if it has none."""
     number = node.get("AttributeId")
     return number if isinstance(number, int) else 0
 

@@ -67,9 +67,9 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield a code for each coding by a person, and for each variable of the source with an answer other than yes.
+    """Yield a code for each coding by a person, and for each answer other than yes that mechtag wrote to a variable.
 
-    A variable is ignored if its coder has also assigned the label as a coding.
+    The variable is ignored if its coder has also given the source a coding with the label.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
