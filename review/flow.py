@@ -92,7 +92,7 @@ class Entry:
 
 
 def read_entries(connection: Connection) -> dict[str, Entry]:
-    """Return the current values that people entered, keyed by `Field.path`; empty fields are left out."""
+    """Return what people entered in the fields of the flow diagram, keyed by `Field.path`; omit empty fields."""
     found: dict[str, Entry] = {}
     for row in project_events(connection, "flow"):
         found.pop(row.value["field"], None)

@@ -160,7 +160,7 @@ class Choice:
         return cls(stored or "default")
 
     def dump(self) -> dict[str, Any]:
-        """Convert the choice to the value that table ``fact`` stores."""
+        """Return the person's choice of keys in the form in which table ``fact`` stores it."""
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:

@@ -406,7 +406,7 @@ class _Records:
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:
-        """Return a row of table ``sight`` of the copy.
+        """Return the row of table ``sight`` with the given number from the copy of the review.
 
         Raises
         ------

@@ -284,9 +284,9 @@ def in_exercise(connection: Connection, record: ColumnElement[int], stage: Colum
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition on table ``event``: a person may see an event about a judgement of somebody else.
+    """Return an SQL condition that selects the events about other people's judgements that a person may see.
 
-    The condition does not consider whether blinding has ended for the whole review.
+    It applies to table ``event``. The condition does not consider whether blinding has ended for the whole review.
 
     Parameters
     ----------

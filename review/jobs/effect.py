@@ -31,7 +31,7 @@ class _Code(NamedTuple):
 
 
 def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str, Any]:
-    """Estimate the effect of suggestions on codes, if they are shown before (``assisted``) or ``after`` coding.
+    """Estimate how suggestions affect codes: those shown before coding, and those shown after coding.
 
     Parameters
     ----------

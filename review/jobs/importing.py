@@ -298,7 +298,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return new rows for table ``pair``: the pairs of records that may be duplicates and are not in it yet."""
+    """Return new rows for table ``pair``: the pairs of possible duplicates that the table does not contain yet."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:

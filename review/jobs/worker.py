@@ -88,7 +88,7 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Run jobs until the parent process ends, even in the middle of a job.
+    """Run jobs until the parent process ends; a job that is running at that time is interrupted.
 
     Parameters
     ----------

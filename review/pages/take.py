@@ -53,7 +53,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
 
 
 def preview(visit: Visit) -> Response:
-    """Show the chosen records with the codes of all coders, before the codes of one person become final."""
+    """Show the chosen records with the codes of all coders, for a check before the codes of one person become final."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     with visit.workspace.store.write() as connection:

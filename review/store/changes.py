@@ -75,7 +75,7 @@ def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
 def count_changes(connection: Connection, job: int) -> ChangeCounts:
     """Count the suggestions that a training changed.
 
-    All numbers are 0 if the changes were replaced by those of a later training.
+    All counts are 0 if a later training has replaced the stored changes.
     """
     table = schema.change
     numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)

@@ -50,7 +50,7 @@ class Selection:
     Attributes
     ----------
     name
-        Name of the list: a key of `LISTS`, a key of `DIFFERING`, the value of `DOUBTED`, or ``settled``.
+        Name of the list: a key of `LISTS` or `DIFFERING`, the value of `DOUBTED`, or ``settled``.
     label
         Key of a label, or ``None``; if set, only records that are in the list because of this label are selected. Has
         no effect on the list ``settled``.
@@ -220,10 +220,10 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the labels that the page *Reconcile* offers for settling when it shows a record of a list.
+    """Return the labels that the page *Reconcile* offers for settling when it shows a record.
 
-    These are the labels of `open_labels`. In the lists `DIFFERING` and `DOUBTED`, they include the labels because of
-    which the record is in the list.
+    These are the labels that still have to be settled (see `open_labels`). If a person opened the record from a list
+    of settled records (`DIFFERING` or `DOUBTED`), the labels because of which it is in this list are added.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

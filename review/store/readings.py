@@ -129,7 +129,7 @@ def read_file(connection: Connection, sha256: str) -> Reading:
 
 
 def _reading_of(row: Any) -> Reading:
-    """Convert a row of table ``full_text`` to a `Reading`; ``None`` becomes an empty text."""
+    """Convert a row of table ``full_text`` to a `Reading`; if there is no row (``None``), the text is empty."""
     return Reading("", ()) if row is None else Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
 
 
