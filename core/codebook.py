@@ -211,7 +211,7 @@ class Codebook(Strict):
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a codebook without roles of evidence and rules for evidence of absence.
+    """Return what models use of a codebook: all except the roles of evidence and the rules for evidence of absence.
 
     Parameters
     ----------

@@ -38,9 +38,9 @@ class MlflowPlugin:
                 del sys.modules[name]
 
     def in_context(self) -> bool:
-        """Return ``False``, because this plugin has no tags for a run."""
+        """Return ``False``, so that MLflow does not ask this plugin for tags."""
         return False
 
     def tags(self) -> dict[str, str]:
-        """Return an empty mapping, because this plugin has no tags for a run."""
+        """Return an empty mapping, because this plugin adds no tags to the runs of MLflow."""
         return {}

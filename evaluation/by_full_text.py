@@ -225,6 +225,11 @@ def _measured(
 ) -> tuple[Judged, dict[str, Any]]:
     """Compute the metrics of a system on the gold papers that have a record.
 
+    Parameters
+    ----------
+    naive
+        Whether the system is a naive method, for which fewer metrics are computed per label.
+
     Returns
     -------
     judged : Judged

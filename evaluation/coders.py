@@ -300,7 +300,8 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     Parameters
     ----------
     cells
-        Shape (4, records, labels): number of items of each record in each of the four cells that `cells_of` returns.
+        Shape (4, records, labels): number of items of each record in each cell of the contingency table of the two
+        coders; see `cells_of`.
     labels
         Relevance, then the labels; the pooled metrics exclude relevance, because it is a different question.
     least
@@ -332,7 +333,8 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
     Parameters
     ----------
     cells
-        Shape (4, records): number of items of each record in each of the four cells that `cells_of` returns.
+        Shape (4, records): number of items of each record in each cell of the contingency table of the two coders; see
+        `cells_of`.
     """
     counts = cells.sum(axis=1)
     found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)

@@ -35,9 +35,10 @@ FILLINGS = (ON_TOPIC, OFF_TOPIC)
 class LongTexts:
     """Out-of-fold scores of long texts that were made up for training, one for each relevant paper and kind of filling.
 
-    A long text is the abstract of the paper, followed by windows of sentences from other papers (the filling): relevant
-    papers without the label (on topic), or irrelevant papers (off topic). These papers are in the same fold, so that
-    the model that scores the text was trained on none of them.
+    A long text is the abstract of the paper, followed by windows of sentences from other papers (the filling). Filling
+    on topic consists of sentences of relevant papers that do not have the scored label; filling off topic is from
+    irrelevant papers. All these papers are in the same fold, so the model that scores the text was trained on none of
+    them.
 
     Attributes
     ----------
@@ -48,11 +49,11 @@ class LongTexts:
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled
-        Scores of windows with the title of the paper and filling, shape (n_papers, n_windows, n_labels), keyed by kind
-        of filling. NaN where the fold of the paper has no sentences for the filling; a kind for which no fold has
-        sentences is missing.
+        Scores of windows that contain the title of the paper and filling, keyed by kind of filling, shape (n_papers,
+        n_windows, n_labels). NaN where the fold of the paper has no sentences for the filling; a kind for which no fold
+        has sentences is missing.
     filling
-        The same for windows that contain only filling, without the title.
+        Scores of the windows without the title, otherwise like ``filled``.
     """
 
     size: int

@@ -434,7 +434,7 @@ def _explained(section: Section) -> Section:
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences that state on which data the models of a protocol were trained."""
+    """Return sentences that state on which data the models were trained; ``protocol`` is one of `PROTOCOLS`."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."

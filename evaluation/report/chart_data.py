@@ -58,8 +58,11 @@ def draw_charts(
 
     Parameters
     ----------
-    names, protocols
-        Display name of each label and protocol.
+    names
+        Display name of each label.
+    protocols
+        Display name of each protocol, which defines the papers that the evaluated model was trained on, such as
+        ``transfer``.
     frame
         Size of each chart; in a wide chart, the name of each line is written next to the line.
     """

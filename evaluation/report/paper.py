@@ -1,4 +1,4 @@
-"""Write the methods text for the authors' paper, and the model card, from the files of a run."""
+"""Write the methods text for the authors' paper, and the model card, from the metrics and the model's settings."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     Raises
     ------
     MechtagError
-        If the metrics or the search belong to a different model; if the metrics lack the protocol ``transfer``; or if
-        a file lacks an entry.
+        If the metrics or the search belong to a different model; if the metrics lack the results of ``transfer``, which
+        are those of a model trained without the gold standard; or if an entry is missing that the templates need.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:

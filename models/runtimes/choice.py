@@ -243,8 +243,8 @@ def _kept(path: Path, key: str) -> Choice | None:
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
     """Encode texts twice, and return the shorter time in seconds.
 
-    Only encoding is timed. Artificial texts are often near a decision bound, so tagging them would encode them again
-    with a more precise encoder.
+    Tagging is not timed as a whole, because it encodes texts near a decision bound a second time, with a more precise
+    encoder, and the artificial ``texts`` are often near a bound.
     """
     times = []
     for _ in range(2):

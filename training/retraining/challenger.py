@@ -108,8 +108,8 @@ def champion_predictions(
 ) -> tuple[list[Prediction], list[CodedRecord]]:
     """Return predictions of the active model for all coded records, none of them by a model trained on the record.
 
-    For the records that the active model was trained on, these are its out-of-fold predictions. It tags the other
-    records as new ones.
+    For the records that the active model was trained on, these are its out-of-fold predictions. The active model tags
+    all other records.
 
     Returns
     -------
