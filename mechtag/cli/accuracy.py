@@ -30,7 +30,10 @@ def evaluate(
     ],
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Table of the gold records. Default: records.parquet next to the predictions."),
+        typer.Option(
+            "--records",
+            help="Table of the records of the gold standard. Default: records.parquet next to the predictions.",
+        ),
     ] = None,
     others: Annotated[
         Path | None,
@@ -188,7 +191,7 @@ def report(
         Path | None,
         typer.Option(
             "--mlflow-run",
-            help="mlflow_run.json in the model folder, used to show the run id in the report.",
+            help="mlflow_run.json in the model folder, which contains the id of the MLflow run that the report shows.",
         ),
     ] = None,
     project: ProjectFolder = None,

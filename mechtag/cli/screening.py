@@ -110,7 +110,7 @@ def simulate(
     recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
     confidence: Annotated[
         float,
-        typer.Option("--confidence", help="Confidence that the proportion --recall has been found when reading stops."),
+        typer.Option("--confidence", help="Confidence that this proportion has been found when reading stops."),
     ] = 0.95,
     project: ProjectFolder = None,
 ) -> None:

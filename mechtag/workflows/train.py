@@ -63,7 +63,7 @@ def run_baselines(
     Parameters
     ----------
     records, sentences
-        Parquet tables of the gold records and of their sentences.
+        Parquet tables of the records of the gold standard, and of the sentences of these records.
     output
         Folder to write to: one table of predictions for the protocol, and one for each baseline.
 
