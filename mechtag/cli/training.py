@@ -54,18 +54,11 @@ def train(
 
 def baselines(
     records: Annotated[
-<<<<<<< Updated upstream
         Path, typer.Argument(metavar="RECORDS", help="Parquet table of the records of the gold standard papers.")
     ],
     sentence_table: Annotated[
         Path,
         typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of the gold standard papers."),
-=======
-        Path, typer.Argument(metavar="RECORDS", help="Parquet table of the records of the gold standard.")
-    ],
-    sentence_table: Annotated[
-        Path, typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of these records.")
->>>>>>> Stashed changes
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
