@@ -184,8 +184,8 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     ------
     MechtagError
         If the file is missing, empty or damaged; if it has no header, or two columns of the same name; if a row has
-        too many or too few cells; if quotation marks do not match; or if not exactly one visible sheet of a workbook is
-        filled.
+        too many or too few cells; if quotation marks do not match; or if a workbook has no filled visible sheet, or
+        several.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
