@@ -86,10 +86,10 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Return one text per document: its title and the parts of its sentences that are content.
+        """Return one text per document: its title, and the parts of its sentences that are content.
 
-        Content is explained at ``counts`` in `Units`. If a document has no content but its title, all parts outside
-        notes are used.
+        Parts about methods, parts in notes and repeated parts are not content (see `Units`). If a document has no
+        content but its title, all parts outside notes are used.
         """
         wholes = []
         end = 0
