@@ -576,7 +576,8 @@ class OpenCode(Block):
 class Agreement(Block):
     """Agreement of people with one another, with language models and with the model, and the codes to resolve first.
 
-    ``llms`` contains sentences on the language models among the coders, as far as the runs of these are described.
+    ``llms`` contains sentences that describe the language models among the coders; a language model whose
+    table has no description of its run is left out.
     """
 
     records: int
