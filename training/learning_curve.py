@@ -67,10 +67,10 @@ def learning_curve(
 
 
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
-    """Draw the papers of each subset, stratified by relevance and fold.
+    """Draw the training papers for each point of the learning curve, stratified by relevance and fold.
 
-    Each subset has at least one paper from each stratum. The result contains a mask of the papers of each subset, keyed
-    by the proportion of papers in the subset.
+    Each draw has at least one paper from each stratum. The result contains a mask of the drawn papers for each
+    proportion of papers in `SHARES`.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

@@ -110,7 +110,7 @@ def _describe(config: ModelConfig) -> str:
 
 @contextmanager
 def tracking_store(settings: Settings) -> Iterator[None]:
-    """Select the MLflow store and the experiment for this project's runs in this context, and create them if necessary.
+    """Select the project's MLflow store and experiment for the runs in the ``with`` block; create them if necessary.
 
     The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names a different store.
 
@@ -228,7 +228,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore Python's import path after this context, because MLflow adds the copied code of mechtag to it."""
+    """Restore Python's import path after the ``with`` block, because MLflow adds its copy of mechtag's code to it."""
     before = list(sys.path)
     try:
         yield
@@ -317,7 +317,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Suppress errors of MLflow in this context, and report each as a note, so that no trained model is lost."""
+    """Turn an error of MLflow in the ``with`` block into a note for the user, so that no trained model is lost."""
     try:
         yield
     except Exception as error:

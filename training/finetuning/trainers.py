@@ -1,4 +1,4 @@
-"""Define the trainers, each of which prepares an encoder for a model, whose heads are then fitted on its vectors.
+"""Define the trainers: methods of preparing the encoder of a model before the heads are fitted on its vectors.
 
 ``frozen`` leaves the encoder unchanged. ``contrastive`` fine-tunes the top layers of the encoder on pairs of texts.
 

@@ -1,1 +1,1 @@
-"""Train a model on new annotations, and compare it with the active model."""
+"""Train a model on new annotations, and compare it with the model in use."""

@@ -322,9 +322,22 @@ class _Neighbours:
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
         """Describe a newly coded record that may explain why the prediction for a record changed.
 
-        If the record itself was newly coded, its code is described. Otherwise, the most similar record is described
-        whose new code fits the change: yes if the probability increased (``up``), or no if it decreased. The result is
-        ``""`` if there is no such record. ``whole`` is the vector of the record.
+        If the record itself was newly coded, its new code is described. Otherwise, of the new records whose code fits
+        the change, the most similar one is described. A yes fits an increased probability, and a no a decreased one.
+
+        Parameters
+        ----------
+        whole
+            Vector of the record.
+        key
+            Label of the prediction.
+        up
+            Whether the probability increased.
+
+        Returns
+        -------
+        str
+            Empty if no new record fits.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
