@@ -519,7 +519,9 @@ class Acts:
             drafts.append(Draft("code", record, stage, label, {"v": 0, "refer": False, "reason": None, **named}))
             drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True, **named}))
         if not drafts:
-            raise Refused("every label already has an answer, so nothing was changed")
+            raise Refused(
+                "every label already has an answer, so nothing was changed; to change an answer, choose a different one"
+            )
         return drafts
 
     @_once
@@ -1067,7 +1069,7 @@ class Acts:
         table, attachment = schema.full_text, schema.attachment
         row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
         if row is None:
-            raise Refused("there is no such file; perhaps somebody has deleted it", 404)
+            raise Refused("this file does not exist; it may have been deleted. Load the page Full texts again", 404)
         if connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).first() is not None:
             raise Refused("this file is attached to a record; detach it from that record first", 409)
         connection.execute(delete(table).where(table.c.id == file))
@@ -1166,7 +1168,7 @@ class Acts:
         self._require_record(connection, record)
         self._require_record(connection, other)
         if family_of(connection, record)[0] == family_of(connection, other)[0]:
-            raise Refused("these records are joined; separate them first", 409)
+            raise Refused("these records are joined as duplicates; separate them first", 409)
         return [Draft("differ", record, value={"other": other})]
 
     # The review ------------------------------------------------------------------------------------------------------
@@ -1285,7 +1287,7 @@ class Acts:
             )
         names = [self._require_record(connection, record).record_id for record in records]
         if not set(records_to_draw(connection, stage)).issuperset(records):
-            raise Refused("some of these records have changed in the meantime; start the exercise again", 409)
+            raise Refused("some of the drawn records have changed since they were drawn; start the exercise again", 409)
         return [Draft(EXERCISE, value={"stage": stage, "records": names, "coders": people})]
 
     @_once

@@ -172,7 +172,7 @@ def find_file(connection: Connection, number: int) -> Attached:
     for file in list_files(connection):
         if file.id == number:
             return file
-    raise Refused("there is no such file; perhaps somebody has deleted it", 404)
+    raise Refused("this file does not exist; it may have been deleted. Load the page Full texts again", 404)
 
 
 def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:

@@ -159,8 +159,8 @@ def _not_written(folder: Path, error: Exception) -> str:
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
     """Yield the events that follow event number ``after``, in the form in which they are written to the log.
 
-    Numbers of records are replaced by record ids, and ``sight`` by the content of the row of table ``sight``. At most
-    1,000 events are read at a time.
+    Numbers of records are replaced by record ids. The field ``sight``, the number of a row in table ``sight``, is
+    replaced by the content of this row. At most 1,000 events are read at a time.
     """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()

@@ -105,9 +105,9 @@ def next_record(
 ) -> int | None:
     """Reserve the record that a person should judge next, and return its number.
 
-    For the coders of a running calibration exercise, the records of the exercise come first. Any other record is
-    available if the person has not judged it and it lacks more judgements than there are other people for whom it is
-    reserved. Records that the person put aside come last, in the order in which they were put aside.
+    For the coders of a running calibration exercise, the records of the exercise come first. A record is not available
+    if the person has judged it, or if enough people have judged it or have it reserved. Records that the person put
+    aside come last, in the order in which they were put aside.
 
     Returns
     -------

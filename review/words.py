@@ -68,9 +68,10 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern with one group per word, and the kind of the word in each group.
+    """Return a pattern with one group for each word to highlight, and the kind of the word in each group.
 
-    The arguments are the words of the kinds ``for``, ``against`` and ``own``, in this order.
+    The arguments are the words that speak for inclusion (kind ``for``), those that speak against it (``against``), and
+    the person's own words (``own``).
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))

@@ -1,4 +1,7 @@
-"""Write the tables of records that the commands of mechtag read, from the database and from the imported files."""
+"""Write the tables of records that the commands of mechtag read.
+
+Their content comes from the database of the review and from the imported files.
+"""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def act(visit: Visit) -> Response:
 
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
-    """Return the account number that was chosen for each coder in the files; see `chosen_people`."""
+    """Return the account number that was chosen for each coder in the uploaded files; see `chosen_people`."""
     missing = "choose a person for each coder in the files"
     if not names:
         raise Refused(missing)

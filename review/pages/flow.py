@@ -66,7 +66,7 @@ def _shown(entry: counts.Entry | None) -> str:
 
 
 def enter(visit: Visit) -> Response:
-    """Save the counts that the person entered; each changed field is logged as a separate event."""
+    """Save the counts that the person entered for the PRISMA diagram; log each changed count as a separate event."""
     with visit.workspace.store.read() as connection:
         before = counts.read_entries(connection)
     try:

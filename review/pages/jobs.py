@@ -69,7 +69,10 @@ def cancel(visit: Visit) -> Response:
                 409,
             )
         if row.state in ENDED:
-            raise Refused("this job has already ended, so it can no longer be cancelled", 409)
+            raise Refused(
+                "this job has already ended, so it can no longer be cancelled; load the page again to see its result",
+                409,
+            )
         if row.state != STOPPING:
             values: dict[str, str] = {"state": STOPPING}
             if row.state == "waiting" and row.started is None:

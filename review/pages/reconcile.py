@@ -247,7 +247,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Convert the code of the coder whom the adjudicator chose to a final code.
+    """Return the final code that adopts the code of one coder, whom the adjudicator chose on the page.
 
     Raises
     ------

@@ -130,8 +130,8 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
     """Return the rows of the preview: the given records, with the codes of all coders for one label.
 
-    The label is that of the list or, if the list has no label, relevance. Records that are no longer in the list are
-    left out.
+    The label is the one by which the list of conflicts is filtered; without this filter, it is relevance. Records that
+    are no longer in the list are left out.
     """
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key

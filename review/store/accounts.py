@@ -114,7 +114,7 @@ def invite(connection: Connection, role: str, made_by: int | None, resets: int |
 
 
 def find_invitation(connection: Connection, token: str) -> Any:
-    """Return the row of table ``invitation`` for the token in a link, which may also be for a password reset.
+    """Return the row of table ``invitation`` for the token in a link that invites a person or resets a password.
 
     Raises
     ------

@@ -334,7 +334,7 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Compute the rows of the derived tables for some records and their joined records again, and replace them.
+    """Recompute and replace the rows of some records, and of their joined records, in the derived tables.
 
     Parameters
     ----------

@@ -343,7 +343,7 @@ def test_only_records_with_a_readable_full_text_are_drawn(included: Workspace) -
     # Nobody can have judged a record between the draw and the start.
     end(included, "keep")
     for records in ([5, 1], [7, 1], [6, 2]):
-        with pytest.raises(Refused, match="some of these records have changed in the meantime"):
+        with pytest.raises(Refused, match="some of the drawn records have changed since they were drawn"):
             included.acts.start_exercise(Stamp(OWNER), "full-text", records, [ANN, BOB])
 
 
