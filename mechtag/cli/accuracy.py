@@ -183,7 +183,8 @@ def report(
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json written by 'tag', used for the PRISMA counts. Default: that of the search 'update'.",
+            help="summary.json written by 'tag', used for the PRISMA counts. Default: the project's "
+            "data/work/update/tagged/summary.json.",
             show_default=False,
         ),
     ] = None,

@@ -388,7 +388,9 @@ def _describe(
 
 
 def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder: str = VOTE) -> Iterator[str]:
-    """Write the majority vote of the language models in several tables as one more coder, and yield sentences on it.
+    """Write the majority vote of the language models in several tables as the codings of one more coder.
+
+    Sentences that summarise the vote are yielded as messages for the user.
 
     Raises
     ------

@@ -167,7 +167,7 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models and the annotations in this context, so that only one retraining runs at a time.
+        """Lock the models and the annotations during the ``with`` block, so that only one retraining runs at a time.
 
         The annotations have their own lock, because several models may use the same annotations.
         """

@@ -160,4 +160,7 @@ def simulate(
 
 def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
     for name in judgements.unknown(records):
-        reporter.note(f"note: {labels}: the decision on {name} is ignored, because {name} matches none of the records")
+        reporter.note(
+            f"note: {labels}: the decision on {name} is ignored, because {name} matches none of the records; "
+            "correct the identifier if it should match one"
+        )

@@ -83,7 +83,7 @@ def has_codes(project: Project) -> bool:
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a description of the human codes, and the coded records; without readable codes, the list is empty."""
+    """Return a description of the human codes, and the list of coded records, which is empty without readable codes."""
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []

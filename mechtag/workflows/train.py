@@ -14,8 +14,8 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and a warning for each label if training did not demonstrably improve
-    the ranking of records by it.
+    The reporter receives a table of the labels, and a warning for each label whose ranking of records training did not
+    demonstrably improve.
 
     Parameters
     ----------
