@@ -160,7 +160,7 @@ class Clusters:
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the cluster's record from an earlier run; ``None`` if there is no such record."""
+        """Return the position in ``items`` of the cluster's member that an earlier run kept; ``None`` without one."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:

@@ -248,10 +248,9 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore values of an existing paper that an earlier run copied from records that are no longer in the input.
+    """Restore values that a paper had after an earlier run, but that no record in the input provides any more.
 
-    A value is not restored if a record that a person separated from the paper has the same value, because it may be
-    from this record.
+    A value is not restored if a record in ``split`` has the same value, because it may be from this record.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Write the sheets of an exported workbook other than the review sheet."""
+"""Write the sheets of an exported workbook, except the sheet for reviewing."""
 
 from __future__ import annotations
 

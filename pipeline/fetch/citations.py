@@ -173,7 +173,7 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service can be asked for cited papers (backward) or for citing papers (forward).
+        """Return whether a service can list cited papers (direction ``backward``) or citing papers (``forward``).
 
         OpenAlex lists citing papers only for users with a key.
         """

@@ -144,7 +144,7 @@ class GrobidReader:
     def _ask(self, path: Path) -> bytes:
         """Send a PDF to the server and return the answer; raise `OSError` or `httpx.HTTPError` if the server fails."""
         if path.stat().st_size > LARGEST:
-            raise OSError(f"the PDF was not sent, because it is larger than {LARGEST // 1_000_000} MB")
+            raise OSError(f"the PDF was not sent to the server, because it is larger than {LARGEST // 1_000_000} MB")
         content = path.read_bytes()
         for wait in (*_WAITS, None):
             answer = self._client.post(

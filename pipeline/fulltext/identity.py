@@ -104,7 +104,7 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Return the start and end of a title, or of a very similar text, counted in letters of the beginning.
+        """Return the start and end of a title, or of a very similar text, as positions in `Beginning.letters`.
 
         The result is ``None`` if the title does not occur. The title must consist of letters only; see `letters_of`.
         """

@@ -196,7 +196,7 @@ def _is_prose(row: Line, style: Style) -> bool:
 
 
 def _ends_table(place: _Place, style: Style) -> bool:
-    """Return whether a line after a table is the heading of a section, and not a row of the table."""
+    """Return whether the table before a line has ended, because the line is the heading of a section."""
     row, before = place.row, place.before
     is_apart = before is None or before.bottom - row.bottom > 1.2 * style.leading or before.bottom <= row.bottom
     larger = row.height >= _HIGHER * style.height or (kind_of(row.text) is not None and style.is_text(row))

@@ -54,7 +54,7 @@ def _source(value: object) -> int | tuple[str, ...] | None:
 
 def _named(value: object) -> dict[str, object]:
     if not isinstance(value, dict) or not value:
-        raise ValueError("expected one or more lines 'name: count'")
+        raise ValueError("expected one or more lines 'name: count', such as 'Embase: 1204'; correct this entry")
     named: dict[str, object] = {}
     for key, item in value.items():
         name = clean_name(key)
@@ -129,7 +129,7 @@ class Identification(Strict):
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield the counts as lines of text."""
+        """Yield sentences for the terminal that state the counts."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:

@@ -377,11 +377,11 @@ def is_search(line: str, continued: bool) -> bool:
 
 
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
-    """Yield notes on the unread rows above the header of a table, except the search query that databases print there.
+    """Yield notes for the user on the rows above the header of a table, which are not read.
 
     One note counts the rows that look like rows of the table: they have at least half as many filled cells as the
     header, or many filled cells that do not begin with a space. (A delimiter before a space is often a part of the
-    text.) Another note quotes the first of the other rows with unexpected content.
+    text.) Another note counts the other rows, and quotes the first. Routine rows, such as search queries, are ignored.
 
     Parameters
     ----------

@@ -105,9 +105,9 @@ _NOT_OPENED = "the element of the record is closed but never opened, so its star
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number and text of each element whose tag matches, and the reason why it is incomplete, or ``""``.
+    """Yield the line number and text of each element whose tag matches, and its fault.
 
-    An element is incomplete if its start tag or end tag is missing.
+    The fault states that the start tag or end tag is missing; it is ``""`` if the element is complete.
     """
     line, counted, end = 1, 0, 0
     opened: int | None = None

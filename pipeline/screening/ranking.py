@@ -105,7 +105,7 @@ class Ranking:
 
 
 def course_path(output: Path) -> Path:
-    """Return the path of the file next to a ranking table that stores the state of the review.
+    """Return the path of the JSON file that stores the state of the review, next to a ranking table.
 
     Raises
     ------

@@ -221,7 +221,10 @@ def reading_order(
 
 
 def rank_unread(scores: NDArray[np.float64], known: NDArray[np.float64]) -> Order:
-    """Return the rows that have not been judged (label NaN), from highest to lowest score; ties are in row order."""
+    """Return the indices of the records whose label is not known (NaN), in order of decreasing score.
+
+    Records with equal scores stay in the order of ``scores``.
+    """
     unread = np.flatnonzero(np.isnan(known))
     return unread[np.argsort(-scores[unread], kind="stable")]
 
@@ -286,7 +289,7 @@ def stop_by_sample(
 
 
 def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped:
-    """Replay the rule `stopping.judge_ranked`: read by rank, and apply the rule after each record.
+    """Return where reading by rank would stop if the rule `stopping.judge_ranked` were applied after each record.
 
     Parameters
     ----------

@@ -127,9 +127,9 @@ class ChunkStore:
     """The chunks of a run, stored in a folder.
 
     A chunk consists of two files: its predictions (``predictions-00000.parquet``) and their description
-    (``predictions-00000.json``, see `Chunk`), which is written last. A chunk without a description is unfinished. On
-    this machine, so is a chunk whose predictions do not have the SHA-256 in the description. Therefore, several
-    processes can write chunks without coordination.
+    (``predictions-00000.json``, see `Chunk`), which is written last. A chunk counts as finished if its
+    description exists and, on this machine, if its predictions have the SHA-256 that the description states.
+    Therefore, several processes can write chunks without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:

@@ -47,7 +47,7 @@ def features(sentences: Sequence[str], vectors: Array) -> Array:
 
 
 class SignsByVectors:
-    """Classifies sentences of evidence as ``present`` or ``absent``, by their vectors and their words.
+    """Classifies whether sentences state that something is present or absent, by their vectors and their words.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class SignsByVectors:
         self._encoder = encoder
 
     def __call__(self, sentences: Sequence[str]) -> list[Sign]:
-        """Return ``present`` or ``absent`` for each sentence."""
+        """Return for each sentence whether it states that something is ``present`` or ``absent``."""
         if not sentences:
             return []
         weights, intercept = _weights()
@@ -68,9 +68,9 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that classifies sentences of evidence as ``present`` or ``absent``.
+    """Return the function that decides whether sentences of evidence state the presence or absence of something.
 
-    The setting ``tag.sign`` decides between `by_words` and `SignsByVectors`.
+    It is `by_words` or an instance of `SignsByVectors`, depending on the setting ``tag.sign``.
 
     Raises
     ------

@@ -111,7 +111,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace a no by "not judged" if a coder coded several texts of the record, and the no is for one of them."""
+    """Replace a no for one passage by "not judged" if its coder coded several passages of the record separately."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)

@@ -146,7 +146,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _ends_in_cell(name: str) -> bool:
-    """Return whether a cell of the first row is attached to a known column name, as in 'KeywordsTrust in teams'."""
+    """Return whether text follows a known column name without a delimiter, as in 'KeywordsTrust in teams'."""
     if attributes([name]):
         return False
     return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))

@@ -23,7 +23,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per trial element."""
+    """Yield one entry per XML element ``Trial``."""
     source.notes.append("registrations of ICTRP have no authors and no abstracts")
     return markup.read_records(source, "Trial", "trial")
 
