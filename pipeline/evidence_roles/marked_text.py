@@ -54,7 +54,7 @@ class _Marker(NamedTuple):
 
 
 class _Unreadable(Exception):
-    """Raised if a marker cannot be read; the message says why."""
+    """Raised if a marker of a role, such as ``(C)``, cannot be read; the message says why."""
 
 
 class _Block(NamedTuple):
@@ -292,7 +292,7 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
     """Return the keys of the roles whose names begin with a word.
 
-    ``None`` stands for the mechanism as a whole, that is, resource and reasoning together.
+    The entry ``None`` is added if the word is the beginning of 'mechanism', that is, resource and reasoning together.
     """
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]

@@ -110,7 +110,9 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
         paper = "" if passage.config_id else passage.record_id
         rows[passage.label].setdefault((passage.config_id, paper, passage.coder), []).append(passage)
     if not any(rows.values()):
-        raise MechtagError("there are no passages with a role, so the table would be empty; give passages roles first")
+        raise MechtagError(
+            "there are no passages with a role, so the table would be empty; give passages a role of evidence first"
+        )
     groups, number = [], 0
     for label, found in rows.items():
         own = []

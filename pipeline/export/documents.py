@@ -29,11 +29,11 @@ class UndatedZip(zipfile.ZipFile):
     """A zip archive without timestamps, so that equal content yields equal bytes."""
 
     def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
-        """Add a member with the given bytes or text."""
+        """Add a file with the given bytes or text to the archive."""
         super().writestr(self._member(zinfo_or_arcname), data)
 
     def write(self, filename: Any, arcname: Any = None, *_: Any, **__: Any) -> None:
-        """Add a member with the content of a file."""
+        """Add a file to the archive."""
         member = self._member(arcname)
         member.file_size = os.path.getsize(filename)
         with open(filename, "rb") as source, self.open(member, "w") as target:

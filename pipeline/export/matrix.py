@@ -219,7 +219,10 @@ class _Origin:
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
-        """Add the origin of a code; ``of_relevance`` states whether it is a code for relevance."""
+        """Record the coder or model of a code, and the other details that footnotes state.
+
+        ``of_relevance`` states whether it is a code for relevance.
+        """
         self.probabilities |= code.probability is not None
         if code.model_id:
             self.models.add(code.model_id)
@@ -386,8 +389,8 @@ def write(path: Path, matrix: LabelMatrix) -> None:
 def table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of a matrix for a spreadsheet.
 
-    If the cells contain values for programs, the table has no totals, and the header has the keys instead of the names
-    of the labels, so that the table can be used as a gold standard.
+    With the option ``--cells value``, the table has no totals, and its header contains keys of labels instead of names,
+    so that the table can be used as a gold standard.
     """
     if matrix.cells == "value":
         rows: list[list[Any]] = [[row.record_id, excel_cell(row.name), *row.cells] for row in matrix.rows]

@@ -121,7 +121,7 @@ def _bibtex(paper: CodedPaper, codebook: Codebook) -> Iterator[tuple[str, str]]:
 
 
 def _verbatim(text: str) -> str:
-    """Return the text of a field that BibTeX programs do not read as LaTeX, with braces and backslashes encoded."""
+    """Return a DOI or URL on one line for BibTeX, with braces and backslashes percent-encoded."""
     return _one_line(text).replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
 
 

@@ -152,7 +152,7 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(record: Record, prediction: Prediction) -> str:
-    """Return the evidence sentences of a prediction in quotation marks, the strongest first; ``""`` for a no.
+    """Return the evidence sentences of a prediction in quotation marks, the strongest first; ``""`` for a decision no.
 
     The preceding sentence is added in square brackets if the words of a sentence, such as 'this', refer back to it.
     """

@@ -275,7 +275,10 @@ def _set(cell: Any, value: Any) -> Any:
 
 
 def _link(sheet: Any, value: Linked) -> Any:
-    """Return a new cell with a link; a cell of `_cells_of` would keep the link when it is used again."""
+    """Return a new cell with a link.
+
+    A cell of `_cells_of` is written many times, and would keep the link.
+    """
     from openpyxl.worksheet.hyperlink import Hyperlink
 
     cell = _set(_cells_of(sheet), value.text)

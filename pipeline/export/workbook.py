@@ -115,7 +115,7 @@ class DerivedSheets:
 
     @property
     def footnotes(self) -> tuple[str, ...]:
-        """Return the footnotes of the matrix; empty if no paper is both relevant and coded, so there is no matrix."""
+        """Return the footnotes of the matrix; without papers that are relevant and coded, there are none."""
         arranged = self._arranged()
         return arranged.footnotes if arranged else ()
 

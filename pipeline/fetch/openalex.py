@@ -76,7 +76,10 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Search OpenAlex for the title of a record; yield descriptions of the papers found, or nothing without a key."""
+    """Search OpenAlex for the title of a record, and yield descriptions of the papers found.
+
+    Without an OpenAlex key, nothing is searched.
+    """
     if transport.has_key(SERVICE):
         words = normalise_title(record.title)
         parameters = (("filter", f"title.search:{words}"), ("per-page", str(_CANDIDATES)), ("select", _FIELDS))

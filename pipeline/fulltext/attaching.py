@@ -75,7 +75,7 @@ def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesF
     if not found:
         raise MechtagError(
             f"{', '.join(map(str, sources))}: no full texts were found; expected files in PDF, JATS or TEI XML, DOCX, "
-            "HTML, EPUB or plain text"
+            "HTML, EPUB or plain text. Check the path"
         )
     paths = list(found.values())
     names = map(printable_name, distinct_names(paths))
@@ -121,7 +121,7 @@ def read_map(
 ) -> dict[str, Assigned]:
     """Read a table in which a person assigned files to records; return the records, keyed by the name of the file.
 
-    Rows without a record and rows about files that are not in ``files`` are skipped.
+    Rows without a file or record, and rows about files that are not in ``files``, are skipped.
 
     Parameters
     ----------

@@ -210,7 +210,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and measure the time from now on."""
+        """Add ``seconds`` to the time limit, and start measuring the time again from zero."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds

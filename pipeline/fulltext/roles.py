@@ -149,7 +149,8 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 def _right_edges(rows: Sequence[Line]) -> list[float]:
     """Return, for each line, the right edge of its text column.
 
-    The edge is the upper quartile of the right edges of all lines on the same page with nearly the same left edge.
+    The edge is the upper quartile of the right edges of all lines on the same page with nearly the same left edge, but
+    never left of the line's own right edge.
     """
     by_page = defaultdict[int, list[Line]](list)
     for row in rows:

@@ -325,7 +325,7 @@ class Coder:
         ]
 
     def describe(self, found: Coded, labels: Sequence[str], papers: int) -> LlmRun:
-        """Describe the coder and its codings for reports."""
+        """Return a description of the coder and its codings for reports; ``papers`` is the number of papers to code."""
         asking, counts = self._asking, found.counts
         cost = None if None in found.costs or not found.costs else sum(filter(None, found.costs))
         return LlmRun(

@@ -133,7 +133,10 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the user's counts of other methods, reports and studies, and of excluded reports by reason."""
+    """Return the user's counts of other methods, reports and studies, keyed by path, such as ``reports.assessed``.
+
+    The second result contains the numbers of excluded reports by reason.
+    """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
     blocks = {"reports": elsewhere.reports, "reports_together": elsewhere.reports_together}

@@ -296,7 +296,7 @@ def _mentions_title(text: str) -> bool:
 
 
 def header_of(line: str, delimiters: str = DELIMITERS) -> Table | None:
-    """Return the table whose header is ``line``, or ``None`` if the line is not a header.
+    """Return the column names and the delimiter of a header line, or ``None`` if the line is not a header.
 
     A single column name does not count as a header.
     """

@@ -52,8 +52,8 @@ def _values(fields: Sequence[tuple[str, Any]]) -> Iterator[str]:
 def _bibtex_paths(value: str) -> Iterator[str]:
     r"""Yield the paths in a field that JabRef, Zotero or Mendeley wrote in the form ``description:path:type;...``.
 
-    A backslash precedes a colon, semicolon or backslash that belongs to the path. Some programs write only the path, or
-    write a Windows drive without the backslash; drives are ignored.
+    Colons, semicolons and backslashes within a path are preceded by a backslash. Some programs write only the path, or
+    do not escape the colon after a Windows drive; a drive may therefore be missing from the result.
     """
     for written, plain in _LATEX.items():
         value = value.replace(written, plain)

@@ -200,10 +200,10 @@ def text_of(value: Any) -> str:
 
 
 def texts(node: Any, *path: str) -> list[str]:
-    """Return all non-empty texts at a path of element names below a converted element (see `every`)."""
+    """Return all non-empty texts at a path of element names below ``node`` (see `every`)."""
     return [text for value in every(node, *path) if (text := text_of(value))]
 
 
 def text(node: Any, *path: str) -> str:
-    """Return the first non-empty text at a path of element names below a converted element, or ``""`` (see `every`)."""
+    """Return the first non-empty text at a path of element names below ``node`` (see `every`), or ``""``."""
     return next(iter(texts(node, *path)), "")

@@ -325,7 +325,7 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a keyword list can start at a label: the label starts a line or follows a sentence."""
+    """Return whether a word such as "Keywords:" can begin a keyword list: it starts a line or follows a sentence."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole

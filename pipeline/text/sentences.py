@@ -245,8 +245,8 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     Usually, this is the heading above the sentence. There are two exceptions. First, if the whole sentence is a note,
     such as a statement on funding, its section is the kind of the note (see `sections.note_of`), unless the heading is
     on ethics. Second, a heading that announces a note, such as "Trial registration:", applies only to the first
-    sentence below it, because exports may print such notes in the middle of an abstract. A later sentence has a section
-    only if the sentence itself is a note.
+    sentence below it, because exports may print such notes in the middle of an abstract. The sentences after it have
+    no section, unless they are notes themselves.
 
     Parameters
     ----------

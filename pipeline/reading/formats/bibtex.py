@@ -267,7 +267,7 @@ def _joined(value: str, strings: Mapping[str, str]) -> str:
 
 
 def _is_delimited(piece: str) -> bool:
-    """Return whether a piece is enclosed in quotes, or in one matching pair of braces."""
+    """Return whether a piece of a BibTeX value is enclosed in quotes, or in one matching pair of braces."""
     if len(piece) < 2 or piece[0] == '"':
         return len(piece) > 1 and piece[-1] == '"'
     depth = 0

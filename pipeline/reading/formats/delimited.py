@@ -46,7 +46,10 @@ def header(source: Source) -> Header:
 
 
 def has_titles(source: Source) -> bool:
-    """Return whether a table has a column of titles and, if it has more columns, at least one other known column."""
+    """Return whether a table has a column of titles.
+
+    If it has several columns, mechtag must also recognise the name of a second one.
+    """
     names = header(source).names
     known = attributes(names)
     if len(names) == 1:
@@ -137,9 +140,9 @@ def _row_above(line: str, delimiter: str) -> list[str]:
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return a note if the line of the header also contains cells of the first row, otherwise ``""``.
+    """Return a note if the header seems to contain cells of the first row, otherwise ``""``.
 
-    This happens if the line end between the two is missing.
+    Such a header occurs in files that lack the line end after the header.
     """
     joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
     return _JOINED if joined else ""

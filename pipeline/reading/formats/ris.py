@@ -64,7 +64,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; records without TY or ER are kept, and a note reports them."""
+    """Yield one entry per record; a record that lacks the first tag (TY) or the last (ER) is kept and gets a note."""
     return numbered(_drafts(source), _TITLES)
 
 
