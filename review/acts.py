@@ -803,7 +803,10 @@ class Acts:
         if stage in BASES:
             self._require_label(label)
         elif label != self.codebook.relevance.key:
-            raise Refused(f"at screening, only the label '{self.codebook.relevance.key}' can be settled, not '{label}'")
+            raise Refused(
+                f"at screening, only the label '{self.codebook.relevance.key}' can be settled, not '{label}'; settle "
+                "other labels at coding"
+            )
         if decision.value not in (0, 1):
             raise Refused("a final code must be yes or no; choose one of them")
         self._check_reason(connection, decision.reason)
@@ -822,7 +825,9 @@ class Acts:
             lacking = " or has no full text" if stage == "full-text" else ""
             raise Refused(f"this record is not included{lacking}, so there is nothing to settle", 409)
         if state == "open":
-            raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
+            raise Refused(
+                "nobody has judged this record yet, so there is nothing to settle; wait until it has been judged", 409
+            )
         content = {"v": decision.value, "reason": decision.reason, "sentences": numbers, **_named(text), **more}
         return Draft("settle", head, stage, label, content)
 
@@ -1394,7 +1399,9 @@ class Acts:
             self._check_answer(code["value"], refer=False)
             self._check(connection, stamp, record, stage)
             if self._code_of(connection, stamp.coder, record, stage, label) is not None:
-                raise Refused("this person has already judged this label of the record in this review", 409)
+                raise Refused(
+                    "this person has already judged this label of the record in this review; this answer is kept", 409
+                )
             text = self._require_text(connection, record, stage) if stage in BASES else None
             named = {} if text is None else _named(text)
             content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **named, **more}

@@ -79,7 +79,8 @@ def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
         raise Refused(describe_validation("codebook", error)) from None
     if new.relevance.key != old.relevance.key:
         raise Refused(
-            f"the key of relevance must stay '{old.relevance.key}', because existing screening decisions use this key"
+            f"the key of relevance must stay '{old.relevance.key}', because existing screening decisions use this "
+            "key; change it back"
         )
     return new
 

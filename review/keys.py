@@ -202,7 +202,7 @@ class Choice:
 
 
 def _key(action: str, typed: str) -> str:
-    """Convert a key that a person typed to the notation of `TABLE`; an empty text stays empty."""
+    """Convert a key that a person typed to the notation of `TABLE`, such as ``shift+n``; an empty text stays empty."""
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name

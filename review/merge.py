@@ -376,7 +376,7 @@ def _places(
 
 
 class _Records:
-    """Looks up records of a copy in the review, and compares their texts."""
+    """Finds the records of an imported copy of the review in the review itself, and compares their texts."""
 
     def __init__(self, ours: Connection, theirs: Connection, codebook: Codebook) -> None:
         record = schema.record

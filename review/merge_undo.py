@@ -30,7 +30,7 @@ def count_added(connection: Connection, job: int) -> tuple[int, int]:
     Parameters
     ----------
     job
-        Number of the job that read the zip.
+        Number of the job that imported the copy of the review.
     """
     event = schema.event
     counts = select(func.count(event.c.act.distinct()), func.count(event.c.coder.distinct()))
@@ -46,7 +46,7 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     Parameters
     ----------
     job
-        Number of the job that read the zip.
+        Number of the job that imported the copy of the review.
     again
         Whether to add the import again.
 

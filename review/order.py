@@ -175,7 +175,7 @@ def _ranking(connection: Connection, stage: str) -> int | None:
 def _asked(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the values for the parameters of the query that `_free` builds."""
+    """Return the parameters of the query `_free`, which finds the records of a ranking that a person can judge now."""
     # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":

@@ -141,7 +141,7 @@ def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]])
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
-    """Store the names of all active people in ``found``, and let the first active owner sign in without a password."""
+    """Let the first active owner sign in without a password, and add the names of all active people to ``found``."""
     table = schema.account
     for row in connection.execute(select(table).order_by(table.c.id)).all():
         if not found.owner and row.role == "owner" and row.state == "active":

@@ -301,7 +301,7 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:
-    """Return an SQL expression for the record that represents the paper of a record; its value is 0 for NULL."""
+    """Return an SQL expression for the record that represents the paper of ``record``, or 0 if ``record`` is NULL."""
     joined = schema.joined.alias()
     into = select(joined.c.into).where(joined.c.record == record).scalar_subquery()
     return func.coalesce(into, record, 0)
@@ -405,7 +405,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether a suggestion for one of the labels was shown, according to some rows of table ``sight``."""
+    """Return whether a suggestion for one of the labels was shown, according to these rows of table ``sight``."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 

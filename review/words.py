@@ -137,7 +137,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether the value under a key of table ``fact`` is the list of words that a person chose."""
+    """Return whether a key of table ``fact`` is that of a person's own list of words to highlight."""
     return key.startswith(_OWN)
 
 

@@ -548,7 +548,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     label
         Key of the label to choose; if it is empty, the first label without an answer is chosen.
     new
-        Whether the next record is to be a record that the person must code for new labels.
+        Whether to choose, as the next record, one that the person must still code for labels added to the codebook.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:

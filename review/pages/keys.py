@@ -39,7 +39,7 @@ def _chosen(connection: Connection, visit: Visit) -> Choice:
 
 
 def choose(visit: Visit) -> Response:
-    """Change the key set of the person; earlier changes of single keys are deleted."""
+    """Change the person's set of keyboard shortcuts; earlier changes of single shortcuts are deleted."""
     name = visit.text("set")
     if name not in SET_NAMES:
         raise Refused("this set of keys does not exist; choose one of the sets on the page Keys")
@@ -49,7 +49,7 @@ def choose(visit: Visit) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Change one key of the person."""
+    """Change the keyboard shortcut of one action for the person."""
     try:
         with visit.workspace.store.write() as connection:
             chosen = _chosen(connection, visit).change(visit.text("action"), visit.text("key"))

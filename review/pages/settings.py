@@ -47,7 +47,7 @@ class Setting:
 
     @property
     def is_list(self) -> bool:
-        """Return whether the value is a list, which people enter with one item per line."""
+        """Return whether the value of the setting is a list, which people enter with one item per line."""
         return self.key in ("exclusion_reasons", "words_for", "words_against")
 
 

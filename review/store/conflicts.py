@@ -92,7 +92,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return those of the given records that are in a list of the page *Reconcile* and pass its filters."""
+    """Return those of the given records that ``chosen`` (a list of the page *Reconcile*, with filters) contains."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 

@@ -60,7 +60,7 @@ def undecided() -> Select[Any]:
 def count_papers(connection: Connection) -> tuple[int, int]:
     """Return the number of papers, and the number of duplicates.
 
-    Records that are joined count as one paper. Duplicates are the other records of a paper, and those found by imports.
+    Joined records count as one paper. Duplicates are the other records of a paper, and the records that imports merged.
     """
 
     def count(table: Table, *where: Any) -> int:

@@ -79,7 +79,10 @@ class Code:
 
     @property
     def answer(self) -> tuple[int | None, bool]:
-        """Return the value of the code, and whether the coder referred it; coders with equal results agree."""
+        """Return the value of the code, and whether the coder answered *needs review*.
+
+        Coders agree if both are the same.
+        """
         return self.value, self.refer
 
 
