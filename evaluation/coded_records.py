@@ -345,8 +345,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
             "coders must code the same sentences"
         )
     raise MechtagError(
-        f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; "
-        "make the keys unique"
+        f"{place}: {len(found)} coded records with this key have the same number of sentences; give each coded "
+        "record a different key"
     )
 
 

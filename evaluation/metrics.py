@@ -100,12 +100,12 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper with a label, and 0 for other papers; shape (resamples, papers, labels)."""
+        """Return the weight of each paper that was coded yes, and 0 for others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper that lacks a label, and 0 for others; shape (resamples, papers, labels)."""
+        """Return the weight of each paper that was coded no, and 0 for others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 

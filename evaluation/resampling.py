@@ -251,8 +251,8 @@ def estimates(
 ) -> dict[str, list[Estimate]]:
     """Compute metrics with bootstrap intervals and, for the metrics in ``permuted``, permutation p-values.
 
-    A permutation assigns each paper all codes of a randomly chosen paper, which preserves label frequencies and
-    co-occurrences but removes every relation between texts and codes.
+    A permutation shuffles the rows of codes among the papers, which preserves label frequencies and co-occurrences but
+    removes every relation between texts and codes.
 
     Parameters
     ----------

@@ -440,9 +440,9 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array contains values that are not finite numbers, or a term has no weight.
+    """Raise `MechtagError` if an array contains values that are not finite numbers, or a word has no weight.
 
-    Only bounds may be infinite.
+    Only the bounds of decisions may be infinite.
     """
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.

@@ -53,7 +53,7 @@ class RelevanceHead:
     familiar: float = -1.0
 
     def score(self, vectors: Vectors, words: csr_matrix) -> Array:
-        """Return the relevance score of each text, shape (n_texts,), from its vector and `Words.features`."""
+        """Return the relevance score of each text, shape (n_texts,); ``words`` is the result of `Words.features`."""
         # Vectors have unit length, so the squared distance is 2 - 2 * cosine.
         similar = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights
         scores: Array = vectors.astype(np.float64) @ self.direction + similar + words @ self.word_weights

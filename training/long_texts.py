@@ -68,11 +68,11 @@ class LongTexts:
         Parameters
         ----------
         filling
-            Kind of filling; one of `FILLINGS`.
+            Kind of the sentences from other papers that each text contains (the filling); one of `FILLINGS`.
         sentences
-            Number of sentences of filling in each text.
+            Number of these sentences in each text.
         alone
-            Whether the texts contain only filling, without the title and abstract of the paper.
+            Whether the texts contain only these sentences, without the title and abstract of the paper.
         """
         count = sum(1 for _ in windows([sentences], self.size))
         found = self.filling if alone else self.filled
@@ -159,9 +159,9 @@ class _Maker:
     rng: np.random.Generator
 
     def others(self, usable: Mask, paper: int) -> Mask:
-        """Return a mask of the sentences that may fill the windows of a paper: those of other papers in its fold.
+        """Return a mask of those ``usable`` sentences that are from other papers of the same fold.
 
-        ``usable`` is the mask from which they are chosen.
+        They may fill the windows of a long text made from the paper.
         """
         found: Mask = usable & (self.fold[self.document] == self.fold[paper]) & (self.document != paper)
         return found

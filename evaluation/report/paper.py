@@ -72,14 +72,14 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     Raises
     ------
     MechtagError
-        If the metrics or the search belong to a different model; if the metrics lack the results of ``transfer``, which
-        are those of a model trained without the gold standard; or if an entry is missing that the templates need.
+        If the metrics or the search belong to a different model; if there are no metrics of the model on the gold
+        standard; or if a file lacks an entry.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
         raise MechtagError(
-            "the metrics file contains no results for the protocol 'transfer'; "
-            "run 'mechtag evaluate' on predictions of the model"
+            "the metrics file contains no metrics of the model on the gold standard; run 'mechtag evaluate' with the "
+            "model's predictions for the gold papers"
         )
     try:
         refuse_another_model(results, model, summary)
@@ -100,12 +100,12 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Parameters
     ----------
     model, summary
-        Contents of the model's ``config.json`` and of ``summary.json``.
+        Contents of the model's ``config.json`` and of the ``summary.json`` of the tagged search.
 
     Raises
     ------
     MechtagError
-        If one of them names a different model. Metrics that name no model are accepted.
+        If the metrics or the summary name a different model. Metrics that name no model are accepted.
     """
     own = model["model_id"]
     measured = results.transfer.model_id if results.transfer else None

@@ -26,8 +26,8 @@ from mechtag.training.finetuning.top_layers import States
 class TuningCorpus:
     """A corpus prepared for fine-tuning.
 
-    An item is an array of rows of texts: one text that was coded individually, or all texts of a paper that was coded
-    as a whole. A text is a part of a title, sentence or exemplar, as in `Corpus`.
+    A text is a part of a title, sentence or exemplar, as in `Corpus`. An item is what one code applies to: a text that
+    was coded individually, or all texts of a paper that was coded as a whole. It is an array of rows of texts.
 
     Attributes
     ----------

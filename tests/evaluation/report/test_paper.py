@@ -375,7 +375,7 @@ def test_figures_of_another_model_are_refused(metrics, model, summary):
     ):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
-    with pytest.raises(MechtagError, match="no results for the protocol 'transfer'; run 'mechtag evaluate'"):
+    with pytest.raises(MechtagError, match="no metrics of the model on the gold standard; run 'mechtag evaluate'"):
         paper_texts(Results.model_validate(metrics), model)
 
 
