@@ -69,11 +69,14 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise MechtagError(f"{path}: no such file; check the path") from None
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{path}: the file is not readable as JSON: {error}; create it again") from None
+        raise MechtagError(
+            f"{path}: the file is not readable as JSON: {error}; restore it from a backup, or "
+            "run the command that wrote it again"
+        ) from None
     if not isinstance(data, dict):
         raise MechtagError(
-            f"{path}: found a value of type {type(data).__name__}, but expected one JSON object ({{...}}); create the "
-            "file again"
+            f"{path}: found a value of type {type(data).__name__}, but expected one JSON object ({{...}}); "
+            "restore the file from a backup, or run the command that wrote it again"
         )
     return data
 

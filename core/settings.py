@@ -416,7 +416,7 @@ class Settings(Strict):
 
     @property
     def paraphrase(self) -> float:
-        """Return the lowest similarity to a sentence of a test paper at which a text counts as a paraphrase.
+        """Return the lowest similarity at which a text counts as a paraphrase of a sentence of a test paper.
 
         This is ``retrain.paraphrase`` or, by default, the value that was measured for the encoder.
         """

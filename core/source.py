@@ -276,7 +276,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a copy of this source with a different `head`, to test whether the format is recognised from it."""
+        """Return a copy of this source with a different `head`, to recognise the format of this text alone."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

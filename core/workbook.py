@@ -54,7 +54,7 @@ def _refuse_bombs(source: Source) -> None:
 
 @contextmanager
 def _readable(source: Source) -> Iterator[None]:
-    """Convert any error that openpyxl raises in this context to `MechtagError`.
+    """Convert any error that openpyxl raises in the ``with`` block to `MechtagError`.
 
     All errors are converted because openpyxl does not document which errors it raises.
     """

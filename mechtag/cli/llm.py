@@ -91,7 +91,7 @@ def llm(
     ] = 400,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for an answer.")] = 300,
     think_first: Annotated[
-        bool, typer.Option("--think-first", help="Have the model state evidence and reason before its answer.")
+        bool, typer.Option("--think-first", help="Have the language model state evidence and reason before its answer.")
     ] = False,
     shots: Annotated[
         int, typer.Option("--shots", min=0, help="Number of invented examples of each label to show to the model.")

@@ -238,7 +238,8 @@ def export(
         Path | None,
         typer.Option(
             "--without-fetched",
-            help="fetched.csv written by 'fetch': leave out abstracts and quotations that have no open licence.",
+            help="Table fetched.csv written by 'fetch'. Fetched texts without an open licence, and quotations from "
+            "them, are left out.",
             show_default=False,
         ),
     ] = None,

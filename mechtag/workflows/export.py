@@ -231,7 +231,7 @@ def _find(request: Request) -> _Found:
 class _Content(NamedTuple):
     """The records and predictions to export; both can be iterated several times.
 
-    With the option ``--without-fetched``, texts without an open licence have been removed.
+    With the option ``--without-fetched``, fetched texts without an open licence have been removed.
     """
 
     records: Iterable[Record]
