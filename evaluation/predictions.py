@@ -46,8 +46,8 @@ class System:
                 raise MechtagError(f"{place}: the score {row.score} is not a finite number; run 'mechtag tag' again")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
                 raise MechtagError(
-                    f"{place}: the decision needs review, but its probability or threshold is missing; run "
-                    "'mechtag tag' again"
+                    f"{place}: the decision is 'needs review', but its probability or threshold is missing; "
+                    "run 'mechtag tag' again"
                 )
             self._rows[row.record_id, row.label] = row
 

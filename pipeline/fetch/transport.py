@@ -257,9 +257,9 @@ class Transport:
         return known if known and known.time >= self._earliest else None
 
     def unusable(self, request: Request) -> list[Answer]:
-        """Return the answers to a request that could not be used, of this and of earlier runs.
+        """Return the unusable answers to a request, from this run and from earlier runs.
 
-        Such answers are kept only for services of the user (`Service.own`), because the user may be billed for them.
+        They are kept only for services of the user (`Service.own`), because the user may be billed for them.
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):

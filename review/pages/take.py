@@ -106,7 +106,8 @@ def take(visit: Visit) -> Response:
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
     """Return the list that the person works on, and the numbers of the ticked records.
 
-    The name of the list is in the address. The form contains its filters: a person and, for coding, a label.
+    The address contains the name of the list. The form contains its filters: the person whose codes become final and,
+    for coding, the label to settle.
 
     Raises
     ------

@@ -205,7 +205,8 @@ class _Run:
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
         """Return the tables or sheets of a file that contain codings, each with its format.
 
-        A note is added for each table or sheet without codings.
+        A note is added for each table or sheet without codings. If none contains codings, this is an error, unless the
+        file is in a folder or an archive (``spare``).
         """
         found, faults = [], []
         try:
