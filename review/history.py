@@ -38,6 +38,9 @@ JUDGING = frozenset(
     )
 )
 
+# Largest number of events of one action that a message describes.
+_MOST_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -130,22 +133,30 @@ def last_happenings(
     return _happenings(connection, codebook, viewer, blinded, *where, limit=limit)[::-1]
 
 
-def describe_own(connection: Connection, codebook: Codebook, viewer: int, seq: int) -> str:
-    """Return what a person did in one event, in words; empty if the person has no event of this number.
+def describe_reversed(connection: Connection, codebook: Codebook, viewer: int, act: int) -> str:
+    """Return a message about an action that a person undid or redid, such as ``Undone: put the record aside``.
 
-    The text does not state whether a suggestion was shown.
+    The message does not state whether a suggestion was shown. It is empty if the action is not one of this person, or
+    was never undone.
 
     Parameters
     ----------
     viewer
         Account number of the person.
-    seq
-        Number of the event.
+    act
+        Number of the action.
     """
     table = schema.event
-    query = select(table, null().label("suggestions_shown")).where(table.c.seq == seq, table.c.coder == viewer)
-    row = connection.execute(query).one_or_none()
-    return _sentence(row, codebook.names, names_of(connection)) if row else ""
+    reversing = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1)
+    state = {"undo": "Undone", "redo": "Redone"}.get(connection.execute(reversing).scalar() or "")
+    query = select(table, null().label("suggestions_shown")).where(table.c.act == act, table.c.coder == viewer)
+    rows = connection.execute(query.order_by(table.c.seq)).all()
+    if state is None or not rows:
+        return ""
+    names = names_of(connection)
+    named = "; ".join(_sentence(row, codebook.names, names) for row in rows[:_MOST_NAMED])
+    more = len(rows) - _MOST_NAMED
+    return f"{state}: {named}" + (f"; and {more:,} more" if more > 0 else "")
 
 
 def _happenings(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -16,7 +15,7 @@ from starlette.routing import Route
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.history import describe_own
+from mechtag.review.history import describe_reversed
 from mechtag.review.imports import LARGEST_BATCH, TOO_LARGE_TOGETHER, File
 from mechtag.review.keys import Choice, PageKeys, key_set_of
 from mechtag.review.numbers import MOST_DIGITS, whole_number
@@ -59,6 +58,8 @@ class Visit:
         """Render a template with ``context`` and the values that all pages need, and return the page."""
         with self.workspace.store.read() as connection:
             shared = {
+                # What happened before this page was opened.
+                "said": context.pop("said", ""),
                 "person": self.person,
                 "name": self.workspace.name_in(connection),
                 "here": self.request.url.path,
@@ -69,20 +70,10 @@ class Visit:
                 # The browser stores decisions that it could not send under this name.
                 "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
             }
-            if not context.get("said"):
-                context["said"] = self._undone(connection)
+            act = whole_number(self.query.get("act", ""))
+            if act is not None and not shared["said"]:
+                shared["said"] = describe_reversed(connection, self.workspace.codebook, self.person.id, act)
         return HTMLResponse(render(template, **shared, **context), status)
-
-    def _undone(self, connection: Connection) -> str:
-        """Return a message about the action that the person undid or redid before this page; empty if there is none.
-
-        `pages.around.undo` adds the number of the action to the address of the page.
-        """
-        for name in ("undone", "redone"):
-            if number := whole_number(self.query.get(name, "")):
-                what = describe_own(connection, self.workspace.codebook, self.person.id, number)
-                return f"{name.capitalize()}: {what}" if what else ""
-        return ""
 
     def show_again(self, response: Response, address: str) -> Response:
         """Return the page that answers a submitted form, with a header that sets the address shown by the browser."""

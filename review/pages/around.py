@@ -24,24 +24,19 @@ _SHOWN = 50
 def undo(visit: Visit) -> Response:
     """Undo the last action of the person, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.undo(visit.stamp())
-    return visit.go(_address(visit, act, record, "undone"))
+    return visit.go(_address(visit, act, record))
 
 
 def redo(visit: Visit) -> Response:
     """Redo the action that the person undid last, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.redo(visit.stamp())
-    return visit.go(_address(visit, act, record, "redone"))
+    return visit.go(_address(visit, act, record))
 
 
-def _address(visit: Visit, act: int, record: int | None, state: str) -> str:
+def _address(visit: Visit, act: int, record: int | None) -> str:
     """Add the jobs that follow an undone or redone action, and return the address of the page that shows its effect.
 
     An undone screening decision, for example, can require a new ranking.
-
-    Parameters
-    ----------
-    state
-        ``undone`` or ``redone``; the page then says what was undone or redone.
     """
     table = schema.event
     with visit.workspace.store.write() as connection:
@@ -62,10 +57,10 @@ def _address(visit: Visit, act: int, record: int | None, state: str) -> str:
     elif record is None:
         place = "/"
     elif row.stage in _SCREENS:
-        return f"{_SCREENS[row.stage]}?record={record}&{state}={act}"
+        return f"{_SCREENS[row.stage]}?record={record}&act={act}"
     else:
         place = f"/records/{record}"
-    return f"{place}?{state}={act}"
+    return f"{place}?act={act}"
 
 
 def note(visit: Visit) -> Response:

@@ -236,6 +236,16 @@ def test_a_rejected_no_becomes_yes(review: Workspace) -> None:
     assert codes(review)["pear"].value == 1
 
 
+def test_undo_names_the_parts_of_an_action(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    send(browser, browser.get("/code"), "/code/mark", label="apple", sentence=0)
+    assert "Undone: coded Apple: yes; marked sentence 1 for Apple" in texts(browser.post("/undo").text)
+    send(browser, browser.get("/code?record=1"), "/code/rest", rest=["apple", "pear"])
+    page = texts(browser.post("/undo").text)
+    evidence = "marked no sentence for Apple, after reading all sentences"
+    assert f"Undone: coded Apple: no; {evidence}; coded Pear: no; and 1 more" in page
+
+
 def test_what_was_seen_stays_seen_after_undo(review: Workspace) -> None:
     browser = Browser(review, OWEN)
     page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text

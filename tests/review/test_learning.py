@@ -97,7 +97,7 @@ def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
     with review.store.write() as connection:
         add_job(connection, "learn", 1, coder=1)
     do_next(review, jobs())
-    assert "no abstract has a final code (yes or no) yet; screen" in texts(owner.get("/learn"))
+    assert "no abstract has a final code (yes or no); screen" in texts(owner.get("/learn"))
 
 
 def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_codes_that_the_model_cannot_learn_from_are_named(review: Workspace, mon
     )
     with monkeypatch.context() as patch:
         patch.setattr(learning, "final_codings", lambda *_, **__: [by_full_text])
-        assert f"{refusal} yet; screen or code more records first" in learn(review, owner)
+        assert f"{refusal}; screen or code more records first" in learn(review, owner)
     review.acts.change_plan(Stamp(1), "learn_from_assisted", False)
-    assert f"{refusal} without a suggestion in view yet; screen or code more" in learn(review, owner)
+    assert f"{refusal} that was given without a suggestion in view; screen or code more" in learn(review, owner)
 
 
 @pytest.mark.slow

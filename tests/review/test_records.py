@@ -207,9 +207,12 @@ def test_pages_do_not_describe_the_acts_of_others_as_undone(review: Workspace, a
             select(schema.event.c.coder, schema.event.c.seq).where(schema.event.c.kind == "code")
         )
         numbers = {coder: seq for coder, seq in events}
-    assert "Undone: excluded" in texts(ann.get(f"/records/2?undone={numbers[2]}"))
+    assert "Undone" not in texts(ann.get(f"/records/2?act={numbers[2]}"))
+    Browser(review, 1).post("/undo")
+    ann.post("/undo")
+    assert "Undone: excluded" in texts(ann.get(f"/records/2?act={numbers[2]}"))
     for number in (numbers[1], 0, 9999, "x"):
-        assert "Undone" not in texts(ann.get(f"/records/2?undone={number}"))
+        assert "Undone" not in texts(ann.get(f"/records/2?act={number}"))
 
 
 def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser) -> None:

@@ -163,7 +163,7 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE places (url TEXT)")
     connection.commit()
     connection.close()
-    with pytest.raises(MechtagError, match="belongs to a different program"):
+    with pytest.raises(MechtagError, match="was not made by mechtag"):
         Store(path)
 
 
