@@ -117,7 +117,7 @@ class Records(Sequence[Record]):
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Records:
-        """Create records from a ``datasets.Dataset`` with the same columns as in `from_pandas`."""
+        """Create records from a ``datasets.Dataset`` with a column ``title``; for other columns, see `from_pandas`."""
         return cls(_from_rows(dataset))
 
 

@@ -114,7 +114,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the model in the folder ``model`` and of the models that it held earlier."""
+        """Return the folder that keeps copies of the model in the folder ``model`` and of its predecessors."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property

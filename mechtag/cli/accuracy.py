@@ -137,7 +137,8 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions of a model that was not trained on these records. The model counts as one more coder.",
+            help="Table of predictions (parquet) for the records in CODINGS, by a model that was not trained on these "
+            "records. The model counts as one more coder.",
             show_default=False,
         ),
     ] = None,

@@ -29,7 +29,10 @@ def from_file(
     name: Annotated[str, typer.Option("--name", help="Name of the codebook. Default: the name of the file.")] = "",
     relevance: Annotated[
         str,
-        typer.Option("--relevance", help="Which papers belong in the review; needed if no code is named 'Relevant'."),
+        typer.Option(
+            "--relevance",
+            help="Sentence that says which papers belong in the review; needed if no code is named 'Relevant'.",
+        ),
     ] = "",
 ) -> None:
     """Convert a codebook from NVivo, MAXQDA, ATLAS.ti, QualCoder, Taguette or a spreadsheet to YAML.

@@ -56,7 +56,10 @@ def fetch(
         Path,
         typer.Argument(metavar="RECORDS", help="Records without duplicates, as a parquet table or a search export."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to write the completed records and the list of fetched fields to."),
+    ],
     email: Email = "",
     what: Annotated[
         str,

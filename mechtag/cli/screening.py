@@ -49,7 +49,8 @@ def rank(
         float | None,
         typer.Option(
             "--confidence",
-            help=f"Confidence that this proportion has been found when you may stop. {_DEFAULT} 0.95.",
+            help="Confidence, required before you may stop, that the proportion in --recall has been found. "
+            f"{_DEFAULT} 0.95.",
             show_default=False,
         ),
     ] = None,
@@ -97,7 +98,7 @@ def simulate(
     labels: Annotated[
         Path, typer.Option("--labels", help="Decision on each record, as a CSV, XLSX or JSON lines file.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the results of the replays to.")],
     runs: Annotated[
         int,
         typer.Option(

@@ -1,4 +1,4 @@
-"""Commands that tag search exports and export the tags."""
+"""Commands that tag search exports, and that export decisions and codings for other programs."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def baselines(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Predict the codes of the gold papers with the leave-one-paper-out protocol and with naive baselines.
+    """Tag each gold paper with a model that was also trained on the other gold papers, and with naive baselines.
 
     Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
     """
