@@ -48,15 +48,15 @@ class Header(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A further table in the same file, below the previous table.
+    """A table below another table in the same file.
 
     Attributes
     ----------
     names, delimiter
         Column names and delimiter of the table.
     before
-        Last row of the previous table, if it is on the same line as the header of this table, because a line end is
-        missing between them; otherwise ``""``.
+        Last row of the table above, if it is on the same line as the header of this table because the line end between
+        them is missing; otherwise ``""``.
     """
 
     names: list[str]

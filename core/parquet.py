@@ -185,7 +185,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 @contextmanager
 def _reading(name: StrPath) -> Iterator[None]:
-    """Convert errors that pyarrow raises in this context to `MechtagError` with the name of the table."""
+    """Context manager: convert errors of pyarrow to a `MechtagError` that names the table."""
     try:
         yield
     except _UNREADABLE as error:

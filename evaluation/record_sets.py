@@ -206,7 +206,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Return the proportion of judged papers (or sentences) that have a label, averaged over the labels."""
+    """Return the mean over all labels of the proportion of judged papers (or sentences) that have the label."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]

@@ -107,7 +107,7 @@ class Block(BaseModel):
 
     @classmethod
     def words(cls) -> dict[str, Words]:
-        """Return the display names of the block's metrics, keyed by the name of the metric, in file order."""
+        """Return the display names of the metrics in this block of the metrics file, keyed by metric."""
         return {
             name: words
             for name, field in cls.model_fields.items()

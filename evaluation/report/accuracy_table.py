@@ -695,7 +695,7 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return the width of a column, in characters, at which only long texts and headings are wrapped."""
+        """Return the width in characters that a column needs so that only its long texts and headings are wrapped."""
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:

@@ -108,7 +108,9 @@ class Numbers:
         return self._mark(path, kind, percent(found, decimals))
 
     def between(self, path: str) -> Markup:
-        """Format the interval of a metric as percentages in words; return ``""`` if the metric has no interval.
+        """Format the interval of a metric as percentages, such as ``(between 61% and 78%)``.
+
+        The result is empty if the metric has no interval, or if the two ends of the interval are equal.
 
         Parameters
         ----------
