@@ -64,7 +64,7 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
             f"{place}: the file is not readable as fine-tuned weights of an encoder: {error}; train again"
         ) from None
     if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
-        raise MechtagError(f"{place}: '{wrong[0]}' contains values that are not finite numbers; train again")
+        raise MechtagError(f"{place}: the weights '{wrong[0]}' contain values that are not finite numbers; train again")
     return arrays
 
 

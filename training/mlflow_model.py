@@ -159,7 +159,9 @@ def _text(cell: Any, place: str) -> str | None:
     try:
         cell.encode()
     except UnicodeEncodeError as error:
-        raise MechtagError(f"{place} is not valid text: {error.reason} at character {error.start}; remove it") from None
+        raise MechtagError(
+            f"{place} is not valid text: {error.reason} at character {error.start}; remove this character"
+        ) from None
     return cell
 
 

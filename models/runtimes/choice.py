@@ -75,7 +75,7 @@ class Agreement:
 
 
 def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Compare the results of tagging the same documents with two runtimes; at least one document is required."""
+    """Return how much the results of two runtimes for the same documents differ; requires at least one document."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )
@@ -180,7 +180,8 @@ class Runtimes:
         Parameters
         ----------
         tagger
-            Function that makes a tagger from an encoder and the result of `finer`.
+            Function that makes a tagger from an encoder and, for documents near a decision bound, a function that loads
+            a more precise encoder (or ``None``).
         """
         try:
             where = machine(self._threads)

@@ -167,9 +167,10 @@ class OpenVinoEncoder:
         Parameters
         ----------
         start
-            Number of texts that were submitted earlier.
+            Number of texts that earlier calls submitted.
         order
-            Row of ``vectors`` for each text, including the earlier texts.
+            Rows of ``vectors`` for the texts of all calls, in the order of submission; the vector of the first text in
+            ``texts`` is written to row ``order[start]``.
         vectors
             Array to which OpenVINO's results are written.
         """

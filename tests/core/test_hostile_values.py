@@ -160,5 +160,5 @@ def test_terms_of_a_model(tmp_path: Path, stored: bytes, weights: int) -> None:
 
 def test_weights_of_a_tuned_encoder() -> None:
     data = pack_tuned({"layer": np.array([np.inf], dtype=np.float16)})
-    with pytest.raises(MechtagError, match="'layer' contains values that are not finite numbers"):
+    with pytest.raises(MechtagError, match="the weights 'layer' contain values that are not finite numbers"):
         unpack_tuned(data, "encoder.safetensors")

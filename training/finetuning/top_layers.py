@@ -99,7 +99,7 @@ class TopLayers:
         return vectors
 
     def embed(self, states: Sequence[Tensor]) -> Tensor:
-        """Return one vector per text from its hidden states, shape (n_texts, size), as a tensor to train on."""
+        """Return a tensor of shape (n_texts, size): one vector per text, computed from its hidden states."""
         return in_batches(self._embed, states, self._states.encoder.batch_tokens)
 
     def _embed(self, states: list[Tensor]) -> Tensor:
@@ -136,7 +136,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """Replaces the embeddings of a model whose input is already hidden states, and returns this input unchanged."""
+    """An embedding layer for input that already consists of hidden states; it returns this input unchanged."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds
