@@ -192,7 +192,7 @@ class Acts:
     within: Connection | None = None
 
     def in_transaction(self, connection: Connection) -> Acts:
-        """Return a copy whose actions are written in a transaction that the caller opened and commits.
+        """Return a copy of this object whose actions are written in a transaction that the caller opens and commits.
 
         After an action that changes the state of many records, such as `change_plan`, the caller must also call
         `Store.catch_up`.
@@ -1655,7 +1655,10 @@ class Acts:
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
-        """Return the text that is coded at a stage: the abstract at ``code``, or the full text at ``full-text``."""
+        """Return the text that is coded at a stage: the abstract at ``code``, or the full text at ``full-text``.
+
+        Raises `Refused` if there is no such record or stage of coding, or if no full text is attached.
+        """
         if stage not in BASES:
             raise Refused(f"records are not coded at the stage '{stage}'; the stages of coding are {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)

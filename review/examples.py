@@ -49,7 +49,9 @@ class Example:
 
 
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
-    """Return a person's own examples, and the examples of other people whose codes this person may see.
+    """Return the sentences that people chose as examples of labels, and that a person may see.
+
+    These are the person's own examples, and those of other people for records whose codes the person may see.
 
     Parameters
     ----------

@@ -506,7 +506,9 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
 
 
 def sight_values(row: Any) -> dict[str, Any]:
-    """Check a row of table ``sight`` of a copy, and return its columns without the id, the record and the person.
+    """Check a row of table ``sight`` in a copy of the review: what a person saw when judging a record.
+
+    Returns the values of all columns, except the numbers of the row, of the record and of the person.
 
     Raises
     ------

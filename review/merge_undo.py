@@ -78,7 +78,7 @@ def _is_of(job: int) -> ColumnElement[bool]:
 
 
 def _last_reversal(connection: Connection, job: int) -> Any:
-    """Return the event with which an import was last undone or added again, or ``None`` if there is none."""
+    """Return the event that last undid the import of a project or added it again, or ``None`` if there is none."""
     event = schema.event
     same = func.json_extract(event.c.value, "$.of") == job
     query = select(event).where(event.c.kind == MERGE_UNDONE, same).order_by(event.c.seq.desc()).limit(1)

@@ -259,16 +259,17 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 def hidden_from(
     connection: Connection, coder: int, record: ColumnElement[int], stage: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if an owner or adjudicator must not see judgements of others on a record.
+    """Return an SQL condition: the judgements of others on a record must be hidden from an owner or adjudicator.
 
-    The person must not see them while the person can still judge the paper, or while the record belongs to a running
+    They must be hidden while this person can still judge the paper, or while the record belongs to a running
     calibration exercise.
 
     Parameters
     ----------
-    record, stage
-        Columns with the number of a record, which may be a joined record, and with the stage. If the stage is NULL, the
-        condition holds if the codes of at least one stage are hidden.
+    record
+        Column of the numbers of the records, some of which may be joined records.
+    stage
+        Column of the stages. In rows where it is NULL, the condition is true if judgements at any stage must be hidden.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -413,7 +414,7 @@ def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
 def read_suggestions(connection: Connection, record: int, stage: str, model_id: str) -> dict[str, Suggestion]:
     """Return the suggestions of a model for a record at a stage, keyed by label.
 
-    For screening and for coding by abstract, these are the suggestions by the abstract.
+    At the stage ``full-text``, they are based on the full text; at the other stages, on the abstract.
     """
     table = schema.suggestion
     text = "full-text" if stage == "full-text" else "code"

@@ -185,7 +185,7 @@ def now_working(connection: Connection) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Return the progress of the job in a row of table ``job``."""
+    """Convert a row of table ``job`` to the progress of the job: current step, and percentage done if known."""
     name = JOB_NAMES.get(row.kind, "Work")
     message = row.message or f"Waiting to {name[0].lower()}{name[1:]}"
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

@@ -162,7 +162,7 @@ def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Map
     Parameters
     ----------
     as_read
-        Result of `as_read_in`.
+        Records as they were read from the search exports; see `as_read_in`.
     unique
         The records of the review without duplicates, keyed by record id.
     """

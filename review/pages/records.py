@@ -75,7 +75,8 @@ def records(visit: Visit) -> Response:
 def _query(given: Mapping[str, str], open_to: bool) -> Query:
     """Return the search terms and filters of a request.
 
-    If ``open_to`` is false, filters that would show how others decided are left out.
+    ``open_to`` states whether the person may see the decisions of others. If it is false, filters that would reveal
+    these decisions are left out.
     """
     return Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
 

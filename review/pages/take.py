@@ -148,7 +148,7 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the latest row of table ``sight`` in which a person saw the codes of others for a record.
+    """Return the id of the latest row of table ``sight`` that records that a person saw others' codes of a record.
 
     Raises
     ------

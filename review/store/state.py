@@ -18,9 +18,22 @@ _Voter = tuple[int, int]
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the log, with what the person had seen of the model and of the codes of others.
+    """One event of the log, and what the person who caused it had seen before.
 
-    For the other fields, see `mechtag.review.store.events.Draft` and `Act`.
+    Attributes
+    ----------
+    seq, act
+        Number of the event, and number of the action to which it belongs.
+    kind, record, stage, label, value, undoes
+        See `mechtag.review.store.events.Draft`.
+    at, coder, codebook
+        See `mechtag.review.store.events.Act`.
+    assisted
+        Whether the person had seen suggestions of a model; ``None`` if that is unknown.
+    others_shown
+        Whether the person had seen the codes of others.
+    model_id
+        Id of the model whose suggestions the person had seen.
     """
 
     seq: int
