@@ -73,8 +73,8 @@ def _content(record: Record) -> tuple[object, ...]:
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
     """Append the papers of an earlier run to the records, except papers whose kept record is read again.
 
-    The record that is read again then represents the paper. It lacks the fields that the earlier run filled in from
-    other records. Later, `merge` fills them in from records in the input, and `_as_before` from the earlier run.
+    The paper is then represented by the new copy of its kept record, which lacks the fields that the earlier run filled
+    in from other records. `merge` and `_as_before` fill in these fields later.
 
     Returns
     -------

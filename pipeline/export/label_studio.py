@@ -89,7 +89,8 @@ def _result(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the choices and labelled spans of one coder, and the number of quotations that were left out.
 
-    The ids of choices and spans begin with ``prefix``.
+    A quotation is left out if the text does not contain it, or if its label needs review. The ids of choices and spans
+    begin with ``prefix``.
     """
     text, starts = paper_text(paper)
     names, codebook = coded.names, coded.codebook

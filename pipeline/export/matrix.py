@@ -250,7 +250,7 @@ class Citable(NamedTuple):
 
 
 def citable(record: Record) -> Citable:
-    """Return the details of a record that determine its short citation."""
+    """Return the details of a record from which `cite_all` makes its short citation."""
     return Citable(_citation(record), record.title, record.record_id)
 
 

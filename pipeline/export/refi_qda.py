@@ -310,7 +310,7 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the second coding of a passage, which states its sign, such as absent.
+        """Return the coding that states the sign of a passage, such as absent; its label is a coding of its own.
 
         ``place`` identifies the passage; the GUID of the coding is derived from it.
         """

@@ -133,7 +133,7 @@ def write_table(
     title
         Title of the workbook, and name of the sheet that contains the table.
     notes
-        Sentences for a further sheet, which mechtag does not read.
+        Sentences for a sheet of explanations, which mechtag ignores when it reads the workbook.
     """
     write_tables(path, title, [TableSheet(title, names, rows, _widths(names))], notes)
 
@@ -144,7 +144,7 @@ def write_tables(path: Path, title: str, tables: Sequence[TableSheet], notes: Se
     Parameters
     ----------
     notes
-        Sentences for a further sheet, which mechtag does not read.
+        Sentences for a sheet of explanations, which mechtag ignores when it reads the workbook.
     """
     with _workbook(path, title) as (book, folder):
         for table in tables:
@@ -382,7 +382,10 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
 def _explanation(
     sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
 ) -> None:
-    """Write the sheet that explains the columns, and the bounds of the decisions; ``left`` papers were left out."""
+    """Write the sheet that explains the columns and, if they are known, the bounds of the decisions.
+
+    It also states how many papers do not fit into the review sheet (``left``).
+    """
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width

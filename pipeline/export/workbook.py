@@ -150,6 +150,9 @@ class DerivedSheets:
 
 @contextmanager
 def deriving(codebook: Codebook, folder: Path, passages: Sequence[RolePassage] = ()) -> Iterator[DerivedSheets]:
-    """Yield an empty `DerivedSheets`, whose temporary files are in ``folder`` and are deleted when the context ends."""
+    """Context manager: yield an empty `DerivedSheets`, to which papers can be added.
+
+    Its temporary files are in ``folder``, and are deleted when the context ends.
+    """
     with sorting(folder) as sorter:
         yield DerivedSheets(codebook, sorter, passages)

@@ -69,7 +69,7 @@ def readable_json(body: bytes) -> Any:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the service's answer is not in JSON format, or is cut off") from None
+        raise ValueError("the service's answer is not in JSON format, or is cut off; try again later") from None
     if not isinstance(content, dict | list):
         raise ValueError("the service's answer is in JSON format, but is neither an object nor a list")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):

@@ -458,8 +458,8 @@ class Transport:
     def _message(self, request: Request, body: bytes) -> str:
         """Return the error message in an answer, with a colon before it; ``""`` if there is none.
 
-        Only messages of services of the user (`Service.own`) are returned. Messages of other services concern requests
-        that mechtag wrote, not settings of the user.
+        Only messages of services that the user chose (`Service.own`), such as the endpoint of a language model, are
+        returned. Messages of other services concern requests that mechtag wrote, which the user cannot change.
         """
         said = self._printable(message_in(body)) if request.service.own else ""
         return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""

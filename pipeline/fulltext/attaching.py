@@ -41,7 +41,7 @@ class FileFound(NamedTuple):
 
 
 class FilesFound(NamedTuple):
-    """The files to read, and the number of ignored files, keyed by file name extension."""
+    """The files to read, and the number of ignored files with each file name extension."""
 
     files: tuple[FileFound, ...]
     ignored: Mapping[str, int]

@@ -72,7 +72,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading continues a sentence, because it begins with a small letter.
+    """Return whether the text after a heading begins with a small letter, and so continues an earlier sentence.
 
     Such a heading belongs to a box that is printed between two lines of the sentence.
     """

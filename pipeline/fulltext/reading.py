@@ -51,7 +51,17 @@ _FOREIGN = {
 
 
 class _Reader(NamedTuple):
-    """The reader of a file format: its module in `formats`, its library (``""`` for none), and its function."""
+    """The function that reads a file format.
+
+    Attributes
+    ----------
+    module
+        Name of the module in `formats` that contains the function.
+    package
+        Library that the module needs; ``""`` for none.
+    function
+        Name of the function.
+    """
 
     module: str
     package: str = ""

@@ -51,7 +51,7 @@ def first(elements: Iterable[Any]) -> Any:
 
 
 def child_of(element: Any, name: str) -> Any:
-    """Return the first child of an element with a given name; ``None`` if it has none, or is ``None``."""
+    """Return the first child with a given name, or ``None`` if ``element`` has no such child or is ``None``."""
     return None if element is None else first(children(element, name))
 
 

@@ -138,7 +138,10 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """The numbers of tokens in an endpoint's answer, which can be read even if the rest cannot be used."""
+    """The part of an endpoint's answer that states the numbers of tokens.
+
+    These numbers are read even if the text of the answer cannot be used, because the answer may be billed.
+    """
 
     usage: Usage | None = None
 

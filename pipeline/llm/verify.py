@@ -109,7 +109,10 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Return the first occurrence of a quote or, if there is none, of its text without surrounding quotation marks."""
+    """Return the first place where a quote occurs in the passages, with or else without its quotation marks.
+
+    A quote that is shorter than `SHORTEST` is found only if it is a whole passage.
+    """
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):
         for passage, own in folded:

@@ -161,7 +161,7 @@ class Reading:
         return tuple(self._notes.values())
 
     def summary(self) -> dict[str, Any]:
-        """Return the same counts as `Ingested.summary`; they are complete once all records have been read."""
+        """Return the counts for ``ingest.json``; they are complete once all records have been read."""
         kept = sum(source.kept for source in self.counts)
         return _summary(kept, len(self.rejected), self.abstracts_cut, self.counts, self.notes, self.unread)
 

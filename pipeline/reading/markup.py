@@ -77,10 +77,10 @@ _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
 def _outside(text: str, above: bool) -> str:
-    """Return a note if the text between records, or before or after them, contains a title or other words.
+    """Return a note if a text outside of records contains a title or other words; otherwise, return ``""``.
 
-    The result is ``""`` if it does not. The search query that databases print above the first record is not noted;
-    ``above`` states whether the text is above the first record.
+    ``above`` states whether the text is above the first record. The search query that databases print there is not
+    noted.
     """
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"

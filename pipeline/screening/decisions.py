@@ -86,7 +86,7 @@ class Judgements(Row):
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield the index of each judged record and the decision on the record, in the order of judgement."""
+        """Yield the index in ``records`` of each judged record, and the decision on it, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:

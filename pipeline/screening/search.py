@@ -77,7 +77,7 @@ class Ranker:
         if not (targets == 1).any() or not (targets == 0).any():
             raise MechtagError(
                 f"the decisions include {int((targets == 1).sum())} relevant and {int((targets == 0).sum())} "
-                "irrelevant records; ranking needs at least one of each"
+                "irrelevant records; ranking needs at least one of each, so judge more records first"
             )
         weights = _weights(targets)
         words, meaning = (_standardised(_fit(view, judged, targets, weights), ~judged) for view in self._views)

@@ -40,8 +40,8 @@ class Figures:
     recall_10
         Recall when 10% of the records have been read.
     erf_10
-        Relevant records found in the first 10% of records in excess of a random order, as a proportion of all
-        relevant records.
+        Extra relevant records found: the number of relevant records in the first 10% of the order, minus the number
+        expected in a random order, as a proportion of all relevant records.
     """
 
     loss: float
@@ -319,11 +319,11 @@ class Replay:
     Attributes
     ----------
     order
-        Rows in reading order, starting with the priors.
+        Row numbers of the records in reading order; the records whose labels were known beforehand come first.
     priors
-        Number of records known beforehand.
+        Number of records whose labels were known beforehand.
     stops
-        Result of each stopping rule, by name: ``sample`` and ``ranked``.
+        Where each stopping rule (``sample`` or ``ranked``) would have stopped, keyed by its name.
     """
 
     order: Order

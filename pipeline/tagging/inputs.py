@@ -235,7 +235,7 @@ def copy_table(place: StoragePath, folder: Path) -> None:
 
 
 def input_files(folder: Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `ingest_exports` and `copy_table` write."""
+    """Return the paths of the tables of records, duplicates, uncertain pairs and rejected entries in a folder."""
     return tuple(folder / name for name in (RECORDS, "groups.csv", "uncertain.csv", "rejected.jsonl"))
 
 

@@ -250,7 +250,7 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    The first of these names that is known is returned:
+    The first of these names whose meaning is known (``asked.labels``) is returned:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
     2. the name of the code, such as ``Trust``; if a branch above it is named after a role of evidence, ``Trust: ROLE``;
@@ -262,7 +262,7 @@ def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     path
         Names of the codes from the root of the tree to the code.
     otherwise
-        Name to return if none of these names is known; by default, the path.
+        Name to return if the meaning of none of these names is known; by default, the path.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
     if not asked.labels.find(paths[0]):
