@@ -91,9 +91,9 @@ class MergedRecords:
         return tuple(sorted(found))
 
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
-        """Yield each merged record, with the id of the record in the table into which it was merged.
+        """Yield each merged record, with the id of the record that represents it in the table.
 
-        Merged records for which there is no such record, or more than one, are omitted.
+        A merged record is omitted if no record in the table represents it, or if several do.
         """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:

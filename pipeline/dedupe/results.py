@@ -16,7 +16,7 @@ class Reference(NamedTuple):
     file, number
         Name of the export that contains the record, and number of the record in this export.
     title
-        Normalised title of the record. It reveals an export whose records were renumbered.
+        Normalised title of the record, which shows whether ``number`` still belongs to the same record.
     """
 
     file: str

@@ -99,7 +99,7 @@ def column_names(names: Mapping[str, str]) -> dict[str, str]:
     """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
 
     The prefix is the name of the label. If another label has the same name, or if the name is the key of another label,
-    the prefix also contains the key. Case and punctuation do not count.
+    the prefix also contains the key. Names and keys that differ only in case or punctuation count as the same.
 
     Parameters
     ----------

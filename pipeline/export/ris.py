@@ -120,7 +120,7 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield RIS fields for the DOI and the abstract of a record if they are not among the fields that were read.
 
-    Such a DOI or abstract was taken from a duplicate of the record.
+    Such a DOI or abstract was taken from a duplicate of the record or added later, for example by 'mechtag fetch'.
     """
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi

@@ -23,7 +23,7 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     ------
     MechtagError
         If fewer than two language models vote, if one of the coders is a person, or if ``coder`` is the name of a voter
-        or does not begin with the prefix of language models (``llm:``).
+        or does not consist of the prefix of language models (``llm:``) and a name.
     """
     voters = list(dict.fromkeys(row.coder for row in codings))
     if people := [name for name in voters if not is_llm(name)]:

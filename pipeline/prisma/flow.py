@@ -72,9 +72,10 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source; a file that the user does not name counts as a database.
+    """Return the number of records from each source, keyed by ``databases.NAME`` or ``registers.NAME``.
 
-    Raises `MechtagError` if the user counted a file that mechtag counted, too, or named an unknown file.
+    A file that the user's counts (``elsewhere``) do not assign to a source counts as a database of its own. Raises
+    `MechtagError` if the user counted a file that mechtag had counted already, or named an unknown file.
     """
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
@@ -299,7 +300,10 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A line in a box: a description and its count (``None`` if not known); ``level`` 1 is part of a total."""
+    """A line in a box: a description and its count (``None`` if unknown).
+
+    A line with ``level`` 1 counts a part of the nearest line above it with level 0, such as one reason for exclusion.
+    """
 
     text: str
     n: int | None

@@ -297,7 +297,10 @@ def _counted_files(path: Path) -> set[str]:
 
 
 def _files_of(table: Path) -> set[str]:
-    """Return the names of the source files in a table of records; ``{""}`` if ``table`` is not such a table."""
+    """Return the names of the source files in a table of records.
+
+    If ``table`` is not a table of records, the result is ``{""}``, which is not the name of any file.
+    """
     try:
         with RecordTable(table, str(table)) as records:
             return {str(row["source_file"]) for row in records.rows(["source_file"])}

@@ -52,8 +52,8 @@ class Papers:
     coded : ndarray of bool, shape (n_papers,)
         Whether each paper is coded.
     order : ndarray of int, shape (n_papers,)
-        All rows in random order. The order must be the same in each call of `choose`, so that the papers up to the
-        last random choice are a random sample of the search.
+        Indices of all papers in a random order. `choose` draws the first uncoded paper in this order, so the coded
+        papers at its beginning are a random sample of the search if the order is the same in each call.
     """
 
     relevance: Array

@@ -76,7 +76,7 @@ class TaggedFullText:
     ----------
     first
         Sentences by which relevance was judged: those of the record's abstract or, if the record has no abstract,
-        ``divided.opening``.
+        those of the full text in ``divided.opening``.
     has_abstract
         Whether the record has an abstract.
     """

@@ -136,7 +136,7 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
         raise MechtagError(
-            f"{tables[0]}: a Parquet table cannot be combined with other sources; pass it alone, or pass only search "
+            f"{tables[0]}: a Parquet table cannot be combined with other sources; pass only this table, or only search "
             "exports"
         )
     if sentences and not tables:

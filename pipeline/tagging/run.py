@@ -54,7 +54,7 @@ class ChunkScorer:
         self._job, self._model, self._settings, self._full_texts = job, model, settings, full_texts
 
     def score(self, given: ChunkInput) -> ScoredChunk:
-        """Score the records in a chunk, and their full texts."""
+        """Score the records in a chunk and their full texts, and return the result for `write`."""
         pairs, tagger = documents_of(given.records, given.sentences), self._model.tagger
         sentences = [own for _, own in pairs]
         scored = tagger.tag([document for document, _ in pairs])

@@ -155,7 +155,7 @@ class Request:
 
 
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
-    """Raise `MechtagError` if a new run would overwrite one of its sources or tables, or a person's decisions.
+    """Raise `MechtagError` if a new run would overwrite one of its input files, or a person's decisions.
 
     A folder that contains an unfinished run is not checked, because it was checked when the run was started.
     """
@@ -211,7 +211,10 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find the full texts of records that were merged into others; ``groups`` is the table of these records."""
+    """Find out which full texts of merged records are used for the kept records; ``None`` without full texts.
+
+    ``groups`` is the table of merged records (``groups.csv``), if there is one.
+    """
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
     if job.full_texts is None:

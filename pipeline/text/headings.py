@@ -191,7 +191,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield each possible heading that has no punctuation after it or is a question: (start, end, words, kind).
 
-    For the kinds, see `_kind`.
+    The kind states how certain it is that the words are a heading; see `_kind`.
     """
     after = 0
     for opening in _OPENING.finditer(text):

@@ -128,7 +128,7 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 
 
 def _codes(parent: Any) -> Iterator[_Entry]:
-    """Yield the codes in an XML element that contains codes or code sets, at any depth.
+    """Yield the codes below an XML element ``Codes`` or ``Code``, at any depth.
 
     Codes are left out if coders cannot assign them (categories), or if mechtag wrote them for roles of evidence, for
     signs of passages (present or absent) or for labels that need review.

@@ -68,10 +68,13 @@ class Imported:
     never_no
         Labels that have at least one yes but no "no", so that a model cannot learn when to answer no.
     entries, codes
-        Numbers of entries and codes by outcome. They add up: entries read = matched + without codes + unmatched +
-        rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over. ``unticked``
-        are labels that count as no because they were left unticked, ``doubled`` codes repeat others, and ``passed
-        over`` are codes under unknown or ignored names.
+        Numbers of entries and codes by outcome.
+
+        Entries: read = matched + without codes + unmatched + rejected.
+
+        Codes: read + unticked = written + doubled + contradicting + unmatched + passed over. Here, unticked means that
+        an unticked label counts as no, doubled that the code repeats another, and passed over that the name of the
+        label is unknown or ignored.
     found_by
         Number of matched entries, by kind of identifier.
     files

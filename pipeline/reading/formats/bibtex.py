@@ -233,9 +233,10 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block of the file and ``""``; if the entry is unreadable, return ``None`` and the reason.
+    """Return the BibTeX entry in a block of the file, and the reason why it cannot be read.
 
-    For blocks that are not entries, such as comments, the result is ``None`` and ``""``.
+    The entry is ``None`` if it cannot be read, or if the block is something else, such as a comment. The reason is
+    ``""`` unless the block is an unreadable entry.
     """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):

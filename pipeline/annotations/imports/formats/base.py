@@ -282,7 +282,7 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 
 def quotes_in(note: str) -> dict[str, str]:
-    """Return the evidence that mechtag wrote into a note, keyed by label key."""
+    """Return the passages that mechtag wrote as evidence into the note on a record, keyed by label key."""
     _, *parts = _QUOTED.split(note)
     return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
 

@@ -32,7 +32,7 @@ _CODE = re.compile(
 
 
 def recognise(content: Content) -> bool:
-    """Return whether any note in a file contains a code that mechtag wrote."""
+    """Return whether the note field of any reference in a file contains a code that mechtag wrote."""
     return any(note.startswith(CODE) for entry in content.entries for note in notes_of(entry))
 
 
