@@ -960,7 +960,7 @@ class Acts:
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event that adds a tag to a record or removes the tag; ``more`` contains the key ``on``."""
+        """Return the event that adds a tag to a record or, if ``more["on"]`` is false, removes the tag."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
@@ -1115,8 +1115,8 @@ class Acts:
             raise Refused("these records are already joined; load the page again", 409)
         if any_apart(connection, head, other):
             raise Refused(
-                "somebody has marked these records as different papers; this decision must be undone before they can "
-                "be joined",
+                "somebody has marked these records as different papers; the page Activity shows who did. Ask this "
+                "person to undo it, then join the records",
                 409,
             )
         return [Draft("join", other, value={"into": head})]
@@ -1660,7 +1660,7 @@ class Acts:
         Raises `Refused` if there is no such record or stage of coding, or if no full text is attached.
         """
         if stage not in BASES:
-            raise Refused(f"records are not coded at the stage '{stage}'; the stages of coding are {', '.join(BASES)}")
+            raise Refused(f"records are not coded at the stage '{stage}'; use one of the stages {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)
         if stage == "full-text" and not text.sha256:
             raise Refused("no full text is attached to this record; attach its file on the page Full texts", 409)

@@ -256,7 +256,8 @@ def fill_in(
     Raises
     ------
     MechtagError
-        If the counts contradict one another, or if counts of other methods lack the number of records by source.
+        If the counts contradict one another, or if people entered counts of other methods (such as citation
+        searching), but not the number of records found in each source.
     """
     automation, waiting = (decided.unread, 0) if decided.stopped else (0, decided.unread)
     content: dict[str, Any] = {

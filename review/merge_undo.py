@@ -112,7 +112,7 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
 
     - settling a record or sending it back, if the import contains judgements of the record at the same stage
     - coding a record, if the import contains screening decisions on the record
-    - judging a record again, if the import contains a judgement of the record by the same person
+    - judging a record again, if the import contains a judgement by the same person at the same stage
     - judging a record whose title or abstract the import changed
 
     Parameters

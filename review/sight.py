@@ -131,7 +131,7 @@ def show(
     at
         Time in UTC (ISO 8601).
     model_id
-        Id of the model in use, whose suggestions are shown if the mode allows it; ``None`` if there is no model yet.
+        Id of the model in use, whose suggestions are shown if the plan allows it; ``None`` if there is no model yet.
     seed
         Seed of the review, used to choose the audited records.
     highlights

@@ -257,7 +257,7 @@ def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Add the title to each record number and stage in ``places``."""
+    """Return the record number, the stage and the title of the record for each item of ``places``, sorted."""
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 

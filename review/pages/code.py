@@ -400,7 +400,7 @@ def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card
 
 
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
-    """Show the codes that were saved in a different window next to the content of this form."""
+    """Show the saved codes next to those in the submitted form, because they changed after the form was opened."""
     stage = _stage(visit)
     saved = [(card.label.name, _in_words(card)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
@@ -507,7 +507,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
-    """If a person marked sentences in an earlier full text of a record, return the name of its file; otherwise, "".
+    """Return the name of an earlier full-text file of a record in which a person marked sentences; "" if there is none.
 
     ``sha256`` is the hash of the current full text.
     """

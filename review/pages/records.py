@@ -178,7 +178,7 @@ def tag(visit: Visit) -> Response:
 
 
 def edit(visit: Visit) -> Response:
-    """Save a corrected title or a missing abstract of a record."""
+    """Save the title or the abstract of a record as a person corrected or added it."""
     number = int(visit.path["record"])
     visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
     ask_to_tag(visit)

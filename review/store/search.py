@@ -135,7 +135,8 @@ def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
     Parameters
     ----------
     hidden
-        Numbers of the records whose codes nobody may see yet, because of a calibration exercise; keyed by stage.
+        Numbers of the records whose codes nobody may see yet, because of a calibration exercise; keyed by stage. Final
+        codes of these records are not selected.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(
