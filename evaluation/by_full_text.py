@@ -88,7 +88,8 @@ def read_full_text_set(
     Parameters
     ----------
     predictions
-        File of predictions; ``summary.json`` in the same folder contains the number of windows of each full text.
+        File of predictions. The ``summary.json`` in the same folder contains the number of windows (runs of sentences
+        about as long as an abstract) in which each full text was scored.
     rows
         Predictions in this file that are based on full texts.
     table

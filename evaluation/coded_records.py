@@ -337,12 +337,14 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         return found[0]
     place = f"second coder: record '{second.key}'"
     if not same_key:
-        raise MechtagError(f"{place} is not among the coded records; correct the key, or add the record to them")
+        raise MechtagError(
+            f"{place} is not among the coded records; correct the key, or add a coded record with this key"
+        )
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
-            f"{place} has {counted(sentences, 'sentence')}, but the coded record with this key has {counts}; both "
-            "coders must code the same sentences"
+            f"{place} has {counted(sentences, 'sentence')}, but the coded record with this key has {counts}; correct "
+            "the key, or divide the text of the second coder into the same sentences"
         )
     raise MechtagError(
         f"{place}: {len(found)} coded records with this key have the same number of sentences; give each coded "

@@ -132,8 +132,9 @@ def evaluate(
     label_keys
         Keys of the labels, without relevance, in codebook order.
     systems
-        Predictions for the gold papers, keyed by the name of the system. ``transfer`` and ``leave_one_out`` are the
-        predictions of the model under the two protocols; all other names are names of baselines.
+        Predictions for the gold papers, keyed by the name of the system: ``transfer`` for the model that was not
+        trained on the gold standard, ``leave_one_out`` for models that were each trained on all gold papers but one,
+        and the names of baselines.
     generator
         Random generator for all resamples; the same state yields the same results.
     variations
@@ -147,8 +148,8 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If there are no predictions of the model under either protocol; or if the prediction of a label for a record is
-        missing or occurs twice.
+        If both ``transfer`` and ``leave_one_out`` are missing; or if the prediction of a label for a record is missing
+        or occurs twice.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"

@@ -66,12 +66,12 @@ class Judged:
     probability
         Probabilities; NaN if the system has none.
     decided
-        Whether the label counts as suggested. If the decision needs review, the label counts as suggested if its
-        probability reaches the threshold.
+        Whether the label counts as predicted: the decision is yes, or it needs review and the probability is at least
+        ``threshold``.
     referred
         Whether the decision needs review by a person.
     threshold
-        Lowest probability at which the label counts as suggested; NaN if the system has none.
+        Probability from which a decision that needs review counts as predicted; NaN if the system has none.
     """
 
     truth: Array

@@ -48,9 +48,10 @@ def write_outputs(
 ) -> None:
     """Write the tables and plot points that go with ``metrics.json``.
 
-    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` cover each available
-    protocol; ``predictions_vs_<name of the gold table>.csv`` covers the first available protocol;
-    ``plots/learning_curve.csv`` covers the coded records.
+    The tables are about the predictions that have one of these names in ``systems``: ``transfer``, by the model that
+    was not trained on the gold standard, and ``leave_one_out``, by models that were each trained on all gold papers but
+    one. ``predictions_vs_<name of the gold table>.csv`` is about only one of the two: ``transfer`` if there are both.
+    ``plots/learning_curve.csv`` is about the coded records.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]

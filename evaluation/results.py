@@ -101,7 +101,7 @@ def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int
 
 
 class Block(BaseModel):
-    """A block of the metrics file; the base class of all other blocks."""
+    """Base class of the blocks of the metrics file ``metrics.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 

@@ -399,7 +399,8 @@ def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
     """Return a table of the most important metrics, without intervals, that fits on one screen.
 
-    The metrics are those of the protocol ``transfer`` or, if it was not run, ``leave_one_out``.
+    They measure the model that was not trained on the gold standard (``transfer``) or, if it was not evaluated, models
+    that were each trained on all gold papers but one (``leave_one_out``).
     """
     results = for_readers(results, names or {})
     if not results.protocols:
