@@ -86,7 +86,7 @@ def prepare(
     sentences: Sequence[Sentence],
     work: Path | None = None,
 ) -> Bench:
-    """Read the annotations and the gold codes, and encode all their texts once.
+    """Read the annotations and the gold codes, encode all their texts once, and return both for `run_all`.
 
     Parameters
     ----------

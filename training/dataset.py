@@ -133,9 +133,9 @@ class Corpus:
 
     @property
     def first_parts(self) -> Index:
-        """Return, for each unit, the row of its first part in the arrays of the corpus, shape (n_units,).
+        """Return the row of the first part of each unit (title, sentence or exemplar), shape (n_units,).
 
-        The row of any part contains the document and the codes of the unit.
+        All parts of a unit have the same document and the same codes, so one row per unit is enough to read these.
         """
         first: Index = np.cumsum(self.n_parts) - self.n_parts
         return first

@@ -100,9 +100,9 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts, and compute their scores from the out-of-fold scores of sentences; see `LongTexts`.
 
-    If the sentences of enough papers were coded, the windows on topic are the same for all labels, and contain
-    sentences without any label. Otherwise, they differ between labels: they contain sentences that were coded "no" for
-    the label, and uncoded sentences of relevant papers that were coded "no" for it.
+    The filling on topic consists of sentences of relevant papers. If there are enough sentences that were coded "no"
+    for all labels, only these are used. Otherwise, each label has a filling of its own: sentences that were coded "no"
+    for the label, and uncoded sentences of papers that were coded "no" for the label.
 
     Parameters
     ----------
@@ -241,9 +241,10 @@ def fit_windows(
 
 
 def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
-    """Return the log odds of labels of long texts by the curves of abstracts, without correction for their length.
+    """Return the log odds of the labels of long texts as if they were abstracts, without correction for length.
 
-    The shape is (POWERS, n_fillings, n_papers, n_labels), for texts with 2, 4, 8, ... windows.
+    The shape is (POWERS, n_fillings, n_papers, n_labels). The first axis is the length: texts with 2, 4, 8, ...
+    windows. The second is the kind of filling, in the order of ``long_texts.filled``.
     """
     scores = [
         [

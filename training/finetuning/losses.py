@@ -57,7 +57,7 @@ class TuningCorpus:
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Return the codes of items from `judged_items` for all labels, shape (n_items, n_labels)."""
+        """Return the codes of some of the items in `judged_items`, without relevance; shape (n_items, n_labels)."""
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]
