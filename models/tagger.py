@@ -443,8 +443,9 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of the titles and sentences of the documents for which ``likely`` is true.
+        """Return the scores of titles and sentences (units) for all labels, shape (n_units, n_labels).
 
+        Only units of documents that are likely to be relevant are scored; ``likely`` is the mask of these documents.
         Repeated parts are scored once, and parts that are not content are not scored.
         """
         places: dict[tuple[str, float], int] = {}
