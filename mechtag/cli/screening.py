@@ -58,7 +58,8 @@ def rank(
         StoppingRule | None,
         typer.Option(
             "--rule",
-            help="Stopping rule: 'sample' has you read a random sample, 'ranked' does not; see docs/ranking.md. "
+            help="Stopping rule: 'sample' asks you to read an additional random sample, 'ranked' does not; see "
+            "docs/ranking.md. "
             f"{_DEFAULT} sample.",
             show_default=False,
         ),

@@ -289,7 +289,7 @@ class _FurtherSheets:
         self._places = count(len(people.papers))
 
     def add(self, record: Record, predictions: Sequence[Prediction]) -> None:
-        """Add the decisions on a record, joined with the codes of people."""
+        """Add the model's decisions on a record, together with people's codes of the record, to the sheets."""
         paper = decided_paper(record, predictions, self._people.codebook, read_signs=self._read_signs)
         if paper is None:
             return

@@ -140,7 +140,15 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
 
 
 def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
-    """Raise `MechtagError` if a file exists whose SHA-256 is not in ``known``, so that somebody else has written it."""
+    """Raise `MechtagError` if a file exists, but the review page did not write it in its present form.
+
+    Parameters
+    ----------
+    known
+        SHA-256 of each version of the file that the review page may have written.
+    what, instead
+        What the file is, and how to add its content to the review, for the error message.
+    """
     if path.exists() and _sha256(path) not in known:
         raise MechtagError(
             f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
