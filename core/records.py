@@ -357,7 +357,7 @@ def passages_of(evidence: str | None) -> list[str]:
 
 
 def _signs(value: Any) -> Any:
-    """Split a table cell with the sign of each passage, such as ``absent; ; present``; return ``()`` without signs."""
+    """Split a table cell with the sign of each passage, such as ``absent; ; present``; ``()`` if there are none."""
     if isinstance(value, str):
         value = tuple(part.strip() or None for part in value.split(";"))
     return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
