@@ -312,7 +312,7 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
         run([*rows, rows[0]])
     with pytest.raises(MechtagError, match="score nan is not a finite number"):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
-    with pytest.raises(MechtagError, match="the decision is 'needs review', but its probability or threshold is missing"):
+    with pytest.raises(MechtagError, match="is 'needs review', but its probability or threshold is missing"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
     with pytest.raises(MechtagError, match="expected predictions named transfer or leave_one_out, found tfidf"):
         run(rows, "tfidf")
