@@ -370,8 +370,8 @@ LLM = "llm:"
 def is_llm(coder: str) -> bool:
     """Return whether the name of a coder is that of a language model, or of a vote of several.
 
-    Full-width letters, spaces and invisible characters are ignored, because a name that looks like that of a language
-    model must not count as that of a person.
+    Capitals and full-width letters count as ordinary letters, and spaces and invisible characters are ignored, because
+    a name that looks like that of a language model must not count as that of a person.
     """
     letters = unicodedata.normalize("NFKC", coder).casefold()
     return "".join(char for char in letters if char.isprintable() and not char.isspace()).startswith(LLM)

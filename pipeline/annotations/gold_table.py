@@ -67,7 +67,13 @@ class Matrix:
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
-        """Return one `Coding` per paper and label, paper by paper; raise the same errors as `values`."""
+        """Return one `Coding` per paper and label, paper by paper.
+
+        Raises
+        ------
+        MechtagError
+            If a label has no column, or a cell contains something that is not a code.
+        """
         columns = {label: self.values(label) for label in label_keys}
         return [
             Coding(key=key, coder=coder, label=label, value=columns[label][row], basis=basis)

@@ -238,7 +238,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
     """Return whether two similar titles have different numbers, such as the number of a part or a year.
 
-    If all other fields agree, the result is ``False``, because the number is then a footnote mark or a typing error.
+    The result is ``False`` if the other fields show that the number is a footnote mark or a typing error.
     """
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False

@@ -53,7 +53,7 @@ def _is_ours(tag: str, value: str) -> bool:
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
     """Yield the labels that apply to a paper, and those that need review, as keywords.
 
-    If people coded the paper, codes of a model are ignored.
+    For a paper that is not relevant, a keyword states this. If people coded the paper, codes of a model are ignored.
     """
     people = paper._replace(codes=tuple(code for code in paper.codes if not code.model_id))
     decided = people if people.codes else paper

@@ -294,7 +294,7 @@ class Asking:
 
 
 def parameters(seed: int) -> dict[str, float | int]:
-    """Return the sampling parameters, which are the same for all models."""
+    """Return the sampling parameters of a request, which are the same for all language models."""
     return {"temperature": 0, "top_p": 1, "seed": seed, "n": 1}
 
 

@@ -129,7 +129,8 @@ class Reading:
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice.
+        If a source is missing, is neither a file nor a folder, or is listed twice; or if all files were written by an
+        earlier run of ``mechtag ingest``.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:

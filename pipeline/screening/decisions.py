@@ -67,7 +67,7 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the indices of the judged records in the order of judgement; raise the same errors as `labels`."""
+        """Return the indices of the judged records in the order of judgement; for the errors raised, see `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def reading_order(self, records: Sequence[Record]) -> list[int]:

@@ -169,8 +169,8 @@ def judge_sample(
     found_since
         Number of relevant records found since the sample was drawn, in the sample or elsewhere.
     bound
-        Function that returns the upper bound on the relevant records; use `bound_of_one_look` if the sample size
-        was fixed beforehand and the sample is examined only at its end.
+        Function that returns an upper bound on the number of relevant records in the population of the sample; use
+        `bound_of_one_look` if the sample size was fixed beforehand and the sample is examined only at its end.
 
     Raises
     ------

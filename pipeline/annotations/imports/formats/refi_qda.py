@@ -36,7 +36,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per source, with the codings of all users; suggestions of a model are not read."""
+    """Yield one item per source (text) of a project, with the codings of all users; omit suggestions of a model."""
     models: set[str] = set()
     for entry in content.entries:
         if entry.fault:
