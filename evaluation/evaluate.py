@@ -197,7 +197,7 @@ def agreement_of_files(
         own = read_codings(table, all_keys, finder)
         if doubled := {row.coder for row in own} & {row.coder for row in rows}:
             raise MechtagError(
-                f"{table}: coder {min(doubled)} is also in an earlier table; rename one of the two coders, or put all "
+                f"{table}: coder {min(doubled)} is also in another table; rename one of the two coders, or put all "
                 "codes of a coder into one table"
             )
         rows += own

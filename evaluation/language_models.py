@@ -76,7 +76,9 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
             "'mechtag agreement' compares people"
         )
     if name in found:
-        raise MechtagError(f"{table}: coder {name} is also in an earlier table; pass only one table with it")
+        raise MechtagError(
+            f"{table}: coder {name} is also in another table; pass only one table with codes of this coder"
+        )
     if len({row.basis for row in rows}) > 1:
         raise MechtagError(
             f"{table}: coder {name} coded both abstracts and full texts; split these codings into two tables, one "

@@ -407,7 +407,7 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         rows = read_codings(table, project.codebook.all_keys)
         if doubled := {row.coder for row in rows} & {row.coder for row in codings}:
             raise MechtagError(
-                f"{table}: coder {sorted(doubled)[0]} is also in an earlier table; pass each table only "
+                f"{table}: coder {sorted(doubled)[0]} is also in another table; pass each table only "
                 "once, and only tables of different models"
             )
         codings += rows

@@ -122,7 +122,7 @@ def test_other_tables_are_refused(gold: GoldStandard, tmp_path: Path, rows: dict
 
 
 def test_a_coder_is_in_one_table(gold: GoldStandard, table: Path) -> None:
-    with pytest.raises(MechtagError, match="llm:toy is also in an earlier table"):
+    with pytest.raises(MechtagError, match="llm:toy is also in another table"):
         read(gold, table, table)
 
 
@@ -164,5 +164,5 @@ def test_agreement_counts_it_as_a_coder_who_is_no_person(gold: GoldStandard, tab
     shown = for_readers(Results(agreement=found), {}).agreement
     assert shown is not None
     assert [one.name for one in shown.coders] == ["first coder", "second coder", "language model toy"]
-    with pytest.raises(MechtagError, match="coder Ann is also in an earlier table"):
+    with pytest.raises(MechtagError, match="coder Ann is also in another table"):
         agreement_of_files([people, people], KEYS, settings)

@@ -670,7 +670,7 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
     runs = read_runs(project.root / "out/vote.csv")
     assert runs
     assert runs.describe()[0] == "llm:vote is not a person; it is the majority vote of llm:a, llm:b, llm:c."
-    with pytest.raises(MechtagError, match="llm:a is also in an earlier table"):
+    with pytest.raises(MechtagError, match="llm:a is also in another table"):
         list(vote_of_tables(project, [*tables, tables[0]], project.root / "out/vote.csv"))
     # The answers of its voters would count twice.
     with pytest.raises(MechtagError, match=r"vote\.csv: this table is itself a vote; pass the tables of the models"):
