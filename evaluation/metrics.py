@@ -291,6 +291,7 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     dict
         Metrics by name, each of shape (resamples,). ``across_auc``, ``macro_f1`` and
         ``macro_average_precision`` are means over the labels for which the metric is defined in the whole sample.
+        ``within_auc`` states how well the labels of a paper are ranked above the labels that the paper does not have.
         ``micro_f1``, ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` treat each combination of paper and
         label as one item. ``subset_accuracy`` is the proportion of papers for which every label is right.
         ``yes_right`` and ``no_right`` are the proportions of yes and no decisions with which people agree,

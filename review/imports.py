@@ -336,8 +336,8 @@ def refuse_removal(connection: Connection, number: int) -> None:
     Raises
     ------
     Refused
-        If somebody has worked on the records of the import, if a full text is attached to one of these records, or if
-        the records of a later import were added; the error has status 409.
+        If somebody has worked on the records of the import; if a full text is attached to one of these records; or if a
+        later import has not been undone. The error has status 409.
     """
     batch, record, event = schema.batch, schema.record, schema.event
     later = connection.execute(

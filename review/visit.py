@@ -118,7 +118,10 @@ class Visit:
         return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
-        """Return a duration in a field of the submitted form, in seconds; ``None`` if it is not from 0 to 86,400."""
+        """Return a duration in a field of the submitted form, in seconds.
+
+        The result is ``None`` if the field does not contain a number from 0 to 86,400.
+        """
         try:
             value = float(self.text(name))
         except ValueError:

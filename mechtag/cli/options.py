@@ -124,7 +124,7 @@ class Commands(TyperGroup):
     """A command group that escapes terminal control characters in its usage errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Parse the options of the group, and escape terminal control characters in its usage errors."""
+        """Parse the options of a command group; escape terminal control characters in its usage errors."""
         with _printable_errors():
             return super().make_context(*args, **kwargs)
 

@@ -234,6 +234,11 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
 
     The account of a person outside the review cannot be used to sign in. It is created unless an account with this name
     exists.
+
+    Parameters
+    ----------
+    people
+        Account number of each coder, keyed by name; ``None`` for a person outside the review.
     """
     accounts = {}
     with workspace.store.write() as connection:

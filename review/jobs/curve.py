@@ -17,7 +17,7 @@ KIND = "curve"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train models on subsets of the codes that the last training used, and evaluate each on the remaining papers.
+    """Train models on subsets of the codes that the last training used, and evaluate each on other papers.
 
     Predictions are compared only with codes that no suggestion can have influenced.
 

@@ -50,7 +50,7 @@ def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool
 def _hides_something(visit: Visit, connection: Connection) -> bool:
     """Return whether codes of others must be withheld from the files that an owner or adjudicator exports.
 
-    This is the case if others have judged a record that this person can still judge.
+    This is the case if others have judged a record that this person can still judge, and blinding has not ended.
     """
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False
