@@ -104,7 +104,7 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
 
 
 def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
-    """Return the difference between two systems in each metric of ``statistic``, with a bootstrap interval."""
+    """Return the difference, challenger minus champion, in each metric of ``statistic``, with a bootstrap interval."""
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
     found = []
