@@ -400,7 +400,7 @@ def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> I
     Parameters
     ----------
     name
-        First part of the ``client_id`` with which the undo is written to the log.
+        First part of the ids (``client_id``) of the actions that undo; the rest of each id is a number.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]

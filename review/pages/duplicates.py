@@ -194,7 +194,7 @@ def _text(key: str, fields: dict[str, Any]) -> str:
 
 
 def _marked(left: str, right: str) -> tuple[Markup, Markup]:
-    """Return two texts as HTML, with marks on the words of each text that the other text does not contain."""
+    """Return two texts as HTML, with marks on the words in which they differ; very long texts have no marks."""
     one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
     if len(one) + len(other) > _MOST_WORDS:
         return escape(left), escape(right)

@@ -107,7 +107,7 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 
 
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
-    """Return the values for the template of the page, and store in table ``sight`` what the page shows.
+    """Return the values for the template of the page *Screen*, and store in table ``sight`` what the page shows.
 
     Parameters
     ----------
