@@ -14,8 +14,8 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and a warning for each label whose ranking of records training did not
-    demonstrably improve.
+    The reporter receives a table of the labels, and a warning for each label for which training
+    did not demonstrably improve the ranking of records.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def run_baselines(
     records, sentences
         Parquet tables of the records of the gold standard, and of the sentences of these records.
     output
-        Folder to write to: one table of predictions for the protocol, and one for each baseline.
+        Folder to write to: one table of predictions for leave-one-paper-out, and one for each baseline.
 
     Returns
     -------
