@@ -479,7 +479,7 @@ def _agreed(codings: Sequence[Coding], label: str) -> int | None:
 def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
     """Return the SHA-256 of each file of annotations that training reads, keyed by the name of the file.
 
-    For ``version``, see `read_annotations`.
+    ``version`` is the version of the added codings; by default, the version in use.
     """
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""

@@ -79,14 +79,14 @@ class Additions:
 
     @property
     def digest(self) -> str:
-        """Return a hash of the codings, records and definitions."""
+        """Return the hash that names this version: a hash of its codings, records and definitions."""
         rows = [*map(_content, self.codings), *(row.model_dump(mode="json") for row in self.records)]
         text = json.dumps([rows, self.definitions], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding from which the hash of a version is computed.
+    """Return the fields of a coding that count for the hash of a version of the annotations.
 
     Fields that later releases of mechtag added are left out if they have their default value, so that the hashes of old
     versions remain valid.

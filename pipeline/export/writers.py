@@ -1,4 +1,4 @@
-"""Write coded papers in the format with a given name."""
+"""Write coded papers in any of the export formats, which are selected by name."""
 
 from __future__ import annotations
 

@@ -449,8 +449,11 @@ class Transport:
         return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain), *escaped]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
-        """Remove keys and the e-mail address from an answer, because a service may quote the request in its answer."""
-        if request.service.address:  # A paper may contain the address of its author.
+        """Remove keys and the e-mail address from an answer, because a service may quote the request in its answer.
+
+        Full texts from the sites of publishers are not changed, because the user may be an author named in the paper.
+        """
+        if request.service.address:
             for secret in self._secrets():
                 body = body.replace(secret.encode(), b"")
         return body

@@ -286,7 +286,8 @@ class Matcher:
     def find(self, file: FileFound, read: ReadFile) -> Match:
         """Find the record to which a file belongs.
 
-        The user's assignments are searched first, then the file paths in the records, then the content of the file.
+        The user's table of files and records comes first, then the file paths in the records. If neither names the
+        file, its content is searched for identifiers and titles.
         """
         beginning = Beginning(read)
         if assigned := self._assigned.get(file.name):

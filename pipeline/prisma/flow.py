@@ -325,7 +325,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the heading of each panel of the diagram; panels without a heading are left out."""
+    """Return the headings of the panels of the diagram, keyed by panel; a panel without a heading is left out."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"

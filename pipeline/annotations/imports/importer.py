@@ -281,7 +281,10 @@ class _Run:
                 yield meaning.key, code._replace(value=value, details=details, role=meaning.role)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Return a no for each label that a coder left unticked, if the user specified that unticked means no."""
+        """Return a no for each label that a coder left unticked, if the user specified that unticked means no.
+
+        Coders who excluded the paper or were in doubt are left out, because they may not have looked at the labels.
+        """
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook

@@ -381,7 +381,7 @@ _ACCENTS["="] = "asciimacron"
 
 
 def _levelled(formula: str) -> str:
-    """Replace subscripts in a LaTeX formula by plain text, and superscripts by <sup> tags."""
+    """Replace subscripts in a LaTeX formula by plain text, and superscripts by <sup> tags or signs such as ``°``."""
     formula = _LOWERED.sub(lambda found: f"{{{found[1] or found[2]}}}", formula)
 
     def raised(found: re.Match[str]) -> str:
