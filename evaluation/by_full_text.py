@@ -71,7 +71,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return the counts in a paper's full text that naive methods use to rank the paper."""
+        """Return the numbers by which naive methods rank a paper: words, windows, and frequency of the query."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()

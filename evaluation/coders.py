@@ -1,4 +1,4 @@
-"""Compare people and the model as coders of the same records, and list the codes that people should resolve first."""
+"""Compare people and models as coders of the same records, and list the disagreements to resolve first."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Coders:
         return "llm" if coder < self.people + self.llms else "model"
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return a copy with only the records for which the mask ``rows`` is true."""
+        """Return the codes of only the records for which the mask ``rows`` is true."""
         return replace(
             self,
             records=tuple(name for name, kept in zip(self.records, rows, strict=True) if kept),
@@ -83,7 +83,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return a copy with only the records that two or more people coded; if there are none, keep all records."""
+        """Return the codes of only the records that two or more people coded; if there are none, of all records."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -149,7 +149,9 @@ def _record_ids(rows: Sequence[Coding]) -> dict[str, str]:
 def _look_up(ids: Mapping[str, str], key: str, place: str) -> str:
     name = ids.get(key, key)
     if name == _AMBIGUOUS:
-        raise MechtagError(f"{place}: the key '{key}' belongs to two records; fill in 'record_id' in its rows")
+        raise MechtagError(
+            f"{place}: the key '{key}' belongs to two records; fill in 'record_id' in the rows with this key"
+        )
     return name
 
 

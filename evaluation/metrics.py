@@ -110,7 +110,13 @@ class Resamples:
 
 
 def as_it_is(truth: Array) -> Resamples:
-    """Return the original sample of papers as the only resample, in which each paper counts once."""
+    """Return `Resamples` with the original sample only: one row, in which the weight of each paper is 1.
+
+    Parameters
+    ----------
+    truth
+        Human codes, shape (papers, labels).
+    """
     return Resamples(np.ones((1, len(truth))), truth[None])
 
 

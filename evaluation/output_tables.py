@@ -83,7 +83,7 @@ def write_full_text_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write a table with one row per protocol and label: counts, then each metric with its interval."""
+    """Write a table of counts and metrics, with one row per label for each way of training in `PROTOCOLS`."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
@@ -133,8 +133,13 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    ROC and precision-recall have one curve per protocol and label, if some papers have the label and some do not.
-    Reliability and coverage-risk have one curve per protocol, over all labels, if the system has probabilities.
+    ROC and precision-recall have one curve per system and label, if some papers have the label and some do not.
+    Reliability and coverage-risk have one curve per system, over all labels, if the system has probabilities.
+
+    Parameters
+    ----------
+    judged
+        Predictions and human codes, keyed by the name of the system, such as ``transfer`` (see `results.PROTOCOLS`).
     """
     roc: list[list[Any]] = []
     precision_recall: list[list[Any]] = []

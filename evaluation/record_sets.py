@@ -82,8 +82,8 @@ def sets_section(
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the metrics of relevance against all irrelevant records, and against the hard and the easy ones alone.
 
-    Instead of a metric that would be based on fewer than ``least`` records, the result contains the reason why it is
-    missing.
+    Hard records are irrelevant, but easily mistaken for relevant ones. A metric that would be based on fewer than
+    ``least`` records is replaced with the reason why it is missing.
     """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]

@@ -131,7 +131,8 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
     The bias is the mean of the resamples minus the metric of the sample. The interval is centred on the metric minus
     this bias, and extends to either side by Student's t times the standard deviation of the resamples, all on the
     logit scale. Average precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its
-    duplicate, so a resample ranks better than the sample. The sample in turn ranks better than a large sample would.
+    duplicate, so resamples have higher values than the sample. The sample in turn has a higher value than a large
+    sample would have.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ KINDS = {
     "published": ("published abstract", "published abstracts"),
     "unknown": ("text of unknown kind", "texts of unknown kind"),
 }
-#: The protocols, by the name of their field in `Results`.
+#: The protocols, by the name of their field in `Results`: trained without gold papers, or on all other gold papers.
 PROTOCOLS = ("transfer", "leave_one_out")
 #: Metrics for which a lower value is better.
 LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
@@ -125,7 +125,7 @@ class Block(BaseModel):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return the content of the block in the format of the metrics file."""
+        """Convert this part of the results to JSON objects, as in the metrics file."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -280,7 +280,7 @@ class BaselineFigures(Block):
 
 
 class SystemFigures(Block):
-    """Metrics of the model on the gold papers under a protocol, such as ``transfer``, or on the coded records."""
+    """Metrics of the model on the gold papers or on the coded records."""
 
     papers: int
     pooled: Pooled
@@ -752,7 +752,7 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in ``not_above_windows``."""
+        """Return a sentence that names the metrics in which the tool is no better than ranking by length alone."""
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
         words = Pooled.words()
@@ -837,7 +837,10 @@ class TrainingCheck(Block):
 
     @property
     def used(self) -> list[TrainingPaper]:
-        """Return the gold papers that may have been used in training, without those that people have cleared."""
+        """Return the gold papers that may have been used in training.
+
+        Papers that people found to be different from the training papers are left out.
+        """
         return [paper for paper in self.papers if paper.different is None]
 
     @property

@@ -321,7 +321,7 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
 
 
 def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
-    """Return sentences that describe the language models and votes, and state how many questions they left open."""
+    """Return sentences on how each language model, or vote of several, was run and how many codes it left open."""
     found: list[str] = []
     for own in llms:
         found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]

@@ -313,10 +313,10 @@ def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
 
 
 def render_markdown(text: str) -> Markup:
-    """Convert the text for the paper from Markdown to HTML, with headings below the second level.
+    """Convert the drafted methods and results of a publication from Markdown to HTML, for a section of the report.
 
-    The title of the text is omitted, because the section of the report has a title. HTML in the text is escaped,
-    images are not displayed, and each table is in a region that can be scrolled.
+    The title is omitted, because the section has its own, and all headings are below the second level. HTML in the text
+    is escaped, images are not displayed, and each table is in a region that can be scrolled.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = markdown.parse(text)

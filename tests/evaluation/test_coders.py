@@ -86,7 +86,7 @@ def test_a_record_is_found_by_id_and_by_key():
                 coding("r2", "x", "a", 0, key="k"),
                 coding(None, "y", "a", 1, key="k"),
             ],
-            r"codes\.csv: the key 'k' belongs to two records; fill in 'record_id' in its rows",
+            r"codes\.csv: the key 'k' belongs to two records; fill in 'record_id' in the rows with this key",
         ),
         (
             [coding("r1", "mechtag", "a", 1)],
