@@ -37,7 +37,8 @@ class CodedDocument:
     sentence_labels
         Labels of each sentence, or ``None`` if only the paper was coded.
     sentences_not_judged
-        Labels for which the sentences have no valid codes, although ``sentence_labels`` has an item per sentence.
+        Labels for which ``sentence_labels`` must not be used, because nobody went through all sentences for the label,
+        or because a later coding changed the paper's code for the label.
     added
         Whether the document was added by 'mechtag retrain'.
     hard

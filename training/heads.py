@@ -33,7 +33,8 @@ class HeldOut:
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        Scores of titles and sentences (minus infinity if they have no content), then NaN for each exemplar.
+        Scores of titles and sentences, then NaN for each exemplar. A sentence without content, such as a note, has the
+        score minus infinity.
     documents : ndarray, shape (n_documents, 1 + n_labels)
         Scores of the documents.
     """
@@ -400,14 +401,14 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the judged papers, each with the features of its parts, for multiple-instance learning.
+        """Return the papers judged for the label, each with the features of its parts.
 
         ``features`` contains the features of all texts of the corpus.
         """
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
-        """Fit the weights and the intercept of a logistic regression for the label to these examples.
+        """Fit a logistic regression for one label to its examples; return the weights and the intercept.
 
         ``features`` contains the features of all texts of the corpus. For the other parameters, see
         `multiple_instance.fit_units`.

@@ -258,12 +258,12 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the correction with the highest likelihood: the change of log odds per doubling of the number of windows.
+    """Return the change of log odds per doubling of the number of windows that has the highest likelihood.
 
     Parameters
     ----------
     margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
-        Log odds without correction; see `log_odds`.
+        Log odds of the labels without correction, as returned by `log_odds`, which explains the axes.
     codes : ndarray, shape (n_papers, n_labels)
         Human codes: 1, 0, or NaN for not judged.
     """
@@ -297,8 +297,7 @@ def learn_windows(
 ) -> WindowCalibration:
     """Return the calibration of long texts, which are scored in several windows, learned from out-of-fold scores.
 
-    The result is that of `fixed_windows` if there is too little to learn from: for example, if there are no relevant
-    records, or if no relevant record has other records in its fold whose sentences lack a label.
+    If there is too little to learn from, such as no relevant records, the result is that of `fixed_windows`.
     """
     if not corpus.n_documents:
         return fixed_windows(len(fitted.slope) - 1)
