@@ -295,8 +295,8 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
     """Return the position where the first line of UTF-16 text begins.
 
-    Its first Latin letters are at ``start``. Letters of other scripts may precede them on the same line; the search for
-    the start of the line ends at ``place``.
+    ``start`` is the position of the first Latin letters of the text. Letters of other scripts may precede them on the
+    same line, but not before ``place``.
     """
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")

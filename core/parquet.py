@@ -435,7 +435,7 @@ class FullTextTable:
         self._file.close()
 
     def summaries(self) -> Iterator[FullTextSummary]:
-        """Yield a summary of each full text in the table, with the record id as stored, without reading the texts."""
+        """Yield a summary of each full text without reading the texts; ids of merged duplicates are not replaced."""
         for group in range(self._file.metadata.num_row_groups):
             with _reading(self._name):
                 rows = self._file.read_row_group(group, columns=["record_id", "format", "quality.chars"]).to_pylist()

@@ -173,7 +173,7 @@ class TuningSettings(Strict):
     learning_rate
         Highest learning rate.
     batch_tokens
-        Number of text tokens in one training step, not counting the tokens of the definitions.
+        Number of tokens of training texts in one training step; the codebook's definitions are not counted.
     layers
         Number of top layers that are fine-tuned; the layers below stay unchanged and are computed only once.
     rank
