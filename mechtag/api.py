@@ -321,7 +321,10 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder = project.model
             model = load_model(folder)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
-                warnings.warn(f"{difference}. The model still uses the encoder that it was trained with", stacklevel=2)
+                warnings.warn(
+                    f"{difference}. The model uses the encoder that it was trained with; to use the other, train again",
+                    stacklevel=2,
+                )
         name = encoder_of(model.config, Path(folder))
         encoder = os.fspath(name) if Path(name).is_dir() else str(name)
         made = cls(model.config.codebook, encoder=encoder, seed=model.config.seed)

@@ -19,7 +19,7 @@ def review(
         ),
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Try the page on an example. Default folder: mechtag-demo.")
+        bool, typer.Option("--demo", help="Open an example review instead of your own. Default folder: mechtag-demo.")
     ] = False,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port at which the page is served.")] = 8765,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,

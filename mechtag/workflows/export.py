@@ -300,7 +300,7 @@ class _FurtherSheets:
             self._derived.add(paper, next(self._places))
 
     def tables(self) -> Iterator[TableSheet]:
-        """Yield the sheets. The decisions on all records must have been added before."""
+        """Yield the further sheets of the workbook. Call `add` for all records first."""
         from mechtag.pipeline.export import workbook
 
         for place, paper in self._waiting.values():

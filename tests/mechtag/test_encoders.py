@@ -299,7 +299,8 @@ def test_commands_that_use_a_model_mention_the_other_encoder(
     assert "Next:      train again" in shown
     monkeypatch.chdir(project)
     with pytest.warns(
-        UserWarning, match=rf"^{re.escape(named)}.* The model still uses the encoder that it was trained with$"
+        UserWarning,
+        match=rf"^{re.escape(named)}.* uses the encoder that it was trained with; to use the other, train again$",
     ):
         Tagger.load()
 
