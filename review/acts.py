@@ -817,7 +817,7 @@ class Acts:
         exercise = running_exercise(connection, stage)
         if exercise is not None and head in exercise.records:
             raise Refused(
-                "this record belongs to the running calibration exercise; end the exercise before you settle it",
+                "this record belongs to the running calibration exercise; end the exercise, then settle the record",
                 409,
             )
         state = self._state(connection, head, stage)
@@ -1234,7 +1234,7 @@ class Acts:
             raise Refused(f"'{state}' is not a state of a person; use active, left or withdrawn")
         table = schema.account
         if connection.execute(select(table.c.id).where(table.c.id == account)).first() is None:
-            raise Refused(f"there is no person with the number {account} in this review", 404)
+            raise Refused(f"there is no person with the number {account} in this review; load the page again", 404)
         owners = connection.execute(
             select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
         ).scalars()
@@ -1618,7 +1618,13 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of the undo or redo already written with the ``client_id`` of a stamp, or ``None``."""
+        """Return the result of the undo or redo already written with the ``client_id`` of a stamp, or ``None``.
+
+        Raises
+        ------
+        Refused
+            If a different action was written with this ``client_id``; the error has status 409.
+        """
         table = schema.event
         sent = self._sent(connection, stamp)
         if sent is None:

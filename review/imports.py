@@ -117,7 +117,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
     with saving(folder):
         taken, left_out = _save(workspace, files, folder / "files")
         if not taken:
-            raise Refused(f"none of the chosen files is new: {'; '.join(left_out)}", 409)
+            raise Refused(f"none of the chosen files is new ({'; '.join(left_out)}); choose other files", 409)
         with workspace.store.write() as connection:
             connection.execute(insert(schema.upload), [{**row, "batch": batch} for row in taken])
             found = json.dumps({"left_out": left_out}, ensure_ascii=False)
@@ -314,7 +314,8 @@ def discard(workspace: Workspace, number: int) -> None:
     Raises
     ------
     Refused
-        If the import does not exist, if its records were added, or if a job for this import is waiting or running.
+        If the import does not exist or was discarded before, if its records were added, or if a job for it is waiting
+        or running.
     """
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)

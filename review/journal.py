@@ -63,7 +63,7 @@ class Journal:
         self._ended: set[int] = set()
 
     def flush(self) -> int:
-        """Write everything that is not in the files yet, and return the number of events written."""
+        """Write the events, jobs and values that are not in the files yet, and return the number of events written."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._sizes != self._measure():

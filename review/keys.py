@@ -130,13 +130,13 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the key under which table ``fact`` stores the `Choice` of a person."""
+    """Return the name under which table ``fact`` stores a person's keyboard shortcuts (`Choice`)."""
     return f"keys of {account}"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The keys that a person has chosen.
+    """The keyboard shortcuts that a person has chosen.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Choice:
 
     @classmethod
     def load(cls, stored: Any) -> Choice:
-        """Convert a value of table ``fact`` to a choice; ``None`` means that the person has chosen nothing yet."""
+        """Return the person's shortcuts from a value of table ``fact``; ``None`` means that nothing was chosen yet."""
         if isinstance(stored, Mapping):
             own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}
             return cls(stored["set"], own)
@@ -164,7 +164,7 @@ class Choice:
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:
-        """Return the keys of an action; pages show the first one. Keys with Ctrl cannot be turned off."""
+        """Return the shortcuts for an action; pages show the first one. Shortcuts with Ctrl cannot be turned off."""
         table = _BY_ACTION[action].names
         if action not in self.own:
             return SETS.get(self.key_set, {}).get(action, table)
@@ -172,7 +172,7 @@ class Choice:
         return (self.own[action], *with_ctrl) if self.own[action] else with_ctrl
 
     def change(self, action: str, typed: str) -> Choice:
-        """Return the choice with a different key for one action.
+        """Return a copy of the person's shortcuts with a different key for one action.
 
         Parameters
         ----------

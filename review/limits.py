@@ -26,7 +26,7 @@ class Limit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, name: str) -> None:
-        """Count one try for a name.
+        """Count one try, such as an attempt to sign in, for a name, such as an account.
 
         Raises
         ------

@@ -69,7 +69,7 @@ class Workspace:
             return self.name_in(connection)
 
     def name_in(self, connection: Connection) -> str:
-        """Return the same as `name`, but read it in a transaction that is already open."""
+        """Return the name of the review, read in a transaction that is already open."""
         return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
     @property

@@ -295,9 +295,11 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return the account that was chosen for each person of the copy; if none was chosen, create an account.
+    """Return an account in this review for each person in a colleague's copy.
 
-    All mappings except ``arguments`` are keyed by the number of the person in the copy.
+    If none was chosen, it is an account for a person outside the review, which is created if it does not exist.
+
+    The result, ``names`` and ``chosen`` are keyed by the number of the person in the copy.
     """
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.

@@ -69,7 +69,7 @@ TAKE_BACK: Mapping[str, Callable[[Workspace, dict[str, Any], int], None]] = {
 
 
 def jobs() -> dict[str, Job]:
-    """Return the function that runs each kind of job, keyed by kind."""
+    """Return the functions that run jobs, keyed by the kind of job."""
     return {
         ranking.KIND: ranking.Ranking(),
         tagging.KIND: tagging.Tagging(),

@@ -694,7 +694,7 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record need not be coded at a stage and the person has not begun to code it."""
+    """Raise `Refused` if a record need not be coded at a stage, or not yet, and the person has not begun to code it."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

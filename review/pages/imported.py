@@ -78,7 +78,7 @@ def _import(connection: Connection, row: Any, kinds: Kinds) -> dict[str, Any]:
 
 
 def choices(connection: Connection) -> list[tuple[str, str]]:
-    """Return the people of the review who can be chosen in the form, each as value and name."""
+    """Return the options of a field in which a person of the review is chosen: account number and name of each."""
     return [(str(account), name) for account, name in names_of(connection).items()]
 
 

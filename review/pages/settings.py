@@ -226,7 +226,9 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """If the number of people who screen each record was changed, add a job that computes suggestions.
+    """If the number of people who screen each record was changed, add a job that suggests labels for records.
+
+    If one person is now enough, further records count as included, and coders need suggestions for them.
 
     Parameters
     ----------
@@ -236,7 +238,6 @@ def ask_after_change(connection: Connection, coder: int, key: str) -> None:
         Name of the changed setting.
     """
     if key == "coders_screen":
-        # If one person is enough from now on, further records are included, and need suggestions.
         add_job(connection, tagging.KIND, coder)
 
 

@@ -280,7 +280,7 @@ _FAMILY_ROWS = (
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the families of some records: all members, keyed by the head of the family; see `family_of`."""
+    """Return all records of the papers that ``records`` describe, keyed by the record that represents the paper."""
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}

@@ -21,10 +21,10 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 
 
 def record_of_copy(connection: Connection, copy: int) -> int | None:
-    """Return the number of the record that contains a duplicate, or ``None`` if there is no such duplicate.
+    """Return the record number of a duplicate that an import found, or ``None`` if there is no such duplicate.
 
-    A duplicate that was found during an import is not a record at first. In this case, a record is added for it and
-    joined to the record that it duplicates.
+    At first, such a duplicate is not a record. In this case, a record is added for it and joined to the record that it
+    duplicates.
 
     Parameters
     ----------

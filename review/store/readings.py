@@ -155,7 +155,8 @@ def attached_file(connection: Connection, record: int) -> Any:
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
     """Return an SQL condition that holds if the paper of a record has a full text with at least one sentence.
 
-    ``record`` is the column with the number of the record, which must represent the paper.
+    ``record`` is a column with the number of a record. If several records are joined as one paper, it must be the
+    number of the record to which the others are joined.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (

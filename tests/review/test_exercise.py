@@ -210,7 +210,7 @@ def test_nothing_is_settled_while_the_exercise_runs(review: Workspace) -> None:
     record = drawn(review)[0]
     screen(review, ANN, {record: 1})
     screen(review, BOB, {record: 0})
-    with pytest.raises(Refused, match="end the exercise before you settle it"):
+    with pytest.raises(Refused, match="end the exercise, then settle the record"):
         review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
     end(review, "keep")
     review.acts.settle(Stamp(OWNER), record, "screen", "edible", 1)
@@ -492,7 +492,7 @@ def test_blinding_does_not_end_during_an_exercise(included: Workspace) -> None:
         included.acts.change_plan(Stamp(OWNER), "unblinded", True)
     with pytest.raises(Refused, match="end the exercise before you show its codes"):
         included.acts.unblind(Stamp(OWNER), record, "full-text")
-    with pytest.raises(Refused, match="end the exercise before you settle it"):
+    with pytest.raises(Refused, match="end the exercise, then settle the record"):
         included.acts.settle(Stamp(OWNER), record, "full-text", "apple", 0, why="No.")
     for person in (ANN, CAY):
         answer = Browser(included, person).post("/exercise", stage="full-text", number="2")
