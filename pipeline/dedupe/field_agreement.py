@@ -87,9 +87,9 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
     Returns
     -------
     str
-        ``same``, ``alike`` (the spelling differs), ``near`` (one word differs), ``cut`` (one title is truncated within
-        a word), ``shorter`` (one title lacks the subtitle), ``led`` (one title starts with a running title or the
-        number of an abstract) or ``""`` (no agreement).
+        ``same``, ``alike`` (the spelling differs), ``near`` (similar, but words differ), ``cut`` (one title is cut off
+        within a word), ``shorter`` (one title lacks the subtitle), ``led`` (one title starts with a running title or
+        the number of an abstract) or ``""`` (no agreement).
     """
     if left.compact == right.compact:
         return "same"

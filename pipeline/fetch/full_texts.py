@@ -41,7 +41,7 @@ def fetch_full_texts(
     Parameters
     ----------
     result
-        Result of `gaps.fill`, which contains the ids of these records and the services' descriptions of their papers.
+        Result of `gaps.fill`, which asked the services about these records.
     folder
         Folder for the files, which are named after the record ids; ``None`` to save no files.
     any_licence

@@ -75,6 +75,8 @@ class Quotes:
 
     Attributes
     ----------
+    found
+        Verified quotes, each with the sentence that contains it.
     moved
         Number of quotes in ``found`` that are in a different sentence than the answer states.
     invented

@@ -181,7 +181,7 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the record attribute that a column contains, and the rank of the column; ``None`` if it is not known.
+    """Return the record attribute that a column contains, and its rank; ``None`` if the column name is unknown.
 
     If several columns contain the same attribute, the column with the lowest rank is preferred. ``tagged`` states
     whether the columns of the table are named by tags, such as ``TI``.
@@ -260,10 +260,10 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 
 def is_header(row: Sequence[str]) -> bool:
-    """Return whether a row can only be the header of a table: its cells are column names, including one for titles.
+    """Return whether a row is certainly the header of a table: its cells are column names, including one for titles.
 
-    In a row with four or more cells, up to half of the names may be unknown, or even more if every cell looks like a
-    name and at least two names are known.
+    In a row with four or more cells, up to half of the names may be unknown. If every cell looks like a name, two known
+    names are enough.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)

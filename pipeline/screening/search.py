@@ -281,6 +281,11 @@ def load_search(
 ) -> Search:
     """Prepare records for ranking by encoding their texts; vectors are cached in the file ``cache``.
 
+    Parameters
+    ----------
+    definition
+        Definition of relevance in the codebook.
+
     Raises
     ------
     MechtagError

@@ -105,7 +105,7 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
 
 
 def _place(records: int, share: float) -> int:
-    """Return the number of whole records in the proportion ``share`` of all records."""
+    """Return the product of the number of records and ``share``, rounded down."""
     return math.floor(share * records + 1e-9)
 
 
@@ -161,13 +161,14 @@ class Scorer(Protocol):
 
 
 def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
-    """Draw the rows of one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
+    """Draw one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
+
+    Return their indices in ``labels``.
 
     Raises
     ------
     MechtagError
-        If there are fewer than two relevant or fewer than two irrelevant records, so that none of this kind would be
-        left after drawing.
+        If there are fewer than two relevant or fewer than two irrelevant records.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
@@ -267,7 +268,8 @@ def stop_by_sample(
     labels
         Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
     bound
-        Function that returns the upper bound on the relevant records in the population of a sample.
+        Function that returns the upper bound on the number of relevant records among the records from which the sample
+        is drawn.
     """
     due = sample_due(labels, len(labels))
     if due is None:

@@ -232,9 +232,9 @@ def too_many(found: int, recall: float) -> int:
 
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
-    """Return the p-value of the hypothesis that ``missed`` relevant records are unread.
+    """Return the p-value of the hypothesis that at least ``missed`` relevant records are unread.
 
-    It is the smallest of the p-values that are computed from the last ``n`` records read, for every ``n``.
+    A p-value is computed from the last ``n`` records read, for every ``n``, and the smallest is returned.
     """
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.

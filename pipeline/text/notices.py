@@ -130,7 +130,7 @@ def notices_start(text: str, start: int, end: int) -> int:
 
 
 def notice_end(text: str, start: int, end: int) -> int:
-    """Return the position where a notice at the start of ``text[start:end]`` ends, or ``start`` if there is none."""
+    """Return the end of the copyright notice with which ``text[start:end]`` begins, or ``start`` if there is none."""
     if not text.startswith(("©", "(c)", "(C)", "Copyright"), start):
         return start
     leading = _LEADING.match(text, start, end)

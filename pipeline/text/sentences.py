@@ -227,7 +227,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between headings and line ends, as (heading or `Tail` of the section, offset, text)."""
+    """Yield the passages between headings and line ends: the start of the section (as in `_parts`), offset and text."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:

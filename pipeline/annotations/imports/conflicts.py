@@ -153,9 +153,9 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """Remove the codes of a coder who coded a paper as not relevant, but also coded labels of the paper as yes.
+    """Remove contradictory codes: a coder coded a paper as not relevant, but also coded labels of it as yes.
 
-    Add the removed codes (the no for relevance, and each yes) to ``conflicts``, and return their number.
+    The no for relevance and each yes are moved from ``own`` to ``conflicts``. Return their number.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

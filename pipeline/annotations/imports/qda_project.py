@@ -52,8 +52,10 @@ class QdaSource(NamedTuple):
 
     Attributes
     ----------
-    users, codes
-        Names of all users of the project, and the path of each code from the root of the tree.
+    users
+        Names of all users of the project.
+    codes
+        All codes of the project, each as the path of names from the root of the code tree.
     """
 
     name: str

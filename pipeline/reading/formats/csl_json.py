@@ -108,7 +108,7 @@ def read_items(source: Source) -> Iterator[Entry]:
 
 
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
-    """Return the earlier values of fields that occur twice in a JSON object, and a note on these fields.
+    """Return the earlier values of fields that a JSON object contains with several values, and a note on them.
 
     JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
     because some text between them is missing. The values are returned with their field names, or with ``""`` if the

@@ -1,7 +1,8 @@
 """Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
 ASReview writes the column ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG``
-per tag. RIS files contain the same values in notes. Tables of version 1 with only ``included`` are read as a matrix.
+per tag. RIS files contain the same values in notes. Tables of version 1 have only the column ``included``, and are read
+as a matrix.
 """
 
 from __future__ import annotations

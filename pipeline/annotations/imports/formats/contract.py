@@ -25,7 +25,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per row, with one code; an empty value means not judged."""
+    """Yield one `Item` per row of a table of codings, with one code; an empty cell ``value`` means not judged."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry)
 

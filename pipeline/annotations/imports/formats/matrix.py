@@ -62,8 +62,9 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column that contains only ticks counts as a column of codes, unless its name shows that it describes papers or
-    coders, or the user mapped the name to null. If the name is not in the codebook, it causes an error later.
+    A column contains ticks if its name is a label or mapped to one, or if all its cells are ticks and its name does not
+    show that it describes papers or coders. Columns that the user mapped to null are left out. A name that is not a
+    label causes an error later.
 
     Raises
     ------
