@@ -81,7 +81,7 @@ class CodedSet:
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Return the number of records of each kind of text; by default, all records are counted."""
+        """Count the coded records by kind of text, such as synopses; by default, all coded records are counted."""
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 

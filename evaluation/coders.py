@@ -239,8 +239,8 @@ def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     coders
         Codes of all coders; the model's probabilities must come from models that were not trained on the records.
     least
-        Minimum number of records that at least one coder coded yes. The codes of a label with fewer such records are
-        not doubted, because the model cannot have learned the label.
+        Minimum number of records with a yes for a label. The codes of a label with fewer such records are not doubted,
+        because the model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)

@@ -59,7 +59,7 @@ def evaluate_files(
     Parameters
     ----------
     predictions
-        Predictions of the model under the transfer protocol.
+        Predictions of the model; no gold paper was used in its training.
     gold
         Coding matrix of the gold standard; notes are read from the YAML file of the same name, if there is one.
     records
@@ -68,9 +68,9 @@ def evaluate_files(
         Metrics file to write; ``headline.json``, ``per_label.csv``, the table of human codes and predictions, and the
         plot points are written next to it.
     baselines
-        Folder with one prediction file per baseline, named after the baseline. The file ``leave_one_out`` contains the
-        model's predictions under the leave-one-paper-out protocol. Files whose names begin with ``relevance_`` predict
-        relevance for the coded records.
+        Folder with one prediction file per baseline, named after the baseline. In the file ``leave_one_out``, each gold
+        paper was tagged by a model trained on the coded records and all other gold papers. Files whose names begin with
+        ``relevance_`` predict relevance for the coded records.
     out_of_fold
         Folder with the out-of-fold predictions for the coded records (``documents.parquet``, ``sentences.parquet``).
     curve

@@ -251,7 +251,7 @@ class LabelFigures(Block):
 
 
 class BaselineLabelFigures(Block):
-    """Metrics of a label for a naive method."""
+    """Metrics of one label for a naive method, such as ranking papers by length of text."""
 
     f1: _F1
     roc_auc: _RocAuc
@@ -270,7 +270,7 @@ class CoverageRisk(Block):
 
 
 class BaselineFigures(Block):
-    """Metrics of a naive method."""
+    """Metrics of a naive method (such as ranking papers by length of text), with which the model is compared."""
 
     papers: int
     pooled: Pooled
@@ -970,7 +970,10 @@ class Results(Block):
         return found
 
     def figures(self) -> dict[str, float]:
-        """Return the values of all metrics except those of single labels, keyed by their dotted path in the file."""
+        """Return the values of all metrics except those of single labels.
+
+        The keys are paths in ``metrics.json``, such as ``transfer.pooled.kappa``.
+        """
         return dict(_figures(self, ""))
 
 

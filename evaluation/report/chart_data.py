@@ -117,7 +117,10 @@ def chart_files(folder: Path, results: Results) -> dict[str, str]:
 
 
 def reliability_charts(rows: Sequence[Row], protocols: Mapping[str, str], frame: Frame = PANEL) -> Charts:
-    """Draw the reliability curve of each protocol from the points of `output_tables.reliability_points`."""
+    """Draw a reliability curve for each evaluation protocol (such as ``transfer``) that is a key of ``protocols``.
+
+    The points in ``rows`` come from `output_tables.reliability_points`.
+    """
     return _pooled(
         rows,
         ("predicted", "predicted probability"),
@@ -139,7 +142,10 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw ROC or precision-recall charts, with one panel per label and one line per protocol."""
+    """Draw ROC or precision-recall charts, with one panel per label.
+
+    A panel has one line per evaluation protocol, such as ``transfer``.
+    """
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -196,7 +202,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw a chart over all labels, with a single panel and one line per protocol."""
+    """Draw one chart over all labels, with one line per evaluation protocol (such as ``transfer``)."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
