@@ -1093,8 +1093,8 @@ class Acts:
         ).first()
         if coded is not None:
             raise Refused(
-                "this record has been coded from its full text, and these codes refer to sentences of the file, so the "
-                "file cannot be replaced or detached",
+                "this record has been coded from its full text, and the codes refer to sentences of the file; the "
+                "coders must undo these codes before the file can be replaced or detached",
                 409,
             )
 
@@ -1657,7 +1657,7 @@ class Acts:
     def _require_record(self, connection: Connection, record: int) -> Entry:
         entry = read_entry(connection, record)
         if entry is None:
-            raise Refused(f"there is no record {record} in this review", 404)
+            raise Refused(f"there is no record {record} in this review; load the page again", 404)
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:

@@ -142,7 +142,7 @@ def to_yaml(codebook: Codebook) -> str:
 
 @dataclass(frozen=True)
 class StaleCode:
-    """A committed code that was given before the meaning of its label changed, so that it may be wrong now."""
+    """A code of a finished record that may be wrong now, because the meaning of its label was changed later."""
 
     record: int
     title: str
@@ -154,9 +154,9 @@ class StaleCode:
 
 
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
-    """Return the committed codes that were given before the meaning of their label changed, sorted by label and person.
+    """Return the codes of finished records that were given before the meaning of their label changed.
 
-    Codes of withdrawn people are left out.
+    They are sorted by label and person. Codes of withdrawn people are left out.
     """
     last = {key: row.seq for row in project_events(connection, "codebook") for key in row.value["meaning"]}
     current, record, account = schema.current, schema.record, schema.account

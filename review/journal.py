@@ -115,10 +115,11 @@ class Journal:
 
     @contextmanager
     def kept(self, say: Callable[[str], None] = print) -> Iterator[None]:
-        """Return a context manager that calls `flush` at the beginning, every 10 seconds, and at the end of the block.
+        """Return a context manager that writes new events to the log files while its block runs.
 
-        When the files can no longer be written, ``say`` is called once with a message. The events remain in the
-        database, and are written to the files as soon as this is possible again.
+        Events are written at the beginning of the block, every 10 seconds, and at the end. If the log files cannot be
+        written, ``say`` is called once with a message. The events remain in the database, and are written to the log
+        files as soon as this is possible again.
         """
         stopped = threading.Event()
         complained = False

@@ -417,7 +417,7 @@ class _Records:
             table = schema.sight
             row = self._connections[1].execute(select(table).where(table.c.id == number)).one()
             if self.here(row.record) is None:
-                raise ValueError(f"row {number} of table sight is about a record that the review does not contain")
+                raise ValueError("the copy refers to a record that this review does not contain")
             sight_values(row)
             self._sights[number] = row
         return self._sights[number]

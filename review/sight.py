@@ -54,7 +54,7 @@ class Vote:
     letter
         Letter that identifies the person on the page of this record, such as ``A``.
     record
-        Number of the record that the person coded, which may be a joined record.
+        Number of the record that the person coded: the record itself, or a duplicate that was joined to it.
     value
         1 (yes), 0 (no) or ``None``.
     sentences

@@ -225,7 +225,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        ``path``: name of the file in `folder_of`.
+        ``path``: name of the file, which is in the folder that `folder_of` returns.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)

@@ -226,7 +226,7 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
 
 
 def _needed(connection: Connection) -> set[int]:
-    """Return the numbers of the records that still have to be screened; all other records come last in the order."""
+    """Return the numbers of the records that still have to be screened; all other records come last in the ranking."""
     table = schema.need
     rows = connection.execute(
         select(table.c.record).where(table.c.stage == "screen", table.c.state.in_(("open", "waiting")))

@@ -307,9 +307,10 @@ def suggestion(visit: Visit) -> Response:
 
 
 def done(visit: Visit) -> Response:
-    """Finish a record, unless labels without an answer must be confirmed first.
+    """Finish a record, and show the next record.
 
-    Then show the next record or, in the mode ``after``, the suggestions for the finished record.
+    If labels have no answer, the page first asks the person to confirm this. If the review shows suggestions only
+    after a record is finished, they are shown for this record before the next one.
     """
     record, new, stage = visit.number("record") or 0, bool(visit.text("new")), _stage(visit)
     address = f"{_place(stage)}?record={record}"
@@ -477,12 +478,9 @@ def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
 
 
 def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection[str]) -> list[Card]:
-    """Return the cards of a record; see `_cards`.
+    """Return a `Card` for each label whose key is in ``new``, in the order of the codebook.
 
-    Parameters
-    ----------
-    new
-        Result of `_added_since`; if it is empty, cards for all labels are returned.
+    If ``new`` is empty, cards for all labels are returned.
     """
     table = schema.current
     rows = connection.execute(

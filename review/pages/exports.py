@@ -61,7 +61,7 @@ def _hides_something(visit: Visit, connection: Connection) -> bool:
 
 
 def make(visit: Visit) -> Response:
-    """Add a job that creates the file of an export, and log the request."""
+    """Add a job that creates the export file that a person requested, and record the request in the log."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
         raise Refused("there is no export with this name; choose one of the exports on the page Export", 404)

@@ -13,7 +13,7 @@ from mechtag.review.workspace import read_fact, write_fact
 
 
 def keys(visit: Visit) -> Response:
-    """Show the current keyboard shortcuts of the person, and what can be chosen."""
+    """Show the person's keyboard shortcuts, and the form for changing them."""
     return _keys(visit)
 
 

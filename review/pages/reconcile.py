@@ -90,7 +90,7 @@ def _chosen(visit: Visit, name: str) -> Selection:
 
 
 def _query(chosen: Selection) -> str:
-    """Return the query string that identifies a list and its filters in the addresses of its records."""
+    """Return a list of records and its filters as a query string, for the links to these records."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 

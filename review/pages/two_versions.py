@@ -15,7 +15,7 @@ _OWN = frozenset(("csrf", "client_id", "based_on"))
 def two_versions(
     visit: Visit, *, saved: Sequence[tuple[str, str]], wanted: str, based_on: int, back: str
 ) -> HTMLResponse:
-    """Return a page that shows the saved version and the version in the form, with HTTP status 409.
+    """Return a page that shows the saved codes next to the codes in the form, with HTTP status 409.
 
     Parameters
     ----------
@@ -24,7 +24,8 @@ def two_versions(
     wanted
         Changes in the form, in words.
     based_on
-        Number of the last event about the person's codes for the record.
+        Number of the event that last changed the saved codes. If the person sends the form again, it contains this
+        number, to show that the person has seen these codes.
     back
         Address of the page that shows the record.
     """

@@ -84,15 +84,16 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 
 
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
-    """Return the numbers of the sentences that a person marked, or nothing if they belong to a different full text.
+    """Return the numbers of the sentences that a person marked in the text that is shown.
 
-    They belong to a different full text if, for example, the person coded from the file of a duplicate that was
-    separated from the record. Codes of earlier versions do not name their full text; their sentences are returned.
+    The result is empty if the person marked sentences of another full text, such as that of a duplicate that was later
+    separated from the record. Codes written by earlier versions of mechtag do not name their full text, so their
+    sentences are always returned.
 
     Parameters
     ----------
     row
-        Row of table ``current`` or ``final``.
+        Code of a label: a row of table ``current`` or ``final``.
     text
         SHA-256 of the full text that is shown, or ``""`` for an abstract.
     """

@@ -310,7 +310,7 @@ def test_a_blinded_coder_does_not_see_what_another_marked_in_the_text(with_text:
 def test_a_text_by_which_somebody_coded_stays(with_text: Workspace, tmp_path: Path) -> None:
     review = with_text
     coded(review, OWEN, apple=1)
-    with pytest.raises(Refused, match="coded from its full text, and these codes refer to sentences"):
+    with pytest.raises(Refused, match="coded from its full text, and the codes refer to sentences"):
         review.acts.detach(Stamp(OWEN), 1)
     bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
     with pytest.raises(Refused, match="coded from its full text"):
@@ -657,7 +657,7 @@ def test_a_file_that_is_attached_or_being_read_is_not_deleted(
     for number, said in (
         (1, "attached to a record; detach"),
         (2, "is being read; wait until it has been read"),
-        (9, "no such file"),
+        (9, "this file does not exist; it may have been deleted"),
     ):
         answer = browser.post(f"/full-texts/{number}/delete")
         assert answer.status_code in (404, 409)
