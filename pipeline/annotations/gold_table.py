@@ -182,7 +182,7 @@ class GoldStandard:
 
     @property
     def evaluated(self) -> list[Record]:
-        """Return the records of the papers, in the order of the matrix; papers without a record are omitted."""
+        """Return the records of the gold papers, in the order of the matrix; papers without a record are omitted."""
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:

@@ -53,12 +53,14 @@ class RoleQuote(NamedTuple):
 
 
 class RoleRow(NamedTuple):
-    """A configuration, or the passages of one coder and paper that are not linked.
+    """A row of the table of configurations.
+
+    The row contains a configuration, or the passages of one coder and paper that belong to no configuration.
 
     Attributes
     ----------
     config_id
-        Identifier of the configuration, or ``""``.
+        Identifier of the configuration; ``""`` if the passages belong to none.
     cells
         Passages of each role, in the order of the codebook.
     """

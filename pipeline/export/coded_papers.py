@@ -257,7 +257,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Return a sentence of evidence as a quote, without its offsets if ``text`` does not contain it there."""
+    """Return a sentence of evidence as a quote; omit its offsets if they do not point to the sentence in ``text``."""
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)

@@ -211,12 +211,12 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 
 
 def one_coder(coded: CodedPapers, program: str) -> str:
-    """Return the name of the coder of papers that are written for a program that reads the codes of only one person.
+    """Return the name of the only coder of the papers.
 
     Raises
     ------
     MechtagError
-        If there are several coders; the message contains the name of the program.
+        If there are several coders; the files of ``program`` can contain the codes of only one.
     """
     if len(coded.coders) > 1:
         raise MechtagError(

@@ -97,7 +97,7 @@ def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service)
 
 
 def time_of(answer: Answer) -> str:
-    """Return the time of an answer as text in ISO 8601, such as ``2026-11-29T20:00:00Z``."""
+    """Return the time at which a service sent an answer, in ISO 8601, such as ``2026-11-29T20:00:00Z``."""
     return datetime.fromtimestamp(answer.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -57,8 +57,8 @@ def by_identifier(record: Record, found: Found) -> Verdict:
 def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
     """Compare a record with the papers that a search for its title found, and return each paper with its verdict.
 
-    At most one paper is accepted, that is, has a verdict without doubt. Papers with clearly different titles are left
-    out.
+    At most one paper is accepted, that is, the ``doubt`` of its verdict is empty. Papers with clearly different titles
+    are left out.
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

@@ -58,7 +58,7 @@ def child_of(element: Any, name: str) -> Any:
 def attribute(element: Any, name: str) -> str:
     """Return the value of an attribute with a namespace, such as ``xlink:href``, by its name without the namespace.
 
-    The result is ``""`` if the element has no such attribute, or is ``None``.
+    The result is ``""`` if the element has no such attribute, or if ``element`` is ``None``.
     """
     found = {} if element is None else element.attrib
     return next((str(value) for key, value in found.items() if key.endswith("}" + name)), "")

@@ -73,7 +73,7 @@ class Outside:
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Return an entry with a fault in place of an entry that is too long to read; it keeps only the beginning."""
+    """Return an entry that contains only the beginning of an overlong entry, and the reason why it was not read."""
     fault = (
         f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
         "damaged or lack line ends; export it again"
@@ -189,7 +189,7 @@ class Draft:
 
 
 def numbered(drafts: Iterable[Draft], titles: Collection[str]) -> Iterator[Entry]:
-    """Yield the finished records of all drafts, numbered from 1; see `Draft.entries`."""
+    """Yield the entries of all records that were read, numbered from 1; see `Draft.entries`."""
     entries = (entry for draft in drafts for entry in draft.entries(titles))
     for number, entry in enumerate(entries, start=1):
         yield entry._replace(number=number)

@@ -62,7 +62,7 @@ class Course(Row):
     Attributes
     ----------
     target
-        Target of the stopping rule in the last call of `rank`; ``None`` before the first call.
+        Recall, confidence and stopping rule of the last ranking; ``None`` before the first ranking.
     read
         Ids of the judged records, in the order of reading.
     sample

@@ -56,8 +56,8 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     read = np.asarray(labels)
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
-            f"found {len(read)} labels ({int(np.sum(read == 1))} ones and {int(np.sum(read == 0))} zeros); screening "
-            "metrics need one label, 1 or 0, per record in reading order, with at least one of each"
+            f"labels: found {len(read)} values ({int(np.sum(read == 1))} ones, {int(np.sum(read == 0))} zeros); pass "
+            "1 for each relevant and 0 for each other record, in reading order, with at least one of each"
         )
     return read.astype(np.int64)
 

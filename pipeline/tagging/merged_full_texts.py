@@ -32,7 +32,7 @@ class MergedFullTexts(NamedTuple):
     unknown: tuple[str, ...]
 
     def notes(self) -> Iterator[str]:
-        """Yield sentences that state which full texts are used for a different record, and which are not used."""
+        """Yield notes on full texts whose record is not tagged: which are used for a kept record, and which are not."""
         used = [f"{one} was merged into {kept}" for one, kept in self.used.items()]
         replaced = [f"{one} was merged into {kept}" for one, kept in self.replaced.items()]
         for text, names in (

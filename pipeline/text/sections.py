@@ -337,8 +337,8 @@ def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
     )
 
 
-def _list_start(text: str, start: int, end: int) -> Tail | None:
-    """Return the keyword list at the end of ``text[start:end]``, or ``None`` if there is none."""
+def _keyword_list(text: str, start: int, end: int) -> Tail | None:
+    """Return the keyword list at the end of ``text[start:end]``, including its label; ``None`` if there is none."""
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()
@@ -384,7 +384,7 @@ def find_content(text: str) -> Content:
             place = place if place < end else start
             tails.append(Tail(place, end, NOTICE))
             end = place
-        elif found := _list_start(text, start, end):
+        elif found := _keyword_list(text, start, end):
             tails.append(found)
             end = found.start
         start = notice_end(text, start, end)

@@ -138,9 +138,19 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the sign (such as ``absent``) of each marked sentence or, without marked sentences, of each passage.
+    """Return the signs (such as ``absent``) of a judgement that is merged from several others; ``None`` for no sign.
 
-    The signs are collected from ``rows``, the judgements that are merged into one.
+    There is one sign per marked sentence in ``sentences``; if this is ``None``, there is one per passage in
+    ``evidence``.
+
+    Parameters
+    ----------
+    rows
+        The judgements that are merged.
+    evidence
+        Passages of the merged judgement.
+    sentences
+        Numbers of the marked sentences of the merged judgement, or ``None``.
     """
     found: dict[int | str, Sign] = {}
     for row in rows:

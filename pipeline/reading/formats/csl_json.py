@@ -156,7 +156,10 @@ def _document_end(text: str, place: int, depth: int) -> int:
 
 
 def _next_list(text: str, place: int) -> int:
-    """Return the position of the first record in the next document with a list of records; 0 if there is none."""
+    """Return the position of the first record in the next JSON document after ``place``; 0 if there is none.
+
+    Only documents that contain a list of records count.
+    """
     for end in _DOCUMENT_END.finditer(text, place):
         if opened := _WRAPPED.match(text, end.end()):
             return opened.end()

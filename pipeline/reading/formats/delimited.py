@@ -133,7 +133,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _row_above(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line above the header; the line may be a row of a table with a different delimiter."""
+    """Split a line above the header into cells, at the delimiter that yields the most cells.
+
+    The line may belong to a different table, whose delimiter need not be ``delimiter``.
+    """
     # A delimiter before a space is more often a part of the text.
     others = ([cell for cell in cells_of(line, each) if cell[:1] != " "] for each in DELIMITERS if each != delimiter)
     return max(cells_of(line, delimiter), *others, key=lambda cells: sum(map(bool, cells)))

@@ -36,7 +36,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per annotation; a task that the coder skipped has no codes."""
+    """Yield the codes of each annotation as an `Item`; a task that the coder skipped has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
@@ -97,9 +97,9 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Convert an object in the JSON_MIN format to an item.
+    """Return the codes in an object of the export format JSON_MIN, as an `Item`.
 
-    In this format, the fields before ``id`` describe the task, and the fields after ``id`` are results.
+    In this format, the fields before ``id`` describe the task, and the fields after ``id`` are the coder's results.
     """
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0

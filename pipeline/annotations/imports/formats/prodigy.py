@@ -33,7 +33,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per answer; a task that the coder ignored has no codes."""
+    """Yield the codes of each answered task as an `Item`; a task that the coder ignored has no codes."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, asked)
 
