@@ -284,7 +284,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model leaves all labels of full texts to people; the start of its id shows this."""
+    """Return whether, for full texts, the model with this id leaves the decisions on all labels to people."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 

@@ -231,7 +231,9 @@ def export(
     ] = None,
     cells: Annotated[
         CellContent,
-        typer.Option("--cells", help="Content of the cells of a matrix. 'value' (1, 0, ? or empty) is for programs."),
+        typer.Option(
+            "--cells", help="Content of the cells of a matrix; 'value' writes 1, 0, ? or nothing, for other programs."
+        ),
     ] = CellContent.tick,
     note: Annotated[str, typer.Option("--note", help="Sentence to add below a matrix.")] = "",
     without_fetched: Annotated[

@@ -80,7 +80,8 @@ class Request:
     roles
         Table of configurations, whose passages are exported with the codes of people.
     fetched
-        Table ``fetched.csv`` of the command ``fetch``: texts without an open licence are left out.
+        Table ``fetched.csv`` that the command ``fetch`` wrote. Fetched texts without an open licence are left out of
+        the export; ``None`` to leave out nothing.
     cells, note
         Content of the cells of a matrix, and a sentence to add below the matrix.
     """

@@ -120,7 +120,18 @@ class LlmAccess:
     clock: Clock = field(default_factory=Clock)
 
     def connect(self, cache: Cache, endpoint: Endpoint, reporter: Reporter, *, dry: bool) -> Transport:
-        """Return the object that sends the requests of one run; raise an error if the user's API key is invalid."""
+        """Return an object that sends requests to the endpoint and caches the answers.
+
+        Parameters
+        ----------
+        dry
+            Whether to send nothing, so that only the cache answers.
+
+        Raises
+        ------
+        MechtagError
+            If the API key in the environment contains characters that cannot be sent.
+        """
         key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise MechtagError(

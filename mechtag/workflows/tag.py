@@ -34,8 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        In an object store, the folder of the predictions, with one file per chunk. On this machine, the chunks are
-        joined into one table at the end of the run and deleted.
+        Folder with one file of predictions per chunk, if the output is in an object store. If it is on this machine,
+        this folder no longer exists, because the chunks were joined into one table.
     """
 
     inputs: Inputs

@@ -102,7 +102,9 @@ def is_kept(paths: ModelPaths, model_id: str) -> bool:
 
 
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
-    """Return what `keep` noted on a model: the previous model, the version of the annotations, and tags.
+    """Return the note that `keep` stored with the copy of a model.
+
+    It contains the previous model, the version of the annotations, and the tags for MLflow's registry.
 
     Raises
     ------
