@@ -657,7 +657,7 @@ def test_a_file_that_is_attached_or_being_read_is_not_deleted(
     for number, said in (
         (1, "attached to a record; detach"),
         (2, "is being read; wait until it has been read"),
-        (9, "this file does not exist; it may have been deleted"),
+        (9, "it may have been deleted"),
     ):
         answer = browser.post(f"/full-texts/{number}/delete")
         assert answer.status_code in (404, 409)
