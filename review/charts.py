@@ -228,10 +228,12 @@ _SHAPES = {
 
 
 def _cells(state: str, places: Iterable[int], y: int) -> str:
-    """Return an SVG path that draws all cells of one state in a row of the matrix, or ``""`` if there are none.
+    """Return an SVG path that marks all cells with one state in a row of a matrix, or ``""`` if there are none.
 
     Parameters
     ----------
+    state
+        State of a label in a paper, such as ``yes`` or ``conflict``; one of `STATES`.
     places
         Columns of the cells, counted from 0.
     y

@@ -127,7 +127,7 @@ class Runtimes:
         self._threads = threads
 
     def reference(self) -> TransformerEncoder:
-        """Return the encoder in torch, loading it on the first call."""
+        """Return the encoder that runs in torch; the first call loads it."""
         return self._reference
 
     @cached_property

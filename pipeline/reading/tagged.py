@@ -205,7 +205,7 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """Return the first value of the first tag that has a value, or ``None`` if no tag has one."""
+    """Return the first value of the first of the given tags that has one, or ``None`` if no tag has a value."""
     for tag in tags:
         if tag in values:
             return values[tag][0]

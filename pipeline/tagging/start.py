@@ -93,7 +93,7 @@ class Job:
 
     @property
     def inputs(self) -> Inputs:
-        """Return the counts that describe the input; they are computed before tagging starts."""
+        """Return counts of the input records, such as those without an abstract, as known before tagging starts."""
         return Inputs.model_validate(self.manifest.intake)
 
     @property

@@ -75,9 +75,9 @@ TAKE_BACK = {READ: keep_what_is_read}
 
 
 def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach files that were read, and return the number of attached files.
+    """Attach uploaded files, which were read before, to their records, and return the number of attached files.
 
-    If a file was attached, a job that computes suggestions is added.
+    If any file was attached, a job that computes suggestions is added.
     """
     # From now on, events can refer to these files.
     write_imports(workspace)
