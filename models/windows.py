@@ -14,8 +14,8 @@ from mechtag.models.scoring import Calibration
 def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
     """Divide runs of consecutive sentences, such as sections, into overlapping windows.
 
-    Within a run, a new window begins after every ``size / 2`` sentences, so that each sentence is in one or two
-    windows. A run that is not longer than a window is one window.
+    Within a run, a new window begins after every ``size / 2`` sentences (rounded up), so that each sentence is in one
+    or two windows. A run that is not longer than a window is one window.
 
     Parameters
     ----------

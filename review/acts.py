@@ -991,8 +991,8 @@ class Acts:
         Raises
         ------
         Refused
-            If ``name`` is neither ``title`` nor ``abstract``; or if somebody has marked sentences of the abstract,
-            because a changed abstract could have other sentences under the same numbers.
+            If ``name`` is neither ``title`` nor ``abstract``; or if the abstract would change although somebody has
+            marked sentences of it, because other sentences could then have the same numbers.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
@@ -1372,7 +1372,9 @@ class Acts:
         codes: Sequence[Mapping[str, Any]],
         more: Mapping[str, Any],
     ) -> list[Draft]:
-        """Add the codes that one person gave to one record outside the review page; they count as committed.
+        """Add the codes that one person gave to one record outside the review page.
+
+        The codes count at once, as if the person had finished the record.
 
         Parameters
         ----------

@@ -147,7 +147,7 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
 
 
 def _signs(row: Any) -> tuple[Sign | None, ...]:
-    """Return the sign of each marked sentence, in the order of the sentences.
+    """Return the sign of each marked sentence, in the order of the sentences; ``None`` if it has none.
 
     Parameters
     ----------

@@ -199,7 +199,7 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
     """Return a threshold that keeps at least the proportion ``recall`` of the positives, and no more than necessary.
 
-    The threshold lies midway between the lowest probability to keep and the next lower probability.
+    The threshold lies midway between the lowest probability to keep and the next lower probability, if there is one.
     """
     positives = np.sort(chances[targets == 1])[::-1]
     kept = int(np.ceil(recall * len(positives) - 1e-9))

@@ -58,8 +58,9 @@ def chase(
     Raises
     ------
     MechtagError
-        If no e-mail address was passed although requests have to be sent; if the records cannot be read; or, after all
-        results are written, if a service asked for a pause of more than ten minutes.
+        If no e-mail address was passed although requests have to be sent; if the records cannot be read; if a result
+        would overwrite an input file; or, after all results are written, if a service asked for a pause of more than
+        ten minutes.
     """
     if not dry_run:
         access.check()

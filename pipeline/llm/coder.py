@@ -48,7 +48,7 @@ class Unanswered(Row):
 
 
 class Quote(NamedTuple):
-    """A verified quote, for the table of evidence; offsets are into the text that ``place`` names."""
+    """A quote in an answer that occurs in the paper; the offsets refer to the text that ``place`` names."""
 
     record_id: str
     label: str

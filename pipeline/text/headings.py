@@ -177,7 +177,7 @@ def _reads_as_heading(phrase: str) -> bool:
 def _follows(match: re.Match[str], label: str) -> bool:
     """Return whether words in capitals are a heading and not part of a text that is all in capitals.
 
-    The following text decides: if it is not in capitals, the words in capitals are a heading.
+    The following text decides: for example, if it has words in lower case, the words in capitals are a heading.
     """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (

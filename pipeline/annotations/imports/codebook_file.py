@@ -35,7 +35,8 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
     """Read a codebook that was made in another program.
 
     Names of codes become keys in lower case; descriptions become definitions. In files that mechtag wrote, the
-    description also contains the key and the rules. The code named ``Relevant`` becomes the relevance rule.
+    description also contains the key and the rules. The code named ``Relevant`` never becomes a label; it becomes the
+    relevance rule unless ``relevance`` is set.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
 
 
 def _keys(entries: Sequence[_Entry]) -> list[str]:
-    """Return a unique key for each code, made from the name of the code."""
+    """Return a unique key for each code: the key in the file or, if there is none, a key made from the name."""
     found: list[str] = []
     for entry in entries:
         key = entry.key or fold(entry.name)
