@@ -97,7 +97,7 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Classify the role of each sentence part: background, methods or results.
+    """Return whether each sentence part is clearly about methods, and the log odds that it reports results.
 
     Printed headings are ignored, so that a paper has the same scores whether or not its journal prints headings.
     Using headings did not improve accuracy on the coded records.

@@ -1027,8 +1027,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the file does not exist, could not be read or is already attached to a record, or if somebody has already
-            coded the record from its full text.
+            If the record does not exist; if the file does not exist, could not be read or is already attached to a
+            record; or if somebody has already coded the record from its full text.
         """
         self._require_record(connection, record)
         table, attachment = schema.full_text, schema.attachment

@@ -206,10 +206,10 @@ def fit_windows(
 ) -> WindowCalibration:
     """Calibrate the scores of long texts, which are scored in several windows.
 
-    A correction that grows with the number of windows is added to the log odds, and decision bounds are fitted for each
-    number of windows. Slope and intercept remain those of abstracts. Labels with too few positives or negatives share
-    one correction, which is fitted on all labels together. If all labels together have too few, the result is that of
-    `fixed_windows`.
+    A correction that grows with the number of windows is added to the log odds, and decision bounds are fitted for 2,
+    4, 8, ... windows. Slope and intercept remain those of abstracts. Labels with too few positives or negatives share
+    one correction, which is fitted on all labels together. If all labels together have too few, or if no windows could
+    be filled with sentences, the result is that of `fixed_windows`.
 
     Parameters
     ----------

@@ -105,7 +105,8 @@ def train(
     Raises
     ------
     MechtagError
-        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, if labels are coded yes but never no,
+        or if the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     refuse_without_negatives(corpus, codebook)

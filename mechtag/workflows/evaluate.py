@@ -64,7 +64,7 @@ def report(
     Raises
     ------
     MechtagError
-        If a file cannot be read.
+        If a file cannot be read, or if an output would overwrite a file that is read.
     """
     from mechtag.evaluation.report.accuracy_table import accuracy_markdown
     from mechtag.evaluation.report.html import Sources, write_report

@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(
 
 
 def is_placeholder(abstract: str) -> bool:
-    """Return whether a text is only a placeholder for an abstract, such as 'No abstract available', or is very short.
+    """Return whether a text is very short, or only a notice or placeholder such as 'No abstract available'.
 
     Parameters
     ----------

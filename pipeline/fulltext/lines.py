@@ -211,7 +211,7 @@ def with_ligatures(rows: list[Line]) -> list[Line]:
 def vocabulary(rows: Iterable[Line]) -> Counter[str]:
     """Return the number of occurrences of each word in a document; a compound with hyphens is one word.
 
-    Words that are divided by a line end are not counted.
+    Words that pdfium joined across a line end are not counted, because it is unknown whether they contain a hyphen.
     """
     found = Counter[str]()
     for row in rows:

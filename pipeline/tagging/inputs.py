@@ -201,7 +201,8 @@ def survey(place: StoragePath) -> Inputs:
     Raises
     ------
     MechtagError
-        For the same reasons as in `parquet.read_records`, or if a record is repeated.
+        For the same reasons as in `parquet.read_records`, if a record is repeated, or if the ``ingest.json`` next to
+        the table is invalid.
     """
     without_abstract = abstracts_cut = 0
     files, ids = set(), array("q")

@@ -23,7 +23,8 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
     dict
         Keyed by stage: ``days`` (ISO dates on which records were judged or settled), ``people`` (for each person, the
         number of records judged by the end of each day) and ``settled`` (number of settled records by the end of each
-        day). Judgements that were undone or sent back, and judgements of withdrawn people, do not count.
+        day). Judgements that were undone or sent back, and judgements of withdrawn people, do not count; nor do settled
+        records of a running calibration exercise.
     """
     return {stage: _timeline(connection, stage) for stage in STAGES}
 
