@@ -823,7 +823,9 @@ class Acts:
         state = self._state(connection, head, stage)
         if state is None:
             lacking = " or has no full text" if stage == "full-text" else ""
-            raise Refused(f"this record is not included{lacking}, so there is nothing to settle", 409)
+            raise Refused(
+                f"this record is not included{lacking}, so there is nothing to settle; choose a different record", 409
+            )
         if state == "open":
             raise Refused(
                 "nobody has judged this record yet, so there is nothing to settle; wait until it has been judged", 409
