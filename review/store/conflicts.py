@@ -104,8 +104,8 @@ Place = tuple[int, str]
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
     """Return the records before and after a record in a list of the page *Reconcile*, each with its stage.
 
-    At the beginning of the list, the first is ``None``, and at the end the second. Both are ``None`` if the list does
-    not contain the record, and always for the list ``settled``.
+    The record before is ``None`` at the beginning of the list, and the record after at its end. Both are ``None`` if
+    the list does not contain the record, and always for the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None

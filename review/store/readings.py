@@ -179,7 +179,7 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text by which people code a record at a stage, without loading the text.
+    """Return the SHA-256 of the full text that people read to code a record at a stage, without loading the text.
 
     The result is ``""`` at stages that use the abstract, and if the record has no full text.
     """
