@@ -180,11 +180,11 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     Raises
     ------
     MechtagError
-        If the sources cannot be read; if the output is a URI, but the sources are not one table of
-        records; if sentences are passed without a table or belong to different records; if a different run is writing to the output folder; if there is an unfinished run
-        and ``resume`` is not set; or if ``resume`` is set, but a source, the model, the codebook
-        or a setting has changed. Also if the run is stopped with Ctrl-C or the disk is
-        full, in which case finished chunks are kept.
+        If the sources cannot be read; if the output is a URI, but the sources are not one table of records; if
+        sentences are passed without a table or belong to different records; if a different run is writing to the output
+        folder; if there is an unfinished run and ``resume`` is not set; or if ``resume`` is set, but a source, the
+        model, the codebook or a setting has changed. Also if the run is stopped with Ctrl-C or the disk is full, in
+        which case finished chunks are kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
