@@ -184,7 +184,7 @@ class Calibration:
     def is_close(self, chances: Array) -> bool:
         """Return whether any probability of a document is within `CLOSE` of a bound between two decisions.
 
-        If the document is clearly irrelevant, only relevance counts, because every label is decided ``no``.
+        The result is ``False`` for a clearly irrelevant document, because every label of it is decided ``no``.
         """
         if chances[0] < self.low[0] - CLOSE:
             return False  # All labels are a no, whatever their probabilities.

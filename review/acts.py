@@ -224,8 +224,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record does not exist; if an adjudicator has settled it; or if the reason is missing or not in the
-            plan.
+            If the record does not exist; if an adjudicator has settled it; if the plan requires a reason and it is
+            missing; or if the reason is not in the plan.
         Outdated
             If the person has decided on the record since the form was created.
         """

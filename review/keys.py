@@ -257,6 +257,6 @@ class PageKeys:
     def listed(self) -> list[tuple[str, str]]:
         """Return the key and the meaning of each control on the page, in the order of `TABLE`.
 
-        The page contains the controls for which the template called `on`.
+        A control is on the page if the template has called `on` for it.
         """
         return [self.used[key.action] for key in TABLE if key.action in self.used]

@@ -1,4 +1,4 @@
-"""Undo the import of the project of a colleague as a whole, unless people have since relied on it; or add it again."""
+"""Undo or redo the import of a colleague's project as a whole, unless people have relied on the result since then."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """The positions of two similar records, and their comparison.
+    """Two similar records, as their positions in the list of records, and their comparison.
 
     If the records are not merged, a person should decide whether they describe the same paper.
     """

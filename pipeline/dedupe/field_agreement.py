@@ -284,7 +284,7 @@ def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def compare_fields(left: ComparableFields, right: ComparableFields, title: str) -> FieldAgreement:
-    """Compare all fields of two records except the title; ``title`` is the result of `compare_titles`."""
+    """Compare two records field by field; the titles were compared by `compare_titles`, whose result is ``title``."""
     page = _pages(left, right)
     if page and left.page == "1" and title != "same":
         # Many journals number each article from page 1.

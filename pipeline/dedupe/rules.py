@@ -253,7 +253,7 @@ def _other_title(
 ) -> Comparison:
     """Decide whether two records with different titles describe the same paper, judging by all other fields.
 
-    They may do so, because a translated title differs entirely from the original.
+    Records of one paper can have different titles, because a translated title differs entirely from the original.
     """
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.

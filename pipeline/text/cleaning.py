@@ -227,7 +227,7 @@ def _heads(line: str) -> tuple[bool, bool]:
 def _paragraphs(text: str, wrapped: bool) -> str:
     """Join the wrapped lines of a text; keep line ends only at blank lines and headings.
 
-    If ``wrapped`` is false, lines are not joined, and all line ends are kept.
+    If ``wrapped`` is false, lines are not joined. In both cases, blank lines are removed.
     """
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))

@@ -67,9 +67,10 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield a code for each coding by a person, and for each answer other than yes that mechtag wrote to a variable.
+    """Yield a code for each coding by a person, and for each answer that mechtag exported as a variable of the source.
 
-    The variable is ignored if its coder has also given the source a coding with the label.
+    Variables with the answer yes are skipped, because codings mean yes. A variable is also skipped if its coder has
+    since coded the source with the label.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
