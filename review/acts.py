@@ -1688,7 +1688,7 @@ class Acts:
     @staticmethod
     def _require_stage(stage: str) -> None:
         if stage not in STAGES:
-            raise Refused(f"there is no stage '{stage}'; the stages are {', '.join(STAGES)}")
+            raise Refused(f"there is no stage '{stage}'; use one of {', '.join(STAGES)}")
 
     @staticmethod
     def _check_sentences(text: Reading, sentences: Sequence[int]) -> list[int]:

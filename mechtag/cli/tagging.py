@@ -203,7 +203,7 @@ def export(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach', in which quotations are located.",
+            help="Table of full texts written by 'attach', for formats that contain the texts.",
             show_default=False,
         ),
     ] = None,

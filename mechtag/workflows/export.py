@@ -110,8 +110,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Raises
     ------
     MechtagError
-        If the format is unknown or needs a different extension, a file that is needed is missing or cannot be read, or
-        the output would overwrite a file that the command reads or a person's decisions.
+        If the format is unknown or needs a different extension; if a file that is needed is missing or cannot be read;
+        or if the output would overwrite an input or a file with a person's decisions.
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")

@@ -88,7 +88,7 @@ class RoleTable:
 
     @property
     def quotes(self) -> list[RoleQuote]:
-        """Return all passages in the order of their numbers."""
+        """Return all passages of the table in the order of their numbers."""
         return [quote for _, rows in self.groups for row in rows for cell in row.cells for quote in cell]
 
 

@@ -464,7 +464,7 @@ def _write_docx(path: Path, matrix: LabelMatrix) -> None:
 
 
 def printed(matrix: LabelMatrix) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a matrix as printed; the last row contains the totals."""
+    """Return the header and the rows of a matrix as text; the last row contains the total of each label."""
     rows = [[row.name, *row.cells, str(row.total)] for row in matrix.rows]
     rows.append(["Total", *map(str, matrix.totals), str(sum(matrix.totals))])
     return ["Paper", *matrix.names, "Total"], rows

@@ -287,7 +287,7 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return a name for the text source of a paper; all names differ, even if case is ignored."""
+        """Return a name for the source with a paper's text; no other source has this name, in whatever case."""
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))

@@ -185,10 +185,10 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label by the old model, and after each step is replaced by that of the new model.
+    """Return the probabilities of a label while the old model is replaced by the new one, step by step.
 
-    The steps are the sentence scores, the calibration and the probability of relevance, so the result has shape
-    (n_documents, 4).
+    The result has shape (n_documents, 4): the old model; then with the new sentence scores; then also with the new
+    calibration; then also with the new probability of relevance.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
