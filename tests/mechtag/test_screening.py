@@ -327,7 +327,7 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
 
 def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
-    for cells, message in (("", "all decisions are empty"), ("1", "at least two of each kind")):
+    for cells, message in (("", "all decisions are empty"), ("1", "at least two of each; add")):
         labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
         words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--project", params.parent)
         status, _, said = call(*words)

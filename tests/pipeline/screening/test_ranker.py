@@ -154,7 +154,7 @@ def test_reading_order_ranks_again_after_each_batch() -> None:
 
 @pytest.mark.parametrize("labels", [[1, 0, 0], [1, 1, 0], [1, 1], [0, 0]])
 def test_reviews_with_nothing_to_find_have_no_priors(labels: list[int]) -> None:
-    with pytest.raises(MechtagError, match="at least two of each kind"):
+    with pytest.raises(MechtagError, match="at least two of each; add"):
         draw_priors(np.array(labels), np.random.default_rng(0))
 
 
