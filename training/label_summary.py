@@ -119,7 +119,10 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
 
 
 def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:
-    """Return a summary of the codes of relevance and of each label, in the order of ``codebook.all_keys``.
+    """Count the codes of relevance and of each label, and compute how well the scores rank the records.
+
+    The summaries are in the order of ``codebook.all_keys``. The ranking is left out unless there are codes of both
+    kinds, yes and no.
 
     Parameters
     ----------

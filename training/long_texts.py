@@ -36,9 +36,9 @@ class LongTexts:
     """Out-of-fold scores of long texts that were made up for training, one for each relevant paper and kind of filling.
 
     A long text is the abstract of the paper, followed by windows of sentences from other papers (the filling). Filling
-    on topic consists of sentences of relevant papers that do not have the scored label; filling off topic is from
-    irrelevant papers. All these papers are in the same fold, so the model that scores the text was trained on none of
-    them.
+    on topic consists of sentences without the scored label, from relevant papers; filling off topic consists of
+    sentences from irrelevant papers. All these papers are in the same fold, so the model that scores the text was
+    trained on none of them.
 
     Attributes
     ----------

@@ -187,10 +187,10 @@ def _pages(prediction: Prediction | None) -> str:
 
 
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
-    """Return ``absent`` if, by all sentences of the evidence, what the label describes is absent.
+    """Return ``absent`` if all sentences of the evidence say that what the label describes is absent.
 
-    If only some of the sentences state this, the result is ``partly absent``. Otherwise, and if the decision on the
-    label is ``no``, it is ``""``.
+    If only some of them say so, the result is ``partly absent``. If none does, or the decision on the label is ``no``,
+    the result is ``""``.
     """
     if prediction is None or prediction.decision == "no":
         return ""

@@ -89,7 +89,7 @@ class Chase:
 
     @property
     def known(self) -> int:
-        """Return the number of found papers that were known before, because they were included or found earlier."""
+        """Return the number of found papers that are not new, because they were included or found earlier."""
         return self.identified - len(self.papers)
 
 

@@ -230,15 +230,14 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
-    """Return the account number of each coder, keyed by name.
+    """Return the account number of each coder, keyed by name; create accounts for people outside the review.
 
-    The account of a person outside the review cannot be used to sign in. It is created unless an account with this name
-    exists.
+    No account is created for a name that has one. A created account cannot be used to sign in.
 
     Parameters
     ----------
     people
-        Account number of each coder, keyed by name; ``None`` for a person outside the review.
+        Account number to use for each coder, keyed by name; ``None`` for a person outside the review.
     """
     accounts = {}
     with workspace.store.write() as connection:

@@ -199,7 +199,10 @@ def _next_item(text: str, place: int) -> int:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map CSL variables to attributes of a record; recognise other names as `columns.clean` recognises column names."""
+    """Map the fields of a CSL-JSON item to attributes of a record.
+
+    Fields that are not CSL variables are recognised by their names, like the columns of a table (`columns.clean`).
+    """
     item = dict(fields)
     plain = columns.clean([(name, text) for name, value in item.items() if (text := _text(value))])
     authors = item.get("author", item.get("authors"))
