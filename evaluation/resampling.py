@@ -265,7 +265,7 @@ def estimates(
     Returns
     -------
     dict
-        Estimates by name of the metric: a single one, or one per label in the order of the columns.
+        Estimates, keyed by name of the metric: a list of one, or of one per label in the order of the labels.
     """
     result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
@@ -294,7 +294,7 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     Returns
     -------
     dict
-        Estimates by name of the metric: a single one, or one per label in the order of the columns.
+        Estimates, keyed by name of the metric: one for each column of the values that ``figures`` returns.
     """
     weights, papers = draws.weights, draws.papers
     whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)

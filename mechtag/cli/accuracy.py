@@ -242,7 +242,7 @@ def methods(
         typer.Option(
             "-o",
             "--output",
-            help="Markdown file to write the text to. Default: reports/methods.md.",
+            help="Markdown file to write the draft to. Default: reports/methods.md.",
             show_default=False,
         ),
     ] = None,

@@ -268,7 +268,11 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
 def _compare(
     project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
 ) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
-    """Compare two models on papers that neither was trained on, and decide by the rule of `mechtag retrain`."""
+    """Compare two models on papers that neither was trained on.
+
+    Return whether the new model should replace the old one by the rule of `mechtag retrain`, the reasons, and the
+    differences between the metrics of the models.
+    """
     import numpy as np
 
     from mechtag.evaluation.model_comparison import compare_systems, decide_promotion

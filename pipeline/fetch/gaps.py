@@ -81,7 +81,7 @@ class Result:
     records
         All records in their original order, with the fetched fields filled in.
     asked
-        Ids of the records for which services were asked.
+        Ids of the records about which services were asked.
     fetched
         The fields that were fetched, in the order of the records.
     candidates

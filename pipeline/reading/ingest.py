@@ -268,11 +268,11 @@ _COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
 
 
 def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
-    """Return those of the paths that are results of an earlier run of ``mechtag ingest``.
+    """Return the results of an earlier run of ``mechtag ingest`` among the paths, which must not be read as exports.
 
-    These are ``ingest.json``, ``rejected.jsonl``, and each table whose records were read from other files in ``paths``,
-    according to the ``ingest.json`` next to the table. A table whose source files are not in ``paths`` is not included,
-    because its records would not be read otherwise.
+    These are ``ingest.json``, ``rejected.jsonl``, and each table of records that come from other files in ``paths``,
+    as the ``ingest.json`` next to the table states. If its source files are not in ``paths``, the table is not
+    returned, because its records would be missing.
     """
     names = {printable_name(path.name) for path in paths}
     own: list[Path] = []
