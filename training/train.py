@@ -216,7 +216,7 @@ def save_model(trained: Trained, folder: str | Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise `MechtagError` if replacing a model folder would delete anything other than a model."""
+    """Raise `MechtagError` if the folder that a model will replace contains other files; hidden files are ignored."""
     parts = {CONFIG, WEIGHTS, TUNED, PAPERS, EXPORTS, CARD, RUN_FILE}
     others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))
     if folder.exists() and not folder.is_dir():

@@ -273,7 +273,8 @@ def coded_from(
 
     A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
     abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
-    relevance need not be coded where all records are relevant. A yes for any label implies a yes for relevance.
+    relevance need not be coded where all records are relevant. A coder who did not judge relevance, but coded a label
+    as yes, counts as having coded the record as relevant.
 
     Parameters
     ----------
@@ -340,15 +341,15 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return the labels of each sentence, and the labels for which nobody has read all sentences.
+    """Return the labels of each sentence, and the labels for which the sentences have no codes.
 
-    If nobody has read all sentences for any label, the result is ``None`` and an empty tuple.
+    The sentences have codes for a label if a coder has read all of them for this label, and if the coder's code for the
+    record agrees with ``values``. If they have no codes for any label, the result is ``None`` and an empty tuple.
 
     Parameters
     ----------
     values
-        The record's code for each label; ``None`` if coders disagree or nobody judged the label. The sentences that a
-        coder marked for a label are used only if the coder's code for the record is the same.
+        The record's code for each label; ``None`` if coders disagree or nobody judged the label.
     count
         Number of sentences of the abstract.
 

@@ -98,7 +98,9 @@ class Result:
 
 
 def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progress: Progress) -> Result:
-    """Ask services for the abstracts and identifiers that records lack, and return the completed records.
+    """Ask services for the data that records lack, and return the completed records and what the services sent.
+
+    ``wanted`` states which data to ask for: abstracts, identifiers or full texts.
 
     Records are looked up by DOI or PubMed id. Records that have neither are searched for by title; if this search finds
     an identifier, they are also looked up by the identifier.

@@ -100,7 +100,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records for which suggestions are computed; on these, the old and the new model are compared."""
+    """Return the records on which the old and the new model are compared: all for which suggestions are computed."""
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))

@@ -106,7 +106,7 @@ class Work:
 
 
 def count_work(connection: Connection, midnight: str) -> list[Work]:
-    """Return the number of records that each person has judged at each stage, sorted by the name of the person.
+    """Return how many records each person has judged at each stage, in total and today, sorted by name of the person.
 
     Withdrawn people are left out.
 

@@ -152,7 +152,9 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 
 
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean contrastive loss of the pairs of texts in a batch that share a label.
+    """Return the contrastive loss of the pairs of texts in a batch that share a label.
+
+    The loss is averaged over the pairs of each text, and then over the texts.
 
     For each text of such a pair, the other text is contrasted with the texts of the batch that certainly share no label
     with it (Khosla et al. 2020, supervised contrastive learning). Pairs for which it is unknown whether they share a
