@@ -43,7 +43,7 @@ def record_of_copy(connection: Connection, copy: int) -> int | None:
 
 
 def undecided() -> Select[Any]:
-    """Return a query for the pairs of possible duplicates that nobody has decided on yet, the most likely ones first."""
+    """Return a query for the pairs of possible duplicates that nobody has decided on yet, the most likely first."""
     pair, apart = schema.pair, schema.apart
     one, other = schema.joined.alias(), schema.joined.alias()
     left, right = func.coalesce(one.c.into, pair.c.left), func.coalesce(other.c.into, pair.c.right)
