@@ -22,13 +22,13 @@ FINAL = "final"
 def coders_codings(
     connection: Connection, *, first: bool = False, coder: int | None = None, viewer: int | None = None
 ) -> list[Coding]:
-    """Return the committed codes of each coder, in the order of records, stages, coders and labels.
+    """Return the codes in records that their coder has finished, in the order of records, stages, coders and labels.
 
     Parameters
     ----------
     first
-        Whether to return each code as its coder first committed it, even if the coder changed it later. Codes that were
-        given while other people's codes were visible are then left out.
+        Whether to return each code as it was when its coder first finished the record, even if the coder changed it
+        later. Codes that were given while other people's codes were visible are then left out.
     coder
         Account number of the person whose codes are returned; by default, the codes of all people are returned. Codes
         of withdrawn people are always left out.
