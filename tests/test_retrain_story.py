@@ -225,7 +225,7 @@ def test_the_story(here: Path) -> None:
 
     # And back: the model, what belongs to it, and what the registry says.
     told = done("retrain", "--rollback")
-    assert f"model {first} is active again" in told
+    assert f"model {first} is in use again" in told
     assert model_files() == before
     assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
     # A rollback that was killed before it updated the registry.

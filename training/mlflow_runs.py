@@ -323,7 +323,7 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         report(
-            f"note: MLflow failed ({type(error).__name__}: {reason}). The active model is the one in the model folder; "
+            f"note: MLflow failed ({type(error).__name__}: {reason}). The model in use is the one in the model folder; "
             "the next 'mechtag retrain' updates the registry"
         )
 

@@ -134,7 +134,7 @@ class Retraining:
             install(self._paths, former, self._row(f"rolled back from {given_up}", version, former, ()))
             self._point_aliases(former)
             annotations = f"version {version} of the added annotations" if version else "no added annotations"
-            return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
+            return [f"{self._paths.model}: model {former} is in use again, with {annotations}"]
 
     def update_registry(self) -> None:
         """Point the aliases in the MLflow registry to the model in use, for example after an interrupted rollback."""

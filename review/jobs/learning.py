@@ -141,7 +141,7 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
     coder = arguments["coder"]
     stamp = Stamp(coder, client_id=f"roll-back-job-{progress.job}")
     workspace.acts.log(stamp, "rollback", {"text": "restored the previous model"})
-    return {"reasons": [f"model {read_config(model).model_id} is active again"]}
+    return {"reasons": [f"model {read_config(model).model_id} is in use again"]}
 
 
 def _note(workspace: Workspace, job: int, arguments: Mapping[str, Any]) -> None:

@@ -292,7 +292,7 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
     with review.store.read() as connection:
         job = schema.job
         rows = connection.execute(select(job.c.state, job.c.result).where(job.c.kind == "roll_back")).all()
-    assert [tuple(row) for row in rows] == [("done", '{"reasons": ["model second is active again"]}')]
+    assert [tuple(row) for row in rows] == [("done", '{"reasons": ["model second is in use again"]}')]
 
 
 @pytest.mark.parametrize("killed_at", ["write_fact", "log"])

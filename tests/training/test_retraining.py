@@ -93,7 +93,7 @@ def test_the_champion_speaks_of_papers_it_has_not_learnt_from(project: Project) 
     sentences = split(new_records(), SentenceSettings())
     direct = predict(champion.tagger, champion.config.model_id, new_records(), sentences, evidence_sentences=1)
     assert found[len(own) :] == direct
-    with pytest.raises(MechtagError, match=r"out-of-fold predictions from .*, but the active model is"):
+    with pytest.raises(MechtagError, match=r"out-of-fold predictions from .*, but the model in use is"):
         champion_predictions(project.challenger.model, project.places.out_of_fold, project.coded)
 
 

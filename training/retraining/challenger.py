@@ -1,4 +1,4 @@
-"""Train the challenger: a new model that may replace the active model (the champion)."""
+"""Train the challenger: a new model that may replace the champion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Challenger:
-    """A challenger: a new model that may replace the active model (the champion).
+    """A challenger: a new model that may replace the champion.
 
     Attributes
     ----------
@@ -106,9 +106,9 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the active model for all coded records, none of them by a model trained on the record.
+    """Return predictions of the model in use for all coded records, none of them by a model trained on the record.
 
-    For the records that the active model was trained on, these are its out-of-fold predictions. The active model tags
+    For the records that the model in use was trained on, these are its out-of-fold predictions. The model in use tags
     all other records.
 
     Returns
@@ -116,7 +116,7 @@ def champion_predictions(
     predictions
         Predictions for all coded records.
     new
-        Records of ``coded`` that the active model was not trained on.
+        Records of ``coded`` that the model in use was not trained on.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def champion_predictions(
         if makers != {champion.config.model_id}:
             raise MechtagError(
                 f"{path} contains out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the "
-                f"active model is {champion.config.model_id}, so a fair comparison is not possible. Restore the "
+                f"model in use is {champion.config.model_id}, so a fair comparison is not possible. Restore the "
                 "predictions and the model from the same training run with 'dvc checkout', or train again with "
                 "'mechtag train'"
             )

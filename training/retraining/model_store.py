@@ -1,6 +1,6 @@
-"""Replace the active model atomically, and roll back to earlier models.
+"""Replace the model in use atomically, and roll back to earlier models.
 
-A copy of each active or formerly active model is kept in its own folder, with its out-of-fold predictions and the
+A copy of the model in use and of each former one is kept in its own folder, with its out-of-fold predictions and the
 version of the annotations that it was trained on. An installation is first recorded in a journal, so that `recover` can
 complete an interrupted installation.
 """
@@ -32,14 +32,14 @@ _JOURNAL = "installing.json"
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Paths of the active model, the copies of active and formerly active models, and the added annotations.
+    """Paths of the model in use, the copies of this and of former models, and the added annotations.
 
     Attributes
     ----------
     model, out_of_fold
-        Model folder and out-of-fold predictions of the active model.
+        Model folder and out-of-fold predictions of the model in use.
     kept
-        Folder that contains one folder per active or formerly active model, named after the model id.
+        Folder that contains one folder for the model in use and for each former one, named after the model id.
     added
         Folder of the added annotations; see `annotations.versions`.
     """
@@ -74,7 +74,7 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
 
 
 def keep_champion(paths: ModelPaths) -> None:
-    """Keep a copy of the active model, unless a copy is already kept."""
+    """Keep a copy of the model in use, unless a copy is already kept."""
     model_id = read_config(paths.model).model_id
     if not is_kept(paths, model_id):
         version = version_in_use(paths.added)
@@ -83,7 +83,7 @@ def keep_champion(paths: ModelPaths) -> None:
 
 
 def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Mapping[str, str]) -> None:
-    """Keep a copy of a challenger that will replace the active model.
+    """Keep a copy of a challenger that will replace the model in use.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
 
 
 def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> None:
-    """Replace the active model with a model that was kept with `keep`.
+    """Replace the model in use with a model that was kept with `keep`.
 
     The out-of-fold predictions and the version of the annotations are replaced as well.
 
@@ -184,7 +184,7 @@ def recover(paths: ModelPaths) -> str:
 
 
 def former_of(paths: ModelPaths, model_id: str) -> str:
-    """Return the id of the model that was active before a given model.
+    """Return the id of the model that was in use before a given model.
 
     Raises
     ------

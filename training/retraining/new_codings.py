@@ -79,7 +79,7 @@ def add_annotations(
     records
         Search exports or parquet tables that contain the coded records.
     base_definitions
-        Definitions of the labels when the active model was trained; used only if no annotations were added earlier.
+        Definitions of the labels when the model in use was trained; used only if no annotations were added earlier.
     onto
         Version of the added annotations to which the new codings are added; ``""`` to start from no additions. By
         default (``None``), the version of the last retraining or rollback.
