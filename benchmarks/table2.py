@@ -46,7 +46,7 @@ process. The target is at most 300 seconds on two cores."""
 
 
 def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the metrics of one system, without undefined metrics."""
+    """Return one result for each pooled metric of a system; undefined metrics are left out."""
     rows = []
     for figure in FIGURES:
         found = section["pooled"][figure]

@@ -58,7 +58,7 @@ _ENCODERS_TEXT = (ROOT / "benchmarks/encoders.md").read_text(encoding="utf-8")
 
 
 def abstracts(count: int) -> list[Record]:
-    """Return real records with titles and abstracts, the same number from each review."""
+    """Return real records with titles and abstracts, about the same number from each review."""
     records = []
     for name in _SETS:
         rows = [row for row in read_table(BENCH / "screening" / f"{name}.csv.gz") if row["abstract"].strip()]
@@ -158,9 +158,10 @@ def _units(records: Sequence[Record]) -> list[str]:
 
 
 def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
-    """Encode abstracts with an encoder, and compare the vectors with those of the runtime ``torch``.
+    """Measure how long an encoder takes to encode abstracts on one thread.
 
-    The runtime ``torch`` must be measured first, because its vectors are saved for comparison.
+    The runtime ``torch`` must be measured first: its vectors are saved, and those of other runtimes are compared with
+    them.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
 
 
 def encode_plainly(name: str, count: int) -> dict[str, float]:
-    """Encode abstracts on one thread with sentence-transformers and its defaults, as a tutorial does.
+    """Measure how long sentence-transformers takes to encode abstracts on one thread, used as in a tutorial.
 
     The vectors are normalised. They are compared with the vectors of the runtime ``torch``, which `encode_with` must
     have saved before.
@@ -269,7 +270,7 @@ def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """Compare the predictions of each encoder runtime with those of ``torch``, on abstracts and on gold papers."""
+    """Compare the predictions of each runtime with those of ``torch``, on abstracts and on gold-standard papers."""
     records = abstracts(count)
     documents = _documents(records, list(split(records, SentenceSettings())))
     gold = ROOT / "data/work/gold"

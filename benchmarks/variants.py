@@ -115,7 +115,7 @@ def _regression(features: Array, ground: Ground, learnt: Mask) -> Array:
 
 
 def of_sentences(ground: Ground, learnt: Mask) -> Array:
-    """Score relevance by logistic regression on the mean vector of all texts, including methods sentences."""
+    """Score relevance by logistic regression on the mean vector of the title and all sentences, methods included."""
     corpus = ground.corpus
     vectors = corpus.vectors[corpus.document != NO_DOCUMENT].astype(np.float64)
     return _regression(mean(vectors, corpus.lengths), ground, learnt)
@@ -189,7 +189,7 @@ class Run:
     Attributes
     ----------
     texts : ndarray, shape (n_texts, 1 + n_labels)
-        Scores of the parts of documents.
+        Scores of texts, which are parts of titles and sentences.
     units : ndarray, shape (n_units, 1 + n_labels)
         Scores of titles and sentences; minus infinity if they are not content.
     documents : ndarray, shape (n_documents, 1 + n_labels)
@@ -205,7 +205,7 @@ PARTS = ("both", "vectors", "words")
 
 
 def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, seed: int) -> dict[str, Run]:
-    """Score all texts with classifiers that were not trained on the document of the text.
+    """Score each text with classifiers that were not trained on its document.
 
     Returns
     -------

@@ -116,7 +116,10 @@ class Windows:
         return found
 
     def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
-        """Return the probabilities of long texts; the parameters are those of `LongTexts.scores`."""
+        """Return the probabilities of long texts, or of their abstracts if ``sentences`` is 0.
+
+        The parameters are explained in `LongTexts.scores`.
+        """
         if not sentences:
             return self.curves(self._texts.abstracts, 1)
         return self.curves(*self._texts.scores(filling, sentences, alone=alone))
@@ -180,7 +183,10 @@ class BestSentence(Windows):
         return -np.log(-np.expm1(tried * np.log1p(-(1 + above) / (2 + len(null)))))
 
     def of(self, filling: str, sentences: int, *, alone: bool = False) -> Curves:
-        """Return the probabilities of long texts; the parameters are those of `LongTexts.scores`."""
+        """Return the probabilities of long texts, or of their abstracts if ``sentences`` is 0.
+
+        The parameters are explained in `LongTexts.scores`.
+        """
         found = super().of(filling, sentences, alone=alone)
         relevance = self._held_out.documents[self._texts.papers, 0]
         for number, lines in enumerate(self._lines):
