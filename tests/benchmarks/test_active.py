@@ -1,4 +1,4 @@
-"""The replays of coding, on toy papers."""
+"""Test the benchmark of rules that choose the papers to code, on toy papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script that measures how fast this machine tags."""
+"""Test the script that measures how fast this machine tags records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark with several codebooks: draws, metrics, the rule, peers, tables, and readers of the public sets."""
+"""Test the benchmark with several codebooks: draws of papers, metrics, tables, systems and readers of data sets."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_sizes_that_need_more_papers_than_there_are_left_are_not_drawn() -> None
 
 
 def judged(labels: Sequence[Sequence[float]], relevant: int) -> np.ndarray:
-    """Codes of relevant papers, followed by two irrelevant papers whose labels must not count."""
+    """Return the codes of relevant papers, followed by those of two irrelevant papers whose labels must be ignored."""
     return np.array([*([1, *codes] for codes in labels), [0, 1, 1], [0, 1, 1]])[: relevant + 2]
 
 

@@ -1,4 +1,4 @@
-"""The benchmark on the coded records: what is compared, and the rule, on toy papers and by hand."""
+"""Test the benchmark on the coded records, with toy papers and cases worked by hand."""
 
 from __future__ import annotations
 

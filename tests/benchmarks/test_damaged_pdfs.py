@@ -1,4 +1,4 @@
-"""Damaged PDFs: a small draw of what ``python -m benchmarks.damaged_pdfs`` reads."""
+"""Test the benchmark that damages PDFs, with a few files."""
 
 from __future__ import annotations
 

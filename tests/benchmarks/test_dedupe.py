@@ -1,4 +1,4 @@
-"""Duplicates on sets with known truth, and the benchmarks' own counting."""
+"""Test deduplication on data sets with known duplicates, and how the benchmark counts errors."""
 
 from __future__ import annotations
 

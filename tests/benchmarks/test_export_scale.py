@@ -1,4 +1,4 @@
-"""The script that measures the memory of exports, and the memory of the largest of them."""
+"""Test the benchmark of large exports, and that a workbook of many records needs little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that compares the number of records read from each file with an independent count."""
+"""Test the command that compares the number of records read from each file with an independent count."""
 
 import gzip
 import sys

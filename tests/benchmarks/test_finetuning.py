@@ -1,4 +1,4 @@
-"""The benchmark of fine-tuning: what is trained and judged, gains, the rule, and cached runs, on toy papers."""
+"""Test the benchmark of fine-tuning on toy papers: training, scores, gains and cached runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark on the Hallmarks of Cancer: its metric, its samples, its chart, and training on its data."""
+"""Test the benchmark on the Hallmarks of Cancer corpus: metrics, thresholds, data splits, the plot and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged files of all kinds: a small draw of what ``python -m benchmarks.mutations`` reads."""
+"""Test the benchmark that damages files of all formats, with a few files."""
 
 import gzip
 import random

@@ -1,4 +1,4 @@
-"""The counting of the benchmark on real prose, on made-up data."""
+"""Test the counts of the benchmark on real abstracts, with made-up data."""
 
 from __future__ import annotations
 

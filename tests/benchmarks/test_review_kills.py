@@ -1,4 +1,4 @@
-"""The benchmark that kills the processes of the review page, with few kills."""
+"""Test the benchmark that kills the processes of the review page, with few kills."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _SENT = ("decisions sent", "decisions confirmed")
 
 
 def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first jobs of a review, and the import of a copy; the command kills the worker in jobs of every kind."""
+    """Kill the worker in the first job of a review and in the jobs that merge a copy of it.
+
+    The benchmark itself kills the worker in jobs of every kind.
+    """
     monkeypatch.setattr(review_kills, "STEPS", (*review_kills.STEPS[:2], *review_kills.STEPS[-3:]))
     words = "the village worked apple pear stone tree grew well lay there . year was text speaks of is about fruit"
     (tmp_path / "encoder").mkdir()
@@ -51,7 +54,7 @@ def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_worker_does_not_run_on_after_a_job_that_ended_before_the_kill(tmp_path: Path) -> None:
-    """Otherwise it would do other jobs, which change the results that are compared."""
+    """Otherwise, the worker would run other jobs, which would change the results to compare."""
     workspace = review_kills.prepare(tmp_path / "review", "fast")
     with workspace.store.write() as connection:
         add_job(connection, FILES, review_kills.OWNER)

@@ -1,4 +1,4 @@
-"""Parts of the screening benchmark that decide what its figures mean."""
+"""Test the reordered records, known records and confidence intervals of the screening benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the benchmark of stopping with two people that decide what its figures mean."""
+"""Test the simulated decisions and the stopping rules of the benchmark with two reviewers."""
 
 from __future__ import annotations
 
