@@ -1,4 +1,4 @@
-"""Fixtures that more than one test module uses."""
+"""Define fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ settings.load_profile("mechtag")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect garbage less often: the tests and their libraries are 700,000 objects that stay to the end.
+    """Collect garbage less often, which shortens the test run.
 
-    To look through them took half of the time in which tests are collected, and a tenth of that in which they run.
+    The tests and their libraries create 700,000 objects that are never freed. Scanning these objects took half of the
+    time in which pytest collects the tests, and a tenth of the time in which it runs them.
     """
     gc.disable()
     try:
@@ -49,7 +50,10 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_for_prefetching() -> Iterator[None]:
-    """Do without the second that a process takes to start; it runs in the tests that start one."""
+    """Let the tagger prefetch in the main process, because starting a separate process takes a second.
+
+    The tests of the separate process import the original function before this fixture replaces it.
+    """
 
     @contextmanager
     def inline(*_: object) -> Iterator[prefetch.Runner]:
@@ -72,7 +76,7 @@ def word_encoder() -> WordEncoder:
 
 @pytest.fixture(scope="session")
 def fruit() -> Codebook:
-    """A codebook with three labels, the last of which nobody has coded yet."""
+    """Return a codebook with three labels; no toy paper has the last one."""
     return Codebook.model_validate(
         {
             "name": "fruit",
@@ -104,7 +108,7 @@ def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> FrozenT
 
 @pytest.fixture
 def read(tmp_path: Path) -> Reader:
-    """Read a file with this content; its name tells nothing of its format."""
+    """Return a function that writes content to a file and reads its records; the file name does not show the format."""
 
     def read(content: str | bytes) -> Ingested:
         path = tmp_path / "export.txt"
@@ -121,7 +125,7 @@ def read(tmp_path: Path) -> Reader:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Products as small as those of toys take several times as long when several threads share them."""
+    """Use one thread in PyTorch, because several threads slow down the small matrix products of toy models."""
     import torch
 
     threads = torch.get_num_threads()

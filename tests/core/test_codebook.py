@@ -145,7 +145,7 @@ def test_roles_of_evidence_have_a_default_and_do_not_change_the_hash(tmp_path: P
 
 
 def test_rules_on_absence_do_not_change_the_hash() -> None:
-    """Models do not use them."""
+    """Rules on absence are not part of the hash, because models do not use them."""
     labels = [{"key": "a", "name": "A", "definition": "d"}, {"key": "b", "name": "B", "definition": "d"}]
     content = {"name": "n", "relevance": {"definition": "d"}, "labels": labels}
     plain = Codebook.model_validate(content)

@@ -1,4 +1,4 @@
-"""Rows of tables in which quotation marks do not match."""
+"""Test that no row is lost if quotation marks in a table do not match."""
 
 import pytest
 

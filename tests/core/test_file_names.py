@@ -1,4 +1,4 @@
-"""File names that are not UTF-8, as file systems of Linux allow them."""
+"""Test file names that are not valid UTF-8, which Linux file systems allow."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CSV files that spreadsheets open without running what strangers wrote."""
+"""Test that formulas in CSV files are neutralised, and that reading the files restores the original texts."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Values that Python cannot hold, and files that are nested or repeated without end, are refused with a message."""
+"""Test that values that Python cannot represent, and deeply nested or repeated content, are refused with a message."""
 
 import zlib
 from pathlib import Path

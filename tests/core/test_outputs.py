@@ -1,4 +1,4 @@
-"""No command writes over what it reads, or over a person's decisions."""
+"""Test that no command overwrites its input files or a person's decisions."""
 
 import os
 
@@ -28,7 +28,7 @@ def source(tmp_path):
 
 
 def links(path):
-    """Other names of a file."""
+    """Create a symbolic link and a hard link to a file, and yield their paths and one path that contains ``..``."""
     for name, make in (("soft", os.symlink), ("hard", os.link)):
         make(path, path.with_name(name))
         yield path.with_name(name)

@@ -1,4 +1,4 @@
-"""Tables between stages."""
+"""Test that records are unchanged after they are written to a Parquet file and read from it."""
 
 from pathlib import Path
 

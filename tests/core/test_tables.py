@@ -1,4 +1,4 @@
-"""The one reader of tables that people edit."""
+"""Test the reader of tables that people edit, such as CSV files and workbooks."""
 
 from __future__ import annotations
 

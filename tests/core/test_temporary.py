@@ -1,4 +1,4 @@
-"""Temporary files of processes that were killed are deleted by the next run, and nothing else is."""
+"""Test that a run deletes the temporary files of killed processes, and no other files."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ with writing({"xlsx": Path(sys.argv[1])}, [("relevant", "Relevant")], {}) as add
 
 @contextmanager
 def _other_process(script: str, path: Path, folder: Path | None = None) -> Iterator["subprocess.Popen[str]"]:
-    """Run a script in another process until it is about to finish a file."""
+    """Run a script in another process, and yield the process when it is about to finish a file."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder or path.parent)}
     with subprocess.Popen(
         [sys.executable, "-c", script, path], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

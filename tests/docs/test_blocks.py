@@ -1,4 +1,4 @@
-"""Every block of code in the documentation runs, in the order of the page, with the files that it names."""
+"""Test that the code blocks of each page run in order, and that the commands not run have valid names and options."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PARSED = [(block, command) for block in EVERY if block.page not in ELSEWHERE for
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a reader, with a trained model."""
+    """Return the project folder of a reader, with a trained model."""
     folder = tmp_path_factory.mktemp("reader")
     reader_files(folder)
     reader_project(folder)
@@ -68,7 +68,7 @@ def done(*words: str) -> str:
 
 
 def decide(path: Path) -> None:
-    """Read from the top, and fill in decisions."""
+    """Fill in the missing decisions on the first eight records of a table."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows[:8]:
@@ -85,7 +85,7 @@ def measured(folder: Path) -> None:
 
 
 def reviewed(folder: Path) -> None:
-    """Tag the search, and fill in the workbook."""
+    """Tag the search, and fill in decisions on eight records in the workbook."""
     done("mechtag", "tag", "my_export.ris", "-o", "out")
     book = openpyxl.load_workbook(folder / "out/review.xlsx")
     sheet = book["Review"]
@@ -97,12 +97,12 @@ def reviewed(folder: Path) -> None:
 
 
 def deduplicated(folder: Path) -> None:
-    """Keep the unique records where a project has them."""
+    """Copy the unique records to the place where a project stores them."""
     shutil.copy(folder / "unique.parquet", folder / "data/unique.parquet")
 
 
 def trained_again(folder: Path) -> None:
-    """Let a copy of the model be the one that was trained with the larger encoder."""
+    """Copy the trained model to the folder in which the page expects a model trained with the larger encoder."""
     shutil.copytree(folder / "models/trained", folder / "models/accurate")
 
 
@@ -118,7 +118,7 @@ BEFORE: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The endpoint of a language model that the pages name."""
+    """Yield the URL of a fake language model, which replaces the endpoint named in the pages."""
     with FakeLanguageModel().serving() as model:
         yield model.url
 

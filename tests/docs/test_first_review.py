@@ -1,4 +1,4 @@
-"""The tutorial, from an empty folder: its commands run in its order, and print what it quotes."""
+"""Test the tutorial, starting from an empty folder: its commands run in order and print what it quotes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STRANGER = "Citizens' preferences"
 
 
 def judge(path: Path) -> None:
-    """Judge the first six records, as the reader does in a spreadsheet."""
+    """Fill in decisions on the first six records, as the reader does in a spreadsheet."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(row["title"].startswith(STRANGER) for row in rows[:6]) == 1

@@ -1,4 +1,4 @@
-"""The three jobs, from an empty folder, by the README alone: its commands, and the files that only the user has."""
+"""Test that the README alone is enough for each of the three main tasks, starting from an empty folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commands(heading: str) -> list[str]:
 
 
 def follow(lines: list[str]) -> str:
-    """Run the commands one after the other, and return what they print."""
+    """Run commands one after the other, and return their output."""
     told = ""
     for words in (words for line in lines for words in parts(line)):
         if words[0] == "cd":
@@ -44,7 +44,7 @@ def follow(lines: list[str]) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with nothing in it."""
+    """Return an empty folder, which becomes the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     return tmp_path
@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An installation whose shipped codebook and model are small, so that nothing need be trained before."""
+    """Replace the shipped codebook and model with small ones, which are trained here, and yield their folder."""
     folder = tmp_path_factory.mktemp("installed")
     (folder / "book.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     made = create_project(folder / "project", folder / "book.yaml")
@@ -74,7 +74,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_tag_search_results(installed: Path, folder: Path) -> None:
-    """One command, no file to edit."""
+    """One command is enough, and no file must be edited."""
     ris(folder / "my_export.ris", papers(24, 1))
     table(folder / "another.csv", ["Title", "Abstract"], [(one.title, one.abstract) for one in papers(12, 2)])
     route = [
@@ -89,7 +89,7 @@ def test_tag_search_results(installed: Path, folder: Path) -> None:
 
 
 def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
-    """Seven commands and one copy for the first model, two for the next; no file to edit."""
+    """The first model takes seven commands and one copied file, the next takes two commands; no file must be edited."""
     (folder / "my_codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     rayyan(folder / "articles.csv", papers(48, 1))
     follow(commands("One folder per review")[:1])
@@ -119,7 +119,7 @@ def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
 
 
 def test_measure_accuracy(installed: Path, folder: Path) -> None:
-    """Three commands, no file to edit; the gold standard is a workbook, and names papers as the RIS file does."""
+    """Three commands are enough, and no file must be edited; the gold standard is a workbook instead of a CSV file."""
     # All invented papers resemble each other; a reader's papers do not.
     shutil.copy(installed / "book.yaml", folder)
     params = {"codebook": "book.yaml", "retrain": {"paraphrase": 1.0}}

@@ -1,4 +1,4 @@
-"""The documentation site: built without a warning, complete, and readable without a server and without a network."""
+"""Test that the documentation site builds without warnings, is complete, and works offline without a server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Links(HTMLParser):
-    """What a page loads and links to, and the names of its places."""
+    """The resources that an HTML page loads, the targets of its links, and the ids of its elements."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def test_the_reference_has_every_command_every_name_and_every_setting(pages: dic
 
 @pytest.mark.slow
 def test_no_page_shows_markup(pages: dict[Path, Links]) -> None:
-    """Such as a list or a table that MkDocs did not recognise although GitHub does."""
+    """No page shows Markdown markup, such as a list or table that GitHub recognises but MkDocs does not."""
     for page in pages:
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<(script|style|pre|code)\b.*?</\1>|<[^>]+>", "", text, flags=re.S)
