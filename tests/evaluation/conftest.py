@@ -1,4 +1,4 @@
-"""A toy gold standard, and systems that tagged its papers."""
+"""Define fixtures for a toy gold standard, toy coded records, and the metrics of systems that tagged them."""
 
 import numpy as np
 import pytest

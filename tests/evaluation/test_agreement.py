@@ -1,7 +1,7 @@
-"""Coefficients of agreement beside published cases, scikit-learn, statsmodels, krippendorff and irrCAC.
+"""Test the coefficients of agreement against published cases, scikit-learn, statsmodels, krippendorff and irrCAC.
 
-irrCAC, by the author of AC1, asks for versions of pandas and scipy that exclude ours, so it is no
-requirement of the tests: `pip install --no-deps irrCAC` has them compare with it as well.
+irrCAC, by the author of AC1, is optional, because it requires versions of pandas and SciPy that conflict with those of
+mechtag. After ``pip install --no-deps irrCAC``, the tests use it too.
 """
 
 import warnings
@@ -33,7 +33,7 @@ def of_many(codes):
 
 
 def by_pairs(codes):
-    """Fleiss' kappa and AC1 as Gwet (2014) defines them, item by item and pair by pair of coders."""
+    """Compute Fleiss' kappa and AC1 by the definitions of Gwet (2014), for each item and each pair of coders."""
     agreeing, shares = [], []
     for item in np.asarray(codes, float).T:
         given = [code for code in item if not np.isnan(code)]
@@ -51,7 +51,7 @@ def by_pairs(codes):
 
 
 def gwet(codes, name):
-    """The coefficient as Gwet's own package has it."""
+    """Return a coefficient of agreement computed by irrCAC, Gwet's own package."""
     import pandas as pd
 
     raw = pytest.importorskip("irrCAC.raw", reason="irrCAC is not installed")
@@ -132,7 +132,7 @@ def test_two_coders_as_other_packages():
 
 
 def cases(coders):
-    """Codes with gaps in which both codes occur and every item was judged by somebody."""
+    """Yield random codes with gaps; each item has at least one code, and both yes and no occur."""
     generator = np.random.default_rng(coders)
     for _ in range(20):
         codes = random_codes(generator, coders)

@@ -1,4 +1,4 @@
-"""Predictions by full texts are measured on their own papers, next to naive methods, and paired with abstracts."""
+"""Test the accuracy of predictions from full texts, and their comparison with baselines and with abstracts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def text_of(record_id: str, words: int, query: int = 0) -> FullText:
 
 
 def full_texts(gold: GoldStandard, noise: float = 0.0, windows: dict[str, int] | None = None) -> FullTextSet:
-    """Predictions by full texts that are right but for ``noise``, from 0 to 1."""
+    """Return predictions from full texts, which are right if ``noise`` is 0 and random if it is 1."""
     generator = np.random.default_rng(4)
     rows, truth = [], gold.truth(LABELS)
     for number, record in enumerate(gold.evaluated):
@@ -104,7 +104,7 @@ def section(gold: GoldStandard, rows: list[Prediction], found: FullTextSet) -> B
 
 
 def area(gold: GoldStandard, rows: list[Prediction], ids: set[str]) -> float:
-    """Mean over labels of the area under the ROC curve, by scikit-learn."""
+    """Return the mean ROC AUC over labels, computed by scikit-learn."""
     by_cell = {(row.record_id, row.label): row.score for row in rows}
     chosen = [place for place, record in enumerate(gold.evaluated) if record.record_id in ids]
     truth, records = gold.truth(LABELS), gold.evaluated
@@ -283,7 +283,7 @@ def test_naive_methods_know_only_the_text(gold: GoldStandard) -> None:
 
 
 def test_p_values_are_those_of_all_exchanges(gold: GoldStandard) -> None:
-    """With few papers, all ways to exchange them can be written out."""
+    """For few papers, the exact p-value can be computed from all possible exchanges of the two systems."""
     ids, found = [f"text:{number}" for number in range(3, 9)], full_texts(gold, 0.7)
     truth = gold.truth(LABELS)[3:9]
     # The scales of the scores differ, which must make no difference.

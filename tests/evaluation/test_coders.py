@@ -1,4 +1,4 @@
-"""Coders from a table of codings, the model as one more coder, and what to settle first."""
+"""Test how coders are compared with each other and with the model, and which codes to settle first."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_order_of_what_to_settle():
 
 @pytest.fixture
 def table(tmp_path):
-    """A table by three coders, with a code not judged, and predictions for its records."""
+    """Write codings by three coders, with some codes missing, and predictions for the same records."""
     labels = load_codebook(ROOT / "data/annotated/codebook.yaml").all_keys
     generator = np.random.default_rng(1)
     lines = ["key,record_id,coder,label,value,basis"]

@@ -1,4 +1,4 @@
-"""The benchmark on a toy gold standard: keys, numbers and faults."""
+"""Test the evaluation on a toy gold standard: names and values of metrics, and faults in the input."""
 
 import json
 import math

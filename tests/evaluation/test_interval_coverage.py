@@ -1,8 +1,8 @@
-"""Do 95% intervals hold the true value in about 95% of runs, with papers as the units?
+"""Test that 95% intervals contain the true value in about 95% of runs, if papers are the units of resampling.
 
-Papers are drawn from a large population, in which the labels of a paper go together, some papers say
-more than others, and how common labels are is as in Table 2. The true value is the figure of 60,000
-papers. Each run draws a few papers, as a review has, and looks whether the interval holds it.
+Papers are simulated: the labels of a paper are correlated, some papers score higher on all labels than others, and
+labels are as frequent as in Table 2. The true value is the metric of 60,000 papers. Each run draws as few papers as a
+review has, and checks whether the interval contains the true value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDING = 1e-6
 
 
 def papers(count, generator, signal):
-    """Papers with codes, scores and decisions; the scores of carried labels are higher by ``signal``."""
+    """Simulate papers with codes, scores and decisions; a yes code raises the score of a label by ``signal``."""
     shape = (count, len(PREVALENCE))
     leaning = 0.6 * generator.normal(size=(count, 1)) + 0.8 * generator.normal(size=shape)
     truth = (leaning > stats.norm.ppf(1 - PREVALENCE)).astype(float)
@@ -37,7 +37,7 @@ def papers(count, generator, signal):
 
 
 def covered(count, runs, signal, seed):
-    """Share of runs in which the interval of each pooled figure holds the true value."""
+    """Return, for each pooled metric, the share of runs in which the interval contains the true value."""
     generator = np.random.default_rng(seed)
     population = papers(POPULATION, generator, signal)
     true = {name: value[0] for name, value in pooled_figures(population, as_it_is(population.truth)).items()}
@@ -50,7 +50,10 @@ def covered(count, runs, signal, seed):
 
 
 def label_covered(count, runs, signal, seed):
-    """The same for the figures of single labels, all labels together; without those that are undefined."""
+    """Return, for each metric of single labels, the share of intervals that contain the true value.
+
+    The intervals of all labels and runs are counted together; undefined intervals are left out.
+    """
     generator = np.random.default_rng(seed)
     population = papers(POPULATION, generator, signal)
     true = {name: value[0] for name, value in label_figures(population, as_it_is(population.truth)).items()}
@@ -68,7 +71,7 @@ def label_covered(count, runs, signal, seed):
 
 
 def codes(count, generator):
-    """Codes of three coders who take one another's side more often than not; shape (3, records, labels)."""
+    """Simulate the codes of three coders who agree more often than not, shape (3, n_records, n_labels)."""
     shape = (count, len(PREVALENCE))
     leaning = 0.5 * generator.normal(size=(count, 1)) + 0.8 * generator.normal(size=shape)
     said = leaning + 0.4 * generator.normal(size=(3, *shape))
@@ -84,7 +87,7 @@ def agreement_figures(coded, draws):
 
 
 def agreement_covered(count, runs, seed):
-    """Share of runs in which the intervals of the coefficients of agreement hold the true value."""
+    """Return, for each coefficient of agreement, the share of runs in which the interval contains the true value."""
     generator = np.random.default_rng(seed)
     true = agreement_figures(codes(POPULATION, generator), draw_resamples(POPULATION, 2, 0, np.random.default_rng(0)))
     names = [name for name, found in true.items() if isinstance(found, dict) and "value" in found]

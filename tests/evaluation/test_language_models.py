@@ -1,4 +1,4 @@
-"""Language models are measured like people, and every output says that they are not people."""
+"""Test that language models are evaluated like human coders, and that all outputs state that they are not human."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> GoldStandard:
 
 
 def answers(gold: GoldStandard, coder: str = "llm:toy", basis: Basis = "abstract") -> list[Coding]:
-    """The human codes; but the first paper is unclear, and the last one has no answer."""
+    """Return the human codes, except that the first paper is unclear and the last one has no codes."""
     truth = gold.truth(LABELS)
     return [
         Coding(

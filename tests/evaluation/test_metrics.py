@@ -1,4 +1,4 @@
-"""Figures beside hand-worked cases and scikit-learn."""
+"""Test the metrics against cases worked by hand and against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -206,7 +206,7 @@ def test_pooled_figures_as_scikit_learn():
 
 
 def of_one_label(truth, score, yes):
-    """Every figure of a label as scikit-learn has it; NaN where it leaves it undefined."""
+    """Return the metrics of a label computed by scikit-learn; NaN if a metric is undefined."""
     undefined = {"zero_division": np.nan}
     both = len(np.unique(truth)) == 2
     says_both = len(np.unique(yes)) == 2

@@ -1,4 +1,4 @@
-"""The files of the benchmark, and its tables for people."""
+"""Test the files that the evaluation writes, and its tables for people."""
 
 import copy
 import csv

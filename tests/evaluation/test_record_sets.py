@@ -1,4 +1,4 @@
-"""Figures of each set of coded records, against other ways of computing them."""
+"""Test the metrics of each set of coded records against independent computations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals and permutation p-values."""
+"""Test bootstrap intervals and permutation p-values."""
 
 from dataclasses import replace
 
@@ -172,7 +172,7 @@ def test_rare_label_drops_resamples_and_counts_them():
 @pytest.mark.parametrize("right", [0.0, 1.0])
 @pytest.mark.parametrize("papers", [2, 8, 40])
 def test_a_proportion_at_the_edge_has_an_interval_with_width(right: float, papers: int) -> None:
-    """A bootstrap of decisions that are all right, or all wrong, would state that this is certain."""
+    """If all decisions are right, or all are wrong, a bootstrap interval would have no width and suggest certainty."""
     truth = np.ones((papers, 2))
     truth[0] = np.nan  # a paper that nobody judged contributes nothing
     decided = np.full(truth.shape, right == 1)
@@ -190,7 +190,7 @@ def test_a_proportion_at_the_edge_has_an_interval_with_width(right: float, paper
 
 
 def test_what_is_not_a_proportion_has_no_interval_without_width() -> None:
-    """Perfect ranking in all resamples says nothing on how precise a perfect ranking is."""
+    """A ranking that is perfect in all resamples does not show how precise the metric is."""
     truth = np.tile([[1.0, 0.0], [0.0, 1.0]], (6, 1))
     judged = Judged(truth, truth, truth, truth == 1, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5))
     draws = draw_resamples(len(truth), 200, 0, np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""The metrics file as a model: what is read is written again byte for byte, and other files are refused."""
+"""Test that the metrics file is unchanged after reading and writing, and that other files are refused."""
 
 from __future__ import annotations
 

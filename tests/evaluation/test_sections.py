@@ -1,4 +1,4 @@
-"""Evidence ranking, coverage-risk, and the refer band, against counts by hand and scikit-learn."""
+"""Test the metrics of evidence, coverage and risk, and the bounds of decisions, against scikit-learn and by hand."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,10 @@ def test_evidence_where_no_sentence_was_coded_says_so():
 
 
 def test_band_by_hand():
-    """Eleven of eleven right: the bound is the eleventh root of 0.1, which is 0.811; of ten it is 0.794."""
+    """Eleven right decisions are the fewest that reach 80% with 90% confidence.
+
+    The lower bound for eleven of eleven is the eleventh root of 0.1, which is 0.811; for ten of ten it is 0.794.
+    """
     chances = np.linspace(0.01, 0.99, 40)
     targets = np.repeat([0.0, 1.0, 0.0, 1.0], [11, 9, 10, 10])
     low, high = refer_band(chances, targets, 0.8)

@@ -1,4 +1,4 @@
-"""Agreement on marked sentences equals what an independent program computes, with any number of people."""
+"""Test that the agreement on marked sentences equals an independent computation, for any number of coders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effect of seeing suggestions equals a plain count, and its interval covers the truth."""
+"""Test that the effect of seeing suggestions equals a plain count, and that its interval contains the true effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ LABELS = ("apple", "pear", "rare")
 
 
 def make(generator: np.random.Generator, records: int, followed: float) -> ComparedCodes:
-    """Let one coder code records, of which half are shown with suggestions, which are followed with a probability."""
+    """Simulate the codes of one coder who sees suggestions for half of the records.
+
+    The coder follows a suggestion with probability ``followed``.
+    """
     rows = []
     for record in range(records):
         seen = record % 2 == 1
@@ -52,7 +55,7 @@ def test_too_few_codes_get_a_note_and_no_number() -> None:
 
 
 def test_the_interval_covers_the_true_effect() -> None:
-    """Following a suggestion half of the time raises the agreement from 0.5 to 0.75 (less 5% that need review)."""
+    """Following half of the suggestions raises agreement from 50% to 75%; 5% of codes need review and never agree."""
     covered = 0
     for seed in range(60):
         codes = make(np.random.default_rng(seed), 120, 0.5)

@@ -1,4 +1,4 @@
-"""The accuracy table of each set of coded records, and what it says that the figures rest on."""
+"""Test the accuracy tables, which have one row for each set of coded records and describe its texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def metrics(gold, systems) -> dict:
 
 
 def row(text: str, section: str, start: str) -> list[str]:
-    """Give the cells of a row of the Markdown table under a heading."""
+    """Return the cells of a row of the Markdown table under a heading."""
     (part,) = [part for part in text.split("\n## ") if part.startswith(section)]
     (line,) = [line for line in part.splitlines() if line.startswith(f"| {start}")]
     return [cell.strip() for cell in line.strip("|").split("|")]

@@ -1,4 +1,4 @@
-"""A chart of dots shows each value and interval at its place, also to those who cannot see it."""
+"""Test the dot chart: it draws values and intervals at the right positions, and describes them for screen readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The accuracy report: its numbers are those of the metrics file, its text is escaped, and gaps are told."""
+"""Test the accuracy report: its numbers match the metrics file, texts are escaped, and missing metrics explained."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_report_names_no_run_if_none_was_logged(finished: Path, text: str, tmp_p
 
 
 def test_what_one_coder_and_an_unchecked_gold_standard_allow_to_be_said(page: Page) -> None:
-    """The fixture has one person among the coders, and a model folder without a list of training papers."""
+    """In the fixture, only one coder is a person, and the model folder has no list of training papers."""
     assert "Only one person coded them, so people cannot be compared with one another." in page.text
     assert "Whether a different coder would agree with the codes was not measured" in page.text
     assert "could not be checked" in page.text

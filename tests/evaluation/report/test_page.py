@@ -1,4 +1,4 @@
-"""The report in a browser: no network, no error, usable by keyboard, readable in light and dark, wide and narrow."""
+"""Test the report in a browser: no requests, no errors, keyboard access, colour schemes, screen widths and printing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def address(finished: Path) -> str:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[tuple[BrowserContext, list[str]]]:
-    """A browser without network, and all that it complains of or asks for beside the page itself."""
+    """Yield an offline browser, and a list of its errors and of all requests except the one for the page itself."""
     context = browser.new_context(offline=True)
     trouble: list[str] = []
     context.on("console", lambda message: trouble.append(f"console: {message.text}"))

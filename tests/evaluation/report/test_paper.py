@@ -1,4 +1,4 @@
-"""Texts for the paper and the model card: every number is one of the run."""
+"""Test the text for the paper and the model card: all their numbers come from the run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LABEL = {name: found(None) for name in LabelFigures.words()} | {
 
 
 def one_set(title, texts, hard):
-    """Figures of a set of coded records; nobody said which are hard where ``hard`` is nothing."""
+    """Return the metrics of a set of coded records; if ``hard`` is None, it is unknown which records are hard."""
     of_hard = found(None) if hard is None else found(0.876, 0.801, 0.931)
     relevance = {name: found(None) for name in SetRelevance.words()}
     relevance |= {"roc_auc": found(0.912, 0.855, 0.952), "roc_auc_hard": of_hard, "hard_yes": of_hard}
@@ -167,7 +167,7 @@ def summary():
 
 
 def numbers(data):
-    """All numbers in some JSON, as the texts may write them."""
+    """Return all numbers in JSON data, in each form in which the texts may write them."""
     if isinstance(data, dict):
         return set().union(*map(numbers, data.values()))
     if isinstance(data, list):
@@ -185,13 +185,13 @@ def written(text):
 
 
 def run_part(text):
-    """The text without what is the same for every run: headings, references, and chance."""
+    """Remove from a text what is the same for every run, such as headings, references and the metrics of chance."""
     text = re.sub(r"(?m)^#.*$", "", text.split("## References")[0])
     return text.replace("0.5 is chance", "").replace("| 0.5 |", "").replace("| 0 |", "").replace("95% intervals", "")
 
 
 def shipped():
-    """The files of the last run in this folder."""
+    """Return the metrics, model settings and tagging summary of the last run; skip the test if there was no run."""
     paths = ("reports/metrics.json", "models/trained/config.json", "data/work/update/tagged/summary.json")
     files = [ROOT / path for path in paths]
     if not all(path.exists() for path in files):

@@ -1,4 +1,4 @@
-"""The report where parts are missing, belong to something else, or are damaged; and its two forms."""
+"""Test reports with missing, damaged or mismatched inputs, and reports in Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_blocks_that_are_missing_are_told(
 def test_figures_of_another_model_are_refused(
     finished: Path, tmp_path: Path, place: str, made: str, commands: str
 ) -> None:
-    """After a retraining or a rollback, figures of the former model would stand under the name of the new one."""
+    """Otherwise, after retraining, the report would present metrics of the previous model as those of the new one."""
     shutil.copytree(finished, tmp_path / "copy")
     path = tmp_path / "copy" / ("reports/metrics.json" if place == "metrics" else "summary.json")
     content = read_json(path)
@@ -251,7 +251,7 @@ def test_people_are_named_by_role_and_labels_by_name(finished: Path) -> None:
 
 @pytest.fixture
 def nothing_found(tmp_path: Path) -> Path:
-    """A review of two labels and five papers, coded by one person; nothing is relevant and nothing suggested."""
+    """Return a project in which no paper was coded as relevant and no label was suggested."""
     labels = {"fungus": "Chytrid fungus", "drought": "Drought"}
     rows = [{"key": key, "name": name, "definition": f"{name}."} for key, name in labels.items()]
     codebook = {"name": "frogs", "relevance": {"key": "about_frogs", "definition": "About frogs."}, "labels": rows}
