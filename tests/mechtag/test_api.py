@@ -1,4 +1,4 @@
-"""The public Python API, on toy data and on the model that comes with mechtag."""
+"""Test the public Python API on toy data and with the shipped model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_tables_of_users_become_records() -> None:
 
 @pytest.fixture(scope="module")
 def garden() -> tuple[list[str], np.ndarray]:
-    """Texts with a title in their first line, half of them on something else, and their labels."""
+    """Return texts and their label codes; the first line of a text is its title, and a third are off topic."""
     coded = [
         (f"{title(number)}\n{' '.join(text for text, _ in one)}", carried(one))
         for number, one in enumerate(papers(24, 1))
@@ -169,7 +169,7 @@ def test_the_shipped_model_tags(monkeypatch: pytest.MonkeyPatch, tmp_path: objec
 
 @TRAINED
 def test_one_record_is_tagged_by_few_modules() -> None:
-    """A newcomer who wants to know how a record gets its tags has at most 25 modules to read."""
+    """A newcomer who wants to understand how a record is tagged must read at most 25 modules."""
     tagger, records = mechtag.Tagger.load(), mechtag.read(UPDATE)[:1]
     tagger.tag(records)  # Modules that are loaded only now do not count.
     codes = set[CodeType]()

@@ -1,4 +1,4 @@
-"""The command 'attach', with PDFs that a reviewer could have downloaded."""
+"""Test the command ``attach`` with PDFs like those that a reviewer downloads."""
 
 from __future__ import annotations
 
@@ -164,9 +164,9 @@ EXPORT = "ER  -\n\n".join(
 
 @pytest.fixture
 def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Write an export with three records of one paper, remove the duplicates, and return the ids as they were read.
+    """Write an export with three records of one paper, remove the duplicates, and return the ids before deduplication.
 
-    The kept record was read without a DOI; it got its id from the second record.
+    The record that is kept has no DOI in the export; it gets its id from the second record.
     """
     monkeypatch.chdir(tmp_path)
     Path("export.ris").write_text(EXPORT, encoding="utf-8")

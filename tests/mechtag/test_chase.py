@@ -1,4 +1,4 @@
-"""The command 'chase': papers that included papers cite, and those that cite them."""
+"""Test the command ``chase``, which finds papers that the included papers cite, and papers that cite them."""
 
 from __future__ import annotations
 

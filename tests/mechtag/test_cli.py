@@ -1,4 +1,4 @@
-"""What a user of the command line sees, bad input above all."""
+"""Test what users see on the command line, especially after invalid input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RIS = "TY  - JOUR\nTI  - Sharing the lead in joint teams\nAU  - Roe, R.\nPY  - 2
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A model trained on a part of the shipped annotations, and the settings it was made with."""
+    """Return the folder of a model that was trained on some of the shipped annotations, and its settings file."""
     folder = tmp_path_factory.mktemp("trained")
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
@@ -180,7 +180,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, name: str, content: 
 
 
 def test_records_that_cannot_be_used_are_rejected_or_noted(tmp_path: Path) -> None:
-    """Without title: rejected. Without abstract: kept. Without ER: kept, with a note."""
+    """A record without a title is rejected, one without an abstract is kept, and one without ER is kept with a note."""
     source = tmp_path / "export.ris"
     source.write_text(
         RIS

@@ -1,4 +1,4 @@
-"""``mechtag next``: from a tagged search to a table of papers to code, and back."""
+"""Test ``mechtag next``, which selects papers to code from a tagged search, and reads the filled-in table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNT = 12
 
 @pytest.fixture
 def review(tmp_path: Path) -> Path:
-    """A project without codes, and a tagged search: paper 0 probably has the first label, paper 1 the second."""
+    """Return a project with a tagged search and no codes: paper 0 probably has the first label, paper 1 the second."""
     (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     train = {"records": "coded.jsonl", "added": "added"}
     settings = yaml.safe_dump({"codebook": "codebook.yaml", "train": train})
@@ -60,7 +60,7 @@ def review(tmp_path: Path) -> Path:
 
 
 def code(review: Path, number: int, labels: list[str]) -> None:
-    """Code a paper as an earlier review did, under a key of its own."""
+    """Add a coded paper of an earlier review, whose key differs from the ids of the search."""
     row = {
         "key": f"garden-{number}",
         "title": f"Notes from the garden, {number}",

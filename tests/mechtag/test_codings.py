@@ -1,4 +1,4 @@
-"""``mechtag codings``: from what reviewers have to a table that training reads."""
+"""Test ``mechtag codings``, which converts the codings of other programs to a table for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new review starts without codes: the tagger ranks by the definitions, and says so in every output."""
+"""Test that papers are ranked by the label definitions if a review has no codes, and that all outputs say so."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PAPERS = (
 
 @pytest.fixture
 def review(tmp_path: Path) -> Path:
-    """A project with a codebook of its own and a search, but no codes."""
+    """Return a project with its own codebook and a search, but no codes."""
     (tmp_path / "book.yaml").write_text(_CODEBOOK, encoding="utf-8")
     root = create_project(tmp_path / "review", tmp_path / "book.yaml").root
     entries = (f"TY  - JOUR\nTI  - {title}\nAB  - {abstract}\nER  - \n" for title, abstract in _PAPERS)
@@ -143,7 +143,7 @@ def test_codes_without_a_model_are_not_passed_over(review: Path) -> None:
 
 
 def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
-    """Records judged relevant come first, those judged irrelevant are left out, and the rest is in table order."""
+    """Records judged relevant come first, those judged irrelevant are left out, and others follow in table order."""
     assert call("tag", review / "data/raw", "-o", review / "out", "--project", review)[0] == 0
     ranked = review / "out/tagged.csv"
     records = (review / "out/records.parquet").rename(review / "records.parquet")

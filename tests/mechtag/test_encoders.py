@@ -1,4 +1,4 @@
-"""The encoders that have a short name: how ``accurate`` is downloaded, and what is said if it is not the model's."""
+"""Test encoders with short names: the download of ``accurate``, and the note if the model uses a different encoder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Notes(Reporter):
 
 
 def wheel(folder: Path, package: str, member: str, content: bytes) -> Part:
-    """Make a wheel that holds one file, as the package index has them."""
+    """Write a wheel that contains one part of an encoder, like the packages on the package index."""
     name, info = package.replace("-", "_"), f"{package.replace('-', '_')}-0.0.1.dist-info"
     files = {
         f"{package}/__init__.py": b"raise SystemExit('imported')",
@@ -69,7 +69,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for the package index, with a tiny encoder in two parts, and an empty cache."""
+    """Return a folder that pip uses as the package index, with a tiny encoder in two parts; the cache is empty."""
     whole, folder = tmp_path / "whole.zip", tmp_path / "index"
     folder.mkdir()
     with ZipFile(whole, "w") as archive:
@@ -234,7 +234,7 @@ def test_a_new_project_names_its_encoder(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
-    """A project on fruit with a trained model, whose settings name the encoder of the model."""
+    """Return a project with a trained model, whose settings name the encoder of the model."""
     folder = tmp_path_factory.mktemp("fruit")
     settings = fruit_project(folder, fruit)
     save_model(train(settings, fruit), folder / "models/trained")

@@ -1,4 +1,4 @@
-"""The command `export`: what it takes, what it refuses, and what it leaves in place."""
+"""Test the command ``export``: what it accepts, what it refuses, and which files it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prediction(record_id: str, label: str, number: int, abstract: str) -> Predic
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a tagged search in ``out`` and codings of the same papers."""
+    """Return a project with a tagged search in ``out``, and codings of the same papers."""
     records = hostile_records(PAPERS)
     (tmp_path / "out").mkdir()
     write_records(tmp_path / "out/records.parquet", records)

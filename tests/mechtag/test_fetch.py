@@ -1,4 +1,4 @@
-"""The command 'fetch': what is sent, what is written, and what remains of a run that was killed."""
+"""Test the command ``fetch``: what it sends, what it writes, and how it continues after it was killed."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_key_and_address_are_in_no_file_and_no_message(
 
 
 def test_synopses_are_discarded_if_the_user_asks(access: Access, services: FakeServices, tmp_path: Path) -> None:
-    """As in the command of docs/fetching.md for the papers of Table 2."""
+    """The command is that of docs/fetching.md for the papers of Table 2."""
     gold = ROOT / "data/raw/gold_records.jsonl"
     synopses = [
         json.loads(line)["synopsis"] for line in gold.read_text(encoding="utf-8").splitlines() if "synopsis" in line
@@ -360,19 +360,19 @@ print("writes:", writes)
 
 
 class Killing:
-    """Runs the script against the services, and kills it at a moment."""
+    """Run ``fetch`` in another process, and kill this process at a given request or before a given file is written."""
 
     def __init__(self, services: FakeServices, records: Path, what: Sequence[str]) -> None:
         self._services, self._records, self._what = services, records, what
 
     def whole(self, out: Path) -> None:
-        """Run to the end, in this process."""
+        """Run ``fetch`` to the end, in this process."""
         access = Access(EMAIL, addresses=self._services.addresses, clock=FrozenClock())
         self._services.before = lambda asked: None
         list(fetch(self._records, out, Wanted(what=tuple(self._what)), access))
 
     def run(self, out: Path, *, request: int = 0, write: int = 0) -> str:
-        """Run until the given request or file, or to the end; return what was printed."""
+        """Run ``fetch`` until the given request or file, or to the end, and return its output."""
         first = len(self._services.asked)
         given = {"email": EMAIL, "addresses": self._services.addresses, "records": str(self._records), "out": str(out)}
         words = [sys.executable, "-c", _SCRIPT, json.dumps(given | {"what": list(self._what), "write": write})]
@@ -392,7 +392,7 @@ class Killing:
 
 
 def check_resumed(services: FakeServices, before: int, out: Path, expected: Path) -> None:
-    """Nothing is different from a run that was not killed, and no request was answered twice."""
+    """Check that the files equal those of an uninterrupted run, and that at most one request was sent twice."""
     assert files(out) == files(expected)
     assert answers(out) == answers(expected)
     counts = Counter(asked.line for asked in services.asked[before:])

@@ -1,4 +1,4 @@
-"""A reviewer measures accuracy on a folder of PDFs of the papers of Table 2."""
+"""Test that reviewers can measure accuracy on PDFs of the papers of Table 2."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def done(*words: object) -> str:
 
 
 def load(*_: object, **__: object) -> Model:
-    """A toy model of the shipped codebook, which can tag full texts."""
+    """Return a toy model for the shipped codebook that can tag full texts."""
     model = toy_model(codebook=load_codebook(ROOT / "data/annotated/codebook.yaml"))
     labels = len(model.tagger.codebook.keys)
     long = WindowCalibration(5, np.full(labels, -0.1), np.full((6, labels), 0.2), np.full((6, labels), 0.8))
@@ -46,7 +46,7 @@ def load(*_: object, **__: object) -> Model:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the papers of Table 2 were tagged; those that are free have a PDF."""
+    """Return a project in which the papers of Table 2 were tagged; the papers that are free to read have a PDF."""
     folder = tmp_path_factory.mktemp("project")
     settings = {
         "codebook": str(ROOT / "data/annotated/codebook.yaml"),
@@ -77,7 +77,7 @@ def evaluate(folder: Path, output: Path, *options: object) -> str:
 
 
 def report(folder: Path, output: Path) -> tuple[str, str]:
-    """Write the report and the accuracy table, and return what the terminal shows and the report."""
+    """Write the accuracy report and the accuracy table; return the terminal output and the HTML of the report."""
     words = ("report", output / "metrics.json", "-o", output / "accuracy.md", "-o", output / "report.html")
     printed = done(*words, "--model", folder / "toy", "--project", folder)
     return " ".join(printed.split()), (output / "report.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The commands 'llm' and 'llm-vote': what is sent and where, what is stored, and what the faults of a model leave."""
+"""Test the commands ``llm`` and ``llm-vote``: what is sent where, what is stored, and how faults are handled."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def access(model: FakeLanguageModel) -> LlmAccess:
 
 
 class Notes(Reporter):
-    """Keeps the notes that a run shows."""
+    """A reporter that stores the notes of a run in a list."""
 
     def __init__(self, said: list[str]) -> None:
         self._said = said
@@ -111,7 +111,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def check_counts(project: Project, asked: int = 9) -> LlmRun:
-    """Check that nothing is lost, and that every stored quote is in the text; return the description."""
+    """Check that all questions are counted and that every stored quote is in its text; return the counts of the run."""
     own, folder = described(project), project.root / "out"
     assert own.asked == own.answered + own.rejected
     assert own.asked + own.not_asked == asked
@@ -157,7 +157,10 @@ def test_a_model_codes_papers_as_one_more_coder(project: Project, access: LlmAcc
 
 
 def test_what_is_no_evidence_is_no_yes(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
-    """Invented quotes are dropped, wrong sentence numbers mended; an injection that the model obeys yields no yes."""
+    """Invented quotes are dropped, and wrong sentence numbers are corrected.
+
+    A yes without a quote needs review, even if instructions in the text made the model answer yes.
+    """
     answers = {
         ("Boards 0", "Trust"): says(
             "yes", (1, "Trust fell because nobody kept promises."), (2, "Nobody spoke of money.")
@@ -253,7 +256,10 @@ def test_a_refusal_is_not_asked_again(project: Project, access: LlmAccess, model
 def test_faults_of_the_endpoint_are_waited_out(
     project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rate limit, an error, a web page, a broken connection and a late answer; then everything is answered."""
+    """All questions are answered after a series of faults.
+
+    The faults are a rate limit, an error, a web page, an empty answer, a broken connection and a late answer.
+    """
     faults = [
         Reply(status=429, headers={"Retry-After": "33"}),
         Reply(status=500),
@@ -420,7 +426,7 @@ def test_the_cost_stays_below_the_limit(project: Project, access: LlmAccess, mod
 def test_answers_that_cannot_be_used_count_towards_the_limit(
     project: Project, access: LlmAccess, model: FakeLanguageModel, stated: bool
 ) -> None:
-    """A host bills what its model wrote, whether or not it arrives in the form of a chat completion."""
+    """Hosts bill all text that a model writes, even if the answer is not a valid chat completion."""
     usage = {"prompt_tokens": 400, "completion_tokens": 100} if stated else None
     bad = Reply(json.dumps({"choices": [], "usage": usage}).encode())
     model.answer = lambda question: bad
@@ -589,7 +595,7 @@ def test_a_dry_run_shows_what_would_be_sent(project: Project, monkeypatch: pytes
 def test_texts_for_another_machine_need_a_yes_before_the_first_of_them(
     project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server on this machine stands in for one elsewhere."""
+    """A server on this machine is treated as if it were on another machine."""
     monkeypatch.setattr("mechtag.pipeline.llm.client.is_this_machine", lambda host: False)
     monkeypatch.setattr("mechtag.workflows.llm.parse_endpoint", Endpoint)
     asked: list[str] = []

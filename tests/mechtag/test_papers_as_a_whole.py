@@ -1,4 +1,4 @@
-"""A model that learned from papers coded as a whole, without codes of their sentences, tags full texts too."""
+"""Test that models trained on papers coded as a whole, without codes of sentences, can tag full texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAID = "The apple and the apple of the garden were pressed for people."
 
 
 def project_of(folder: Path, fruit: Codebook, papers: int) -> Settings:
-    """Make a project whose first papers are coded as a whole."""
+    """Create a project with a full text to tag, and a model trained on ``papers`` papers coded as a whole."""
     settings = fruit_project(folder, fruit)
     path = Path(settings.train.records)
     rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][:papers]

@@ -1,4 +1,4 @@
-"""One folder for each review: how it is found, made and described, and that two of them share nothing."""
+"""Test project folders: how they are found, created and described, and that two projects share nothing."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_without_a_project_the_shipped_model_is_used_and_named(tmp_path: Path, m
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder; the store of MLflow, a database, by its rows alone."""
+    """Return the SHA-256 of every file below a folder, keyed by its path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -216,7 +216,7 @@ def renamed(codebook: dict[str, object], suffix: str) -> dict[str, object]:
 
 
 class Review:
-    """A project on gardens, the labels of which end in a suffix of their own."""
+    """A project about gardens, in which the key of each label ends in ``suffix``."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         self.folder, self.suffix = folder, suffix

@@ -1,4 +1,4 @@
-"""The commands for roles of evidence, from a text with markers to tables and exports."""
+"""Test the commands for roles of evidence, from a text with markers to tables and exports."""
 
 from __future__ import annotations
 

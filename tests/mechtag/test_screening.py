@@ -1,4 +1,4 @@
-"""`mechtag rank` and `mechtag simulate`, as reviewers use them, on made-up records."""
+"""Test ``mechtag rank`` and ``mechtag simulate`` on made-up records."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def decide(path: Path, count: int) -> None:
-    """Judge the topmost unread records, as a reviewer does in a spreadsheet."""
+    """Fill in decisions on the first ``count`` unread records, as a reviewer does in a spreadsheet."""
     rows = table(path)
     for row in [row for row in rows if not row["decision"]][:count]:
         row["decision"] = str(truth(row["record_id"]))
@@ -60,7 +60,7 @@ def decide(path: Path, count: int) -> None:
 
 
 def split_rows(path: Path) -> tuple[list[str], list[str]]:
-    """Ids of the unread and of the judged records, in the order of the table."""
+    """Return the ids of the records without a decision and of those with one, each in table order."""
     rows = table(path)
     return [row["record_id"] for row in rows if not row["decision"]], [
         row["record_id"] for row in rows if row["decision"]
@@ -119,7 +119,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
 
 @pytest.fixture(scope="module")
 def ranked(tmp_path_factory: pytest.TempPathFactory, records: Path, params: Path) -> Path:
-    """The folder of a first ranking, without decisions, which each test copies."""
+    """Return the folder of a first ranking without decisions; each test copies it."""
     folder = tmp_path_factory.mktemp("ranked")
     assert call("rank", records, "-o", folder / "ranking.csv", "--project", params.parent)[0] == 0
     return folder
@@ -127,7 +127,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory, records: Path, params: Path
 
 @pytest.fixture
 def begun(tmp_path: Path, ranked: Path, records: Path, params: Path) -> tuple[Path, tuple[object, ...]]:
-    """A review with 20 decisions, and the command to go on with."""
+    """Return a ranking with 20 decisions, and the arguments of the command that updates it."""
     shutil.copytree(ranked, tmp_path, dirs_exist_ok=True)
     output = tmp_path / "ranking.csv"
     decide(output, 20)

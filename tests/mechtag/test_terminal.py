@@ -1,4 +1,4 @@
-"""Nothing that comes from files or from the command line controls the terminal."""
+"""Test that text from files or from the command line cannot control the terminal."""
 
 import re
 import warnings
@@ -65,7 +65,7 @@ def test_progress_bars_read_neither_control_characters_nor_markup(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rich believes that it writes to a terminal, so that it draws the bar."""
+    """The environment variables make Rich draw the progress bar, as it does on a terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")

@@ -1,4 +1,4 @@
-"""No paper that a model was trained on counts as new, and every output says what was checked."""
+"""Test that training papers of a model never count as new papers, and that all outputs state what was checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLEAN = "None of these papers was used in training."
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
-    """A trained project, with four tagged papers that are new and two that are training papers."""
+    """Return a project with a trained model, four tagged papers that are new, and two tagged training papers."""
     folder = tmp_path_factory.mktemp("project")
     settings = fruit_project(folder, fruit)
     trained = train(settings, fruit)
@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_likeness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny encoder has random weights, so that all texts are alike to it."""
+    """Treat no texts as similar: the tiny encoder has random weights, so all texts would be."""
     monkeypatch.setattr(leakage, "likeness", lambda *_: 0.0)
 
 
@@ -68,7 +68,7 @@ def evaluate(project: Path, output: Path, *options: object) -> tuple[int, str]:
 
 
 def outputs(project: Path, output: Path, model: Path) -> dict[str, str]:
-    """Every text that describes the figures."""
+    """Write all texts that describe the metrics, and return them by name."""
     shown = ("--project", project, "--model", model)
     status, _, message = call("methods", output / "metrics.json", "-o", output / "methods.md", *shown)
     assert status == 0, message
@@ -208,7 +208,7 @@ def test_people_can_find_that_similar_papers_are_different(
 
 
 def test_out_of_fold_predictions_of_another_model_are_refused(project: Path, tmp_path: Path) -> None:
-    """The text would state that the model was trained on the records of a different model."""
+    """Otherwise, the text would state that the model was trained on the records of a different model."""
     write_gold(project, 4)
     status, message = evaluate(project, tmp_path, "--out-of-fold", project / "oof")
     assert status == 0, message
@@ -239,7 +239,7 @@ def test_train_prints_what_each_label_rests_on(project: Path, tmp_path: Path, mo
 
 
 def test_train_stops_at_ticks_alone(project: Path, tmp_path: Path) -> None:
-    """An export in which only ticks are codes, imported without saying what an unticked label means."""
+    """The codings contain only yes codes, as if imported without stating what an unticked label means."""
     rows = ["record_id,coder,label,value,basis"]
     texts = []
     for number in range(20):

@@ -1,4 +1,4 @@
-"""The wheel works in a bare environment, in a folder with modules of the same names as ours, without a network."""
+"""Test that the wheel works offline in a new environment, in a folder with modules named like those of mechtag."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(folder: Path, *command: object) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what goes into the wheel, with a model that was trained on some of the shipped records."""
+    """Return a copy of the files that go into the wheel, with a model trained on some of the shipped records."""
     folder = tmp_path_factory.mktemp("source")
     for name in ("core", "models", "pipeline", "training", "evaluation", "review", "mechtag"):
         ignored = shutil.ignore_patterns("__pycache__", "trained", "kept")
@@ -69,7 +69,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel alone; its dependencies are those of this environment."""
+    """Return the Python of an environment with only the wheel; its dependencies are those of this environment."""
     folder = tmp_path_factory.mktemp("bare")
     run(folder, sys.executable, "-m", "venv", "--without-pip", "env")
     made = folder / "env/bin/python"
@@ -82,7 +82,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder of a user who has files named like our packages."""
+    """Return a folder in which the user has modules named like the subpackages of mechtag."""
     for name in ("core", "models", "pipeline", "training", "evaluation"):
         (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} of the user was imported')\n")
     shutil.copy(UPDATE, tmp_path / "my_export.ris")
