@@ -59,7 +59,7 @@ def test_sentence_transformers_gives_the_same_vectors(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("limit", [7, 256], ids=["limit of the settings", "limit of the model"])
 def test_mpnet_agrees_with_transformers(tmp_path: Path, limit: int) -> None:
-    """Mean over the tokens of a text alone, without padding, with special tokens, within the positions of the model."""
+    """The expected vector is the mean over all tokens of a text, encoded alone by transformers, up to ``longest``."""
     import torch
     from transformers import AutoTokenizer, MPNetModel
 
@@ -171,7 +171,7 @@ def test_texts_that_were_used_last_are_remembered() -> None:
     for texts, new in (
         (["a", "b", "a"], ["a", "b"]),
         (["a", "c"], ["c"]),
-        # Of the four known texts, 'b' was used least recently and is forgotten.
+        # Of the four stored texts, 'b' was used least recently and is removed.
         (["d"], ["d"]),
         (["a", "c", "d"], []),
         (["b"], ["b"]),
@@ -180,7 +180,7 @@ def test_texts_that_were_used_last_are_remembered() -> None:
         assert np.array_equal(encoder.encode(texts), plain.encode(texts))
         assert asked == new
         asked.clear()
-    # More texts than are remembered are all encoded.
+    # More texts than can be stored are still all encoded.
     many = [f"w{number}" for number in range(9)]
     assert np.array_equal(encoder.encode(many), plain.encode(many))
     assert encoder.size == plain.size

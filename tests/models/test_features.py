@@ -1,4 +1,4 @@
-"""Features and definitions by hand, and against scikit-learn."""
+"""Test features of texts and vectors of definitions, with values worked out by hand and against scikit-learn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACES = {
 
 
 class Placed:
-    """An encoder that knows five words."""
+    """Encoder that returns the vectors of the five words in ``PLACES``."""
 
     size = 3
 
@@ -34,7 +34,7 @@ class Placed:
 
 
 def book(*rules: str, relevance: tuple[str, ...] = ("jam",)) -> Codebook:
-    """Two labels: apple, with these rules, and pear."""
+    """Return a codebook with two labels: apple, with ``rules`` as its ``include`` rules, and pear, without rules."""
     return Codebook.model_validate(
         {
             "name": "fruit",
@@ -67,7 +67,7 @@ def test_definitions_by_hand() -> None:
 
 
 def test_rules_of_one_label_do_not_move_the_centre_more_than_those_of_another() -> None:
-    """Labels have the same weight in the centre, however many rules they have."""
+    """Each label has the same weight in the centre, however many rules it has."""
     one, two = embed_codebook(book("apple"), Placed()), embed_codebook(book("apple", "apple", "apple"), Placed())
     np.testing.assert_allclose(one.centre, two.centre, atol=1e-7)
     np.testing.assert_allclose(one.labels, two.labels, atol=1e-6)
@@ -83,7 +83,7 @@ def test_exclude_rules_are_not_used() -> None:
 
 
 def test_texts_with_nothing_in_common_have_a_finite_relevance() -> None:
-    """A codebook whose texts point everywhere has no direction to divide by."""
+    """The vectors of this codebook cancel out, which must not lead to a division by zero."""
 
     class Opposite(Placed):
         def encode(self, texts: Sequence[str]) -> Vectors:
@@ -102,11 +102,11 @@ def test_features_are_the_centred_vector_and_the_role() -> None:
     assert found.shape == (3, 4)
     for row in (0, 1):
         np.testing.assert_allclose(found[row, :3], unit(vectors[row] - centre), atol=1e-6)
-    # The role rises with the odds of results.
+    # The role feature rises with the odds of results.
     np.testing.assert_allclose(found[:, 3] / found[0, 3], [1, -1 / 3, 1 / 6])
     assert found[0, 3] > 0
     assert np.isfinite(found).all()
-    # A text at the centre itself has no direction.
+    # A text at the centre has no direction.
     exact = Definitions(np.array([1.0, 0, 0]), np.eye(2, 3), np.ones(3)).features(vectors[:1], np.ones(1))
     np.testing.assert_array_equal(exact[0, :3], np.zeros(3))
     assert definitions.features(vectors[:0], np.zeros(0)).shape == (0, 4)
@@ -121,13 +121,13 @@ def test_definitions_alone_score_by_the_cosine_to_the_label() -> None:
     np.testing.assert_allclose(found * SHARPNESS, 20 * np.array(expected), atol=1e-5)
     assert DEFINITION_WEIGHT * SHARPNESS == pytest.approx(20)
     assert definitions.label_weights().shape == (2, 4)
-    assert not definitions.label_weights()[:, 3].any()  # definitions say nothing on roles
+    assert not definitions.label_weights()[:, 3].any()  # definitions do not weight roles
 
 
 def test_relevance_is_even_where_a_text_is_as_close_as_the_codebook_itself() -> None:
     definitions = embed_codebook(book("cider"), Placed())
     own = np.array([PLACES[text] for text in ("apple", "cider", "pear", "fruit", "jam")])
-    # The mean of the codebook's own texts has a product of 1, and even odds.
+    # The mean of the codebook's texts has a product of 1, and even odds.
     middle = own.mean(axis=0, keepdims=True).astype(np.float32)
     assert expit(relevance_by_definitions(definitions, middle))[0] == pytest.approx(0.5, abs=1e-5)
     np.testing.assert_allclose(
@@ -154,7 +154,7 @@ def test_words_are_scikit_learns_with_weights_as_stored() -> None:
     oracle = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(texts)
     words = fit_words(texts)
     assert list(words.terms) == sorted(oracle.vocabulary_)
-    # What is fitted is what a model folder contains, to the last bit.
+    # Model folders store 32-bit floats, so the fitted values must be exact in that type.
     np.testing.assert_array_equal(words.idf, words.idf.astype(np.float32))
     np.testing.assert_allclose(words.idf, oracle.idf_, rtol=1e-7)
     np.testing.assert_allclose(words.features(texts).toarray(), oracle.transform(texts).toarray(), atol=1e-7)

@@ -1,4 +1,4 @@
-"""Encoders from the hub: downloaded by one command only, never by what a model folder names."""
+"""Test that encoders are downloaded from the hub by one command only, and never because a model folder names one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and a network that may be used: what goes out is seen."""
+    """Return the folder of an empty cache; the hub's client may use the network, so that tests see what it requests."""
     folder = tmp_path / "cache"
     folder.mkdir()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hosts that are looked up; none is found."""
+    """Return the list of host names that are looked up. Each look-up fails."""
     found: list[str] = []
 
     def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
@@ -50,7 +50,7 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def put(cache: Path, files: Path) -> Path:
-    """Put a model into the cache as the hub's client does."""
+    """Copy the files of a model into the cache as the hub's client does, and return their folder there."""
     repository = cache / "models--someone--tiny"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs/main").write_text(COMMIT, encoding="utf-8")
@@ -149,7 +149,7 @@ def test_files_of_an_encoder_that_name_others_are_refused(
 
 
 class Hub:
-    """Stands in for `snapshot_download`, with one model on the hub."""
+    """Replacement for ``snapshot_download`` that knows one model on the hub."""
 
     def __init__(self, cache: Path, files: Path) -> None:
         self.cache, self.files = cache, files

@@ -1,4 +1,4 @@
-"""OpenVINO beside torch: same answers, one export, no message to anybody."""
+"""Test that OpenVINO gives the same vectors as torch, exports a model once, and sends nothing anywhere."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_text_gets_the_vector_that_torch_gives_in_its_place(
 
 
 def test_positions_relative_to_each_other_depend_on_the_length_of_the_text(tmp_path: Path) -> None:
-    """MPNet computes them from the length, which must not be that of the texts in the export."""
+    """MPNet computes relative positions from the length of a text, so the export must not fix this length."""
     encoder = TransformerEncoder(locate_encoder(str(tiny_mpnet(tmp_path, WORDS, positions=130))))
     assert encoder.max_tokens == 128
     other = OpenVinoEncoder(export(encoder), "fp32", threads=1)
@@ -269,10 +269,10 @@ def test_repeated_sentences_are_scored_once(model_folder: Path, monkeypatch: pyt
     )
     documents = [Document("plum jam", ("pear", "apple; pear", "pear")), Document("plum jam", ("apple",))]
     first, second = model.tagger.tag(documents)
-    # First the papers as a whole, then each part once.
+    # The whole texts of all papers are encoded first, then each distinct part once.
     assert seen == [["plum jam. pear. apple", "plum jam. apple"], ["plum jam", "pear", "apple"]]
     np.testing.assert_array_equal(first.unit_scores[0], second.unit_scores[0])
-    # What a paper says again counts where it is said first.
+    # A repeated part counts only where it occurs first.
     np.testing.assert_allclose(first.unit_scores[2], second.unit_scores[1])
     assert np.isneginf(first.unit_scores[3]).all()
     assert (first.unit_scores[0] != first.unit_scores[1]).any()
@@ -361,7 +361,7 @@ def test_shipped_texts_are_tagged_as_torch_tags_them(runtime: str, tmp_path: Pat
         return tagger.tag(documents)
 
     found = measure_agreement(tag(load_model(trained)), tag(load_model(tmp_path / "model", runtime=runtime)))  # type: ignore[arg-type]
-    # These are papers on the subject, whose probabilities often lie near the bounds.
+    # The papers are about leadership, so many probabilities are near the bounds.
     difference, changed = {"fp32": (0.001, 0.0), "bf16": (0.02, 0.005), "int8": (0.05, 0.005)}[runtime]
     assert found.difference <= difference
     assert found.changed <= changed

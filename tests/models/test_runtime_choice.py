@@ -1,4 +1,4 @@
-"""Which runtime ``auto`` takes, by made encoders that are slower or off."""
+"""Test which runtime ``auto`` chooses, with encoders that are made slower or less accurate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Sleepy:
-    """An encoder that is as right as another, but slower or off."""
+    """Encoder that returns the vectors of another encoder, after a delay or with random noise added."""
 
     def __init__(self, encoder: Encoder, seconds: float = 0.0, noise: float = 0.0) -> None:
         self._encoder, self._seconds, self._noise = encoder, seconds, noise
@@ -40,7 +40,7 @@ class Sleepy:
 
 @pytest.fixture
 def chosen(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Choose among made encoders."""
+    """Return a function that chooses a runtime from the given encoders and a slow torch encoder."""
     reference = load_model(model_folder)
     texts = made_up_texts(reference.tagger.heads.words.terms, definition_texts(reference.config.codebook)[0], 1)
 

@@ -1,4 +1,4 @@
-"""Methods and notes are no content: they are not scored, not pooled, not shown, and not part of the whole text."""
+"""Test that methods and notes do not count: they are not scored, pooled or shown, and not part of the whole text."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_clear_methods_do_not_count_and_clear_findings_do() -> None:
         ("originality/value", "results"),
         ("funding", "note"),
         ("trial registration", "note"),
-        # Says two things, or none.
+        # Headings that name two roles, or none.
         ("methods and results", ""),
         ("leadership", ""),
         ("", ""),
@@ -120,7 +120,7 @@ def test_roles_come_from_the_headings_of_a_record() -> None:
 def test_what_counts_of_a_document() -> None:
     sentences = (BACKGROUND, METHODS[0], FINDINGS[0], FUNDING)
     units = units_of([Document(METHODS[1], sentences, ("", "", "", "note")), Document("Title")])
-    # Titles always count, whatever their words say, and report nothing.
+    # Titles always count, whatever their words are, and are never reports.
     assert units.counts.tolist() == [True, True, False, True, False, True]
     assert units.reports[[0, 5]].tolist() == [0, 0]
     np.testing.assert_array_equal(units.reports[1:5], read_roles(units.parts[1:5]).reports)
@@ -140,7 +140,7 @@ def test_the_whole_text_is_the_title_and_the_content() -> None:
     cut = [text.rstrip(".") for text in (BACKGROUND, FINDINGS[0])]
     documents = [
         Document("Title", (BACKGROUND, METHODS[0], FINDINGS[0], FUNDING), ("background", "methods", "results", "note")),
-        # Nothing but the title would be left: better methods than nothing.
+        # Only the title would be left, so methods are kept.
         Document("Title", ("Participants were randomly assigned to two groups.",)),
         Document("Title"),
     ]
@@ -162,7 +162,7 @@ def test_methods_and_notes_change_nothing(tagger: Tagger) -> None:
     assert np.isneginf(among.unit_scores[left_out]).all()
     assert np.isfinite(among.unit_scores[~left_out]).all()
     np.testing.assert_allclose(among.unit_scores[~left_out], alone.unit_scores)
-    # Without its heading, the note is a sentence like any other.
+    # Without its heading, the note is an ordinary sentence.
     heard = tagger.tag([Document(bare.title, sentences)])[0]
     assert abs(heard.scores - alone.scores).min() > 1e-3
 
@@ -174,7 +174,7 @@ def test_a_document_is_scored_by_what_is_left(tagger: Tagger) -> None:
 
 
 def test_two_papers_that_differ_in_their_methods_get_the_same_decisions(tagger: Tagger) -> None:
-    """As the first two records of the maintainers' case, where the second tells more of its methods."""
+    """Both abstracts report the same findings; the second describes more of its methods."""
     abstract = "Background: {0} Methods: {1} Results: {2} Conclusions: {3}"
     short, long = (
         tag(tagger, abstract.format(BACKGROUND, " ".join(methods), FINDINGS[1], FINDINGS[0]))
@@ -216,7 +216,7 @@ def test_evidence_that_is_not_printed_as_a_result_must_be_clearly_stronger(tagge
             each.text: each.score - (CLEARLY_STRONGER if each.text.startswith("Apple") else 0) for each in row.evidence
         }
         assert [each.text for each in row.evidence] == sorted(lessened, key=lambda text: -lessened[text])
-        # The score that is shown is the sentence's own.
+        # The score that is shown is not lowered.
         assert {each.text: each.score for each in row.evidence} == pytest.approx(
             {each.text: each.score for each in plain.evidence}
         )

@@ -65,7 +65,7 @@ def test_units_that_do_not_count_and_clearly_lower_ones_change_nothing(scores: n
     alone = pool_scores(scores, [len(scores)])
     silent = np.insert(scores, min(place, len(scores)), -np.inf, axis=0)
     np.testing.assert_allclose(pool_scores(silent, [len(silent)]), alone, rtol=0, atol=1e-12)
-    # Twenty neutral sentences of methods cannot outvote, nor lift, the one that speaks.
+    # Twenty sentences with far lower scores do not change the result.
     weak = np.vstack([scores, np.repeat(scores.max(axis=0, keepdims=True) - 20, 20, axis=0)])
     np.testing.assert_allclose(pool_scores(weak, [len(weak)]), alone, rtol=0, atol=1e-6)
 
@@ -79,7 +79,7 @@ def test_mean_is_numpys_document_by_document() -> None:
 
 def test_pooling_parts_into_units_and_these_into_documents_is_pooling_all_at_once() -> None:
     parts = np.random.default_rng(4).normal(size=(9, 2))
-    parts[[2, 3, 6]] = -np.inf  # The second of the units has nothing that counts.
+    parts[[2, 3, 6]] = -np.inf  # No part of the second unit counts.
     units = pool_scores(parts, [2, 2, 1, 1, 3])
     assert np.isneginf(units[1]).all()
     assert np.isfinite(units[[0, 2, 3, 4]]).all()
@@ -105,9 +105,9 @@ def test_probability_of_a_label_includes_relevance() -> None:
     ("chances", "expected"),
     [
         ((0.9, 0.9, 0.5, 0.1), ("yes", "yes", "refer", "no")),
-        # Not surely relevant: what its labels say still stands.
+        # Relevance needs review: the labels keep their decisions.
         ((0.5, 0.9, 0.5, 0.1), ("refer", "yes", "refer", "no")),
-        # Surely irrelevant, whatever the labels say.
+        # Relevance is a no: all labels become no.
         ((0.1, 0.9, 0.5, 0.1), ("no", "no", "no", "no")),
         ((0.9, np.nan, 0.9, np.nan), ("yes", "no", "yes", "no")),
         ((0.1, np.nan, np.nan, np.nan), ("no", "no", "no", "no")),
@@ -153,7 +153,7 @@ def some_documents() -> list[Document]:
 
 
 class Rough:
-    """An encoder that is a little off."""
+    """Encoder whose vectors are slightly wrong."""
 
     size = WordEncoder.size
 
@@ -190,7 +190,7 @@ def test_the_finer_encoder_is_not_made_where_no_document_is_close(fruit: Codeboo
 
 @pytest.fixture
 def divided(fruit: Codebook) -> Tagger:
-    """A toy model that says of about half of `some_documents` that they are irrelevant."""
+    """Return a toy model that calls about half of ``some_documents`` irrelevant."""
     tagger = toy_model(codebook=fruit).tagger
     chances = [one.probabilities[0] for one in tagger.tag(some_documents())]
     low = tagger.calibration.low.copy()
@@ -245,14 +245,14 @@ def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatc
     }
     (far, _), (near, bound) = sorted(chance.items(), key=lambda item: item[1])
     low = divided.calibration.low.copy()
-    low[0] = bound  # The far text is below this share of it, the near one is not.
+    low[0] = bound  # The far text is below GLANCE_SHARE of this bound, the near one is not.
     monkeypatch.setattr("mechtag.models.tagger.GLANCE_SHARE", (chance[far] + bound) / 2 / bound)
     quick = replace(divided, calibration=replace(divided.calibration, low=low), score_all=False)
     documents = [Document(f"{far} plum"), Document(f"{near} plum"), Document(far), Document(near)]
     found = quick.tag(documents)
     assert seen[:5] == [far, near, far, near, f"{near} plum"]
     assert f"{far} plum" not in seen
-    assert found[0].scores[0] == found[2].scores[0]  # Of the first words, with which the text was settled.
+    assert found[0].scores[0] == found[2].scores[0]  # The score of the first words, which decided about the text.
     everything = replace(quick, score_all=True).tag(documents)
     # The last bit of a product may depend on the number of rows.
     expected = [one.scores[0] for one in everything[1:]]

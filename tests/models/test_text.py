@@ -1,4 +1,4 @@
-"""How texts are put before they are scored."""
+"""Test how texts are prepared before they are scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of themes: the pairs are what they claim, and the share counts what it says."""
+"""Test the lists of themes and the sentences that say the same, and the share of pairs that are scored differently."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_pairs_cover_the_labels_and_are_lists_and_sentences(codebook: Codebook) 
     for pair in pairs:
         assert pair.listed.count(";") >= 2
         assert ";" not in "".join(pair.told)
-        # Each is cut as it was written: a list is one sentence.
+        # Sentences are split as they are written in the pair: a list is one sentence.
         for texts in ([pair.listed], pair.told):
             record = Record(record_id="text:1", title="x", abstract=" ".join(texts))
             assert [sentence.text for sentence in split([record], SentenceSettings())] == list(texts)
@@ -37,7 +37,7 @@ def test_pairs_cover_the_labels_and_are_lists_and_sentences(codebook: Codebook) 
 
 @dataclass
 class Counting:
-    """Scores a sentence by its number of full stops and of semicolons, for whichever label."""
+    """Tagger that gives a sentence a lower score for each semicolon, for every label."""
 
     codebook: Any = None
 
@@ -55,5 +55,5 @@ def test_share_of_pairs_that_fare_differently() -> None:
         Pair("one", "a; b.", ("a.",)),
         Pair("one", "a.", ("a.", "b; c; d; e.")),
     ]
-    # The first list has -1, told it has 1; the others have 0 and 1, or 1 and 1, for the best sentence counts.
+    # Scores as a list and as sentences: -1 and 1, 0 and 1, 1 and 1 (the best sentence counts).
     assert share_apart(tagger, pairs) == pytest.approx(1 / 3)
