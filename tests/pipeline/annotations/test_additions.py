@@ -1,4 +1,4 @@
-"""Added annotations: which record they are about, what they replace, what goes stale, how versions are kept."""
+"""Test adding annotations: to which record, what they replace, which codes go stale, and how versions are kept."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_codes_go_stale_with_their_definition_alone() -> None:
         ("doi:10.1234/10", "ann", "trust"),
         ("doi:10.1234/11", "ann", "money"),
     ]
-    # Coded anew under the new definition, they count again.
+    # Codes given under the new definition count again.
     again = Incoming((coding(10, "ann", "trust", 1), coding(1, "first", "trust", 1)), ())
     renewed, _, counts = extend_additions(additions, again, base, changed, TODAY.definitions, {})
     assert counts == {"known": 1, "new": 1}

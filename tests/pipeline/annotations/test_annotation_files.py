@@ -1,4 +1,4 @@
-"""Annotations in several files: what is read, in which order, and what is refused."""
+"""Test annotations in several files: which are read, in which order, and what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELS = ("trust", "money")
 
 
 def line(key: str, title: str, **other: Any) -> dict[str, Any]:
-    """Give a coded record."""
+    """Return a coded record as a row of a file of annotations."""
     row = {"key": key, "title": title, "relevant": True, "mechanisms": ["trust"], "coder": "c", "basis": "abstract"}
     return {**row, "sentences": [{"text": "One.", "mechanisms": ["trust"]}], "codebook": "toy", **other}
 
@@ -123,7 +123,7 @@ def test_what_files_hold_is_described_in_about(tmp_path: Path) -> None:
     assert read_about(tmp_path, "records") == {"a": ("a", "unknown"), "b": ("b", "unknown")}
     (tmp_path / "about.yaml").write_text("b: {title: Made-up ones, texts: invented}\n", encoding="utf-8")
     assert read_about(tmp_path, "records") == {"a": ("a", "unknown"), "b": ("Made-up ones", "invented")}
-    # One file of the folder is described there, too.
+    # The description also applies if only one file of the folder is read.
     assert read_about(tmp_path / "b.jsonl", "records") == {"b": ("Made-up ones", "invented")}
 
 
@@ -158,7 +158,7 @@ def test_training_reads_the_folder_and_names_each_file(tmp_path: Path) -> None:
     assert [row.key for row in read_annotations(settings, LABELS, "relevant")] == ["1", "2"]
     before = data_hashes(settings)
     assert list(before) == ["c/a.jsonl", "c/b.jsonl"]
-    # What the reports call a file is not what a model learns from.
+    # A model does not learn from the names of files in reports, so the hashes stay the same.
     (tmp_path / "c/about.yaml").write_text("a: {title: A, texts: invented}\n", encoding="utf-8")
     assert data_hashes(settings) == before
     write(tmp_path / "c/b.jsonl", line("2", "Another"))

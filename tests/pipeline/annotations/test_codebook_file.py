@@ -1,4 +1,4 @@
-"""Codebooks of other programs become codebooks of mechtag."""
+"""Test that codebooks of other programs become codebooks of mechtag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.command import call
 from tests.support.hostile import BOOK, hostile_codings, hostile_records
 from tests.support.paths import ROOT
 
-# As Taguette 1.5 writes it, with an empty element of sets, and with a category and a nested code as in NVivo.
+# As Taguette 1.5 writes a codebook, with an empty element of sets, and a category and a nested code as in NVivo.
 QDC = """<?xml version='1.0' encoding='UTF-8'?>
 <CodeBook xmlns="urn:QDA-XML:codebook:1.0" origin="Taguette 1.5.2">
 <Codes>

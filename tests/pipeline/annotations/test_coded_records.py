@@ -1,4 +1,4 @@
-"""Readers of codings: what they give, and what they refuse."""
+"""Test the readers of coded records, exemplars and matrices: what they return, and what they refuse."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A table of codings and the records that it is about."""
+"""Test reading a table of codings, and finding the records that its rows are about."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_confirmed_coding_is_that_of_the_person(tmp_path: Path) -> None:
     assert second.coder == "Bo"
     (coding, _) = read_codings(tmp_path / "codings.csv", ("relevant", *LABELS), to_train=True)
     assert (coding.coder, coding.assisted, coding.confirmed_by) == ("Ann", True, None)
-    # As coders, language models are read as they are.
+    # Unless they are read for training, the rows keep the language model as their coder.
     rows = read_codings(tmp_path / "codings.csv", ("relevant", *LABELS))
     assert [row.coder for row in rows] == ["llm:toy", "llm:toy", "Bo"]
 

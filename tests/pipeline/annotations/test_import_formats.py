@@ -1,4 +1,4 @@
-"""Codings as each program writes them: one small file a vendor, and what it says, by hand."""
+"""Test the import of codings from each program, with one small file per format and values worked out by hand."""
 
 from __future__ import annotations
 
@@ -250,13 +250,13 @@ def test_doccano_before_version_1_5(tmp_path: Path) -> None:
 def test_prodigy() -> None:
     imported = fixture("prodigy.jsonl")
     assert brief(imported) == [
-        # A choice of several: what was offered and not chosen is a no.
+        # Several choices were allowed: an option that was offered and not chosen is a no.
         "marchetti-2017 care-ann trust=1",
         "marchetti-2017 care-ann money=0",
         "marchetti-2017 care-ann sharing_power=1",
-        # A choice of one, of one sentence: of the others it says nothing.
+        # One choice was allowed, for one sentence: the other options are not judged.
         "brandt-2019 care-ann money=1",
-        # A label that was rejected, spans, and a task that was ignored.
+        # A rejected label, spans, and an ignored task.
         "okafor-2015 care-bob trust=0",
         "lind-2020 care-bob trust=1",
         "lind-2020 care-bob money=?",
@@ -284,7 +284,7 @@ def test_a_no_to_a_sentence_is_no_word_on_the_paper(tmp_path: Path) -> None:
     assert brief(imported) == ["lind-2020 a trust=1"]
     assert (evidence(imported), imported.conflicts) == ({"a trust": last}, ())
     assert brief(import_from(write_lines(tmp_path / "p.jsonl", task(first, "reject")))) == ["lind-2020 a trust=?"]
-    # Nor where the sentences are of the full text, which we do not have.
+    # The same holds for sentences of a full text that is not available.
     pages = write_lines(tmp_path / "p.jsonl", task("Page one.", "reject"), task("Page two.", "accept"))
     assert brief(import_from(pages)) == ["lind-2020 a trust=1"]
     whole = write_lines(tmp_path / "p.jsonl", task(f"{first} {last}", "reject"))

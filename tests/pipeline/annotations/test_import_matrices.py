@@ -1,4 +1,4 @@
-"""Matrices of papers by codes, and files and entries that no form of codings reads."""
+"""Test the import of matrices of papers by codes, and of files and entries that no format of codings fits."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
 
 
 def deep_tree(depth: int) -> str:
-    """A report of EPPI-Reviewer whose codes are nested."""
+    """Return a report of EPPI-Reviewer whose codes are nested ``depth`` levels deep."""
     tree = '{"AttributeId": 1, "AttributeName": "x", "Attributes": {"AttributesList": [' * depth + "]}}" * depth
     return '{"CodeSets": [{"Attributes": {"AttributesList": [' + tree + ']}}], "References": []}'
 

@@ -1,4 +1,4 @@
-"""Roles of evidence in files of other programs: columns, trees of codes, sets, and what they say about the label."""
+"""Test the import of roles of evidence from columns, code trees and sets, and what a role means for its label."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_coders_differ_if_one_gives_a_role_and_the_other_says_no(tmp_path: Path)
 
 
 def eppi(folder: Path, *paths: str) -> Path:
-    """Write a report whose first reference has one code for each path in the tree of codes."""
+    """Write a report of EPPI-Reviewer whose first reference has one code for each of ``paths`` in the tree of codes."""
     tree: dict[str, Any] = {}
     numbers = {}
     for number, path in enumerate(paths, start=1):

@@ -1,4 +1,4 @@
-"""Matching codings to records, names to labels, and what cannot stand together."""
+"""Test how imported codings are matched to records, names are matched to labels, and contradictions are found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def contract(folder: Path, *lines: str, header: str = "key,coder,label,value,bas
 
 
 def find(**paper: Any) -> str | None:
-    """Key of the record that a paper is, and by what it was found."""
+    """Return the key of the record that is found for a paper, and what it was found by; None if no record is found."""
     found = Finder(RECORDS, DedupeSettings(), {}).find(CitedPaper(**paper))
     return f"{dict(found.record.raw)['key']} by {found.by}" if found.record else None
 
@@ -56,13 +56,13 @@ def find(**paper: Any) -> str | None:
         ({"names": (TITLE,)}, "lind-2020 by title"),
         ({"text": "Care homes and practices met each month. Trust grew slowly."}, "lind-2020 by text"),
         ({"text": TITLE}, "lind-2020 by title"),
-        # A slip of the key, with the same authors and year; without these it could be another paper.
+        # A typing error in the title finds nothing, even with the same authors and year.
         ({"title": TITLE.replace("merger", "mergre"), "authors": ("Lind, M.",), "year": 2020}, None),
         ({"title": "Editorial", "authors": ("Price, A.",), "year": 2018}, "price-2018 by title"),
         ({"title": "Editorial"}, None),
         ({"title": TITLE, "authors": ("Lind, M.",), "year": 2010}, None),
         ({"title": TITLE, "authors": ("Smith, J.",), "year": 2020}, None),
-        # A key, or an identifier, of another paper than its title says.
+        # Keys, DOIs and titles that belong to different papers.
         ({"names": ("lind-2020",), "title": "A trial of vitamin D in older adults"}, None),
         ({"doi": "10.5555/jic.2019.0007", "title": TITLE}, "lind-2020 by title"),
         ({"names": ("lind-2020",), "doi": "10.5555/jic.2019.0007"}, "brandt-2019 by DOI"),
@@ -146,8 +146,8 @@ def test_doubled_and_contradicting_rows(tmp_path: Path) -> None:
         tmp_path,
         *("lind-2020,a,trust,1,abstract", "lind-2020,a,trust,1,abstract"),  # doubled
         *("lind-2020,a,money,1,abstract", "lind-2020,a,money,0,abstract", "lind-2020,a,money,,abstract"),
-        *("lind-2020,a,sharing_power,,abstract", "lind-2020,a,sharing_power,0,abstract"),  # one of them says nothing
-        *("lind-2020,b,money,0,abstract", "lind-2020,b,money,1,full-text"),  # read twice
+        *("lind-2020,a,sharing_power,,abstract", "lind-2020,a,sharing_power,0,abstract"),  # one of them is not judged
+        *("lind-2020,b,money,0,abstract", "lind-2020,b,money,1,full-text"),  # different bases
         *("brandt-2019,a,relevant,0,abstract", "brandt-2019,a,trust,1,abstract", "brandt-2019,a,money,0,abstract"),
     )
     assert brief(imported) == [
@@ -212,7 +212,7 @@ def test_signs_of_sentences_of_another_abstract_stay_with_their_passages(tmp_pat
 
 
 def test_numbers_of_sentences_of_another_abstract_are_left_out(tmp_path: Path) -> None:
-    """The same paper may have another abstract in another database."""
+    """The same paper may have a different abstract in another database."""
     imported = contract(
         tmp_path,
         *(",lind-2020,a,trust,1,abstract,0;2,1,,Said so", "doi:10.9/x,lind-2020,a,money,1,abstract,1,,,"),
@@ -358,7 +358,7 @@ def test_what_is_written(tmp_path: Path) -> None:
 
 
 def test_training_reads_what_was_imported(tmp_path: Path) -> None:
-    """All files of a review together: several programs, several coders, abstracts and full texts."""
+    """Import all files of a review at once: several programs, several coders, abstracts and full texts."""
     names = ["rayyan.csv", "eppi.json", "prodigy.jsonl", "contract.csv", "covidence_extraction.csv", "asreview.csv"]
     imported = import_from(*(CODINGS / name for name in names), coder="team", unticked="no")
     check_counts(imported)
@@ -368,7 +368,7 @@ def test_training_reads_what_was_imported(tmp_path: Path) -> None:
     coded = coded_from(codings, RECORDS, BOOK.keys, BOOK.relevance.key, SentenceSettings(), "codings.csv")
     by_key = {one.key: one for one in coded}
     marchetti = by_key["marchetti-2017"]
-    # All tick trust; they differ on money and on sharing power, and not all take it for irrelevant.
+    # All ticked trust; they differ on money and on sharing power, and not all consider the paper irrelevant.
     assert (marchetti.relevant, marchetti.labels) == (True, ("trust",))
     assert set(marchetti.not_judged) == {"money", "sharing_power"}
     assert by_key["okafor-2015"].code("trust") == 0
@@ -411,7 +411,7 @@ def test_counts_add_up_and_what_is_written_is_read_again(tmp_path_factory: Any, 
     write_imported(folder / "codings.csv", imported)
     again = import_from(folder / "codings.csv")
     check_counts(again)
-    # Nothing is lost, added or changed, but for the apostrophe before what a spreadsheet would run.
+    # Nothing is lost, added or changed, except for the apostrophe before names that look like formulas.
     plain = [row.model_copy(update={"coder": row.coder.lstrip("'")}) for row in again.codings]
     assert sorted(map(str, plain)) == sorted(
         str(row.model_copy(update={"coder": row.coder.lstrip("'")})) for row in imported.codings
@@ -447,7 +447,7 @@ def test_objects_of_any_shape_are_read_or_refused(tmp_path_factory: Any, row: di
 
 
 def test_codes_of_a_language_model_are_imported_from_no_format(tmp_path: Path) -> None:
-    """Neither renaming the coder nor a file without coders makes them those of a person."""
+    """Codes do not count as a person's because the coder is renamed, or because the file names no coder."""
     tasks = json.loads((CODINGS / "label_studio_min.json").read_text(encoding="utf-8"))
     (tmp_path / "tasks.json").write_text(json.dumps([task | {"annotator": "llm:toy"} for task in tasks]))
     (tmp_path / "codes.csv").write_text("key,label,value\nlind-2020,trust,1\n", encoding="utf-8")

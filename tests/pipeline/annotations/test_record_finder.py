@@ -1,4 +1,4 @@
-"""Every command finds a paper in the same way: by record id, key, DOI, PubMed id or title."""
+"""Test that every command finds a paper in the same way: by record id, key, DOI, PubMed id or title."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def records(tmp_path: Path) -> list[Record]:
 
 
 def evaluated(folder: Path, records: list[Record], column: str, name: str) -> str | None:
-    """``mechtag evaluate``, with a gold standard in a workbook."""
+    """Return the id of the record that ``mechtag evaluate`` finds for a paper in a gold standard."""
     (folder / "gold.xlsx").write_bytes(workbook({"codes": [[column, *BOOK.keys], [name, *[1] * len(BOOK.keys)]]}))
     standard = gold_standard(load_matrix(folder / "gold.xlsx"), records)
     assert standard.matrix.columns == BOOK.keys
@@ -66,7 +66,7 @@ def evaluated(folder: Path, records: list[Record], column: str, name: str) -> st
 
 
 def ranked(folder: Path, records: list[Record], column: str, name: str) -> str | None:
-    """``mechtag rank --labels`` and ``mechtag simulate``."""
+    """Return the id of the record that ``mechtag rank --labels`` and ``mechtag simulate`` find for a decision."""
     (folder / "labels.csv").write_text(f"{column},decision\n{name},1\n", encoding="utf-8")
     judged = read_judgements(folder / "labels.csv", BOOK.relevance.key)
     (row,) = judged.order(records)
@@ -80,7 +80,7 @@ def coding_table(folder: Path, column: str, name: str) -> Path:
 
 
 def trained(folder: Path, records: list[Record], column: str, name: str) -> str | None:
-    """``mechtag train`` on a table of codings."""
+    """Return the id of the record that ``mechtag train`` finds for a row of a table of codings."""
     write_records(folder / "records.parquet", records)
     table = coding_table(folder, column, name)
     settings = Settings.model_validate({"train": {"records": str(table), "texts": str(folder / "records.parquet")}})
@@ -89,14 +89,14 @@ def trained(folder: Path, records: list[Record], column: str, name: str) -> str 
 
 
 def retrained(folder: Path, records: list[Record], column: str, name: str) -> str | None:
-    """``mechtag retrain``."""
+    """Return the id of the record that ``mechtag retrain`` finds for a row of a table of codings."""
     rows = read_codings(coding_table(folder, column, name), BOOK.all_keys, Finder(records))
     (coding,) = match_codings(rows, records, [], Settings().dedupe, "codings.csv").codings
     return coding.record_id
 
 
 def imported(folder: Path, records: list[Record], column: str, name: str) -> str | None:
-    """``mechtag codings``."""
+    """Return the id of the record that ``mechtag codings`` finds for a row of a table of codings."""
     (coding,) = import_from(coding_table(folder, column, name), records=records).codings
     return coding.record_id
 

@@ -1,4 +1,4 @@
-"""What people see of duplicates and decide about them, and what becomes of a set when new exports arrive."""
+"""Test the tables in which people decide about duplicates, and what happens to known papers when new exports arrive."""
 
 import csv
 import random
@@ -20,7 +20,7 @@ from tests.support.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.support.paths import ROOT
 
 RAW = (("TY", "JOUR"), ("TI", LONG), ("VL", "12"))
-# The same paper, said by three databases: each knows something that the others do not.
+# Records of the same paper from three databases; each has values that the others lack.
 FULL = record(1, raw=RAW)
 WITH_DOI = bare(2, doi="10.5555/a.1", pmid="123456", year=2017, volume="12", pages="45")
 WITH_ABSTRACT = bare(3, abstract=TEXT, volume="12", pages="45-58", keywords=("teams",))
@@ -33,7 +33,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def decide(path: Path, tmp_path: Path, decision: str, **where: str) -> Path:
-    """Write a decision into the one row that ``where`` describes, as a person does."""
+    """Write a decision into the only row whose cells equal ``where``, and return the path of the new table."""
     rows = table(path)
     (row,) = [row for row in rows if all(row[name] == value for name, value in where.items())]
     row["decision"] = decision
@@ -54,7 +54,7 @@ def test_what_the_fullest_record_lacks_is_taken_from_the_others(tmp_path: Path) 
     (group,) = found.groups
     kept = group.kept
     assert kept is found.unique[0]
-    # Its own values stay, and so do its fields as read.
+    # The record keeps its own values and its raw fields.
     assert (kept.source_index, kept.title, kept.issue, kept.pages, kept.raw) == (1, LONG, "3", "45-58", RAW)
     assert (kept.doi, kept.pmid, kept.abstract, kept.keywords) == ("10.5555/a.1", "123456", TEXT, ("teams",))
     given = {filled.field: filled.giver.source_index for filled in group.filled}
@@ -101,7 +101,7 @@ def test_a_group_can_be_split_and_stays_split(tmp_path: Path) -> None:
     assert groups_of(again) == {frozenset({1, 3})}
     assert again.unique[0].doi is None
     assert not again.ignored
-    # Nor does it come back as a question.
+    # The pair is not listed as uncertain either.
     assert not again.uncertain
 
 
@@ -138,7 +138,7 @@ def test_an_uncertain_pair_can_be_joined(tmp_path: Path) -> None:
     records = preprint_and_article()
     write_uncertain(tmp_path / "uncertain.csv", dedupe(records, SETTINGS))
     decided = decide(tmp_path / "uncertain.csv", tmp_path, " Same ", pair="1")
-    # As Excel saves it where the comma is the decimal sign.
+    # The table as Excel saves it in countries with a decimal comma.
     text = decided.read_text(encoding="utf-8").splitlines()
     rows = list(csv.reader(text))
     with decided.open("w", encoding="utf-8-sig", newline="") as file:
@@ -168,7 +168,7 @@ def test_the_twin_of_a_split_record_is_compared_with_others(tmp_path: Path) -> N
     write_groups(tmp_path / "groups.csv", dedupe(records, SETTINGS))
     rows = table(tmp_path / "groups.csv")
     assert [row["source_index"] for row in rows] == ["3", "1", "2"]
-    # Neither the fuller record nor the second twin is the paper of the first.
+    # The first record is a different paper from both the fuller record and the second twin.
     pairs = [("1", "3"), ("1", "2")]
     header = "decision,source_file_1,source_index_1,title_1,source_file_2,source_index_2,title_2\n"
     lines = [f"different,a.ris,{one},{LONG},a.ris,{other},{LONG}\n" for one, other in pairs]
@@ -187,7 +187,7 @@ def test_decisions_on_records_that_are_not_here_are_told(tmp_path: Path) -> None
     records = preprint_and_article()
     write_uncertain(tmp_path / "uncertain.csv", dedupe(records, SETTINGS))
     decided = decide(tmp_path / "uncertain.csv", tmp_path, "same", pair="1")
-    # The file was exported anew: number 1 is another paper now.
+    # The file was exported again, and its record 1 is now a different paper.
     moved = [OTHER.model_copy(update={"source_index": 1}), records[1]]
     found = dedupe(moved, SETTINGS, decisions=read_decisions([decided]))
     assert found.ignored == (f"{decided}: line 2",)
@@ -253,7 +253,7 @@ def test_known_papers_keep_their_ids_and_new_ones_are_told() -> None:
     assert [paper.title for paper in found.new] == ["A paper that is new to us"]
     assert found.unique == (*found.unique[:2], *found.new)
     assert (found.read, found.duplicates) == (4, 1)
-    # The known record stands for its paper still, with what the new export adds.
+    # The known record still represents its paper, with the values that the new export adds.
     assert (found.unique[0].source_file, found.unique[0].doi) == ("a.ris", "10.5555/a.1")
 
 
@@ -295,7 +295,7 @@ def test_an_existing_paper_keeps_what_exports_gave_that_are_not_here_now(tmp_pat
     first = dedupe([FULL, WITH_DOI, WITH_ABSTRACT], SETTINGS)
     again = dedupe([FULL, OTHER], SETTINGS, existing=first.unique)
     assert again.unique == (*first.unique, OTHER)
-    # What a person took out of the group takes its own values along, and no others.
+    # A record that a person takes out of the group keeps its own values only.
     write_groups(tmp_path / "groups.csv", first)
     decided = decide(tmp_path / "groups.csv", tmp_path, "different", source_index="2")
     split = dedupe([FULL, WITH_DOI], SETTINGS, existing=first.unique, decisions=read_decisions([decided]))
@@ -364,7 +364,7 @@ def test_a_living_review_on_the_command_line(tmp_path: Path) -> None:
     decided = decide(new / "groups.csv", tmp_path, "different", source_file="second.ris")
     status, _, message = call(*words, "--decisions", decided)
     assert (status, "4 unique, 2 of them new, 0 duplicates" in message) == (0, True), message
-    # The decision is kept in the file, and applies whenever it is given.
+    # The decision is kept in the file, and applies to every run that is given this file.
     again = read_decisions([decided])
     assert [decision.same for decision in again] == [False]
     assert call(*words, "--decisions", tmp_path / "none.csv")[0] == 1

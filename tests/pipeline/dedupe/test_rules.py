@@ -1,4 +1,4 @@
-"""Pairs of records that are one paper, and pairs that are two."""
+"""Test pairs of records that describe the same paper, and pairs that do not."""
 
 import pytest
 

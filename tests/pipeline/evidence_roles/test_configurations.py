@@ -1,4 +1,4 @@
-"""Tables of passages with roles: what is read, what is rejected and why, and that nothing changes on the way."""
+"""Test tables of passages with roles: what is read, what is rejected and why, and that written tables are read back."""
 
 from __future__ import annotations
 

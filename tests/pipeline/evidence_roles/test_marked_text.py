@@ -1,4 +1,4 @@
-"""Texts in which markers follow the passages: the forms of markers that reviews print, and what is not a marker."""
+"""Test texts in which a marker follows each passage: which forms of markers are read, and what is not a marker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.coded_papers import BOOK
 
 
 def read(text: str, **given: str) -> list[tuple[str, str, str | None, str]]:
-    """Configuration, role, sign and text of each passage of a text from which nothing is rejected."""
+    """Return configuration, role, sign and text of each passage, and assert that no part of the text is rejected."""
     found = read_marked_text(text, BOOK, **{"label": "trust", **given})
     assert not found.rejected
     return [(row.config_id, row.role, row.sign, row.text) for row in found.passages]

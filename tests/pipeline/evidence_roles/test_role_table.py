@@ -1,4 +1,4 @@
-"""The table of context, mechanism and outcome: rows, columns, links to quotations, and hostile text in each format."""
+"""Test the table of context, mechanism and outcome: rows, columns, links to quotations, and hostile text."""
 
 from __future__ import annotations
 

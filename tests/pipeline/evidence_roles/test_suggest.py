@@ -1,4 +1,4 @@
-"""Cue phrases and suggested roles: each phrase matches what it says, and no role is suggested where none is clear."""
+"""Test cue phrases and suggested roles: each phrase matches its own words, and an unclear sentence gets no role."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHRASES = [(role, phrase) for role, phrases in cue_phrases().items() for phrase 
 
 
 def example(phrase: str) -> str:
-    """Return words that a phrase matches: the first of each alternative, with an ending where it is a stem."""
+    """Return text that a cue phrase matches: the first of each set of alternatives, with an ending after each stem."""
     words = (word.split("|")[0].replace("*", "ing") for word in phrase.split())
     return f"Xx {' '.join('zz' if word == '_' else word for word in words)} yy."
 
@@ -78,10 +78,10 @@ def test_cues_decide_then_the_definitions_and_else_nothing() -> None:
     counts = np.array([[0, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 0]], dtype=float)
     alike = np.array(
         [
-            [0.9, 0.0, 0.0, 0.0],  # cues decide, whatever is alike
-            [0.3, 0.2, 0.1, 0.0],  # clearly the first
-            [0.3, 0.27, 0.1, 0.0],  # not clear
-            [0.1, 0.9, 0.3, 0.0],  # between the two with cues
+            [0.9, 0.0, 0.0, 0.0],  # cue phrases decide, whatever the similarities
+            [0.3, 0.2, 0.1, 0.0],  # the first role is clearly the most similar
+            [0.3, 0.27, 0.1, 0.0],  # two roles are almost equally similar
+            [0.1, 0.9, 0.3, 0.0],  # the more similar of the two roles with cue phrases
             [0.3, 0.9, 0.3, 0.0],
         ]
     )

@@ -22,7 +22,7 @@ from tests.support.paths import UPDATE
 
 LABELS = [("relevant", "Relevant"), ("trust", "Building trust"), ("power", "Sharing power")]
 
-# Unknown tags (X9, UT), repeated tags (AU, KW, T2), an abstract over lines, odd spacing, other scripts.
+# Unknown tags (X9, UT), repeated tags (AU, KW, T2), an abstract on several lines, odd spacing, other scripts.
 ODD = """TY  - JOUR
 AU  - Ødegård, Åse
 AU  - 王, 小明
@@ -47,7 +47,7 @@ ER  -
 
 
 def read_ris(path: Path) -> list[Record]:
-    """Records as the reader gives them; numbered, for the sources repeat some papers."""
+    """Read a RIS file. Record ids are made from the place in the file, because some papers occur twice."""
     records = []
     for entry in ris.FORMAT.read(Source(path)):
         record = build(ris.FORMAT, entry, path.name)
@@ -81,7 +81,7 @@ def predict(
 
 
 def unscored(record_id: str, labels: Sequence[str] = ("trust", "power")) -> list[Prediction]:
-    """Predictions of a record that is clearly not relevant: only relevance has a score."""
+    """Return the predictions of a clearly irrelevant record, in which only relevance has a score."""
     return [
         predict(record_id, "relevant", "no", 0.0125),
         *(
@@ -97,7 +97,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def without_additions(entry: dict[str, object]) -> dict[str, object]:
-    """What rispy read, less the keywords and notes that the export added."""
+    """Return what rispy read, without the keywords and notes that the export added."""
     left = dict(entry)
     for key in ("keywords", "notes"):
         values = [v for v in left.pop(key, []) if not v.startswith(("mechtag:", "mechtag evidence for "))]  # type: ignore[attr-defined]
@@ -139,7 +139,7 @@ def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
     export("ris", path, first, [predict("text:1", "trust", texts=["A."]), predict("text:1", "power", "refer")], LABELS)
     export("ris", path, read_ris(path), [predict("text:1", "power", texts=["B."])], LABELS)
     (entry,) = rispy.load(path, encoding="utf-8")
-    # 'mechtag:other' is no label of this codebook, so it is the user's.
+    # 'mechtag:other' is not a label of this codebook, so the keyword is the user's and stays.
     assert entry["keywords"] == ["mechtag:other", "teams", "trust; power", "mechtag:power"]
     assert entry["notes"] == [
         "note of the library",
@@ -159,7 +159,7 @@ def test_ris_tells_once_that_labels_were_not_scored(tmp_path: Path) -> None:
         assert entry["notes"] == ["note of the library", NOT_SCORED]
         assert entry["keywords"] == ["teams", "trust; power"]
         found = read_ris(path)
-    # One label that was not scored is enough, and where all were, the note goes.
+    # The note stays if one label was not scored, and goes if all were scored.
     export("ris", path, found, [predict("text:1", "trust", texts=["A."]), *unscored("text:1", ["power"])], LABELS)
     (entry,) = rispy.load(path, encoding="utf-8")
     note = 'mechtag evidence for Building trust (probability 0.71): "A."'
@@ -327,7 +327,7 @@ def test_ris_fields_cannot_be_forged(tmp_path_factory: pytest.TempPathFactory, a
         Record(record_id="text:2", title=f"T{b}", abstract=c, keywords=(f"k{a}",), authors=(f"n{c}",)),
     ]
     export("ris", path, records, [predict("text:1", "trust", texts=[c])], [*LABELS[:1], ("trust", f"Trust{a}")])
-    lines = path.read_bytes().decode("utf-8").splitlines()  # by every line end that Python knows
+    lines = path.read_bytes().decode("utf-8").splitlines()  # at every line end that Python knows
     tags = [match[1] for line in lines if (match := re.match(r"[\s\ufeff]*([A-Z][A-Z0-9])\s+-", line))]
     second = ["TY", "TI", "AU", *(["AB"] if c else []), "KW", "ER"]
     assert tags == ["TY", "TI", "AB", "X9", "KW", "N1", "ER", *second]
@@ -377,7 +377,7 @@ def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
     scored = [predict("text:b", key, "no", 0.0001) for key, _ in LABELS]
     export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
     first, second = (list(row.values())[10:-4] for row in read_table(tmp_path / "tagged.csv"))
-    # A no that was scored stays a no, and rows run by relevance, which is always scored.
+    # A scored no stays a no, and rows are sorted by relevance, which is always scored.
     assert first == ["0.0125", "no", "", *2 * ("", "not scored", "", "", "")]
     assert second == ["0.0001", "no", "", *2 * ("0.0001", "no", "", "", "")]
 

@@ -1,4 +1,4 @@
-"""A matrix shows what was coded, in every format, and a table that people printed comes back from it."""
+"""Test that a matrix shows the same codes in every format, and that a published table survives export and import."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def printed() -> list[dict[str, str]]:
 
 
 def table_codings() -> tuple[list[Record], list[Coding]]:
-    """Table 2 as codings, with a record for each of its papers."""
+    """Return a record for each paper in Table 2, and the codings of these papers."""
     records = []
     for row in printed():
         name, year = row["paper"].rstrip(")").split(" (")
@@ -65,7 +65,7 @@ def test_table_2_comes_back(tmp_path: Path, suffix: str, cells: matrix.Cells) ->
 
 
 def cells_of(path: Path) -> list[list[str]]:
-    """The table in a file, as another program reads it."""
+    """Return the rows of an exported matrix, read with libraries other than mechtag."""
     if path.suffix == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:
             return [row[:-1] for row in csv.reader(file)]

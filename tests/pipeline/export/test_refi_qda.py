@@ -1,4 +1,4 @@
-"""A REFI-QDA project conforms to the schema, and we and others read the same codes and passages from it."""
+"""Test that REFI-QDA projects fit the schema, and that mechtag and pyrefiqda read the same codes and passages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def project_of(path: Path) -> etree._Element:
 
 
 def changed(path: Path, *pairs: tuple[str, str], text: tuple[str, str] | None = None) -> Path:
-    """Write the project again, as another program might have changed it."""
+    """Write a copy of the project with ``pairs`` replaced in its project file and ``text`` replaced in its sources."""
     other = path.with_stem("changed")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
         for name in old.namelist():
@@ -62,7 +62,7 @@ def path(records: list[Record], tmp_path: Path) -> Path:
 
 
 def test_codes_and_quotes_of_40_hostile_records_come_back(path: Path, records: list[Record]) -> None:
-    found = read_back(path, records)  # The variables say who coded, and what was read.
+    found = read_back(path, records)  # The variables contain the coder and the basis.
     assert said(found.codings) == said(hostile_codings(records))
     assert {row.date for row in found.codings if row.value == 1} == {"2026-01-02"}
 
@@ -139,7 +139,7 @@ def test_pyrefiqda_reads_the_same_passages(path: Path, records: list[Record], tm
 
 
 def rewritten(path: Path, root: etree._Element) -> Path:
-    """Write the project again with a different project file."""
+    """Write a copy of the project with ``root`` as its project file, and return the path of the copy."""
     other = path.with_stem("rewritten")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
         for name in old.namelist():
@@ -148,7 +148,7 @@ def rewritten(path: Path, root: etree._Element) -> Path:
 
 
 def test_what_a_coder_changes_in_another_program_counts(path: Path, records: list[Record]) -> None:
-    """Ann removes the coding of one passage, and codes a paper that was a no."""
+    """Ann's code on one passage is removed, and a paper to which she had answered no is coded."""
     before = {row[:3]: row[3] for row in said(hostile_codings(records))}
     removed, added = (records[1].record_id, "Ann", "apple"), (records[0].record_id, "Ann", "apple")
     assert (before[removed], before[added]) == (1, 0)
@@ -170,7 +170,7 @@ def test_what_a_coder_changes_in_another_program_counts(path: Path, records: lis
 
 @pytest.mark.parametrize("answer", [{"value": 1}, {"value": None, "refer": True}])
 def test_a_sign_does_not_change_the_answer_and_may_be_alone(tmp_path: Path, answer: dict[str, Any]) -> None:
-    """Another program may code a passage with the sign alone, which is evidence of the label too."""
+    """Another program may code a passage with the sign only, which is evidence of the label too."""
     record = Record(record_id="text:1", title="Title of it", abstract="It is coded here.")
     given: dict[str, Any] = {"record_id": "text:1", "coder": "Ann", "label": "fig", "basis": "abstract", **answer}
     coding = Coding(**given, evidence="It is", signs=("absent",))
@@ -264,7 +264,7 @@ def test_suggestions_of_a_model_are_exported_but_are_nobodys_codes(tmp_path: Pat
 
 
 def test_a_project_of_another_program_needs_the_basis(tmp_path: Path) -> None:
-    """NVivo and others keep no variables of ours: papers are found by their text."""
+    """Projects of NVivo and others have no variables of mechtag, so papers are found by their text."""
     records = [one.record for one in read_coded(ROOT / "data/annotated/coded/coded_records.jsonl", SIMS.keys)[:40]]
     codings = hostile_codings(records)
     codings = [row.model_copy(update={"evidence": None}) for row in codings]
@@ -302,7 +302,7 @@ def test_pyrefiqda_reads_the_codebook(tmp_path: Path) -> None:
 
 
 def test_a_codebook_has_the_codes_of_the_schema(tmp_path: Path) -> None:
-    """The schema of codebooks is not published as a file; its codes are those of the schema of projects."""
+    """The schema of codebooks is not published as a file, so the codes are checked against the schema of projects."""
     write_codebook(tmp_path / "book.qdc", BOOK)
     text = (tmp_path / "book.qdc").read_bytes().replace(b"urn:QDA-XML:codebook:1.0", PROJECT.encode())
     codes = re.sub(rb' origin="mechtag"', b"", text).partition(b"?>")[2]

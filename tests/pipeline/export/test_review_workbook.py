@@ -1,4 +1,4 @@
-"""The workbook that reviewers fill in: what it holds, and what is read back from it."""
+"""Test the workbook that reviewers fill in: what it contains, and what is read back from it."""
 
 import csv
 import json
@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def fill(path: Path, **cells: str) -> None:
-    """Fill in cells of the paper ranked first, by the names of their columns."""
+    """Fill in cells of the paper that is ranked first; ``cells`` maps names of columns to values."""
     book = openpyxl.load_workbook(path)
     names = [cell.value for cell in book["Review"][1]]
     for name, value in cells.items():
@@ -74,7 +74,7 @@ def test_rows_are_in_reading_order_with_names_decisions_and_evidence(path: Path)
     assert [(row["rank"], row["record_id"][9:]) for row in rows] == [("1", "top"), ("2", "mid"), ("3", "low")]
     assert [row[f"{NAME}: decision"] for row in rows] == ["yes", "needs review", "no"]
     assert [row[f"{NAME}: probability"] for row in rows] == ["0.9", "0.5", "0.1"]
-    # The sentence before is quoted where the evidence refers to it; a no has no evidence.
+    # The sentence before is quoted if the evidence refers to it; a no has no evidence.
     quoted = "“[Nurses met every week.] So they shared the lead.”"
     assert [row[f"{NAME}: evidence"] for row in rows] == [quoted, "", ""]
     assert (rows[0]["title"], rows[0]["source file"]) == ("Top paper", "my.ris")
@@ -100,7 +100,7 @@ def test_the_sheet_has_what_a_reviewer_works_with(path: Path) -> None:
 
 
 def brightness(color: str) -> float:
-    """Relative luminance of a colour such as FFD9D9D9 (WCAG 2.2), from 0 (black) to 1 (white)."""
+    """Return the relative luminance (WCAG 2.2) of a colour such as FFD9D9D9, from 0 (black) to 1 (white)."""
     parts = [int(color[place : place + 2], 16) / 255 for place in (2, 4, 6)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -207,7 +207,7 @@ SAVED = {
 
 @pytest.fixture(params=["xlsx", *SAVED])
 def filled(path: Path, request: pytest.FixtureRequest) -> Path:
-    """Return the workbook with a decision, a code and a note, in each way in which Excel saves it."""
+    """Return the workbook with a decision, a code and a note, in each format in which Excel saves it."""
     fill(path, decision="yes", notes="good; ask Ann", **{f"{NAME}: your code": "no"})
     if request.param == "xlsx":
         return path

@@ -1,4 +1,4 @@
-"""What people coded comes back from every format that can be read, and the decisions of a model never do."""
+"""Test that people's codes are read back from every export that mechtag can read, and a model's decisions never are."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mechtag.pipeline.reading.ingest import read_sources
 from tests.support.hostile import BOOK, hostile_codings, hostile_records, read_back, said
 
 Writer = Callable[[Path, CodedPapers], object]
-# Formats with the coder, the basis and every answer, a no as well.
+# Formats that contain the coder, the basis and every answer, including no.
 WHOLE: dict[str, Writer] = {
     "codings.csv": lambda path, coded: write_codings(path, codings_of(coded)),
     "coded.xlsx": workbook.write,
     "coded.ris": references.write_ris,
     "coded.bib": references.write_bibtex,
 }
-# Formats of other programs, and what a person says about them. They name no basis; some know only ticks.
+# Formats of other programs, with the options for their import. They contain no basis, and some have only ticks.
 TICKS = {"basis": "abstract", "unticked": "no"}
 OTHERS: dict[str, tuple[Writer, dict[str, Any]]] = {
     "asreview.csv": (references.write_asreview, {"basis": "abstract"}),
@@ -60,7 +60,7 @@ def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: lis
 
 @pytest.mark.parametrize("name", ["codings.csv", "coded.xlsx"])
 def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
-    """Fields that only mechtag has are kept by the formats that only mechtag reads."""
+    """Formats that only mechtag reads also keep the fields that no other program has."""
     own = [row for row in hostile_codings(records[:4], ("Ann",)) if row.label in ("relevant", "fig")]
     marked = {
         "sentences": (1, 3),
@@ -81,7 +81,7 @@ def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Rec
 
 @pytest.mark.parametrize("name", ["p.qdpx", *WHOLE])
 def test_signs_come_back(tmp_path: Path, name: str) -> None:
-    """A sign that a person gave comes back with its passage, and a sign of mechtag is nobody's."""
+    """Signs that people gave are read back with their passages, and signs that mechtag computed are not."""
     record = Record(
         record_id="doi:10.1234/1",
         doi="10.1234/1",

@@ -1,4 +1,4 @@
-"""Sorting on disk, and tables that are written without standing in memory."""
+"""Test sorting on disk, and that writing a longer table takes no more memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_rows_come_sorted(count: int, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sorting, "_RUN", 7)
     monkeypatch.setattr(sorting, "_FILES", 3)
     rng = np.random.default_rng(count)
-    # Few keys, so that the second column decides, and text that ASCII does not hold.
+    # Few keys, so that the second column decides, and text that is not ASCII.
     rows = [[float(rng.choice([-0.1 - 0.2, 0.0, 1e-17])), f"é{number}\ud800\n", [None, 1]] for number in range(count)]
     rng.shuffle(rows)
     with sorting.sorting(tmp_path / "new") as sorter:
@@ -60,9 +60,9 @@ def test_exporters_need_no_more_memory_for_more_records(
         tracemalloc.stop()
         return found
 
-    peak(40)  # what is loaded at the first call
+    peak(40)  # loads modules, so that they are not counted below
     small, large = peak(100), peak(600)
-    # More sorted files are open at once, each with a buffer and a row.
+    # More records need more sorted files that are open at once, each with a buffer and a row.
     assert large < small + 30 * 20_000
     if form == "csv":
         with (tmp_path / form).open(encoding="utf-8-sig", newline="") as file:
