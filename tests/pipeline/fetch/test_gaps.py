@@ -1,4 +1,4 @@
-"""Services are asked one after the other for what records lack, and nothing is lost whatever they answer."""
+"""Test that services are asked in turn for what records lack, and that no record is lost, whatever they answer."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_with_a_key_openalex_is_asked_for_many_works_at_once(ask: Fill, services
     assert sum(bool(record.abstract) for record in result.records) == 3
     nameless = [PAPERS[2].record(doi=False, pmid=False)]
     assert ask(nameless, Wanted(sources=("openalex",)), keys={"openalex": KEY}).records[0].doi == PAPERS[2].doi
-    # Without a DOI, the PubMed id will do.
+    # Without a DOI, the PubMed id is used.
     ask([PAPERS[4].record(doi=False)], Wanted(sources=("openalex",)), keys={"openalex": KEY})
     assert services.asked[-1].query["filter"] == f"pmid:{PAPERS[4].pmid}"
 
@@ -114,7 +114,7 @@ def test_identifiers_alone_are_fetched_if_only_they_are_wanted(ask: Fill, servic
 
 
 def test_the_record_of_another_paper_is_left_to_a_person(ask: Fill, services: FakeServices) -> None:
-    """The identifier in the export is wrong."""
+    """The identifier in the export belongs to a different paper."""
     services.papers = {
         number: replace(paper, title="Moisture of soils in alpine meadows") for number, paper in enumerate(PAPERS)
     }

@@ -1,4 +1,4 @@
-"""A paper that a service found is believed only if it is certainly the record's, and replaces nothing."""
+"""Test which papers found by services are accepted for a record, and which values of the record they may replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests are sent slowly, repeated after faults, answered once, and say nothing that should not be said."""
+"""Test requests to services: limits, repeats, stored answers, and which information about the user is sent."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_no_second_has_more_requests_than_allowed(
     tmp_path: Path, clock: FakeClock, rate: float, keyed: float, key: bool
 ) -> None:
     service = replace(SERVICE, rate=rate, keyed_rate=keyed)
-    # 500 records without 500 connections, and without a file.
+    # Ask for 500 records without opening 500 connections or writing a file.
     times: list[float] = []
     with pytest.MonkeyPatch.context() as patch, Cache(tmp_path / "none", read_only=True) as cache:
 
@@ -224,7 +224,7 @@ def test_retry_after_may_be_a_date(connect: Connect, services: FakeServices, clo
         services.faults["crossref"].append(Reply(status=429, headers={"Retry-After": when}))
     services.faults["crossref"].append(Reply(status=429, headers={"Retry-After": "tomorrow"}))
     assert connect().ask(work()) is not None
-    # A date that has passed asks for no pause; then the rate counts.
+    # A date in the past asks for no pause; then only the rate limits requests.
     assert clock.waits == pytest.approx([90, 0, 0.2, 4])
 
 
@@ -480,7 +480,7 @@ def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answer
 def test_of_two_runs_that_ask_a_service_of_the_user_at_once_the_first_answer_counts(
     services: FakeServices, cache: Cache, clock: FakeClock, is_damaged: bool
 ) -> None:
-    """A language model may answer differently each time, and all tables must agree with the stored answers."""
+    """A language model may answer differently each time, so both runs must use the answer that was stored first."""
     services.faults["crossref"] += [Reply(b'{"number": 1}'), Reply(b'{"number": 2}')]
     service = replace(OWN, address=services.address("crossref"))
     with Transport(cache, None, clock=clock) as first, Transport(cache, None, clock=clock) as second:

@@ -1,4 +1,4 @@
-"""Every file ends in one of four lists, and the best file of each record is used."""
+"""Test that every file ends up in one of four lists, and that the best file of each record is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NONE: Mapping[str, Assigned] = {}
 
 
 class Reader:
-    """Returns what is written next to the name of each file, and remembers the order."""
+    """Reader that returns the content given for each file name; ``files`` lists the files in the given order."""
 
     def __init__(self, files: Mapping[str, tuple[Format, str] | str]) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Sections and pages tile the text, whatever the blocks."""
+"""Test that sections and pages cover the text without gaps or overlaps, whatever the blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full texts of publishers and word processors are read with their sections; what is no text of an article is not."""
+"""Test that full texts from publishers, word processors and the web keep their sections; other files are refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TEI = """<TEI xmlns="http://www.tei-c.org/ns/1.0"><teiHeader><fileDesc>
 
 
 def found(draft: Draft) -> list[tuple[str, str, int, str]]:
-    """Return kind, title, level and text of each section."""
+    """Return kind, title, level and text of each section of a draft."""
     text, sections, _ = assemble(draft.blocks, draft.page_labels)
     return [(each.kind, each.title, each.level, text[each.start : each.end].strip()) for each in sections]
 
@@ -154,7 +154,7 @@ def test_word() -> None:
 
 
 def changed(document: Any, edit: Callable[[str], str], part: str = "word/document.xml") -> bytes:
-    """Return a Word document in which one of its XML files was edited."""
+    """Return a Word document as bytes, after ``edit`` has been applied to one of its XML files."""
     data, result = io.BytesIO(), io.BytesIO()
     document.save(data)
     with zipfile.ZipFile(data) as old, zipfile.ZipFile(result, "w") as new:
@@ -170,7 +170,7 @@ def test_headings_of_word_in_other_languages() -> None:
     document.add_paragraph("We asked forty people.")
     document.add_heading("Places", 2).style.name = "heading 2"
     document.add_paragraph("Two places.")
-    # German Word names the styles 'heading 1', as all do, but calls them 'berschrift1'.
+    # German Word names the style 'heading 1', like all versions, but its style id is 'berschrift1'.
     for level in (1, 2):
         document.styles[f"Heading {level}"].element.set(qn("w:styleId"), f"berschrift{level}")
     for paragraph, level in ((document.paragraphs[0], 1), (document.paragraphs[2], 2)):

@@ -1,4 +1,4 @@
-"""PDFs go to a GROBID server only if the user names one, and are read without it where it fails."""
+"""Test that PDFs are sent to a GROBID server only if the user names one, and are read without it if it fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEI = f"""<?xml version="1.0"?><TEI xmlns="http://www.tei-c.org/ns/1.0"><teiHead
 
 
 class Server(ThreadingHTTPServer):
-    """A GROBID server that answers as told."""
+    """GROBID server on this machine that returns ``answers`` (status and text) in turn, and then a fixed text."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

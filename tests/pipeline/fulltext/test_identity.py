@@ -1,4 +1,4 @@
-"""A file is attached by its identifiers or its title, unless its first page shows that it may be a different paper."""
+"""Test that a file is attached by its identifiers or title, unless its first page suggests a different paper."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def test_a_different_doi_in_front_of_title_and_doi_needs_a_person() -> None:
     )
     assert find(f"10.9999/own\nSediment transport\nSee {TITLE}\n{FILLER}").doubt
     assert find(FILLER, title=TITLE, doi="10.9999/own").doubt
-    # The DOI of a data set behind the title, a supplement of the paper, and a record without a DOI.
+    # The DOI of a data set after the title, the DOI of a supplement of the paper, and a record without a DOI.
     assert sure(find(f"{TITLE}\nData: 10.9999/data\n{FILLER}")) == ("trust", "title")
     assert sure(find(f"10.5555/lead-2020.17.s001\n{TITLE}\n{FILLER}")) == ("trust", "DOI")
     assert sure(find(f"10.9999/own\n{TITLE}\n{FILLER}", record("bare"))) == ("bare", "title")
-    # A DOI that is broken by other text is not a different one, but that of a paper in the same journal is.
+    # A DOI that other text interrupts is not a different DOI, but that of another paper in the same journal is.
     assert sure(find(f"10.5555/lead-\n12 Care 2020.17\n{TITLE}\n{FILLER}")) == ("trust", "title")
     assert find(f"10.5555/lead-2021.9\nSediment transport\nSee {TITLE}\n{FILLER}").doubt
 

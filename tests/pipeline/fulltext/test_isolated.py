@@ -1,4 +1,4 @@
-"""A file that crashes, exhausts or blocks its reader is rejected with the reason, and the next file is read."""
+"""Test that a file that crashes, blocks or overloads its reader is rejected with the reason, and reading continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.pipeline.fulltext.isolated import IsolatedReader, Limits
 from mechtag.pipeline.fulltext.reading import ReadFile
 from tests.support.paths import ROOT
 
-# A program that reads plain text and PDF with a reader that does what the file says.
+# A program whose reader of plain text and PDF misbehaves as the file tells it.
 HOSTILE = """
 import os, sys, time
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""What printing does to a text is undone by what the document itself shows."""
+"""Test that divided words, running heads and wrong ligatures are repaired by what the rest of the document shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scanned pages are recognised only if the user asks for it, by a program that may fail or take too long."""
+"""Test that scanned pages are recognised only on request, even if the OCR program fails or takes too long."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for line, text in enumerate({TEXT!r}):
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Callable[[str], str]:
-    """Write the program, with a line of code that it runs after reading the picture, and return its path."""
+    """Return a function that writes a fake OCR program, in which it inserts a line of code, and returns its path."""
 
     def write(mode: str = "") -> str:
         path = tmp_path / "bin/tesseract"

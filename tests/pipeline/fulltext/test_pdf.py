@@ -1,4 +1,4 @@
-"""Articles are read from PDFs as their authors wrote them, not as they were printed."""
+"""Test that articles in PDFs are read as running text, without what the layout adds or interrupts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.journal import Journal, pages
 
 
 def article() -> Journal:
-    """Two columns on two pages, with all that lies between a sentence and its reader."""
+    """Return an article on two pages of two columns, with a table and divided words between its sentences."""
     made = Journal(lowest=210)
     made.lines("Leaders of orchards: a study", style="B", size=16)
     made.lines("Ann Ash and Bob Birch", size=9)
@@ -168,7 +168,7 @@ def kinds_and_texts(data: bytes) -> list[tuple[str, str]]:
 
 
 def prose(subject: str, count: int) -> list[str]:
-    """Return lines of running text, each of which is a sentence."""
+    """Return ``count`` lines of running text, each of which is one sentence."""
     return [
         f"The {subject} of orchard {'abcdefghijklmnopqrstuvwxyz'[number]} worked with all others."
         for number in range(count)

@@ -1,4 +1,4 @@
-"""The format of a file is found by its content, and what was read is assembled and stored."""
+"""Test that the format of a file is recognised by its content, and that its text is assembled and stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is found by the path that a reference manager recorded, even if the library was moved."""
+"""Test that a file is found by the path that a reference manager recorded, even if the library was moved."""
 
 from __future__ import annotations
 

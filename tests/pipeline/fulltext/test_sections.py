@@ -1,4 +1,4 @@
-"""Titles of sections say which part of a paper begins."""
+"""Test that the title of a section shows which kind of section it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model reads: text that stays text, and a hash of all that does not depend on the paper."""
+"""Test prompts: sentences of a paper stay on their lines, and the hash covers all that does not depend on the paper."""
 
 from __future__ import annotations
 

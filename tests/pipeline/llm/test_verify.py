@@ -1,4 +1,4 @@
-"""Quotes count if they are in the text; what is stored are the characters of the text."""
+"""Test that quotes count if they are found in the text, and that the characters of the text are stored."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_accents_in_two_characters_are_one() -> None:
 @settings(max_examples=200)
 @given(st.text(min_size=1, max_size=60), st.data())
 def test_what_is_stored_is_always_in_the_text(text: str, data: st.DataObject) -> None:
-    """Whatever the text is, a copied part is found, and offsets fit."""
+    """A quote copied from any text is either found, with offsets that fit, or counted as invented."""
     start = data.draw(st.integers(0, len(text) - 1))
     quote = text[start:] if data.draw(st.booleans()) else text
     passage = Passage(1, text, 7, 7 + len(text), "abstract", 0)

@@ -1,4 +1,4 @@
-"""Several language models vote; a tie is no answer."""
+"""Test the vote of several language models, in which a tie is no answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mechtag.pipeline.llm.vote import VOTE, vote
 
 
 def rows(*values: int | None, label: str = "trust", **fields: object) -> list[Coding]:
-    """The answers of models a, b, c, ... to one question."""
+    """Return one coding per value, as answers of the models ``llm:a``, ``llm:b``, ... to one question."""
     return [
         Coding.model_validate(
             {

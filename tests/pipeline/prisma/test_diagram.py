@@ -1,4 +1,4 @@
-"""The drawing: every number is right, text stays in its box, nothing hostile gets through."""
+"""Test the PRISMA diagram: every number is right, text stays in its box, and hostile text does no harm."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def rectangles(svg: ElementTree.Element) -> list[Rectangle]:
-    """All boxes, without the background, which has no place of its own."""
+    """Return all boxes, without the background, which has no coordinates."""
     found = []
     for rect in svg.iter(f"{SVG}rect"):
         if "x" in rect.attrib:
@@ -99,7 +99,7 @@ def holder(found: list[Rectangle], x: float, y: float) -> Rectangle | None:
 
 
 def texts(svg: ElementTree.Element) -> list[ElementTree.Element]:
-    """Texts that are not turned on their side."""
+    """Return the texts that are not rotated."""
     return [text for text in svg.iter(f"{SVG}text") if "x" in text.attrib]
 
 
@@ -160,7 +160,7 @@ def test_boxes_do_not_overlap_and_lines_do_not_cross_them(drawn: tuple[Flow, Ele
 
 
 def test_text_fits_its_box_in_a_wide_font(drawn: tuple[Flow, ElementTree.Element]) -> None:
-    """DejaVu Sans is the widest of the fonts that the drawing may be shown in."""
+    """DejaVu Sans is the widest of the fonts in which the diagram may be shown."""
     matplotlib = pytest.importorskip("matplotlib", reason="its copy of DejaVu Sans is needed for measuring")
     image_font = pytest.importorskip("PIL.ImageFont")
     folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
@@ -193,7 +193,7 @@ def test_text_fits_its_box_in_a_wide_font(drawn: tuple[Flow, ElementTree.Element
 
 
 def test_colours_have_contrast_without_relying_on_the_page(drawn: tuple[Flow, ElementTree.Element]) -> None:
-    """Black on tints at least 15:1 by the formula of WCAG 2.1, on a background of the drawing's own."""
+    """Black text has a contrast of at least 15:1 (WCAG 2.1) on every fill, and the diagram has its own background."""
     _, svg = drawn
     background = svg.find(f"{SVG}rect")
     assert background is not None

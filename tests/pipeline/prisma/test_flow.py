@@ -1,4 +1,4 @@
-"""PRISMA counts add up or are refused."""
+"""Test that PRISMA counts add up or are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIMS = ROOT / "docs/examples/sims-2021.yaml"
 
 
 def whole_and_block(path: str) -> tuple[dict, dict, str]:
-    """Copy WHOLE; give also the block of the copy that holds ``path``, and the last key of the path."""
+    """Return a copy of ``WHOLE``, the block in it that contains ``path``, and the last key of ``path``."""
     data = copy.deepcopy(WHOLE)
     *parents, last = path.split("/")
     return data, reduce(getitem, parents, data), last
@@ -59,7 +59,7 @@ def test_second_search_of_sims_2021_adds_up() -> None:
     }
     assert {key: flow.counts[key] for key in expected} == expected
     assert list(flow.sources("other_methods.sources").values()) == [11, 2, 14, 11, 1, 3]
-    # The review does not say how many records its databases gave: not known is not nothing.
+    # The review does not report how many records came from databases, so the count is unknown, not 0.
     assert flow.counts.get("databases") is None
     assert flow.counts["removed_before_screening.duplicates"] is None
 
@@ -80,7 +80,7 @@ def test_what_follows_from_other_counts_is_worked_out() -> None:
     assert counts["reports.sought"] == 30
     assert counts["reports.assessed"] == 28
     assert counts["reports.excluded"] == 19
-    # How many studies nine reports describe, nobody can tell from them.
+    # The number of studies cannot be computed from nine reports.
     assert counts["included.studies"] is None
 
 
@@ -289,7 +289,7 @@ RIS = "TY  - JOUR\nTI  - {title}\nAU  - Roe, R.\nPY  - 2020\nDO  - 10.1000/{doi}
 
 @pytest.fixture
 def exports(tmp_path: Path) -> Path:
-    """Three records in one file, one of them again in another, where a record has no title."""
+    """Write two exports: three records in the first; one of these and a record without a title in the second."""
     one, two = tmp_path / "one.ris", tmp_path / "two.ris"
     texts = [RIS.format(title=f"On team {doi}", doi=doi, abstract="AB  - Teams led.\n" * (doi != "c")) for doi in "abc"]
     one.write_text("".join(texts), encoding="utf-8")
@@ -327,7 +327,7 @@ def test_summary_of_exports_counts_what_prisma_asks_for(exports: Path, fruit: Co
 
 
 def as_table(exports: Path) -> tuple[Path, dict]:
-    """What 'ingest' and 'dedupe' would write, but for ``ingest.json``, which is returned."""
+    """Write the table that 'ingest' and 'dedupe' would write; return its path and the content of ``ingest.json``."""
     found = ingest([exports / "one.ris", exports / "two.ris"])
     table = exports / "unique.parquet"
     write_records(table, dedupe(found.records, Settings().dedupe).unique)
