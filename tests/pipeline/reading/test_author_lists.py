@@ -1,4 +1,4 @@
-"""Several authors in one tag or cell."""
+"""Test tags and cells that contain several authors."""
 
 import pytest
 

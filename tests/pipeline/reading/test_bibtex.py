@@ -1,4 +1,4 @@
-"""BibTeX as reference managers write it, with macros of every kind and with damage."""
+"""Test BibTeX as reference managers write it, with all kinds of macros and with damage."""
 
 import pytest
 

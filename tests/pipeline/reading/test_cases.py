@@ -1,8 +1,8 @@
-"""Small inputs after situations that users of reference managers and screening tools reported publicly.
+"""Test small inputs that reproduce problems reported in public by users of reference managers and screening tools.
 
-``NAME.expected.json`` next to each input holds what a right reading returns: the number of records and rejected
-entries, and the fields that matter (``n_authors``: number of authors; ``_has``: contains; ``_not``: does not contain;
-``_in``: one of).
+``NAME.expected.json`` next to each input contains the correct result: the number of records and rejected entries, and
+the fields that matter (``n_authors``: number of authors; suffix ``_has``: contains each value; ``_not``: contains none
+of the values; ``_in``: is one of the values).
 """
 
 import json

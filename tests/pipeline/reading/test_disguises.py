@@ -1,4 +1,4 @@
-"""Text within a record does not decide the header or the format of its file."""
+"""Test that text within a record decides neither the header nor the format of its file."""
 
 import re
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_two_titles_without_an_empty_line_are_noted(tmp_path: Path) -> None:
     found = ingest([path])
     assert len(found.records) == 1
     assert any("it may be two records" in note.text for note in found.notes)
-    # The same title twice, or one title for the paper and one for the journal, is one record.
+    # A repeated title, or a title of the paper and one of the journal, does not make two records.
     path.write_text("TY  - JOUR\nTI  - One\n\nT1  - One\n\nTI  - One\nER  - \n")
     found = ingest([path])
     assert len(found.records) == 1

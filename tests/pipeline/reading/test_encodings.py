@@ -51,14 +51,14 @@ def test_latin_text_is_not_taken_for_macroman(tmp_path: Path, text: str) -> None
 
 
 def test_windows_1252_is_read_as_such_even_where_it_could_be_utf8(tmp_path: Path) -> None:
-    """In Windows-1252, 'É»' is a valid UTF-8 pair; one pair among many other bytes is chance."""
+    """The bytes of 'É»' in Windows-1252 are also valid UTF-8; one such pair among many other bytes is chance."""
     title = "«LIBERTÉ» " + "é " * 20
     (record,) = read(tmp_path, f"TY  - JOUR\nTI  - {title}\nER  - \n".encode("cp1252")).records
     assert record.title == title.strip()
 
 
 def test_a_character_on_the_border_of_two_chunks(tmp_path: Path) -> None:
-    """Files are read in pieces; none of them may cut a character or hide a damaged one."""
+    """Files are read in chunks, which must neither cut a character nor hide a damaged one."""
     for shift in range(4):
         body = "x" * shift + "é" * 70_000
         found = read(tmp_path, f"TY  - JOUR\nTI  - One\nAB  - {body}\nER  - \n".encode())
@@ -109,7 +109,7 @@ def test_files_without_text_are_empty(tmp_path: Path, text: str, encoding: str) 
 def test_where_the_first_odd_byte_stands_does_not_change_what_is_read(
     tmp_path: Path, encoding: str, before: int
 ) -> None:
-    """The encoding is judged by the piece of the file with the first odd byte, and pieces end anywhere."""
+    """The encoding is detected in the chunk that contains the first odd byte, wherever in the chunk this byte is."""
     plain = f"TY  - JOUR\nTI  - Plain\nAB  - {'x' * before}\nER  - \n\n"
     found = read(tmp_path, (plain + RIS * 3).encode(encoding))
     assert [record.title for record in found.records[1:]] == ["Führung – “à deux” in São Paulo’s café"] * 3
@@ -145,7 +145,7 @@ _JOINED_RIS = b"1. \nTY  - JOUR\nT1  - Two\nER  -\n"
 
 
 def test_a_table_joined_to_another_format_in_another_encoding(tmp_path: Path) -> None:
-    """The lines of the second export are rejected one by one, and counted."""
+    """The lines of the second export are rejected one by one, and are counted."""
     found = read(tmp_path, "AU\tTI\tAB\nLee\tA title\tIts text.\n".encode("utf-16") + _JOINED_RIS)
     assert [(record.title, record.abstract) for record in found.records] == [("A title", "Its text.")]
     assert [row.raw[0][1] for row in found.rejected] == ["1. ", "TY  - JOUR", "T1  - Two", "ER  -"]
@@ -198,7 +198,7 @@ def exported(form: str, title: str) -> list[str]:
 @pytest.mark.parametrize("form", ["csv", "ris"])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_lines_of_8_and_of_16_bits_in_any_order_are_read(tmp_path: Path, script: str, form: str, encoding: str) -> None:
-    """Without a byte order mark, Latin letters are the same in both byte orders from one byte on."""
+    """Without a byte order mark, UTF-16-LE of Latin letters looks like UTF-16-BE if it is read from its second byte."""
     title = SCRIPTS[script]
     lines = exported(form, title)
     wide = [line.encode(encoding) for line in lines]

@@ -1,4 +1,4 @@
-"""Reference managers say which file belongs to which paper; their ways of writing a path are all read."""
+"""Test that paths of files are read in each form in which a reference manager writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers of the formats beside RIS, tables and JSON; expected values are worked out by hand or by a library."""
+"""Test readers of other formats than RIS, tables and JSON; expected values are worked out by hand or by a library."""
 
 import pytest
 from Bio import Medline
@@ -132,7 +132,7 @@ def test_ovid_names(text: str, names: list[str]) -> None:
 
 
 def test_hostile_text_takes_no_time(read: Reader) -> None:
-    """Patterns with nested repeats would take years over these."""
+    """A regular expression with nested repeats would take years for these texts."""
     title, author = "One." + "[a]" + " [b]   " * 5000 + "x", "A, B " + "1" * 5000 + " *" * 5000 + "x"
     record = only(read(f"<1>\nTitle\n  {title}\nAuthor\n  {author}\nSource\n  {'J. ' * 5000}\n"))
     assert record.title == " ".join(title.split())

@@ -1,4 +1,4 @@
-"""Generated records, written and read back, and junk."""
+"""Test that generated records are read back as they were written, and that each entry of a broken file is counted."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Files that are broken, or made to do harm: a message or rejected rows, and nothing lost in silence."""
+"""Test files that are damaged or malicious: each leads to a message or rejected rows, and nothing is lost silently."""
 
 import gzip
 import io
@@ -120,7 +120,7 @@ def test_sizes_in_an_archive_are_not_believed(read: Reader, monkeypatch: pytest.
         read(data)
 
 
-# What is no file, and folders with odd things in them
+# Paths that are not files, and folders with unusual contents
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
     ids="tags pubmed-id doi citation kinds strings latex pages authors embase json".split(),
 )
 def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str) -> None:
-    """A pattern that tries each start anew, or text that doubles, would take hours or fill the memory."""
+    """A regular expression that starts at every character would take hours; doubling strings would fill the memory."""
     started = time.process_time()
     assert only(read(text)).title.startswith("One")
     assert time.process_time() - started < 10
@@ -233,7 +233,7 @@ def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str)
 
 def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechtag.core.delimited.LONGEST_ENTRY", 100_000)
-    for count in (5, 40_000):  # fewer, and more, than one record may hold
+    for count in (5, 40_000):  # fewer and more lines than one record may have
         found = read(b'title,year\nOne,1\n"Two,2\n' + b"Three,3\n" * count + b"Four,4,x\n")
         assert len(found.records) == count + 1
         assert [(item.record, item.line) for item in found.rejected] == [(2, 3), (count + 3, count + 4)]
@@ -282,7 +282,7 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
     reading, steps = Reading([tmp_path / "c.gz"]), []
     assert sum(1 for _ in reading.records(steps.append)) == 20_000
     assert sum(steps) == reading.size
-    assert max(steps) < reading.size / 5  # as much as was unpacked, not as much as came out
+    assert max(steps) < reading.size / 5  # progress counts the compressed bytes, not the unpacked ones
 
 
 # JSON
@@ -324,7 +324,7 @@ def test_json_that_cannot_be_written_again_is_rejected(tmp_path: Path, read: Rea
 
 
 def adds_up(path: Path) -> None:
-    """A file is refused with a message, or each of its entries is kept or rejected."""
+    """Assert that a file is refused with a message, or that each of its entries is kept or rejected."""
     try:
         found = ingest([path])
     except MechtagError:

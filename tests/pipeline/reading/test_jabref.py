@@ -1,4 +1,4 @@
-"""JabRef's import tests: each input file beside the BibTeX that is expected of it."""
+"""Test the input files of JabRef's own tests against the BibTeX that JabRef expects for each of them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from bibtexparser import middlewares
 from mechtag.core.records import normalise_doi, normalise_title
 from tests.support.reference_files import FILES, JABREF, REFUSED, named, outcome, words
 
-# JabRef's answer and ours differ, and why ours stands.
+# Where mechtag reads something else than JabRef expects, and why mechtag is right.
 DIFFERENT = {
     "RisImporterTest1.ris": "eleven TY lines: here each begins a record",
     "RisImporterTest7.ris authors": "A2 are secondary authors: the editors of a book",
@@ -21,7 +21,7 @@ DIFFERENT = {
     "MedlineImporterTestNbib.xml authors": "a suffix belongs to the name",
     "MedlineImporterTestKeywordSingleEntry.xml authors": "the person a paper is about is not its author",
 }
-# The expected file has another name.
+# Files whose expected BibTeX file has a different name.
 OVID = {f"OvidImporterTest{number}.txt": f"OvidImporterTestBib{number}.bib" for number in range(3, 8)}
 
 
@@ -34,14 +34,14 @@ COMPARED = [p for p in PAIRED if p.name not in REFUSED and p.name not in DIFFERE
 
 
 def bibtex(path: Path) -> list[dict[str, Any]]:
-    """Read with bibtexparser's own chain, which takes names apart and decodes LaTeX."""
+    """Return the fields of each entry, read with bibtexparser, which splits names and decodes LaTeX."""
     chain = [
         middlewares.NormalizeFieldKeys(),
         middlewares.LatexDecodingMiddleware(),
         middlewares.SeparateCoAuthors(),
         middlewares.SplitNameParts(),
     ]
-    # It wants a key in each entry, and no two alike.
+    # bibtexparser requires a unique key in each entry.
     numbers = iter(range(1000))
     text = path.read_text(encoding="utf-8-sig")
     text = re.sub(
@@ -60,7 +60,7 @@ def family_and_given(name: Any) -> frozenset[str]:
 def test_jabref_expects_the_same(path: Path) -> None:
     expected = bibtex(expectation(path))
     found = outcome(path)
-    # A record is rejected where JabRef gives one without a title, or none at all.
+    # mechtag rejects a record for which JabRef expects no title.
     titled = [item for item in expected if normalise_title(item.get("title", ""))]
     if path.name == "MedlinePlainImporterTestMultipleEntries.txt":
         titled = titled[:1]
@@ -84,7 +84,7 @@ def test_nothing_of_jabref_is_left_out_in_silence() -> None:
 def test_expected_bibtex_reads_too() -> None:
     for path in JABREF.glob("*.bib"):
         found = outcome(path)
-        # A citation key is all that our reader does not need.
+        # mechtag reads all entries with a title, even those without a citation key.
         titled = [item for item in bibtex(path) if item.get("title")]
         assert len(found.records) == len(titled), path.name
         for record, item in zip(found.records, titled, strict=True):

@@ -1,4 +1,4 @@
-"""Files that were joined from several tables, or from a table and a file of a different format."""
+"""Test files that were joined from several tables, or from a table and a file of a different format."""
 
 from itertools import permutations
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_each_table_is_read_by_its_own_header(tmp_path: Path, delimiters: str, e
 
 @pytest.mark.parametrize("delimiters", [",,", "\t\t", ";,", ",\t"])
 def test_a_header_on_the_line_of_the_last_row(tmp_path: Path, delimiters: str) -> None:
-    """The first file does not end in a line end."""
+    """The first file does not end in a line break, so the second header follows its last row directly."""
     for tables in permutations((_SHORT, _LONG), 2):
         first, second = (table(rows, each) for rows, each in zip(tables, delimiters, strict=True))
         found = read(tmp_path, (first[:-1] + second).encode())
@@ -87,13 +87,13 @@ def test_a_single_column_below_a_wider_table_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [_RIS, _BIBTEX])
 @pytest.mark.parametrize("rows", [_SHORT, _LONG, _OWN, [["title"], ["One"], ["Two"]]])
 def test_a_table_joined_to_a_different_format(tmp_path: Path, rows: list[list[str]], other: str, between: str) -> None:
-    """Either each line of the other format is rejected, or a note names the line where it starts."""
+    """Lines of the other format below a table are rejected; if they precede it, a note names the table's first line."""
     text = table(rows, ",")
     found = read(tmp_path, (text + other).encode())
     assert len(found.records) == len(rows) - 1
     assert len(found.rejected) == other.count("\n")
     assert all("different format, " in item.reason for item in found.rejected)
-    # Damage may leave an empty line between the header and the first row.
+    # A damaged file may have an empty line between the header and the first row.
     header, rest = text.split("\n", 1)
     found = read(tmp_path, f"{other}{header}\n{between}{rest}".encode())
     (note,) = (note.text for note in found.notes if "different format" in note.text)

@@ -1,4 +1,4 @@
-"""JSON Lines and CSL-JSON."""
+"""Test the readers of JSON Lines and CSL-JSON."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Values that say that there is none, and escapes of R."""
+"""Test values such as NA that mean that there is no value, and escapes written by R."""
 
 import pytest
 

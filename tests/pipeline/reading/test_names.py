@@ -1,4 +1,4 @@
-"""Names of files and members: equal ones, ones that are not UTF-8, and ones that control a terminal."""
+"""Test names of files and archive members: equal names, names that are not UTF-8, and names with control characters."""
 
 import os
 import subprocess

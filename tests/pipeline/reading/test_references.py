@@ -1,7 +1,7 @@
-"""Public reference files: everything reads or is refused for the right reason.
+"""Test public reference files: each is read, or is refused for the right reason.
 
 Expected values come from other parsers (rispy, Biopython, bibtexparser, pandas, ElementTree)
-or were read off the files by hand, never from our own output.
+or were read off the files by hand, never from mechtag's own output.
 """
 
 import re
@@ -37,7 +37,7 @@ def test_every_record_is_read_or_rejected(path: Path) -> None:
 
 
 HAND_COUNTED = {
-    # Without the line that begins a record.
+    # These files lack the line that begins a record.
     "RisImporterCorrupted.ris": 1,
     "Endnote.pattern.A.enw": 1,
     "Endnote.pattern.E.enw": 1,
@@ -52,7 +52,7 @@ HAND_COUNTED = {
 
 @cache
 def table(path: Path) -> pd.DataFrame:
-    """Read a table with pandas, its header where a person sees it."""
+    """Read a table with pandas, starting at the row that a person would take for its header."""
     skipped = {"_baseline_embase.csv": 3, "_baseline_excel.csv": 3, "_baseline_embase.xlsx": 3, "_baseline.xlsx": 1}
     rows: dict[str, Any] = {"skiprows": skipped.get(path.name, 0), "dtype": str, "keep_default_na": False}
     if path.suffix == ".xlsx":
@@ -102,7 +102,7 @@ def test_tables_agree_with_pandas(path: Path) -> None:
 
 
 def ris_records(path: Path) -> list[dict[str, list[str]]]:
-    """Read with rispy: one list a tag, and spacing made the usual first."""
+    """Return the values of each record by tag, read with rispy after the spacing around the dashes was made uniform."""
     text = path.read_text(encoding="utf-8-sig")
     text = re.sub(r"^([A-Z][A-Z0-9])[ \t]+-[ \t]*", r"\1  - ", text, flags=re.M)
     tags = list(rispy.TAG_KEY_MAPPING)
@@ -134,7 +134,7 @@ def test_systems_agree_on_title_year_doi_and_first_author() -> None:
     assert len(systems) >= 40
     found = pairs(outcomes)
     assert len(found) > 3000
-    # Nearly all systems have papers in common with another.
+    # Nearly every system has papers in common with another system.
     assert systems - {file for pair in found for file in pair.files} == {
         *("_baseline_eric_ovid.ris", "_baseline_mdpi.ris")
     }
@@ -142,9 +142,9 @@ def test_systems_agree_on_title_year_doi_and_first_author() -> None:
         (name, *sorted(str(part) for part in shown(pair, name))) for pair in found for name in pair.differs()
     }
     assert differences == {
-        # Two papers of the same authors with one title: an article and a meeting abstract.
+        # Two papers by the same authors with the same title: an article and a meeting abstract.
         ("doi", "10.1016/j.jvir.2013.12.293", "10.1371/journal.pone.0086394"),
-        # So exported by Web of Science: '<i>Spinosaurus</i>is not'.
+        # Web of Science exports '<i>Spinosaurus</i>is not'.
         ("title", "Spinosaurus is not an aquatic dinosaur", "Spinosaurusis not an aquatic dinosaur"),
     }
 
@@ -180,7 +180,7 @@ def test_nbib_agrees_with_biopython(path: Path) -> None:
         expected = [item for item in Medline.parse(file) if item]
     for record, item in zip(outcome(path).records, expected, strict=True):
         assert record.title.split() == item["TI"].split()
-        # Publishers' notices are cut from abstracts; here we ask what was read.
+        # The raw field is compared, because publishers' notices are cut from abstracts.
         abstract = " ".join(value for tag, value in record.raw if tag == "AB")
         assert abstract.split() == item.get("AB", "").split()
         assert bool(record.abstract) == bool(abstract)
@@ -241,7 +241,7 @@ def test_asreview_titles_agree_with_rispy(path: Path) -> None:
 
 
 def test_abstracts_are_whole() -> None:
-    """An abstract that goes on for several lines, or stands in several fields, is one text."""
+    """An abstract that continues over several lines or fields is read as one text."""
     record = ingest([FOLDER / "citation_file_formatting/Datasets/RIS/_baseline_webofscience.ris"]).records[0]
     assert record.abstract.startswith("Background: During much of the Late Cretaceous, a shallow, epeiric sea divided")
     assert "tested. Methodology/Principal Findings: Here we describe two new" in " ".join(record.abstract.split())

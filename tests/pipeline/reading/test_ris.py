@@ -1,4 +1,4 @@
-"""RIS whose records start late, with long tags, and with several places of publication."""
+"""Test RIS records that do not start with TY, that have long tags, or that name several places of publication."""
 
 import pytest
 

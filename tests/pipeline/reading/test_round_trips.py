@@ -1,4 +1,4 @@
-"""Records written in each format and read back, and real exports, damaged."""
+"""Test that records are read back from each format as they were written, and damaged exports lose nothing silently."""
 
 import json
 import unicodedata
@@ -16,7 +16,7 @@ from mechtag.pipeline.reading.ingest import Ingested
 from mechtag.pipeline.reading.markup import text
 from tests.support.exports import EXPORTS, Reader, anywhere, one_line, workbook
 
-# No markup, and no letters that look like wrongly decoded ones: cleaning would rightly change them.
+# No markup, and no letters that look like wrongly decoded ones, because cleaning would change them.
 letters = st.text(
     st.sampled_from("abcXYZ019") | st.characters(categories=["Lo", "Nd"], min_codepoint=0x370), max_size=12
 )
@@ -51,7 +51,7 @@ def nbib(paper: dict[str, Any]) -> str:
 
 
 def wrapped(text: str, indent: str) -> str:
-    """Break lines at every third space, as databases break them somewhere."""
+    """Return the text with a line break and ``indent`` after every third word, because databases wrap long fields."""
     parts = text.split(" ")
     return f"\n{indent}".join(" ".join(parts[index : index + 3]) for index in range(0, len(parts), 3))
 
@@ -155,7 +155,7 @@ def test_any_text_is_kept_as_it_was(read: Reader, item: dict[str, Any]) -> None:
     assert text(found["titles"], "title") == item["title"].strip()
     assert text(found["MedlineCitation"], "Article", "Abstract", "AbstractText") == item["abstract"].strip()
     assert ("title", item["title"]) in raw(read(json.dumps([csl(item)])))
-    # An equals sign at its start would make it a formula.
+    # An equals sign at the start of a cell would make it a formula.
     titled = f"T{item['title']}"
     assert ("Title", titled) in raw(read(workbook({"one": [["Title", "DOI"], [titled, 1]]})))
 

@@ -1,4 +1,4 @@
-"""Exports of services and registries, headers in other languages, dates, and identifiers with additions."""
+"""Test exports of services and registries, headers in other languages, dates, and identifiers with additions."""
 
 import csv
 import io
@@ -315,7 +315,7 @@ def test_names_of_files_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_registrations_of_one_title_and_year_have_their_own_ids(tmp_path: Path) -> None:
-    """The number of a registration is part of its identity, and nothing of a paper that names one."""
+    """A registration number is part of the id of a trial registration, but not of a paper that mentions the number."""
     path = tmp_path / "registrations.csv"
     rows = [
         "Training of teams,2018,https://clinicaltrials.gov/study/NCT00000001",

@@ -1,4 +1,4 @@
-"""Encodings, and files that are no export."""
+"""Test the detection of encodings, and files that are no exports."""
 
 import pytest
 

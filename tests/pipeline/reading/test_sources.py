@@ -1,4 +1,4 @@
-"""The one way to read records that a user names."""
+"""Test reading the records that a user names, which all commands do in the same way."""
 
 from __future__ import annotations
 

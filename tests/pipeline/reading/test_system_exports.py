@@ -1,4 +1,4 @@
-"""Exports of each system, and RIS."""
+"""Test exports of the same papers from many systems, and the reader of RIS."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_every_system_tells_the_same_of_the_same_papers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RIS_EXPORTS, ids=lambda path: path.name)
 def test_ris_agrees_with_rispy(path: Path) -> None:
-    # One list a tag, so that rispy drops no repeated one.
+    # Every tag is read as a list, so that rispy drops no repeated tag.
     expected = rispy.loads(
         path.read_text(encoding="utf-8-sig"),
         mapping={tag: tag for tag in rispy.TAG_KEY_MAPPING},
@@ -52,7 +52,7 @@ def test_ris_agrees_with_rispy(path: Path) -> None:
         found: dict[str, list[str]] = {}
         for tag, value in record.raw:
             found.setdefault(tag, []).extend(value.split("\n"))
-        # rispy stops at ER; Ovid goes on.
+        # rispy stops at ER, but Ovid writes the tag NL after it.
         found.pop("NL", None)
         assert found == {**{tag: [v] if isinstance(v, str) else v for tag, v in item.items()}, **unknown}
 

@@ -1,4 +1,4 @@
-"""Tables: CSV and TSV, Excel, parquet."""
+"""Test the readers of tables: CSV and TSV, Excel, Parquet."""
 
 import csv
 import io
@@ -124,7 +124,7 @@ def test_authors_however_they_are_separated(cell: str, names: list[str]) -> None
         ("Title,Venue", "One,Journal of Care", "journal", "Journal of Care"),
         ("title,contributors", 'One,"Smith, Jane; Doe, Ann"', "authors", ("Smith, Jane", "Doe, Ann")),
         ("title,publicationDate", "One,2019-05-01", "year", 2019),
-        # pandas makes numbers of a column with gaps.
+        # pandas turns a column of integers with gaps into floats.
         ("Title,PMID", "One,31415926.0", "pmid", "31415926"),
         ("title,pageStart,pageEnd", "One,45,58", "pages", "45-58"),
     ],
