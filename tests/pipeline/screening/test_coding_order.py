@@ -1,4 +1,4 @@
-"""Which papers are chosen to be coded next, and why."""
+"""Test which papers are chosen to be coded next, and which reason is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions of reviewers, in whatever file they come."""
+"""Test that reviewers' decisions are read from tables, coded records and JSON Lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of an order of reading, against ASReview's own code and against cases worked by hand."""
+"""Test metrics of a reading order against ASReview's own code and against cases worked out by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_extra_records_found_are_those_of_asreview_insights(place: int, value: f
 
 def test_figures_worked_by_hand() -> None:
     figures = screening_figures(READ)
-    assert figures.wss_95 == pytest.approx(9 / 30 - 0.05)  # 95% of 6 are 6, the last of which is record 21
+    assert figures.wss_95 == pytest.approx(9 / 30 - 0.05)  # 95% of 6, rounded up, is 6; the sixth is record 21
     assert figures.wss_100 == pytest.approx(9 / 30)
     assert work_saved(READ, 0.5) == pytest.approx(26 / 30 - 0.5)
     assert figures.mean_time_to_discovery == pytest.approx((1 + 3 + 4 + 8 + 13 + 21) / 6 / 30)

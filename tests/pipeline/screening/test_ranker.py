@@ -1,4 +1,4 @@
-"""The ranker learns from labels, and quickly; vectors are computed once."""
+"""Test that the ranker learns from labels, that it is fast, and that vectors are computed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILLERS = "the and of with from study results people town garden year care healt
 
 
 def made(count: int, relevant: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
-    """Texts of which the relevant ones name a fruit, one of two."""
+    """Return ``count`` texts and their labels. Each relevant text names a fruit, apple or pear."""
     generator = np.random.default_rng(seed)
     labels = generator.permutation([1] * relevant + [0] * (count - relevant))
     texts = []
@@ -176,7 +176,7 @@ def test_ranks_ten_thousand_records_in_two_seconds() -> None:
 
 
 class Loader:
-    """Hands out the toy encoder, and counts what is encoded."""
+    """Toy encoder that keeps the texts that it encoded, and counts how often it was loaded."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -1,4 +1,4 @@
-"""The stopping rules: bounds against exact counting and against how often they fail."""
+"""Test the bounds of the stopping rules against exact counting, and how often the rules fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mechtag.pipeline.screening.stopping import (
 
 
 def chance(population: int, relevant: int, drawn: int, found: int) -> Fraction:
-    """Probability of exactly ``found`` in a sample without replacement, by counting."""
+    """Return the exact probability of ``found`` relevant records in a sample drawn without replacement."""
     if not 0 <= found <= relevant or drawn - found > population - relevant:
         return Fraction(0)
     return Fraction(comb(relevant, found) * comb(population - relevant, drawn - found), comb(population, drawn))
@@ -59,7 +59,7 @@ def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, co
     prior = [weight / sum(prior) for weight in prior]
     likely = [chance(sample.population, relevant, sample.drawn, sample.found) for relevant in everything]
     evidence = sum(weight * like for weight, like in zip(prior, likely, strict=True))
-    # Theorem 2.1: keep what has a ratio of prior to posterior, evidence / likelihood, below 1 / alpha.
+    # Theorem 2.1: keep the numbers whose ratio of prior to posterior, evidence / likelihood, is below 1 / alpha.
     alpha = 1 - Fraction(str(confidence))
     kept = [relevant for relevant in everything if likely[relevant] > alpha * evidence]
     assert bound_of_any_look(sample, confidence) == max(kept)
@@ -90,7 +90,7 @@ def test_the_bound_fails_less_often_than_promised_though_one_looks_after_each_re
         failed += any(bound_of_any_look(look, 0.8) < relevant for look in looks)
         repeated += any(bound_of_one_look(look, 0.8) < relevant for look in looks)
     assert failed / 150 <= 0.2
-    if relevant == 6:  # What the rule is made against: the bound of one look, looked at again and again.
+    if relevant == 6:  # The error that the rule prevents: the bound for one look is used after every record.
         assert repeated / 150 > 0.25
 
 
@@ -105,7 +105,7 @@ def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall:
 
 
 def test_verdict_of_a_sample_worked_by_hand() -> None:
-    # 19 found before, nothing in the sample: 95% is kept with one missed record, broken with two.
+    # 19 were found before and none in the sample: recall is at least 95% with one missed record, but not with two.
     verdict = judge_sample(Sample(400, 200, 0), 19, 0, recall=0.95, confidence=0.95)
     assert not verdict.stop
     last = judge_sample(Sample(400, 200 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
@@ -146,7 +146,7 @@ def test_ranked_test_is_the_smallest_hypergeometric_chance_over_windows() -> Non
 
 
 def test_a_window_is_computed_for_each_find_and_not_for_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    # With one a record, a review of 10,000 records would wait half a minute for a verdict.
+    # With one window per record, a verdict on 10,000 records would take half a minute.
     computed = []
     cdf = hypergeom.cdf
 
@@ -184,7 +184,7 @@ def test_the_sample_falls_due_after_a_long_run_without_a_relevant_record() -> No
 
 
 def made_review(generator: np.random.Generator, hidden: int = 0) -> np.ndarray:
-    """A ranked reading: 40 relevant records early on, ``hidden`` ones anywhere after them."""
+    """Return labels in reading order: 40 relevant ones among the first 200, and ``hidden`` ones among 800 more."""
     first = generator.permutation([1] * 40 + [0] * 160)
     return np.concatenate((first, generator.permutation([1] * hidden + [0] * (800 - hidden))))
 
@@ -228,7 +228,7 @@ def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would(
 
 
 def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:
-    # Five of 45 relevant records look like nothing that was found, and the ranking puts them last.
+    # Five of 45 relevant records are unlike those found before, and the ranking puts them last.
     generator = np.random.default_rng(5)
     reached = 0
     for _ in range(40):

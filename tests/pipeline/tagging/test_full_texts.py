@@ -49,7 +49,7 @@ def _padding(count: int) -> list[str]:
 
 
 def model_of(folder: Path) -> Model:
-    """Return a toy model that scores labels by their definitions, and finds everything relevant."""
+    """Return a toy model that scores labels by their definitions and calls every record relevant."""
     model = toy_model(codebook=load_codebook(folder / "codebook.yaml"))
     tagger = model.tagger
     head: RelevanceHead = replace(tagger.heads.relevance, weights=0 * tagger.heads.relevance.weights, intercept=9.0)
@@ -270,7 +270,7 @@ def test_two_full_texts_of_a_record_are_refused(tmp_path: Path) -> None:
 
 
 class CountingEncoder(WordEncoder):
-    """Counts how often each text is encoded."""
+    """Encoder that counts how often each text is encoded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ class CountingEncoder(WordEncoder):
 
 
 def test_sentences_are_encoded_once_per_chunk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Papers share a sentence, and are tagged in different parts."""
+    """All papers share sentences, but are tagged in batches of two."""
     monkeypatch.setattr(full_texts, "BATCH", 2)
     records = papers(5)
     texts = [full_text(one.record_id, *SECTIONS) for one in records]
@@ -294,7 +294,7 @@ def test_sentences_are_encoded_once_per_chunk(folder: Path, monkeypatch: pytest.
     shared = [text for text in encoder.texts if text.startswith("The people of garden number")]
     assert len(shared) == 12
     assert {encoder.texts[text] for text in (*shared, PLANTED.rstrip("."))} <= {0, 1}
-    # The scores of abstracts serve both bases.
+    # Scores of abstracts are used for both bases.
     titles = {one.title.rstrip(".") for one in records}
     assert all(encoder.texts[title] <= 2 for title in titles)
     whole = [text for text in encoder.texts if any(text.startswith(f"{title}. ") for title in titles)]
@@ -353,7 +353,7 @@ def test_full_texts_of_merged_records_are_those_of_the_kept_records(folder: Path
         # The record itself has a full text.
         full_text("text:copy", *SECTIONS, ("results", "Results", body(padding=20))),
         full_text(two, *SECTIONS),
-        # Of a record that was merged into two records, and of no record.
+        # Full texts of a record that was merged into two records, and of no record.
         full_text("text:same", *SECTIONS),
         full_text("text:unknown", *SECTIONS),
     ]

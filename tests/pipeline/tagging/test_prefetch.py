@@ -1,4 +1,4 @@
-"""A process that works ahead: order, errors, death, Ctrl-C."""
+"""Test the process that works ahead: the order of its items, errors, its death, and Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tagging with Ray, and parts in object stores; a file system in a folder stands for the store."""
+"""Test tagging with Ray and with object stores; a file system in a folder replaces the store."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_ray_that_is_not_installed_or_not_there_is_told(tmp_path: Path, monkeypa
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fs.FileSystem:
-    """A file system that is not the local one; URIs with ``store://`` lie in it."""
+    """Return a file system in a folder, which contains the files whose URIs begin with ``store://``."""
     (tmp_path / "store").mkdir()
     files = fs.SubTreeFileSystem(str(tmp_path / "store"), fs.LocalFileSystem())
 

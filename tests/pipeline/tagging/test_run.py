@@ -1,4 +1,4 @@
-"""Tagging in parts: runs that are interrupted, and what they leave."""
+"""Test tagging in chunks: how runs are interrupted and resumed, and which files they leave."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def table(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Outputs of a run that nothing interrupted."""
+    """Return the content of each file that a run without interruption writes."""
     folder = tmp_path_factory.mktemp("whole")
     records, params = project(folder, COUNT)
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +126,7 @@ def test_killed_at_random_moments_and_resumed(
         break
     assert kills == 2
     assert outputs(tmp_path / "out") == whole
-    # A kill costs the part that is scored and the one that is written; the others are not scored again.
+    # After a kill, only the chunk that was being scored and the one that was being written are scored again.
     assert 7 <= len(log.read_text().splitlines()) <= 7 + 2 * kills
 
 
@@ -200,7 +200,7 @@ def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str
 
 
 def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
-    """Have the writing of a part fail."""
+    """Make the writing of chunk ``part`` raise ``error``."""
     really = ChunkStore.write
 
     def write(parts: ChunkStore, manifest: RunManifest, number: int, *given: Any) -> Chunk:
@@ -213,7 +213,7 @@ def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
 
 @pytest.fixture
 def stopped(table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
-    """A run with two finished parts, and the command to go on with."""
+    """Interrupt a run after two chunks, and return the command that resumes it."""
     words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     with monkeypatch.context() as patch:
         fail_at(patch, 2, KeyboardInterrupt())
@@ -425,7 +425,7 @@ def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
     assert any(row.evidence for row in predictions)
     for row in predictions:
         assert all(by_id[row.record_id][found.start : found.end] == found.text for found in row.evidence)
-    # Sentences that were cut by 'mechtag sentences' are of the same texts.
+    # 'mechtag sentences' splits the same cleaned texts.
     assert (
         call("sentences", tmp_path / "raw.parquet", "-o", tmp_path / "s.parquet", "--project", table[1].parent)[0] == 0
     )
@@ -462,7 +462,7 @@ def test_sentences_cut_before_are_taken_part_by_part(
 
 
 def assert_alike(one: Prediction, other: Prediction) -> None:
-    """Compare two predictions up to the last digits of floats, which depend on what a text is encoded together with."""
+    """Assert that predictions are equal up to rounding, which depends on the texts that are encoded together."""
     numbers = ("score", "probability", "given_relevant")
     assert [getattr(one, name) for name in numbers] == pytest.approx([getattr(other, name) for name in numbers])
     assert [row.score for row in one.evidence] == pytest.approx([row.score for row in other.evidence])
@@ -480,7 +480,7 @@ def assert_alike(one: Prediction, other: Prediction) -> None:
 def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """What is left out is what scoring everything calls a no for its relevance, and nothing else differs."""
+    """Exactly the records whose relevance is a no when everything is scored are left out; nothing else differs."""
     words = ("tag", table[0], "--project", table[1].parent, "-o")
     status, said, _ = call(*words, tmp_path / "some")
     assert status == 0
@@ -502,7 +502,7 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
             assert other.decision == "no"
             assert one == other.model_copy(update=nothing)
 
-    # Null in the table, where a number that is none would be taken for one by whoever sorts or adds up.
+    # The table has null, because NaN would be counted as a number in sorting and sums.
     found = pq.read_table(tmp_path / "some/predictions.parquet")
     counts = {name: found[name].null_count for name in ("score", "probability", "given_relevant", "decision")}
     unscored = 2 * len(clear)
@@ -563,7 +563,7 @@ def test_records_unlike_the_training_texts_are_counted_and_told(
     assert (usual["unlike"], usual["notes"]) == (0, [])
     status, _, message = call(*words, tmp_path / "usual")
     assert (status, message) == (0, "")
-    # No cosine is so high: all records are unlike, of which those count that may be relevant.
+    # No cosine reaches 1.5, so all records are unlike, but only those that may be relevant are counted.
     monkeypatch.setattr(mechtag.models.model_folder, "load_model", partial(toy_model, familiar=1.5))
     status, _, message = call(*words, tmp_path / "odd")
     assert status == 0

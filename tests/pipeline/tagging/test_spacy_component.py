@@ -1,4 +1,4 @@
-"""The spaCy component: found without import, equal to `mechtag tag`, whatever pipeline it stands in."""
+"""Test the spaCy component: it needs no import, gives the answers of ``mechtag tag``, and works in any pipeline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXT = "Managers of both services agreed on one aim. They met each month and dec
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder; trained on a few of the shipped records."""
+    """Return a model folder. The model is trained on a few of the shipped records."""
     import json
 
     from mechtag.core.codebook import load_codebook
@@ -215,7 +215,7 @@ def test_displacy_shows_evidence_and_escapes_text(nlp: Language) -> None:
     html = displacy.render(doc, style="span", options={"spans_key": "mechtag"}, page=True)
     assert all(f"{span.label_}\n" in html for span in spans)
     assert "<script" not in html
-    # Tokens of evidence stand each in an element of its own.
+    # Each token of evidence is in an element of its own.
     shown = " ".join(re.sub(r"<[^>]*>", " ", html).split())
     assert "&lt; script &gt; alert(1)&lt;/script &gt;" in shown
 

@@ -16,7 +16,7 @@ TEXT = "Nurses shared the lead. Wards kept their plans."
 
 
 def cut_notices(text: str) -> str:
-    """Give what is left of a text without what is at its ends."""
+    """Return a text without the notices at its start and end."""
     content = find_content(text)
     return text[content.start : content.end]
 
@@ -194,7 +194,7 @@ def test_no_abstract_available() -> None:
 
 
 def test_notices_in_published_abstracts() -> None:
-    """What is cut off real abstracts has a sign of rights or keywords in it, and hardly any sign is left at an end."""
+    """Text that is cut off real abstracts contains a word of a notice, and few copyright signs remain at their ends."""
     folder = BENCH / "screening"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}; MECHTAG_BENCH names the folder of benchmark data")

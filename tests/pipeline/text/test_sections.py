@@ -1,4 +1,4 @@
-"""Notes, keyword lists and cut-off abstracts; and that every way to a tag cleans alike."""
+"""Test notes, keyword lists and cut-off abstracts, and that exports and tables are cleaned in the same way."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TAILS = [
 @pytest.mark.parametrize(("tail", "keywords"), TAILS)
 def test_a_list_at_the_end_becomes_keywords(tail: str, keywords: tuple[str, ...], gap: str) -> None:
     assert clean_record(record(TEXT + gap + tail)) == record(TEXT, keywords)
-    # Where a text cannot be changed, the same is a section.
+    # If the text may not be changed, the list becomes a section.
     found = cut(TEXT + gap + tail)
     assert "".join(one.text for one in found if not is_note(one.section)) == TEXT.replace(". ", ".")
     assert {one.section for one in found[2:]} <= {"keywords", "notice"}
@@ -262,7 +262,7 @@ def test_what_is_cut_off_the_ends_is_found_once(text: str) -> None:
         assert text[sentence.start : sentence.end] == sentence.text
 
 
-# Each is repeated; what comes last is what rules look at first.
+# Each piece is repeated until the text is long; rules look at the end of the text first.
 HOSTILE = [
     "Keywords: ",
     "Keywords: a; ",
@@ -302,7 +302,7 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 )
 def test_twice_the_text_takes_twice_as_long(work: Callable[[str], object], piece: str) -> None:
     short, long = (piece * (size // len(piece)) for size in (20_000, 40_000))
-    # Below a few hundredths of a second the clock and the machine's other work decide.
+    # Times below a few hundredths of a second depend on the clock and on other processes.
     assert seconds(work, long) < 3 * seconds(work, short) + 0.05
     assert seconds(work, piece * (200_000 // len(piece))) < 10
 

@@ -1,4 +1,4 @@
-"""Evidence of presence is told from evidence of absence."""
+"""Test that evidence of presence is distinguished from evidence of absence."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from mechtag.pipeline.text.sign import Sign, absence_in, by_words, sign_of
         ("LACK OF A SHARED BUDGET slowed the work.", "absent"),
         ("Leaders couldn’t agree on a plan.", "absent"),
         ("Too few managers attended.", "absent"),
-        # A word of lack that denies nothing.
+        # A word of lack that does not deny the statement.
         ("Authority was shared, and not only in words.", "present"),
         ("Mistakes were discussed without any blame.", "present"),
         ("Staff led themselves rather than waiting without orders.", "present"),
@@ -25,9 +25,9 @@ from mechtag.pipeline.text.sign import Sign, absence_in, by_words, sign_of
         ("The managers planned the service together, but budgets were never pooled.", "absent"),
         ("Although trust was lacking at first, the partners agreed on a plan.", "present"),
         ("Although the partners agreed on a plan, trust was lacking.", "absent"),
-        # Three words after 'but' decide nothing.
+        # A clause of only three words after 'but' does not decide.
         ("Budgets were never pooled by the partners, but staff were.", "absent"),
-        # Parts of words.
+        # Words of lack within longer words.
         ("The notice reached nobles in the knot of northern offices.", "present"),
         ("", "present"),
     ],

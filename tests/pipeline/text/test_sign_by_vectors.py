@@ -1,4 +1,4 @@
-"""The sign of a sentence by its vector and its words."""
+"""Test the sign of a sentence as computed from its vector and its words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NONE = "They shared a budget."
 
 
 class ToyEncoder:
-    """An encoder whose vector has one element, which is 1 for texts with the word ``stayed``."""
+    """Encoder with vectors of one element, which is 1 for texts that contain ``stayed`` and otherwise 0."""
 
     size = 1
 

@@ -1,4 +1,4 @@
-"""Variations of a record: what each changes, by hand, and that nothing else does."""
+"""Test what each variation of a record changes, with values worked out by hand, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def texts(abstract: str) -> list[tuple[str, str]]:
             f"{'We sang and sang and sang again in the rain of a long spring'}, and they {'danced ' * 9}too.",
             f"{'We sang and sang and sang again in the rain of a long spring'}. They {'danced ' * 9}too.",
         ),
-        # Too short, a list, and a bracket that would be torn apart.
+        # A sentence that is too short, a list, and a bracket that would be divided.
         ("sentences_split", "We sang in the rain, and they danced too.", "We sang in the rain, and they danced too."),
         (*("sentences_split", *(2 * [f"We {'sang ' * 20}songs, hymns, and rounds of five or six voices."])),),
         (*("sentences_split", *(2 * [f"We ({'sang ' * 20}songs; the nurses danced in the rain) ate."])),),
@@ -138,7 +138,7 @@ def test_keywords_come_from_the_title_and_say_nothing_new() -> None:
         match = re.fullmatch(r"(?:Keywords|KEYWORDS|Key words): ([^.]+)\.?", found.removeprefix(f"{PLAIN} "))
         assert match
         words = re.split("[;,] ", match[1])
-        # 'what', 'they', 'work' are short, 'after' says nothing.
+        # 'what', 'they' and 'work' are too short, and 'after' is a function word.
         assert set(words[:2]) == {"singing", "gardeners"}
         assert len(words) == 5
 
@@ -163,7 +163,7 @@ def test_records_that_do_not_change_are_not_given_back(name: str) -> None:
     sentences = list(split(many, SentenceSettings()))
     found = vary(name, many, sentences, 1)
     assert found == vary(name, many, sentences, 1)
-    # A record fares the same whatever stands beside it.
+    # The other records do not change the result for a record.
     alone = vary(name, many[2:], list(split(many[2:], SentenceSettings())), 1)
     assert alone == found[2:]
     assert all(one.record_id == other.record_id for one, other in zip(found, many, strict=False))
@@ -302,7 +302,7 @@ def test_any_text_keeps_its_words(text: str, name: str, seed: int) -> None:
     sentences = cut(one)
     generator = np.random.default_rng(seed)
     found = VARIATIONS[name](one, sentences, generator)
-    # What makes an abstract of it changes title and abstract, and no other field.
+    # Only the title and the abstract change.
     assert found.model_copy(update={"title": one.title, "abstract": one.abstract}) == one
     left, right = re.findall(r"\w+", one.abstract.lower()), re.findall(r"\w+", found.abstract.lower())
     fewer, more = ("removed" in name, "added" in name)
@@ -316,7 +316,7 @@ def test_any_text_keeps_its_words(text: str, name: str, seed: int) -> None:
     elif more:
         assert is_subsequence(left, right)
     elif fewer:
-        # By letters, for a heading may be glued to a word that stays.
+        # Letters are compared, because a heading may be joined to a word that is kept.
         assert is_subsequence("".join(right), "".join(left))
     else:
         assert left == right
