@@ -1,4 +1,4 @@
-"""A small review, and two people who code in it."""
+"""Fixtures for tests of the review page: a small review, and two people who code in it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.support.review_site import add_person, make_review
 
 @pytest.fixture(scope="session", autouse=True)
 def _statements_compiled_once() -> Iterator[None]:
-    """Compile each SQL statement for the database of the first test only, which took a tenth of the time of all tests.
+    """Compile each SQL statement once for the databases of all tests, which saves a tenth of their time.
 
-    SQLAlchemy keeps compiled statements for each engine, because engines may use different dialects.
+    SQLAlchemy compiles statements again for each engine, because engines may use different dialects.
     """
     dialect, compiled = create_engine("sqlite://").dialect, dict[Any, Any]()
 

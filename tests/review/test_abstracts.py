@@ -1,4 +1,4 @@
-"""Missing abstracts are fetched from services, here from servers on this machine, when a person asks for it."""
+"""Test that missing abstracts are fetched when a person asks for them, here from servers on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def services() -> Iterator[FakeServices]:
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of four papers that the services know, one of them with an abstract, and one that nobody knows."""
+    """Return a review of four papers that the services know, one with an abstract, and one that they do not know."""
     known = [paper.record() for paper in PAPERS[:4]]
     known[0] = known[0].model_copy(update={"abstract": "It has one."})
     unknown = known[3].model_copy(
@@ -45,11 +45,11 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def fetch(review: Workspace, services: FakeServices) -> dict[str, object]:
-    """Do the job that a person asked for, and return its result."""
+    """Run the jobs that were asked for, and return the result of the one that fetches abstracts."""
     access = Access(email=EMAIL, addresses=services.addresses, clock=FakeClock())
 
     def run(workspace: Workspace, arguments: dict[str, object], progress: Progress) -> dict[str, object]:
-        assert arguments.get("email", EMAIL) == EMAIL  # Deleted once the services have been asked.
+        assert arguments.get("email", EMAIL) == EMAIL  # The address is deleted after the services have been asked.
         return fetching.fetch(workspace, arguments, progress, access)
 
     idle = {kind: lambda workspace, arguments, progress: {} for kind in ("rank", "tag", "files")}
@@ -115,7 +115,7 @@ def test_nothing_is_asked_twice_and_no_file_keeps_the_address(review: Workspace,
 def test_an_interrupted_job_says_what_it_added_before(
     review: Workspace, services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
-    """The worker is killed after it has added the first of three abstracts, or all of them."""
+    """The worker is killed after it has added the first of three abstracts, or the last."""
     Browser(review, OWEN).post("/abstracts", email=EMAIL)
     shutil.copytree(review.project.root, tmp_path / "same")
     whole = fetch(Workspace.open(open_project(tmp_path / "same")), services)

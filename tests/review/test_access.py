@@ -1,4 +1,4 @@
-"""Who gets in, who may do what, and what other pages cannot make a browser do."""
+"""Test who can sign in, who may do what, and that pages of other websites cannot act for a person."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ GOOD = "correct horse battery staple"
 
 
 def served(review: Workspace) -> TestClient:
-    """Return a client of the page as it is served to a team."""
+    """Return a client of the review page as it is served to a team."""
     app = create_app(review, hosts=frozenset((HOST,)), start_key=None, secure=True, port=8765)
     return TestClient(app, base_url=f"https://{HOST}")
 
 
 def address(path: str) -> str:
-    """Fill in the values of an address."""
+    """Return the path of a route with values for its parameters."""
     return re.sub(r"\{(\w+)(:\w+)?\}", lambda match: "screen" if match[1] in ("stage", "list") else "1", path)
 
 
@@ -187,7 +187,7 @@ def test_an_old_or_withdrawn_invitation_is_refused(review: Workspace) -> None:
     Browser(review, 1).post("/team/revoke", invitation=access.hashed(gone))
     client = served(review)
     assert client.get(f"/join?token={old}").status_code == 403
-    # The page of the only person has no such form; a team's has.
+    # The revoked invitation is refused too.
     assert client.get(f"/join?token={gone}").status_code == 403
 
 

@@ -1,4 +1,4 @@
-"""Every screen in a browser: no fault that axe-core finds, nothing wider than the window, and all by keyboard."""
+"""Test every page in a browser: axe-core finds no fault, nothing is too wide, and the keyboard suffices."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ LONG = Record(
     doi="10.1/" + "long" * 30,
 )
 EMPTY = Record(record_id="text:empty", title="A paper without an abstract")
-# Finds what sticks out of the window although the window does not scroll.
+# Finds elements that extend beyond the right edge of the window, even if the window does not scroll.
 OUTSIDE = """() => [...document.querySelectorAll("main *, header *")].filter((element) =>
     element.checkVisibility() && !element.closest(".scroll, .hidden, svg, dialog")
     && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 120))"""
-# Controls that are smaller than a finger needs, except links in running text.
+# Finds controls that are too small for a finger, except links in running text.
 SMALL = """() => [...document.querySelectorAll("button, select, input:not([type=hidden]), summary, nav a")].filter(
     (element) => {
         const box = element.getBoundingClientRect();
@@ -112,7 +112,7 @@ PAGES: Mapping[str, str] = {
 
 
 def fill(workspace: Workspace) -> None:
-    """Let three people screen, code, differ, tag and comment, so that every page has something to show."""
+    """Let three people screen, code, disagree and comment, so that every page has something to show."""
     acts = workspace.acts
     ann, bob = add_person(workspace, "Ann", "coder"), add_person(workspace, "Bob", "adjudicator")
     acts.change_plan(Stamp(1), "exclusion_reasons", ["Wrong population", "Wrong topic"])
@@ -160,7 +160,7 @@ def fill(workspace: Workspace) -> None:
 
 
 def train_and_merge(workspace: Workspace) -> None:
-    """Note the results of a training and of three projects that were imported."""
+    """Store the results of a training, and of imports of other projects."""
     word = "supercalifragilisticexpialidocious"
     reasons = {f"the record has a different text in the copy, {word}{word}": 2}
     left_out = [(f"doi:10.1/{word}{word}{word}", "Ann", next(iter(reasons)))] * 2
@@ -195,7 +195,7 @@ def train_and_merge(workspace: Workspace) -> None:
 
 
 def export(records: Sequence[Record]) -> bytes:
-    """Return records as an export."""
+    """Return records as a RIS file."""
     lines = []
     for record in records:
         lines += ["TY  - JOUR", f"TI  - {record.title}", f"AB  - {record.abstract}", f"PY  - {record.year or ''}"]
@@ -210,7 +210,7 @@ def export(records: Sequence[Record]) -> bytes:
 
 
 def import_files(workspace: Workspace) -> None:
-    """Import records with a duplicate and a doubtful pair, and read a second file with a fault."""
+    """Import records with a duplicate and an uncertain pair, and read a second file with a fault."""
     twin = Record(record_id="text:1", title="Orchards in the north and their keepers", authors=("Ash, Ann",), year=2020)
     records = [*papers(4), LONG, EMPTY, *papers(12)[5:], twin, twin, twin.model_copy(update={"year": 2021})]
     owner = Client(workspace, 1)
@@ -228,7 +228,7 @@ def import_files(workspace: Workspace) -> None:
 
 
 def attach_files(workspace: Workspace) -> None:
-    """Upload the full text of the first record, one of a record that is not found, and a damaged one."""
+    """Upload three files: the full text of the first record, that of an unknown paper, and a damaged file."""
     owner = Client(workspace, 1)
     body = "Leaders shared apples. Nobody asked why the pears were pressed. " * 20
     pages = "".join(f"<h2>{heading}</h2><p>{body}</p>" for heading in ("Introduction", "Results", "Discussion"))
@@ -243,7 +243,7 @@ def attach_files(workspace: Workspace) -> None:
 
 
 def work(workspace: Workspace) -> None:
-    """Do what the worker was asked for, without the jobs that need a model."""
+    """Run all waiting jobs; those that need a model do nothing."""
     nothing = dict.fromkeys(("rank", "tag"), lambda *_: {})
     while do_next(
         workspace,
@@ -260,7 +260,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a review in which there is something to see on each page."""
+    """Yield the address of a review that has something to show on each page."""
     folder = tmp_path_factory.mktemp("site")
     workspace = make_review(folder, [])
     import_files(workspace)
@@ -275,7 +275,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def axe(page: Page) -> list[str]:
-    """Return what axe-core finds against WCAG 2.0 to 2.2, levels A and AA."""
+    """Return the violations of WCAG 2.0 to 2.2, levels A and AA, that axe-core finds on a page."""
     from axe_playwright_python.sync_playwright import Axe
 
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]

@@ -1,4 +1,4 @@
-"""Agreement on the page equals what independent programs compute from the exported codes."""
+"""Test that the agreement on the page equals what independent programs compute from the exported codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELS = ("apple", "pear")
 
 @pytest.fixture(scope="module")
 def review(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Make a review in which three people coded different records, and often differ."""
+    """Return a review in which three people coded different records and often disagree."""
     review = make_review(tmp_path_factory.mktemp("accuracy"), papers(60))
     generator = np.random.default_rng(4)
     for name in PEOPLE:
@@ -43,7 +43,7 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
                 open_label = label == "pear" and generator.random() < 0.1
                 review.acts.code(Stamp(coder, sight=sight), record, label, None if open_label else value)
             review.acts.commit(Stamp(coder, sight=sight), record, open_labels=True)
-    # Codes about which nobody knows what their coder saw do not count in the main figures.
+    # Codes without a record of what their coder saw do not count in the main figures.
     stranger = add_person(review, "Dan", "coder")
     for record in range(1, 61):
         review.acts.decide(Stamp(stranger), record, record % 2)
@@ -51,7 +51,7 @@ def review(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def compute(review: Workspace, browser: Browser) -> dict[str, object]:
-    """Compute the figures by the page and return them."""
+    """Ask for the figures on the page, compute them, and return them."""
     assert browser.post("/accuracy").status_code == 200
     known = jobs()
     while do_next(review, known):
@@ -61,7 +61,7 @@ def compute(review: Workspace, browser: Browser) -> dict[str, object]:
 
 
 def exported(review: Workspace, browser: Browser) -> Mapping[tuple[str, str, str], float]:
-    """Return the codes of each person as the exported table has them."""
+    """Return the exported values by coder, record id and label; NaN if a label was not judged."""
     browser.post("/export", name="codings", everything="1")
     known = jobs()
     while do_next(review, known):

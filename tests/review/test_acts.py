@@ -1,4 +1,4 @@
-"""What people may do, what is refused, and what becomes of an act that is sent again or undone."""
+"""Test what people may do, what is refused, and what happens to an act that is sent again or undone."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def code_all(acts: Acts, coder: int, record: int, apple: int = 1, pear: int = 0)
 
 
 def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any) -> int:
-    """Write down that a person saw suggestions for the label ``apple``."""
+    """Store that a person was shown suggestions for the label ``apple``; return the id of the stored row."""
     given = {"record": record, "coder": coder, "stage": stage, "at": NOW, "mode": "after", "others_shown": 0}
     suggested = {"model_id": "m1", "suggestions_shown": 1, "suggested": json.dumps({APPLE: ["yes", 0.75, [1]]})}
     with acts.store.write() as connection:
@@ -372,7 +372,7 @@ def test_a_decision_that_was_settled_is_not_undone_but_a_note_is(acts: Acts) -> 
     assert rows(acts, "note") == []
     with pytest.raises(Refused, match="Cat has since worked on this record"):
         acts.undo(stamp(ANN))
-    # An undone settling keeps nobody; one that was redone does.
+    # A settlement that was undone does not prevent others from undoing; one that was redone does.
     acts.undo(stamp(CAT))
     acts.redo(stamp(CAT))
     with pytest.raises(Refused, match="Cat has since worked on this record") as refused:

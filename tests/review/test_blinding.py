@@ -1,4 +1,4 @@
-"""Nothing that is hidden from a coder is in any page: planted words are looked for in every page of the application."""
+"""Test that no page shows a coder what is hidden: words that occur nowhere else are looked for on every page."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.review_site import Browser, add_person, make_review
 from tests.support.review_texts import attach_texts
 
 OWEN, ANN, BEN = 1, 2, 3
-# Values that occur nowhere else: names of others next to their codes are looked for by what was planted in the codes.
+# Values that occur nowhere else, so that a page that contains one of them shows codes of others.
 SUGGESTED = "0.7391"
 NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR = "canary-note-to-self", "canary-note-to-adjudicator"
 REASON = "canary-reason"
 WHY = "canary-why"
-# Only examples of labels are quoted.
+# Only examples of labels are in this element.
 EXAMPLE = "<q>"
 
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """Record 1 has been screened and coded by Ben and coded in part by Ann; record 2 was screened by Ben alone."""
+    """Return a review in which Owen and Ben included record 1, Ben coded it, and Ben alone excluded record 2."""
     workspace = make_review(tmp_path, 4, exclusion_reasons=(REASON,), reasons="optional")
     assert (add_person(workspace, "Ann", "coder"), add_person(workspace, "Ben", "coder")) == (ANN, BEN)
     acts = workspace.acts
@@ -98,7 +98,7 @@ def test_a_coder_sees_neither_codes_nor_notes_of_others_on_any_page(review: Work
 
 @pytest.mark.slow
 def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(review: Workspace) -> None:
-    """The pages of record 1, which Ben has coded, equal those after his codes are turned around."""
+    """The pages of record 1, which Ben has coded, stay the same when his codes are reversed."""
 
     browser = Browser(review, ANN)
 
@@ -124,7 +124,7 @@ def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(revie
 
 @pytest.mark.slow
 def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
-    """Ann excluded two records and coded one; her pages are the same whether Ben said the same or the opposite."""
+    """Ann excluded two records and coded one; her pages are the same whether Ben agreed or disagreed."""
     seen = []
     for agrees in (True, False):
         workspace = make_review(tmp_path / str(agrees), 5, mode_code="blind")
@@ -157,7 +157,7 @@ def test_no_page_of_a_coder_shows_whether_others_agreed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
-    """The walk above would find a suggestion if there were one."""
+    """If a page showed a suggestion, the search through all pages would find it."""
     browser = Browser(review, ANN)
     review.acts.mark(Stamp(ANN), 1, "apple", [0])
     review.acts.commit(Stamp(ANN), 1, open_labels=True)
@@ -166,7 +166,7 @@ def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
 
 @pytest.mark.slow
 def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(review: Workspace) -> None:
-    """Owen has screened record 1 and not record 2, and has coded neither."""
+    """Owen has screened record 1 but not record 2, and has coded neither."""
     review.acts.comment(Stamp(BEN), 2, "canary-comment")
     review.acts.change_plan(Stamp(OWEN), "roles", True)
     review.acts.role(Stamp(BEN), 1, "apple", 1, "reasoning")
@@ -201,10 +201,10 @@ def test_a_settled_record_is_unblinded_for_its_stage_alone(review: Workspace) ->
     assert "Ben excluded" not in ann.get("/records/2")
     assert "everyone&#39;s codes of the record at screening" in ann.get("/activity")
     assert owner.post("/reconcile/screen/1/unblind").status_code == 409
-    # Undo passes over it, to what Owen did before.
+    # Undo skips the unblinding and tries to undo Owen's act before it.
     assert "Ben has since worked on this record" in owner.post("/undo").text
     assert "Ben included" in ann.get("/records/1")
-    # What Ann says now about the record is not independent.
+    # Ann's decision after unblinding is not independent.
     sight = re.findall(r'name="sight" value="(\d+)"', ann.get("/screen?record=1"))[0]
     review.acts.decide(Stamp(ANN, sight=int(sight)), 1, 1)
     with review.store.read() as connection:

@@ -1,4 +1,4 @@
-"""Work that somebody cancels leaves nothing half done, and can be started again."""
+"""Test that a cancelled job leaves nothing half done and can be started again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cancel(browser: Browser, job: int) -> int:
 
 
 def last(review: Workspace) -> Any:
-    """Return the latest job that somebody asked for."""
+    """Return the latest job that a person asked for."""
     job = schema.job
     with review.store.read() as connection:
         query = select(job).where(job.c.asked_by.is_not(None)).order_by(job.c.id.desc()).limit(1)
@@ -50,7 +50,7 @@ def last(review: Workspace) -> Any:
 
 
 def calling(function: Callable[..., Any], then: Callable[[], object], at: int = 1) -> Callable[..., Any]:
-    """Return a function that calls a second function after its call with a given number."""
+    """Return ``function`` with ``then`` called after its call number ``at``."""
     calls = 0
 
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -65,7 +65,7 @@ def calling(function: Callable[..., Any], then: Callable[[], object], at: int = 
 
 
 def state_of(review: Workspace) -> dict[str, object]:
-    """Return the records and duplicates in the review, and the names of all files of its imports and tables."""
+    """Return the rows of records, duplicates and queues in the review, and the paths of its uploads and tables."""
     found: dict[str, object] = {}
     with review.store.read() as connection:
         for table in (schema.record, schema.copy, schema.pair, schema.need, schema.queue):
@@ -204,7 +204,7 @@ def test_work_whose_worker_is_killed_while_it_is_cancelled_is_taken_back(
 def test_work_that_was_interrupted_is_taken_back_when_it_is_cancelled(
     review: Workspace, owner: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that waits may have begun before, with a worker that was killed."""
+    """A waiting job may have been started before, by a worker that was killed."""
     number = int(upload(owner, ("b.ris", SECOND)).url.path.rsplit("/", 1)[-1])
     work(review)
     owner.post(f"/import/{number}", act="add")

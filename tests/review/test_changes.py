@@ -1,4 +1,4 @@
-"""The page Learn lists which suggestions a training changes, and never those for records that can still be judged."""
+"""Test that the page Learn lists suggestions that a training changed, but not for records that can still be judged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHY = "Canary of record"
 
 
 def trained(review: Workspace, changes: list[Change], outcome: str = "adopted") -> None:
-    """Note a training that changed suggestions."""
+    """Store the result of a training that changed suggestions."""
     result = {"outcome": outcome, "tagged": 6, "compared": 0, "papers": 3, "reasons": []}
     values = {"kind": "learn", "asked": "2026-11-30T10:00:00.000+00:00", "state": "done", "result": json.dumps(result)}
     with review.store.write() as connection:
@@ -37,7 +37,7 @@ def change(record: int, label: str = "apple", why: str = "") -> Change:
 
 
 def listed(browser: Browser) -> list[int]:
-    """Return the records whose changes the page shows."""
+    """Return the numbers of the records whose changes the page shows."""
     page = texts(browser.get("/learn/changes"))
     return [record for record in range(1, 10) if f"Canary of record {record}." in page]
 
@@ -53,7 +53,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def settle(review: Workspace, record: int, *, coded: bool = True) -> None:
-    """Have two people include a record, and code it."""
+    """Let two people include a record and, if ``coded``, code it."""
     for coder in (ANN, BEN):
         review.acts.decide(look(review, coder, record, "screen"), record, 1)
         if coded:
@@ -63,7 +63,7 @@ def settle(review: Workspace, record: int, *, coded: bool = True) -> None:
 
 
 def test_a_change_is_listed_once_nobody_can_judge_its_record(review: Workspace) -> None:
-    """Included but not coded, waiting, in conflict, referred and unread records could all still be judged."""
+    """Records that are included but not coded, waiting, in conflict, referred or unread can still be judged."""
     settle(review, 1)
     settle(review, 2, coded=False)
     review.acts.decide(Stamp(ANN), 3, 0)

@@ -1,4 +1,4 @@
-"""The charts of the review page show the numbers that the worker computed, and work without colour and style."""
+"""Test that charts of the review page show the numbers that the worker computed, and need neither colour nor style."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def at(review: Workspace, moment: str) -> Acts:
 
 
 def days(review: Workspace, *moments: str) -> None:
-    """Let Ann and Bob screen one record on each day, and code the first on the last."""
+    """Let Ann screen one record at each moment, Bob the first two, and let Ann finish coding the first at the end."""
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
     for record, moment in enumerate(moments, start=1):
         acts = at(review, moment)

@@ -1,4 +1,4 @@
-"""The page on which records are coded: answers, sentences, suggestions by mode, and two windows."""
+"""Test the page on which records are coded: answers, sentences, suggestions by mode, and two open windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWEN = 1
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of two included records, each coded by one person, with suggestions for both labels of the first."""
+    """Return a review with two included records, to be coded by one person, and suggestions for the first record."""
     workspace = make_review(tmp_path, 3, coders_screen=1, coders_code=1)
     for record in (1, 2):
         workspace.acts.decide(Stamp(OWEN), record, 1)
@@ -43,12 +43,12 @@ def suggest(workspace: Workspace, record: int, **labels: tuple[str, float, str])
 
 
 def field(page: str, name: str) -> str:
-    """Return the value of the first hidden field with a name."""
+    """Return the value of the first hidden field named ``name``."""
     return re.search(rf'name="{name}" value="([^"]*)"', page)[1]  # type: ignore[index]
 
 
 def send(browser: Browser, page: str, address: str, **fields: object) -> Any:
-    """Send a form of the page, with what the page knows of the record."""
+    """Send a form of the page to ``address``, with the page's hidden fields; return the response."""
     known = {name: field(page, name) for name in ("record", "sight", "based_on")}
     return browser.post(address, **known, **fields)
 

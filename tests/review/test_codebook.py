@@ -1,4 +1,4 @@
-"""The codebook is changed on a page; what it was is kept, and codes of another meaning are found."""
+"""Test the page of the codebook: earlier versions are kept, and codes with a changed meaning are found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def form(page: str) -> dict[str, str]:
-    """Return the fields of the form on a page."""
+    """Return the numbered fields of the form on a page, except those that retire a label."""
     fields = {name: unescape(value) for name, value in re.findall(r'<input[^>]* name="([\w-]+)" value="([^"]*)"', page)}
     areas = re.findall(r'<textarea[^>]* name="([\w-]+)"[^>]*>([^<]*)</textarea>', page)
     fields |= {name: unescape(value) for name, value in areas}

@@ -1,4 +1,4 @@
-"""The codes of a review become rows of the coding contract, which training reads."""
+"""Test that the codes of a review become rows of the coding contract, which training reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.review_site import NOW, Browser, add_person, papers
 
 
 def code(review: Workspace, coder: int, record: int, apple: int, pear: int, sentences: tuple[int, ...] = ()) -> None:
-    """Code a record as one who was shown no suggestion."""
+    """Code a record as a person who was shown no suggestion, and mark ``sentences`` for each label with a yes."""
     with review.store.write() as connection:
         entry = read_entry(connection, record)
         assert entry is not None
