@@ -1,4 +1,4 @@
-"""Imported codes become codes of their people; what does not fit is listed, and all can be undone together."""
+"""Test the import of codings: they become codes of their coders, the rest is listed, and an import can be undone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def work(review: Workspace) -> None:
 
 
 def upload(review: Workspace, content: bytes, name: str = "codes.csv", **fields: str) -> tuple[Browser, str]:
-    """Upload a file by the page, let the worker read it, and return the address of the import."""
+    """Upload a file on the page, let the worker read it, and return the browser and the address of the import."""
     browser = Browser(review, OWNER)
     data = {"csrf": browser.csrf, "client_id": str(uuid.uuid4()), "coder": "Zoe", "basis": "abstract"}
     answer = browser.client.post("/codings", data={**data, **fields}, files=[("files", (name, content))])
@@ -140,7 +140,7 @@ def test_codes_given_from_a_full_text_belong_to_the_text_that_is_attached(review
     with review.store.read() as connection:
         (code,) = (row for row in coders_codings(connection) if row.coder == "Ann")
     assert (code.label, code.basis, code.sentences, code.evidence) == ("apple", "full-text", (1,), "Apples were not.")
-    # Somebody has exchanged the file while the codes were looked at.
+    # The full text is replaced between the upload and the addition of the codes.
     pear = (*rows[0][:2], "pear", *rows[0][3:])
     browser, address = upload(review, table((pear,)))
     review.acts.undo_import(Stamp(OWNER), [row.act for row in acts_of_full_text(review)])
@@ -171,9 +171,9 @@ def test_codes_become_codes_of_their_people(review: Workspace) -> None:
         apple = connection.execute(select(current).where(current.c.label == "apple")).one()
         states = count_states(connection, "screen")
     assert (zoe.role, zoe.state, zoe.password) == ("coder", "left", None)
-    # Nobody knows what they saw; the quoted sentence is marked.
+    # It is unknown whether the coder saw a suggestion; the quoted sentence is marked.
     assert (apple.assisted, apple.first_assisted, apple.sentences) == (None, None, "[1]")
-    # One has two judgements that agree, the other waits for a second person.
+    # One record has two judgements that agree, and another waits for a second person.
     assert (states["settled"], states["waiting"], states["open"]) == (1, 1, 2)
     assert "included; imported, given on 2026-03-01" in texts(browser.get("/records/1"))
     assert "imported 5 codes that were given outside this page" in texts(browser.get("/activity"))
@@ -195,7 +195,7 @@ def test_an_import_is_undone_as_a_whole_and_can_be_added_again(review: Workspace
 
 @pytest.mark.parametrize("last", [1, 4])
 def test_an_interrupted_undo_goes_on(review: Workspace, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
-    """The worker is killed after it has undone the first of four actions, or all of them."""
+    """The undo continues although the worker was killed, either after the first of four actions or after the last."""
     browser, address = add(review)
     browser.post(address, act="undo")
     whole = codings._undo
@@ -274,7 +274,7 @@ def test_a_matrix_in_a_workbook_is_read_too(review: Workspace) -> None:
     assert "--map" not in page
     assert "data/review" not in page
     assert "Birnen" in page
-    # The answers are kept, and the file need not be chosen again.
+    # What was typed is kept, and the file need not be chosen again.
     token = page.split('name="token" value="')[1].split('"')[0]
     fields = {"token": token, "coder": "Zoe", "basis": "abstract", "unticked": "no", "labels": "Birnen = pear"}
     assert browser.post("/codings", **{**fields, "token": f"{token}/files"}).status_code == 422

@@ -1,4 +1,4 @@
-"""A connection that is cut, or a server that hangs: no decision is lost or doubled, and the page says what happens."""
+"""Test lost connections and hanging servers: no decision is lost or doubled, and the page says what happens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def judged(review: Workspace) -> list[tuple[int, str]]:
-    """Return the record and the content of each decision and note in the log, in order."""
+    """Return the record number and the kind of each decision and note in the log, in order."""
     event = schema.event
     with review.store.read() as connection:
         rows = connection.execute(
@@ -51,7 +51,7 @@ def judged(review: Workspace) -> list[tuple[int, str]]:
 
 
 def open_page(browser: Browser, review: Workspace, address: str) -> Page:
-    """Open the page *Screen* of a server in a process of its own, signed in as the owner."""
+    """Open the page *Screen*, signed in as the owner, on a server that runs in its own process."""
     with review.store.write() as connection:
         token = access.open_session(connection, OWEN)
     context = browser.new_context()

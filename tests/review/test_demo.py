@@ -1,4 +1,4 @@
-"""The example is a review like any other."""
+"""Test that the example review can be screened like any other review."""
 
 from __future__ import annotations
 

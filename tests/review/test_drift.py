@@ -1,4 +1,4 @@
-"""Agreement by week counts each record in the week in which the second person finished it."""
+"""Test the agreement by week: a record counts in the week in which its second coder finished it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def decide(review: Workspace, coder: int, record: int, value: int, days: int) ->
 
 @pytest.fixture
 def review(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Make a review in which two people agree on all records of the first week, and on half of those of the third."""
+    """Make a review in which two people agree on all records of week 1 and on half of those of week 3."""
     monkeypatch.setattr(drift, "LEAST", 3)
     review = make_review(tmp_path, papers(9))
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")

@@ -1,4 +1,7 @@
-"""People decide on pairs that may be duplicates, and take records out of groups; what they decide lasts."""
+"""Test the page *Duplicates*: people decide on uncertain pairs and take records out of groups.
+
+Later imports keep these decisions.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ ONE = ris(TITLE, doi="10.1000/a1", extra="VL  - 12\nSP  - 101\nEP  - 110", abstr
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Make a review with one uncertain pair, the records 1 and 2, and a group of record 3 and a copy of it."""
+    """Make a review with an uncertain pair (records 1 and 2) and a group (record 3 and its duplicate)."""
     review = make_review(tmp_path_factory.mktemp("duplicates"), [], coders_screen=1)
     browser = Browser(review, OWNER)
     bring(review, browser, ("a.ris", ONE), ("b.ris", OTHER + ris(TITLES[0])), ("c.ris", ris(TITLES[0], abstract="")))
@@ -46,7 +49,7 @@ def owner(review: Workspace) -> Browser:
 
 
 def counts(review: Workspace, browser: Browser) -> tuple[int, ...]:
-    """Return the numbers of the sentence: read, unique, duplicates and not readable."""
+    """Return the four counts on the page *Duplicates*: records read, unique, duplicates and not readable."""
     page = texts(browser.get("/duplicates"))
     found = re.search(r"([\d,]+) read = ([\d,]+) unique \+ ([\d,]+) duplicates \+ ([\d,]+) not readable", page)
     assert found is not None
@@ -56,7 +59,7 @@ def counts(review: Workspace, browser: Browser) -> tuple[int, ...]:
 
 
 def files(review: Workspace) -> tuple[list[str], int, int]:
-    """Return the ids of the table of unique records, and the numbers of rows of the tables of duplicates."""
+    """Return the record ids in unique.parquet, and the numbers of rows of groups.csv and uncertain.csv."""
     data = review.project.root / "data"
     unique = sorted(record.record_id for record in read_records(data / "unique.parquet"))
     rows = [len(read_table(data / name, "", ()).rows) for name in ("groups.csv", "uncertain.csv")]
@@ -147,7 +150,7 @@ def test_a_record_is_taken_out_of_its_group_and_put_back(review: Workspace, owne
     assert head is not None
     assert copy is not None
     assert (head.copies, copy.copies, needs) == (1, 1, ["open"])
-    # It is not asked about again.
+    # The page does not ask about the pair again.
     assert "To check (1)" in texts(owner.get("/duplicates"))
     owner.post("/undo")
     work(review)

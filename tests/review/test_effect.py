@@ -1,4 +1,4 @@
-"""The effect of suggestions on the page is that of the codes that people gave, seeing them or not."""
+"""Test how *Accuracy* measures the effect of suggestions: it compares codes given with and without them in view."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def suggest(review: Workspace, decisions: dict[tuple[int, str], str]) -> None:
 
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare fewer codes than people should, which is quicker."""
+    """Lower the number of codes that a comparison requires, to keep the tests fast."""
     monkeypatch.setattr(effect, "LEAST", LEAST)
 
 
@@ -47,7 +47,7 @@ def audited(review: Workspace) -> set[int]:
 
 @pytest.fixture(scope="module")
 def assisted(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Make a review in the mode ``assisted``, whose coder takes over every suggestion that is in view."""
+    """Make a review in the mode ``assisted``, whose coder accepts each suggestion that she sees for apple."""
     review = make_review(
         tmp_path_factory.mktemp("effect"), papers(RECORDS), mode_code="assisted", audit_share=0.5, coders_code=1
     )
@@ -75,7 +75,7 @@ def test_suggestions_in_view_are_compared_to_the_audit_sample(assisted: Workspac
     assert row["agreement_with"]["value"] == 1
     assert row["yes_change"]["value"] == pytest.approx(odd, abs=1e-6)
     assert row["agreement_change"]["ci_low"] > 0
-    # Where the model suggests neither yes nor no, there is nothing to follow.
+    # The model suggests neither yes nor no for pear, so coders cannot follow it.
     assert found["assisted"]["labels"]["pear"]["note"].startswith("too few: 0 codes")
     assert found["after"] is None
 
@@ -116,7 +116,7 @@ def test_revisions_are_compared_to_the_codes_as_first_given(tmp_path: Path) -> N
     assert row["agreement_without"]["value"] == 0.5
     assert row["agreement_with"]["value"] == pytest.approx((6 + 3 - 1) / 12, abs=1e-6)
     assert found["assisted"] is None
-    # The model is compared to what the coder said first; leaving the changed codes out would flatter the model.
+    # The model is compared with the first codes; leaving out the changed codes would flatter it.
     with review.store.read() as connection:
         values = {row.record_id: row.value for row in independent_codings(connection) if row.label == "apple"}
     assert values == {f"doi:10.1/{record}": record % 2 for record in range(2, 13)}

@@ -1,4 +1,4 @@
-"""Coders choose marked sentences as examples of a label: who sees them, and what models learn from them."""
+"""Test examples of labels, chosen by coders among marked sentences: who sees them, and which of them train models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ APPLES = "Apples grow in orchard 1."
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """Record 1 is included and waits for two coders."""
+    """Make a review in which record 1 is included and waits for two coders."""
     workspace = make_review(tmp_path, 3)
     assert (add_person(workspace, "Ann", "coder"), add_person(workspace, "Ben", "coder")) == (ANN, BEN)
     for coder in (OWEN, BEN):
@@ -64,7 +64,7 @@ def test_an_example_is_chosen_and_taken_back_on_the_page(review: Workspace) -> N
     assert "Use as example" not in page
     assert f"<q>{APPLES}</q>" in ben.get("/codebook")
     assert "chose sentence 1 as an example of Apple" in texts(ben.get("/records/1"))
-    # The same sentence says nothing new on the page of its own record.
+    # The page of a record does not repeat the record's own sentences as examples.
     assert "<q>" not in ben.get("/code?record=1")
     ben.post("/code/example", **fields, on=0)
     assert "<q>" not in ben.get("/codebook")
@@ -101,7 +101,7 @@ def test_examples_of_others_are_hidden_like_their_codes(review: Workspace) -> No
         assert APPLES not in Browser(review, person).get("/codebook")
     code(review, ANN)
     assert f"<q>{APPLES}</q>" in Browser(review, OWEN).get("/codebook")
-    # To a blinded coder, it would show what Ben said.
+    # The example would reveal Ben's code to a blinded coder.
     assert "<q>" not in Browser(review, ANN).get("/codebook")
     review.acts.unblind(Stamp(OWEN), 1, "code")
     assert f"<q>{APPLES}</q>" in Browser(review, ANN).get("/codebook")
@@ -130,7 +130,7 @@ def test_models_learn_only_examples_whose_final_code_is_yes(review: Workspace) -
 
 
 def test_an_example_of_a_joined_record_has_the_id_of_its_paper(review: Workspace) -> None:
-    """A fold leaves out papers, so the sentence of a duplicate must be left out with the paper."""
+    """A fold that leaves out a paper must also leave out an example that was chosen in its duplicate."""
     review.acts.join(Stamp(OWEN), 1, 2)
     review.acts.join(Stamp(OWEN), 3, 2)
     code(review, BEN)

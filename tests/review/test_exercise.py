@@ -1,4 +1,4 @@
-"""A calibration exercise: everybody judges the same records blind, and the results say what to discuss."""
+"""Test calibration exercises: all coders judge the same records blind, and the results list what to discuss."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def start(review: Workspace, number: int = 6, stage: str = "screen", coders: tuple[int, ...] = (ANN, BOB, CAY)) -> str:
-    """Start an exercise by the page, and return what the page says."""
+    """Start an exercise on its page, and return the text of the resulting page."""
     browser = Browser(review, OWNER)
     data = {"csrf": browser.csrf, "client_id": f"start-{stage}-{number}", "stage": stage, "number": str(number)}
     answer = browser.client.post("/exercise", data={**data, "coder": [str(coder) for coder in coders]})
@@ -238,7 +238,7 @@ def test_results_are_those_of_the_first_codes_of_records_that_all_judged(review:
     for record, said in ((records[6], "excluded included"), (records[11], "excluded referred")):
         assert f"Paper {record} About fruit {said}" in page
     assert f"Paper {records[1]} " not in page
-    # What is changed later does not change the results, and one who was not in the exercise does not see them.
+    # Later changes do not change the results, and people outside the exercise do not see them.
     screen(review, BOB, {records[6]: 0})
     assert texts(Browser(review, ANN).get("/exercise")) == page
     assert "To discuss" not in texts(Browser(review, CAY).get("/exercise"))
@@ -281,7 +281,7 @@ def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(
     with review.store.read() as connection:
         assert count_states(connection, "screen")["waiting"] == 1
     assert "set aside what Ann said in the calibration exercise" in texts(Browser(review, OWNER).get("/activity"))
-    # The next exercise draws in a different order, and none of the records that people have discussed.
+    # The next exercise draws in a different order, and leaves out the records of the first one.
     known = [record for record in range(1, RECORDS + 1) if record not in records]
     start(review, 5, coders=(ANN, BOB))
     assert drawn(review) == tuple(order.random_order(known, review.seed + 1)[:5])
@@ -310,7 +310,7 @@ def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> Non
 
 @pytest.fixture
 def included(tmp_path: Path) -> Workspace:
-    """A review of eight included records, of which six have a full text, and of which one text has no sentence."""
+    """Make a review of eight included records: six have a full text, and one of these texts has no sentences."""
     review = make_review(tmp_path, papers(8), coders_screen=1)
     for name in ("Ann", "Bob", "Cay"):
         add_person(review, name, "coder")
@@ -340,7 +340,7 @@ def test_only_records_with_a_readable_full_text_are_drawn(included: Workspace) -
     code_text(included, OWNER, 5, 1)
     assert "Running: Full-text coding, 4 records" in start(included, 4, "full-text")
     assert set(drawn(included)) == {1, 2, 3, 4}
-    # Nobody can have judged a record between the draw and the start.
+    # An exercise cannot start with records that were judged or changed after they were drawn.
     end(included, "keep")
     for records in ([5, 1], [7, 1], [6, 2]):
         with pytest.raises(Refused, match="some of the drawn records have changed since they were drawn"):
@@ -355,7 +355,7 @@ def test_a_whole_exercise_with_full_texts(included: Workspace) -> None:
     assert "4 records of the calibration exercise" in texts(ann.get("/"))
     assert f"Paper {records[0]}" in texts(ann.get("/full-text"))
     assert "Apples grow in the orchard of farm" in ann.get("/full-text")
-    # The records of the exercise are for its coders alone, and coding of abstracts goes on.
+    # Only the coders of the exercise get its records; the coding of abstracts continues.
     assert following(included, CAY, "full-text") not in records
     assert following(included, CAY, "code") is not None
     said = {ANN: (1, 1, 0, None), BOB: (1, 0, 0, 1)}
@@ -363,7 +363,7 @@ def test_a_whole_exercise_with_full_texts(included: Workspace) -> None:
         for record, apple in zip(records, answers, strict=True):
             assert following(included, coder, "full-text") == record
             code_text(included, coder, record, apple)
-    # The codes by abstract of the same records are part of the real work.
+    # Codes of the same records from their abstracts are not part of the exercise.
     for coder in (ANN, BOB):
         for record in records:
             stamp = look(included, coder, record)
@@ -375,7 +375,7 @@ def test_a_whole_exercise_with_full_texts(included: Workspace) -> None:
     page = texts(ann.get("/exercise"))
     assert "Full-text coding, " in page
     assert "4 records were judged by everybody" in page
-    # Of the three records that neither of them referred, they agree on two.
+    # On the three records that neither of them marked as needs review, they agree twice.
     assert "Apple 1 1 0 1 too few: 2 items coded yes" in page
     assert "Pear 0 0 0 4 too few: 0 items coded yes" in page
     assert "All labels except relevance 0.67 (" in page
@@ -384,7 +384,7 @@ def test_a_whole_exercise_with_full_texts(included: Workspace) -> None:
     assert f"Paper {records[1]} Apple yes no" in page
     assert f"Paper {records[3]} Apple needs review yes" in page
     assert "started a calibration exercise for full-text coding with 4 records" in texts(owner.get("/activity"))
-    # The agreement of the real work has the codes by abstract, and not those of the exercise.
+    # Agreement outside the exercise is computed from the codes of abstracts alone.
     owner.post("/accuracy")
     do_next(included, {accuracy.KIND: accuracy.run})
     found = owner.client.get("/accuracy.json").json()
@@ -425,7 +425,7 @@ def test_an_exercise_with_full_texts_comes_back_from_the_log(included: Workspace
 
 
 def _main(review: Workspace, person: int) -> str:
-    """Return what the page of the exercise says below its head, which shows what the worker is doing."""
+    """Return the text of the exercise page without its header, which shows what the worker is doing."""
     return texts(Browser(review, person).get("/exercise").partition("<main")[2])
 
 

@@ -1,4 +1,4 @@
-"""Nothing that people say in a running calibration exercise reaches a page or an export, at any stage."""
+"""Test that no page or export reveals an answer given in a running calibration exercise, at any stage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OWNER, ANN, BOB, CAY = 1, 2, 3, 4
 RECORDS = 6
 
 
-# Pages that the walk through all pages does not open.
+# Addresses that `walk` does not open.
 FILTERED = (
     *("/matrix?basis=full-text", "/matrix?basis=abstract", "/records?label=apple", "/records?decision=include"),
     *(f"/records?{name}={state}" for name in ("screen", "code", "full_text") for state in STATES),
@@ -33,7 +33,7 @@ FILTERED = (
 
 
 def work(review: Workspace) -> None:
-    """Do the work that waits, as far as the tests need it."""
+    """Run the waiting jobs; those that the tests do not need do nothing."""
     idle = {kind: lambda *_: {} for kind in ("tag", "files", "rank")}
     kinds = {exporting.KIND: exporting.run, accuracy.KIND: accuracy.run, **idle}
     while do_next(review, kinds):
@@ -41,7 +41,7 @@ def work(review: Workspace) -> None:
 
 
 def ready(folder: Path, stage: str) -> Workspace:
-    """Make a review with records that can be judged at a stage; two people judge each record at each stage."""
+    """Make a review whose records can be judged at a stage, by two people each."""
     review = make_review(folder, RECORDS)
     for name in ("Ann", "Bob", "Cay"):
         add_person(review, name, "coder")
@@ -68,14 +68,14 @@ def judge(review: Workspace, coder: int, record: int, value: int, stage: str) ->
 
 
 def exported(review: Workspace, viewer: int) -> dict[str, object]:
-    """Create every export that a person may create, and return the files by name."""
+    """Request every export as one person, and return the content of the files that are created, by name."""
     for export in exporting.EXPORTS:
-        browser = Browser(review, viewer)  # a session may send only so many forms in a minute
+        browser = Browser(review, viewer)  # a session may send only a limited number of forms a minute
         forms = [form.name for form in export.formats] or [""]
         for form in forms:
             assert browser.post("/export", name=export.name, format=form).status_code in (200, 403, 422)
     work(review)
-    # The names end in the number of the job.
+    # The number of the job at the end of the name differs between runs.
     return {re.sub(r"-\d+\.", ".", path.name): _content(path) for path in exporting.folder_of(review).iterdir()}
 
 
@@ -89,9 +89,10 @@ def _content(path: Path) -> object:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_page_and_no_export_shows_how_others_judged(tmp_path: Path, stage: str) -> None:
-    """The pages and files of each person are the same whether Bob says in the exercise what Ann said or the opposite.
+    """Pages and exports are the same whether Bob agrees with Ann in the exercise or contradicts her.
 
-    Ann and Bob have judged all records of the exercise, and Cay, who is in the exercise, none; Owen is not in it.
+    They are compared for Ann, who has judged all records of the exercise, and for Owen, who does not take part. Bob has
+    judged all records too; Cay takes part, but has judged none.
     """
     seen: list[dict[tuple[int, str], object]] = []
     for agrees in (True, False):

@@ -1,4 +1,4 @@
-"""What leaves the review: complete, readable elsewhere, harmless, and not too early."""
+"""Test the exports of a review: they are complete, readable elsewhere, safe to open, and respect blinding."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def review(prepared: Workspace, tmp_path: Path) -> Workspace:
 
 
 def made(review: Workspace, browser: Browser, name: str, everything: str | None = "1", **form: str) -> bytes:
-    """Make a file as a person and return it; by default, nothing is withheld from leads."""
+    """Create an export and return its content; by default, the box that includes everything is ticked."""
     assert browser.post("/export", name=name, everything=everything, **form).status_code == 200
     assert do_next(review, jobs())
     page = browser.get("/export")
@@ -142,7 +142,7 @@ def test_final_codes_come_back_from_the_formats_of_other_programs(
 
 
 def test_the_page_offers_what_the_command_offers(review: Workspace) -> None:
-    """The command's csv and matrix are exports of their own on the page."""
+    """On the page, csv and matrix are separate exports; the command's other formats are choices of one export."""
     offered = {one.name for one in BY_NAME["programs"].formats}
     assert offered == set(FORMATS) - {"csv", "matrix"}
     page = Browser(review, 1).get("/export")
@@ -175,7 +175,7 @@ def test_forty_papers_with_hostile_titles_come_back_from_all_formats_of_the_page
         given = {"coder": "final", "basis": "abstract", "unticked": "no"}
         found = read_codings_from([path], records, review.codebook, DedupeSettings(), **given)  # type: ignore[arg-type]
         assert {(row.record_id, row.label, row.value) for row in found.codings} == wanted, form.name
-        # Formats differ in white space only.
+        # The formats may change only white space.
         quotes = {row.record_id: " ".join(row.evidence.split()) for row in found.codings if row.evidence}
         marked = {record.record_id: sentences[record.record_id] for record in records[::2]}
         assert quotes == {name: " ".join(text.split()) for name, text in marked.items()}, form.name
@@ -252,7 +252,7 @@ def test_a_missing_file_is_made_again(review: Workspace) -> None:
 
 
 def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_path: Path) -> None:
-    """Owen has judged nothing. Of record 3, Ann has said that it is relevant; the others are settled."""
+    """Owen has judged nothing. Ann has included record 3; the other records are settled."""
     owen = Browser(review, 1)
     review.acts.note(Stamp(2), 3, "canary-note")
     review.acts.mark(Stamp(2), 1, "pear", [1])
@@ -268,13 +268,13 @@ def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_pa
     assert [row["kind"] for row in about_3 if row["record"] == "doi:10.1/3"] == []
     everything = [json.loads(line) for line in made(review, owen, "events").decode().splitlines()]
     assert [row["kind"] for row in everything if row["record"] == "doi:10.1/3"] == ["code", "note"]
-    assert len(about_3) + 3 == len(everything)  # and what was exported in between
+    assert len(about_3) + 3 == len(everything)  # the third is the event of the export before
     answer = owen.post("/export", name="project")
     assert (answer.status_code, "tick the box to confirm" in texts(answer.text)) == (422, True)
     assert b"canary-note" in made(review, owen, "events")
     activity = texts(owen.get("/activity"))
     assert "Owen exported events, with what others said about records still to judge" in activity
-    # Whoever has judged the record sees all, without a box.
+    # Those who have judged the record get everything, without having to tick a box.
     review.acts.decide(Stamp(1), 3, 1)
     assert "leaves other people's codes" not in texts(owen.get("/export"))
     assert b"canary-note" in made(review, owen, "events", None)

@@ -1,4 +1,4 @@
-"""The flow diagram adds up, shows who entered what, and never shows an unknown count as 0."""
+"""Test the flow diagram: it adds up, shows who entered which number, and never shows an unknown count as 0."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXPORT = "".join(
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """Make a review of three papers from four entries."""
+    """Make a review of three papers by importing four records, one of which is a duplicate."""
     review = make_review(tmp_path, [], coders_screen=1, exclusion_reasons=["Wrong <b> topic"])
     owner = Browser(review, 1)
     jobs = {**importing.JOBS, "rank": lambda workspace, arguments, progress: {}, "tag": lambda *_: {}}
@@ -45,13 +45,13 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def table(owner: Browser) -> dict[str, str]:
-    """Return the counts of the diagram."""
+    """Return the counts of the flow diagram as text, by name."""
     text = owner.client.get("/flow/csv").text.removeprefix("\ufeff")
     return {row["count"]: row["records"] for row in csv.DictReader(io.StringIO(text))}
 
 
 def adds_up(owner: Browser) -> dict[str, int]:
-    """Check that all records that were found are in one box, and return the counts of screening."""
+    """Check that the boxes of the diagram add up to the records found, and return the counts of screening."""
     found = {key: int(number) for key, number in table(owner).items() if number != "not known"}
     removed = sum(number for key, number in found.items() if key.startswith("removed_before_screening."))
     names = ("screened", "excluded", "kept", "not_yet_screened")

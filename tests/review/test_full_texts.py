@@ -1,4 +1,4 @@
-"""Full texts in the review page: attached to records, read by page, and coded apart from the abstracts."""
+"""Test full texts on the review page: attached to records, read page by page, and coded separately from abstracts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MODEL = "0123456789ab"
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_process() -> Iterator[None]:
-    """Read the files of all tests in one process, because to start it takes longer than to read."""
+    """Read all files in one process, because starting a process takes longer than reading a file."""
     with isolated.IsolatedReader() as reader, pytest.MonkeyPatch.context() as patch:
         patch.setattr(isolated, "IsolatedReader", lambda: nullcontext(reader))
         yield
@@ -56,7 +56,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def begun(folder: Path) -> Workspace:
-    """Make a review of four records; one person includes each of the first two."""
+    """Make a review of four records, the first two of which are included."""
     records = papers(4)
     records[1] = records[1].model_copy(update={"title": "How pears are pressed in the large cities of the north"})
     workspace = make_review(folder, records, coders_screen=1, coders_code=2, mode_code="after")
@@ -66,14 +66,14 @@ def begun(folder: Path) -> Workspace:
 
 
 def pdf(tmp_path: Path, title: str, *lines: str, name: str = "a.pdf", body: str = "") -> tuple[str, bytes]:
-    """Make a PDF of four pages."""
+    """Make a PDF of several pages, and return its file name and content."""
     text = body or "Leaders of the orchards shared their apples. Nobody else spoke of pears. " * 30
     path = write_paper(tmp_path / "made" / name, title, *lines, body=text, references=("Elm E. A cited paper. 2001.",))
     return name, path.read_bytes()
 
 
 def work(review: Workspace) -> None:
-    """Read all files that were uploaded."""
+    """Let the worker read all uploaded files."""
     idle = {kind: lambda workspace, arguments, progress: {} for kind in ("rank", "tag", "files")}
     while do_next(review, {READ: full_texts.read, **idle}):
         pass
@@ -95,7 +95,7 @@ def states(review: Workspace) -> dict[str, int]:
 
 
 def coded(review: Workspace, coder: int, *, apple: int, pear: int = 0, record: int = 1, sentence: int = 3) -> None:
-    """Code a record by its full text."""
+    """Code a record from its full text, and finish it."""
     stamp = look(review, coder, record, "full-text")
     acts = review.acts
     acts.code(stamp, record, "apple", apple, stage="full-text")
@@ -105,7 +105,7 @@ def coded(review: Workspace, coder: int, *, apple: int, pear: int = 0, record: i
 
 
 def attach_by_hand(review: Workspace, tmp_path: Path, record: int, name: str = "s.pdf") -> int:
-    """Upload a file that belongs to no record, and attach it to one; return the number of the file."""
+    """Upload a file that matches no record, attach it to a record, and return the number of the file."""
     browser = Browser(review, OWEN)
     bring(review, browser, pdf(tmp_path, f"Something short {name}", name=name))
     with review.store.read() as connection:
@@ -132,7 +132,7 @@ def test_each_file_is_attached_or_listed_with_its_reason(review: Workspace, tmp_
         "x3.pdf": False,
         "broken.pdf": False,
     }
-    # Only a title of thirty letters identifies a paper, and 10.1/1 is not a DOI.
+    # A title identifies a paper only from thirty letters on, and 10.1/1 is not a DOI.
     assert (files["x2.pdf"].record, files["x2.pdf"].found_by) == (2, "title")
     assert files["x2.pdf"].pages > 1
     page = texts(browser.get("/full-texts"))
@@ -227,7 +227,7 @@ def attached(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def with_text(attached: Workspace, tmp_path: Path) -> Workspace:
-    """The review, with a full text of its first record."""
+    """Return a review in which record 1 has a full text."""
     return copy_review(attached, tmp_path)
 
 
@@ -424,7 +424,7 @@ def test_a_file_that_found_no_record_is_read_again_if_it_is_uploaded_again(revie
     assert (files["a.txt"].record, files["a.txt"].attached) == (3, True)
     assert "b.txt was uploaded before, as a.txt" in texts(send(browser, ("b.txt", text[1])).text)
     assert browser.client.get("/full-texts/of/3").content == text[1]
-    # Detached by a person, and uploaded again.
+    # A person detaches the file, and it is uploaded again.
     browser.post("/full-texts/of/3/detach")
     bring(review, browser, text)
     with review.store.read() as connection:
@@ -479,7 +479,7 @@ def text_of(review: Workspace, record: int) -> str:
 
 
 def evidence_of(review: Workspace, record: int) -> list[int]:
-    """Return the sentences of the final code for the label apple by the full text of a record."""
+    """Return the numbers of the evidence sentences of a record's final full-text code for apple."""
     final = schema.final
     wanted = (final.c.record == record, final.c.stage == "full-text", final.c.label == "apple")
     with review.store.read() as connection:
@@ -513,7 +513,7 @@ def test_the_evidence_of_a_duplicate_counts_if_both_are_read_by_its_file(review:
     coded(review, ann, apple=1, record=2)
     review.acts.join(Stamp(OWEN), 2, into=1)
     coded(review, bob, apple=0, sentence=4)
-    # The sentence of the duplicate is one of the text that is shown, and can be taken with the code.
+    # The sentence marked in the duplicate is in the text that is shown, so it can be taken with the code.
     page = Browser(review, OWEN).get("/reconcile/full-text/1?votes=1")
     assert "Ann: yes, sentence 4" in texts(page)
     assert "Take A's code and sentences" in texts(page)
@@ -547,7 +547,7 @@ def test_marks_in_a_file_that_was_parted_are_not_shown_in_another(review: Worksp
     with review.store.read() as connection:
         one, other = (row for row in coders_codings(connection) if (row.label, row.basis) == ("apple", "full-text"))
         reading = read_reading(connection, read_entry(connection, 3), "full-text")
-    # What the person finished was the new text, without marks.
+    # The person finished the record with the new text, without marking a sentence.
     assert (one.sentences, one.sentences_complete) == ((), True)
     assert (other.sentences, other.evidence) == ((3,), reading.sentence(3))
     review.acts.undo(Stamp(people[0]))
@@ -584,7 +584,7 @@ def test_roles_in_a_file_that_was_parted_keep_their_words(review: Workspace, tmp
 def test_the_text_of_three_joined_records_with_two_files_does_not_change_under_codes(
     review: Workspace, tmp_path: Path, order: tuple[int, int]
 ) -> None:
-    """Ann coded record 3 by its file before Bob coded record 4 by its file; record 1 has no file."""
+    """Ann coded record 3 from its file before Bob coded record 4 from another file; record 1 has no file."""
     for record, name in ((4, "t.pdf"), (3, "s.pdf")):
         attach_by_hand(review, tmp_path, record, name)
     ann, bob = (add_person(review, name, "coder") for name in ("Ann", "Bob"))
@@ -592,10 +592,10 @@ def test_the_text_of_three_joined_records_with_two_files_does_not_change_under_c
     coded(review, bob, apple=1, record=4, sentence=4)
     for record in order:
         review.acts.join(Stamp(OWEN), record, into=1)
-    # The text is the one that was coded first, whatever was joined first, with the marks in this text alone.
+    # The text is the one that was coded first, whatever was joined first; only marks in this text count.
     assert {text_of(review, record) for record in (1, 3, 4)} == {"s.pdf"}
     assert evidence_of(review, 1) == [3]
-    # What follows does not change it either.
+    # Later codes, splits and undo do not change it either.
     cay = add_person(review, "Cay", "coder")
     coded(review, cay, apple=1, sentence=5)
     review.acts.split(Stamp(OWEN), 4)
@@ -643,7 +643,7 @@ def test_a_file_without_a_record_is_deleted_after_a_question(review: Workspace, 
     assert [path.name for path in log.glob("full-text-*.jsonl")] == ["full-text-1.jsonl"]
     assert "1 file = 1 attached + 0 without a record + 0 not readable." in texts(browser.get("/full-texts"))
     assert "deleted the file broken.pdf" in texts(browser.get("/activity"))
-    # The same file can be dropped again.
+    # A deleted file can be uploaded again.
     bring(review, browser, wrong)
     assert "2 files = 1 attached + 1 without a record" in texts(browser.get("/full-texts"))
 
@@ -673,7 +673,7 @@ def test_a_file_that_is_attached_or_being_read_is_not_deleted(
         assert "cannot be deleted (Permission denied)" in texts(browser.post("/full-texts/2/delete").text)
     assert (review.folder / "full-texts/2/a.txt").is_file()
     assert "a.txt" in texts(browser.get("/full-texts"))
-    # What another program of the worker wrote late is cleared away.
+    # A file that another process wrote to the log after the deletion is removed.
     browser.post("/full-texts/2/delete")
     log = review.folder / "log/full-text-2.jsonl"
     log.write_text("{}\n", encoding="utf-8")
@@ -699,7 +699,7 @@ def test_a_record_whose_text_went_with_a_separated_record_is_not_handed_out(revi
 
 
 def suggest(review: Workspace, record: int, *stages: str) -> None:
-    """Store a suggestion of yes for the label apple at each stage, as the worker does."""
+    """Store the suggestion yes for apple at each of the given stages, as the worker does."""
     own = {"model_id": MODEL, "record": record, "label": "apple", "probability": 0.9, "decision": "yes"}
     with review.store.write() as connection:
         connection.execute(insert(schema.suggestion), [{**own, "stage": stage, "sentences": "[0]"} for stage in stages])
@@ -765,7 +765,7 @@ def test_marks_in_the_full_text_do_not_keep_people_from_adding_the_abstract(with
     with_text.acts.edit_record(Stamp(OWEN), 1, "abstract", "An abstract that was missing.")
 
 
-def test_ones_own_list_has_what_was_coded_by_full_text(with_text: Workspace) -> None:
+def test_the_list_of_a_coder_has_what_was_coded_by_full_text(with_text: Workspace) -> None:
     coded(with_text, OWEN, apple=1)
     page = Browser(with_text, OWEN).get("/decisions")
     assert '<a href="/full-text?record=1">' in page
@@ -792,7 +792,7 @@ def test_the_model_is_not_said_to_disagree_with_codes_by_full_text(with_text: Wo
 
 
 def by_abstract(review: Workspace, coder: int, record: int, *, apple: int, pear: int) -> None:
-    """Code a record by its abstract."""
+    """Code a record from its abstract, and finish it."""
     review.acts.code(look(review, coder, record), record, "apple", apple)
     review.acts.code(Stamp(coder), record, "pear", pear)
     review.acts.commit(Stamp(coder), record)
@@ -809,7 +809,7 @@ def test_records_are_listed_by_the_state_of_full_text_coding(with_text: Workspac
     assert "included settled not begun in conflict" in texts(page)
     assert " 1 record " in texts(owner.get("/records?full_text=conflict"))
     assert " 0 records " in texts(owner.get("/records?full_text=settled"))
-    # A blinded coder sees neither the column nor the filter, and the filter does nothing when it is typed.
+    # A blinded coder sees neither the column nor the filter, and the filter does nothing if it is in the address.
     hidden = coder.get("/records?full_text=conflict")
     assert ("Full-text coding" in hidden, "in conflict" in hidden) == (False, False)
     assert " 4 records " in texts(hidden)
@@ -857,7 +857,7 @@ def test_the_matrix_shows_the_codes_by_one_text(with_text: Workspace, monkeypatc
     assert ("Apple 1 0 0 0 0" in texts(page), "Pear 0 1 0 0 0" in texts(page)) == (True, True)
     assert "2 papers have been coded by at least one person" in texts(other)
     assert '<a href="/matrix?basis=abstract" aria-current="page">Abstract</a>' in other
-    # The next part of the table is that of the same text.
+    # The link to the next part of the table keeps the choice of text.
     monkeypatch.setattr("mechtag.review.pages.matrix._PAGE", 1)
     assert 'href="/matrix?basis=full-text&amp;after=0"' in owner.get("/matrix?basis=full-text&after=1")
 
@@ -869,19 +869,19 @@ def test_the_matrix_has_no_choice_of_text_if_there_are_no_full_texts(review: Wor
 def test_the_flow_says_how_many_included_records_have_a_full_text(with_text: Workspace, tmp_path: Path) -> None:
     review = with_text
     owner = Browser(review, OWEN)
-    # The text of a record that is not included does not count.
+    # A full text of a record that is not included is not counted.
     attach_by_hand(review, tmp_path, 3, "t.pdf")
     page = owner.get("/flow")
     assert "2 included records, 1 of them has a full text attached." in texts(page)
     assert page.count('aria-describedby="with-text"') == 2
-    # The fields stay empty.
+    # The count does not fill in the fields.
     assert re.search(r'name="reports.sought" inputmode="numeric" value=""', page)
     review.acts.decide(Stamp(OWEN), 3, 1)
     assert "3 included records, 2 of them have a full text attached." in texts(owner.get("/flow"))
 
 
 def other_text(browser: Browser, address: str) -> str:
-    """Return the address of the other text to code on a page, after following it."""
+    """Follow the link from a coding page to the other text; return the path and the record that it leads to."""
     (link,) = re.findall(r'<a href="(/(?:code|full-text)\?[^"]*)">(?:Abstract|Full text)', browser.get(address))
     shown = browser.client.get(unescape(link))
     (record,) = re.findall(r'data-record="(\d+)"', shown.text) or [""]
@@ -895,10 +895,10 @@ def test_the_other_text_is_that_of_the_same_record_if_it_can_be_coded(with_text:
     bring(review, Browser(review, OWEN), pdf(tmp_path, title, name="x2.pdf"))
     ann, bob, eve = (add_person(review, name, "coder") for name in ("Ann", "Bob", "Eve"))
     browser = Browser(review, ann)
-    # The second record is not the next one.
+    # The link leads to the same record, not to the next one in the order.
     assert other_text(browser, "/code?record=2") == "/full-text 2"
     assert other_text(browser, "/full-text?record=2") == "/code 2"
-    # One's own codes can be looked at again; what others have finished is not handed out.
+    # Ann can look at her own codes again; Eve does not get a record that two others have finished.
     coded(review, ann, apple=1)
     assert other_text(browser, "/code?record=1") == "/full-text 1"
     coded(review, bob, apple=1)

@@ -1,4 +1,4 @@
-"""Search exports that are uploaded become records of the review, and every entry is accounted for."""
+"""Test the import of search exports: their entries become records of the review, and each entry is accounted for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def owner(review: Workspace) -> Browser:
 
 
 def snapshot(review: Workspace) -> dict[str, object]:
-    """Return everything that an import leaves in the database and in the tables of records."""
+    """Return everything that an import leaves in the database and in the folder ``data``."""
     found: dict[str, object] = {}
     with review.store.read() as connection:
         for table in (schema.record, schema.copy, schema.pair, schema.need, schema.queue, schema.upload):
@@ -51,7 +51,7 @@ def snapshot(review: Workspace) -> dict[str, object]:
     return found
 
 
-def test_nothing_joins_before_it_is_added(review: Workspace, owner: Browser) -> None:
+def test_records_join_the_review_only_when_they_are_added(review: Workspace, owner: Browser) -> None:
     answer = upload(owner, ("ovid.ris", ris(*TITLES)), ("more.ris", ris("Another study of quinces")))
     assert "Reading the files" in texts(answer.text)
     work(review)
@@ -64,7 +64,7 @@ def test_nothing_joins_before_it_is_added(review: Workspace, owner: Browser) -> 
     work(review)
     assert sorted(titles(review)) == sorted((*TITLES, "Another study of quinces"))
     assert sorted(path.name for path in (review.project.root / "data/raw").iterdir()) == ["more.ris", "ovid.ris"]
-    # Reading can begin at once, in random order.
+    # Screening can begin at once, in random order.
     page = texts(owner.get("/screen"))
     assert "Random order" in page
     with review.store.read() as connection:
@@ -93,7 +93,7 @@ def test_the_counts_add_up_and_the_commands_find_the_same_records(review: Worksp
     counts = json.loads((data / "ingest.json").read_text())
     assert (counts["read"], counts["kept"], counts["rejected"]) == (8, 7, 1)
     assert len((data / "rejected.jsonl").read_text().splitlines()) == 1
-    # The second export has a name of its own, and reading the folder again finds the same entries.
+    # The second export gets a different name, and reading the folder again finds the same records.
     assert sorted(path.name for path in (data / "raw").iterdir()) == ["a-2.ris", "a.ris"]
     places = {(record.source_file, record.source_index) for record in ingest([data / "raw"]).records}
     assert places == {(record.source_file, record.source_index) for record in read_records(data / "records.parquet")}
@@ -110,7 +110,7 @@ def test_every_entry_of_every_fixture_is_accounted_for(review: Workspace, owner:
     found, result = batch.found, batch.result
     assert found["read"] == found["kept"] + found["rejected"] == sum(one["read"] for one in found["sources"])
     assert found["kept"] == result["unique"] + result["duplicates"]
-    # Each file was read, or there is a sentence on why not.
+    # Each file was read, or a sentence says why not.
     named = {one["file"].split("/")[0] for one in found["sources"]}
     named |= {text.split(": ")[0].split("/")[0] for text in found["unread"]}
     assert named | {text.split(" was ")[0] for text in found["left_out"]} == {name for name, _ in files}
@@ -166,7 +166,7 @@ def test_an_interrupted_import_ends_like_one_that_was_not(
 
 
 def stop_after(function: Callable[..., object]) -> Callable[..., object]:
-    """Let a function do its work, and then end the process, as it were."""
+    """Wrap a function so that the process seems to be killed as soon as the function has done its work."""
 
     def stopped(*args: object, **kwargs: object) -> object:
         function(*args, **kwargs)
@@ -277,7 +277,7 @@ def test_files_none_of_which_can_be_read_are_reported(review: Workspace, owner: 
 
 
 def zipped(*members: tuple[str, bytes]) -> bytes:
-    """Return a ZIP file."""
+    """Return a ZIP file with the given files, each a name and a content."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members:
@@ -381,7 +381,7 @@ def test_a_form_without_a_file_is_refused(owner: Browser) -> None:
     assert "No file was chosen" in texts(answer.text)
 
 
-def test_a_disk_that_is_full_is_said(review: Workspace, owner: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(review: Workspace, owner: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Screen and Code in a browser: keys, focus, accessibility, and decisions while the server does not answer."""
+"""Test the pages *Screen* and *Code* in a browser: keys, focus, accessibility, and decisions without a server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of eight records, the first two of which are included, with suggestions for record 1."""
+    """Make a review of eight records: the first two are included, and record 1 has suggestions."""
     workspace = make_review(tmp_path, 8, coders_screen=1, coders_code=1)
     for record in (1, 2):
         workspace.acts.decide(Stamp(OWEN), record, 1)
@@ -62,7 +62,7 @@ Opener = Callable[..., "Page"]
 
 @pytest.fixture
 def opened(browser: Browser, served: Served) -> Iterator[Opener]:
-    """Open an address of the page as its owner; nothing may be written to the console unless ``noisy``."""
+    """Return a function that opens an address as the owner. Console messages fail the test unless ``noisy``."""
     trouble: list[str] = []
     contexts = []
 
@@ -75,7 +75,7 @@ def opened(browser: Browser, served: Served) -> Iterator[Opener]:
             page.on("pageerror", lambda error: trouble.append(str(error)))
         page.goto(f"{served.address}/start?key={KEY}")
         page.goto(served.address + address)
-        page.wait_for_timeout(200)  # keys that come at once are meant for the page before
+        page.wait_for_timeout(200)  # keys pressed right after a page appears are ignored
         return page
 
     yield open_page
@@ -142,7 +142,7 @@ def test_two_keys_open_a_page_and_the_criteria_stay_as_they_were_left(opened: Op
     wait_for(page, "Paper 4")
     assert not page.is_visible("#criteria[open]")
     page.keyboard.press("g")
-    page.keyboard.press("x")  # no page has this key, and neither key does anything else
+    page.keyboard.press("x")  # no page has this key after g, so neither key does anything
     page.keyboard.press("c")
     page.wait_for_selector("#criteria[open]")
     page.keyboard.press("g")
@@ -155,14 +155,14 @@ def test_a_reason_for_the_exclusion_is_chosen_by_a_digit(opened: Opener, review:
     review.acts.change_plan(Stamp(OWEN), "reasons", "required")
     review.acts.change_plan(Stamp(OWEN), "exclusion_reasons", ["Wrong population", "Wrong topic", "No study", "Other"])
     page = opened("/screen")
-    page.keyboard.press("4")  # as long as the reasons are not shown, their keys do nothing
+    page.keyboard.press("4")  # the keys of the reasons do nothing until the reasons are shown
     page.keyboard.press("2")
     page.wait_for_selector("[data-panel][open]")
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
     page.keyboard.press("Escape")
     page.wait_for_selector("[data-panel]:not([open])")
     assert decisions(review) == {}
-    page.wait_for_timeout(200)  # a key that comes at once is ignored
+    page.wait_for_timeout(200)  # a key pressed right after the page appears is ignored
     page.keyboard.press("2")
     page.wait_for_selector("[data-panel][open]")
     page.wait_for_timeout(200)
@@ -180,7 +180,7 @@ def test_a_key_that_is_held_down_counts_once(opened: Opener, review: Workspace) 
     page = opened("/screen")
     page.keyboard.down("1")
     for _ in range(20):
-        page.keyboard.down("1")  # Playwright repeats a key that is down
+        page.keyboard.down("1")  # Playwright repeats a key that is held down
         page.wait_for_timeout(30)
     page.keyboard.up("1")
     wait_for(page, "Paper 4")
@@ -264,7 +264,7 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     page.keyboard.press("m")
     letter = page.locator("#s-0 .letter")
     letter.filter(has_text="A −").wait_for()
-    # The second key follows while the first sign is being sent; the sign that a sentence has is removed.
+    # The second key comes while the first sign is being sent; pressing the key of a set sign removes it.
     page.keyboard.press("q")
     page.keyboard.press("q")
     letter.filter(has_text=re.compile("^A$")).wait_for()
@@ -276,7 +276,7 @@ def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
     page.keyboard.press("]")
     assert page.get_attribute("#s-0", "aria-pressed") == "false"
     assert page.inner_text("#said") == "Pear is chosen"
-    # The second key follows while the first answer is being sent.
+    # The second key comes while the first answer is being sent.
     page.keyboard.press("3")
     page.keyboard.press("2")
     page.wait_for_selector("#no-pear:checked")
@@ -316,7 +316,7 @@ def test_names_of_roles_may_have_any_characters(opened: Opener, review: Workspac
     assert page.inner_text("#said") == "Press the number of a role: 1 A | B, 2 <i>Who</i>"
     page.keyboard.press("2")
     page.wait_for_selector("#role-apple-0-role_2[aria-pressed=true]")
-    for key in ("r", "3"):  # There is no such role.
+    for key in ("r", "3"):  # There is no third role.
         page.keyboard.press(key)
     assert page.locator("#role-apple-0-role_2[aria-pressed=true]").count() == 1
 
@@ -367,14 +367,14 @@ def test_the_dialog_of_keys_opens_and_closes_by_keys(opened: Opener) -> None:
     page.keyboard.press("?")
     assert page.is_visible("dialog#keys[open]")
     assert "Finish the record, and go to the next one" in page.inner_text("dialog")
-    page.keyboard.press("2")  # no decision behind a dialog
+    page.keyboard.press("2")  # an open dialog keeps keys from deciding
     page.keyboard.press("Escape")
     assert not page.is_visible("dialog#keys")
     assert not page.is_checked("#no-apple")
 
 
 def _states(review: Workspace) -> dict[str, Callable[[], str]]:
-    """Return the states of the two pages: what leads to each, and its address."""
+    """Return the states of *Screen* and *Code* to test, by name. Each function prepares one and returns its address."""
     acts = review.acts
 
     def mode(name: str) -> None:
@@ -448,7 +448,7 @@ def test_controls_of_an_export_lie_apart_and_a_box_is_next_to_its_text(
     review.acts.change_plan(Stamp(OWEN), "coders_screen", 2)
     with review.store.write() as connection:
         ann = add_account(connection, "Ann", "coder")
-    # The start address signs somebody in without asking if only one person is active.
+    # With a single active person, the start address signs this person in without asking.
     review.acts.change_account(Stamp(OWEN), ann, state="left")
     review.acts.decide(Stamp(ann), 3, 1)
     page = opened("/export", width)

@@ -1,4 +1,4 @@
-"""The log as text: complete, repaired after a crash, and enough to make the database again."""
+"""Test the log as text files: complete, repaired after a crash, and sufficient to rebuild the database."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def events_of(review: Workspace) -> Path:
-    """Return the file of the events, all of which are of one month."""
+    """Return the path of the only events file; all events of the review are of one month."""
     (path,) = (review.folder / "log").glob("events-*.jsonl")
     return path
 
 
 def derived(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """Return the content of the derived tables, of people and of titles."""
+    """Return the rows of the derived tables, the people, and the titles of the records."""
     with store.read() as connection:
         tables = {
             table.name: sorted(map(tuple, connection.execute(select(table))), key=str) for table in schema.DERIVED
@@ -105,7 +105,7 @@ def test_the_log_grows_by_what_is_new_and_holds_no_secrets(review: Workspace) ->
 
 
 def test_two_journals_write_each_event_once(review: Workspace) -> None:
-    """The server has a journal that stays, and each export of the log has a journal of its own."""
+    """The server keeps one journal open, while each export of the log opens its own."""
     stays = Journal(review)
     stays.flush()
     review.acts.tag(Stamp(1), 1, "later")
@@ -116,7 +116,7 @@ def test_two_journals_write_each_event_once(review: Workspace) -> None:
     assert len(list(read_log(review.folder / "log"))) == len(events_of(review).read_bytes().splitlines())
 
 
-def test_a_log_that_cannot_be_written_is_said_once_and_completed_later(
+def test_a_log_that_cannot_be_written_is_reported_once_and_completed_later(
     review: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mechtag.review.journal._PAUSE", 0.01)
@@ -167,7 +167,7 @@ def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> Non
 
 
 def test_a_log_is_read_event_by_event(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log of a project zip is untrusted, so that neither all of it nor a huge line may fill the memory."""
+    """The log in a project zip is untrusted: neither its length nor a huge line may fill the memory."""
     Journal(review).flush()
     path = events_of(review)
     events = read_log(path.parent)
@@ -182,7 +182,7 @@ def test_a_log_is_read_event_by_event(review: Workspace, monkeypatch: pytest.Mon
 
 
 def test_events_of_several_months_are_read_in_the_order_of_their_numbers(review: Workspace) -> None:
-    """Events that were imported with their times can be in the file of an earlier month."""
+    """Imported events keep their times, so they can be in the file of an earlier month."""
     Journal(review).flush()
     path = events_of(review)
     lines = path.read_bytes().splitlines(keepends=True)

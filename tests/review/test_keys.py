@@ -1,4 +1,4 @@
-"""The table of keys, the key sets, and the templates agree."""
+"""Test that the table of keys, the key sets and the templates agree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.review_site import Browser, add_person, make_review, texts
 
 OWEN = 1
 TEMPLATES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "review/templates").glob("*.html")}
-# First part of the address of the pages made from a template, if it is not the name of the template.
+# Templates whose pages have an address that does not begin with the name of the template.
 SCREEN_OF = {"conflict": "reconcile", "groups": "duplicates"}
 SCREENS = sorted({screen for key in TABLE for screen in key.screens} | {""})
 
@@ -35,10 +35,10 @@ def test_every_key_of_the_table_is_on_a_page_of_its_screens_and_on_no_other() ->
     by_action = {key.action: key for key in TABLE}
     shared = {"base", "macros"}
     used = {name: actions(text) for name, text in TEMPLATES.items()}
-    # These are arguments of a macro or values of a loop in the page on which records are coded.
+    # On the page Code, these actions are arguments of a macro or values of a loop.
     used["code"] |= {"yes", "no", "needs_review", "accept", "reject", "doubt"}
     used["conflict"] |= {"take_a", "take_b"}
-    # This is in a macro that these two pages call.
+    # The pages Screen and Code call the macro with this action.
     used["macros"] -= {"words"}
     used["screen"] |= {"words"}
     used["code"] |= {"words"}
@@ -183,7 +183,7 @@ def test_a_key_that_cannot_be_used_is_refused_with_the_reason(
 def test_keys_of_different_screens_may_be_the_same() -> None:
     chosen = Choice("asreview").change("role", "h").change("yes", "r").change("same", "r").change("take_a", "b")
     assert [chosen.names(action) for action in ("include", "yes", "same", "take_a")] == [("r",), ("r",), ("r",), ("b",)]
-    # A key is free once its action has a different one.
+    # A key is free once its action has a different key.
     assert chosen.change("exclude", "q").change("include", "i").names("include") == ("i",)
 
 

@@ -1,4 +1,4 @@
-"""A process that writes decisions is killed at random moments; what it confirmed is there, once."""
+"""Test killed processes: confirmed decisions are stored exactly once, and the worker ends with the server."""
 
 import os
 import random
@@ -21,8 +21,8 @@ from tests.support.reviews import check_replay, open_review
 KILLS = 50
 RECORDS = 40
 
-# Writes decisions from a number on, and prints the number and ``seq`` of each once it is confirmed. Every seventh act
-# is an undo, and every eleventh is sent twice.
+# Writes decisions, numbered from a given number, and prints the number and ``seq`` of each once it is confirmed. Every
+# seventh act is an undo, and every eleventh is sent twice.
 WRITER = """
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ while True:
 
 
 def confirmed_until_killed(path: Path, number: int, patience: float) -> dict[int, int]:
-    """Let a process write for a while, kill it, and return what it had confirmed: number of the act, and ``seq``."""
+    """Let a process write, kill it after ``patience`` seconds, and return the ``seq`` of confirmed acts by number."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), str(number)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -78,14 +78,14 @@ def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) ->
             number: seq for number, seq in confirmed.items() if number % 7
         }
         assert set(confirmed) <= set(written)
-        # At most the act that was being confirmed is there in addition.
+        # At most one more act is stored: the one that was being confirmed.
         assert len(set(written) - set(confirmed)) <= 1
         check_replay(store)
         store.close()
     assert len(confirmed) > KILLS
 
 
-# Starts a process that waits for the end of this one.
+# Starts a process that ends when this one ends.
 PARENT = """
 import os, subprocess, sys
 CHILD = '''
@@ -104,7 +104,7 @@ def test_the_worker_ends_when_the_server_is_killed_in_the_middle_of_a_job() -> N
     worker = int(parent.stdout.readline())
     parent.kill()
     try:
-        # The output ends with the last process that can write to it.
+        # The output is closed only when the last process that can write to it has ended.
         parent.communicate(timeout=30)
     finally:
         with suppress(ProcessLookupError):

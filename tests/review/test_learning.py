@@ -1,4 +1,4 @@
-"""The model learns from final codes, and replaces the one in use only where that is safe."""
+"""Test training on final codes: a new model replaces the model in use only where that is safe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FRUIT = ("apple", "pear")
 
 
 def paper(number: int) -> Record:
-    """Make a paper on apples, on pears, on both, or on stones."""
+    """Return a paper about apples, pears, both or stones, depending on its number."""
     kinds = [("apple",), ("pear",), ("apple", "pear"), ()][number % 4]
     words = [f"The {kind} tree grew well." for kind in kinds] or ["The stone lay there."]
     text = " ".join(["The village worked.", *words, f"The year was {number % 7}."])
@@ -61,7 +61,7 @@ def review(tmp_path: Path, encoder: Path) -> Workspace:
 
 
 def code(review: Workspace, numbers: range, *, assisted: bool = False) -> None:
-    """Screen and code papers rightly, as one who saw no suggestion."""
+    """Screen and code papers correctly. With ``assisted``, the coder may have seen suggestions."""
     for number in numbers:
         abstract = paper(number).abstract
         carried = [fruit for fruit in FRUIT if fruit in abstract]
@@ -80,7 +80,7 @@ def code(review: Workspace, numbers: range, *, assisted: bool = False) -> None:
 
 
 def learn(review: Workspace, owner: Browser) -> str:
-    """Train by the page and return what it says afterwards."""
+    """Train a model from the page, and return the text of the page afterwards."""
     assert owner.post("/learn").status_code == 200
     known = jobs()
     while do_next(review, known):
@@ -155,7 +155,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
 
 
 def suggestions(review: Workspace) -> dict[tuple[str, str], tuple[str, float]]:
-    """Have records tagged, and return the decision and the probability of each suggestion."""
+    """Let the worker tag records, and return the decision and probability of each suggestion, by record and label."""
     with review.store.write() as connection:
         add_job(connection, "tag", 1)
     while do_next(review, jobs()):
@@ -223,7 +223,7 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
 
 
 def test_models_are_compared_with_first_codes_and_only_with_independent_ones(tmp_path: Path) -> None:
-    """A revised code counts as it was first given; a label without an independent code is not judged."""
+    """A revised code counts as first given; a label without an independent code counts as not judged."""
     generator = np.random.default_rng(0)
     coded = [coded_record(number, ("apple", "pear") if number < 3 else (), generator) for number in range(5)]
     names = [row.record.record_id for row in coded]

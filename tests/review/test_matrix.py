@@ -1,4 +1,4 @@
-"""The matrix of papers by labels shows final codes, and what is still missing, to those who may see it."""
+"""Test the matrix of papers by labels: final codes and missing ones, for those who may see them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_page_counts_what_the_picture_shows(review: Workspace) -> None:
     cells = Counter[str]()
     for path in svg.iter("{http://www.w3.org/2000/svg}path"):
         cells[path.get("class", "")] += path.get("d", "").count("M")
-    # Two labels of five papers: four times yes, and a dash or a dot where there is nothing else.
+    # Two labels of five papers: four yes, one conflict, one needs review; no and pending are dashes and dots.
     assert cells == {"series-0 filled": 4, "series-1": 1, "series-4": 1, "reference": 4}
     assert "Apple: 2 of 5 papers" in text
 

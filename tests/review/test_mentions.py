@@ -1,4 +1,4 @@
-"""Somebody whose name is written after an @ finds the comment or note on the project page, unless it would unblind."""
+"""Test mentions: a comment or note with @name is on that person's project page once it cannot unblind the person."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_comments_and_notes_reach_the_person_until_they_are_done(review: Workspa
     assert len(numbers) == 2
     after = texts(browser.post("/mentions", mention=numbers[1]).text)
     assert ("Is this" in after, "I am not sure" in after) == (False, True)
-    # To take an entry off the list is not an action that undo takes back; it takes back the comment before.
+    # Taking an entry off the list cannot be undone, so undo takes back the comment made before.
     browser.post("/undo")
     assert "Is this" not in texts(browser.get("/"))
     with review.store.read() as connection:

@@ -1,4 +1,4 @@
-"""What a colleague did in a copy of the review is added from the project zip, once, and nothing is overwritten."""
+"""Test merging a copy of the review: a colleague's work is added from the project zip once, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOBS = {
     exporting.KIND: exporting.run,
     **dict.fromkeys(("rank", "tag", "files"), lambda *_: {}),
 }
-# What must be the same as if everybody had worked in one review, but for the numbers of events.
+# Tables and columns that must be the same as if everybody had worked in one review.
 STATES = {
     "current": (
         "record",
@@ -65,7 +65,7 @@ def work(review: Workspace) -> None:
 
 
 def go_on(review: Workspace) -> None:
-    """Do the jobs that are left, as a worker does that is started after another was killed."""
+    """Run the unfinished jobs, as a worker does that starts after another was killed."""
     with review.store.write() as connection:
         table = schema.job
         connection.execute(table.update().where(table.c.state == "running").values(state="waiting"))
@@ -79,7 +79,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def review(prepared: Workspace, tmp_path: Path) -> Workspace:
-    """A review in which two people have begun."""
+    """Return a review in which Ann and Ben have included two records."""
     return copy_review(prepared, tmp_path / "here")
 
 
@@ -99,7 +99,7 @@ def begun(folder: Path) -> Workspace:
 
 
 def zip_of(review: Workspace) -> bytes:
-    """Export a project as people do it."""
+    """Export the project from the page, and return the zip."""
     owner = Browser(review, OWEN)
     owner.post("/export", name="project", everything="1")
     work(review)
@@ -110,7 +110,10 @@ def zip_of(review: Workspace) -> bytes:
 
 
 def copy_of(review: Workspace, folder: Path) -> Workspace:
-    """Unpack a project elsewhere and open it, as `mechtag review --rebuild` does."""
+    """Export the project, unpack it in a folder, and open it with a database rebuilt from the log.
+
+    In this copy, record 2 has suggestions, as in the review.
+    """
     with zipfile.ZipFile(io.BytesIO(zip_of(review))) as archive:
         archive.extractall(folder)
     root = folder / "review"
@@ -125,7 +128,7 @@ def copy_of(review: Workspace, folder: Path) -> Workspace:
 
 
 def read(review: Workspace, content: bytes) -> tuple[Browser, str]:
-    """Upload a zip by the page, have it read, and return the address of the import."""
+    """Upload a zip on the page, let the worker read it, and return the browser and the address of the import."""
     owner = Browser(review, OWEN)
     data = {"csrf": owner.csrf, "client_id": str(uuid.uuid4())}
     answer = owner.client.post("/merge", data=data, files=[("file", ("colleague.zip", content))])
@@ -135,7 +138,7 @@ def read(review: Workspace, content: bytes) -> tuple[Browser, str]:
 
 
 def merge(review: Workspace, content: bytes, **people: str) -> str:
-    """Import a zip, and return what the page says afterwards."""
+    """Import a zip, with the proposed people unless ``people`` says otherwise, and return the text of the page."""
     owner, address = read(review, content)
     with review.store.read() as connection:
         number = int(address.rpartition("/")[2])
@@ -152,7 +155,7 @@ def merge(review: Workspace, content: bytes, **people: str) -> str:
 
 
 def states(review: Workspace) -> dict[str, list[Any]]:
-    """Return the states of all records, without the numbers and times of events."""
+    """Return the states of all records, without the numbers and times of events, to compare two reviews."""
     with review.store.read() as connection:
         return {
             name: sorted(
@@ -171,7 +174,7 @@ def number_of_events(review: Workspace) -> int:
 
 
 def ann_works(review: Workspace) -> None:
-    """Let Ann code and decide."""
+    """Let Ann screen two records, code record 1, and undo and redo a tag."""
     acts = review.acts
     acts.decide(look(review, ANN, 3, "screen"), 3, 1)
     acts.decide(look(review, ANN, 4, "screen"), 4, 0)
@@ -187,7 +190,7 @@ def ann_works(review: Workspace) -> None:
 
 
 def ben_works(review: Workspace) -> None:
-    """Let Ben code, decide, change his mind, and be shown suggestions."""
+    """Let Ben screen, annotate and code records, undo a decision, and answer a suggestion."""
     acts = review.acts
     acts.decide(look(review, BEN, 3, "screen"), 3, 0)
     acts.decide(look(review, BEN, 4, "screen"), 4, 0)
@@ -203,7 +206,7 @@ def ben_works(review: Workspace) -> None:
     for label in ("apple", "pear"):
         acts.code(look(review, BEN, 2), 2, label, 0)
     acts.commit(look(review, BEN, 2), 2)
-    seen = look(review, BEN, 2)  # the suggestions, which come after the commit
+    seen = look(review, BEN, 2)  # with the suggestions, which are shown after the commit
     acts.answer(seen, 2, "apple", "accept", [0])
 
 
@@ -232,7 +235,7 @@ def test_two_copies_become_what_one_review_would_be(review: Workspace, tmp_path:
     assert sorted(people) == ["Ann", "Ben", "Owen"]
     new = [row for row in times if row not in before and row.part == 0]
     assert f"Added: {len(new) - 1} actions" in page  # the other one is about the import itself
-    # Only what concerns the copy as a whole, such as its export, stays there.
+    # Only the event about the copy as a whole, its export, is not added.
     missing = set(map(tuple, theirs)) - set(map(tuple, times))
     assert len(missing) == 1
     activity = texts(Browser(review, OWEN).get("/activity"))
@@ -267,7 +270,7 @@ def test_the_same_zip_adds_nothing_twice_and_a_later_zip_adds_the_rest(review: W
     assert "Added: 1 action" in merge(review, zip_of(colleague))
     with review.store.read() as connection:
         assert find_account(connection, "Ben").id == BEN
-    # The other way round, the colleague gets what Ann did, and both are the same.
+    # In the other direction, the colleague gets what Ann did, and both reviews are the same.
     assert "Added: 11 actions" in merge(colleague, zip_of(review))
     assert states(colleague) == states(review)
 
@@ -281,7 +284,7 @@ def test_work_on_the_same_place_in_both_copies_is_left_out(review: Workspace, tm
         place.acts.decide(look(place, ANN, 3, "screen"), 3, value)
         place.acts.edit_record(Stamp(OWEN), 5, "title", f"Title {value}")
     colleague.acts.decide(look(colleague, BEN, 4, "screen"), 4, 0)
-    # Ben takes back here what he did before the copy was made, and changes it there.
+    # Ben undoes his note here, which still counts as changed since the copy was made.
     review.acts.undo(Stamp(BEN))
     before = states(review)
     page = merge(review, zip_of(colleague))
@@ -306,7 +309,7 @@ def test_what_is_settled_in_both_copies_stays_as_it_is_here(review: Workspace, t
 
 
 def test_different_acts_with_the_same_id_are_both_kept(review: Workspace, tmp_path: Path) -> None:
-    """Jobs number their acts in each copy."""
+    """Each copy numbers its own jobs, so two different actions can get the same id."""
     colleague = copy_of(review, tmp_path / "there")
     for place, coder in ((review, ANN), (colleague, BEN)):
         code = {"stage": "screen", "label": "edible", "value": 1, "sentences": [], "date": None}
@@ -337,7 +340,10 @@ def test_nobody_gains_rights_and_nothing_of_the_whole_review_changes(review: Wor
 
 
 def test_people_are_asked_about(review: Workspace, tmp_path: Path) -> None:
-    """Somebody new may be somebody here under a different name, or a person outside; one name may be two people."""
+    """The owner says who the people of the copy are.
+
+    A new name may be somebody here under a different name, or an outsider; equal names may be two people.
+    """
     colleague = copy_of(review, tmp_path / "there")
     benjamin, zoe, cat = (add_person(colleague, name, "coder") for name in ("Benjamin", "Zoe", "Cat"))
     add_person(review, "Cat", "coder")
@@ -359,7 +365,7 @@ def test_people_are_asked_about(review: Workspace, tmp_path: Path) -> None:
     assert (accounts["Zoe"], accounts["Cat (copy)"], accounts["Cat"]) == ("left", "left", "active")
 
 
-def test_what_this_review_lacks_is_said_and_can_be_added_later(review: Workspace, tmp_path: Path) -> None:
+def test_what_this_review_lacks_is_listed_and_can_be_added_later(review: Workspace, tmp_path: Path) -> None:
     colleague = copy_of(review, tmp_path / "there")
     colleague.acts.decide(look(colleague, BEN, 7, "screen"), 7, 0)
     colleague.acts.edit_record(Stamp(BEN), 2, "abstract", "A different text. With two sentences.")
@@ -446,7 +452,7 @@ def test_only_owners_import_projects(review: Workspace, tmp_path: Path) -> None:
 
 
 def merge_with_a_kill(review: Workspace, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import a zip, with a worker that is killed while it adds the actions, and a second one that goes on."""
+    """Import a zip with a worker that is killed while it adds the actions, and let a second worker continue."""
     whole, calls = merging._write, 0
 
     def dies(*given: Any) -> bool:
@@ -482,7 +488,7 @@ def test_an_interrupted_import_says_what_the_whole_import_did(
     review: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colleague = copy_of(review, tmp_path / "there")
-    colleague.acts.decide(look(colleague, OWEN, 7, "screen"), 7, 0)  # before the kill
+    colleague.acts.decide(look(colleague, OWEN, 7, "screen"), 7, 0)  # added before the worker is killed
     ben_works(colleague)
     for coder in (ANN, BEN):
         review.acts.decide(look(review, coder, 7, "screen"), 7, 1)
@@ -515,12 +521,12 @@ def test_what_people_do_meanwhile_is_not_overwritten(
         nonlocal calls
         calls += 1
         found = whole(*given)
-        if calls == 2:  # first when the zip is read, then when what was done is added
+        if calls == 2:  # the first call reads the zip, and the second adds the actions
             review.acts.decide(look(review, BEN, record, "screen"), record, 1)
         return found
 
     monkeypatch.setattr(merging.merge, "compare", slow)
-    monkeypatch.setattr(merging, "_ACTS", 1)  # Each act is added in a transaction of its own.
+    monkeypatch.setattr(merging, "_ACTS", 1)  # Each act is added in a separate transaction.
     page = merge(review, zip_of(colleague))
     assert "Added: 1 action" in page
     assert "Somebody worked on this record in this review during the import; import the zip again. 1" in page
@@ -554,7 +560,7 @@ ROW = b'{"seq": 1}\n'
 
 
 def encrypted() -> bytes:
-    """Set the flag of encryption in both places of each entry."""
+    """Return a zip whose only file is marked as encrypted, in both of its headers."""
     content = bytearray(packed({LOG: ROW}))
     content[6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -613,7 +619,7 @@ def test_too_many_or_doubled_files_are_refused(
 
 
 def tampered(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """Return a project zip in which the last event of each kind that somebody changed differs."""
+    """Return a project zip after applying ``change`` to each event of its log."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     for name, text in members.items():
@@ -688,7 +694,7 @@ LINK = ("link", "apple", 0, "context", 1)
 def test_a_log_with_impossible_values_harms_nothing(
     review: Workspace, tmp_path: Path, act: tuple[Any, ...], change: Callable[[dict[str, Any]], object]
 ) -> None:
-    """Either the zip is refused, or the acts with such values are left out."""
+    """Either the zip is refused, or the actions with impossible values are left out."""
     if act == LINK:  # Only a sentence with a role is linked to a configuration.
         review.acts.role(look(review, BEN, 1), 1, *ROLE[1:])
     colleague = copy_of(review, tmp_path / "there")
@@ -710,7 +716,7 @@ def test_a_log_with_impossible_values_harms_nothing(
 
 
 def test_a_copy_takes_back_nothing_that_is_managed_here(review: Workspace, tmp_path: Path) -> None:
-    """Duplicates that were joined before the copy was made stay joined, and people take back only what is theirs."""
+    """Neither undoing a join in the copy nor forging the undo of another person's action changes this review."""
     review.acts.join(Stamp(OWEN), 6, 7)
     review.acts.tag(Stamp(ANN), 5, "method")
     colleague = copy_of(review, tmp_path / "there")
@@ -749,7 +755,7 @@ def test_only_people_who_settle_here_settle(review: Workspace, tmp_path: Path) -
 def test_what_was_settled_and_what_was_judged_since_are_not_mixed(
     review: Workspace, tmp_path: Path, settled_here: bool
 ) -> None:
-    """An adjudicator has not seen what was judged in the other copy."""
+    """A record was settled in one copy and judged again in the other: what the zip contains of it is left out."""
     for coder, value in ((ANN, 0), (BEN, 1)):
         review.acts.decide(look(review, coder, 3, "screen"), 3, value)
     colleague = copy_of(review, tmp_path / "there")
@@ -856,7 +862,7 @@ def test_strange_names_of_people_harm_nothing(review: Workspace, tmp_path: Path,
 
 
 def undo(review: Workspace, address: str, act: str = "undo") -> str:
-    """Press the button on the page of an import, let the worker do it, and return the text of the page."""
+    """Press a button on the page of an import, let the worker finish, and return the text of the page."""
     owner = Browser(review, OWEN)
     answer = owner.post(address, act=act)
     work(review)
@@ -883,7 +889,7 @@ def with_addition(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def merged(with_addition: Workspace, tmp_path: Path) -> Workspace:
-    """A review to which the work of Ben in a copy was added."""
+    """Return a review to which Ben's work in a copy was added."""
     return copy_review(with_addition, tmp_path / "merged")
 
 
@@ -891,7 +897,7 @@ def test_an_import_is_undone_as_one_act_and_added_again(review: Workspace, tmp_p
     review.acts.tag(Stamp(BEN), 5, "early")
     before = states(review)
     colleague = copy_of(review, tmp_path / "there")
-    colleague.acts.undo(Stamp(BEN))  # the tag, which both copies have
+    colleague.acts.undo(Stamp(BEN))  # the tag, which the review and the copy share
     ben_works(colleague)
     page = merge(review, zip_of(colleague))
     assert "Undo this import" in page
@@ -905,7 +911,7 @@ def test_an_import_is_undone_as_one_act_and_added_again(review: Workspace, tmp_p
     owner = Browser(review, OWEN)
     assert "undid an import of a copy: " in texts(owner.get("/activity"))
     assert ": undone" in texts(owner.get("/merge"))
-    # A second press does nothing, and neither does undo in the header: the import is no last action of Owen.
+    # A second press does nothing, nor does redo in the header: the import is not an action of Owen that he can redo.
     assert owner.post(address_of(review), act="undo").status_code == 409
     assert owner.post("/redo").status_code == 409
     assert states(review) == before
@@ -958,7 +964,7 @@ def test_independent_work_of_others_does_not_keep_an_import(merged: Workspace) -
 
 
 def test_a_third_vote_that_differs_is_listed_with_the_record_it_reopens(review: Workspace, tmp_path: Path) -> None:
-    """Ben and Ann agree on record 3 here; Owen judges it differently in the copy."""
+    """In this review, Ben and Ann agree on record 3; in the copy, Owen judges it differently."""
     colleague = copy_of(review, tmp_path / "there")
     colleague.acts.decide(look(colleague, OWEN, 3, "screen"), 3, 0)
     for coder in (ANN, BEN):

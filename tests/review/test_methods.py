@@ -1,4 +1,4 @@
-"""The paragraph for the methods section says how the review was done, with the figures of the page."""
+"""Test the paragraph for the methods section: it says how the review was done, with the figures of *Accuracy*."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_a_review_without_figures_says_how_it_is_done() -> None:
     ("mode", "says"),
     [("off", "saw no suggestions"), ("blind", "saw no suggestions"), ("assisted", "except for a random 15% of the")],
 )
-def test_what_coders_saw_is_said(mode: str, says: str) -> None:
+def test_the_paragraph_says_what_coders_saw(mode: str, says: str) -> None:
     plan = Plan.model_validate({"mode_code": mode, "mode_screen": "off", "coders_screen": 1})
     text = methods_text(NOTHING, plan, BOOK, [])
     assert says in text
     assert "screened by one person per record" in text
     assert "read in random order" in text
-    assert "settled by an adjudicator" in text  # of coding, which two people do
+    assert "settled by an adjudicator" in text  # at coding, which two people do
     plan = plan.model_copy(update={"coders_code": 1})
     assert "settled by an adjudicator" not in methods_text(NOTHING, plan, BOOK, [])
 

@@ -1,4 +1,4 @@
-"""A label that is added late is asked about in papers that were coded before, and nothing else is asked again."""
+"""Test labels that are added late: coders are asked about them, and only them, in papers that they have coded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_plum(review: Workspace) -> None:
 
 
 def final(review: Workspace, record: int) -> dict[str, tuple[int | None, str]]:
-    """Return value and origin of the final code of each label, having checked that the log leads to the same."""
+    """Check that the log leads to the same tables, and return the value and origin of each label's final code."""
     check_replay(review.store)
     table = schema.final
     with review.store.read() as connection:
@@ -115,7 +115,7 @@ def test_who_leaves_it_open_or_leaves_the_review_is_not_asked_again(review: Work
     review.acts.commit(Stamp(ann), 2)
     assert "Coding conflicts (0)" in texts(owner.get("/reconcile"))
     review.acts.change_account(Stamp(1), bob, state="left")
-    # Ann gave a code for the second paper, which Bob, who is gone, will never give: the adjudicator decides.
+    # Ann coded the second paper for plum; Bob has left and will not, so an adjudicator decides.
     assert "Coding conflicts (1)" in texts(owner.get("/reconcile"))
     assert "still to be coded" not in owner.get("/codebook")
     review.acts.change_account(Stamp(1), bob, state="active")

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or locked: nothing is half saved, and the page says what to do."""
+"""Test full disks, read-only folders and locked databases: nothing is half saved, and the page says what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWEN = 1
 
 @contextmanager
 def limited(review: Workspace, pragma: str) -> Iterator[None]:
-    """Let all connections to the database have a limit, until the block ends."""
+    """Run a PRAGMA on every new connection to the database until the block ends, for example to limit its size."""
 
     def limit(connection: sqlite3.Connection, _: Any) -> None:
         connection.execute(pragma)
@@ -49,7 +49,7 @@ def decisions(review: Workspace) -> int:
 
 
 def send(browser: Browser, record: int) -> tuple[int, str]:
-    """Send a decision that always has the same id for the same record."""
+    """Send the decision to include a record; its id depends only on the record, so repeated sending counts once."""
     response = browser.post("/screen/decide", client_id=f"decision {record}", record=record, answer="include")
     return response.status_code, texts(response.text)
 
@@ -78,7 +78,7 @@ def test_a_full_disk(review: Workspace) -> None:
         )
         assert decisions(review) == record - 1 > 0
     check_replay(review.store)
-    for number in range(1, record + 1):  # as a browser would that had no answer
+    for number in range(1, record + 1):  # as a browser does that got no answer
         assert send(browser, number)[0] == 200
     assert decisions(review) == record
     check_replay(review.store)
@@ -137,7 +137,7 @@ def test_work_that_cannot_write_a_file_says_so_and_can_be_started_again(
 def test_work_in_the_background_waits_while_the_database_cannot_be_written(
     review: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The worker goes on with the same job once this is possible, and complains once."""
+    """The worker repeats the job until the database can be written, and reports the problem once."""
     parent, calls = 7, 0
 
     def export(*_: Any) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_work_in_the_background_waits_while_the_database_cannot_be_written(
     assert capsys.readouterr().err.count("the folder of the review (database or disk is full)") == 1
 
 
-def test_a_copy_of_the_database_that_cannot_be_made_is_said(review: Workspace) -> None:
+def test_a_failed_backup_of_the_database_is_reported(review: Workspace) -> None:
     said: list[str] = []
     (review.folder / "backups").write_text("This is not a folder.")
     _back_up(review, said.append)
@@ -168,7 +168,7 @@ def test_a_copy_of_the_database_that_cannot_be_made_is_said(review: Workspace) -
 
 
 def test_a_clock_that_is_set_back(review: Workspace) -> None:
-    """Events are in the order in which they were written, whatever the clock said."""
+    """Events keep the order in which they were written, whatever the clock said."""
     now = datetime(2026, 11, 29, 12, tzinfo=UTC)
     for value, hours in ((1, 0), (0, -1)):
         moment = (now + timedelta(hours=hours)).isoformat(timespec="milliseconds")

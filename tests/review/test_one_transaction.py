@@ -1,4 +1,4 @@
-"""A decision, its job and the next record are written together, in one wait for the disk, or not at all."""
+"""Test that a decision, its job and the next record are written in one transaction, or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMS = (
 
 @contextmanager
 def statements(review: Workspace) -> Iterator[list[str]]:
-    """Collect the statements that are run on the database, and the ends of transactions that write."""
+    """Collect the SQL statements that are run on the database, including those that begin a transaction."""
     found = list[str]()
 
     def run(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -56,14 +56,14 @@ def test_a_form_and_the_next_page_are_one_transaction(tmp_path: Path, address: s
     with statements(review) as found:
         assert browser.post(address, **fields).status_code == 200
     assert found.count("BEGIN IMMEDIATE") == 1
-    # Building and running a statement takes about 0.1 ms.
+    # The limit keeps a form fast: each statement takes about 0.1 ms.
     assert len(found) < 70
 
 
 def test_without_the_next_record_a_decision_is_not_saved_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The browser keeps what was not confirmed and sends it again, so half of it must not be there."""
+    """The browser sends an unconfirmed decision again, so no half of it may be saved."""
     review = make_review(tmp_path, 3)
     browser = Browser(review, OWEN)
     browser.client.headers["HX-Request"] = "true"
@@ -87,7 +87,7 @@ def count(connection: Connection, table: Any) -> int:
 
 
 def test_writers_of_one_process_take_turns(tmp_path: Path) -> None:
-    """A writer that waits begins as soon as the other has ended; SQLite alone would look again after up to 100 ms."""
+    """A waiting writer begins as soon as the other has ended; SQLite alone would wait up to 100 ms longer."""
     review = make_review(tmp_path, 1)
     entered, begun = threading.Event(), threading.Event()
 
@@ -108,7 +108,7 @@ def test_writers_of_one_process_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_change_of_the_plan_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others can write between the parts; a process that dies between them leaves the rest to the next one."""
+    """Other writers can write between the parts. If the process dies, the next process computes the rest."""
     monkeypatch.setattr(events, "_PART", 2)
     review = make_review(tmp_path, 7, coders_screen=1)
     for record in range(1, 7):

@@ -1,4 +1,4 @@
-"""Which record a person sees next, and how many people read it at once."""
+"""Test which record a person is given next, and how many people read a record at the same time."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def rank(acts: Acts, records: range, strategy: str = "random") -> Acts:
 
 
 def ask(acts: Acts, coder: int, now: float = 0.0) -> int | None:
-    """Return the record that a person gets next."""
+    """Return the number of the record that a person is given next in screening."""
     with acts.store.write() as connection:
         return next_record(connection, coder, "screen", clock=lambda: now)
 
@@ -75,7 +75,7 @@ def test_the_lease_of_a_person_who_leaves_ends(acts: Acts) -> None:
 def test_a_person_reads_on_from_the_place_and_then_what_became_free_before_it(acts: Acts) -> None:
     assert (ask(acts, ANN), ask(acts, BOB)) == (1, 1)
     assert ask(acts, CAT) == 2
-    # Record 1 becomes free again, but the walk goes on from the place.
+    # Record 1 becomes free again, but Cat first reads on from her place in the order.
     with acts.store.write() as connection:
         release(connection, 1, ANN, "screen")
     for record in (2, 3, 4, 5, 6):
@@ -117,7 +117,7 @@ def test_a_record_put_aside_comes_again_after_all_others(acts: Acts) -> None:
     assert ask(acts, ANN) == 1
     acts.skip(stamp(ANN), 1, "screen")
     assert ask(acts, ANN) == 2
-    # Others do not wait for it.
+    # Bob gets the record that Ann has put aside.
     assert ask(acts, BOB) == 1
     judge(acts, ANN, 1)
     judge(acts, ANN, 2)

@@ -1,4 +1,4 @@
-"""The counts of the pages are kept in step with the states of the records."""
+"""Test that the counts on the pages follow the states of the records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.review_site import Browser, add_person, make_review, texts
 
 
 def counted(review: Workspace, people: list[int]) -> None:
-    """Compare the counts with all rows."""
+    """Compare the stored counts with counts over all rows."""
     need, current = schema.need, schema.current
     with review.store.read() as connection:
         rows = connection.execute(select(need)).all()

@@ -1,4 +1,4 @@
-"""Derived tables that a fault or a hand has changed are right again after they are computed from the log."""
+"""Test that derived tables changed by a fault or by hand are corrected when they are computed from the log."""
 
 from __future__ import annotations
 

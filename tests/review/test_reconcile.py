@@ -1,4 +1,4 @@
-"""Conflicts are settled on a page that shows who said what only when it is asked to."""
+"""Test reconciliation: people settle conflicts on a page that shows who said what only on request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lead(review: Workspace) -> Browser:
 
 
 def final(review: Workspace, record: int) -> dict[tuple[str, str], tuple[int | None, str]]:
-    """Return value and origin of each final code of a record."""
+    """Return the value and origin of each final code of a record, by stage and label."""
     with review.store.read() as connection:
         rows = connection.execute(select(schema.final).where(schema.final.c.record == record))
         return {(row.stage, row.label): (row.value, row.how) for row in rows}
@@ -106,7 +106,7 @@ def test_codes_that_the_model_contradicts_are_a_list_of_their_own(
     with review.store.write() as connection:
         rows = [{"record_id": record, "label": label, "value": value} for record, label, value in doubted]
         write_fact(connection, DOUBTED_CODES, rows)
-    # The code of record 2 is a different one now, so nothing is said about it.
+    # The code of record 2 has changed since the model disagreed, so the record is not listed.
     page = lead.get("/reconcile/model")
     assert "Model disagrees (2)" in texts(page)
     assert re.findall(r'href="(/reconcile/\w+/\d)\?list=model"', page) == ["/reconcile/screen/3", "/reconcile/code/1"]
@@ -179,7 +179,7 @@ def test_a_conflict_between_two_copies_of_a_paper_names_both_coders(
     # Coding is reconciled once screening has included the paper.
     assert "Coding conflicts (0)" in texts(lead.get("/reconcile"))
     lead.post("/reconcile/screen/1/settle", label="edible", answer="yes")
-    # Bob's sentence is one of the copy, so it is not marked in the paper.
+    # Bob marked a sentence of the duplicate, so it is not marked in the paper.
     page = lead.get("/reconcile/code/1?votes=1")
     assert re.findall(r'<li id="s(\d)">[^<]*<span class="letter">(\w)</span>', page) == [("0", "A")]
     assert "B Bob: yes" in texts(page)
@@ -208,7 +208,7 @@ def test_a_long_list_has_pages_and_an_order_to_go_through(tmp_path: Path) -> Non
     middle = lead.get(f"/reconcile/screen/60?{query}").replace("&amp;", "&")
     assert f'href="/reconcile/screen/59?{query}"' in middle
     assert f'href="/reconcile/screen/61?{query}"' in middle
-    # Record 7 is Cay's, so it is passed over.
+    # Record 7 is not among Bob's, so it is passed over.
     answer = lead.post(f"/reconcile/screen/6/settle?{query}", label="edible", answer="yes")
     assert str(answer.url).endswith(f"/reconcile/screen/8?{query}")
     # After the last one comes the first.
@@ -300,7 +300,7 @@ def test_a_record_that_was_sent_back_by_mistake_did_not_come_back(review: Worksp
 
 def test_coders_are_offered_no_page_that_they_cannot_open(review: Workspace, ann: int, lead: Browser) -> None:
     for browser in (Browser(review, ann), lead, Browser(review, 1)):
-        # The accuracy and the table of labels say that they are hidden while coders are blind.
+        # These two pages are linked although blinded coders cannot open them: they explain why.
         links = set(re.findall(r'<a href="(/[a-z]+)"', browser.get("/"))) - {"/accuracy", "/matrix"}
         assert {address: browser.client.get(address).status_code for address in links} == dict.fromkeys(links, 200)
     assert 'href="/reconcile"' not in Browser(review, ann).get("/")

@@ -1,4 +1,4 @@
-"""Records are found by words and filters, and nobody sees what is hidden from them."""
+"""Test the search for records by words and filters, and that it shows nobody what is hidden from them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_blinded_coder_sees_own_decisions_only(review: Workspace, ann: Browser
     for address in ("/records", "/records/1", "/activity", "/activity.csv"):
         seen = texts(ann.get(address))
         assert ("conflict" in seen, "canary" in seen, "Bob excluded" in seen) == (False, False, False), address
-    # A filter that is hidden does nothing when it is typed into the address.
+    # A filter that is hidden from a coder does nothing if it is in the address.
     assert " 5 records" in texts(ann.get("/records?screen=conflict"))
     assert " 1 record " in texts(ann.get("/records?mine=include"))
     assert " 1 record " in texts(lead.get("/records?screen=conflict"))
@@ -145,7 +145,7 @@ def test_several_records_are_tagged_and_undone_together(
     assert tagged() == re.findall(r'<a href="/records/(\d+)"', ann.get("/records?words=orchard"))
     ann.post("/undo")
     assert tagged() == ["1", "3"]
-    # A filter that is hidden from a coder does not choose records either.
+    # Nor does a hidden filter restrict which records are tagged.
     review.acts.decide(Stamp(1), 1, 1)
     ann.post("/records/tag", all="1", screen="waiting", new_tag="all")
     assert " 5 records " in texts(ann.get("/records?tag=all"))
@@ -178,7 +178,7 @@ def test_undoing_and_redoing_a_new_abstract_asks_for_new_suggestions(review: Wor
         assert (answer.url.path, asked()) == ("/records/5", 1)
 
 
-def test_what_the_worker_and_the_server_did_is_told_in_words(review: Workspace) -> None:
+def test_what_the_worker_and_the_server_did_is_described_in_words(review: Workspace) -> None:
     ids = {"model_id": "new-1", "former_id": "old-1"}
     for kind, content in (
         ("train", {"papers": 40, "outcome": "kept", **ids}),

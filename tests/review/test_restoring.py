@@ -1,4 +1,4 @@
-"""A database that was lost comes back from the text files of the log, with everything that people did."""
+"""Test that a lost database is restored from the text files of the log, with everything that people did."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.review_imports import JOBS, OWNER, TITLES, bring, ris, upload
 from tests.support.review_site import HOST, Browser, look, make_review, texts
 from tests.support.reviews import check_replay
 
-# What is computed again, or must not be in the log. Sights on which nothing was decided are not in the log either.
+# Tables that are computed again or must not be in the log, and those of which only a part is in the log.
 NOT_RESTORED = {"session", "invitation", "stale", "place", "lease", "ranking", "queue", "suggestion", "job", "sight"}
 NOT_RESTORED |= {"change"}
 STUBS = {**JOBS, **dict.fromkeys(("tag", "calibrate", "read_full_texts"), lambda workspace, arguments, progress: {})}
@@ -43,7 +43,7 @@ SIMILAR = "Orchards of the north and their keepers"
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review in which people have done everything that they can do."""
+    """Make a review in which people have used nearly every action that the log records."""
     review = make_review(tmp_path, [], reasons="optional", exclusion_reasons=["wrong topic"])
     root = review.project.root
     owner = Browser(review, OWNER)
@@ -115,7 +115,7 @@ def judge(review: Workspace, ann: int, bob: int) -> None:
 
 
 def attach(review: Workspace) -> None:
-    """Attach a full text to record 1, and upload another file."""
+    """Attach a full text to record 1, and add a second file that is still being read."""
     table, text = schema.full_text, "Methods\u2028 and more.\nA second sentence."
     with review.store.write() as connection:
         shared = {"at": "2026-11-29T12:00:00.000+00:00", "coder": OWNER}
@@ -131,7 +131,7 @@ def work_all(review: Workspace) -> None:
 
 
 def tables(review: Workspace) -> dict[str, list[Any]]:
-    """Return the content of all tables that come back."""
+    """Return the rows of all tables that are restored from the log."""
     found: dict[str, list[Any]] = {}
     with review.store.read() as connection:
         for table in schema.metadata.sorted_tables:
@@ -155,7 +155,7 @@ ADDRESSES = (
 
 
 def pages(review: Workspace, account: int) -> dict[str, str]:
-    """Return the texts of all pages and records as one person sees them."""
+    """Return the text of every page and record as one person sees them, by address."""
     browser = Browser(review, account)
     with review.store.read() as connection:
         numbers = connection.execute(select(schema.record.c.id).order_by(schema.record.c.id)).scalars().all()
@@ -173,7 +173,7 @@ def pages(review: Workspace, account: int) -> dict[str, str]:
 
 
 def lose(review: Workspace) -> None:
-    """Write the log, and lose the database."""
+    """Write the log, and delete the database."""
     write_imports(review)
     Journal(review).flush()
     review.store.close()
@@ -203,7 +203,7 @@ def test_everything_comes_back_from_the_log(review: Workspace) -> None:
     for person, expected in shown.items():
         for address, page in pages(again, person).items():
             assert page == expected[address], (person, address)
-    # The log goes on where it ended, and events of new jobs are not taken for events of earlier jobs.
+    # The log continues where it ended, and events of new jobs are not mistaken for those of earlier jobs.
     assert Journal(again).flush() == 0
     bring(again, Browser(again, OWNER), ("g.ris", ris("A paper after the loss")))
     assert Journal(again).flush() == 1
@@ -213,7 +213,7 @@ def test_everything_comes_back_from_the_log(review: Workspace) -> None:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Workspace:
-    """A review of four records, and of three people with a PIN."""
+    """Make a review of four records for a team of three, two of whom have a PIN."""
     review = make_review(tmp_path)
     with review.store.write() as connection:
         for name, role in (("Ann", "coder"), ("Cat", "owner")):
@@ -287,7 +287,7 @@ def test_a_database_that_lacks_events_is_not_served_but_made_again(
     rebuild(review.project.root, said.append)
     again = Workspace.open(review.project)
     assert tables(again) == before
-    # Whatever was there is kept.
+    # A database that was there is kept under a different name.
     assert len(list((review.folder / "backups").glob("replaced-*.sqlite3"))) == (harm is not Path.unlink)
     assert ("kept the old database under this name" in said[0]) == (harm is not Path.unlink)
 
@@ -323,6 +323,6 @@ def test_an_archive_of_the_project_can_be_opened_elsewhere(review: Workspace, tm
     assert {name: rows for name, rows in after.items() if name != "job"} == {
         name: rows for name, rows in before.items() if name != "job"
     }
-    # The uploaded files came along, so a later import finds duplicates of the records.
+    # The uploaded files are restored too, so a later import finds duplicates of their records.
     work(again)
     bring(again, Browser(again, OWNER), ("h.ris", ris(TITLES[0])))

@@ -1,4 +1,4 @@
-"""Roles of evidence on the review page: coding, links, undo, blinding, the table of configurations, and exports."""
+"""Test roles of evidence on the review page: coding, links, undo, blinding, table of configurations, and exports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWEN = 1
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of two included records, each coded by one person, in which roles are coded."""
+    """Make a review in which roles are coded; the first two of three records are included."""
     workspace = make_review(tmp_path, 3, coders_screen=1, coders_code=1, roles=True)
     for record in (1, 2):
         workspace.acts.decide(Stamp(OWEN), record, 1)
@@ -51,7 +51,7 @@ def roles(workspace: Workspace, label: str = "apple") -> dict[str, Any]:
 
 
 def finish(workspace: Workspace, coder: int = OWEN, record: int = 1) -> None:
-    """Give the first two sentences roles in one configuration, the third a role without a link, and finish."""
+    """Give two sentences roles in one configuration, give a third a role without a link, and finish the record."""
     acts = workspace.acts
     for sentence, role in ((0, "context"), (1, "resource"), (2, "outcome")):
         acts.role(Stamp(coder), record, "apple", sentence, role)
@@ -126,7 +126,9 @@ def test_each_change_is_one_event_that_undo_takes_back(review: Workspace) -> Non
         ("link", (1, "apple", 0, "context", 0), "there is no configuration 0"),
     ],
 )
-def test_what_cannot_be_is_refused(review: Workspace, act: str, given: tuple[Any, ...], message: str) -> None:
+def test_impossible_roles_and_links_are_refused(
+    review: Workspace, act: str, given: tuple[Any, ...], message: str
+) -> None:
     review.acts.role(Stamp(OWEN), 1, "apple", 0, "context")
     with pytest.raises(Refused, match=message):
         getattr(review.acts, act)(Stamp(OWEN), *given)
@@ -248,7 +250,7 @@ def test_passages_of_a_joined_record_belong_to_the_paper(review: Workspace) -> N
     page = Browser(review, OWEN).get("/roles")
     assert "Paper 2" in texts(page)
     assert "Paper 1" not in texts(page)
-    # The sentences are not those of the abstract that the page Code shows now.
+    # The sentences are not in the abstract that the page Code shows now.
     assert '<a href="/records/2">Pears were pressed.</a>' in page
     assert "/code?record=" not in page
     review.acts.undo(Stamp(OWEN))

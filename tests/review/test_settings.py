@@ -1,4 +1,4 @@
-"""The plan is changed on a page, with its history."""
+"""Test the page on which the plan of the review is changed, and the history of these changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that is no project serves one form, which creates it."""
+"""Test the server for a folder without a project: it serves one form, which creates the project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORM = {"name": "Fruit review", "codebook": "shipped", "coders": "2", "person": 
 
 
 class Site:
-    """A server on a folder that need not be a project yet, and a browser of it."""
+    """A server for a folder that may not contain a project yet, and a browser connected to it."""
 
     def __init__(self, root: Path) -> None:
         self.opened: list[Workspace] = []
@@ -42,11 +42,11 @@ class Site:
         self.client = TestClient(switch, base_url=f"http://{HOST}")
 
     def enter(self) -> str:
-        """Open the start address and return the page."""
+        """Open the start address and return the HTML of the page."""
         return self.client.get("/start", params={"key": KEY}).text
 
     def create(self, file: tuple[str, bytes] | None = None, **given: str) -> Response:
-        """Send the form."""
+        """Send the form that creates the project; ``given`` replaces its usual answers."""
         page = self.enter()
         csrf = page.split('name="csrf" value="')[1].split('"')[0]
         files = {"file": file} if file else {"file": ("", b"")}
@@ -128,7 +128,7 @@ def test_a_review_can_start_with_one_label(site: Site, root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["果物", "12", "Key", "Relevant", "record id", "<b>&"])
-def test_any_name_of_a_label_makes_a_codebook_or_a_sentence(site: Site, root: Path, name: str) -> None:
+def test_any_name_of_a_label_makes_a_codebook_or_is_refused(site: Site, root: Path, name: str) -> None:
     answer = site.create(codebook="empty", definition="d", label=name, label_definition="m")
     if answer.url.path == "/import":
         assert load_codebook(root / "codebook.yaml").labels[0].name == name
@@ -138,7 +138,7 @@ def test_any_name_of_a_label_makes_a_codebook_or_a_sentence(site: Site, root: Pa
         assert not root.exists()
 
 
-def test_a_codebook_of_ones_own_is_read(site: Site, root: Path) -> None:
+def test_a_codebook_from_a_file_is_read(site: Site, root: Path) -> None:
     answer = site.create(("mine.yaml", json.dumps(CODEBOOK).encode()), codebook="file")
     assert answer.url.path == "/import", texts(answer.text)
     assert load_codebook(root / "codebook.yaml").name == "fruit"
@@ -183,7 +183,7 @@ def test_a_codebook_in_the_folder_is_offered(site: Site, root: Path) -> None:
     assert open_project(root).codebook.name == "fruit"
 
 
-def test_a_folder_that_cannot_be_written_is_said(site: Site, root: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(site: Site, root: Path) -> None:
     root.write_text("a file")
     answer = site.create()
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""What is hidden from a person is not returned: values that must not be seen are looked for in all that is returned."""
+"""Test that people get nothing that is hidden from them: all that is returned is searched for the hidden values."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from mechtag.review.store.records import read_entry
 from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, NOW, open_review, stamp
 
 APPLE, PEAR = CODEBOOK.keys
-# What the model and the other coder say, in words that occur nowhere else.
+# What the model and the other coder say, in values that occur nowhere else.
 MODEL = ("canary-decision", 0.8731, [2])
 CANARIES = ("canary-decision", "0.8731", "canary-model", "canary-reason")
 MODES = ("off", "blind", "after", "assisted")
@@ -24,7 +24,7 @@ MODES = ("off", "blind", "after", "assisted")
 
 @pytest.fixture
 def acts(tmp_path: Path) -> Acts:
-    """A review in which the model suggests something for the records 1 to 5, and Bob has judged record 1."""
+    """Make a review in which records 1 to 5 have suggestions, and Bob has screened and coded record 1."""
     acts = open_review(tmp_path / "review.sqlite3", 5)
     with acts.store.write() as connection:
         decision, probability, sentences = MODEL

@@ -1,7 +1,7 @@
-"""Three people do random things to a few records, and after each the tables must say what a plain model says.
+"""Test random acts of three people on a few records: after each act, the tables must agree with a simple model.
 
-The model is a list of what was done. It is written from the specification, knows no SQL, and computes the state of the
-whole review from the list each time.
+The model is a list of the acts. It is written from the specification, uses no SQL, and computes the state of the whole
+review from the list each time.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, SENTENCES, check_repl
 
 RECORDS = 4
 RELEVANCE, LABELS = CODEBOOK.relevance.key, CODEBOOK.keys
-# What undo of an act of one person asks about the later acts of others.
+# Acts of judging a record; a later one by somebody else can prevent the undo of an earlier one.
 JUDGING = ("decide", "code", "mark", "sign", "role", "link", "rest_no", "commit", "settle", "reopen")
 
 Answer = tuple[int | None, bool]
@@ -54,7 +54,7 @@ class Vote:
     # For each label and sentence, the configurations by role.
     roles: dict[str, dict[int, dict[str, set[int]]]] = field(default_factory=dict)
     committed: bool = False
-    # Whether the person ever finished coding: what was open then was first not judged.
+    # Whether the person ever finished coding; the first code of labels left open then is not judged.
     finished: bool = False
 
     def finish(self) -> None:
@@ -68,7 +68,7 @@ class Vote:
 
 @dataclass
 class World:
-    """The state of the review."""
+    """The state of the review, as the model computes it."""
 
     head: dict[int, int]
     votes: dict[tuple[int, str, int], Vote] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class World:
 
 
 def heads(done: list[Done]) -> dict[int, int]:
-    """Return the record that represents each record."""
+    """Return, for each record, the record that represents its paper."""
     into = dict[int, int]()
 
     def top(record: int) -> int:
@@ -109,7 +109,7 @@ def heads(done: list[Done]) -> dict[int, int]:
 
 
 def world_after(everything: list[Done]) -> World:
-    """Compute the state of the review from what was done and not undone."""
+    """Return the state of the review after all acts that have not been undone."""
     done = [act for act in everything if not act.undone]
     world = World(heads(done))
     for act in done:
@@ -200,7 +200,7 @@ def judge(world: World, act: Done) -> None:
 
 
 def resolve(world: World, head: int, stage: str) -> None:
-    """Compare the votes on a record, as section 10 of the specification says."""
+    """Compute a paper's final codes and state at a stage from the votes on its records."""
     votes = {
         (record, coder): vote
         for (record, name, coder), vote in world.votes.items()
@@ -214,7 +214,7 @@ def resolve(world: World, head: int, stage: str) -> None:
         for (record, name, _), vote in world.votes.items()
         if world.head[record] == head and name == "screen"
     )
-    # A record that is not included needs no coding; one that nobody has screened is coded if somebody began.
+    # Only included records need coding, and those that somebody began to code before anybody screened them.
     asked = stage == "screen" or included or (not screened and bool(votes or settled))
     agreed, differs, refers = dict[str, int | None](), set[str](), set[str]()
     for label in {label for vote in votes.values() for label in vote.labels()} - set(settled):
@@ -254,14 +254,14 @@ sentences = st.lists(st.integers(0, SENTENCES - 1), unique=True, max_size=2).map
 
 
 class ReviewMachine(RuleBasedStateMachine):
-    """Acts of three people on one review."""
+    """Random acts of three people on one review, compared with the model."""
 
     @initialize()
     def start(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.acts = open_review(self.folder / "review.sqlite3", RECORDS)
         self.done = list[Done]()
-        # What each person did and can undo, and what each has undone and can redo.
+        # The acts that each person can undo, and those that each can redo.
         self.doable: dict[int, tuple[list[Done], list[Done]]] = {coder: ([], []) for coder in (ANN, BOB, CAT)}
         self.last: tuple[Callable[[], object], object] | None = None
         self.tables = check_replay(self.acts.store)
@@ -274,7 +274,7 @@ class ReviewMachine(RuleBasedStateMachine):
     # Acts ------------------------------------------------------------------------------------------------------------
 
     def send(self, act: Done, call: Callable[..., object], possible: bool, *args: Any, **named: Any) -> None:
-        """Send an act; it must be written if and only if the model finds it possible."""
+        """Send an act; it must be accepted if, and only if, the model says that it is possible."""
         mark = stamp(act.coder)
         if not possible:
             with pytest.raises(Refused, match=r"\w"):
@@ -292,7 +292,7 @@ class ReviewMachine(RuleBasedStateMachine):
         return world_after(self.done)
 
     def is_open(self, record: int, stage: str) -> bool:
-        """Return whether coders may still judge a record, which no adjudicator has settled."""
+        """Return whether coders may still judge a record: no adjudicator has settled it."""
         world = self.world
         return not world.settled.get((world.head[record], stage))
 
@@ -443,7 +443,7 @@ class ReviewMachine(RuleBasedStateMachine):
             assert again() == number
 
     def rested_on(self, act: Done) -> bool:
-        """Return whether somebody else's later work rests on an act."""
+        """Return whether later work of another person depends on an act, which can then not be undone."""
         world = self.world
         for later in self.done[self.done.index(act) + 1 :]:
             if later.undone or later.coder == act.coder or later.record not in world.family(act.record or 1):
@@ -485,7 +485,7 @@ class ReviewMachine(RuleBasedStateMachine):
 
     @rule(coder=coders, data=st.data())
     def do_and_undo(self, coder: int, data: st.DataObject) -> None:
-        """Undo restores what was there before an act, and redo what was there after it."""
+        """Undo restores the state before an act, and redo restores the state after it."""
         before, number = self.tables, len(self.done)
         record, other = data.draw(records), data.draw(records)
         does: dict[str, Callable[[], None]] = {
@@ -525,7 +525,7 @@ class ReviewMachine(RuleBasedStateMachine):
 
 
 def compare(connection: Connection, world: World) -> None:
-    """Check that the tables say what the model says."""
+    """Check that the tables agree with the model."""
 
     def rows(table: Table) -> list[Any]:
         return list(connection.execute(select(table)))

@@ -1,4 +1,4 @@
-"""When screening may stop: a sample of final decisions, and the owner decides."""
+"""Test when screening may stop: all records of a random sample have final decisions, and the owner decides."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAN = {"coders_screen": 2, "recall": 0.8, "confidence": 0.8, "rerank_after": 10
 
 
 class Ranking(job.Ranking):
-    """The job, with vectors that need no encoder."""
+    """The ranking job, with made-up vectors instead of an encoder."""
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
         if self._search is None:
@@ -49,12 +49,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def half_read(prepared: Workspace, tmp_path: Path) -> Workspace:
-    """A review of which Ann and Bob have read the first 105 records."""
+    """Return a review in which Ann and Bob have screened the first 105 records."""
     return copy_review(prepared, tmp_path)
 
 
 def order_again(review: Workspace) -> dict[str, object]:
-    """Do the job and return what the stopping rule says."""
+    """Run the ranking job, and return what the stopping rule says."""
     with review.store.write() as connection:
         number = add_job(connection, job.KIND, None)
     Ranking()(review, {}, Progress(review.store, number))
@@ -65,7 +65,7 @@ def order_again(review: Workspace) -> dict[str, object]:
 
 
 def read(review: Workspace, *coders: int, records: range) -> None:
-    """Let people screen records in order, each rightly."""
+    """Let people screen records in order, all correctly."""
     for record in records:
         for coder in coders:
             review.acts.decide(Stamp(coder), record, int(record in RELEVANT))
@@ -82,7 +82,7 @@ def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: 
     assert (sorted(sample), found["read_of_sample"], found["stop"]) == (list(range(106, 161)), 0, False)
     activity = texts(Browser(review, 1).get("/activity"))
     assert activity.count("Owen drew a random sample of 55 unread records, after 105 had been read") == 1
-    # Bob differs on the second record of the sample: a gap, although the third is settled.
+    # Bob differs on the second record of the sample, so only the first counts, although the third is settled.
     for place, record in enumerate(sample[:3]):
         review.acts.decide(Stamp(bob), record, int(place == 1))
     assert order_again(review)["read_of_sample"] == 1
@@ -185,7 +185,7 @@ def test_each_vote_counts_for_the_next_ranking_and_each_act_for_the_sample(revie
 
 
 def waiting(review: Workspace) -> int:
-    """Return the number of rankings that wait for the worker."""
+    """Return the number of ranking jobs that wait for the worker."""
     table = schema.job
     with review.store.read() as connection:
         query = select(table.c.id).where(table.c.kind == job.KIND, table.c.state == "waiting")

@@ -1,4 +1,4 @@
-"""The database is opened whole or refused, its log is only added to, and its writers wait for each other."""
+"""Test the database: damaged or foreign files are refused, the log only grows, and writers wait for each other."""
 
 import sqlite3
 import threading
@@ -207,7 +207,7 @@ def test_known_records_are_not_added_again(acts: Acts) -> None:
 
 @pytest.mark.slow
 def test_two_coders_decide_on_the_same_records_at_the_same_moment(tmp_path: Path) -> None:
-    """1,000 decisions on 50 records by each of two people: 2,000 events, and one state."""
+    """Two people each decide 1,000 times on the same 50 records: 2,000 events, and one consistent state."""
     acts = open_review(tmp_path / "review.sqlite3", 50)
     meet = threading.Barrier(2)
     failed = list[BaseException]()
@@ -218,7 +218,7 @@ def test_two_coders_decide_on_the_same_records_at_the_same_moment(tmp_path: Path
                 if number % 50 == 0:
                     meet.wait(60)
                 acts.decide(stamp(coder), number % 50 + 1, (number // 50 + coder) % 2)
-        except BaseException as error:  # a thread's error would be lost
+        except BaseException as error:  # an error in a thread would be lost
             failed.append(error)
             meet.abort()
 

@@ -1,4 +1,4 @@
-"""A whole review in a browser: two people, from the exports of databases to the figures and files of the report."""
+"""Test a whole review by two people in a browser, from search exports to the figures and files for the report."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 pytestmark = MARKS
 
 PINS = {"Ann": "2718", "Bob": "3141"}
-# The conflict: Bob excludes a paper that Ann includes.
+# The conflict: Ann includes this paper, and Bob excludes it.
 DISPUTED = "Harvest 5"
-# Papers that both code.
+# Number of papers that both code.
 CODED = 3
 WORDS = "the harvest worked apple pear stone tree grew well lay there year was text speaks of is about fruit".split()
 
 
 def entry(number: int, *, year: int = 2000, doi: str = "") -> str:
-    """Return a paper on apples, on pears, on both, or on stones, as an entry of an export."""
+    """Return the RIS entry of a paper about apples, pears, both or stones, depending on its number."""
     kinds = [("apple",), ("pear",), ("apple", "pear"), ()][number % 4]
     words = [f"The {kind} tree grew well." for kind in kinds] or ["The stone lay there."]
     abstract = " ".join(["The harvest worked.", *words, f"The year was {number % 7}."])
@@ -45,17 +45,17 @@ def title(number: int) -> str:
     return f"Harvest {number} and the people of the village that {'many' if number % 2 else 'few'} orchards feed"
 
 
-# Two papers are in both exports with their DOI; one is, by title and authors, perhaps in both.
+# Two papers are in both exports, with the same DOI; a third is an uncertain pair by its title and authors.
 FIRST = "".join(entry(number) for number in range(8))
 SECOND = "".join(entry(number) for number in (6, 7, 8, 9, 10, 11)) + entry(0, year=2001, doi="10.1/other")
 READ, DUPLICATES = 15, 3
 
 
 class Reviewer(Visitor):
-    """A person at the keyboard of the computer that both share."""
+    """The person who is using the computer that Ann and Bob share."""
 
     def become(self, name: str) -> None:
-        """Hand the keyboard over to a person, who enters the PIN."""
+        """Hand the computer over to a person, who enters their PIN."""
         self.open("/team")
         form = self.page.locator("form[action='/team/switch']").filter(has_text=f"Continue as {name}")
         form.locator("[name=pin]").fill(PINS[name])
@@ -63,7 +63,7 @@ class Reviewer(Visitor):
         self.page.locator(".person", has_text=name).wait_for()
 
     def make(self, name: str) -> bytes:
-        """Make an export and download it."""
+        """Create an export, download it, and return its content."""
         self.open("/export")
         self.submit(self.page.locator(f"form:has([name=name][value={name}]) button"))
         wait_for_worker(self)
@@ -91,7 +91,7 @@ def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None
         trouble = watch(context, address)
         who = Reviewer(context.new_page(), address)
         create(who, address, book)
-        # The page reads its settings for each job, so the encoder can be replaced by a small one.
+        # The settings are read for each job, so the encoder can be replaced by a small one now.
         params = folder / "params.yaml"
         params.write_text(params.read_text().replace("name: fast", f"name: {encoder}"), encoding="utf-8")
         import_exports(who)
@@ -119,7 +119,7 @@ def test_two_people_carry_out_a_review(browser: Browser, tmp_path: Path) -> None
 
 
 def create(who: Reviewer, address: str, book: Path) -> None:
-    """Create the project, with a codebook of one's own."""
+    """Create the project with a codebook from a file."""
     page = who.page
     page.goto(address)
     page.fill("#name", "Orchards")
@@ -131,7 +131,7 @@ def create(who: Reviewer, address: str, book: Path) -> None:
 
 
 def import_exports(who: Reviewer) -> None:
-    """Import two exports; the page follows the work by itself."""
+    """Import two exports, and wait until the page shows each result."""
     files = [("first.ris", FIRST), ("second.ris", SECOND)]
     who.page.set_input_files(
         "#files", [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in files]
@@ -145,14 +145,14 @@ def import_exports(who: Reviewer) -> None:
 
 
 def settle_duplicate(who: Reviewer) -> None:
-    """Say that two records are the same paper, by key."""
+    """Confirm by keyboard that two records are the same paper."""
     assert "Are these the same paper?" in who.open("/duplicates")
     who.press("s", until="h1:has-text('No pairs to check')")
     assert f"{READ} read = 12 unique + {DUPLICATES} duplicates + 0 not readable" in who.text()
 
 
 def add_bob(who: Reviewer) -> None:
-    """Add a second person, and set a PIN for oneself."""
+    """Add Bob to the team, and set Ann's PIN."""
     who.open("/team")
     form = who.page.locator("form[action='/team/add']")
     form.locator("[name=name]").fill("Bob")
@@ -161,19 +161,19 @@ def add_bob(who: Reviewer) -> None:
     who.page.locator("th", has_text="Bob").wait_for()
     own = who.page.locator("form[action='/team/password']")
     own.locator("[name=password]").fill(PINS["Ann"])
-    # The session gets a new token, so what is loaded before the answer cannot be used.
+    # The session gets a new token, so a page that is loaded before the answer cannot send forms.
     with who.page.expect_response(f"{who.root}/team"):
         own.get_by_role("button").click()
 
 
 def wanted(text: str, name: str, person: str) -> str:
-    """Return the key for what a person thinks of a paper: 1 to include, 2 to exclude."""
+    """Return the key with which a person judges a paper: 1 to include it, 2 to exclude it."""
     about_fruit = "apple" in text or "pear" in text
     return "1" if about_fruit and not (person == "Bob" and name.startswith(DISPUTED)) else "2"
 
 
 def screen(who: Reviewer, person: str, *, mistake: bool = False) -> None:
-    """Screen all records by keyboard; on the first, press the wrong key and undo that."""
+    """Screen all records by keyboard. With ``mistake``, press the wrong key on the first record and undo that."""
     page = who.page
     who.open("/screen")
     for judged in range(12):
@@ -203,7 +203,10 @@ def reconcile(who: Reviewer) -> None:
 
 
 def code(who: Reviewer, person: str, keys: dict[str, str], *, revise: bool = False) -> None:
-    """Code papers by keyboard, mark a sentence for each yes, and look at the suggestions that come after."""
+    """Code papers by keyboard, and mark a sentence for each yes.
+
+    Suggestions must appear only when a paper is finished. With ``revise``, change a code of the first paper afterwards.
+    """
     page = who.page
     who.open("/code")
     for done in range(CODED):
@@ -228,7 +231,7 @@ def code(who: Reviewer, person: str, keys: dict[str, str], *, revise: bool = Fal
 
 
 def settle_codes(who: Reviewer) -> None:
-    """Settle the labels that were coded differently, blind and with a reason."""
+    """Settle the labels that were coded differently, blind and with a reason for each."""
     who.open("/reconcile/coding")
     assert f"Coding conflicts ({CODED - 1})" in who.text()
     for left in range(CODED - 1, 0, -1):
@@ -240,7 +243,7 @@ def settle_codes(who: Reviewer) -> None:
 
 
 def learn(who: Reviewer) -> None:
-    """Train on the final codes."""
+    """Train a model on the final codes."""
     who.open("/learn")
     who.submit(who.page.locator("button", has_text="Learn from"))
     wait_for_worker(who)
@@ -248,7 +251,7 @@ def learn(who: Reviewer) -> None:
 
 
 def check(who: Reviewer, codings: list[dict[str, str]]) -> None:
-    """Compare the numbers on the pages with those that follow from the exported codes."""
+    """Compare the numbers on the pages with those computed from the exported codes."""
     said: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for row in codings:
         said[row["coder"], row["label"]][row["record_id"]] = row["value"]
@@ -293,7 +296,7 @@ def check(who: Reviewer, codings: list[dict[str, str]]) -> None:
 
 
 def kappa(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """Return Cohen's kappa of two people."""
+    """Return Cohen's kappa of two people, from how often both, one or neither of them said yes."""
     number = both + only_a + only_b + neither
     observed = (both + neither) / number
     chance = ((both + only_a) * (both + only_b) + (only_b + neither) * (only_a + neither)) / number**2

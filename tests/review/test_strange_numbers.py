@@ -1,4 +1,4 @@
-"""A number in an address or a form that is not a number, or is far too large, is answered like one of nothing."""
+"""Test malformed or far too large numbers in addresses and forms: only plain digits are read, and no page fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that copies the suggestions of the model into the database, with a model made from the definitions alone."""
+"""Test the job that stores the model's suggestions in the database, with a model built from definitions alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWEN = 1
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """A review of six records with a tiny encoder: 1 is included, 2 is excluded, and the others are unread."""
+    """Make a review of six records with a tiny encoder: 1 is included, 2 is excluded, and the others are unread."""
     workspace = make_review(tmp_path, 6, coders_screen=1)
     texts = [text for record in papers(6) for text in (record.title, record.abstract)]
     definitions = [CODEBOOK["relevance"]["definition"], *(label["definition"] for label in CODEBOOK["labels"])]  # type: ignore[index]

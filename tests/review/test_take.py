@@ -1,4 +1,4 @@
-"""Conflicts are settled together with the codes of one person, after a look at them, and undone together."""
+"""Test settling several conflicts in one step with the codes of one person, and undoing that in one step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIST = "/reconcile/coding"
 
 @pytest.fixture
 def review(tmp_path: Path) -> Workspace:
-    """Make a review in which Ann and Bob differ about apples in the records 1 to 3, and in 3 Ann left apples open."""
+    """Make a review with conflicts about apple in records 1 to 3; in record 3, Ann left the label open."""
     review = make_review(tmp_path)
     ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
     for record in (1, 2, 3):
@@ -35,7 +35,7 @@ def review(tmp_path: Path) -> Workspace:
 
 
 def finals(review: Workspace) -> dict[int, tuple[int, str, str]]:
-    """Return value, sentences and origin of the final codes for apples."""
+    """Return the value, sentences and origin of each final code for apple, by record."""
     check_replay(review.store)
     table = schema.final
     with review.store.read() as connection:

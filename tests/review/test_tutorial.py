@@ -1,6 +1,6 @@
-"""The tutorial leads where it says: each of its sections is followed in a browser, which takes its pictures.
+"""Test the tutorial: each section is followed in a browser, which must show what the section names.
 
-``MECHTAG_PICTURES=docs/images python -m pytest -m slow tests/review/test_tutorial.py`` takes the pictures again.
+``MECHTAG_PICTURES=docs/images python -m pytest -m slow tests/review/test_tutorial.py`` takes its pictures again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 
 @dataclass
 class Reader(Visitor):
-    """Somebody who follows the tutorial: what was on the pages that a section led to, and the pictures taken."""
+    """A visitor who follows the tutorial and collects the texts of the pages and the pictures taken in a section."""
 
     pictures: Path
     seen: str = ""
     taken: list[str] = field(default_factory=list)
 
     def look(self, picture: str | None = None) -> str:
-        """Remember what the page says, and take a picture of it."""
+        """Remember the text of the page, take a picture if a name for it is given, and return the text."""
         self.page.wait_for_load_state("networkidle")
         said = " ".join(self.page.inner_text("body").split())
         self.seen += f" {said}"
@@ -46,18 +46,18 @@ class Reader(Visitor):
 
 
 def sections() -> dict[int, str]:
-    """Return the numbered sections of the tutorial."""
+    """Return the texts of the numbered sections of the tutorial, by number."""
     found = re.split(r"^## (\d)\. ", TUTORIAL, flags=re.M)
     return {int(number): text for number, text in zip(found[1::2], found[2::2], strict=True)}
 
 
 def named(text: str, pattern: str) -> list[str]:
-    """Return what the text of a section names by a pattern, outside its blocks of commands."""
+    """Return all matches of a pattern in the text of a section, outside its command blocks."""
     return re.findall(pattern, re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
 
 
 def check(reader: Reader, number: int) -> None:
-    """Compare a section with what its steps led to."""
+    """Check that the pages showed all words in bold of a section, and that its pictures were taken."""
     text = sections()[number]
     words = named(text, r"\*\*(.+?)\*\*")
     assert words
@@ -73,7 +73,7 @@ def browser() -> Iterator[Browser]:
 
 
 def page_of(browser: Browser, address: str) -> tuple[Page, list[str]]:
-    """Return a new page, and a list that fills with what the browser complains of."""
+    """Return a new page, and a list that collects the problems that the browser reports."""
     context = browser.new_context(viewport={"width": 1120, "height": 720})
     trouble = watch(context, address)
     return context.new_page(), trouble
@@ -81,7 +81,7 @@ def page_of(browser: Browser, address: str) -> tuple[Page, list[str]]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """The folder for the pictures."""
+    """Return the folder for the pictures: ``MECHTAG_PICTURES`` if it is set, or else a temporary one."""
     folder = ROOT / os.environ["MECHTAG_PICTURES"] if "MECHTAG_PICTURES" in os.environ else tmp_path
     folder.mkdir(exist_ok=True)
     return folder
@@ -118,7 +118,7 @@ def test_the_example_is_screened_coded_and_exported(browser: Browser, tmp_path: 
 
 
 def screen(reader: Reader) -> None:
-    """Judge four records, one of them after undoing a slip."""
+    """Screen four records, and correct one of the decisions with undo."""
     reader.page.click("text=Screen >> nth=0")
     reader.page.locator("h1[data-focus]").wait_for()
     reader.look("screen")
@@ -130,7 +130,7 @@ def screen(reader: Reader) -> None:
 
 
 def code(reader: Reader) -> None:
-    """Answer yes for the first label with a sentence, and no for the other labels."""
+    """Answer yes for the first label and mark a sentence for it; answer no for all other labels."""
     page = reader.page
     reader.open("/")
     page.click("nav >> text=Code")
@@ -150,7 +150,7 @@ def code(reader: Reader) -> None:
 
 
 def export(reader: Reader) -> None:
-    """Make the file of codes and download it."""
+    """Create the file of codes, and download it."""
     page = reader.page
     page.click("summary:has-text('Menu')")
     reader.look()
@@ -166,7 +166,7 @@ def export(reader: Reader) -> None:
     assert b"inspiring_intent" in Path(found.value.path()).read_bytes()
 
 
-def test_a_review_of_ones_own_is_started(browser: Browser, tmp_path: Path, pictures: Path) -> None:
+def test_a_new_review_is_started(browser: Browser, tmp_path: Path, pictures: Path) -> None:
     with served(tmp_path / "my-review", tmp_path / "log.txt") as address:
         page, trouble = page_of(browser, address)
         reader = Reader(page, address, pictures)

@@ -1,4 +1,4 @@
-"""Words are marked in titles and texts: those of the plan for everybody, and a person's own for this person alone."""
+"""Test highlighted words in titles and texts: the plan's words for everybody, personal words for that person only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
     code = owen.post("/words", back="/code?record=1", words="off").text
     assert ("Highlight words" in code, "Stop highlighting" in code) == (True, False)
     assert 'class="own">Apples' not in code + owen.get("/screen?record=1")
-    # Whoever writes down words wants to see them.
+    # Saving words turns the highlighting on again.
     assert 'class="own">Apples' in owen.post("/words/own", back="/code?record=1", own="apple*").text
     assert "<mark" not in owen.post("/words/own", back="/code?record=1", own="").text
 
@@ -86,12 +86,12 @@ def test_the_longest_word_counts_and_every_text_can_be_marked() -> None:
     assert words.mark("An APPLE, an apple pie") == (
         'An <mark class="for">APPLE</mark>, an <mark class="against">apple pie</mark>'
     )
-    # In these, the two cases of a letter differ in length, or are several.
+    # Some of these letters change their length, or have several forms, in the other case.
     assert words.mark("STRASSE straße İ I") == (
         'STRASSE <mark class="own">straße</mark> <mark class="own">İ</mark> <mark class="own">I</mark>'
     )
     assert words.mark("pineapple applet C++ code") == 'pineapple applet <mark class="own">C++ code</mark>'
-    # Accents and vowel signs that are characters of their own belong to the word.
+    # Accents and vowel signs that are separate characters belong to the word.
     words = Words(own=("cafe", "हिन्दी", "caff*"), on=True)
     assert words.mark("cafe\u0301 cafe हिन्दी हिन्दीं caffe\u0300s") == (
         'cafe\u0301 <mark class="own">cafe</mark> <mark class="own">हिन्दी</mark> हिन्दीं '
