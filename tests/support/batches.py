@@ -1,4 +1,7 @@
-"""The command line with a toy model, in this process or in one that can be killed, and records to tag."""
+"""Records to tag, and the command line with a toy model.
+
+The command line runs in the process of the test, or in a separate one that the test can kill.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ WORDS = "apple pear orchard perry cider the and of with study people garden year
 
 @dataclass(frozen=True)
 class SlowTagger(Tagger):
-    """Takes its time over each part, so that a test can stop it in between; notes each part in a file."""
+    """A tagger that waits before each batch of documents, so that a test can interrupt it.
+
+    ``TOY_SECONDS`` is the time to wait; each batch is noted in the file ``TOY_LOG``.
+    """
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
@@ -56,7 +62,7 @@ def toy_model(
     familiar: float = -1.0,
     **_: Any,
 ) -> Model:
-    """A model with heads drawn at random, of which ``codebook`` gives the labels; it learnt from `WORDS`."""
+    """Return a model with random heads for the labels of ``codebook``; it replaces a model read from a folder."""
     assert codebook is not None
     rng = np.random.default_rng(5)
     labels, encoder = len(codebook.keys), WordEncoder()
@@ -83,7 +89,7 @@ def toy_model(
         model_id=os.environ.get("TOY_MODEL", "toy"),
         codebook=codebook,
         codebook_sha256=codebook.sha256,
-        # The name in the default settings.
+        # The encoder that the default settings name.
         encoder=EncoderConfig(**EncoderSettings().model_dump(mode="json") | {"sha256": "toy", "tuned_sha256": ""}),
         seed=1,
         settings={},
@@ -94,11 +100,11 @@ def toy_model(
 
 
 def _no_reference() -> TransformerEncoder:
-    raise AssertionError("a toy model has no other encoder")
+    raise AssertionError("the toy model has no reference encoder")
 
 
 def papers(count: int) -> list[Record]:
-    """Records of which every seventh has no abstract, and every fifth repeats words of the one before."""
+    """Return records of which every seventh has no abstract, and every fifth repeats the abstract before it."""
     rng = np.random.default_rng(9)
     found: list[Record] = []
     for number in range(count):
@@ -133,7 +139,7 @@ def project(folder: Path, count: int) -> tuple[Path, Path]:
 
 
 def start(*words: object, seconds: float = 0.0, **environment: str) -> subprocess.Popen[str]:
-    """Run the command line in a process of its own, with the toy model."""
+    """Start the command line with the toy model in a separate process."""
     given = os.environ | {"PYTHONPATH": str(ROOT), "TOY_SECONDS": str(seconds)} | environment
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.batches", *map(str, words)],
@@ -146,20 +152,20 @@ def start(*words: object, seconds: float = 0.0, **environment: str) -> subproces
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a process: exit status, standard output, standard error."""
+    """Wait for a process to end, and return its exit status, standard output and standard error."""
     output, error = process.communicate(timeout=240)
     return process.returncode, output, error
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, with their content."""
+    """Return the content of all files below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 if __name__ == "__main__":
     from tests.support import batches
 
-    # Whatever runs the tests in the background has its children ignore Ctrl-C.
+    # A shell that runs the tests in the background makes its child processes ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     mechtag.models.model_folder.load_model = batches.toy_model  # type: ignore[assignment]
     main()

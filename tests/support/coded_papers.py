@@ -1,4 +1,4 @@
-"""What the tests of imported codings share: papers, a codebook, and codings as plain rows."""
+"""Papers, a codebook and plain rows of codings, shared by the tests of imported codings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = tuple[str | None, str, str, int | None, str]
 
 
 def import_from(*paths: Path, **said: Any) -> Imported:
-    """Import files with what a user says; names as in ``mapped=MapFile(...)``."""
+    """Import files of codings with options of `read_codings_from`; ``labels`` stands for ``MapFile(labels=...)``."""
     labels = said.pop("labels", None)
     if labels is not None:
         said["mapped"] = MapFile(labels=labels)
@@ -29,12 +29,12 @@ def import_from(*paths: Path, **said: Any) -> Imported:
 
 
 def rows(imported: Imported) -> list[Row]:
-    """Key of the paper, coder, label, value and basis."""
+    """Return the key of the paper, coder, label, value and basis of each coding."""
     return [(row.key, row.coder, row.label, row.value, row.basis) for row in imported.codings]
 
 
 def brief(imported: Imported) -> list[str]:
-    """Codings as in 'marchetti-2017 ann trust=1'; not judged is '?'."""
+    """Return each coding as text, such as 'marchetti-2017 ann trust=1'; '?' means not judged."""
     return [f"{row.key} {row.coder} {row.label}={'?' if row.value is None else row.value}" for row in imported.codings]
 
 
@@ -43,7 +43,7 @@ def evidence(imported: Imported) -> dict[str, str]:
 
 
 def check_counts(imported: Imported) -> None:
-    """Counts add up, and are those of what there is."""
+    """Check that the counts of an import add up, and agree with its codings and rejected entries."""
     entries, codes = imported.entries, imported.codes
     assert entries["read"] == sum(entries[name] for name in ("matched", "without codes", "unmatched", "rejected"))
     kept = ("written", "doubled", "contradicting", "unmatched", "passed over")

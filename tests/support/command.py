@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""Run the command line in the process of the test."""
 
 from functools import cache
 
@@ -8,12 +8,12 @@ from typer.testing import CliRunner, Result
 from mechtag.cli.main import app
 from mechtag.core.errors import MechtagError
 
-# Typer otherwise makes the options of all commands from their signatures each time that the command line is called.
+# Without the cache, Typer builds the options of all commands each time that the command line is called.
 typer.testing._get_command = cache(typer.testing._get_command)
 
 
 def call(*words: object) -> tuple[int, str, str]:
-    """Run the command line as a shell would: exit status, standard output, standard error."""
+    """Run the command line as a shell would, and return exit status, standard output and standard error."""
     result: Result = CliRunner().invoke(app, [str(word) for word in words])
     if isinstance(result.exception, MechtagError):
         return 1, result.stdout, str(result.exception)

@@ -1,4 +1,4 @@
-"""The fenced blocks of the documentation, and the commands in them."""
+"""Find the fenced blocks of the documentation, and the commands in them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PAGES = sorted(
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 #: Commands that take hours, install something or need a network. Their names and options are checked instead.
 ELSEWHERE = ("make", "pipx", "dvc", "mlflow", "curl", "python", ".venv/bin/pip", ".venv/bin/python", "export")
-#: Begins the comment of a line that is not run, and says what it needs.
+#: Begins the comment of a command that is not run; the rest of the comment says what it needs.
 NEEDS = "# needs "
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the page, the number of its first line, the language and the text."""
+    """A fenced block of a documentation page, with the number of its first line in the page."""
 
     page: str
     line: int
@@ -40,7 +40,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The commands in it, with their comments; `$` marks commands among outputs."""
+        """The commands in the block, with their comments. In a ``console`` block, they follow a ``$``."""
         lines = self.text.replace("\\\n", " ").splitlines()
         if self.language == "console":
             return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -55,12 +55,12 @@ class Block:
 
     @property
     def not_run(self) -> list[str]:
-        """The commands that are checked, but not run."""
+        """The commands that tests check without running them."""
         return [one for one in self.commands if NEEDS in one or one.split()[0] in ELSEWHERE]
 
 
 def _complete(command: str) -> bool:
-    """Whether no quotation is open at the end of a line."""
+    """Return whether all quotation marks in a command are closed."""
     try:
         shlex.split(command, comments=True)
     except ValueError:
@@ -74,7 +74,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def parts(command: str) -> Iterator[list[str]]:
-    """Yield the words of each command on a line, without comments."""
+    """Yield the words of each command on a line, without comments; ``&&`` separates commands."""
     words = shlex.split(command, comments=True)
     while "&&" in words:
         place = words.index("&&")
@@ -84,7 +84,7 @@ def parts(command: str) -> Iterator[list[str]]:
 
 
 def expanded(words: list[str]) -> list[str]:
-    """Replace patterns by the files of the working directory, as a shell does."""
+    """Replace words with ``*`` by the matching files in the working directory, as a shell does."""
     found = []
     for word in words:
         files = sorted(map(str, Path().glob(word))) if "*" in word else []

@@ -1,4 +1,4 @@
-"""The plugins that pyproject.toml declares, found by other processes as those of an installed package are."""
+"""Let other processes find the plugins that pyproject.toml declares, as if the package were installed."""
 
 import tomllib
 from pathlib import Path
@@ -7,7 +7,10 @@ from tests.support.paths import ROOT
 
 
 def declare_plugins(folder: Path) -> None:
-    """Write metadata to a folder on PYTHONPATH; those of an editable installation may be older than pyproject.toml."""
+    """Write the entry points of pyproject.toml to a folder that is on ``PYTHONPATH``.
+
+    The metadata of an editable installation may be older than pyproject.toml.
+    """
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     lines = [
         line

@@ -1,4 +1,4 @@
-"""What the tests of readers share."""
+"""Helpers for the tests of readers of search exports."""
 
 import io
 from collections.abc import Callable
@@ -17,8 +17,8 @@ Reader = Callable[[str | bytes], Ingested]
 
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-# Anything on one line that is text; a surrogate or NUL is not.
-# Two of these in a row may be one letter that was decoded wrongly; that is tested by itself.
+# Characters of which two in a row may be one letter that was decoded wrongly; they are tested separately.
+# `one_line` is any other text on one line, without surrogates and control characters.
 mojibake = "".join(map(chr, range(0xC2, 0xF5))) + "√¬‚"
 one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff" + mojibake)
 line = st.text(one_line, min_size=1, max_size=40).map(str.strip).filter(bool)

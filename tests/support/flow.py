@@ -1,11 +1,11 @@
-"""Counts of a batch and of a whole review, and the flow that they make."""
+"""Counts of a batch and of a whole review, and the flow diagram computed from them."""
 
 from __future__ import annotations
 
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification
 from mechtag.pipeline.prisma.flow import join
 
-# Worked out by hand: 100 + 50 read, 20 of them twice, 5 not readable.
+# Worked out by hand: 100 + 50 records, of which 20 are duplicates and 5 are not readable.
 FOUND = Identification(
     identified_by_source={"a.ris": 100, "b.ris": 50},
     duplicates_removed=20,
@@ -13,7 +13,7 @@ FOUND = Identification(
     screened=125,
     without_abstract=3,
 )
-# Counts of a whole review, each path with its value, worked out by hand.
+# Counts of a whole review, worked out by hand.
 WHOLE = {
     "databases": {"MEDLINE": 700, "Embase": 280},
     "registers": {"ClinicalTrials.gov": 20},

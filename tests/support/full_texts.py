@@ -1,4 +1,4 @@
-"""Full texts as they are read from files."""
+"""Make full texts as the readers of files return them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut
 
 
 def full_text(record_id: str, *sections: tuple[str, str, str], pages: bool = True) -> FullText:
-    """Return a full text of sections (kind, title, body), each on a page of its own."""
+    """Return a full text of sections (kind, title, body), each on its own page; without ``pages``, it has none."""
     text, found = "", []
     for number, (kind, title, body) in enumerate(sections):
         start, text = len(text), text + f"{title}\n{body}" + "\n\n" * (number + 1 < len(sections))

@@ -1,4 +1,4 @@
-"""A codebook on gardens and invented papers that carry its labels."""
+"""A codebook about gardens, and invented papers to code with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Sentences = list[tuple[str, list[str]]]
 
 
 def papers(count: int, seed: int) -> list[Sentences]:
-    """Sentences and their labels of invented papers, all of them about gardens."""
+    """Return invented papers about gardens, each as a list of sentences with their labels."""
     generator = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -51,7 +51,7 @@ def title(number: int) -> str:
 
 
 def by_sentence(folder: Path, found: list[Sentences]) -> dict[str, str]:
-    """JSON lines, each sentence coded."""
+    """Write papers as JSON lines in which each sentence is coded; return the path as the setting ``records``."""
     return json_lines(folder, found, lambda sentences: [{"text": text, "labels": labels} for text, labels in sentences])
 
 

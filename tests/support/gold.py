@@ -1,4 +1,4 @@
-"""Records, predictions and coded records of a toy gold standard."""
+"""Make the records, predictions and coded records of a toy gold standard."""
 
 import numpy as np
 
@@ -61,7 +61,10 @@ def coded_record(number, labels, generator):
 
 
 def random_sets(sizes: dict[str, tuple[int, int, int, int]], seed: int = 5) -> CodedSet:
-    """Make sets of so many relevant, hard, easy and other irrelevant papers, tagged at random."""
+    """Make sets of papers with random predictions; a second coder coded every other paper.
+
+    ``sizes`` maps the name of a set to its numbers of relevant, hard, easy and other irrelevant papers.
+    """
     generator = np.random.default_rng(seed)
     records, second = [], []
     for name, counts in sizes.items():

@@ -1,4 +1,4 @@
-"""Titles that break what does not escape them, and 40 coded records with such titles."""
+"""Coded records whose titles and texts break programs that do not escape them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SENTENCES = {
 
 
 def hostile_records(count: int = 40) -> list[Record]:
-    """Records whose abstracts contain all sentences of `SENTENCES`, each at a different place."""
+    """Return records whose abstracts contain all sentences of `SENTENCES`, in varying order."""
     found = []
     for number in range(count):
         said = list(SENTENCES.values())
@@ -64,7 +64,7 @@ def hostile_records(count: int = 40) -> list[Record]:
 
 
 def hostile_codings(records: list[Record], coders: tuple[str, ...] = ("Ann", "Bob <b>")) -> list[Coding]:
-    """Codes of all labels by all coders; every fourth paper is not relevant and has no other codes."""
+    """Return codings of all labels by all coders; every fourth paper is not relevant and has no other codings."""
     found = []
     for number, record in enumerate(records):
         for place, coder in enumerate(coders):
@@ -79,7 +79,7 @@ def hostile_codings(records: list[Record], coders: tuple[str, ...] = ("Ann", "Bo
 
 
 def said(codings: Iterable[Coding]) -> set[tuple[object, ...]]:
-    """What codings say: record, coder, label, value, basis and quotation."""
+    """Return what each coding says: record, coder, label, value, basis and quotation."""
     return {
         (one.record_id, one.coder, one.label, one.value, one.basis, " ".join((one.evidence or "").split()))
         for one in codings
@@ -87,7 +87,7 @@ def said(codings: Iterable[Coding]) -> set[tuple[object, ...]]:
 
 
 def read_back(path: Path, records: Sequence[Record], **given: Any) -> Imported:
-    """Read an export as 'mechtag codings' does; every entry must be matched to its record."""
+    """Read an export as ``mechtag codings`` does; every entry must match its record, without conflicts."""
     found = read_codings_from([path], records, BOOK, DedupeSettings(), **given)
     assert found.entries["read"] == found.entries["matched"] + found.entries["without codes"]
     assert not found.conflicts
