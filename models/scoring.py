@@ -23,9 +23,11 @@ GAMMA = 2.0
 class RelevanceHead:
     """Scores the relevance of whole texts by the codebook's definitions, by similar coded texts, and by words.
 
-    The score is the sum of three scores: the log odds computed from the definitions, with a weight that falls as more
-    records are coded; the score of a support vector machine with a Gaussian kernel; and the score of a logistic
-    regression on words.
+    The score of a text is the sum of three scores:
+
+    - the log odds computed from the definitions, whose weight falls as more records are coded;
+    - the score of a support vector machine with a Gaussian kernel;
+    - the score of a logistic regression on words.
 
     Attributes
     ----------
@@ -34,15 +36,15 @@ class RelevanceHead:
     vectors : ndarray of float16, shape (n_support_vectors, size)
         Support vectors. Half precision changes a score by less than 0.001.
     weights : ndarray, shape (n_support_vectors,)
-        Weights of the support vectors: positive for relevant texts, negative for irrelevant ones; empty if nothing
-        was learned.
+        Weights of the support vectors: positive for relevant texts, negative for irrelevant texts. Empty if the head
+        was not trained on coded records.
     word_weights : ndarray, shape (n_terms,)
         Weights of the words of a text.
     intercept : float
         Constant that is added to the sum.
     familiar : float
-        5th percentile, over the training texts, of the cosine similarity to the nearest support vector that is not the
-        text itself.
+        5th percentile of the similarities of the training texts. The similarity of a training text is the cosine to the
+        nearest support vector other than the text itself.
     """
 
     direction: Array
@@ -53,17 +55,26 @@ class RelevanceHead:
     familiar: float = -1.0
 
     def score(self, vectors: Vectors, words: csr_matrix) -> Array:
-        """Return the relevance score of each text, shape (n_texts,); ``words`` is the result of `Words.features`."""
+        """Return the relevance score of each text, shape (n_texts,).
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_texts, size)
+            Vectors of the texts.
+        words : csr_matrix, shape (n_texts, n_terms)
+            Result of `Words.features` for the texts.
+        """
         # Vectors have unit length, so the squared distance is 2 - 2 * cosine.
         similar = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights
         scores: Array = vectors.astype(np.float64) @ self.direction + similar + words @ self.word_weights
         return scores + self.intercept
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text is unlike the training texts, shape (n_texts,).
+        """Return for each text whether it is unlike the training texts, shape (n_texts,).
 
-        A text is unlike them if its cosine similarity to the nearest support vector is below ``familiar``. Without
-        support vectors, the result is false for all texts.
+        A text is unlike the training texts if its cosine similarity to the nearest support vector is below
+        ``familiar``.
+        If there are no support vectors, the result is ``False`` for all texts.
         """
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
@@ -85,24 +96,25 @@ _HUGE = 1e300
 def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: float = SHARPNESS) -> Array:
     """Pool the scores of each document's units into one score per label, by log-sum-exp.
 
-    ``log(sum(exp(r * s))) / r`` is never below the highest score, and a unit with a low score adds almost
-    nothing, so neutral sentences cannot outweigh a sentence that has the label (Boyd and Vandenberghe, Convex
-    Optimization, 2004, section 3.1.5).
+    The pooled score is ``log(sum(exp(r * s))) / r`` (Boyd and Vandenberghe, Convex Optimization, 2004, section 3.1.5).
+    It is never below the highest score, and a unit with a low score adds almost nothing. Therefore, neutral sentences
+    cannot outweigh a sentence that has the label. Pooling is associative: if parts are pooled into sentences, and the
+    sentences into documents, the result is the same as if parts are pooled into documents.
 
     Parameters
     ----------
     scores : ndarray, shape (n_units, n_labels)
-        Scores of the units of the first document, then of the second, and so on; minus infinity excludes a unit.
+        Scores of the units of the first document, then of the second, and so on. Units whose score is minus infinity
+        are excluded.
     lengths : sequence of int, length n_documents
         Number of units of each document, at least one.
     sharpness
-        The factor ``r``, above 0.
+        The factor ``r``, which must be above 0.
 
     Returns
     -------
     ndarray, shape (n_documents, n_labels)
-        Minus infinity if all units are excluded. Pooling is associative: pooling parts into sentences, and then
-        sentences into documents, has the same result as pooling parts into documents.
+        Pooled scores; minus infinity if all units of a document are excluded.
     """
     if len(lengths) == 0:
         return np.zeros((0, scores.shape[1]))
@@ -118,7 +130,9 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
 
 def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Return the mean of values over the units (title and sentences) of each document, shape (n_documents, n_columns).
+    """Return the mean of the values of each document's units, shape (n_documents, n_columns).
+
+    The units of a document are its title and its sentences.
 
     Parameters
     ----------
@@ -151,9 +165,9 @@ class Calibration:
     slope, intercept
         Parameters of the logistic curves that convert scores to probabilities; see `probabilities`.
     threshold
-        Probability that separates yes from no if no decision is left for review.
+        Probability that separates yes from no if every label is to be decided without review.
     low, high
-        Bounds of the range around the threshold in which probabilities need review; see `decide`.
+        Bounds around the threshold; a probability between the bounds needs review. See `decide`.
     """
 
     slope: Array
@@ -168,10 +182,11 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions on relevance and on each label for one document, given their probabilities.
+        """Return the decisions on relevance and on each label of one document, given their probabilities.
 
-        A label without a probability is decided ``no``. If relevance is decided ``no``, so is every label, because a
-        label implies that the document is relevant.
+        Relevance comes first in the argument and in the result. A label whose probability is NaN is decided ``no``. If
+        relevance is decided ``no``, every label is decided ``no``, because a label implies that the document is
+        relevant.
         """
         relevance, *labels = (
             decide(float(chance), float(low), float(high))
@@ -184,7 +199,7 @@ class Calibration:
     def is_close(self, chances: Array) -> bool:
         """Return whether any probability of a document is within `CLOSE` of a bound between two decisions.
 
-        The result is ``False`` for a clearly irrelevant document, because every label of it is decided ``no``.
+        If the document is clearly irrelevant, the result is ``False``, because all its labels are decided ``no``.
         """
         if chances[0] < self.low[0] - CLOSE:
             return False  # All labels are a no, whatever their probabilities.
@@ -193,11 +208,11 @@ class Calibration:
 
 
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
-    """Convert scores to the probability that a document is relevant, and that it has each label.
+    """Convert scores to two probabilities: that a document is relevant, and that it has each label.
 
     Relevance and each label have their own logistic curves (Platt 1999). The curves of the labels were fitted on
-    relevant records, because only relevant records are coded, so they yield probabilities conditional on relevance.
-    Multiplied by the probability of relevance, these probabilities become unconditional.
+    relevant records, because only relevant records are coded. Therefore, these curves yield probabilities conditional
+    on relevance. Multiplied by the probability of relevance, these probabilities become unconditional.
 
     Parameters
     ----------
@@ -209,7 +224,7 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
     Returns
     -------
     chances : ndarray, shape (n_documents, 1 + n_labels)
-        Probability of relevance, and the unconditional probability of each label.
+        Probability of relevance, followed by the unconditional probability of each label.
     given_relevant : ndarray, shape (n_documents, n_labels)
         Probability of each label, given that the document is relevant.
     """
@@ -219,9 +234,10 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 
 
 def decide(probability: float, low: float, high: float) -> Decision:
-    """Return ``yes`` for a probability of at least ``high``, ``no`` below ``low``, and otherwise ``refer``.
+    """Return the decision for a probability.
 
-    The decision ``refer`` means that a person must review the label.
+    The decision is ``yes`` if the probability is at least ``high``, ``no`` if it is below ``low``, and otherwise
+    ``refer``, which means that a person must review the label.
     """
     if probability >= high:
         return "yes"

@@ -1,9 +1,7 @@
 """Classify the sentences of an abstract by their role: background, methods or results.
 
-Only the words of a sentence are used.
-
-The weights of the linear model ship with mechtag. ``python -m benchmarks.roles`` fits them on structured abstracts
-of public data and reports their accuracy.
+The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag.
+``python -m benchmarks.roles`` fits the weights on structured abstracts from public data, and reports their accuracy.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ _BOUND = 3.0
 
 @dataclass(frozen=True)
 class RoleModel:
-    """Multinomial logistic regression on words and word pairs that classifies the role of a sentence.
+    """Multinomial logistic regression that predicts the role of a sentence from its words and word pairs.
 
     Attributes
     ----------
@@ -58,7 +56,7 @@ class RoleModel:
         return odds
 
     def pack(self) -> bytes:
-        """Serialise the model as the bytes of a safetensors file."""
+        """Convert the model to the bytes of a safetensors file."""
         packed: bytes = save(
             {
                 "terms": np.frombuffer("\n".join(self.words.terms).encode(), dtype=np.uint8),
@@ -97,10 +95,10 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Return whether each sentence part is clearly about methods, and the log odds that it reports results.
+    """Return the role of each part of a sentence; see `PartRoles`.
 
-    Printed headings are ignored, so that a paper has the same scores whether or not its journal prints headings.
-    Using headings did not improve accuracy on the coded records.
+    Printed headings are ignored, so that the scores of a paper do not depend on whether its journal prints headings.
     """
+    # Using headings did not improve accuracy on the coded records.
     odds = role_model().log_odds(texts)
     return PartRoles(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))

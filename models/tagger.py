@@ -46,7 +46,7 @@ class Document:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Return the units of the document, which are scored and pooled: the title, followed by the sentences."""
+        """Return the title, followed by the sentences."""
         return (self.title, *self.sentences)
 
 
@@ -57,15 +57,16 @@ class Units:
     Attributes
     ----------
     parts : list of str, length n_parts
-        Text of each part; sentences are split by `text.clauses`, and a title is one part.
+        Text of each part. A title is one part. Sentences are split by `text.clauses`.
     n_parts : ndarray, shape (n_units,)
         Number of parts of each unit.
     lengths : ndarray, shape (n_documents,)
-        Number of units of each document; the first unit is the title.
+        Number of units of each document. The first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content, which means that it is scored. Content is the title, and every part of a sentence
-        that is neither in a note nor about methods. In a document without any such part, all parts outside notes are
-        content or, if there are none, all parts. Of several equal parts of a document, only the first is content.
+        Whether a part is content, which means that the part is scored. Content is the title, and every part of a
+        sentence that is neither in a note nor about methods. If a document has no such part, all parts outside notes
+        are content. If all its parts are in notes, all parts are content. If a document contains the same part several
+        times, only the first is content.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is empty or belongs to a note, such as a copyright notice.
     reports : ndarray, shape (n_parts,)
@@ -86,10 +87,11 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Return one text per document: its title, and the parts of its sentences that are content.
+        """Return one text per document: its title, followed by the parts of its sentences that are content.
 
-        Parts about methods, parts in notes and repeated parts are not content (see `Units`). If a document has no
-        content but its title, all parts outside notes are used.
+        Parts about methods, parts in notes and repeated parts are not content; see `Units`. If only the title of a
+        document
+        is content, all its parts outside notes are used.
         """
         wholes = []
         end = 0
@@ -104,7 +106,7 @@ class Units:
 
 
 def units_of(documents: Sequence[Document]) -> Units:
-    """Split documents into parts and classify the role of each part."""
+    """Split documents into parts, and classify the role of each part."""
     parts: list[str] = []
     n_parts: list[int] = []
     left_out: list[bool] = []
@@ -143,8 +145,9 @@ def units_of(documents: Sequence[Document]) -> Units:
 class Heads:
     """A head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
-    The score of a part for a label is the sum of a score from its vector and a score from its words. Without coded
-    records, the weights are those of the definitions (`features.Definitions.label_weights`) and there are no words.
+    A part has two scores for a label: one is computed from its features, and one from its words. The sum of both and of
+    the intercept is the label score of the part. Without coded records, the weights for features are computed from the
+    definitions (`features.Definitions.label_weights`), and the vocabulary is empty.
 
     Attributes
     ----------
@@ -177,11 +180,12 @@ class Heads:
         return self.relevance.score(vectors, self.words.features(texts))
 
     def score_parts(self, vectors: Vectors, features: Array, words: csr_matrix) -> Array:
-        """Score parts of sentences for relevance and each label by their vectors, roles and words.
+        """Score parts of sentences for relevance and for each label.
 
         Parameters
         ----------
         vectors : ndarray, shape (n_parts, size)
+            Vectors of the parts.
         features : ndarray, shape (n_parts, size + 1)
             See `features.Definitions.features`.
         words : csr_matrix, shape (n_parts, n_terms)
@@ -190,46 +194,53 @@ class Heads:
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
-            Column 0 is the relevance score that the part would have if it were a whole text.
+            The first column is the relevance score of the part, computed as if the part were a whole text. The other
+            columns are the label scores in codebook order.
         """
         scores = features @ self.weights.T + words @ self.word_weights.T + self.intercept
         return np.hstack([self.relevance.score(vectors, words)[:, None], scores])
 
 
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
-    """Combine the relevance score of each document with its label scores, which are pooled over its units.
+    """Return the scores of each document: its relevance score, followed by its label scores.
+
+    The label scores of a document are pooled over its units.
 
     Parameters
     ----------
     relevance : ndarray, shape (n_documents,)
         Relevance scores.
     unit_scores : ndarray, shape (n_units, 1 + n_labels)
-        Scores of the titles and sentences of the documents; column 0 is ignored.
+        Scores of the titles and sentences of the documents. The first column (relevance) is ignored.
     lengths : ndarray, shape (n_documents,)
         Number of units of each document.
 
     Returns
     -------
     ndarray, shape (n_documents, 1 + n_labels)
+        The first column is relevance.
     """
     return np.hstack([relevance[:, None], pool_scores(unit_scores[:, 1:], lengths)])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The tagger's output for one document; relevance comes first, then the labels in codebook order.
+    """The tagger's output for one document.
+
+    In all arrays, relevance comes first if it is included, then the labels in codebook order.
 
     Attributes
     ----------
     scores, probabilities : ndarray, shape (1 + n_labels,)
-        Scores and calibrated probabilities; NaN for labels if the sentences of the document were not scored.
+        Scores and calibrated probabilities. The values of the labels are NaN if the document's sentences were not
+        scored.
     given_relevant : ndarray, shape (n_labels,)
         Probability of each label, given that the document is relevant.
     decisions : tuple of str
-        Decisions on relevance and the labels.
+        Decisions on relevance and on the labels.
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Scores of each unit; row 0 is the title. Minus infinity for units that are not content (see
-        `Units`). There are no rows if the sentences were not scored.
+        Scores of each unit. The first row is the title. Units that are not content (see `Units`) have minus infinity.
+        If the sentences were not scored, there are no rows.
     unlike
         Whether the text is unlike the training texts; see `RelevanceHead.is_unlike`.
     """
@@ -249,7 +260,7 @@ class LongDocument:
     Attributes
     ----------
     abstract
-        Title and abstract, by which relevance is judged. They are also the first window.
+        Title and abstract, which are also the first window. Relevance is judged by them.
     windows
         Title and sentences of each further window; see `windows.windows`.
     """
@@ -265,13 +276,13 @@ class ScoredLong:
     Attributes
     ----------
     abstract
-        Output for the title and abstract alone.
+        Output for the title and abstract.
     whole
-        Output for the full text; its ``unit_scores`` are those of the abstract.
+        Output for the full text. Its ``unit_scores`` are the unit scores of the abstract.
     windows : tuple of ndarray
-        Scores of the units of each window after the abstract; see `Scored`. Empty if the sentences were not scored.
+        Unit scores of each window after the abstract; see `Scored`. Empty if the sentences were not scored.
     window_scores : ndarray, shape (1 + n_windows, n_labels)
-        Pooled scores of the abstract and of the windows.
+        Pooled label scores. The first row is the abstract, and each other row is a window.
     """
 
     abstract: Scored
@@ -290,12 +301,11 @@ class Tagger:
         Adjustment of the calibration to the number of windows of a full text; ``None`` if the model cannot tag full
         texts.
     finer
-        Function that returns a more precise encoder, if ``encoder`` is fast but imprecise; otherwise ``None``.
-        Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,
-        which is loaded when it is first needed.
+        Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. Documents near a
+        decision bound (`Calibration.is_close`) are scored again with the more precise encoder.
     score_all
-        Whether to score the sentences of documents that are clearly irrelevant. If false, and the first words of a
-        text are clearly irrelevant, the relevance score is computed from these words alone.
+        Whether to score the sentences of documents that are clearly irrelevant. If this is false, the first words of
+        each text are scored first. If they are clearly irrelevant, the rest of the text is not read.
     """
 
     codebook: Codebook
@@ -310,8 +320,8 @@ class Tagger:
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         """Tag documents: score their sentences, pool and calibrate the scores, and decide.
 
-        Sentences that occur several times are scored once.
-        Pass many documents per call, so that the encoder's batches are full; one or two thousand are enough.
+        Sentences that occur several times are scored once. For full batches of the encoder, pass one or two thousand
+        documents per call.
 
         Returns
         -------
@@ -329,15 +339,18 @@ class Tagger:
         return scored
 
     def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
-        """Tag full texts: judge relevance by title and abstract, and each label by the window with the highest score.
+        """Tag full texts.
 
-        Sentences that occur in several windows are scored once. Pass some dozens of papers per call.
+        Relevance is judged by title and abstract. Each label is judged by the window with the highest score. Sentences
+        that
+        occur in several windows are scored once. Pass some dozens of papers per call.
 
         Parameters
         ----------
         abstracts
-            Output of `tag` for the title and abstract of each paper, or ``None`` if it has not been computed yet. By
-            default, all outputs are computed.
+            Output of `tag` for the title and abstract of each paper. An item is ``None`` if the output has not been
+            computed
+            yet. By default, all outputs are computed.
 
         Returns
         -------
@@ -378,13 +391,7 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield the scores of the title and sentences of each window, and the pooled score of each label.
-
-        Parameters
-        ----------
-        documents
-            Windows of full texts, each as a document.
-        """
+        """Yield the unit scores of each window of a full text, and the pooled score of each label."""
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))
@@ -423,10 +430,7 @@ class Tagger:
         ]
 
     def _score_wholes(self, texts: Sequence[str]) -> tuple[Array, Mask]:
-        """Return the relevance score of each text, and whether the text is unlike the training texts.
-
-        Repeated texts are scored once.
-        """
+        """Return the relevance score of each text, and whether the text is unlike the training texts."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         own = [places[text] for text in texts]
         distinct, low = list(places), float(self.calibration.low[0])
@@ -443,10 +447,9 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of titles and sentences (units) for all labels, shape (n_units, n_labels).
+        """Return the scores of the units of likely relevant documents, shape (n_units, 1 + n_labels).
 
-        Only units of documents that are likely to be relevant are scored; ``likely`` is the mask of these documents.
-        Repeated parts are scored once, and parts that are not content are not scored.
+        ``likely`` is the mask of these documents.
         """
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))

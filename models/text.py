@@ -1,8 +1,9 @@
 """Normalise text before scoring, so that differences in spelling and punctuation do not change scores.
 
-The spelling table lists words with exactly one British and one American form. It omits words that have the same
-spelling in both varieties (``analyses``, ``exercise``), and words that have two spellings with different meanings in
-one variety (``licence`` and ``license``, ``metre`` and ``meter``).
+The spelling table lists words with exactly one British and one American form. The table omits two kinds of words:
+
+- words that have the same spelling in both varieties (``analyses``, ``exercise``);
+- words that have two spellings with different meanings in one variety (``licence`` and ``license``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """Return a mapping from British to American spellings, in lower case, with one item per word form."""
+    """Return a dict from each British spelling to its American spelling, in lower case, with one item per word form."""
     words: dict[str, str] = {}
     for row in csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()):
         british, american, endings = (row[name] for name in ("british", "american", "endings"))
@@ -82,12 +83,12 @@ def _respell(text: str, table: Mapping[str, str]) -> str:
 
 
 def to_american(text: str) -> str:
-    """Return a text with British spellings replaced by American spellings, and otherwise unchanged."""
+    """Return a text with British spellings replaced by American spellings."""
     return _respell(text, spellings())
 
 
 def to_british(text: str) -> str:
-    """Return a text with American spellings replaced by British spellings (``-ise``), and otherwise unchanged."""
+    """Return a text with American spellings replaced by British spellings (``-ise``)."""
     return _respell(text, _reversed())
 
 
@@ -110,8 +111,7 @@ def beginning(text: str, n_words: int) -> str:
 def clauses(sentence: str) -> tuple[str, ...]:
     """Split a sentence at semicolons outside brackets, and normalise the parts.
 
-    Clauses joined by a semicolon and the items of a list are thus scored separately. The result has at
-    least one part; a part is empty only if the whole sentence is empty when normalised.
+    The result has at least one part. A part is empty only if the whole sentence is empty when normalised.
     """
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):

@@ -14,20 +14,20 @@ from mechtag.models.scoring import Calibration
 def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
     """Divide runs of consecutive sentences, such as sections, into overlapping windows.
 
-    Within a run, a new window begins after every ``size / 2`` sentences (rounded up), so that each sentence is in one
-    or two windows. A run that is not longer than a window is one window.
+    In each run, a new window begins after every ``size / 2`` sentences (rounded up), so that each sentence is in one or
+    two windows. A run that is not longer than ``size`` is one window.
 
     Parameters
     ----------
     lengths
         Number of sentences in each run.
     size
-        Number of sentences in a window; the last window of a run may have fewer.
+        Number of sentences in a window. The last window of a run may have fewer.
 
     Yields
     ------
     range
-        Numbers of the sentences of a window; the sentences of all runs are numbered together, from 0.
+        Numbers of the sentences of a window. The sentences of all runs are numbered consecutively, from 0.
     """
     step = (size + 1) // 2
     first = 0
@@ -42,12 +42,11 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 
 @dataclass(frozen=True)
 class WindowCalibration:
-    """Adjustment of a calibration to the number of windows of a text, learned out of fold on long texts.
+    """Adjustment of the calibration to the number of windows of a text, learned out of fold on long texts.
 
+    The score of a label in a long text is the highest score of a window. With more windows, this score is higher by
+    chance. Therefore, each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
     If the adjustment could not be learned, every label of a long text needs review.
-
-    The score of a label in a long text is the highest score of a window. The more windows, the higher the score by
-    chance, so each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
 
     Attributes
     ----------
@@ -56,8 +55,8 @@ class WindowCalibration:
     correction : ndarray, shape (n_labels,)
         Change of the intercept of each label per doubling of the number of windows; at most 0.
     low, high : ndarray, shape (n_powers, n_labels)
-        Bounds of the range that needs review, for texts of 2, 4, 8, ... windows; the last bounds also apply to longer
-        texts.
+        Bounds of the range that needs review. The rows are for texts of 2, 4, 8, ... windows; the last row also applies
+        to longer texts.
     """
 
     size: int
@@ -66,9 +65,11 @@ class WindowCalibration:
     high: Array
 
     def of(self, calibration: Calibration, count: int) -> Calibration:
-        """Return the calibration for a text with ``count`` windows, adjusted from the calibration for abstracts.
+        """Return the calibration for a text with ``count`` windows.
 
-        For a text with a single window, ``calibration`` is returned unchanged.
+        It is adjusted from ``calibration``, the calibration for abstracts. For a text with one window, ``calibration``
+        is
+        returned unchanged.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

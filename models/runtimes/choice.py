@@ -1,4 +1,4 @@
-"""Choose the runtime of the encoder: the requested one, or the fastest one whose results agree with torch."""
+"""Choose the runtime of the encoder: the requested runtime, or the fastest runtime whose results agree with torch."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return artificial texts for testing runtimes. Each text consists of terms of the model in random order.
+    """Return artificial texts for testing runtimes; each text consists of terms of the model in random order.
 
-    Real sentences cannot be used, because a model folder contains none.
+    Real sentences cannot be used, because a model folder does not contain any.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the results of tagging the same documents with two runtimes differ.
+    """Difference between the results of two runtimes for the same documents.
 
     Attributes
     ----------
     difference
-        Largest difference between the probabilities from the two runtimes for one label of a document.
+        Largest difference between two probabilities of the same label of the same document.
     changed
         Proportion of decisions that differ.
     """
@@ -75,7 +75,7 @@ class Agreement:
 
 
 def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Return how much the results of two runtimes for the same documents differ; requires at least one document."""
+    """Compare the results of two runtimes for the same documents, of which there must be at least one."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )
@@ -89,7 +89,7 @@ def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> A
 
 @dataclass(frozen=True)
 class Choice:
-    """A runtime, with a one-line reason for choosing it."""
+    """A runtime, and the reason for choosing it in one line."""
 
     runtime: Runtime
     reason: str
@@ -103,13 +103,13 @@ class Runtimes:
     folder
         Folder in which exported encoders are stored.
     identity
-        Text that identifies everything on which the encoder's vectors depend.
+        Text that changes whenever the encoder's vectors can change. The names of exported encoders depend on this text.
     reference
-        Function that loads the encoder in torch; called only if torch is needed.
+        Function that loads the encoder in torch; it is called only if torch is needed.
     calibration
-        Calibration texts for ``int8``; see `made_up_texts`.
+        Texts for calibrating the runtime ``int8``; see `made_up_texts`.
     threads
-        Number of threads; 0 means one per core.
+        Number of threads; ``0`` means one per core.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Runtimes:
         self._threads = threads
 
     def reference(self) -> TransformerEncoder:
-        """Return the encoder that runs in torch; the first call loads it."""
+        """Return the encoder that runs in torch; the first call loads the encoder."""
         return self._reference
 
     @cached_property
@@ -160,9 +160,9 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder if ``runtime`` is ``int8``, and otherwise ``None``.
+        """Return a function that loads a more precise encoder; ``None`` unless ``runtime`` is ``int8``.
 
-        The tagger scores documents near a decision bound again with this encoder; see ``finer`` in `Tagger`.
+        The tagger uses the more precise encoder for documents near a decision bound; see ``finer`` in `Tagger`.
         """
         return cache(self._finer) if runtime == "int8" else None
 
@@ -180,8 +180,9 @@ class Runtimes:
         Parameters
         ----------
         tagger
-            Function that makes a tagger from an encoder and, for documents near a decision bound, a function that loads
-            a more precise encoder (or ``None``).
+            Function that makes a tagger from two arguments: an encoder, and a function that loads a more precise
+            encoder
+            for documents near a decision bound. The second argument may be ``None``.
         """
         try:
             where = machine(self._threads)
@@ -242,11 +243,9 @@ def _kept(path: Path, key: str) -> Choice | None:
 
 
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Encode texts twice, and return the shorter time in seconds.
-
-    Tagging is not timed as a whole, because it encodes texts near a decision bound a second time, with a more precise
-    encoder, and the artificial ``texts`` are often near a bound.
-    """
+    """Encode texts twice, and return the shorter time in seconds."""
+    # Tagging is not timed as a whole: it encodes texts near a decision bound a second time, with a more precise encoder,
+    # and artificial texts are often near a bound.
     times = []
     for _ in range(2):
         begun = time.perf_counter()

@@ -46,8 +46,8 @@ _LENGTHS = 16
 def import_openvino() -> Any:
     """Import OpenVINO with its telemetry disabled.
 
-    OpenVINO reports each import and conversion to its vendor unless a file in the home folder forbids it. This function
-    blocks the telemetry module, without which OpenVINO and nncf send nothing.
+    By default, OpenVINO reports each import and conversion to its vendor. This function blocks OpenVINO's telemetry
+    module; without this module, OpenVINO and nncf send nothing.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def import_openvino() -> Any:
 
 
 def available_threads(threads: int) -> int:
-    """Return the number of threads to use; 0 means one per processor core available to this process."""
+    """Return the number of threads to use; if ``threads`` is ``0``, the number of cores available to this process."""
     if threads:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -76,7 +76,7 @@ def available_threads(threads: int) -> int:
 def machine(threads: int) -> str:
     """Return a text that names the processor, the number of threads and the versions of libraries.
 
-    Apart from the model, a runtime's speed and results depend only on these.
+    The speed and the results of a runtime depend only on these and on the model.
     """
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
@@ -116,9 +116,9 @@ class OpenVinoEncoder:
     Parameters
     ----------
     exported
-        Encoder exported by `export`; ``int8`` needs a different export than the other precisions.
+        Encoder exported by `export`. The precision ``int8`` needs a different export than the other precisions.
     threads
-        Number of threads; 0 means one per core.
+        Number of threads; ``0`` means one per core.
     """
 
     def __init__(self, exported: Exported, precision: Precision, *, threads: int = 0) -> None:
@@ -169,7 +169,7 @@ class OpenVinoEncoder:
         start
             Number of texts that earlier calls submitted.
         order
-            Rows of ``vectors`` for the texts of all calls, in the order of submission; the vector of the first text in
+            Row of ``vectors`` for each text of all calls, in the order of submission. The vector of the first text in
             ``texts`` is written to row ``order[start]``.
         vectors
             Array to which OpenVINO's results are written.
@@ -189,10 +189,10 @@ class OpenVinoEncoder:
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Group texts into batches of few distinct shapes, the longest texts first.
 
-    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, texts
-    are padded to few different lengths: `_LENGTHS` lengths from each power of two to the next, which makes 80 lengths
-    up to 256 tokens. Batches of one padded length have the same number of rows. Only the very last batch differs: its
-    number of rows is a power of two.
+    OpenVINO caches a compiled kernel of several megabytes for each input shape, and never frees it. Therefore, texts
+    are padded to few different lengths: `_LENGTHS` lengths from each power of two to the next. Up to 256 tokens, there
+    are 80 lengths. Batches of the same padded length have the same number of rows. Only the very last batch differs:
+    its number of rows is a power of two.
 
     Parameters
     ----------
@@ -235,10 +235,11 @@ class Exported:
     Attributes
     ----------
     graph, weights
-        Model and weights in OpenVINO's own format. Inputs are token ids and mask, shape (n_texts, n_tokens);
-        the output is one vector of unit length per text.
+        Model and weights in OpenVINO's own format. The inputs are token ids and mask, each of shape (n_texts,
+        n_tokens).
+        The output is one vector of unit length per text.
     tokenizer
-        Tokenizer in the JSON format of the tokenizers library; it truncates texts at the encoder's limit.
+        Tokenizer in the JSON format of the tokenizers library. The tokenizer truncates texts at the encoder's limit.
     pad
         Id of the padding token.
     size
@@ -253,14 +254,14 @@ class Exported:
 
 
 def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Exported:
-    """Export an encoder, fine-tuned or not, for OpenVINO.
+    """Export an encoder for OpenVINO; the encoder may be fine-tuned.
 
     Parameters
     ----------
     calibration
-        Texts on which the ranges of activations are measured for quantisation to 8 bits (``int8``); if there are none,
-        the encoder is not quantised. Part of the range of large activations is moved into the weights first
-        (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
+        Texts for quantisation to 8 bits (``int8``): the ranges of activations are measured on these texts. If there are
+        no texts, the encoder is not quantised. Before quantisation, part of the range of large activations is moved
+        into the weights (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
 
     Raises
     ------
@@ -327,8 +328,8 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
 def first_narrowing(graph: Any) -> list[str]:
     """Find the first linear layer with fewer outputs than inputs, which is at the end of the first transformer block.
 
-    A few input values of this layer are so large that a common 8-bit range would represent all other values
-    coarsely. Keeping this layer in float halves the largest error of a probability, at no measurable cost in time.
+    A few input values of this layer are so large that a common 8-bit range would represent all other values coarsely.
+    If this layer is not quantised, the largest error of a probability is halved, at no measurable cost in time.
 
     Returns
     -------
@@ -380,18 +381,20 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
 
 
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
-    """Return the export cached at ``path``; if there is none, create and cache it, and delete older ones.
+    """Return the exported encoder that is cached at ``path``.
+
+    If there is none, call ``make``, cache its result, and delete older exports of the same kind.
 
     Parameters
     ----------
     path
-        ``<kind>-<hash>.safetensors``; the hash covers everything that the export depends on. Other files of the same
-        kind are older exports.
+        ``<kind>-<hash>.safetensors``. The hash covers everything that the exported encoder depends on. Other files of
+        the same kind are older exports.
 
     Raises
     ------
     MechtagError
-        If the export cannot be written. Errors raised by ``make`` are passed on unchanged.
+        If the exported encoder cannot be written. Errors raised by ``make`` are passed on unchanged.
     """
     try:
         return _read(path)
