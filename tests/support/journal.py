@@ -1,4 +1,4 @@
-"""PDFs as journals print them, made for tests."""
+"""PDFs with the layout of journal pages, for tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LEADING = 12
 
 @dataclass
 class Journal:
-    """A document of printed lines in two columns.
+    """A PDF whose lines are printed in columns, two by default.
 
-    Lines are placed one below the other; after the last line of a column, the next column or page begins.
+    If a column is full, the text continues in the next column or on the next page.
     """
 
     columns: int = 2
@@ -41,7 +41,7 @@ class Journal:
     def lines(
         self, *texts: str, style: str = "", size: float | None = None, font: str = "Times", gap: float = 0
     ) -> None:
-        """Print lines; ``style`` is B for bold, I for italic."""
+        """Print lines; ``style`` is ``B`` for bold or ``I`` for italic."""
         self._y += gap
         for text in texts:
             if self._y > self.lowest:
@@ -51,7 +51,7 @@ class Journal:
             self._y += _LEADING
 
     def next_column(self) -> None:
-        """Go on in the next column or, after the last column, on the next page."""
+        """Continue in the next column or, after the last column, on the next page."""
         if self._column + 1 < self.columns:
             self._column, self._y = self._column + 1, _TOP
         else:
@@ -63,12 +63,12 @@ class Journal:
         self._y += 4
 
     def data(self) -> bytes:
-        """Return the file."""
+        """Return the content of the PDF file."""
         return bytes(self.pdf.output())
 
 
 def pages(texts: Sequence[str]) -> bytes:
-    """Return a document with one page per text."""
+    """Return a PDF in which each text begins on a new page."""
     pdf = FPDF(unit="pt", format="A4")
     for text in texts:
         pdf.add_page()

@@ -1,4 +1,4 @@
-"""An endpoint on this machine that answers like a language model, honest or not, and has the faults of endpoints."""
+"""A local endpoint that imitates a language model, with right and wrong answers and the faults of real endpoints."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.services import Asked, FakeServices, Reply
 _FENCED = re.compile(r"^(`{3,})\n(.*)\n\1$", re.M | re.S)
 _LINE = re.compile(r"^\[(\d+)\] (.*)$", re.M)
 _LABEL = re.compile(r"^The code: (.*)$", re.M)
-#: Title of the paper about which every new endpoint is asked first.
+#: Title of the invented paper about which mechtag asks every new endpoint first.
 PROBE = "A door"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the model is asked: the numbered sentences, the name of the label, and the request."""
+    """A request to the model: its numbered sentences, the name of its label, and the whole request body."""
 
     sentences: Mapping[int, str]
     label: str
@@ -33,33 +33,35 @@ class Question:
 
 
 def says(holds: str, *evidence: tuple[int, str], reason: str = "It says so.") -> dict[str, Any]:
-    """Return an answer in the required form."""
+    """Return an answer in the form that mechtag requires of a language model."""
     return {"holds": holds, "evidence": [{"sentence": at, "quote": text} for at, text in evidence], "reason": reason}
 
 
 def honest(question: Question) -> dict[str, Any]:
-    """Answer yes if a sentence has the name of the label, and quote this sentence."""
+    """Answer yes and quote up to three sentences that contain the name of the label, or answer no."""
     found = [(at, text) for at, text in question.sentences.items() if at and question.label.lower() in text.lower()]
     return says("yes", *found[:3]) if found else says("no")
 
 
 class FakeLanguageModel(FakeServices):
-    """The endpoint.
+    """A local endpoint of a language model, whose answers a test sets with its attributes.
 
     Attributes
     ----------
     answer
-        What the model answers to a question: the content of its message, or a whole reply.
+        Function from a question to the content of the model's message, or to a whole reply.
     refused
-        Types of ``response_format`` that the endpoint does not accept; ``lengths`` for schemas with limits of lengths.
-    usage, finish_reason, refusal
-        What the endpoint says of each answer.
+        Types of ``response_format`` that the endpoint rejects. With ``lengths``, it rejects schemas with ``maxLength``.
+    usage, refusal
+        Token counts and refusal that the endpoint adds to each answer.
+    finish_reasons
+        Reasons why the next answers end; ``stop`` if none is left.
     around
-        What the model writes around each answer, which replaces ``{}``.
+        Text around each answer; ``{}`` is the place of the answer.
     probe
-        What the model writes when the endpoint is tested, and the reason why it stops; ``None`` for a good answer.
+        Answer to mechtag's test question about a new endpoint, and why it ends; ``None`` for a correct answer.
     in_parts
-        Whether the content of a message is a list of parts, thoughts first.
+        Whether the content of a message is a list of parts that begins with the model's thinking.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -79,11 +81,11 @@ class FakeLanguageModel(FakeServices):
 
     @property
     def questions(self) -> list[Question]:
-        """The questions that arrived, without those of the test of the endpoint."""
+        """The questions that the endpoint received, without mechtag's test questions."""
         return [one for one in map(_question, self.asked) if one.title != PROBE]
 
     def reply(self, asked: Asked) -> Reply:
-        """Return the answer to a request; the next fault replaces the answer to a question about a paper."""
+        """Return the answer to a request; a fault that a test set replaces the answer to a question about a paper."""
         assert (asked.service, asked.path) == ("llm", "/v1/chat/completions")
         question = _question(asked)
         form = question.body["response_format"]

@@ -1,4 +1,4 @@
-"""Processes whose network access is recorded."""
+"""Record the network access of processes, or forbid it during a test."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ import pytest
 from tests.support.entry_points import declare_plugins
 from tests.support.paths import ROOT
 
-# Python runs this module at the start of each process, those that a process starts included.
+# Python runs this module at the start of each process, including child processes.
 _WATCH = """
 import ipaddress, os, sys
 
@@ -46,10 +46,10 @@ sys.addaudithook(watch)
 
 
 class Watch:
-    """An environment for processes that records every address outside this machine that they contact or look up.
+    """An environment for processes that records each address outside this machine that they contact or look up.
 
-    A process that is started without the watch is recorded as well. The environment has none of the variables of this
-    process that switch off telemetry or mark a test.
+    A child process that is started without this environment is recorded as well. Variables of the current process that
+    switch off telemetry or mark a test run are not passed on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,16 +65,16 @@ class Watch:
 
     @property
     def contacted(self) -> list[str]:
-        """One line per address or process that is started without the watch, with the command that did it."""
+        """One line per contacted address or unrecorded child process, with the command that caused it."""
         return self._log.read_text(encoding="utf-8").splitlines() if self._log.is_file() else []
 
 
 @pytest.fixture
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test that connects to anything, even on this machine."""
+    """Fail a test that opens a connection or looks up a host name, even on this machine."""
 
     def refuse(*_: object) -> None:
-        raise AssertionError("a connection was opened")
+        raise AssertionError("the test opened a connection or looked up a host name")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

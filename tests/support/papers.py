@@ -1,4 +1,4 @@
-"""Invented papers, of which tests vary what matters to them."""
+"""Invented papers whose fields a test can change."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ TEXT = "Three networks of hospitals were studied for two years. " * 4
 
 
 def record(index: int = 1, **values: Any) -> Record:
-    """An article with everything in its place, but for ``values``."""
+    """Return the record of an article with all bibliographic fields but no identifiers; ``values`` replace fields."""
     whole: dict[str, Any] = {
         **{"title": LONG, "authors": SMITH, "year": 2017, "journal": "Journal of Invented Care", "volume": "12"},
         **{"issue": "3", "pages": "45-58", "doi": None, "pmid": None, "type": "JOUR", **values},
@@ -24,7 +24,7 @@ def record(index: int = 1, **values: Any) -> Record:
 
 
 def bare(index: int = 1, **values: Any) -> Record:
-    """An article of which nothing is known but title and authors, and ``values``."""
+    """Return a record that has only a title, authors and the fields in ``values``."""
     return record(index, **{**dict.fromkeys(("year", "journal", "volume", "issue", "pages", "type")), **values})
 
 

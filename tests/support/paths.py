@@ -1,4 +1,4 @@
-"""Where the files of the repository lie that tests read."""
+"""Paths of files in the repository that tests read."""
 
 from pathlib import Path
 

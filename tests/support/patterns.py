@@ -1,4 +1,4 @@
-"""Texts on which a regular expression takes longest, made from its own syntax tree."""
+"""Texts that may slow down a regular expression, made from its syntax tree."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _USUAL = " \na7A-.({<\"'"
 
 
 def _members(items: Any) -> str:
-    """Return a few characters of a set."""
+    """Return up to three characters that a character set matches."""
     if items[0][0] is code.NEGATE:
         shut = re.compile("".join(("[", *map(_written, items[1:]), "]")))
         return "".join(char for char in _USUAL if not shut.match(char))[:3]
@@ -45,7 +45,7 @@ def _written(item: Any) -> str:
 
 
 def _parts(tree: Any) -> Iterator[tuple[str, str]]:
-    """Yield a text that leads to each repeated part, and one that the part matches."""
+    """Yield two texts for each repeated part of a pattern: one that leads to the part, and one that it matches."""
     before = ""
     for kind, value in tree:
         if kind in _REPEATS:
@@ -72,7 +72,7 @@ def _parts(tree: Any) -> Iterator[tuple[str, str]]:
 
 
 def _texts(tree: Any) -> list[str]:
-    """Return up to three texts that a part matches."""
+    """Return up to three texts that a part of a pattern matches."""
     found = [""]
     for kind, value in tree:
         if kind is code.LITERAL:
@@ -98,7 +98,7 @@ def _texts(tree: Any) -> list[str]:
 
 
 def attacks(pattern: "re.Pattern[Any]") -> list[tuple[str, str]]:
-    """Return pairs of a start and of a text to repeat after it."""
+    """Return pairs of texts that may slow down a pattern: a start, and a text to repeat after it."""
     parts = list(_parts(parser.parse(pattern.pattern, pattern.flags)))
     wholes = _texts(parser.parse(pattern.pattern, pattern.flags))
     repeated = dict.fromkeys(text for _, text in parts if text)

@@ -15,7 +15,7 @@ BODY = (
 
 
 def write_paper(path: Path, title: str, *lines: str, references: Sequence[str] = (), body: str = BODY * 4) -> Path:
-    """Write a PDF with a title, further lines below it, a text and a list of references."""
+    """Write the PDF of a paper: its title, further lines, three sections with the text ``body``, and references."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_paper(title, lines, tuple(references), body))
     return path

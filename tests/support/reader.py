@@ -1,4 +1,4 @@
-"""What a reader of the documentation has: a codebook, exports, codes. The papers are invented."""
+"""Files that a reader of the documentation has: a codebook, exports and codes of invented papers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WORDS = ("large", "small", "old", "new", "rural", "urban", "northern", "southern
 
 
 class Paper(NamedTuple):
-    """An invented paper; ``labels`` is ``None`` if it is irrelevant."""
+    """An invented paper; ``labels`` is ``None`` if the paper is irrelevant."""
 
     key: str
     title: str
@@ -73,7 +73,7 @@ def ris(path: Path, found: Iterable[Paper]) -> None:
 
 
 def table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV or, if the file is named so, as a workbook."""
+    """Write a table as a workbook if the file name ends with ``.xlsx``, otherwise as CSV."""
     rows = [list(row) for row in rows]
     if path.suffix == ".xlsx":
         book = openpyxl.Workbook()
@@ -86,13 +86,13 @@ def table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -
 
 
 def matrix(path: Path, found: Iterable[Paper], name: str = "key") -> None:
-    """Write papers by labels, 1 or 0, with the key or the title of each paper."""
+    """Write a table of papers and labels (1 or 0), whose column ``name`` has the key or the title of each paper."""
     rows = [(getattr(one, name), *(int(label in (one.labels or ())) for label in LABELS)) for one in found]
     table(path, [name, *LABELS], rows)
 
 
 def rayyan(path: Path, found: Iterable[Paper]) -> None:
-    """Write what Rayyan exports: the decision of one member, and the labels that are set."""
+    """Write a Rayyan export with the decisions of one member and the labels that she set."""
     rows = []
     for one in found:
         note = f'RAYYAN-INCLUSION: {{"Ann"=>"{"Excluded" if one.labels is None else "Included"}"}}'
@@ -103,7 +103,7 @@ def rayyan(path: Path, found: Iterable[Paper]) -> None:
 
 
 def codings(path: Path, found: Iterable[Paper]) -> None:
-    """Write a table of codings, in which one coder judged every label."""
+    """Write codings by one coder, who judged the relevance of each paper and every label of the relevant ones."""
     rows = [
         (one.key, "Ann", label, int(one.labels is not None if label == "relevant" else label in (one.labels or ())))
         for one in found
@@ -113,7 +113,7 @@ def codings(path: Path, found: Iterable[Paper]) -> None:
 
 
 def coded(path: Path, found: Iterable[Paper]) -> None:
-    """Write papers with their codes as JSON lines."""
+    """Write coded papers as JSON lines, with the labels of each sentence."""
     rows = []
     for one in found:
         texts = [f"{text}." for text in one.abstract.rstrip(".").split(". ")]
@@ -129,7 +129,7 @@ def _says(text: str, label: str) -> bool:
 
 
 def reader_files(folder: Path) -> None:
-    """Write every file that a page of the documentation names and that no command on the page writes."""
+    """Write the files that documentation pages name but that no command on the page writes."""
     for name in ("my_codebook.yaml", "codebook.yaml", "codes.yaml"):
         (folder / name).write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     ris(folder / "my_export.ris", papers(24, 1))
@@ -168,7 +168,7 @@ def reader_files(folder: Path) -> None:
 
 
 def reader_project(folder: Path) -> None:
-    """Write the settings and the codes of a project, from which a model can be trained."""
+    """Write the settings and coded papers of a project in which a model can be trained."""
     coded(folder / "data/annotated/coded/first.jsonl", papers(48, 8))
     params = {
         "codebook": "codebook.yaml",

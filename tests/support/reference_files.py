@@ -1,4 +1,4 @@
-"""The public reference files; tests that need them are skipped where they are not."""
+"""The public reference files. Tests that need them are skipped if the files are missing."""
 
 from functools import cache
 from pathlib import Path
@@ -30,11 +30,11 @@ def outcome(path: Path) -> Outcome:
 
 
 def words(name: str) -> frozenset[str]:
-    """Words of a name without initials, in whatever order they come."""
+    """Return the words of a name without initials, as a set, so that their order does not matter."""
     return frozenset(word for word in normalise_title(name).split() if len(word) > 1)
 
 
-# What cannot be read, and why.
+# Files that mechtag does not read, with a pattern of the reason in its message.
 
 REFUSED = {
     "CffImporterReferences.cff": "a CITATION.cff file, which cites one piece of software",

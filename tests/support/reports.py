@@ -1,4 +1,4 @@
-"""A small project whose accuracy was measured, its report, and how to read the page."""
+"""A small project with measured accuracy, its report, and a parser for the report's page."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
 
 
 def agreement() -> dict[str, Any]:
-    """A block such as a comparison of several coders writes."""
+    """Return agreement results in the form in which a comparison of several coders writes them."""
     measures = {
         "agreement": figure(0.9, 0.8, 0.95),
         "cohen_kappa": figure(-0.001, -0.1, 0.1),
@@ -76,7 +76,7 @@ def agreement() -> dict[str, Any]:
 
 
 def described_run(coder: str = "llm:toy", endpoint: str = "local", **fields: object) -> LlmRun:
-    """A run of a language model of which all numbers differ."""
+    """Return the description of a language model's run; ``fields`` replace its fields."""
     content = {
         **{"coder": coder, "model": "toy", "endpoint": endpoint, "host": "", "basis": "abstract", "codebook": "toy"},
         **{"codebook_sha256": "c0", "prompt_sha256": "abcdef0123456789", "system": "Code. *Rules*", "text": "Text:"},
@@ -116,7 +116,7 @@ def predictions(record_ids: list[str], name: str, seed: int) -> list[Prediction]
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which everything that a report tells of has been run, on made-up papers with hostile names."""
+    """A project folder with everything that a report shows, made from invented papers with hostile names."""
     folder = tmp_path_factory.mktemp("report")
     generator = np.random.default_rng(5)
     (folder / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
@@ -152,7 +152,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for number in range(24)
     ]
-    # Two sets of records, the second with too few for most figures.
+    # Two sets of records; the second has too few records for most figures.
     (folder / "coded").mkdir()
     for row in coded[15:]:
         row["hard"] = not row["relevant"] and row["key"] != "c21"
@@ -227,7 +227,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(folder: Path, *options: object) -> str:
-    """Write the report of a folder and give its text."""
+    """Write the report of a project folder and return its HTML."""
     words = [
         "report",
         folder / "reports/metrics.json",
@@ -243,7 +243,7 @@ def write(folder: Path, *options: object) -> str:
 
 
 class Page(HTMLParser):
-    """Elements of a page with their attributes and their own text, as a browser understands them."""
+    """The elements of an HTML page, each with its attributes and all text inside it."""
 
     VOID = ("meta", "link", "img", "br")
 
@@ -271,7 +271,7 @@ class Page(HTMLParser):
             self.elements[row][2].append(data)
 
     def having(self, attribute: str) -> list[tuple[str, str]]:
-        """Value of an attribute and text of each element that has it."""
+        """Return the value of an attribute and the text of each element that has this attribute."""
         return [(own[attribute] or "", "".join(text)) for _, own, text in self.elements if attribute in own]
 
     def tags(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
@@ -289,7 +289,7 @@ def value_at(metrics: Any, path: str) -> Any:
 
 
 def said(kind: str, values: list[float | None]) -> str:
-    """Write numbers as the report must, by another way of rounding than its own."""
+    """Return the sum of numbers as the report must write it, rounded independently of the report's code."""
     if None in values:
         return "–"
     exact = sum((Decimal(value) for value in values if value is not None), Decimal(0))

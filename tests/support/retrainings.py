@@ -1,4 +1,4 @@
-"""A trained model and a challenger that learnt from more papers, as a project of their own."""
+"""A project with a trained model, and a challenger that was trained on more papers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def new_records() -> list[Record]:
 
 
 class Project:
-    """A trained model, and a challenger that learnt from eight papers more."""
+    """A trained model, and a challenger that was trained on eight more papers."""
 
     def __init__(self, folder: Path, fruit: Codebook) -> None:
         self.fruit = fruit
@@ -74,7 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Project:
 
 @pytest.fixture
 def project(made: Project, tmp_path: Path) -> Project:
-    """The same, in a folder that a test may change."""
+    """A copy of the project ``made``, whose model and annotations a test may change."""
     own = object.__new__(Project)
     own.__dict__.update(made.__dict__)
     for part in ("model", "out_of_fold", "added"):

@@ -1,4 +1,4 @@
-"""The review page as a person has it: a server of its own, and a real browser."""
+"""The review page as a person uses it: served by a process of its own, in a real browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 60
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return a free port of this machine."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(folder: Path, log: Path, *options: str) -> Iterator[str]:
-    """Serve the page of a folder with the command, and yield the address that the terminal shows."""
+    """Serve the review page of a project with ``mechtag review``, and yield the address that the command prints."""
     command = [sys.executable, "-m", "mechtag", "review", str(folder), "--no-browser", "--port", str(free_port())]
     command += options
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
@@ -55,11 +55,11 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[1]
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
-    raise AssertionError(f"the page did not start: {log.read_text()}")
+    raise AssertionError(f"the review page did not start within {PATIENCE} seconds: {log.read_text()}")
 
 
 def watch(context: BrowserContext, address: str) -> list[str]:
-    """Return a list that fills with all that the browser complains of, and with requests to other hosts."""
+    """Return a list that collects the browser's errors and console messages, and its requests to other hosts."""
     trouble: list[str] = []
     host = urlsplit(address).netloc
     context.set_default_timeout(PATIENCE * 1000)
@@ -76,14 +76,14 @@ def watch(context: BrowserContext, address: str) -> list[str]:
 
 @dataclass
 class Visitor:
-    """A person who looks at the page that the terminal gave the address of."""
+    """A person who uses the review page in a browser."""
 
     page: Page
     address: str
 
     @property
     def root(self) -> str:
-        """The address without a path."""
+        """The scheme, host and port of the page's address."""
         return "{0.scheme}://{0.netloc}".format(urlsplit(self.address))
 
     def open(self, path: str) -> str:
@@ -92,24 +92,24 @@ class Visitor:
         return self.text()
 
     def text(self) -> str:
-        """Return the text of the page in one line."""
+        """Return the main text of the page in one line."""
         return " ".join(self.page.inner_text("main").split())
 
     def press(self, key: str, *, until: str) -> None:
-        """Press a key as somebody does who has read the record, and wait for what it leads to."""
+        """Press a key after a short pause, and wait until an element matches the selector ``until``."""
         self.page.locator("#main :focus").first.wait_for()
         self.page.wait_for_timeout(200)
         self.page.keyboard.press(key)
         self.page.locator(until).first.wait_for()
 
     def submit(self, button: Locator) -> None:
-        """Press a button, and wait until the server has done what it says."""
+        """Press a button that sends a form, and wait for the server's response."""
         with self.page.expect_response(lambda answer: answer.request.method == "POST"):
             button.click()
 
 
 def wait_for_worker(who: Visitor) -> None:
-    """Wait until there is nothing left to compute, and check that nothing failed."""
+    """Wait until the worker has done all jobs, and check that none has failed."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         who.open("/jobs")
@@ -118,4 +118,4 @@ def wait_for_worker(who: Visitor) -> None:
         if all(state == "done" for state in states):
             return
         time.sleep(0.5)
-    raise AssertionError("the worker did not finish")
+    raise AssertionError(f"the worker did not finish its jobs within {PATIENCE} seconds: {states}")

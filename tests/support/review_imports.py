@@ -1,4 +1,4 @@
-"""Import search exports into a review page for tests."""
+"""Import search exports into a review for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOBS = {**importing.JOBS, "rank": lambda workspace, arguments, progress: {}}
 
 
 def ris(*titles: str, doi: str = "", abstract: str = "A study of apples. It was long.", extra: str = "") -> bytes:
-    """Make an export."""
+    """Return a RIS export with one record per title; the other fields are the same in all records."""
     entries = [
         f"TY  - JOUR\nTI  - {title}\nAU  - Ash, Ann\nPY  - 2020\nJO  - Fruit\nAB  - {abstract}\n"
         f"{f'DO  - {doi}' if doi else ''}\n{extra}\nER  - \n"
@@ -37,13 +37,13 @@ TITLES = (
 
 
 def work(review: Workspace) -> None:
-    """Do everything that the worker was asked for."""
+    """Run all jobs that wait for the worker."""
     while do_next(review, JOBS):
         pass
 
 
 def upload(browser: Browser, *files: tuple[str, bytes]) -> Response:
-    """Upload files, and have them read."""
+    """Upload search exports on the import page, and return the response."""
     sent = [("files", (name, io.BytesIO(content))) for name, content in files]
     data = {"csrf": browser.csrf, "client_id": "x"}
     answer = browser.client.post("/import", data=data, files=sent)
@@ -51,7 +51,7 @@ def upload(browser: Browser, *files: tuple[str, bytes]) -> Response:
 
 
 def bring(review: Workspace, browser: Browser, *files: tuple[str, bytes]) -> int:
-    """Upload, read and add files; return the number of the import."""
+    """Upload search exports, read them and add their records; return the number of the import."""
     answer = upload(browser, *files)
     assert answer.status_code == 200, texts(answer.text)
     number = int(answer.url.path.rsplit("/", 1)[-1])
@@ -64,7 +64,7 @@ def bring(review: Workspace, browser: Browser, *files: tuple[str, bytes]) -> int
 
 
 def look(review: Workspace, number: int) -> Batch:
-    """Return an import."""
+    """Return the import with this number."""
     with review.store.read() as connection:
         batch = read_batch(connection, number)
     assert batch is not None
@@ -72,6 +72,6 @@ def look(review: Workspace, number: int) -> Batch:
 
 
 def titles(review: Workspace) -> list[str]:
-    """Return the titles of all records, in the order in which they joined."""
+    """Return the titles of all records, in the order in which they were added."""
     with review.store.read() as connection:
         return list(connection.execute(select(schema.record.c.title).order_by(schema.record.c.id)).scalars())

@@ -1,4 +1,4 @@
-"""A review page that is really served, in a thread of the tests, so that a browser can open it."""
+"""A review page that is served by a thread of the tests, so that a browser can open it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "start-key"
 
 
 class Served:
-    """Serves a workspace on a free port; it can be stopped and started again on the same port."""
+    """A server of a review page on a free port. It can be stopped and started again on the same port."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -28,7 +28,7 @@ class Served:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Serve until `stop` is called."""
+        """Start the server, and wait until it accepts connections."""
         hosts = frozenset((f"127.0.0.1:{self.port}",))
         app = create_app(self._workspace, hosts=hosts, start_key=KEY, port=self.port)
         config = uvicorn.Config(app, port=self.port, log_level="critical", timeout_graceful_shutdown=1)
@@ -39,7 +39,7 @@ class Served:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop serving; connections are refused from now on."""
+        """Stop the server, so that connections are refused."""
         assert self._server is not None
         assert self._thread is not None
         self._server.should_exit = True

@@ -1,4 +1,4 @@
-"""Open all pages of the review page, and leave out of them what differs between two runs."""
+"""Open all pages of a review, and remove what differs between two runs from them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from starlette.routing import Route
 from mechtag.review.pages import ROUTES
 from tests.support.review_site import Browser
 
-# Pages that need a value in their address, with one that exists.
+# Values that exist, for parameters in the addresses of pages.
 _VALUES = {"list": "coding"}
 
 
 def _addresses(stage: str) -> Iterator[str]:
-    """Yield the address of each page, without and with a record; pages of a stage are those of ``stage``."""
+    """Yield the addresses of all pages, without and with a record; ``stage`` fills the stage in an address."""
     for route in ROUTES:
         assert isinstance(route, Route)
         if "GET" not in (route.methods or ()):
@@ -31,7 +31,7 @@ def _addresses(stage: str) -> Iterator[str]:
 
 
 def walk(browser: Browser, stage: str = "code") -> dict[str, str]:
-    """Return all pages by address; a page may refuse, but what it says is looked at too."""
+    """Return the HTML of all pages by address, including pages that refuse the request."""
     pages = {address: browser.client.get(address) for address in _addresses(stage)}
     assert not [address for address, response in pages.items() if response.status_code >= 500]
     assert sum(response.status_code == 200 for response in pages.values()) > 20

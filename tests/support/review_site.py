@@ -1,4 +1,4 @@
-"""A review page for tests: a project with a few records, and browsers of several people."""
+"""A review for tests: a project with a few records, and a browser for each person."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CODEBOOK = {
 
 
 def papers(number: int) -> list[Record]:
-    """Make records with three sentences each."""
+    """Return invented records whose abstracts have three sentences each."""
     return [
         Record(
             record_id=f"doi:10.1/{row}",
@@ -56,11 +56,11 @@ def papers(number: int) -> list[Record]:
 
 
 def make_review(folder: Path, records: Sequence[Record] | int = 4, **plan: object) -> Workspace:
-    """Create a project with an owner, and records that are numbered from 1, in the order in which they are read."""
+    """Create a review with an owner, whose records are numbered from 1 and shown in this order."""
     rows = papers(records) if isinstance(records, int) else records
     shutil.copytree(_made(tuple(row.model_dump_json() for row in rows)), folder, dirs_exist_ok=True)
     workspace = Workspace.open(open_project(folder / "review"))
-    # Not copied, because the event of the first account is what two copies of a review have in common.
+    # Not in the copied project, because mechtag recognises copies of a review by their first event.
     owner = add_person(workspace, "Owen", "owner")
     for key, value in plan.items():
         workspace.acts.change_plan(Stamp(owner), key, value)
@@ -69,7 +69,7 @@ def make_review(folder: Path, records: Sequence[Record] | int = 4, **plan: objec
 
 @cache
 def _made(records: tuple[str, ...]) -> Path:
-    """Create a project that is copied for each test that begins with these records, which is several times faster."""
+    """Create a review without accounts, which `make_review` copies because creating takes several times longer."""
     kept = tempfile.TemporaryDirectory()
     # Kept until the tests end.
     atexit.register(kept.cleanup)
@@ -88,20 +88,20 @@ def _made(records: tuple[str, ...]) -> Path:
 
 
 def copy_review(workspace: Workspace, folder: Path) -> Workspace:
-    """Copy the project of a review to a new folder, so that tests can change what was prepared once for all of them."""
+    """Copy a review to a new folder, so that a test can change a review that several tests share."""
     workspace.store.close()
     shutil.copytree(workspace.project.root, folder / "review")
     return Workspace.open(open_project(folder / "review"))
 
 
 def add_person(workspace: Workspace, name: str, role: str) -> int:
-    """Add an account without password, and return its number."""
+    """Add an account without a password, and return its number."""
     with workspace.store.write() as connection:
         return add_account(connection, name, role)
 
 
 def look(workspace: Workspace, coder: int, record: int, stage: str = "code") -> Stamp:
-    """Show a record to a person, and return the stamp with which this person answers."""
+    """Store what a person sees of a record, and return the stamp for this person's answers."""
     with workspace.store.write() as connection:
         entry = read_entry(connection, record)
         assert entry is not None
@@ -112,7 +112,7 @@ def look(workspace: Workspace, coder: int, record: int, stage: str = "code") -> 
 
 
 class Browser:
-    """The browser of one person, without script."""
+    """A browser without scripts, in which one person is signed in."""
 
     def __init__(self, workspace: Workspace, account: int) -> None:
         app = create_app(workspace, hosts=frozenset((HOST,)), start_key="key", port=8765)
@@ -125,18 +125,18 @@ class Browser:
         self.csrf = person.csrf
 
     def get(self, address: str) -> str:
-        """Return a page that must exist."""
+        """Return the HTML of a page, which must open without an error."""
         response = self.client.get(address)
         assert response.status_code == 200, (address, response.status_code, response.text)
         return response.text
 
     def post(self, address: str, **fields: object) -> Response:
-        """Send a form, with the fields that all forms have, and follow the redirect."""
+        """Send a form with the fields that every form has, and return the page to which the server redirects."""
         data = {"csrf": self.csrf, "client_id": str(uuid.uuid4())}
         data |= {name: value for name, value in fields.items() if value is not None}
         return self.client.post(address, data=data)
 
 
 def texts(page: str) -> str:
-    """Return the text of a page, without tags, in one line."""
+    """Return the text of an HTML page, without tags, in one line."""
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())

@@ -1,4 +1,4 @@
-"""Full texts of the records of a review."""
+"""Attach full texts to the records of a review."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = "Apples grow in the orchard of farm {}. Pears were pressed. Nobody asked 
 
 
 def attach_texts(review: Workspace, records: Sequence[int], owner: int = 1, again: int = 40) -> None:
-    """Upload a different text for each of the records, and attach it; the text is `TEXT`, ``again`` times."""
+    """Upload and attach a full text for each record: `TEXT` with the record's number, repeated ``again`` times."""
     browser = Browser(review, owner)
     files = [("files", (f"{one}.txt", io.BytesIO((TEXT.format(one, one) * again).encode()))) for one in records]
     browser.client.post("/full-texts", data={"csrf": browser.csrf, "client_id": "texts"}, files=files)

@@ -34,14 +34,14 @@ CODEBOOK = Codebook.model_validate(
 
 
 def open_review(path: Path, records: int, people: Sequence[int] = (ANN, BOB, CAT)) -> Acts:
-    """Create a review, with records that have the numbers 1, 2, ..., of three sentences each."""
+    """Create a review with records that are numbered from 1 and have three sentences each."""
     path.write_bytes(_whole_file(records, tuple(people)))
     return Acts(Store(path), CODEBOOK, lambda: NOW)
 
 
 @cache
 def _whole_file(records: int, people: tuple[int, ...]) -> bytes:
-    """Return the content of the file, which takes longer to make than to copy."""
+    """Return the content of a new review's database, which takes longer to create than to copy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "review.sqlite3"
         store = Store(path)
@@ -82,17 +82,17 @@ _STATES = select(schema.account.c.id, schema.account.c.state)
 
 
 def derived(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that follows from the log: the derived tables, the texts of records, and the states of people."""
+    """Return the data that follow from the log: derived tables, texts of records, and states of accounts."""
     queries = {table.name: select(table) for table in schema.DERIVED} | {"record": _TEXTS, "account": _STATES}
     return {name: sorted(map(tuple, connection.execute(query)), key=repr) for name, query in queries.items()}
 
 
 class _Undone(Exception):
-    """Ends a transaction that must leave no trace."""
+    """Raised to roll back a transaction."""
 
 
 def check_replay(store: Store) -> dict[str, list[tuple[Any, ...]]]:
-    """Check that the derived tables equal those computed from the whole log, and return them."""
+    """Check that deriving all data again from the log changes nothing, and return the derived data."""
     try:
         with store.write() as connection:
             kept = derived(connection)

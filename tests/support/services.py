@@ -1,4 +1,4 @@
-"""A server on this machine that answers like the web services that mechtag asks, and has every fault of theirs."""
+"""A local server that imitates the web services that mechtag asks, including their faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUBJECTS = (
 
 @dataclass(frozen=True)
 class Paper:
-    """An invented paper, and the services that have its abstract."""
+    """An invented paper; ``holders`` are the services that have its abstract."""
 
     number: int
     title: str
@@ -48,7 +48,7 @@ class Paper:
         return self.abstract if service in self.holders else ""
 
     def record(self, *, bare: bool = True, doi: bool = True, pmid: bool = True) -> Record:
-        """Return the paper as a search export has it, without its abstract if it is bare."""
+        """Return the paper's record as in a search export, without its abstract if ``bare``."""
         names = (f"{self.family}, Ann",)
         own_doi, own_pmid = self.doi if doi else None, self.pmid if pmid and self.pmid else None
         name = make_record_id(doi=own_doi, pmid=own_pmid, title=self.title, year=self.year, authors=names)
@@ -85,7 +85,7 @@ PAPERS = tuple(map(_paper, range(len(_SUBJECTS))))
 
 
 class FakeClock(Clock):
-    """Time that passes only while somebody sleeps, and a list of the waits."""
+    """A clock whose time passes only when `sleep` is called; ``waits`` has the seconds of each call."""
 
     def __init__(self, start: float = 1_764_000_000.0) -> None:
         self.time, self.waits = start, list[float]()
@@ -103,7 +103,7 @@ class FakeClock(Clock):
 
 
 class FrozenClock(FakeClock):
-    """Time of day that does not pass, so that runs can be compared."""
+    """A `FakeClock` whose time of day stands still, so that two runs give the same results."""
 
     def now(self) -> float:
         return 1_764_000_000.0
@@ -111,7 +111,7 @@ class FrozenClock(FakeClock):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sends; ``cut`` closes the connection in the middle, ``late`` waits for so many seconds."""
+    """A response. ``cut`` closes the connection in the middle of the body; ``late`` is a delay in seconds."""
 
     body: bytes = b""
     status: int = 200
@@ -122,7 +122,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it arrived."""
+    """A request that the server received."""
 
     service: str
     path: str
@@ -133,25 +133,25 @@ class Asked:
 
     @property
     def line(self) -> str:
-        """The request without what says who asks, for counting."""
+        """The request in one line, without the e-mail address and key of the person who asks."""
         private = ("email", "mailto", "api_key")
         query = sorted(one for one in self.query.items() if one[0] not in private)
         return f"{self.service}{self.path} {query} {self.body!r}"
 
 
 class FakeServices:
-    """The services, with the requests that they received and the faults that are yet to come.
+    """A local server that imitates the web services, records their requests, and sends faults that a test sets.
 
     Attributes
     ----------
     asked
         All requests in the order of their arrival.
     answered
-        Requests whose answer was sent as a whole.
+        Requests that were answered completely and with status 200.
     faults
-        Replies by service that are sent instead of the next answers.
+        By service, replies that are sent instead of the next answers.
     before
-        Called with each request before it is answered.
+        Function that is called with each request before it is answered.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -189,7 +189,7 @@ class FakeServices:
             thread.join()
 
     def reply(self, asked: Asked) -> Reply:
-        """Return the answer to a request, or the next fault of the service."""
+        """Return the next fault that a test set for the requested service or, without a fault, the service's answer."""
         if self.faults[asked.service]:
             return self.faults[asked.service].popleft()
         if asked.service == "files":
@@ -207,7 +207,7 @@ class FakeServices:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Headers and body are two packets, and the second would wait for the receipt of the first.
+            # Otherwise the body would wait until the client acknowledges the headers.
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
@@ -239,7 +239,7 @@ class FakeServices:
 
         return Handler
 
-    # What each service answers, in the shape that its documentation shows.
+    # The answers of each service, in the format of its documentation.
 
     def _by_identifiers(self, *identifiers: str) -> list[Paper]:
         wanted = set(identifiers)
@@ -368,7 +368,7 @@ def _europepmc_result(paper: Paper) -> dict[str, Any]:
 
 
 def inverted(text: str) -> dict[str, list[int]]:
-    """Return the index from each word of a text to its positions."""
+    """Return the positions of each word of a text, the form in which OpenAlex stores abstracts."""
     index: dict[str, list[int]] = {}
     for place, word in enumerate(text.split()):
         index.setdefault(word, []).append(place)

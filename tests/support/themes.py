@@ -1,4 +1,4 @@
-"""Lists of themes and the same told in sentences, and whether a tagger takes them for the same."""
+"""Pairs of texts with the same content, as a list of themes and in sentences, and how a tagger scores them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mechtag.models.tagger import Document, Tagger
 from tests.support.paths import ROOT
 
 PATH = ROOT / "tests/data/theme_lists.jsonl"
-# Says nothing of any label, and is the same for all.
+# The title of all texts, which supports no label.
 _TITLE = "A report"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence that lists themes, the same in sentences, and a label of the shipped codebook that both carry."""
+    """A sentence that lists themes, sentences with the same content, and a label of the shipped codebook for both."""
 
     label: str
     listed: str
@@ -30,7 +30,7 @@ def theme_pairs() -> list[Pair]:
 
 
 def label_scores(tagger: Tagger, pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Give the highest score that a sentence of each form has for the label: as a list, and as it is told."""
+    """Return the highest score for its label of each pair's list, and of its sentences, both of shape (n_pairs,)."""
     forms = []
     for texts in ([(pair.listed,) for pair in pairs], [pair.told for pair in pairs]):
         scored = tagger.tag([Document(_TITLE, sentences) for sentences in texts])
@@ -40,6 +40,6 @@ def label_scores(tagger: Tagger, pairs: list[Pair]) -> tuple[np.ndarray, np.ndar
 
 
 def share_apart(tagger: Tagger, pairs: list[Pair]) -> float:
-    """Share of pairs of which one form gets the label by a sentence, and the other does not."""
+    """Return the share of pairs in which only one of the two texts gets the label."""
     listed, told = label_scores(tagger, pairs)
     return float(((listed >= 0) != (told >= 0)).mean())

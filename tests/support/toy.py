@@ -1,4 +1,4 @@
-"""A toy encoder and toy papers, with codes that follow from the words."""
+"""A toy encoder, and toy papers whose codes follow from their words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.training.dataset import CodedDocument
 
 
 class WordEncoder:
-    """Bag of words on fixed random axes: the same word always points the same way."""
+    """An encoder that adds up a fixed random vector for each word of a text, and scales the sum to length 1."""
 
     size = 48
 
@@ -39,7 +39,10 @@ class WordEncoder:
 
 
 def fruit_documents(count: int = 40) -> list[CodedDocument]:
-    """Papers about apples, pears, both or neither; the codes follow from the words, and no sentence is of methods."""
+    """Return papers about apples, pears, both or neither, whose codes follow from their words.
+
+    No sentence reports methods.
+    """
     generator = np.random.default_rng(7)
     fillers = "the and of with from village results people town garden year".split()
     documents = []
@@ -64,7 +67,7 @@ def fruit_documents(count: int = 40) -> list[CodedDocument]:
 
 
 def relevance_by_definitions(definitions: Definitions, vectors: Vectors) -> Array:
-    """Return the log odds of relevance of whole texts by the definitions alone, shape (n_texts,)."""
+    """Return the log odds of relevance of whole texts according to the definitions alone, shape (n_texts,)."""
     weights, intercept = definitions.relevance_weights()
     return vectors.astype(np.float64) @ weights + intercept
 
@@ -81,7 +84,7 @@ def _sizes(words: int, size: int, positions: int) -> dict[str, int]:
 
 
 def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int = 40) -> Path:
-    """Make a model folder such as the hub gives, with random weights, small enough to make on the spot."""
+    """Write a tiny BERT model with random weights to a folder, in the format of the Hugging Face hub."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -96,7 +99,7 @@ def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int
 
 
 def tiny_mpnet(folder: Path, words: Sequence[str], size: int = 16, positions: int = 14) -> Path:
-    """Make a model folder of the architecture of the encoder ``accurate``; see `tiny_bert`."""
+    """Write a tiny MPNet model, the architecture of the encoder ``accurate``, like `tiny_bert`."""
     import torch
     from transformers import MPNetConfig, MPNetModel, MPNetTokenizerFast
 
@@ -107,14 +110,14 @@ def tiny_mpnet(folder: Path, words: Sequence[str], size: int = 16, positions: in
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MPNetModel(config)
-        # As they are after training: the initial ones are near zero.
+        # Large weights, as after training; the initial ones are near zero.
         torch.nn.init.normal_(model.encoder.relative_attention_bias.weight)
         model.save_pretrained(folder)
     return folder
 
 
 def fruit_project(folder: Path, fruit: Codebook, tuning: TuningSettings | None = None) -> Settings:
-    """Write the files of a project on fruit, and give its settings: coded records, codebook, and a tiny encoder."""
+    """Write a project about fruit with coded records, a codebook and a tiny encoder, and return its settings."""
     documents = fruit_documents(40)
     texts = [unit for coded in documents for unit in coded.document.units]
     words = sorted({word for text in [*texts, *definition_texts(fruit)[0]] for word in text.split()})

@@ -1,4 +1,4 @@
-"""A small project with a tiny encoder, and a model whose encoder was tuned in it."""
+"""A small project with a tiny encoder, and a model whose encoder was fine-tuned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = TuningSettings(epochs=1, learning_rate=3e-2, batch_tokens=256, rank=2)
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Settings:
-    """Settings of a project on fruit, with a tiny encoder."""
+    """Settings of a project about fruit with a tiny encoder."""
     return fruit_project(tmp_path_factory.mktemp("fruit"), fruit, SMALL)
 
 
