@@ -1,4 +1,4 @@
-"""How a challenger is compared with the champion, and what is said of tags that change."""
+"""Test how a challenger is compared with the champion, and how changed decisions are explained."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
         each.figure: each
         for each in compare_systems(*systems, coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
     }
-    # Nobody has coded a plum.
+    # No paper is coded yes for plum.
     labels = [column for column in range(1, len(keys)) if len(np.unique(truth[:, column])) == 2]
     assert len(labels) == 2
     for side, scores in zip(("champion", "challenger"), signals, strict=True):
@@ -74,9 +74,9 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     assert decide_promotion({"all": list(found.values())}, settings).promote
     back = compare_systems(*systems[::-1], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
     assert not decide_promotion({"all": back}, settings).promote
-    # One set of papers on which it may be worse is enough to stay.
+    # If the challenger may be worse on one set of papers, the champion stays.
     assert not decide_promotion({"all": list(found.values()), "earlier": back}, settings).promote
-    # The papers are drawn alike for both: a system does not differ from itself, in any resample.
+    # Both systems are compared on the same resamples, so a system never differs from itself.
     same = compare_systems(systems[0], systems[0], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
     assert {(each.ci_low, each.ci_high) for each in same if each.difference is not None} == {(0.0, 0.0)}
 
@@ -85,8 +85,8 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     ("difference", "low", "high", "promoted"),
     [
         (-0.01, -0.019, 0.0, True),
-        (-0.01, -0.02, 0.0, False),  # Lower by the margin is too low.
-        (0.01, -0.021, 0.04, False),  # Higher on these papers, and yet it may be worse.
+        (-0.01, -0.02, 0.0, False),  # Exactly the margin is too low.
+        (0.01, -0.021, 0.04, False),  # Higher on these papers, but it may be worse on others.
         (-0.03, -0.04, -0.02, False),
     ],
 )
@@ -131,7 +131,7 @@ def shifted(values: np.ndarray, column: int, by: float) -> np.ndarray:
 
 
 def with_bounds(tagger: Tagger, low: float, high: float) -> Tagger:
-    """Let no and yes begin where these shares of the new papers lie below, so that some papers are near."""
+    """Set the bounds of no and yes to these quantiles of the new papers' probabilities."""
     tagged = tagger.tag([Document(record.title, tuple(record.abstract.split("."))) for record in new_records()])
     bounds = np.quantile([scored.probabilities for scored in tagged], [low, high], axis=0)
     return with_calibration(tagger, lambda own: replace(own, low=bounds[0], high=bounds[1]))
@@ -182,7 +182,7 @@ def test_words_that_hardly_moved_the_score_are_not_named(project: Project) -> No
     (chance,) = (one.probability for one in before if one.label == "apple")
     bounds = np.array([0.0, *[chance / 2] * len(tagger.codebook.keys)])
     old = with_calibration(tagger, lambda own: replace(own, low=bounds, high=bounds))
-    # What each word takes from the score of the sentence.
+    # How much each word lowers the score of the sentence.
     taken = {"apple": 60, "pear": 0.06, "fruit": 0.04, "town": 0.04}
     values = old.heads.words.features(["apple pear fruit town"]).toarray()[0]
     weights = old.heads.word_weights.copy()

@@ -1,4 +1,4 @@
-"""A sentence of a coded paper that serves as an example of a label never helps to score its own paper."""
+"""Test that a coded paper's sentence, used as an example of a label, never helps to score this paper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.toy import WordEncoder, fruit_documents, fruit_project
 SETTINGS = TrainSettings()
 PAPER = 3
 FOLD = np.arange(40) % SETTINGS.folds
-# A word that occurs nowhere else, twice, because rarer words are not learned.
+# Two sentences with a word that occurs nowhere else, because words that occur only once are not learned.
 TEXTS = ("quince apple", "quince cider")
 
 

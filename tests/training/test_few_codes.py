@@ -1,4 +1,4 @@
-"""With a few coded records, the out-of-fold ranking is close to the ranking of other records by the model."""
+"""Test that with few coded records, the out-of-fold ranking is about as good as the ranking of other records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = TrainSettings(folds=4)
 
 
 def _coded_at_random(corpus: Corpus, size: int, share: float, seed: int) -> Corpus:
-    """Return ``size`` relevant papers, coded as a whole, in which no text shows the codes."""
+    """Return ``size`` papers coded as relevant, with each label given to a random ``share`` of them."""
     generator = np.random.default_rng(seed)
     kept = np.zeros(corpus.n_documents, dtype=bool)
     kept[generator.permutation(corpus.n_documents)[:size]] = True
@@ -41,7 +41,7 @@ def test_codes_that_no_text_shows_are_ranked_as_by_chance(fruit_corpus: Corpus, 
         fold = assign_folds(corpus.document_targets[:, 0], SETTINGS.folds, seed)
         everything = np.ones(corpus.n_documents, dtype=bool)
         found += _aucs(corpus, held_out_scores(corpus, frozen, fold, everything, SETTINGS, seed).documents)
-    # With intercepts that are not shifted, the mean is 0.36.
+    # Without the shift of the intercepts, the mean is 0.36.
     assert np.mean(found) == pytest.approx(0.5, abs=0.08)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of the encoder: loss, trainer, top layers, seeds and checkpoints."""
+"""Test fine-tuning of the encoder: loss, trainer, top layers, seeds and checkpoints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_corpus(encoder: TransformerEncoder, fruit: Codebook, documents: list[Co
 
 @pytest.fixture(scope="module")
 def corpus(encoder: TransformerEncoder, fruit: Codebook) -> Corpus:
-    """Fifty papers, half of them coded sentence by sentence."""
+    """Sixty papers: the first twenty are coded only as a whole, the others sentence by sentence."""
     documents = fruit_documents(60)
     documents[:20] = [replace(coded, sentence_labels=None) for coded in documents[:20]]
     return make_corpus(encoder, fruit, documents)
@@ -60,7 +60,7 @@ def trainer(encoder: TransformerEncoder, fruit: Codebook) -> Callable[..., Train
 
 
 def test_not_judged_is_never_a_negative() -> None:
-    """A pair that may or may not share a label moves neither way."""
+    """A pair of texts has no gradient if it is unknown whether they share a label."""
     likenesses = torch.zeros(3, 3, requires_grad=True)
     pairs = torch.tensor([[1.0, 0.0], [1.0, torch.nan], [0.0, 1.0]])
     losses.pair_loss(likenesses, pairs).backward()
@@ -180,7 +180,7 @@ def test_encoder_without_a_list_of_layers_is_refused(encoder: TransformerEncoder
 
 
 def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarray) -> float:
-    """Mean average precision of apple and pear over the sentences of papers not learnt from, by vectors alone."""
+    """Return the mean average precision of apple and pear in papers not learned from, without word weights."""
     heads = fit_heads(corpus, learnt, TrainSettings())
     silent = replace(heads, word_weights=np.zeros_like(heads.word_weights))
     scores = silent.score_parts(corpus.vectors, corpus.features, heads.words.features(corpus.texts))
@@ -191,7 +191,7 @@ def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarr
 
 
 def words_in(corpus: Corpus, fruit: Codebook) -> np.ndarray:
-    """What each unit truly carries: the codes follow from the words."""
+    """Return the labels that each text's words show, shape (n_texts, 1 + n_labels); relevance is NaN."""
     return np.array([[np.nan, *(float(key in text.split()) for key in fruit.keys)] for text in corpus.texts])
 
 
@@ -301,7 +301,7 @@ def test_tuning_that_was_interrupted_goes_on_to_the_same_end(
 
 
 def interrupting(epochs: int) -> Callable[[int], None]:
-    """Stop as Ctrl-C does, as soon as so many epochs are over in all."""
+    """Return a progress callback that interrupts training, like Ctrl-C, after a number of epochs in total."""
     over = 0
 
     def on_progress(done: int) -> None:
@@ -327,7 +327,7 @@ def test_checkpoints_of_other_data_or_settings_are_not_taken(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_damaged_checkpoint_is_told(corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_refused(corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     everything = np.ones(corpus.n_documents, bool)
     one = QUICK.model_copy(update={"epochs": 1})
     trainer(one, work=tmp_path).encode(corpus, everything, 1)

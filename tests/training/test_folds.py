@@ -1,4 +1,4 @@
-"""How papers of several files are dealt into folds."""
+"""Test how papers of several files are assigned to folds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEED, FOLDS = 2021, 5
 
 
 def dealt(folder: Path) -> dict[str, int]:
-    """Give the fold of each paper in a folder of coded records, as training deals it."""
+    """Return the fold that training assigns to each paper in a folder of coded records."""
     keys = sorted({name for row in _rows(folder) for name in row["mechanisms"]})
     documents = coded_documents(read_coded(folder, keys), keys)
     _, source = np.unique([document.source for document in documents], return_inverse=True)
@@ -52,13 +52,13 @@ def test_the_first_168_papers_keep_their_folds_whatever_is_added(tmp_path: Path)
     rows = [json.loads(line) for line in (CODED / "coded_records.jsonl").read_text(encoding="utf-8").splitlines()]
     relevant = [row["relevant"] for row in rows]
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
-    # As they were dealt when there was no other file.
+    # The same folds as without any other file.
     for number, (_, held_out) in enumerate(splitter.split(relevant, relevant)):
         assert [row for row, fold in enumerate(first.values()) if fold == number] == held_out.tolist()
     assert len(first) == 168
     shipped = dealt(CODED)
     assert {name: shipped[name] for name in first} == first
-    # Files that sort before it, one of them with too few papers for five folds.
+    # Add files that sort before the first one; one of them has too few papers for five folds.
     _made_up(tmp_path, "a_few", 3)
     _made_up(tmp_path, "b_many", 60)
     more = dealt(tmp_path)
@@ -95,7 +95,7 @@ def test_files_with_too_few_papers_fill_up_the_emptiest_folds() -> None:
 def test_small_files_are_spread_over_the_folds_together() -> None:
     fold = _fold([1, 0] * 3, [0, 0, 1, 1, 2, 2])
     assert sorted(fold[::2]) == sorted(fold[1::2]) == [0, 1, 2]
-    # Fewer papers of a kind than folds leave folds without this kind, but never two in one.
+    # If there are fewer papers of a kind than folds, no fold gets two of them.
     fold = _fold([1, 0, 1, 0, 1], [0, 0, 1, 1, 2])
     assert sorted(fold[::2]) == [0, 1, 2]
     assert len(set(fold[1::2])) == 2

@@ -1,4 +1,4 @@
-"""Figures of invariance: counts worked by hand, and models that have not seen the paper."""
+"""Test the figures of invariance, and that each paper is tagged by a model that has not seen it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS = ("apple", "pear")
 
 
 def rows(decisions: dict[str, str], chances: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> list[Prediction]:
-    """Predictions of papers; 'yn?' is yes for relevance, no for apple, referred for pear."""
+    """Return predictions for papers; 'yn?' is yes for relevance, no for apple, and needs review for pear."""
     words: dict[str, Decision] = {"y": "yes", "n": "no", "?": "refer"}
     return [
         Prediction(
@@ -59,11 +59,11 @@ def test_counts_worked_by_hand() -> None:
     )
     assert list(found) == ["methods_added", "headings_removed", "sentences_split"]
     own = found["methods_added"]
-    # Pear of a and of b; of relevance, that of a, c and d, of which only d goes from yes to no.
+    # Pear changes for a and b. Relevance changes for a, c and d, but only for d from yes to no.
     assert [own[key] for key in ("papers", "cells", "changed_cells")] == [4, 8, 2]
     assert [own[key] for key in ("relevance_changed", "relevance_reversed")] == [3, 1]
     assert own["changed"]["value"] == 0.25
-    assert own["mean_change"]["value"] == 0.125  # of labels; relevance has its own counts
+    assert own["mean_change"]["value"] == 0.125  # of the labels, without relevance
     assert own["changed"]["ci_low"] < 0.25 < own["changed"]["ci_high"]
     same = found["headings_removed"]
     assert (same["papers"], same["changed_cells"], same["relevance_changed"], same["relevance_reversed"]) == (
@@ -72,7 +72,7 @@ def test_counts_worked_by_hand() -> None:
         0,
         0,
     )
-    # Wilson: nothing of 5.
+    # The Wilson interval of 0 of 5 papers.
     assert same["changed"]["ci_low"] == 0
     assert same["changed"]["ci_high"] == pytest.approx(1.959964**2 / (5 + 1.959964**2), abs=1e-5)
     none = found["sentences_split"]
@@ -80,14 +80,14 @@ def test_counts_worked_by_hand() -> None:
 
 
 def test_interval_draws_whole_papers() -> None:
-    """All labels of a paper change or none: then there is as little to go by as there are papers."""
+    """The interval is wider if the labels of a paper all change together."""
     base = rows({str(number): "ynn" for number in range(40)})
     together = rows({str(number): "yyy" if number < 10 else "ynn" for number in range(40)})
     apart = rows({str(number): "yyn" if number < 20 else "ynn" for number in range(40)})
     found = section(as_it_is=base, methods_added=together, methods_removed=apart)
     widths = [found[name]["changed"]["ci_high"] - found[name]["changed"]["ci_low"] for name in found]
     assert found["methods_added"]["changed"]["value"] == found["methods_removed"]["changed"]["value"] == 0.25
-    # sqrt(p (1 - p) / 40) for p = 1/4, and half of that for p = 1/2, times about 2 * 2.04.
+    # The standard error, sqrt(p (1 - p) / 40) for p = 1/4 and half of that for p = 1/2, times about 2 * 2.04.
     assert widths[0] == pytest.approx(4.1 * np.sqrt(3 / 16 / 40), rel=0.15)
     assert widths[1] == pytest.approx(4.1 * np.sqrt(1 / 4 / 40) / 2, rel=0.15)
 
@@ -147,7 +147,7 @@ def test_every_paper_is_tagged_as_it_is_and_in_the_variations_that_change_it(
     base = {(row.record_id, row.label): row for row in made[AS_IT_IS]}
     assert len(base) == 40 * 4
     assert any(base[row.record_id, row.label].probability != row.probability for row in made["notices_added"])
-    # Cleaning cuts off keywords.
+    # Cleaning removes keywords.
     assert made["keywords_added"] == made[AS_IT_IS]
     assert not any(row.evidence for row in made[AS_IT_IS])
 

@@ -1,4 +1,4 @@
-"""What training prints on each label is counted on the records, and noise is not taken for success."""
+"""Test what training prints about each label: counts of its codes, and warnings if its ranking may be chance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.toy import WordEncoder, fruit_documents
 
 
 def corpus_of(fruit: Codebook, definitions: Definitions, **codes: list[int | None]) -> Corpus:
-    """Fruit papers coded as a whole, with other codes for some labels of the relevant papers."""
+    """Return fruit papers coded as a whole; ``codes`` lists the codes of relevant papers, repeated as needed."""
     documents = []
     place = 0
     for document in fruit_documents(40):
@@ -40,7 +40,7 @@ def corpus_of(fruit: Codebook, definitions: Definitions, **codes: list[int | Non
 @pytest.mark.parametrize(
     ("codes", "named"),
     [
-        # Exports of programs that record ticks only.
+        # As in exports of programs that record only ticks.
         ({"apple": [1, None], "pear": [1, None], "plum": [None]}, r"2 of 3 labels .*: apple \(15 records\), pear"),
         ({"plum": [1]}, r"1 of 3 labels are coded yes, but never no: plum \(30 records\)"),
     ],
@@ -54,7 +54,7 @@ def test_labels_without_a_no_are_refused(
 
 
 def few(yes: int, other: int | None = None) -> list[int | None]:
-    """Codes of the thirty relevant papers: yes for so many, and another code for the others."""
+    """Return the codes of thirty relevant papers: the first ``yes`` have the code 1, the rest the code ``other``."""
     return [1] * yes + [other] * (30 - yes)
 
 
@@ -74,7 +74,7 @@ def few(yes: int, other: int | None = None) -> list[int | None]:
             r"2 of 3 labels .*: apple \(1 record\), pear \(2 records\)",
         ),
         ({"apple": few(1), "pear": few(1), "plum": few(1)}, "3 of 3 labels"),
-        # A no makes up for any number of yes.
+        # A label with a no is never refused, however many records are coded yes.
         ({"plum": few(29, 0)}, None),
     ],
 )
@@ -90,7 +90,7 @@ def test_rare_labels_without_a_no_are_refused_only_if_no_label_has_one(
 
 
 def test_exemplars_are_no_codes_of_coders(fruit: Codebook, fruit_definitions: Definitions) -> None:
-    """An exemplar of one label is an example of what another is not, but nobody recorded a no."""
+    """An exemplar of pear is a negative example of apple, but not a coder's no."""
     exemplar = Exemplar(id="e", text="pear perry", labels=("pear",))
     documents = [
         replace(document, codes={"apple": 1, "pear": None, "plum": None}, sentence_labels=None)
@@ -139,7 +139,7 @@ def test_counts_and_figures_of_each_label(fruit: Codebook, fruit_definitions: De
 
 
 def test_noise_is_not_taken_for_success() -> None:
-    """Rankings that are random, or as good as the definition, get a warning about as often as the level says."""
+    """Random rankings, and rankings as good as the definition's, are called better in about 5 % of cases."""
     generator = np.random.default_rng(11)
     silent = {"chance": 0, "definition": 0}
     for _ in range(400):
@@ -157,7 +157,7 @@ def test_noise_is_not_taken_for_success() -> None:
 
 
 def test_paired_comparison_by_hand() -> None:
-    """DeLong's variance, written out: the placements of all records, and their covariance."""
+    """The expected value uses DeLong's variance, computed from the covariance of the records' placements."""
     generator = np.random.default_rng(4)
     carried = np.arange(30) < 12
     one, two = (carried * shift + generator.normal(size=30) for shift in (1.5, 0.5))

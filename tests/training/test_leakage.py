@@ -1,4 +1,4 @@
-"""Test papers are recognised under any guise, and other papers are not taken for them."""
+"""Test that a test paper is recognised however its record is changed, and that no other paper is mistaken for one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def other(**fields: object) -> Record:
         (other(pmid="123"), "same PubMed id"),
         (other(raw=(("study", " north-1 "),)), "same study"),
         (other(title=paper().title, authors=paper().authors, year=2019, journal="Ward"), "same title; same authors"),
-        # The rules for duplicates leave this pair to a person.
+        # The deduplication rules leave this pair to a person's decision.
         (other(title=paper().title, authors=paper().authors, year=2018, journal="Elsewhere"), "same title"),
         (
             other(abstract="Fewer patients came back. They shared the lead of the ward. Nurses met weekly."),
@@ -97,8 +97,8 @@ def test_the_threshold_of_a_paraphrase_is_that_of_the_encoder() -> None:
         assert settings.paraphrase == expected
 
 
-def test_no_name_is_no_likeness() -> None:
-    """Records without identifiers, study and text have nothing in common."""
+def test_missing_fields_do_not_match() -> None:
+    """Two records that both lack identifiers, a study and a text are not taken for the same paper."""
     bare = paper(record_id="text:3", title="Ward", abstract="", authors=(), year=None, doi=None, pmid=None, raw=())
     again = bare.model_copy(update={"record_id": "text:4", "title": "Rain"})
     assert find_leaks([bare], [again], WordEncoder(), Settings()) == []
@@ -109,7 +109,7 @@ def test_likeness_by_hand() -> None:
         return np.array([[np.cos(angle), np.sin(angle)] for angle in np.radians(angles)], dtype=np.float32)
 
     first, second = unit(0, 90, 180), unit(0, 60, 90, 120, 180)
-    # Each of the three has its equal among the five; the five have theirs but for two, which lie 30 degrees off.
+    # Each of the three vectors is among the five; two of the five are 30 degrees from their nearest among the three.
     assert likeness(first, second) == pytest.approx(1.0)
     assert likeness(unit(0, 90, 90), unit(30, 30, 30)) == pytest.approx(np.cos(np.radians(30)))
     assert likeness(first, second[:2]) == 0.0
@@ -117,7 +117,7 @@ def test_likeness_by_hand() -> None:
 
 @pytest.mark.slow
 def test_paraphrases_of_test_papers_are_found_and_shipped_annotations_are_clean() -> None:
-    """The threshold of `retrain.paraphrase`: synopses told anew are above it, the papers of the project below."""
+    """Reworded synopses of test papers exceed the threshold of `retrain.paraphrase`; other papers rarely do."""
     settings = load_settings(ROOT / "params.yaml")
     encoder: TransformerEncoder = load_encoder(settings)
     gold = read_sources([ROOT / settings.retrain.test_records], print)
@@ -142,12 +142,12 @@ def test_paraphrases_of_test_papers_are_found_and_shipped_annotations_are_clean(
         for number, row in enumerate(map(json.loads, lines))
     ]
     leaks = find_leaks(coded, gold, encoder, settings)
-    # Two papers on the evaluation of one programme of community health partnerships.
+    # Both papers evaluate the same programme of community health partnerships.
     assert [leak.title[:40] for leak in leaks] == ["Evaluating Partnerships for Community He"]
 
 
 def test_a_model_folder_keeps_what_the_check_needs_but_no_abstract(tmp_path: Path) -> None:
-    """The papers read back give the same reasons as the papers themselves, from one bit per dimension."""
+    """Papers read back from the model folder, with one bit per dimension, give the same reasons for a match."""
     settings, encoder = Settings.model_validate({"retrain": {"paraphrase": 0.8}}), WordEncoder()
     training = [paper(), other(record_id="text:2", title="Mills", authors=("Wasser, D.",), raw=(("study", "M"),))]
     packed = describe_papers(training, encoder, settings).pack("m1")
@@ -211,7 +211,7 @@ def test_a_damaged_or_foreign_list_of_papers_is_refused(tmp_path: Path) -> None:
 
 
 def random_papers(rng: np.random.Generator, count: int) -> KnownPapers:
-    """Papers with titles, places, identifiers and sentences that recur, in whole or in part."""
+    """Return random papers, some of which share all or part of their titles, journals, pages and identifiers."""
     words = "shared lead of nurses in wards trial part ii 2 care review protocol the a second leading".split()
     stems = [" ".join(np.random.default_rng(stem).choice(words, 1 + stem)) for stem in range(13)]
     records, vectors = [], []
@@ -240,7 +240,7 @@ def random_papers(rng: np.random.Generator, count: int) -> KnownPapers:
 
 
 def leaks_of_all_pairs(papers: KnownPapers, against: KnownPapers, settings: Settings) -> list[Leak]:
-    """Compare every pair in every way, one pair after the other."""
+    """Return the leaks that are found if every rule is applied to every pair of papers."""
     leaks = []
     for record, group, vectors in zip(papers.records, papers.groups, papers.vectors, strict=True):
         found = []
@@ -267,7 +267,7 @@ def leaks_of_all_pairs(papers: KnownPapers, against: KnownPapers, settings: Sett
 
 
 def test_the_choice_of_pairs_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few pairs are compared in detail; the expected leaks come from all pairs."""
+    """Comparing only selected pairs in detail finds the same leaks as comparing all pairs."""
     monkeypatch.setattr(leakage, "_BLOCK", 7)
     monkeypatch.setattr(leakage, "_SENTENCES", 11)
     settings = Settings.model_validate({"retrain": {"paraphrase": 0.92, "group_field": "study"}})

@@ -1,4 +1,4 @@
-"""The learning curve: what a part of the papers may teach, and what is made of it."""
+"""Test the learning curve: how parts of the papers are drawn, and which figures are computed from them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def settings(tmp_path: Path) -> Settings:
     ]
     for number, row in enumerate(rows):
         row["title"] = f"{row['title']} {number}"
-    # Each file is dealt into folds on its own.
+    # Two files, because each is divided into folds on its own.
     (tmp_path / "coded").mkdir()
     for name, own in (("first", rows[:16]), ("second", rows[16:])):
         text = "".join(json.dumps(row) + "\n" for row in own)
@@ -109,7 +109,7 @@ def test_all_papers_give_what_training_gives(
     curve = learning_curve(settings, fruit, steps.append)
     assert steps == [1] * 4
     assert list(curve) == sorted(curve)
-    # Two of three folds of 40 papers; the parts are rounded up in each fold and kind.
+    # Two of three folds of 40 papers; numbers are rounded up in each fold and kind of paper.
     assert max(curve) == 27
     coded = read_annotations(settings, fruit.keys, fruit.relevance.key)
     for predictions in curve.values():

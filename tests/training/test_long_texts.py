@@ -54,7 +54,7 @@ def test_the_correction_is_learned_and_never_positive(fruit_corpus: Corpus, fitt
     assert (found.correction <= 0).all()
     assert (found.low <= fitted.calibration.threshold[1:]).all()
     assert (found.high >= fitted.calibration.threshold[1:]).all()
-    # No paper has plum, so its correction is that of all labels together.
+    # No paper has the label plum, so its correction is that of all labels together.
     assert found.correction[2] > -1
 
 
@@ -93,7 +93,7 @@ def test_without_coded_sentences_a_label_is_padded_with_papers_that_lack_it(
 
 
 def test_sentences_that_were_coded_fill_windows_where_others_were_not(fruit_corpus: Corpus, fitted: Fitted) -> None:
-    # The sentences of one paper alone are coded, and all papers have the first label.
+    # Only one paper has coded sentences, and all relevant papers have the first label.
     units = np.where((fruit_corpus.document == 1)[:, None], fruit_corpus.unit_targets, np.nan)
     targets = fruit_corpus.document_targets.copy()
     targets[targets[:, 0] == 1, 1] = 1

@@ -1,4 +1,4 @@
-"""The model that a training run logs to MLflow: what it takes, gives and refuses, and that it stands alone."""
+"""Test the model that a training run logs to MLflow: its inputs, answers and errors, and that it brings its code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def folder(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with a trained model that was logged to a store of its own."""
+    """A project folder with a trained model, which was logged to an MLflow store in this folder."""
     folder = tmp_path_factory.mktemp("project")
     small = settings.model_copy(
         update={"train": settings.train.model_copy(update={"records": str(folder / "coded.jsonl")})}
@@ -108,7 +108,7 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
     kinds = {file.suffix for file in files if file.parent.name != "__pycache__"}
     assert kinds <= {".py", ".json", ".yaml", ".txt", ".safetensors", ".csv", ""}
     assert [file for file in files if file.suffix == "" and file.name not in {"MLmodel", "registered_model_meta"}] == []
-    # What pickle writes since its second version begins with 0x80.
+    # Pickle files begin with 0x80 since version 2 of the format.
     assert not [file for file in files if file.suffix != ".safetensors" and file.read_bytes()[:1] == b"\x80"]
     carried = {file.name for file in (root / "artifacts/model").iterdir()}
     assert carried == {"config.json", "model.safetensors", "encoder.safetensors"}
@@ -118,7 +118,7 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
         for file in files
         if file.is_relative_to(root / "code") and file.parent.name != "__pycache__"
     }
-    # Beside code only what modules read from the folder they lie in.
+    # Besides code, only the data files that modules read from their own folder.
     data = {Path(name).name for name in code if not name.endswith(".py")}
     assert data == {"cues.yaml", "roles.safetensors", "sign_weights.json", "spelling.csv"}
     assert {str(path.relative_to(ROOT)) for path in closure({ROOT / "training/mlflow_model.py"})} - {
@@ -202,7 +202,7 @@ def test_requirements_name_every_package_that_the_carried_code_imports_to_tag(fo
     names = {name.split(".")[0] for path in closure({serving}) for name in imported(ast.parse(path.read_text("utf-8")))}
     foreign = names - set(sys.stdlib_module_names) - {"mechtag", "safetensors"}
     homes = importlib.metadata.packages_distributions()
-    # Two come with transformers, which needs them as we do; two are for runtimes that a served model does not use.
+    # Transformers requires the first two; the others are for runtimes that a served model does not use.
     foreign -= {"huggingface_hub", "tokenizers", "nncf", "openvino"}
     missing = {name for name in foreign if not set(homes[name]) & set(PACKAGES)}
     assert not missing, f"training/mlflow_model.py: add the packages of {missing} to PACKAGES"
@@ -228,7 +228,7 @@ def test_evaluation_goes_to_the_run_of_the_model(
     )
     (tmp_path / "plots/roc.csv").write_text(table, encoding="utf-8")
     (tmp_path / "report.html").write_text("<p>Fine</p>", encoding="utf-8")
-    # The store is that of the project.
+    # The command uses the store of the project.
     params = folder / "params.yaml"
     params.write_text(f"codebook: {settings.codebook}\n", encoding="utf-8")
     status, _, message = call("track", tmp_path, "--model", "model", "--project", folder)
@@ -244,9 +244,9 @@ def test_evaluation_goes_to_the_run_of_the_model(
     assert plots == {f"evaluation/plots/{name}" for name in ("roc.csv", "roc_x.svg", "roc_big_y.svg")}
     drawn = mlflow.artifacts.load_text(f"runs:/{run['run_id']}/evaluation/plots/roc_x.svg")
     assert drawn.startswith("<svg ")
-    assert ">as for a new review</text>" in drawn  # the name of the line
+    assert ">as for a new review</text>" in drawn  # the name of the curve
 
-    # The file belongs to another model: the run is found by the model's id.
+    # The file names the run of another model, so the run is found by the model's id.
     (folder / "model/mlflow_run.json").write_text('{"run_id": "0", "model_id": "0"}', encoding="utf-8")
     assert log_evaluation("model", tmp_path, settings, {}) == run["run_id"]
     write_json(folder / "model/mlflow_run.json", run)
@@ -267,7 +267,7 @@ def test_a_model_that_the_store_does_not_know_gets_a_run(
     for name in ("model.safetensors", "encoder.safetensors"):
         shutil.copy(f"model/{name}", "other")
     write_json("other/config.json", other.model_dump(mode="json"))
-    # The folder holds the store as well, which is not logged into itself.
+    # The folder also contains the store, which is not logged into itself.
     found = log_evaluation("other", ".", settings, {"transfer.pooled.kappa": 0.6})
     assert found != run["run_id"]
     assert mlflow.get_run(found).data.tags["model_id"] == other.model_id
@@ -288,7 +288,7 @@ def test_a_store_that_does_not_answer_is_named(
 
 
 def elsewhere(tmp_path: Path, store: str) -> dict[str, str]:
-    """Give the environment of another folder, in which this copy of the code is not on the path."""
+    """Return environment variables for a process that uses the store but not this copy of the code."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return environment | {"MLFLOW_TRACKING_URI": store, "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
 
@@ -327,7 +327,7 @@ def test_mlflow_models_serve_and_predict(store: str, run: dict[str, str], tmp_pa
     command = ["mlflow", "models", "serve", "-m", run["model_uri"], "--env-manager", "local", "-p", str(port)]
     log = tmp_path / "serve.log"
     with log.open("w") as output:
-        # A session of its own, because MLflow starts the server as a child, which must end with it.
+        # A session of its own, so that the server, which MLflow starts as a child process, is stopped too.
         server = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True
         )

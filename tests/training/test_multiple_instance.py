@@ -1,4 +1,4 @@
-"""Sentences and whole papers in one regression."""
+"""Test the regression that learns from sentences and whole papers together."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def no_papers(kind: Callable[[np.ndarray], Any] = np.asarray) -> Bags:
 
 
 def scikit_learns(features: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the weights and the intercept of scikit-learn's logistic regression towards a prior.
+    """Return the weights and the intercept of scikit-learn's logistic regression, regularised towards a prior.
 
-    Regularising the difference from the prior is the same as a regression whose scores are offset by those of the
-    prior. Scikit-learn knows no offset, so the offset is a column, whose weight is held at 1 by two observations that
-    outweigh all others: with a score of 1, their targets are 1 in the proportion ``expit(1)``.
+    Regularising the difference from the prior is the same as adding the prior's scores as an offset. Scikit-learn has
+    no offsets, so the offset is a column whose weight must be 1. Two observations with large weights ensure this: their
+    value in this column is 1, and the share ``expit(1)`` of their weight has the target 1.
     """
-    # A column that is so large that its weight is hardly regularised is an intercept.
+    # A column of large values acts as an intercept, because its small weight is hardly regularised.
     large, count = 1000.0, len(features)
     rows = np.column_stack([features, np.full(count, large), features @ prior])
     held = np.zeros((2, rows.shape[1]))
@@ -48,7 +48,7 @@ def scikit_learns(features: np.ndarray, targets: np.ndarray, prior: np.ndarray) 
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
-def test_without_papers_it_is_scikit_learns(kind: Callable[[np.ndarray], Any]) -> None:
+def test_without_papers_the_fit_equals_scikit_learns(kind: Callable[[np.ndarray], Any]) -> None:
     features, targets = units(60, 1)
     weights, intercept = fit_units(kind(features), targets, STRENGTH, no_papers(kind))
     oracle = LogisticRegression(C=STRENGTH, tol=1e-8).fit(features, targets)
@@ -70,7 +70,7 @@ def test_weights_are_drawn_towards_the_prior_as_scikit_learns_with_an_offset() -
 
 
 def test_papers_of_one_sentence_alone_are_drawn_towards_the_prior_too() -> None:
-    """With papers alone, the intercept is that of papers, and the weight of a paper is like a larger ``C``."""
+    """Without sentences, the weight of papers acts like a larger ``C``, and the intercept is that of papers."""
     features, targets = units(60, 1)
     prior = np.array([-2.0, 1.0, 0.0, 3.0, 0.5])
     bags = Bags(features, np.ones(60, dtype=int), targets)
@@ -89,11 +89,11 @@ def test_a_weak_fit_keeps_the_prior() -> None:
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
 def test_papers_of_one_sentence_are_sentences_of_more_weight(kind: Callable[[np.ndarray], Any]) -> None:
-    """Pooling one score changes nothing, so scikit-learn with weights and a second intercept gives the same."""
+    """With one sentence per paper, the fit equals scikit-learn's with sample weights and a second intercept."""
     (features, targets), (others, whole_targets) = units(60, 1), units(40, 2)
     wholes = Bags(kind(others), np.ones(40, dtype=int), whole_targets)
     weights, intercept = fit_units(kind(features), targets, STRENGTH, wholes)
-    # A column that is so large that its weight is hardly regularised is an intercept.
+    # A column of large values acts as an intercept, because its small weight is hardly regularised.
     large = 1000.0
     both = np.hstack([np.vstack([features, others]), large * np.repeat([0.0, 1.0], [60, 40])[:, None]])
     oracle = LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=5000).fit(

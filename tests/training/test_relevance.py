@@ -1,4 +1,4 @@
-"""The relevance head, against scikit-learn's support vector machine, logistic regression, and cosines one by one."""
+"""Test the relevance head against scikit-learn's support vector machine and logistic regression."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unit_vectors(count: int, size: int, seed: int) -> Vectors:
 
 
 def near(centre: int, count: int, seed: int, size: int = 384) -> Vectors:
-    """Texts on one of two neighbouring subjects."""
+    """Return vectors of texts on one of two related subjects, shape (count, size)."""
     centres = unit_vectors(2, size, 1) + 1.5 * unit_vectors(1, size, 2)
     vectors = centres[centre] + unit_vectors(count, size, seed)
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
@@ -45,13 +45,13 @@ NO_WORDS = Words((), np.zeros(0))
 
 
 def nothing(texts: Vectors) -> csr_matrix:
-    """The word features of texts if no word is known."""
+    """Return the word features of texts for an empty vocabulary."""
     return NO_WORDS.features([""] * len(texts))
 
 
 @pytest.fixture
 def corpus(fruit_corpus: Corpus) -> Corpus:
-    """The fruit corpus with texts of the size that encoders give."""
+    """The fruit corpus with 200 papers, whose vectors have 384 dimensions as from an encoder."""
     documents = np.full((200, fruit_corpus.document_targets.shape[1]), np.nan)
     documents[:, 0] = TARGETS
     definitions = replace(fruit_corpus.definitions, relevance=SUBJECT)
@@ -65,7 +65,7 @@ def corpus(fruit_corpus: Corpus) -> Corpus:
 
 
 def share(papers: int) -> float:
-    """The weight of the definitions: full without papers, and half at ``FADES`` papers."""
+    """Return the weight of the definitions: 1 without papers, and one half with ``FADES`` papers."""
     return 1 / (1 + papers / FADES)
 
 
@@ -77,10 +77,10 @@ def test_scores_are_those_of_scikit_learns_machine_and_of_the_definitions(corpus
     head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     rounded = TRAINING.astype(np.float16).astype(float)
     oracle = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(rounded, TARGETS)
-    # Without words, a logistic regression is the log odds of the papers.
+    # Without words, the logistic regression gives the log odds of the papers.
     log_odds = np.log(80 / 120)
     expected = oracle.decision_function(OTHERS) + by_definitions(OTHERS, 200) + log_odds
-    # The head takes all vectors to have unit length, which rounding spoils a little.
+    # The head assumes vectors of unit length, but rounding changes their length slightly.
     np.testing.assert_allclose(head.score(OTHERS, nothing(OTHERS)), expected, atol=0.005)
     assert head.vectors.dtype == np.float16
     np.testing.assert_array_equal(head.vectors, rounded[oracle.support_])
@@ -92,12 +92,12 @@ def test_words_are_scored_by_scikit_learns_logistic_regression(corpus: Corpus) -
     head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, words)
     silent = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit_transform(corpus.whole_texts)
-    # Two weights that say the same are hard to tell apart, so the scores are compared.
+    # The weights of words that occur together are poorly determined, so scores are compared instead.
     oracle = LogisticRegression(C=SETTINGS.word_regularisation, tol=1e-8, max_iter=5000).fit(counts, TARGETS)
     found = head.score(TRAINING, words.features(corpus.whole_texts)) - silent.score(TRAINING, nothing(TRAINING))
     np.testing.assert_allclose(found + np.log(80 / 120), oracle.decision_function(counts), atol=0.02)
     assert abs(oracle.decision_function(counts)).max() > 1
-    # As stored, in half precision.
+    # The weights are rounded to half precision, as they are stored.
     np.testing.assert_array_equal(head.word_weights, head.word_weights.astype(np.float16))
 
 
@@ -111,7 +111,7 @@ def test_definitions_fade_as_more_papers_are_coded(corpus: Corpus, papers: int) 
     machine = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(
         TRAINING[learnt].astype(np.float16).astype(float), TARGETS[learnt]
     )
-    # The log odds of as many papers of each kind are even.
+    # With equally many papers of each kind, the log odds are zero.
     shift = machine.intercept_[0] - share(papers) * RELEVANCE_WEIGHT
     assert head.intercept == pytest.approx(shift, abs=1e-4)
 
@@ -122,7 +122,7 @@ def test_half_precision_hardly_matters(corpus: Corpus) -> None:
     expected = exact.decision_function(OTHERS.astype(float)) + by_definitions(OTHERS, 200) + np.log(80 / 120)
     difference = abs(head.score(OTHERS, nothing(OTHERS)) - expected)
     assert 0 < difference.max() < 0.005
-    # Unrounded, the head is the machine itself.
+    # Without rounding, the head equals the support vector machine.
     support = exact.support_vectors_
     head = RelevanceHead(np.zeros(384), support, exact.dual_coef_[0], np.zeros(0), float(exact.intercept_[0]))  # type: ignore[arg-type]
     expected = exact.decision_function(OTHERS.astype(float))
@@ -137,7 +137,7 @@ def test_score_by_hand() -> None:
         word_weights=np.array([10.0, -20.0]),
         intercept=0.5,
     )
-    # Squared distances are 0 and 2, 2 and 2, 4 and 2.
+    # The squared distances of the texts from the two vectors are 0 and 2, 2 and 2, and 4 and 2.
     texts = np.array([[1, 0, 0], [0, 0, 1], [-1, 0, 0]], dtype=np.float32)
     words = csr_matrix([[0.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
     expected = [
@@ -185,14 +185,14 @@ def test_texts_on_another_subject_are_unlike(corpus: Corpus) -> None:
     assert head.is_unlike(OTHERS).tolist() == by_hand
     assert head.is_unlike(OTHERS)[60:].all()
     assert head.is_unlike(OTHERS)[:60].mean() < 0.2
-    # A text that it learnt from is never unlike, and where no bound is known, none is.
+    # A training text is never unlike the training texts, and without a bound, no text is.
     assert not head.is_unlike(head.vectors.astype(np.float32)).any()
     assert not replace(head, familiar=-1.0).is_unlike(OTHERS).any()
 
 
 @pytest.mark.parametrize("kind", ["nothing", "one relevant", "one irrelevant", "relevant", "irrelevant"])
 def test_papers_of_one_kind_leave_relevance_to_the_definitions(corpus: Corpus, kind: str) -> None:
-    """However many papers of one kind are coded, the definitions keep their full weight."""
+    """If the coded papers are all relevant or all irrelevant, the definitions keep their full weight."""
     learnt = {
         "nothing": np.zeros(200, bool),
         "one relevant": np.arange(200) == 0,

@@ -1,4 +1,4 @@
-"""The parts of retraining: the challenger, the change of models and the way back, the history."""
+"""Test the steps of retraining: the challenger, the replacement of the model, the rollback, and the history."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def follow(project: Project) -> None:
 
 
 def in_use(places: ModelPaths) -> tuple[str, set[str], str]:
-    """Model, makers of the out-of-fold predictions, and version of the annotations, which belong together."""
+    """Return the model's id, the model ids in the out-of-fold predictions, and the version of the annotations."""
     documents = read_predictions(places.out_of_fold / "documents.parquet")
     return load_model(places.model).config.model_id, {row.model_id for row in documents}, version_in_use(places.added)
 
@@ -84,7 +84,7 @@ def test_a_challenger_is_trained_once(project: Project, tmp_path: Path, monkeypa
     assert len(calls) == 3
 
 
-def test_the_champion_speaks_of_papers_it_has_not_learnt_from(project: Project) -> None:
+def test_the_champion_predicts_papers_that_it_was_not_trained_on(project: Project) -> None:
     champion = load_model(project.places.model)
     found, new = champion_predictions(champion, project.places.out_of_fold, project.coded)
     assert [record.record.record_id for record in new] == [record.record_id for record in new_records()]
@@ -97,7 +97,7 @@ def test_the_champion_speaks_of_papers_it_has_not_learnt_from(project: Project) 
         champion_predictions(project.challenger.model, project.places.out_of_fold, project.coded)
 
 
-def test_promotion_and_the_way_back(project: Project) -> None:
+def test_promotion_and_rollback(project: Project) -> None:
     places, challenger = project.places, project.challenger
     first = in_use(places)
     files = {path.name: path.read_bytes() for path in places.model.iterdir()}
@@ -133,7 +133,7 @@ def test_a_model_from_the_definitions_has_learnt_from_no_paper_and_can_be_restor
     assert in_use(places) == (challenger, {f"{challenger}:out-of-fold"}, project.version)
     install(places, former_of(places, challenger), {"event": "back"})
     assert load_model(places.model).config == champion.config
-    # Those of the challenger do not belong to the model in use.
+    # The challenger's out-of-fold predictions do not belong to the model in use.
     assert list(places.out_of_fold.iterdir()) == []
 
 
@@ -268,7 +268,7 @@ def test_the_history_goes_on_after_a_version_that_is_damaged(
     assert output.startswith(f"{whole}: ")
 
 
-def test_a_failing_server_is_told_and_survived(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_server_is_reported_and_tolerated(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[str] = []
     with tolerated(told.append):
         raise ConnectionError("no route\nto host")

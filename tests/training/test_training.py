@@ -78,8 +78,8 @@ def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(
     fruit_corpus: Corpus, fruit_definitions: Definitions
 ) -> None:
     of_papers = fruit_corpus.document_targets.copy()
-    of_papers[:, 1:] = np.nan  # Sentences alone are learnt from.
-    # The prior is nothing, which scikit-learn draws weights towards.
+    of_papers[:, 1:] = np.nan  # Only sentences are learned from.
+    # With a prior of zero, weights are regularised as in scikit-learn.
     silent = replace(fruit_definitions, labels=np.zeros_like(fruit_definitions.labels))
     fruit_corpus = replace(fruit_corpus, document_targets=of_papers, definitions=silent)
     heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
@@ -113,12 +113,12 @@ def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Co
     wholes = Bags(
         features[np.concatenate(documents)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
     )
-    # Each paper judged and the exemplar let the weights move away from those of the definition.
+    # Each judged paper and the exemplar let the weights move further from those of the definition.
     strength = SETTINGS.regularisation * freedom(len(judged) + 1)
     prior = fruit_corpus.definitions.label_weights()[0]
     expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], strength, wholes, prior)
     np.testing.assert_allclose(heads.weights[0], expected, atol=1e-6)
-    # Words have nothing to be drawn towards.
+    # Word weights have no prior.
     terms = heads.words.features(fruit_corpus.texts)
     wholes = Bags(terms[np.concatenate(documents)], wholes.lengths, wholes.targets)
     strength = SETTINGS.word_regularisation * freedom(len(judged) + 1)
@@ -142,7 +142,7 @@ def test_weights_move_away_from_the_definitions_as_more_papers_are_coded(fruit_c
 
 
 def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> None:
-    """What is no content is not among the units from which a paper's code is learnt."""
+    """Parts that are not content do not affect what is learned from the codes of a paper."""
     counts = fruit_corpus.counts.copy()
     counts[[rows[-1] for rows in fruit_corpus.rows_by_document()]] = False
     whole = replace(fruit_corpus, counts=counts, unit_targets=np.full_like(fruit_corpus.unit_targets, np.nan))
@@ -166,7 +166,7 @@ def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, f
     heads = aligned([fruit_corpus] * SETTINGS.folds, unshifted, learned)[2]
     rows = np.isin(fruit_corpus.document, np.flatnonzero(held_out))
     found = score_texts(fruit_corpus, heads, rows)
-    # In these papers each text is a unit, and all of them count.
+    # In these papers, each text is one unit, and all units count as content.
     assert (fruit_corpus.n_parts == 1).all()
     assert fruit_corpus.counts.all()
     np.testing.assert_allclose(fitted.held_out.units[rows], found)
@@ -196,7 +196,7 @@ def test_parts_of_sentences_and_methods_in_a_corpus(
     assert corpus.document.tolist() == [0] * 5 + [NO_DOCUMENT] * 2
     assert corpus.whole_texts == ("pear; study. apple cider. stone",)
     np.testing.assert_array_equal(corpus.wholes, word_encoder.encode(corpus.whole_texts))
-    # Which part of a sentence carries its label is not known; that none carries another is.
+    # It is unknown which part of a sentence carries its label, but no part carries another label.
     nan = np.nan
     expected = [[nan] * 3, [nan, 0, 0], [nan, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, nan], [0, 0, nan]]
     np.testing.assert_array_equal(corpus.unit_targets[:, 1:], expected)
@@ -210,7 +210,7 @@ def test_parts_of_sentences_and_methods_in_a_corpus(
 
 
 def test_words_of_held_out_documents_are_unknown(fruit_corpus: Corpus) -> None:
-    """The vocabulary too is collected without the documents that are to be scored."""
+    """The vocabulary, too, is built without the documents that will be scored."""
     kept = np.arange(fruit_corpus.n_documents) % 2 == 0
     heads = fit_heads(fruit_corpus, kept, SETTINGS)
     seen = " ".join(
@@ -271,7 +271,7 @@ def assert_scored_by_definition(heads: Heads, label: int, definitions: Definitio
 def test_label_with_codes_of_one_kind_is_scored_by_its_definition(
     code: int, fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
 ) -> None:
-    """As many codes as one likes, if they are all yes or all no, do not teach a label; other labels are learnt."""
+    """A label is not learned from codes that are all yes or all no, however many; other labels are."""
     documents = [
         replace(document, codes={**document.codes, "pear": code}, sentence_labels=None)
         for document in fruit_documents()
@@ -319,7 +319,7 @@ def test_a_model_can_be_fitted_to_a_few_records(
     assert corpus.keep(np.ones(len(FEW[few]), bool)).document.tolist() == corpus.document.tolist()
     fitted = fit(corpus, frozen, SETTINGS, seed=1)
     assert fitted.held_out.documents.shape == corpus.document_targets.shape
-    # A document is not scored by what it taught: if it is the only one, it is scored by the definitions.
+    # No document is scored by a model trained on it; if it is the only one, the definitions score it.
     if len(FEW[few]) == 1 and not exemplars:
         by_definitions = (
             fruit_definitions.features(corpus.vectors, corpus.reports) @ fruit_definitions.label_weights().T
@@ -327,7 +327,7 @@ def test_a_model_can_be_fitted_to_a_few_records(
         pooled = logsumexp(SHARPNESS * by_definitions, axis=0) / SHARPNESS
         relevance = relevance_by_definitions(fruit_definitions, corpus.wholes)
         np.testing.assert_allclose(fitted.held_out.documents, [[*relevance, *pooled]])
-    # Nothing is decided without people.
+    # All decisions are left to people.
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     for scored in tagger.tag([document.document for document in fruit_documents(12)]):
         assert scored.decisions == ("refer",) * 4
@@ -376,7 +376,7 @@ def test_where_all_records_are_relevant_the_definitions_score_relevance(
     scored = tagger.tag([fruit_documents(4)[1].document, fruit_documents(4)[2].document])
     texts = word_encoder.encode([corpus.whole_texts[0], corpus.whole_texts[1]])
     np.testing.assert_allclose([each.scores[0] for each in scored], relevance_by_definitions(fruit_definitions, texts))
-    # All records are relevant, so nothing says that any text is not, and none may be left out.
+    # All coded records are relevant, so no text may be decided to be irrelevant.
     assert min(each.probabilities[0] for each in scored) > 0.9
     assert (fitted.calibration.threshold[0], fitted.calibration.low[0]) == (0, 0)
     assert scored[0].probabilities[1] > 0.5 > scored[1].probabilities[1]
@@ -390,7 +390,7 @@ def test_where_no_record_is_relevant_labels_are_scored_and_calibrated_by_definit
     fitted = fit(corpus, frozen, SETTINGS, seed=1)
     for label in range(3):
         assert_scored_by_definition(fitted.heads, label, fruit_definitions)
-    # Nobody judged a label, so nothing is known of its curve but what other codebooks show.
+    # Nobody judged a label, so its curve is the one measured with other codebooks.
     expected = definitions_calibration(3)
     np.testing.assert_array_equal(fitted.calibration.slope[1:], expected.slope[1:])
     np.testing.assert_array_equal(fitted.calibration.intercept[1:], expected.intercept[1:])
@@ -402,7 +402,7 @@ def test_where_no_record_is_relevant_labels_are_scored_and_calibrated_by_definit
 def test_papers_coded_only_as_a_whole_teach_their_labels(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
 ) -> None:
-    """No sentence is coded, and still the sentence that carries a label gets the highest score."""
+    """Sentences that carry a label get high scores although no sentence is coded."""
     documents = [replace(document, sentence_labels=None) for document in fruit_documents(80)]
     corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
     fitted = fit(corpus, frozen, SETTINGS, seed=1)
@@ -420,7 +420,7 @@ def test_papers_coded_only_as_a_whole_teach_their_labels(
 def test_papers_coded_as_a_whole_have_an_intercept_of_their_own(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
 ) -> None:
-    """That most papers carry a label must not raise the score of every sentence."""
+    """If most papers carry a label, the scores of sentences without it must not rise."""
     documents = fruit_documents(40)
     whole = [
         replace(document, record_id=f"text:w{row}", sentence_labels=None)
@@ -490,7 +490,7 @@ def test_recall_threshold_keeps_the_share_asked_for(recall: float, kept: int) ->
 
 
 def lost(slope: float, level: float, scores: np.ndarray, targets: np.ndarray) -> float:
-    """What is minimised, from the densities of scipy: the codes, the slope about 1, the mean score about even odds."""
+    """Return the loss that `fit_curve` minimises, computed with scipy's densities of the codes, slope and level."""
     chances = expit(slope * (scores - (scores.mean() if len(scores) else 0)) + level)
     codes = bernoulli.logpmf(targets.astype(int), chances).sum()
     return float(-codes - norm.logpdf(slope, 1, 1) - norm.logpdf(level, 0, 3))
@@ -512,7 +512,7 @@ def lost(slope: float, level: float, scores: np.ndarray, targets: np.ndarray) ->
     ],
 )
 def test_curve_is_the_most_probable_of_all(scores: list[float], targets: list[int]) -> None:
-    """By brute force: no curve on a fine grid, and none that scipy finds without gradients, is more probable."""
+    """No curve on a fine grid, and none that scipy finds without gradients, is more probable."""
     own, codes = np.array(scores, dtype=float), np.array(targets, dtype=float)
     slope, intercept = fit_curve(own, codes)
     level = intercept + slope * (own.mean() if len(own) else 0)
@@ -533,7 +533,7 @@ def test_curve_is_the_most_probable_of_all(scores: list[float], targets: list[in
 
 def test_curve_with_few_codes_stays_near_what_is_expected_and_with_many_is_free() -> None:
     assert fit_curve(np.zeros(0), np.zeros(0)) == pytest.approx((1, 0))
-    # One record is 'yes' with a probability above one half, however low its score.
+    # After a single yes, the probability at its score is above one half, however low the score.
     slope, intercept = fit_curve(np.array([-20.0]), np.array([1.0]))
     assert slope == pytest.approx(1)
     assert 0.5 < expit(slope * -20 + intercept) < 0.95
@@ -559,11 +559,11 @@ def test_calibration_of_no_records_leaves_every_decision_to_people() -> None:
     expected = definitions_calibration(2)
     for one, other in zip(vars(found).values(), vars(expected).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    # The score for relevance is its log odds.
+    # Without records, the score of relevance is taken as its log odds.
     assert found.relevance(np.array([0.0, np.log(3)])).tolist() == pytest.approx([0.5, 0.75])
     for chances in ([0.0, 0, 0], [1.0, 1, 1], [0.5, 0.1, 0.9]):
         assert found.decide(np.array(chances)) == ("refer",) * 3
-    # Higher scores are more probable, and a part that is not like the definition at all is improbable.
+    # Higher scores are more probable, and a part that is unlike the definition is improbable.
     assert (found.slope > 0).all()
     assert (expit(found.intercept[1:]) < 0.1).all()
 
@@ -583,7 +583,7 @@ def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:
 
 @pytest.mark.parametrize(("positives", "lost"), [(100, 1), (220, 6), (44, None), (45, 0)])
 def test_a_safe_no_loses_as_many_as_the_published_bound_allows(positives: int, lost: int | None) -> None:
-    """Clopper and Pearson: the upper bound of the lost share, one-sided, is a quantile of a beta distribution."""
+    """The expected number comes from the one-sided Clopper-Pearson bound, a quantile of a beta distribution."""
     share, certainty = 0.05, 0.9
     chances = np.random.default_rng(positives).permutation(np.linspace(0.01, 0.99, positives))
     cut = safe_no(chances, share)
@@ -603,15 +603,18 @@ def test_a_safe_no_does_not_part_equal_chances() -> None:
 
 
 def test_the_chance_of_losing_more_than_promised_is_small() -> None:
-    """Whatever the share truly lost to the cut, it is above what was promised in one case of ten."""
+    """The share of lost papers exceeds the promised share in about one case of ten."""
     generator = np.random.default_rng(8)
     cuts = np.array([safe_no(generator.random(220), 0.05) for _ in range(2000)])
-    # Chances of positives are even here, so that the cut is the share that it loses.
+    # The positives have uniform probabilities, so the cut equals the share that it loses.
     assert 0.05 < (cuts > 0.05).mean() < 0.12
 
 
 def records_of_sets(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, targets, which are hard, and sets: two with hard records, one with few, one with easy ones alone."""
+    """Return scores, targets, whether each record is hard, and its set.
+
+    Two sets have many hard records, one has too few, and one has none.
+    """
     generator = np.random.default_rng(seed)
     kinds = {0: (120, 60, 40), 1: (80, 30, 60), 2: (30, MIN_HARD - 1, 30), 3: (40, 0, 400)}
     source, relevant, hard, level = (
@@ -654,13 +657,13 @@ def test_relevance_keeps_its_promise_on_the_hard_records_of_each_set() -> None:
         assert beta.ppf(0.1, right, said.sum() - right + 1) >= SETTINGS.relevance_precision - 1e-9
     assert calibration.low[0] == min(safe_no(chances[relevant], 0.02), calibration.threshold[0], *(x for x, _ in bands))
     assert (chances[relevant] < calibration.low[0]).mean() <= 0.05
-    # Easy records, and sets that know too few hard ones, would make the yes look better than it is.
+    # Easy records, and sets with too few hard ones, would make a yes look more reliable than it is.
     assert fit_calibration(scores, targets, SETTINGS).high[0] < calibration.high[0]
     few = hard & np.isin(source, (2, 3))
     for nothing in (few, np.zeros_like(hard)):
         again = fit_calibration(scores, targets, SETTINGS, nothing, source)
         np.testing.assert_array_equal(again.high, fit_calibration(scores, targets, SETTINGS).high)
-    # Of one set, the hard records of all count together.
+    # If all records are in one set, their hard records count together.
     one = fit_calibration(scores, targets, SETTINGS, hard)
     rows = relevant | hard
     assert one.high[0] == max(refer_band(chances[rows], targets[rows, 0], 0.8)[1], one.threshold[0])
@@ -688,7 +691,7 @@ def test_no_of_labels_is_judged_on_relevant_papers_and_yes_on_hard_ones_too() ->
     assert (calibration.low < calibration.threshold).all()
     assert (calibration.threshold < calibration.high).all()
     assert (calibration.high < 1).all()
-    # All irrelevant records are right to be a no, and would let much more be one.
+    # A no is always right for irrelevant records, so counting them would raise the bound of no.
     easier = np.where(relevant[:, None], targets[:, 1:], 0.0)
     assert refer_band(chances.ravel(), easier.ravel(), SETTINGS.decided_precision)[0] > low
 

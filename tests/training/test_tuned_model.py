@@ -1,4 +1,4 @@
-"""A tuned encoder from training through the model folder to tagging."""
+"""Test a fine-tuned encoder in training, in the model folder, and in tagging."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_saved_model_gives_the_same_scores(settings: Settings, trained: Trained,
     loaded = load_model(folder)
     np.testing.assert_allclose(scores(loaded.tagger), scores(trained.tagger), atol=1e-5)
     assert loaded.config.settings["trainer"] == "contrastive"
-    # Without what training changed in the encoder the scores are others.
+    # With the encoder as it was before training, the scores differ.
     untuned = replace(trained.tagger, encoder=load_encoder(settings))
     assert not np.allclose(scores(untuned), scores(trained.tagger), atol=1e-3)
 
@@ -96,8 +96,8 @@ def test_other_hash_in_the_configuration_is_another_model(folder: Path) -> None:
         load_model(folder)
 
 
-def test_encoder_that_is_no_safetensors_is_told(folder: Path) -> None:
-    """Even where somebody made all hashes fit."""
+def test_encoder_that_is_not_in_safetensors_format_is_refused(folder: Path) -> None:
+    """The file is refused even if its hashes in the configuration are right."""
     (folder / TUNED).write_bytes(b"pickle")
     config = read_config(folder)
     encoder = config.encoder.model_copy(update={"tuned_sha256": hashlib.sha256(b"pickle").hexdigest()})
