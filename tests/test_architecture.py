@@ -1,4 +1,4 @@
-"""Rules that hold the layout together: who may import whom, and what DVC must watch."""
+"""Test the layout of the code: which modules may import which, and what DVC must watch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.core.settings import Settings, TrainSettings
 from tests.support.layout import closure, imported, named_modules, own_modules, tree_of
 from tests.support.paths import ROOT
 
-# What each folder may import, beside itself.
+# The folders that each folder may import besides itself.
 LAYERS = {
     "core": set(),
     "models": {"core"},
@@ -25,7 +25,7 @@ LAYERS = {
     "review": {"core", "models", "pipeline", "training", "evaluation", "mechtag"},
     "mechtag": {"core", "models", "pipeline", "training", "evaluation", "review"},
 }
-# Heavy or foreign libraries, and the only places that may import them.
+# Heavy or third-party libraries, and the only modules that may import them.
 HOMES = {
     "torch": ("models/", "training/"),
     "transformers": ("models/", "training/"),
@@ -48,7 +48,7 @@ HOMES = {
     "starlette": ("review/",),
     "uvicorn": ("review/",),
 }
-# Blocks of settings by their key in params.yaml, and all by the name of their class.
+# Blocks of settings by their key in params.yaml; `NAMED` has them by the name of their class.
 BLOCKS = {
     name: field.annotation
     for block in (Settings, TrainSettings)
@@ -56,14 +56,14 @@ BLOCKS = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, Strict)
 }
 NAMED = {block.__name__: block for block in (Settings, *BLOCKS.values())}
-# What finds the project and shows progress has no part in what a stage computes.
+# Modules that find the project or show progress do not affect what a stage computes.
 SAME_RESULT = {ROOT / "mechtag" / name for name in ("__init__.py", "project.py", "workflows/reporter.py")}
 OPTIONS = ROOT / "mechtag/cli/options.py"
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py") if not path.parent.is_symlink())
 
 
 def layer_of(path: Path) -> str:
-    """Name the folder of the repository that a module lies in."""
+    """Return the top-level folder of the repository that contains a module."""
     return path.relative_to(ROOT).parts[0]
 
 
@@ -74,7 +74,7 @@ def test_imports_run_one_way(path: Path) -> None:
     allowed = LAYERS[layer] | {layer}
     wrong = {str(other.relative_to(ROOT)) for other in own_modules(tree) if layer_of(other) not in allowed}
     if layer != "mechtag":
-        wrong -= {"mechtag/__init__.py"}  # The version.
+        wrong -= {"mechtag/__init__.py"}  # It has the version, which all may read.
     assert not wrong, f"{relative} imports {wrong}; a {layer} module may import {allowed}"
     names = set(imported(tree))
     assert not {name for name in names if name.split(".")[0] in LAYERS.keys() - {"mechtag"}}, "import from mechtag"
@@ -90,7 +90,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_tests_import_only_what_is_made_to_be_shared() -> None:
-    """A helper that two test modules need lies in ``tests/support``; a test module can be moved or deleted alone."""
+    """Test modules share helpers in ``tests/support`` only, so that each can be moved or deleted on its own."""
     for path in (ROOT / "tests").rglob("*.py"):
         names = {name for name in imported(tree_of(path)) if name.split(".")[0] == "tests"}
         wrong = {name for name in names if not name.startswith("tests.support.")}
@@ -98,13 +98,13 @@ def test_tests_import_only_what_is_made_to_be_shared() -> None:
 
 
 def stages() -> Iterator[tuple[str, dict[str, object]]]:
-    """Name and content of each stage; that of a repeated stage is its template."""
+    """Yield the name and content of each DVC stage; the content of a repeated stage is its template."""
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         yield name, stage.get("do", stage)
 
 
 def command_modules() -> Iterator[tuple[Path, dict[str, ast.FunctionDef]]]:
-    """Give each module of commands, and its functions by name."""
+    """Yield each module of ``mechtag/cli`` with its functions by name."""
     for path in sorted((ROOT / "mechtag/cli").glob("*.py")):
         body = tree_of(path).body
         yield path, {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
@@ -137,9 +137,9 @@ def test_stage_that_reads_annotations_sees_those_that_were_added(name: str, stag
 
 
 class Reads(ast.NodeVisitor):
-    """Collects which keys of which block of settings a module reads.
+    """Collects the settings that a module reads, as pairs of a block of settings and a key.
 
-    A block is known by the annotation of a name, by what the name was set to, or as an attribute: ``settings.train``.
+    A block is recognised by the annotation of a name, by the value of a name, or by an attribute: ``settings.train``.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class Reads(ast.NodeVisitor):
         self._attributes: dict[str, type[Strict] | None] = {"settings": Settings}
 
     def _block(self, node: ast.AST) -> type[Strict] | None:
-        """Which block an expression is, if it is one."""
+        """Return the block of settings that an expression refers to, or ``None``."""
         if isinstance(node, ast.Attribute):
             return BLOCKS.get(node.attr) if self._block(node.value) else self._attributes.get(node.attr)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -168,7 +168,7 @@ class Reads(ast.NodeVisitor):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if isinstance(node.target, ast.Name):
-            # A field of a class, as a rule.
+            # Usually a field of a class.
             self._attributes[node.target.id] = NAMED.get(ast.unparse(node.annotation))
         self.generic_visit(node)
 
@@ -191,7 +191,7 @@ class Reads(ast.NodeVisitor):
 
 
 def test_every_setting_is_read() -> None:
-    # DVC reads the sources: they make its stages.
+    # DVC reads this setting to repeat stages for each source.
     assert "${sources}" in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     read = {(Settings, "sources")}
     for path in SOURCES:
@@ -206,6 +206,6 @@ def test_every_setting_is_read() -> None:
 def test_every_block_of_settings_is_watched_by_a_stage() -> None:
     watched = {key.split(".")[0] for _, stage in stages() for key in stage.get("params", [])}
     blocks = BLOCKS.keys() & Settings.model_fields.keys()
-    # No stage reads roles of evidence.
-    # Retraining is no stage: it decides what the stages start from. Language models code what the stages may read.
+    # No stage reads roles of evidence. Retraining and coding by language models are not stages: they change the data
+    # that the stages read.
     assert blocks - {"retrain", "llm", "roles"} | {"seed", "codebook"} <= watched

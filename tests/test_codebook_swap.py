@@ -1,4 +1,4 @@
-"""Another codebook, other annotations: every stage runs, and no label is known to the code."""
+"""Test that every stage runs with another codebook and other annotations, and that the code names no label."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.paths import ROOT
 
 
 def as_a_whole(folder: Path, found: list[Sentences]) -> dict[str, str]:
-    """JSON lines, only the papers coded."""
+    """Write papers that are coded only as a whole, as JSON lines, and return the settings for training."""
     return json_lines(folder, found, lambda sentences: [{"text": text} for text, _ in sentences])
 
 
 def table_of_codings(folder: Path, found: list[Sentences]) -> dict[str, str]:
-    """The coding contract: one row a record, coder and label; two coders, and one label not judged."""
+    """Write a table of codings by two coders, with one label not judged, and return the settings for training."""
     export(folder / "texts.jsonl", found, 0)
     assert call("ingest", folder / "texts.jsonl", "-o", folder / "texts.parquet")[0] == 0
     path = folder / "codings.csv"
@@ -60,7 +60,7 @@ def settings(folder: Path, codebook: Path, train: dict[str, str]) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the runs of all tests: to set up a database takes longest."""
+    """One folder for the MLflow runs of all tests, because creating a database takes longest."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -86,7 +86,7 @@ def test_all_stages_run_with_another_codebook(
     assert status == 0, message
     rows = read_predictions(tmp_path / "tagged/predictions.parquet")
     assert {row.label for row in rows} == {"about_gardens", *LABELS}
-    # All that was coded is relevant, so nothing may be taken out.
+    # All coded papers are relevant, so no paper may be tagged as irrelevant.
     assert {row.decision for row in rows if row.label == "about_gardens"} == {"yes"}
     header = (tmp_path / "tagged/tagged.csv").read_text(encoding="utf-8-sig").splitlines()[0]
     assert all(f"{label['name']}: probability" in header for label in CODEBOOK["labels"])
@@ -153,7 +153,7 @@ def test_texts_that_are_not_read_are_no_data_of_the_model(tmp_path: Path) -> Non
         assert set(data_hashes(chosen)) == ({records, "texts.parquet"} if read else {records})
 
 
-def test_no_label_of_the_shipped_codebook_stands_in_code() -> None:
+def test_no_label_of_the_shipped_codebook_is_in_the_code() -> None:
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     pattern = re.compile("|".join(keys))
     sources = [

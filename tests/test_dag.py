@@ -1,4 +1,4 @@
-"""The whole pipeline on a small part of the shipped data, under DVC, as `make run` does it."""
+"""Test the whole pipeline on a small part of the shipped data, run by DVC as in `make run`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *command: str) -> str:
-    """Run a command of this environment and give its output."""
+    """Run a command of this Python environment, and return its output."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -28,7 +28,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that the stages wrote."""
+    """Return the SHA-256 of every file that the stages wrote, by path."""
     lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
     written = [folder / out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
     files = [

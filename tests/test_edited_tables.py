@@ -1,4 +1,4 @@
-"""Four ways in which Excel saves a table, times every command that reads one that people edited."""
+"""Test that commands that read edited tables accept them in each of four formats in which Excel saves tables."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _csv(rows: Rows) -> tuple[str, bytes]:
 
 
 def _semicolons(rows: Rows) -> tuple[str, bytes]:
-    """CSV as Excel saves it in half of Europe, with an empty row at the end."""
+    """Return CSV as Excel saves it in countries with a decimal comma, with an empty row at the end."""
     return "table.csv", _text([*rows, [""] * len(rows[0])], ";").encode("cp1252")
 
 
@@ -76,7 +76,7 @@ def _unicode_text(rows: Rows) -> tuple[str, bytes]:
 
 
 def _xlsx(rows: Rows) -> tuple[str, bytes]:
-    """Numbers are numbers in a workbook, and empty cells are not there."""
+    """Return a workbook in which numbers are numeric cells and empty cells are missing."""
     cells = [[int(cell) if cell in ("0", "1", "2") else cell or None for cell in row] for row in rows]
     return "table.xlsx", workbook({"Tabelle1": [*cells, []]})
 
@@ -92,7 +92,7 @@ def saved(folder: Path, way: Way, rows: Rows) -> Path:
 
 
 def params(folder: Path, records: Path) -> Path:
-    """Settings that train on a table."""
+    """Write settings for training on a table of codings, and return their path."""
     write_records(folder / "records.parquet", RECORDS)
     train = {"records": str(records), "texts": str(folder / "records.parquet"), "added": str(folder / "added")}
     content = {
@@ -105,7 +105,7 @@ def params(folder: Path, records: Path) -> Path:
 
 
 def codings(path: Path) -> object:
-    """``mechtag codings``."""
+    """Return what ``mechtag codings`` reads from a table."""
     imported = import_from(path)
     if imported.rejected:
         (rejected,) = imported.rejected
@@ -114,7 +114,7 @@ def codings(path: Path) -> object:
 
 
 def agreement(path: Path) -> object:
-    """``mechtag agreement``."""
+    """Return what ``mechtag agreement`` reads from a table."""
     settings = load_settings(params(path.parent, path))
     status, said, told = call("agreement", path, "--project", path.parent)
     if status:
@@ -126,20 +126,20 @@ def agreement(path: Path) -> object:
 
 
 def train(path: Path) -> object:
-    """``mechtag train``."""
+    """Return what ``mechtag train`` reads from a table."""
     settings = load_settings(params(path.parent, path))
     coded = read_annotations(settings, BOOK.keys, BOOK.relevance.key)
     return [(one.key, one.labels, one.not_judged, one.coder) for one in coded]
 
 
 def retrain(path: Path) -> object:
-    """``mechtag retrain``."""
+    """Return what ``mechtag retrain`` reads from a table."""
     incoming = match_codings(read_codings(path, KEYS), RECORDS, [], SETTINGS, str(path))
     return sorted((row.key, row.coder, row.label, row.value, row.evidence) for row in incoming.codings)
 
 
 def evaluate(path: Path) -> object:
-    """``mechtag evaluate``."""
+    """Return what ``mechtag evaluate`` reads from a table."""
     matrix = load_matrix(path)
     standard = gold_standard(matrix, RECORDS)
     truth = np.nan_to_num(standard.truth(BOOK.keys), nan=-1).tolist()
@@ -147,18 +147,18 @@ def evaluate(path: Path) -> object:
 
 
 def rank(path: Path) -> object:
-    """``mechtag rank --labels``."""
+    """Return what ``mechtag rank --labels`` reads from a table."""
     return np.nan_to_num(read_judgements(path, BOOK.relevance.key).labels(RECORDS), nan=-1).tolist()
 
 
 def dedupe_decisions(path: Path) -> object:
-    """``mechtag dedupe --decisions``."""
+    """Return the result of ``mechtag dedupe --decisions`` with a table: number of duplicates, ignored decisions."""
     found = dedupe([PREPRINT, ARTICLE], SETTINGS, decisions=read_decisions([path]))
     return found.duplicates, found.ignored
 
 
 def uncertain(decision: str) -> Rows:
-    """``uncertain.csv`` with a decision on its one pair."""
+    """Return the rows of an ``uncertain.csv`` with one pair of records and a decision on this pair."""
     folder = Path("uncertain.csv")
     write_uncertain(folder, dedupe([PREPRINT, ARTICLE], SETTINGS))
     rows = list(csv.reader(folder.read_text(encoding="utf-8-sig").splitlines()))

@@ -1,4 +1,4 @@
-"""The example codebook and its coded records: readable, consistent, and as its README describes them."""
+"""Test that the example codebook and its coded records are readable, consistent, and as their README says."""
 
 from __future__ import annotations
 

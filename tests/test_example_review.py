@@ -1,4 +1,4 @@
-"""The review that `mechtag init --example` makes: its files agree with each other and with their README."""
+"""Test that the files of the review that `mechtag init --example` makes agree with each other and their README."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def codebook() -> Codebook:
 
 @pytest.fixture(scope="module")
 def read() -> list[Record]:
-    """The records as exported, with the duplicates."""
+    """The exported records, including duplicates."""
     found = ingest([FOLDER / "data/raw/search.ris"])
     assert (found.rejected, found.notes, found.unread) == ((), (), ())
     return [clean_record(record) for record in found.records]
@@ -40,7 +40,7 @@ def read() -> list[Record]:
 
 @pytest.fixture(scope="module")
 def records(read: list[Record]) -> dict[str, Record]:
-    """The record of each paper, by its key."""
+    """The record of each paper by key, without duplicates."""
     return {key: record for record in dedupe(read, DedupeSettings()).unique for key in keys_of(record)}
 
 

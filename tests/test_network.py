@@ -1,4 +1,4 @@
-"""Nothing contacts an address outside this machine unasked, however it is started."""
+"""Test that mechtag, DVC, MLflow and Ray contact no address outside this machine unless asked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(watch: Watch, folder: Path, *words: object) -> str:
 
 
 def documented(page: str, tool: str) -> list[str]:
-    """The first command of a tool in a page, in words."""
+    """Return the first command of a tool on a documentation page, as a list of words."""
     found = re.search(rf"^(?:\$ )?({tool} .*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None
     return shlex.split(found[1])
@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 def browse(watch: Watch, folder: Path) -> dict[str, object]:
-    """Open the pages of MLflow as a browser does, and return what the server answers about telemetry."""
+    """Open MLflow's pages as a browser does, and return what MLflow's server says about telemetry."""
     words, port = documented("docs/tracking.md", "mlflow ui"), free_port()
     server = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
@@ -102,7 +102,7 @@ def test_dvc_contacts_nobody(tmp_path: Path) -> None:
     run(watch, project, "git", "init", "--quiet")
     for words in (["version"], ["status"], ["params", "diff"]):
         run(watch, project, BIN / "dvc", *words)
-    # Reports and the search for updates would run in processes of their own.
+    # DVC would send reports and look for updates in child processes, which are recorded too.
     assert watch.contacted == []
 
 
@@ -140,14 +140,14 @@ except MechtagError:
     ],
 )
 def test_usage_statistics_of_ray_are_off_when_it_starts(tmp_path: Path, extra: str, expected: str) -> None:
-    """Also if Ray was imported before mechtag."""
+    """The statistics are off even if Ray was imported before mechtag, unless the user switched them on."""
     done = run(Watch(tmp_path), tmp_path, sys.executable, "-c", _RAY.format(extra=extra))
     assert done.split() == [expected]
 
 
 @pytest.mark.slow
 def test_ray_contacts_nobody(tmp_path: Path) -> None:
-    """The processes that Ray starts inherit the watch, and would send their first report after a second."""
+    """Ray's child processes are recorded too, and would send their first report after one second."""
     watch = Watch(tmp_path)
     watch.environment["RAY_USAGE_STATS_REPORT_INTERVAL_S"] = "1"
     code = (

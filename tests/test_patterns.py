@@ -1,4 +1,4 @@
-"""Every regular expression takes time in proportion to the text, whatever the text is."""
+"""Test that every regular expression takes time in proportion to the length of the text."""
 
 import ast
 import importlib
@@ -13,14 +13,14 @@ from tests.support.patterns import attacks
 
 _PACKAGES = ("core", "models", "pipeline", "training", "evaluation")
 _SIZES = (500, 2_000, 8_000)
-# Seconds that no pattern needs for the longest text unless its time grows faster than the text.
+# Time in seconds for a text; only patterns whose time grows faster than the text exceed it.
 _FAST = 0.02
-# Four times the text takes four times as long, or sixteen times if time grows with the square.
+# Each size is four times the one before, so linear time grows fourfold, and quadratic time sixteenfold.
 _GROWTH = 8
 
 
 def patterns() -> dict[str, tuple["re.Pattern[Any]", bool]]:
-    """Return each pattern of the project by its place, and whether it is tried at the start of a text only."""
+    """Return each pattern of the project by its place, and whether it is only matched at the start of a text."""
     found: dict[str, tuple[re.Pattern[Any], bool]] = {}
     for package in _PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -50,7 +50,7 @@ def _within(value: Any) -> list["re.Pattern[Any]"]:
 
 
 def _inline(text: str) -> list[tuple[int, tuple["re.Pattern[Any]", bool]]]:
-    """Return the patterns that are passed to functions of `re` as they are."""
+    """Return the line and pattern of each string that is passed to a function of `re`, except ``re.compile``."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
@@ -62,7 +62,7 @@ def _inline(text: str) -> list[tuple[int, tuple["re.Pattern[Any]", bool]]]:
 
 
 def slow(pattern: "re.Pattern[Any]", at_start: bool, start: str, repeated: str) -> str:
-    """Return how long the pattern takes on a text and one a quarter as long, or an empty text if it is fast."""
+    """Return a message with the time for two lengths of a text if the time grows too fast, otherwise an empty text."""
     before = 0.0
     for size in _SIZES:
         text: Any = start + repeated * (size // len(repeated)) + "\x01"

@@ -1,4 +1,4 @@
-"""The commands by which a user measures on published abstracts, as data/README.md gives them."""
+"""Test the commands in data/README.md that measure accuracy on published abstracts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from mechtag.core.settings import Settings
 from mechtag.training.train import save_model, train
 from tests.support.paths import ROOT
 
-# Of gold papers: the DOI as databases write it, another spelling of the title and no DOI, and one without synopsis.
+# Three gold papers: one with its DOI as a URL, one without a DOI and with its title in capitals, and one without a
+# synopsis.
 FOUND = {
     "aitken-2014": ("https://doi.org/10.1108/lhs-08-2012-0028", "Organisational and leadership competencies"),
     "best-2017": ("", "FACILITATING INTEGRATED DELIVERY OF SERVICES ACROSS ORGANISATIONAL BOUNDARIES"),
@@ -26,7 +27,7 @@ FOUND = {
 
 
 def exported(key: str, doi: str, title: str) -> str:
-    """Give a record as RIS, with an invented abstract in place of the published one."""
+    """Return a gold record in RIS format, with an invented abstract in place of the published one."""
     rows = [
         json.loads(line) for line in (ROOT / "data/raw/gold_records.jsonl").read_text(encoding="utf-8").splitlines()
     ]
@@ -41,10 +42,10 @@ def exported(key: str, doi: str, title: str) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the shipped data, a small model and an export."""
+    """A folder with the shipped data, a small model and a search export."""
     folder = tmp_path_factory.mktemp("published")
     (folder / "data").mkdir()
-    # Not what another model tagged in this working copy.
+    # Only these folders: the others may contain what another model tagged in this working copy.
     for name in ("annotated", "raw"):
         (folder / "data" / name).symlink_to(ROOT / "data" / name)
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()

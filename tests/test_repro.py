@@ -1,4 +1,4 @@
-"""`make run` leaves the working tree clean although numbers differ between processors."""
+"""Test that `make run` leaves the working tree clean although numbers differ between processors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(folder: Path, machine: str, *command: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone of a repository whose lock was committed on machine a."""
+    """A clone of a repository whose ``dvc.lock`` was committed on another machine, "a"."""
     origin = tmp_path / "origin"
     origin.mkdir()
     run(origin, "a", "git", "init", "--quiet")

@@ -1,6 +1,6 @@
-"""Retraining as reviewers live through it: new annotations come in, are tried, taken or not, and given back.
+"""Test retraining as reviewers use it: new annotations are imported, tried, accepted or rejected, and rolled back.
 
-Gardens again, as in `test_codebook_swap`: codes follow from the words of invented papers.
+The papers are invented and about gardens, and their codes follow from their words.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Codes = Callable[[int, str, str], int]
 
 
 def codings(path: Path, found: list[Sentences], start: int, value: Codes) -> None:
-    """The coding contract: two coders, who judge every label of every paper."""
+    """Write a table of codings by two coders, who judge every label of every paper."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
@@ -47,7 +47,7 @@ def bibliography(number: int) -> dict[str, Any]:
 
 
 def screened(path: Path, found: list[Sentences], start: int) -> None:
-    """The export of a search; papers with an even number have a DOI."""
+    """Write the export of a search, in which papers with an even number have a DOI."""
     export(path, found, start)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows, start=start):
@@ -56,7 +56,7 @@ def screened(path: Path, found: list[Sentences], start: int) -> None:
 
 
 def rayyan(path: Path, found: list[Sentences], start: int) -> None:
-    """What Rayyan exports of the one member Ann, who included all papers and set a label for each code."""
+    """Write a Rayyan export with one member, Ann, who included all papers and set a label for each code."""
     with (ROOT / "tests/fixtures/codings/rayyan.csv").open(encoding="utf-8", newline="") as file:
         columns = csv.DictReader(file).fieldnames or []
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -80,7 +80,7 @@ def rayyan(path: Path, found: list[Sentences], start: int) -> None:
 
 
 def ticked(path: Path, codes: list[list[str]], start: int) -> None:
-    """Bob's table of papers by labels, with ticks, as reviews print it."""
+    """Write a table of papers by labels in which Bob ticked the labels of each paper."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["key", "paper", "coder", *(label.capitalize() for label in LABELS)])
@@ -96,7 +96,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose model has learnt from a few papers, with papers to tag and papers to test on."""
+    """A project with a few coded papers, papers to tag, and papers to test on."""
     (tmp_path / "data/annotated").mkdir(parents=True)
     (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     by_sentence(tmp_path, papers(24, seed=1))
@@ -120,7 +120,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "bootstrap": 100,
             "permutations": 100,
         },
-        # Papers made of the same few sentences are all alike.
+        # The papers consist of the same few sentences, so they would all count as paraphrases.
         "retrain": {
             "test_records": "test.jsonl",
             "paraphrase": 1.0,
@@ -145,19 +145,19 @@ def model_files(folder: Path = Path("models/trained")) -> dict[str, bytes]:
 
 
 def aliases() -> dict[str, str]:
-    """Id of the model that each alias of the registry points to."""
+    """Return the id of the model to which each alias of the MLflow registry points."""
     client = MlflowClient()
     found = client.get_registered_model("mechtag").aliases
     return {alias: client.get_model_version("mechtag", number).tags["model_id"] for alias, number in found.items()}
 
 
 @pytest.mark.slow
-def test_the_story(here: Path) -> None:
+def test_codes_are_imported_learned_from_and_rolled_back(here: Path) -> None:
     done("train")
     first = read_config("models/trained").model_id
     before = model_files()
 
-    # Two people code twenty papers, each in a program of her or his own, and differ on one label of one paper.
+    # Two people code twenty papers, each in a different program, and differ on one label of one paper.
     new = papers(20, seed=2)
     screened(here / "new.jsonl", new, 100)
     rayyan(here / "articles.csv", new, 100)
@@ -181,7 +181,7 @@ def test_the_story(here: Path) -> None:
             expected |= {(f"p{100 + number}", coder, label): str(int(label in carries[number])) for label in LABELS}
     assert coded == expected
 
-    # The model learns from them, is compared, and takes the place of the one in use.
+    # A model is trained on these codes, compared with the model in use, and replaces it.
     told = done("retrain", "coded/codings.csv", "--records", "new.parquet")
     second = read_config("models/trained").model_id
     assert second != first
@@ -201,18 +201,18 @@ def test_the_story(here: Path) -> None:
     assert across["difference"] == pytest.approx(across["challenger"] - across["champion"])
     assert across["ci_low"] <= across["difference"] <= across["ci_high"]
 
-    # How good it is on papers that neither model has learnt from, told on a page.
+    # Its accuracy on papers that neither model was trained on is measured and reported.
     done("tag", "test.jsonl", "-o", "tagged")
     done(
         *("evaluate", "tagged/predictions.parquet", "gold.csv", "--out-of-fold", "data/work/train", "-o", METRICS),
-        # The similarity is estimated, so papers made of the same few sentences may reach it.
+        # The similarity is estimated, so papers of the same few sentences may exceed the limit.
         "--allow-training-papers",
     )
     done("report", METRICS, "-o", "reports/report.html", "--summary", "tagged/summary.json")
     metrics = json.loads(METRICS.read_text(encoding="utf-8"))
     assert metrics["transfer"]["model_id"] == second
     assert metrics["transfer"]["pooled"]["across_auc"]["value"] > 0.9
-    assert metrics["coded_records"]["documents"]["labels"]["pests"]["papers"] == 43  # of 44, one is not settled
+    assert metrics["coded_records"]["documents"]["labels"]["pests"]["papers"] == 43  # one of 44 has two different codes
     page = Page(Path("reports/report.html").read_text(encoding="utf-8"))
     assert second in page.text
     assert first not in page.text
@@ -223,12 +223,12 @@ def test_the_story(here: Path) -> None:
     wanted = {f"transfer/labels/{label}/{count}" for label in LABELS for count in ("support", "roc_auc/value")}
     assert wanted <= {path for own, _ in shown for path in str(own["data-metric"]).split("+")}
 
-    # And back: the model, what belongs to it, and what the registry says.
+    # A rollback restores the model, its predictions, its annotations, and the aliases of the registry.
     told = done("retrain", "--rollback")
     assert f"model {first} is in use again" in told
     assert model_files() == before
     assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
-    # A rollback that was killed before it updated the registry.
+    # If a rollback was killed before it updated the registry, this is done later.
     versions = MlflowClient().search_model_versions(f"name = 'mechtag' and tag.model_id = '{second}'")
     MlflowClient().set_registered_model_alias("mechtag", "champion", versions[0].version)
     Retraining(open_project()).update_registry()
@@ -241,12 +241,12 @@ def test_the_story(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_may_go_wrong(here: Path) -> None:
+def test_leaks_and_harmful_codes_are_not_learned_from(here: Path) -> None:
     done("train")
     first = read_config("models/trained").model_id
     before = model_files()
 
-    # A paper that accuracy is measured on, from another database: nothing is learnt or written.
+    # A test paper from another database: nothing is learned or written.
     tests = json.loads((here / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
     (here / "leak.jsonl").write_text(json.dumps({**tests, "key": "x1"}) + "\n", encoding="utf-8")
     (here / "leak.csv").write_text(",".join(HEADER) + "\nx1,ann,pests,1,abstract\n", encoding="utf-8")
@@ -254,7 +254,7 @@ def test_what_may_go_wrong(here: Path) -> None:
     assert (status, list_versions(ADDED), model_files()) == (1, [], before)
     assert f"({tests['title']}): same record id as test paper: {tests['title']}" in message
 
-    # Twenty papers, coded by two people who differ on one label of one of them.
+    # Twenty papers, coded by two people who differ on one label of one paper.
     new = papers(20, seed=2)
     export(here / "new.jsonl", new, 100)
     codings(
@@ -274,7 +274,7 @@ def test_what_may_go_wrong(here: Path) -> None:
     assert "120 new codes, 0 corrected, 0 known, 1 set aside" in told
     assert version_in_use(ADDED) == version
     assert second != first
-    # Training anew from the data that are in use now gives the very model that was promoted.
+    # Training again on the data in use gives the same model that was promoted.
     promoted = model_files()
     done("train", "-o", "again", "--out-of-fold", "again-oof")
     assert model_files(Path("again")) == promoted
@@ -297,7 +297,7 @@ def test_what_may_go_wrong(here: Path) -> None:
     }
     assert {(row["record_id"], row["label"], row["before"], row["after"]) for row in changes} == flips
 
-    # Codes that say the contrary of the text do harm; the model in use stays as it is.
+    # Codes that contradict the texts make a model worse, so the model in use is kept.
     wrong = papers(20, seed=5)
     export(here / "wrong.jsonl", wrong, 400)
     codings(here / "wrong.csv", wrong, 400, lambda number, _, label: int(label not in carried(wrong[number])))
@@ -313,12 +313,12 @@ def test_what_may_go_wrong(here: Path) -> None:
     assert [event.split()[1] for event in events] == ["promoted", "not", "back"]
     listed = done("retrain", "--history")
     assert all(name in listed for name in list_versions(ADDED))
-    # What was promoted is still there to be taken up again, without the codings that did harm.
+    # The promoted model can be restored from its codings, without the harmful ones.
     told = done("retrain", "new.csv", "--records", "new.jsonl")
     assert read_config("models/trained").model_id == second
     assert len(read_additions(ADDED, version_in_use(ADDED)).records) == 20
 
-    # Another definition: codes of that label went stale, and the model is tried like any other.
+    # If a definition changes, the codes of its label are stale, and a new model is tried as usual.
     changed = json.loads(json.dumps(CODEBOOK))
     changed["labels"][0]["definition"] = "Water reaches the plants."
     (here / "codebook.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The shipped annotations, counted and compared without the code that reads them."""
+"""Test the shipped annotations, counted and compared without the code that reads them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows(path: Path) -> Rows:
 
 
 def plain(title: str) -> str:
-    """Give the letters and digits of a title, so that the same title compares equal."""
+    """Return the letters and digits of a title, so that different spellings of a title are equal."""
     return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", title).lower())
 
 
