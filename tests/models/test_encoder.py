@@ -112,7 +112,7 @@ def test_missing_package_names_the_install_command(package: str) -> None:
     ],
     ids=["damaged weights", "empty tokenizer", "other config", "other weights"],
 )
-def test_files_that_are_no_model_are_refused(
+def test_files_that_are_not_a_model_are_refused(
     tiny_model: Path, tmp_path: Path, file: str, content: bytes, told: str
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
@@ -159,7 +159,7 @@ def test_low_rank_changes_that_do_not_fit(tiny: TransformerEncoder, shape: tuple
         tiny.with_weights({name + HIGH: np.ones((16, 2), np.float32), name + LOW: np.ones(shape, np.float32)})
 
 
-def test_texts_that_were_used_last_are_remembered() -> None:
+def test_most_recently_used_texts_stay_in_the_cache() -> None:
     asked: list[str] = []
 
     class Noted(WordEncoder):

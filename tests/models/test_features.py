@@ -124,7 +124,7 @@ def test_definitions_alone_score_by_the_cosine_to_the_label() -> None:
     assert not definitions.label_weights()[:, 3].any()  # definitions do not weight roles
 
 
-def test_relevance_is_even_where_a_text_is_as_close_as_the_codebook_itself() -> None:
+def test_a_text_as_close_as_the_mean_of_the_codebook_has_even_odds() -> None:
     definitions = embed_codebook(book("cider"), Placed())
     own = np.array([PLACES[text] for text in ("apple", "cider", "pear", "fruit", "jam")])
     # The mean of the codebook's texts has a product of 1, and even odds.
@@ -149,7 +149,7 @@ def test_labels_are_ranked_by_their_definitions_alone(fruit: Codebook, fruit_def
     assert relevance[0] > relevance[1]
 
 
-def test_words_are_scikit_learns_with_weights_as_stored() -> None:
+def test_word_features_equal_those_of_scikit_learn() -> None:
     texts = ["we asked nurses", "nurses asked more", "we found more", "care is more", "care care"]
     oracle = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(texts)
     words = fit_words(texts)

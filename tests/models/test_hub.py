@@ -73,7 +73,7 @@ def test_an_encoder_in_the_cache_needs_no_network(tiny_model: Path, cache: Path,
     ],
     ids=["id", "revision", "no id", "path"],
 )
-def test_an_encoder_that_is_not_here_is_not_downloaded(
+def test_a_missing_encoder_is_not_downloaded(
     cache: Path, lookups: list[str], name: str, revision: str, command: str
 ) -> None:
     with pytest.raises(MechtagError, match=command):
@@ -229,7 +229,7 @@ def test_without_a_network_the_command_says_so(cache: Path, monkeypatch: pytest.
     assert "HF_HUB_OFFLINE" in message
 
 
-def test_a_model_folder_has_nothing_of_the_codebook_that_models_do_not_use(fruit: Codebook) -> None:
+def test_a_model_folder_omits_fields_of_the_codebook_that_models_do_not_use(fruit: Codebook) -> None:
     labels = tuple(label.model_copy(update={"absence": ("none",)}) for label in fruit.labels)
     model: Any = ModelConfig  # Only the codebook is needed.
     config = model.model_construct(codebook=fruit.model_copy(update={"labels": labels}))

@@ -56,9 +56,7 @@ def runtimes(tiny: TransformerEncoder, folder: Path, identity: str = "tiny") -> 
     return Runtimes(folder, identity, lambda: tiny, TEXTS * 4, threads=1)
 
 
-def test_every_text_gets_the_vector_that_torch_gives_in_its_place(
-    tiny: TransformerEncoder, plain: OpenVinoEncoder
-) -> None:
+def test_vectors_equal_those_of_torch_in_the_same_order(tiny: TransformerEncoder, plain: OpenVinoEncoder) -> None:
     assert plain.size == tiny.size
     assert plain.tokens(TEXTS) == tiny.tokens(TEXTS)
     np.testing.assert_allclose(plain.encode(TEXTS), tiny.encode(TEXTS), atol=1e-5)
@@ -180,7 +178,7 @@ def test_a_damaged_export_is_made_again(
     np.testing.assert_allclose(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected, atol=1e-6)
 
 
-def test_an_export_of_other_weights_is_stale_and_goes(tiny: TransformerEncoder, tmp_path: Path) -> None:
+def test_an_export_of_other_weights_is_deleted(tiny: TransformerEncoder, tmp_path: Path) -> None:
     runtimes(tiny, tmp_path, "one").encoder("fp32")
     before = {path.name for path in tmp_path.iterdir()}
     name = next(name for name, _ in tiny.model.named_parameters() if name.endswith("value.weight"))
@@ -211,7 +209,7 @@ def test_exports_at_the_same_time_do_not_collide(tiny: TransformerEncoder, tmp_p
     assert cached(path, lambda: pytest.fail("exported again")) == exported
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_reported(tiny: TransformerEncoder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MechtagError, match=r"the exported encoder cannot be written .* or use the 'torch' runtime"):
         runtimes(tiny, tmp_path / "file").encoder("fp32")
@@ -247,7 +245,7 @@ def test_tuned_weights_are_exported(model_folder: Path) -> None:
     assert np.abs(bare.encode(["apple pear"]) - found.tagger.encoder.encode(["apple pear"])).max() > 1e-3
 
 
-def test_int8_has_a_finer_encoder_behind_it(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_has_a_finer_encoder_for_close_decisions(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_model(model_folder).tagger.finer is None
     assert load_model(model_folder, runtime="fp32").tagger.finer is None
     finer = load_model(model_folder, runtime="int8").tagger.finer
@@ -292,7 +290,7 @@ print("quiet" if sys.modules["openvino_telemetry"] is None else "loud")
 """
 
 
-def test_nothing_is_sent_and_no_file_of_consent_is_left(tmp_path: Path) -> None:
+def test_nothing_is_sent_and_no_consent_file_is_written(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     environment.pop("CI", None)
     done = subprocess.run(
@@ -326,7 +324,9 @@ def test_the_peak_and_the_work_are_measured_in_operations(
         assert 1e8 < matrix_peak(runtime, threads=1) < 1e13  # type: ignore[arg-type]
 
 
-def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings: Settings, tmp_path: Path) -> None:
+def test_tag_names_the_runtime_and_writes_the_same_table(
+    model_folder: Path, settings: Settings, tmp_path: Path
+) -> None:
     params = {"codebook": str(Path(settings.codebook).absolute()), "encoder": {"name": str(settings.encoder.name)}}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")

@@ -64,7 +64,7 @@ def test_log_odds_are_those_of_the_class_probabilities() -> None:
     assert RoleModel(words, weights, intercept).log_odds([]).shape == (0, len(ROLES))
 
 
-def test_what_is_packed_is_what_is_read() -> None:
+def test_packed_weights_are_read_as_they_were_written() -> None:
     assert role_model().pack() == FILE.read_bytes()
     arrays = load(RoleModel(Words(("a", "b c"), np.ones(2)), np.eye(3, 2), np.arange(3.0)).pack())
     assert arrays["terms"].tobytes().decode().split("\n") == ["a", "b c"]
@@ -117,7 +117,7 @@ def test_roles_come_from_the_headings_of_a_record() -> None:
     assert document_of("", own) == Document("", ("One.", "Two.", "Six."), document_of("Title", own).roles)
 
 
-def test_what_counts_of_a_document() -> None:
+def test_titles_and_content_count_but_methods_and_notes_do_not() -> None:
     sentences = (BACKGROUND, METHODS[0], FINDINGS[0], FUNDING)
     units = units_of([Document(METHODS[1], sentences, ("", "", "", "note")), Document("Title")])
     # Titles always count, whatever their words are, and are never reports.

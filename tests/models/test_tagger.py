@@ -36,7 +36,7 @@ def test_pooling_keeps_documents_apart() -> None:
 
 
 @pytest.mark.parametrize("sharpness", [0.5, SHARPNESS, 4.0])
-def test_pooling_is_scipys_logsumexp(sharpness: float) -> None:
+def test_pooling_equals_logsumexp_of_scipy(sharpness: float) -> None:
     scores = np.random.default_rng(2).normal(scale=5, size=(6, 2))
     expected = logsumexp(scores * sharpness, axis=0) / sharpness
     np.testing.assert_allclose(pool_scores(scores, [6], sharpness)[0], expected)
@@ -70,7 +70,7 @@ def test_units_that_do_not_count_and_clearly_lower_ones_change_nothing(scores: n
     np.testing.assert_allclose(pool_scores(weak, [len(weak)]), alone, rtol=0, atol=1e-6)
 
 
-def test_mean_is_numpys_document_by_document() -> None:
+def test_mean_equals_that_of_numpy_for_each_document() -> None:
     values = np.random.default_rng(3).normal(size=(8, 2))
     expected = [part.mean(axis=0) for part in np.split(values, [4, 5])]
     np.testing.assert_allclose(mean(values, [4, 1, 3]), expected)
@@ -234,7 +234,9 @@ def test_where_all_documents_are_clearly_irrelevant_no_sentence_is_encoded(
     assert strict.tag([]) == []
 
 
-def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_whose_first_words_are_clearly_irrelevant_is_not_read_further(
+    divided: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     encode = type(divided.encoder).encode
     monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
@@ -261,7 +263,7 @@ def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatc
     assert found[1].scores[0] != found[3].scores[0]
 
 
-def test_no_text_is_read_twice_where_no_record_is_called_no(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_text_is_read_twice_if_the_lower_bound_is_zero(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechtag.models.tagger.GLANCE_WORDS", 1)
     seen: list[str] = []
     encode = type(divided.encoder).encode
@@ -272,7 +274,7 @@ def test_no_text_is_read_twice_where_no_record_is_called_no(divided: Tagger, mon
     assert seen == ["apple pear", "apple pear"]  # The whole text, then the title as a unit.
 
 
-def test_a_label_has_the_chance_of_relevance_times_its_own(divided: Tagger) -> None:
+def test_probability_of_a_label_is_that_of_relevance_times_its_own(divided: Tagger) -> None:
     own = divided.calibration
     for one in divided.tag(some_documents()):
         relevance, *labels = expit(own.slope * one.scores + own.intercept)

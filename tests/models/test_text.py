@@ -48,7 +48,7 @@ def test_joined_sentences_are_read_as_two() -> None:
     assert [part.lower() for part in units_of([apart]).parts] == [part.lower() for part in units_of([joined]).parts]
 
 
-def test_what_is_said_again_counts_once() -> None:
+def test_repeated_sentences_count_once() -> None:
     units = units_of([Document("Trust", ("Leaders shared control.", "Leaders shared control.")), Document("Trust")])
     assert units.counts.tolist() == [True, True, False, True]
 
@@ -70,5 +70,5 @@ def test_methods_join_the_text_only_where_there_is_no_content_but_the_title() ->
         ("one  two\tthree four", "one two"),
     ],
 )
-def test_a_beginning_has_the_first_words_and_short_texts_stay(text: str, expected: str) -> None:
+def test_the_beginning_of_a_text_is_its_first_words(text: str, expected: str) -> None:
     assert beginning(text, 2) == expected

@@ -48,7 +48,7 @@ class Counting:
         return [SimpleNamespace(unit_scores=np.array([score(unit) for unit in one.units])) for one in documents]
 
 
-def test_share_of_pairs_that_fare_differently() -> None:
+def test_share_of_pairs_with_different_decisions() -> None:
     tagger: Any = Counting(SimpleNamespace(all_keys=("relevant", "one")))
     pairs = [
         Pair("one", "a; b; c.", ("a.", "b.")),

@@ -37,7 +37,7 @@ def address(path: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
-def test_each_route_is_open_to_the_roles_of_the_matrix_alone(review: Workspace, role: str) -> None:
+def test_each_route_is_open_only_to_the_roles_of_the_matrix(review: Workspace, role: str) -> None:
     account = add_person(review, "Rae", role)
     for route in ROUTES:
         browser = Browser(review, account)

@@ -99,7 +99,7 @@ def test_coefficients_equal_those_of_other_programs(review: Workspace) -> None:
             assert pair["labels"][label]["both_yes"] == int(((one == 1) & (two == 1)).sum())
 
 
-def test_codes_of_unknown_origin_are_told_apart(review: Workspace) -> None:
+def test_codes_of_unknown_origin_are_counted_separately(review: Workspace) -> None:
     found = compute(review, Browser(review, 1))
     main, every = found["people"], found["people_any"]
     assert isinstance(main, dict)

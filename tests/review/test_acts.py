@@ -337,7 +337,7 @@ def test_an_answer_to_a_suggestion_writes_the_code(acts: Acts) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"coder": BOB}, {"record": 2}, {"stage": "screen"}])
-def test_a_code_cannot_claim_the_sight_of_something_else(acts: Acts, wrong: dict[str, Any]) -> None:
+def test_a_code_cannot_refer_to_what_was_shown_for_something_else(acts: Acts, wrong: dict[str, Any]) -> None:
     seen = show(acts, **{"coder": ANN, "record": 1, **wrong})
     with pytest.raises(Refused, match="belongs to a different record or person"):
         acts.code(stamp(ANN, sight=seen), 1, APPLE, 1)

@@ -188,7 +188,7 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
     assert "Ben excluded (canary-reason)" in owner.get("/records/2")
 
 
-def test_a_settled_record_is_unblinded_for_its_stage_alone(review: Workspace) -> None:
+def test_a_settled_record_is_unblinded_for_its_stage_only(review: Workspace) -> None:
     ann, owner = Browser(review, ANN), Browser(review, OWEN)
     early = owner.post("/reconcile/code/1/unblind")
     assert (early.status_code, "not settled yet" in early.text) == (409, True)

@@ -89,7 +89,7 @@ def test_a_change_is_listed_once_nobody_can_judge_its_record(review: Workspace) 
     assert 'href="/records/1"' in page
 
 
-def test_what_is_sent_back_or_asked_anew_is_hidden_again(review: Workspace) -> None:
+def test_changes_to_records_that_are_reopened_are_hidden_again(review: Workspace) -> None:
     settle(review, 1)
     settle(review, 2)
     trained(review, [change(1), change(2)])

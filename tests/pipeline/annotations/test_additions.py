@@ -111,7 +111,7 @@ def test_a_record_known_under_another_id_is_found_by_the_rules_for_duplicates() 
     assert [row.record_id for row in found.records] == ["doi:10.1234/30"]
 
 
-def test_records_given_once_more_are_known() -> None:
+def test_records_that_are_added_again_are_known() -> None:
     found = match_codings([coding(1, "ann", "trust", 1)], [record(1)], [record(1)], DedupeSettings(), "new.csv")
     assert ([row.record_id for row in found.codings], found.records) == (["doi:10.1234/1"], ())
 
@@ -128,7 +128,7 @@ def test_codings_of_unknown_records_are_refused_by_name() -> None:
         match_codings(rows, [record(1)], [], DedupeSettings(), "new.csv")
 
 
-def test_a_coder_who_says_both_under_two_names_is_refused() -> None:
+def test_contradicting_codes_under_two_names_of_a_coder_are_refused() -> None:
     twin = record(1).model_copy(update={"record_id": "text:abc", "doi": None, "source_index": 9, "raw": ()})
     rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
     with pytest.raises(
@@ -155,7 +155,7 @@ def test_codes_from_abstract_and_full_text_are_kept_apart() -> None:
     assert (counts, [row.value for row in additions.codings]) == ({"new": 2}, [1, 0])
 
 
-def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
+def test_records_whose_relevance_is_not_settled_are_set_aside() -> None:
     additions, aside, counts = add(
         coding(10, "ann", "relevant", 0),
         coding(10, "bob", "trust", 1),
@@ -205,7 +205,7 @@ def test_the_same_coder_may_correct_an_earlier_code() -> None:
     assert (found.code("trust"), found.labels, found.coder) == (0, (), "first")
 
 
-def test_codes_go_stale_with_their_definition_alone() -> None:
+def test_codes_go_stale_only_with_their_own_definition() -> None:
     additions, _, _ = add(
         coding(10, "ann", "trust", 1),
         coding(10, "ann", "money", 1),
@@ -263,7 +263,7 @@ def test_a_version_that_was_changed_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "7-0123456789ab", 7, "1-x"])
-def test_a_version_that_is_not_there_is_refused(tmp_path: Path, name: object) -> None:
+def test_a_missing_version_is_refused(tmp_path: Path, name: object) -> None:
     (tmp_path / "in_use.json").write_text(json.dumps({"version": name}), encoding="utf-8")
     with pytest.raises(MechtagError, match=r"no such version of the annotations|is not a valid version name"):
         read_additions(tmp_path)

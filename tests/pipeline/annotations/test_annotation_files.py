@@ -59,7 +59,7 @@ def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
         read_coded(tmp_path, LABELS)
 
 
-def test_the_name_of_what_retraining_added_is_not_for_files(tmp_path: Path) -> None:
+def test_the_name_of_the_set_that_retraining_adds_is_reserved(tmp_path: Path) -> None:
     write(tmp_path / "added.jsonl", line("1", "First"))
     with pytest.raises(
         MechtagError, match=r"the name added\.jsonl is reserved for records that 'mechtag retrain' adds"
@@ -86,7 +86,7 @@ def test_a_record_that_a_further_coder_coded_in_two_files_is_refused(tmp_path: P
 
 
 @pytest.mark.parametrize("hard", [1, "yes"])
-def test_hard_is_true_false_or_nothing(tmp_path: Path, hard: object) -> None:
+def test_hard_must_be_a_boolean(tmp_path: Path, hard: object) -> None:
     with pytest.raises(MechtagError, match="hard: Input should be a valid boolean"):
         read_coded(write(tmp_path / "a.jsonl", line("1", "First", hard=hard)), LABELS)
 

@@ -65,7 +65,7 @@ def test_coded_record_has_text_offsets_and_labels_in_codebook_order(tmp_path):
     }
 
 
-def test_irrelevant_record_is_judged_to_carry_nothing(tmp_path):
+def test_an_irrelevant_record_is_coded_no_for_every_label(tmp_path):
     row = ROW | {"relevant": False, "mechanisms": [], "sentences": [{"text": "One.", "mechanisms": []}]}
     (coded,) = read_coded(write(tmp_path / "c.jsonl", row), LABELS)
     assert [row.value for row in coded.codings(LABELS, "relevant")] == [0, 0, 0, 0]
@@ -93,7 +93,7 @@ def test_labels_may_be_called_labels(tmp_path):
     assert read_coded(write(tmp_path / "a.jsonl", other), LABELS)[0].sentence_labels == ((), ("trust", "power"))
 
 
-def test_a_further_coder_may_code_papers_alone(tmp_path):
+def test_a_further_coder_may_code_whole_papers_without_sentences(tmp_path):
     alone = {name: value for name, value in CODES.items() if name != "sentences"}
     assert read_codes(write(tmp_path / "c.jsonl", alone), LABELS)[0].sentence_labels is None
 
@@ -208,7 +208,7 @@ def test_matrix_refused(tmp_path, text, message):
         load_matrix(write(tmp_path / "m.csv", text)).codings(LABELS, "reviewers", "full-text")
 
 
-def test_notes_stand_beside_the_table(tmp_path):
+def test_notes_are_next_to_the_table(tmp_path):
     table = tmp_path / "m.csv"
     assert read_gold_notes(table) is None
     write(tmp_path / "m.yaml", "source: here\nprinted_counts: {trust: 3}\n")

@@ -208,7 +208,7 @@ def test_label_studio_json_min() -> None:
     assert evidence(imported) == {"ann trust": QUOTE}
 
 
-def test_doccano_classification_says_nothing_of_what_bears_no_label() -> None:
+def test_doccano_texts_without_a_label_are_not_judged() -> None:
     imported = fixture("doccano_classification.jsonl", coder="ann", unticked="no")
     assert brief(imported) == [
         "marchetti-2017 ann relevant=1",
@@ -275,7 +275,7 @@ def test_prodigy_a_rejected_choice_says_nothing(tmp_path: Path) -> None:
     assert (brief(imported), imported.entries["without codes"]) == ([], 1)
 
 
-def test_a_no_to_a_sentence_is_no_word_on_the_paper(tmp_path: Path) -> None:
+def test_a_no_for_one_sentence_is_not_a_no_for_the_paper(tmp_path: Path) -> None:
     def task(text: str, answer: str) -> dict[str, Any]:
         return {"text": text, "label": "trust", "meta": {"key": "lind-2020"}, "answer": answer, "_annotator_id": "a"}
 

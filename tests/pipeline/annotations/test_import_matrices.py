@@ -41,7 +41,7 @@ def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -
     ]
 
 
-def test_remarks_are_no_lists_of_labels(tmp_path: Path) -> None:
+def test_remarks_are_not_lists_of_labels(tmp_path: Path) -> None:
     long = "trust," * 2_000
     path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
     imported = import_from(path, coder="us")

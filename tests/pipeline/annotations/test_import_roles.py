@@ -234,7 +234,7 @@ def test_a_table_with_roles_is_read_as_codes_of_labels_and_as_passages(tmp_path:
         ("ann,trust,1,abstract,cause", "line 2: the codebook has no role 'cause'; use one of its roles: context, res"),
     ],
 )
-def test_a_row_whose_role_cannot_be_is_refused(tmp_path: Path, row: str, message: str) -> None:
+def test_a_row_with_an_impossible_role_is_refused(tmp_path: Path, row: str, message: str) -> None:
     path = write(tmp_path, f"key,coder,label,value,basis,role\nlind-2020,{row}\n")
     with pytest.raises(MechtagError, match=message):
         read_role_codings(path, BOOK)

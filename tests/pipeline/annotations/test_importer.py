@@ -73,7 +73,7 @@ def test_matching(paper: dict[str, Any], expected: str | None) -> None:
     assert find(**paper) == expected
 
 
-def test_a_title_that_journals_print_again_and_again_finds_nothing_by_itself() -> None:
+def test_a_common_title_finds_no_record_by_itself() -> None:
     (editorial,) = [record for record in RECORDS if record.doi == "10.5555/ip.2018.1"]
     finder = Finder([editorial], DedupeSettings(), {})
     assert finder.find(CitedPaper(title="Editorial")).record is None
@@ -271,7 +271,7 @@ def test_labels_that_are_never_coded_no_are_noted(tmp_path: Path) -> None:
     assert judged.never_no == ()
 
 
-def test_coders_who_differ_are_kept_and_listed_where_they_read_the_same(tmp_path: Path) -> None:
+def test_conflicts_are_listed_if_coders_read_the_same_basis(tmp_path: Path) -> None:
     imported = contract(
         tmp_path,
         *("lind-2020,a,trust,1,abstract", "lind-2020,b,trust,0,abstract", "lind-2020,c,trust,,abstract"),
@@ -282,7 +282,7 @@ def test_coders_who_differ_are_kept_and_listed_where_they_read_the_same(tmp_path
     assert imported.conflicts == ()
 
 
-def test_coders_have_one_name_whatever_programs_call_them(tmp_path: Path) -> None:
+def test_coders_with_several_names_are_given_one(tmp_path: Path) -> None:
     said = MapFile(coders={"a@x.org": "Ann", "7": "Ann", "Zoe": "Z"})
     imported = contract(tmp_path, "lind-2020,a@x.org,trust,1,abstract", "lind-2020,7,money,1,abstract", mapped=said)
     assert brief(imported) == ["lind-2020 Ann trust=1", "lind-2020 Ann money=1"]
@@ -446,7 +446,7 @@ def test_objects_of_any_shape_are_read_or_refused(tmp_path_factory: Any, row: di
         check_counts(import_from(path, coder="us", unticked="no"))
 
 
-def test_codes_of_a_language_model_are_imported_from_no_format(tmp_path: Path) -> None:
+def test_unconfirmed_codes_of_a_language_model_are_never_imported(tmp_path: Path) -> None:
     """Codes do not count as a person's because the coder is renamed, or because the file names no coder."""
     tasks = json.loads((CODINGS / "label_studio_min.json").read_text(encoding="utf-8"))
     (tmp_path / "tasks.json").write_text(json.dumps([task | {"annotator": "llm:toy"} for task in tasks]))

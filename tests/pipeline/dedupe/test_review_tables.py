@@ -75,7 +75,7 @@ def test_a_filled_doi_and_abstract_are_exported(tmp_path: Path) -> None:
     assert lines[:5] == ["TY  - JOUR", f"TI  - {LONG}", "VL  - 12", "DO  - 10.5555/a.1", f"AB  - {TEXT.strip()}"]
 
 
-def test_the_id_rests_on_the_best_identifier_of_the_group() -> None:
+def test_the_id_comes_from_the_best_identifier_of_the_group() -> None:
     for order in ([FULL, WITH_DOI], [WITH_DOI, FULL]):
         assert dedupe(order, SETTINGS).unique[0].record_id == "doi:10.5555/a.1"
     by_pmid = WITH_DOI.model_copy(update={"doi": None, "record_id": "pmid:123456"})
@@ -155,7 +155,7 @@ def test_a_settled_pair_is_not_asked_again(tmp_path: Path) -> None:
     assert dedupe(records, SETTINGS, decisions=read_decisions([decided])).uncertain == ()
 
 
-def test_one_question_for_two_papers_however_many_records_they_have() -> None:
+def test_two_papers_are_listed_as_one_pair_however_many_records_they_have() -> None:
     preprint, article, _ = preprint_and_article()
     again = record(3, pages=None, title=LONG.upper(), abstract=TEXT)
     found = dedupe([preprint, article, again], SETTINGS)
@@ -177,13 +177,13 @@ def test_the_twin_of_a_split_record_is_compared_with_others(tmp_path: Path) -> N
     assert groups_of(found) == {frozenset({2, 3})}
 
 
-def test_editorials_are_no_question() -> None:
+def test_editorials_are_not_listed_as_uncertain() -> None:
     editorials = [bare(number, title="Editorial", authors=()) for number in range(30)]
     found = dedupe(editorials, SETTINGS)
     assert (found.duplicates, found.uncertain) == (0, ())
 
 
-def test_decisions_on_records_that_are_not_here_are_told(tmp_path: Path) -> None:
+def test_decisions_on_missing_records_are_reported(tmp_path: Path) -> None:
     records = preprint_and_article()
     write_uncertain(tmp_path / "uncertain.csv", dedupe(records, SETTINGS))
     decided = decide(tmp_path / "uncertain.csv", tmp_path, "same", pair="1")
@@ -244,7 +244,7 @@ def update(index: int, **values: Any) -> Record:
     return record(index, **values).model_copy(update={"source_file": "update.ris"})
 
 
-def test_known_papers_keep_their_ids_and_new_ones_are_told() -> None:
+def test_known_papers_keep_their_ids_and_new_ones_are_reported() -> None:
     first = dedupe([record(1, doi=None), OTHER], SETTINGS)
     ids = [paper.record_id for paper in first.unique]
     newcomers = [update(1, doi="10.5555/a.1", abstract=TEXT), update(2, title="A paper that is new to us", pages="70")]
@@ -291,7 +291,7 @@ def test_an_existing_group_is_split_when_its_exports_are_given_again(tmp_path: P
     assert [paper.source_index for paper in found.new] == [2]
 
 
-def test_an_existing_paper_keeps_what_exports_gave_that_are_not_here_now(tmp_path: Path) -> None:
+def test_an_existing_paper_keeps_values_from_exports_that_are_now_missing(tmp_path: Path) -> None:
     first = dedupe([FULL, WITH_DOI, WITH_ABSTRACT], SETTINGS)
     again = dedupe([FULL, OTHER], SETTINGS, existing=first.unique)
     assert again.unique == (*first.unique, OTHER)

@@ -128,7 +128,7 @@ def test_markers_that_are_not_clear_are_rejected_with_their_passage(marker: str,
 @pytest.mark.parametrize(
     "text", ["Words (C) (C)", "Words (C) (O) (C)", "Words (C/C)", "Words (C+) (C-)", "Words (C); words (O); Words (C)"]
 )
-def test_a_role_that_a_passage_already_has_is_rejected(tmp_path: Path, text: str) -> None:
+def test_a_repeated_role_of_a_passage_is_rejected(tmp_path: Path, text: str) -> None:
     found = read_marked_text(text, BOOK, label="trust")
     assert [row.role for row in found.passages].count("context") == 1
     assert [row.reason.partition(": ")[2] for row in found.rejected] == [

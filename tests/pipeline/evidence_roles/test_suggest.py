@@ -35,7 +35,7 @@ def example(phrase: str) -> str:
     return f"Xx {' '.join('zz' if word == '_' else word for word in words)} yy."
 
 
-def test_there_are_as_many_rules_as_were_asked_for_and_none_twice() -> None:
+def test_there_are_enough_rules_and_none_is_repeated() -> None:
     assert list(cue_phrases()) == KEYS
     assert 60 <= len(PHRASES) <= 100
     assert len({phrase for _, phrase in PHRASES}) == len(PHRASES)
@@ -74,7 +74,7 @@ def test_stems_and_whole_words() -> None:
     assert count_cues([""])[0].sum() == 0
 
 
-def test_cues_decide_then_the_definitions_and_else_nothing() -> None:
+def test_cue_phrases_decide_first_and_then_definitions() -> None:
     counts = np.array([[0, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 0]], dtype=float)
     alike = np.array(
         [
@@ -92,7 +92,7 @@ def encode(texts: Sequence[str]) -> Array:
     return np.ones((len(texts), 1))
 
 
-def test_roles_are_suggested_for_the_default_scheme_alone() -> None:
+def test_roles_are_suggested_for_the_default_scheme_only() -> None:
     assert suggest_roles(["This led to change.", "Nothing to see."], BOOK, encode) == ["outcome", None]
     roles = [{"key": "actor", "name": "Actor", "definition": "Who acts."}]
     own = Codebook.model_validate({**BOOK.model_dump(), "roles": roles})

@@ -150,7 +150,7 @@ def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
 NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 
 
-def test_ris_tells_once_that_labels_were_not_scored(tmp_path: Path) -> None:
+def test_ris_notes_once_that_labels_were_not_scored(tmp_path: Path) -> None:
     path = tmp_path / "tagged.ris"
     found = odd(tmp_path)
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_ris_notes_that_a_model_leaves_full_texts_to_people(tmp_path: Path) -> N
         assert sum(note in one for one in entry["notes"]) == 1
 
 
-def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
+def test_ris_notes_are_sorted_by_evidence_and_omit_missing_probabilities(tmp_path: Path) -> None:
     prediction = predict("text:1", "trust", probability=None, texts=["Weak.", "Strong\nand long."])
     export("ris", tmp_path / "a.ris", odd(tmp_path), [prediction], LABELS)
     (entry,) = rispy.load(tmp_path / "a.ris", encoding="utf-8")
@@ -288,7 +288,7 @@ def test_ris_without_a_type_line_keeps_its_fields_and_gets_one(tmp_path: Path) -
     assert rispy.load(tmp_path / "a.ris", encoding="utf-8") == rispy.loads(source)
 
 
-def test_ris_does_not_take_tags_of_web_of_science_for_its_own(tmp_path: Path) -> None:
+def test_ris_does_not_write_tags_of_web_of_science_as_its_own(tmp_path: Path) -> None:
     record = Record(record_id="text:1", title="T", raw=(("PT", "J"), ("TI", "T"), ("SO", "CARE"), ("PD", "MAY")))
     export("ris", tmp_path / "a.ris", [record], [], LABELS)
     assert rispy.load(tmp_path / "a.ris") == [{"type_of_reference": "GEN", "title": "T"}]
@@ -411,7 +411,7 @@ def test_table_neutralises_formulas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 40_000, "=" * 40_000, "𝔘" * 20_000, "a" + "𝔘" * 20_000])
-def test_table_cuts_openly_what_excel_would_cut_silently(text: str, tmp_path: Path) -> None:
+def test_table_marks_the_cut_where_excel_would_cut_silently(text: str, tmp_path: Path) -> None:
     export("csv", tmp_path / "a.csv", [Record(record_id="text:1", title=text)], [], LABELS)
     title = read_table(tmp_path / "a.csv")[0]["title"]
     assert title.endswith(" [cut: a cell holds 32,767 characters]")

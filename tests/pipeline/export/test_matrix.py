@@ -271,7 +271,7 @@ def test_a_title_is_not_the_citation_of_another_paper() -> None:
     assert matrix.cite([*smith, titled]) == ["Smith (2012b)", "Smith (2012c)", "Smith (2012a)"]
 
 
-def test_no_row_of_latex_begins_with_what_the_row_before_takes_for_its_argument(tmp_path: Path) -> None:
+def test_no_row_of_latex_begins_with_an_argument_of_the_row_before(tmp_path: Path) -> None:
     titles = ("[Bracketed] title", "*Starred* title", "Dashes -- and ``quotes''", "Last")
     records = [paper(number, title=title, year=None) for number, title in enumerate(titles)]
     codings = [code(number, "Ann", "apple", 1) for number in range(len(titles))]

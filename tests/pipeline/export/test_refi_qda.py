@@ -169,7 +169,9 @@ def test_what_a_coder_changes_in_another_program_counts(path: Path, records: lis
 
 
 @pytest.mark.parametrize("answer", [{"value": 1}, {"value": None, "refer": True}])
-def test_a_sign_does_not_change_the_answer_and_may_be_alone(tmp_path: Path, answer: dict[str, Any]) -> None:
+def test_a_sign_does_not_change_the_answer_and_counts_as_a_code_by_itself(
+    tmp_path: Path, answer: dict[str, Any]
+) -> None:
     """Another program may code a passage with the sign only, which is evidence of the label too."""
     record = Record(record_id="text:1", title="Title of it", abstract="It is coded here.")
     given: dict[str, Any] = {"record_id": "text:1", "coder": "Ann", "label": "fig", "basis": "abstract", **answer}
@@ -244,7 +246,7 @@ def test_codes_on_full_texts_come_back_with_their_basis(tmp_path: Path) -> None:
     assert "Plum tree (needs review)" in names
 
 
-def test_suggestions_of_a_model_are_exported_but_are_nobodys_codes(tmp_path: Path, records: list[Record]) -> None:
+def test_suggestions_of_a_model_are_exported_but_not_read_as_codes(tmp_path: Path, records: list[Record]) -> None:
     record = records[0]
     quote = Evidence(sentence=0, start=0, end=5, text=record.abstract[:5], score=1)
     rows = [

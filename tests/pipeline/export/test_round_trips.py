@@ -50,7 +50,7 @@ def records() -> list[Record]:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: list[Record], name: str) -> None:
+def test_all_codes_of_two_people_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
     codings = hostile_codings(records)
     WHOLE[name](tmp_path / name, from_codings(codings, records, BOOK))
     found = read_back(tmp_path / name, records)
@@ -59,7 +59,7 @@ def test_everything_that_two_people_said_comes_back(tmp_path: Path, records: lis
 
 
 @pytest.mark.parametrize("name", ["codings.csv", "coded.xlsx"])
-def test_marked_sentences_and_doubts_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
+def test_marked_sentences_and_referred_codes_come_back(tmp_path: Path, records: list[Record], name: str) -> None:
     """Formats that only mechtag reads also keep the fields that no other program has."""
     own = [row for row in hostile_codings(records[:4], ("Ann",)) if row.label in ("relevant", "fig")]
     marked = {
@@ -112,7 +112,9 @@ def test_signs_come_back(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_one_person_said_comes_back_from_other_programs(tmp_path: Path, records: list[Record], name: str) -> None:
+def test_codes_of_one_person_come_back_from_formats_of_other_programs(
+    tmp_path: Path, records: list[Record], name: str
+) -> None:
     write, given = OTHERS[name]
     codings = hostile_codings(records, ("Bob <b>",))
     write(tmp_path / name, from_codings(codings, records, BOOK))
@@ -196,7 +198,7 @@ def prediction(record: Record, label: str, **values: Any) -> Prediction:
 
 
 @pytest.mark.parametrize("name", ["coded.ris", "coded.bib", "tasks.json"])
-def test_decisions_of_a_model_are_nobodys_codes(tmp_path: Path, records: list[Record], name: str) -> None:
+def test_decisions_of_a_model_are_not_read_as_codes(tmp_path: Path, records: list[Record], name: str) -> None:
     own = records[:1]
     codings = hostile_codings(own, ("Ann",))
     rows = [prediction(own[0], key) for key in BOOK.all_keys]

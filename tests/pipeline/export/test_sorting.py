@@ -14,7 +14,7 @@ from mechtag.pipeline.export import NAMES, sorting, writing
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 200])
-def test_rows_come_sorted(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_returned_in_order(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting, "_RUN", 7)
     monkeypatch.setattr(sorting, "_FILES", 3)
     rng = np.random.default_rng(count)

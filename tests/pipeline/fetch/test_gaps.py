@@ -106,7 +106,7 @@ def test_complete_records_are_not_asked_for(ask: Fill, services: FakeServices) -
     assert services.asked[-1].query["filter"] == f"doi:{PAPERS[0].doi},doi:{PAPERS[1].doi}"
 
 
-def test_identifiers_alone_are_fetched_if_only_they_are_wanted(ask: Fill, services: FakeServices) -> None:
+def test_only_identifiers_are_fetched_on_request(ask: Fill, services: FakeServices) -> None:
     known = [paper.record(doi=False, bare=False) for paper in PAPERS if paper.pmid]
     result = ask([*known, ALL[0]], Wanted(what=("identifiers",)))
     assert [record.doi for record in result.records[:-1]] == [paper.doi for paper in PAPERS if paper.pmid]
@@ -199,5 +199,5 @@ def test_gaps_in_an_index_are_marked_or_make_it_useless(missing: tuple[int, ...]
 
 
 @pytest.mark.parametrize("index", [None, "text", [], {}, {"a": "b"}, {"a": [-1, True, 0.5]}, {"a": [0], "b": [10**9]}])
-def test_what_is_no_index_yields_no_abstract(index: object) -> None:
+def test_a_malformed_index_yields_no_abstract(index: object) -> None:
     assert mark_gaps(index) is None

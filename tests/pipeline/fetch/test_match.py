@@ -63,7 +63,7 @@ def test_a_paper_with_the_title_needs_year_and_author(changed: dict[str, object]
     assert one.verdict.doubt == doubt
 
 
-def test_a_paper_with_another_title_is_no_candidate() -> None:
+def test_a_paper_with_another_title_is_not_a_candidate() -> None:
     assert match.by_title(RECORD, [found(title="Soil moisture in alpine meadows of the north")]) == []
 
 
@@ -81,7 +81,7 @@ def test_two_papers_with_one_title_are_left_to_a_person() -> None:
     assert (first.verdict.doubt, second.verdict.doubt != "") == ("", True)
 
 
-def test_what_a_record_says_itself_is_not_replaced() -> None:
+def test_values_of_the_record_are_not_replaced() -> None:
     full = Record(record_id="r", title="T", abstract="Own abstract.", doi="10.1/own", pmid="7", year=1999)
     assert merge(full, found(), SURE, replace_shorter=True) == (full, [])
     filled, rows = merge(RECORD, found(), SURE, replace_shorter=False)

@@ -76,9 +76,7 @@ def test_an_answer_is_kept_and_not_asked_for_again(connect: Connect, services: F
     assert services.count("crossref") == 2
 
 
-def test_an_answer_that_there_is_nothing_is_kept_for_thirty_days(
-    connect: Connect, services: FakeServices, clock: FakeClock
-) -> None:
+def test_an_empty_answer_is_kept_for_thirty_days(connect: Connect, services: FakeServices, clock: FakeClock) -> None:
     request = Request(SERVICE, "/works/10.5555/none")
     for days, expected in ((0, 1), (29, 1), (31, 2)):
         start, clock.time = clock.time, clock.time + days * 24 * 3600
@@ -130,7 +128,7 @@ def test_a_key_may_go_into_a_header(connect: Connect, services: FakeServices) ->
 
 
 @pytest.mark.parametrize(("rate", "keyed", "key"), [(5, 0, False), (2.5, 9, False), (2.5, 9, True), (0.9, 0, False)])
-def test_no_second_has_more_requests_than_allowed(
+def test_requests_per_second_stay_within_the_limit(
     tmp_path: Path, clock: FakeClock, rate: float, keyed: float, key: bool
 ) -> None:
     service = replace(SERVICE, rate=rate, keyed_rate=keyed)
@@ -228,7 +226,7 @@ def test_retry_after_may_be_a_date(connect: Connect, services: FakeServices, clo
     assert clock.waits == pytest.approx([90, 0, 0.2, 4])
 
 
-def test_the_last_date_of_all_is_a_long_pause(connect: Connect, services: FakeServices) -> None:
+def test_the_latest_possible_date_is_a_long_pause(connect: Connect, services: FakeServices) -> None:
     when = "Fri, 31 Dec 9999 23:59:59 -2300"
     services.faults["crossref"].append(Reply(status=429, headers={"Retry-After": when}))
     transport = connect()
@@ -453,7 +451,7 @@ def test_reading_only_creates_no_file(tmp_path: Path) -> None:
 OWN = Service("crossref", "my server", "", rate=5, key_header="Authorization", key_scheme="Bearer", own=True)
 
 
-def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answers(
+def test_a_service_of_the_user_gets_no_email_address_and_its_errors_are_not_stored(
     services: FakeServices, cache: Cache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -477,7 +475,7 @@ def test_a_service_of_the_user_is_told_no_address_and_believed_only_if_it_answer
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
-def test_of_two_runs_that_ask_a_service_of_the_user_at_once_the_first_answer_counts(
+def test_the_first_stored_answer_counts_if_two_runs_ask_a_service_of_the_user(
     services: FakeServices, cache: Cache, clock: FakeClock, is_damaged: bool
 ) -> None:
     """A language model may answer differently each time, so both runs must use the answer that was stored first."""

@@ -72,7 +72,7 @@ def test_every_file_is_in_one_list(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["fulltexts.parquet"]
 
 
-def test_a_file_that_is_lost_stops_the_run(tmp_path: Path) -> None:
+def test_a_lost_file_stops_the_run(tmp_path: Path) -> None:
     result = attached(tmp_path, Reader({"a.pdf": ("pdf", TITLE)}))
     with pytest.raises(RuntimeError, match="2 files were read, but the results account for 1"):
         Attached(2, result.attached, (), (), ())
@@ -158,7 +158,7 @@ def test_a_map_names_files_by_path_or_name(tmp_path: Path) -> None:
         assert read_map(tmp_path / "map.csv", [TRUST, BUDGETS], files) == expected
 
 
-def test_results_lie_next_to_the_table() -> None:
+def test_results_are_written_next_to_the_table() -> None:
     assert output_paths(Path("out")).full_texts == Path("out/fulltexts.parquet")
     assert output_paths(Path("out/t.parquet")).unmatched == Path("out/unmatched.csv")
 

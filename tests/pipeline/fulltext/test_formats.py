@@ -119,7 +119,7 @@ def test_tei_with_pages() -> None:
         (plain.read, "a\0b", r"a is not a text file; save the paper as PDF"),
     ],
 )
-def test_what_is_no_full_text_is_refused_with_what_to_do(read: object, data: str, message: str) -> None:
+def test_files_without_a_full_text_are_refused_with_what_to_do(read: object, data: str, message: str) -> None:
     with pytest.raises(MechtagError, match=message):
         read(data.encode(), "a")  # type: ignore[operator]
 

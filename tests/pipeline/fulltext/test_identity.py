@@ -178,7 +178,7 @@ def test_a_correction_is_found_for_its_own_record() -> None:
     assert sure(find(f"Corrigendum\n{corrigendum.title}\n{FILLER}", corrigendum)) == ("corrigendum", "title")
 
 
-def test_equal_titles_are_told_apart_by_author_then_file_name() -> None:
+def test_equal_titles_are_distinguished_by_author_then_file_name() -> None:
     lee = record("lee", authors=("Lee, Ann",), year=2019)
     ito = record("ito", authors=("Ito, Ben",), year=2021)
     page = f"{TITLE}\n{FILLER}"

@@ -103,7 +103,7 @@ def test_a_file_that_needs_too_much_memory_is_rejected(reader: IsolatedReader, t
 
 
 @pytest.mark.parametrize("content", ["crash", "exit"])
-def test_a_crash_rejects_the_file_alone(reader: IsolatedReader, tmp_path: Path, content: str) -> None:
+def test_a_crash_rejects_only_one_file(reader: IsolatedReader, tmp_path: Path, content: str) -> None:
     assert reason(answer(reader, tmp_path, content)).startswith("paper.txt: the program that reads the file crashed")
     assert process(answer(reader, tmp_path, "good"))
 

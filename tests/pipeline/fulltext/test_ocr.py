@@ -155,7 +155,7 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
         Recogniser(str(tmp_path / "none")).lines(Picture(1, 1, b"\0", 1), 1)
 
 
-def test_each_page_has_time_of_its_own(
+def test_the_time_limit_is_per_page(
     tmp_path: Path, fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extended: list[float] = []

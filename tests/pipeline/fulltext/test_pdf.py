@@ -151,7 +151,7 @@ def test_a_box_and_a_footnote_do_not_interrupt_a_sentence() -> None:
     assert "keep them, and those who do not listen lose them." in assembled(made.data()).text
 
 
-def test_a_heading_in_the_line_of_its_text_is_told_from_it() -> None:
+def test_a_heading_on_the_line_of_its_text_is_separated() -> None:
     made = Journal(columns=1)
     made.heading("2. Methods")
     made.lines(
@@ -206,7 +206,7 @@ def test_the_numbers_of_the_rows_of_a_table_are_kept() -> None:
     assert any(kind == "table" and "3 Orchard d 4 Orchard e" in text for kind, text in kinds_and_texts(made.data()))
 
 
-def test_each_chapter_may_have_references_of_its_own() -> None:
+def test_each_chapter_may_have_its_own_references() -> None:
     made = Journal(columns=1, head="")
     cited = [f"Ash A, Birch B. Who leads an orchard? Fruit 201{number};3:1-{number}." for number in range(9)]
     for number, title in enumerate(("Why orchards need leaders", "What leaders do"), start=1):

@@ -137,7 +137,7 @@ def test_any_count_that_is_off_by_one_is_refused(path: str) -> None:
 
 
 @given(st.sets(st.sampled_from([leaf for leaf in leaves(WHOLE) if leaf.split("/")[0] in ("screening", "reports")])))
-def test_a_count_left_out_is_worked_out_rightly_or_not_at_all(gone: set[str]) -> None:
+def test_a_missing_count_is_computed_correctly_or_not_at_all(gone: set[str]) -> None:
     data = copy.deepcopy(WHOLE)
     for path in gone:
         block, key = path.split("/")[:2]
@@ -213,7 +213,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with 'reports'"),
     ],
 )
-def test_faults_of_the_file_are_told(tmp_path: Path, text: str, message: str) -> None:
+def test_faults_of_the_file_are_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "counts.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MechtagError, match=rf"counts\.yaml: .*{message}"):
@@ -228,7 +228,7 @@ def test_blocks_that_are_not_filled_in_count_as_left_out(tmp_path: Path) -> None
     assert read_elsewhere(path) == Elsewhere.model_validate({"screening": {"screened": 3}})
 
 
-def test_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="no such file"):
         read_elsewhere(tmp_path / "none.yaml")
 
@@ -365,7 +365,7 @@ def test_ingest_json_of_other_records_is_not_believed(exports: Path, fruit: Code
     assert "does not describe the records in unique.parquet" in summary["notes"][0]
 
 
-def test_damaged_ingest_json_is_told(exports: Path) -> None:
+def test_damaged_ingest_json_is_reported(exports: Path) -> None:
     table, ingested = as_table(exports)
     write_json(exports / "ingest.json", {**ingested, "sources": [{"file": "one.ris"}]})
     with pytest.raises(MechtagError, match=r"ingest\.json: sources: 0\.format: Field required"):

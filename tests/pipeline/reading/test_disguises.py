@@ -255,7 +255,7 @@ def test_element_whose_tag_is_damaged_is_a_record(tmp_path: Path, start: str) ->
 
 
 @pytest.mark.parametrize("mark", ["> ", "\ufeff", "\t|"])
-def test_marks_between_the_elements_of_xml_are_no_text(tmp_path: Path, mark: str) -> None:
+def test_marks_between_xml_elements_are_ignored(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "a.xml"
     article = f"{mark}<Article>\n{mark}<ArticleTitle>Two</ArticleTitle>\n{mark}</Article>"
     path.write_text(f"<PubmedArticle><MedlineCitation>\n{article}</MedlineCitation></PubmedArticle>")

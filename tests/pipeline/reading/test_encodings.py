@@ -89,7 +89,7 @@ def test_mojibake_is_mended_once_noted_and_kept_in_raw(tmp_path: Path) -> None:
     assert str(note).endswith("original text (and in 2 more records)")
 
 
-def test_nuls_are_left_out_and_told(tmp_path: Path) -> None:
+def test_nuls_are_left_out_and_reported(tmp_path: Path) -> None:
     found = read(tmp_path, RIS.replace("deux", "d\0e\0ux").encode())
     assert found.records[0].title == "Führung – “à deux” in São Paulo’s café"
     assert [note.text for note in found.notes] == [
@@ -106,9 +106,7 @@ def test_files_without_text_are_empty(tmp_path: Path, text: str, encoding: str) 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
 @pytest.mark.parametrize("before", [0, 65_415, 65_475, 65_520, 131_000, 300_000])
-def test_where_the_first_odd_byte_stands_does_not_change_what_is_read(
-    tmp_path: Path, encoding: str, before: int
-) -> None:
+def test_the_place_of_the_first_odd_byte_does_not_change_the_text(tmp_path: Path, encoding: str, before: int) -> None:
     """The encoding is detected in the chunk that contains the first odd byte, wherever in the chunk this byte is."""
     plain = f"TY  - JOUR\nTI  - Plain\nAB  - {'x' * before}\nER  - \n\n"
     found = read(tmp_path, (plain + RIS * 3).encode(encoding))

@@ -123,7 +123,7 @@ def test_sizes_in_an_archive_are_not_believed(read: Reader, monkeypatch: pytest.
 # Paths that are not files, and folders with unusual contents
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -183,7 +183,7 @@ def test_a_web_page_is_named(read: Reader) -> None:
 # Sizes
 
 
-def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_costs_only_its_record(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     reading = ("formats.ris", "tagged", "formats.delimited", "formats.jsonl", "build_record")
     for module in ("core.delimited", *(f"pipeline.reading.{name}" for name in reading)):
         monkeypatch.setattr(f"mechtag.{module}.LONGEST_ENTRY", 100_000, raising=False)

@@ -35,7 +35,7 @@ def test_a_missing_value_does_not_hide_another(read: Reader) -> None:
     assert ("AB", "NA") in record.raw
 
 
-def test_a_missing_title_is_no_title(read: Reader) -> None:
+def test_a_placeholder_is_not_a_title(read: Reader) -> None:
     assert [reason for _, _, reason in rejected(read("title,year\nNA,2001\nOne,2001\n"))] == ["no title"]
 
 

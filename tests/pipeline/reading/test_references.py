@@ -200,7 +200,7 @@ def test_nbib_agrees_with_biopython(path: Path) -> None:
         assert record.doi == next(iter(dois), None)
 
 
-def test_reflib_tells_the_same_in_four_formats() -> None:
+def test_reflib_has_the_same_values_in_four_formats() -> None:
     folder = FOLDER / "reflib/test/data"
     xml = ElementTree.parse(folder / "blue-light.xml").getroot().iter("record")
     expected = [
@@ -267,6 +267,6 @@ def test_the_published_table_is_that_of_the_files(tmp_path: Path) -> None:
         publish(chosen, tmp_path)
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="no such folder; set MECHTAG_BENCH to the folder"):
         files(tmp_path / "references")

@@ -18,7 +18,7 @@ def test_records_may_start_before_ty(read: Reader) -> None:
     assert notes(found) == []
 
 
-def test_two_records_are_not_joined_though_one_lacks_its_start(read: Reader) -> None:
+def test_records_without_a_start_line_are_not_joined(read: Reader) -> None:
     found = read("TI  - One\nPY  - 2001\nTY  - JOUR\nTI  - Two\nER  - \nTI  - Three\nTY  - JOUR\nTI  - Four\nER  - \n")
     assert [record.title for record in found.records] == ["One", "Two", "Three", "Four"]
     assert notes(found) == [

@@ -43,7 +43,7 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b"Dear colleague,\nhere are the results.\n", "in an unknown format"),
     ],
 )
-def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:
+def test_files_that_are_not_exports_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:
     with pytest.raises(MechtagError, match=rf"export\.txt: (this file is )?{message}"):
         read(content)
 
@@ -64,6 +64,6 @@ def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: byt
         (b"\nScore\n  *****\nAccession Number\n  1\nTitle\n  One\n", "text from Ovid in which records do not start"),
     ],
 )
-def test_files_that_are_no_export_are_named(read: Reader, content: bytes, message: str) -> None:
+def test_files_that_are_not_exports_are_named(read: Reader, content: bytes, message: str) -> None:
     with pytest.raises(MechtagError, match=rf"export\.txt: (this file is )?{message}"):
         read(content)

@@ -18,7 +18,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize("path", sorted(EXPORTS.iterdir()), ids=lambda path: path.name)
-def test_every_system_tells_the_same_of_the_same_papers(path: Path) -> None:
+def test_every_system_has_the_same_values_for_the_same_papers(path: Path) -> None:
     found = ingest([path])
     first, second = found.records
     assert first.title.rstrip(".").lower() == "sharing the lead in stroke care networks: a qualitative study"

@@ -60,7 +60,7 @@ def test_table_rows_that_do_not_fit(read: Reader) -> None:
     assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, but the header has 3"]
 
 
-def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Reader) -> None:
+def test_an_open_quote_costs_only_its_row_even_if_a_later_quote_closes_it(read: Reader) -> None:
     found = read(
         "title,abstract,year\n"
         'One,"text,2001\n'
@@ -86,7 +86,7 @@ def test_quotations_between_tabs_are_text(read: Reader) -> None:
 
 
 @pytest.mark.slow
-def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: Reader) -> None:
+def test_a_table_with_a_long_cell_and_many_broken_rows_is_read_quickly(read: Reader) -> None:
     found = read("title,references\n" + f'"A title","{"x" * 300_000}"\n' + '"a "b" c",d,e\n' * 20_000)
     assert len(found.records) == 1
     assert len(found.rejected) == 20_000
@@ -163,7 +163,7 @@ def test_names_of_columns_over_two_lines(read: Reader) -> None:
     assert found.rejected == ()
 
 
-def test_a_header_that_comes_again_is_no_record(read: Reader) -> None:
+def test_a_repeated_header_is_not_a_record(read: Reader) -> None:
     table = "\ufeffTitle,Year\nOne,2001\n"
     sheet = [["Title", "Year"], ["One", 2001]]
     for twice in (table * 2, workbook({"one": sheet * 2}), "Title\nOne\nTitle\nOne\n"):
@@ -172,7 +172,7 @@ def test_a_header_that_comes_again_is_no_record(read: Reader) -> None:
         assert found.rejected == ()
 
 
-def test_a_word_alone_on_a_line_is_no_header(read: Reader) -> None:
+def test_a_single_word_on_a_line_is_not_a_header(read: Reader) -> None:
     with pytest.raises(MechtagError, match="unknown format"):
         read("Dear all,\n\nTitle\nOne\nAbstract\nTwo\n")
 

@@ -90,7 +90,7 @@ def test_word_weights_are_bm25() -> None:
     assert word_weights(texts).toarray() == pytest.approx(expected)
 
 
-def test_relevant_records_alone_rank_by_the_mean_likeness_to_them() -> None:
+def test_with_relevant_records_only_the_mean_similarity_ranks() -> None:
     vectors = WordEncoder().encode(["apple", "pear", "apple orchard", "pear perry", "stone"])
     search = Search([], [], vectors, vectors[4])
     expected = np.mean([vectors @ vectors[0], vectors @ vectors[1]], axis=0)
@@ -106,7 +106,7 @@ def test_one_kind_of_label_is_refused(search: tuple[Ranker, np.ndarray]) -> None
 
 
 @pytest.mark.parametrize("texts", [["", "", ""], ["a", "a"], ["same words", "same words", "same words"], ["one text"]])
-def test_texts_with_nothing_to_tell_them_apart(texts: list[str]) -> None:
+def test_texts_without_distinguishing_words_get_finite_scores(texts: list[str]) -> None:
     matrix = word_weights(texts)
     assert matrix.shape[0] == len(texts)
     if len(texts) > 1:
@@ -235,7 +235,7 @@ def pickled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [damaged, not_npz, wrong_shape, pickled])
-def test_a_damaged_file_of_vectors_is_made_anew(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+def test_a_damaged_file_of_vectors_is_written_again(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     loader, path = Loader(), tmp_path / "v.npz"
     expected = encode_cached(loader.load, "e1", ["apple"], path)
     harm(path)
@@ -243,7 +243,7 @@ def test_a_damaged_file_of_vectors_is_made_anew(tmp_path: Path, harm: Callable[[
     assert loader.texts == ["apple", "apple"]
 
 
-def test_an_interrupted_encoding_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_encoding_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechtag.pipeline.screening.search._CHUNK", 2)
 
     class Breaking(Loader):

@@ -66,11 +66,11 @@ def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, co
 
 
 @given(samples())
-def test_looking_as_often_as_one_likes_costs_something(sample: Sample) -> None:
+def test_the_bound_of_any_look_is_at_least_that_of_one_look(sample: Sample) -> None:
     assert bound_of_any_look(sample, 0.95) >= bound_of_one_look(sample, 0.95)
 
 
-def test_nothing_drawn_says_nothing_and_all_drawn_says_all() -> None:
+def test_an_empty_sample_shows_nothing_and_a_complete_one_everything() -> None:
     assert bound_of_any_look(Sample(50, 0, 0), 0.95) == 50
     assert bound_of_any_look(Sample(50, 50, 3), 0.95) == 3
     assert bound_of_one_look(Sample(50, 0, 0), 0.95) == 50
@@ -78,9 +78,7 @@ def test_nothing_drawn_says_nothing_and_all_drawn_says_all() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("relevant", "population"), [(0, 30), (6, 60)])
-def test_the_bound_fails_less_often_than_promised_though_one_looks_after_each_record(
-    relevant: int, population: int
-) -> None:
+def test_the_bound_fails_rarely_even_with_a_look_after_each_record(relevant: int, population: int) -> None:
     generator = np.random.default_rng(3)
     failed = repeated = 0
     for _ in range(150):
@@ -164,7 +162,7 @@ def test_more_missed_records_than_are_unread_have_no_chance() -> None:
     assert ranked_p(np.array([1, 0, 0, 0]), 5, 1) > 0
 
 
-def test_ranked_verdict_agrees_with_itself_later() -> None:
+def test_a_ranked_verdict_states_how_many_more_records_to_read() -> None:
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 0, 1, *[0] * 20])
     verdict = judge_ranked(labels, 100, recall=0.9, confidence=0.9)
     assert not verdict.stop
@@ -227,7 +225,7 @@ def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would(
     assert stop_by_rank(labels, recall=recall, confidence=confidence).read == first
 
 
-def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:
+def test_the_sample_reaches_its_recall_where_the_ranking_fails() -> None:
     # Five of 45 relevant records are unlike those found before, and the ranking puts them last.
     generator = np.random.default_rng(5)
     reached = 0

@@ -65,17 +65,17 @@ def test_an_error_comes_after_the_items_before_it() -> None:
             next(items)
 
 
-def test_an_error_while_it_gets_ready_is_told_when_work_is_asked_for() -> None:
+def test_an_error_during_preparation_is_raised_at_the_first_item() -> None:
     with prefetch("counts", get_ready, None, True) as run, pytest.raises(MechtagError, match="no such thing to load"):
         next(run(count, 1))
 
 
-def test_an_error_that_the_connection_could_have_is_told_as_it_is() -> None:
+def test_an_error_of_a_type_that_connections_raise_is_passed_on() -> None:
     with prefetch("counts", get_ready) as run, pytest.raises(EOFError, match="the file ends too soon"):
         next(run(cut_short))
 
 
-def test_the_death_of_the_process_is_told() -> None:
+def test_the_death_of_the_process_is_reported() -> None:
     with prefetch("counts", get_ready) as run:
         items = run(die)
         assert next(items) == 1
@@ -89,7 +89,7 @@ def test_ctrl_c_is_left_to_the_other_process() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
-def test_directly_is_in_this_process() -> None:
+def test_directly_works_in_this_process() -> None:
     assert list(directly(count, 1)) == [(0, os.getpid())]
 
 

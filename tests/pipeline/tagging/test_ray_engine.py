@@ -30,7 +30,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_ray_gives_what_the_local_engine_gives_though_a_worker_is_killed(tmp_path: Path) -> None:
+def test_ray_gives_the_same_as_the_local_engine_even_if_a_worker_is_killed(tmp_path: Path) -> None:
     records, params = project(tmp_path, COUNT)
     assert call("tag", records, "-o", tmp_path / "local", "--project", params.parent)[0] == 0
     expected = outputs(tmp_path / "local")
@@ -64,7 +64,7 @@ def test_errors_of_ray_workers_reach_the_user(tmp_path: Path) -> None:
     assert "Traceback" not in message
 
 
-def test_ray_that_is_not_installed_or_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_or_cluster_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records, params = project(tmp_path, 1)
     words = ("tag", records, "-o", tmp_path / "out", "--project", params.parent, "--engine", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -72,9 +72,7 @@ def model_of(params: Path) -> Model:
     return toy_model("", load_codebook(settings.codebook), score_all=settings.tag.score_all)
 
 
-def test_parts_joined_are_what_one_go_in_memory_gives(
-    table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_joined_chunks_equal_a_run_in_memory(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
     model, settings = model_of(table[1]), load_settings(table[1])
     records = read_records(table[0])
     sentences = list(split(records, settings.sentences))
@@ -183,7 +181,9 @@ def test_a_full_disk_keeps_what_is_finished(
 
 
 @pytest.mark.slow
-def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_second_run_on_the_same_output_is_refused(
+    table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
+) -> None:
     words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     process = start(*words, seconds=0.4)
     deadline = time.monotonic() + 120
@@ -223,7 +223,7 @@ def stopped(table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monkey
     return (*words, "--resume")
 
 
-def test_what_decides_the_outcome_may_not_change(
+def test_a_resumed_run_refuses_changed_inputs_and_settings(
     stopped: tuple[object, ...], table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = outputs(tmp_path / "out")
@@ -320,7 +320,9 @@ def test_a_part_without_its_counts_is_made_again(
         ("{", "not readable"),
     ],
 )
-def test_a_damaged_manifest_is_told(content: str, message: str, stopped: tuple[object, ...], tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported(
+    content: str, message: str, stopped: tuple[object, ...], tmp_path: Path
+) -> None:
     (tmp_path / "out/parts/manifest.json").write_text(content)
     status, _, error = call(*stopped)
     assert status == 1
@@ -379,7 +381,7 @@ def test_records_without_abstract_are_scored_by_their_title(tmp_path: Path) -> N
     assert not any(row.evidence for row in found)
 
 
-def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_repeated_record_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     records, params = project(tmp_path, 1)
     write_records(records, [*papers(4000), papers(4000)[17]])
     status, _, message = call("tag", records, "-o", tmp_path / "a/out", "--project", params.parent)
@@ -531,7 +533,7 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
         assert notes == expected
 
 
-def test_score_all_may_stand_in_the_settings(table: tuple[Path, Path], tmp_path: Path) -> None:
+def test_score_all_may_be_a_setting(table: tuple[Path, Path], tmp_path: Path) -> None:
     words = ("tag", table[0], "--project", table[1].parent, "-o")
     assert call(*words, tmp_path / "option", "--score-all")[0] == 0
     params = table[1].read_text(encoding="utf-8")
@@ -555,7 +557,7 @@ def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path
     assert np.isfinite(judged.score).all()
 
 
-def test_records_unlike_the_training_texts_are_counted_and_told(
+def test_records_unlike_the_training_texts_are_counted_and_reported(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("tag", table[0], "--project", table[1].parent, "-o")
@@ -627,7 +629,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_impossible_options_are_refused(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, params = project(tmp_path, 1)
@@ -643,7 +645,7 @@ def test_a_key_in_a_uri_is_not_shown() -> None:
     assert (place.name, place.path) == ("s3://bucket/records.parquet?region=eu-west-1", "bucket/records.parquet")
 
 
-def test_another_runtime_is_another_outcome(table: tuple[Path, Path]) -> None:
+def test_a_run_is_not_resumed_with_another_runtime(table: tuple[Path, Path]) -> None:
     settings, model = load_settings(table[1]), model_of(table[1]).config
     one, two = (Request([], "out", settings, model, runtime=name).identity(None) for name in ("torch", "bf16"))
     assert list(one.changes(two)) == ["setting runtime was torch and is now bf16"]

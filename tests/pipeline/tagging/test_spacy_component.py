@@ -136,7 +136,7 @@ def test_methods_are_neither_evidence_nor_scored(nlp: Language) -> None:
     assert with_methods.cats == pytest.approx(without.cats, abs=1e-5)
 
 
-def test_without_a_title_the_sentences_speak_alone(nlp: Language, tagger: Tagger) -> None:
+def test_a_document_without_title_is_scored_by_its_sentences(nlp: Language, tagger: Tagger) -> None:
     doc = nlp(TEXT)
     first, *others = (span.text for span in doc.spans["mechtag_sentences"])
     (scored,) = tagger.tag([Document("", (first, *others))])
@@ -188,7 +188,7 @@ def test_other_categories_and_spans_stay(nlp: Language) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n ", "Managers"])
-def test_texts_that_are_hardly_any(nlp: Language, text: str) -> None:
+def test_very_short_texts(nlp: Language, text: str) -> None:
     doc = nlp(text)
     assert len(doc.cats) == 8
     assert [span.text for span in doc.spans["mechtag_sentences"]] == [text] * bool(text.strip())
@@ -235,7 +235,7 @@ def test_disk_keeps_the_settings_and_documents_keep_what_was_set(nlp: Language, 
     ]
 
 
-def test_extensions_that_are_there_are_left(model: Path) -> None:
+def test_existing_extensions_are_kept(model: Path) -> None:
     before = Doc.get_extension("title")
     spacy.blank("en").add_pipe("mechtag", config={"model": str(model)})
     assert Doc.get_extension("title") is before

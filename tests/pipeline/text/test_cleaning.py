@@ -48,7 +48,7 @@ def test_texts(raw: str, clean: str | None) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, float("nan"), float("inf")])
-def test_what_is_no_text(value: object) -> None:
+def test_text_without_content(value: object) -> None:
     assert clean_text(value) == ""
 
 
@@ -74,7 +74,7 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["café", "the ward’s plan", "“shared lead” – a review", "Orléans", "15 °C ± 2", "Müller’s"]
 )
-def test_wrongly_decoded_text_is_mended_and_told(encoding: str, text: str) -> None:
+def test_wrongly_decoded_text_is_repaired_and_reported(encoding: str, text: str) -> None:
     # Windows-1252 leaves five bytes undefined, which programs take as Latin-1 does.
     wrong = "".join(
         bytes([byte]).decode("latin-1" if byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D) and encoding == "cp1252" else encoding)

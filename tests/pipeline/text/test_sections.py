@@ -162,12 +162,12 @@ def test_notes_are_sections_without_a_heading(text: str, name: str) -> None:
         "Level of evidence differed among wards.",
     ],
 )
-def test_content_is_no_note(text: str) -> None:
+def test_content_is_not_a_note(text: str) -> None:
     assert note_of(text) == ""
     assert sections(text) == [("", text)]
 
 
-def test_a_heading_of_notes_holds_for_notes_alone() -> None:
+def test_a_heading_of_notes_covers_notes_only() -> None:
     assert sections("Plans help. Trial registration: ISRCTN00000000. Nurses kept it. Funding: The Ward Fund.") == [
         ("", "Plans help."),
         ("trial registration", "ISRCTN00000000."),

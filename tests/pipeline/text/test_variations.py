@@ -121,7 +121,7 @@ def test_methods_and_notices_are_added_and_nothing_else(abstract: str) -> None:
     assert len({varied("methods_added", abstract, seed) for seed in range(20)}) > 10
 
 
-def test_sentences_added_are_read_as_such_and_none_stands_before_the_first_or_after_the_last() -> None:
+def test_sentences_are_added_between_the_first_and_the_last() -> None:
     for seed in range(20):
         found = [text for _, text in texts(varied("methods_added", PLAIN, seed))]
         assert [text for text in found if text not in METHODS] == [text for _, text in texts(PLAIN)]
