@@ -36,16 +36,17 @@ class Label(Strict):
     Attributes
     ----------
     key
-        Identifier used in tables and settings: lower-case letters, digits and ``_``.
+        Identifier in tables and settings. It consists of lower-case letters, digits and ``_``.
     name
         Display name.
     definition
         Meaning of the label; the model uses it as an input.
-    include, exclude
-        Coding rules: content that counts as the label, and content that does not.
+    include
+        Coding rules that describe content which counts as the label.
+    exclude
+        Coding rules that describe content which does not count as the label.
     absence
-        Coding rules for evidence of absence: content that reports the absence of what the label describes. Models do
-        not use these rules.
+        Coding rules that describe content which reports that the label is absent. Models do not use these rules.
     """
 
     key: str = Field(pattern=_KEY)
@@ -123,10 +124,9 @@ EVIDENCE_ROLES = (
 
 
 class Codebook(Strict):
-    """A named set of labels, plus the relevance rule.
+    """The labels, the relevance rule and the roles of evidence of a review.
 
-    Columns of tables and scores of models are always in the order of ``labels``. ``roles`` are the roles of evidence;
-    models do not use them.
+    Table columns and model scores are always in the order of ``labels``. Models do not use ``roles``.
     """
 
     name: str = Field(pattern=_NOT_BLANK)
@@ -170,7 +170,10 @@ class Codebook(Strict):
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Return the key of relevance followed by the keys of the labels: the column order of arrays of scores."""
+        """Return the key of relevance, followed by the keys of the labels in codebook order.
+
+        Arrays of scores have their columns in this order.
+        """
         return (self.relevance.key, *self.keys)
 
     @property
@@ -180,15 +183,15 @@ class Codebook(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Return the display names of relevance and of each label, keyed by label key."""
+        """Return the display names of relevance and of the labels, keyed by the key of relevance or of the label."""
         return {entry.key: entry.name for entry in self.entries}
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash of the definition and coding rules of relevance and of each label, keyed by label key.
+        """Return a hash for relevance and for each label, keyed by the key of relevance or of the label.
 
-        Comparing the hashes of two versions of a codebook shows which labels have changed. Changes of the rules for
-        evidence of absence do not count.
+        The hash covers the definition, ``include`` and ``exclude``. It shows whether a label has changed between two
+        versions of a codebook. The field ``absence`` does not affect the hash.
         """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
@@ -197,21 +200,21 @@ class Codebook(Strict):
 
     @property
     def role_names(self) -> dict[str, str]:
-        """Return the display names of the roles of evidence, keyed by the key of the role."""
+        """Return the display name of each role of evidence, keyed by the key of the role."""
         return {role.key: role.name for role in self.roles}
 
     @property
     def sha256(self) -> str:
-        """Return a hash of the codebook, by which a model recognises the codebook that it was trained with.
+        """Return a hash by which a model recognises the codebook that it was trained with.
 
-        Roles of evidence and rules for evidence of absence do not affect the hash, because models do not use them. The
-        layout and comments of the file do not affect it either.
+        Changes that models do not use leave the hash unchanged. These are changes of the roles of evidence, of the
+        rules for evidence of absence, and of the layout and comments of the file.
         """
         return _digest(used_by_models(self.model_dump(mode="json")))
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what models use of a codebook: all except the roles of evidence and the rules for evidence of absence.
+    """Return a codebook without the roles of evidence and the rules for absence, which models do not use.
 
     Parameters
     ----------
@@ -233,8 +236,8 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        If the file is missing, is not a YAML mapping, or has an unknown or missing key; or
-        if a label key is repeated or is a reserved column name.
+        If the file is missing or is not a YAML mapping; if a key of the mapping is unknown or missing; or if the key of
+        a label is repeated or is a reserved column name.
     """
     return read_yaml(
         path,
@@ -260,9 +263,9 @@ def read_yaml(
     missing
         Error message for a missing file, without the path of the file.
     expected
-        Sentence on what the file must contain, for the error message if the file is not a mapping.
+        Words that complete the error message "the file contains ..., but" if the file is not a mapping.
     empty
-        Content that replaces an empty file; ``None`` if the file must not be empty.
+        Content to use if the file is empty; ``None`` if an empty file is an error.
 
     Raises
     ------
@@ -310,7 +313,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values in a YAML node after its aliases are replaced by the content to which they refer."""
+    """Return the number of values in a YAML node, with every alias counted as the content to which it refers."""
     if id(node) not in known:
         known[id(node)] = _MOST_NODES  # size of a node that contains itself, while it is being counted
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
@@ -320,7 +323,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Convert a pydantic error to a message in which each line describes one fault and its place in the file."""
+    """Convert a pydantic error to a message with one line per fault, which names the place of the fault in the file."""
     lines = []
     faults = error.errors()
     for fault in faults:

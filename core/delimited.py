@@ -1,7 +1,7 @@
 """Read the rows of CSV and TSV files with any delimiter, and skip lines above the header.
 
-pandas is not used, because it rejects a whole file if one row has too many cells, and turns
-identifiers into numbers and empty cells into NaN.
+pandas is not used, because one row with too many cells makes it reject the whole file. It also turns identifiers into
+numbers, and empty cells into NaN.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ class Header(NamedTuple):
     Attributes
     ----------
     start, end
-        Indexes of the first and the last line of the header; they differ if a name contains a line end.
-    names, delimiter
-        Column names and delimiter of the table.
+        Indexes of the first and the last line of the header. They differ if a column name contains a line end.
+    names
+        Column names.
+    delimiter
+        Delimiter of the table.
     """
 
     start: int
@@ -52,11 +54,13 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    names, delimiter
-        Column names and delimiter of the table.
+    names
+        Column names.
+    delimiter
+        Delimiter of the table.
     before
-        Last row of the table above, if it is on the same line as the header of this table because the line end between
-        them is missing; otherwise ``""``.
+        Text before the header on the same line. This text is the last row of the table above, if the line end between
+        row and header is missing. Otherwise, it is ``""``.
     """
 
     names: list[str]
@@ -77,12 +81,11 @@ def header(
 ) -> Header:
     """Find the header of a table whose delimiter is unknown.
 
-    A first line such as ``sep=;`` states the delimiter. Otherwise, each delimiter is tried, and the one that yields the
-    most known column names is used or, if tied, the most columns.
+    If the first line states the delimiter, such as ``sep=;``, this delimiter is used. Otherwise, each delimiter is
+    tried. The best delimiter yields the most known column names or, if there is a tie, the most columns.
 
-    Some delimiters occur only within cells, for example between the names in a list. A delimiter is therefore avoided
-    if the header that it yields is below the first filled row and most of the next rows have a different number of
-    cells.
+    A delimiter may occur only within cells, for example between the names in a list. It is avoided if its header is
+    below the first filled row, and most of the next rows have a different number of cells.
 
     Parameters
     ----------
@@ -91,8 +94,8 @@ def header(
     known
         Function that returns those cells of a row that are known column names.
     certain
-        Function that returns whether a row is certainly a header. If different delimiters find such rows in several
-        places, the first in the file is the header, even if another contains more known names.
+        Function that returns whether a row is certainly a header. If different delimiters lead to several such rows,
+        the first row in the file is the header.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS
@@ -122,9 +125,10 @@ def rows(
     width: int = 0,
     next_table: Callable[[int, str, str, int], Table | None] | None = None,
 ) -> Iterator[tuple[int, list[str], str]]:
-    """Skip ``start`` lines, then yield the line number, the cells and the fault of each row that is not empty.
+    """Skip ``start`` lines, then yield a tuple for each row that is not empty.
 
-    The fault is a message that says what is wrong with the row, or ``""`` if the row has no fault.
+    The tuple consists of the line number of the row, its cells, and its fault. The fault is a message that says what is
+    wrong with the row, or ``""`` if nothing is wrong.
 
     A quotation mark that is never closed would turn all rows below into one cell. Therefore, only the line with this
     mark is reported as faulty, and reading continues with the next line. The same is done if a cell seems to continue
@@ -135,9 +139,9 @@ def rows(
     width
         Number of cells in the header; 0 if it is unknown.
     next_table
-        Function that is called at the start of each row, with the number of the line, the line, the delimiter and the
-        width. If the line is the header of a further table, the function returns this table. The rows below are then
-        read with the delimiter and the number of columns of this table.
+        Function that recognises the header of a further table in the same file. It is called at the start of each row,
+        with the number of the line, the line, the delimiter and the width. If the line is such a header, the function
+        returns the further table, which determines how the rows below are read.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)
@@ -194,11 +198,11 @@ def rows(
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
-    """Split a row into cells if quotation marks within its cells are not doubled, as in exports from IEEE Xplore.
+    """Split a row whose cells contain quotation marks that are not doubled, as in exports from IEEE Xplore.
 
-    ``taken`` contains the lines of the row read so far. Further lines come from ``lines``, which also adds them to
-    ``taken``; lines that do not belong to the row are put back into ``unread``. The result is empty if the row cannot
-    be split into ``width`` cells, the number of cells in the header.
+    The result is empty if the row cannot be split into ``width`` cells. ``taken`` contains the lines of the row read so
+    far. Reading from ``lines`` also adds each line to ``taken``. Lines that do not belong to the row are put back into
+    ``unread``.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
@@ -223,7 +227,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
     """Split a row at its delimiters; return an empty list if a quoted cell does not end.
 
-    A quoted cell ends at the quotation mark that matches the pattern ``closing``.
+    The pattern ``closing`` matches the quotation mark at the end of a quoted cell.
     """
     cells: list[str] = []
     place = 0
@@ -243,5 +247,5 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line has ``width`` cells, as many as the header, so that it must be the start of a row."""
+    """Return whether a line must be the start of a row, because it has ``width`` cells like the header."""
     return width > 1 and len(cells_of(line, delimiter)) == width

@@ -33,9 +33,9 @@ class Encoding(NamedTuple):
     name, errors
         Arguments ``encoding`` and ``errors`` of `bytes.decode`.
     mark
-        Length of the byte order mark, which is not part of the text.
+        Length of the byte order mark in bytes; the mark is not part of the text.
     note
-        What the user should know about how the file is decoded; ``""`` if nothing is unusual.
+        Note for the user if something about the encoding is unusual, otherwise ``""``.
     """
 
     name: str
@@ -57,11 +57,14 @@ _UNLIKELY = 4
 def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
     """Detect the encoding of a file.
 
-    A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
-    that is valid UTF-8 throughout is UTF-8. A file in which many non-ASCII characters are valid UTF-8 is read as UTF-8,
-    and its invalid bytes are read as Windows-1252. Any other file is in an 8-bit encoding: it is read as Windows-1252
-    (which includes Latin-1), unless Windows-1252 would put capitals and symbols in the middle of words and MacRoman
-    would not.
+    If the file has a byte order mark, the mark determines the encoding. Otherwise, the encoding is the first of these
+    that fits:
+
+    1. UTF-16, if every other byte is NUL.
+    2. UTF-8, if all bytes are valid UTF-8, or if many of the non-ASCII characters are valid UTF-8. Invalid bytes are
+       then read as Windows-1252.
+    3. MacRoman, if Windows-1252 would put capitals and symbols in the middle of words, and MacRoman would not.
+    4. Windows-1252, which includes Latin-1.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Recognise UTF-16 text that has no byte order mark by its NUL bytes.
+    """Recognise by its NUL bytes UTF-16 text that has no byte order mark.
 
     The result is ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
     """
@@ -114,11 +117,8 @@ def _utf16(start: bytes) -> str:
 
 
 def _plausible(sample: bytes, name: str) -> int:
-    """Return a score for how plausible it is that bytes are UTF-16 text in the byte order that ``name`` states.
-
-    Higher is more plausible. Latin letters, spaces and line ends raise the score, because in the wrong byte order they
-    would be read as other characters. Characters that do not occur in text lower the score.
-    """
+    """Return how plausible it is that bytes are UTF-16 text in the byte order ``name``; higher is more plausible."""
+    # In the wrong byte order, Latin letters, spaces and line ends would be read as other characters.
     text = sample[: len(sample) // 2 * 2].decode(name, errors="replace")
     return len(_LATIN_CHARACTER.findall(text)) - _UNLIKELY * len(_IMPLAUSIBLE.findall(text))
 
@@ -128,8 +128,12 @@ def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
 
     Returns
     -------
-    line, sample, multibyte
-        Number of the line with the byte, the bytes around it, and the number of UTF-8 continuation bytes before it.
+    line
+        Number of the line that contains the byte.
+    sample
+        Bytes around this byte.
+    multibyte
+        Number of UTF-8 continuation bytes before this byte.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0
@@ -176,9 +180,10 @@ codecs.register_error("mechtag-cp1252", _as_cp1252)
 
 
 class Part(NamedTuple):
-    """A part of a file with one encoding.
+    """A part of a file, in which the encoding does not change.
 
-    The part extends from the offset ``start`` to the start of the next part. A byte order mark belongs to the part.
+    The part begins at the offset ``start`` and ends where the next part begins. If the part has a byte order mark, the
+    mark is included.
     """
 
     start: int
@@ -186,7 +191,7 @@ class Part(NamedTuple):
 
     @property
     def is_narrow(self) -> bool:
-        """Return whether the encoding is UTF-8 or an 8-bit encoding, in which text contains no NULs."""
+        """Return whether the encoding is UTF-8 or an 8-bit encoding; text in these encodings contains no NULs."""
         return not self.encoding.name.startswith(("utf-16", "utf-32"))
 
 
@@ -223,9 +228,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Divide a file into parts wherever the encoding changes to or from UTF-16, or to the other byte order of UTF-16.
+    """Divide a file into parts wherever it changes between UTF-16 and other encodings, or between UTF-16 byte orders.
 
-    The encoding changes if files were joined by a program, such as ``cat``, that copies their bytes unchanged.
+    Such a file results if a program such as ``cat`` joins files in different encodings byte by byte.
 
     Parameters
     ----------
@@ -255,8 +260,7 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
     """Return the part that follows ``part`` in ``data``; ``None`` if no other part begins there.
 
-    A new part begins where the encoding changes. It also begins after a missing or superfluous byte in UTF-16, with
-    the same encoding as ``part``.
+    A new part begins where the encoding changes, and after a missing or superfluous byte in UTF-16.
 
     Parameters
     ----------
@@ -295,8 +299,8 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
     """Return the position where the first line of UTF-16 text begins.
 
-    ``start`` is the position of the first Latin letters of the text. Letters of other scripts may precede them on the
-    same line, but not before ``place``.
+    The line may begin with letters of a script other than Latin. ``start`` is the position of the first Latin letters,
+    and the line does not begin before ``place``.
     """
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")
@@ -305,9 +309,9 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part of UTF-16 text after a missing or superfluous byte; ``None`` if no such byte is found.
+    """Find a missing or superfluous byte in UTF-16 text, and return the part that begins at the next line end.
 
-    The part begins at the first line end after the error.
+    The result is ``None`` if no such byte is found.
     """
     # From the error on, characters are read one byte too early or too late, so the two bytes of a line end are read as
     # parts of two characters. If a Latin letter is next to the line end, one of these characters is U+0A00, which does
@@ -335,10 +339,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 
 def _is_narrow(sample: bytes) -> bool:
-    """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding.
-
-    The bytes of UTF-16 text without NULs, such as Japanese text, do not look like such lines.
-    """
+    """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding, and not like UTF-16."""
     if len(sample) < _FEWEST_NARROW:
         return False
     text = sample.decode("utf-8", errors="mechtag-cp1252")
@@ -357,11 +358,11 @@ def decode(chunks: Iterable[bytes], parts: Sequence[Part], *, cut: bool = False)
     Parameters
     ----------
     chunks
-        The file in pieces.
+        The bytes of the file in pieces.
     parts
         Parts of the file; see `find_parts`.
     cut
-        Whether the file continues after ``chunks``, so that ``chunks`` may end within a character.
+        Whether ``chunks`` are only the beginning of the file. The last piece may then end within a character.
     """
     waiting = list(reversed(parts))
     decoder, text_start, offset = _decoder(parts[0].encoding), 0, 0
@@ -385,13 +386,13 @@ def _decoder(encoding: Encoding) -> io.IncrementalNewlineDecoder:
 
 
 def lines_before(part: Part, chunks: Iterable[bytes], parts: Sequence[Part]) -> int:
-    """Return the number of line ends in a file before one of its parts."""
+    """Return the number of line ends in a file before the part ``part``."""
     before = [other for other in parts if other.start < part.start]
     return sum(text.count("\n") for text in decode(first_bytes(chunks, part.start), before))
 
 
 def first_bytes(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield the first ``size`` bytes of a file, in pieces; ``chunks`` are the pieces of the whole file."""
+    """Yield the first ``size`` bytes of a file in pieces; ``chunks`` are the pieces of the whole file."""
     for chunk in chunks:
         yield chunk[:size]
         if size <= len(chunk):

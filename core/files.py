@@ -26,10 +26,10 @@ _ESCAPED = "backslashreplace"
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield the path of a temporary file, which the caller must write and which replaces ``path`` on success.
+    """Write a file atomically: yield a temporary path, and rename the file at this path to ``path`` at the end.
 
-    On an error, ``path`` is left unchanged and the temporary file is deleted. If the process is killed, the next run
-    that writes to the same folder deletes the temporary file.
+    The caller must write the temporary file. On an error, ``path`` is left unchanged, and the temporary file is
+    deleted. If the process is killed, the next run that writes to the same folder deletes the temporary file.
     """
     path = Path(path)
     with temporary_folder(path.parent) as folder:
@@ -45,13 +45,13 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
-    """Write a mapping to a file as indented JSON; raise `ValueError` if it contains NaN, which JSON does not allow."""
+    """Write a mapping to a file as indented JSON; raise `ValueError` if the mapping contains NaN."""
     with replacing(path) as part:
         part.write_bytes(json_bytes(data))
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
-    """Convert a mapping to indented JSON as UTF-8 bytes; `write_json` writes these bytes to a file."""
+    """Convert a mapping to indented JSON, encoded as UTF-8; raise `ValueError` if the mapping contains NaN."""
     return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=_ESCAPED)
 
 
@@ -95,13 +95,13 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 def neutralise(cell: str) -> str:
     """Put an apostrophe before text that a spreadsheet would run as a formula; return all other text unchanged.
 
-    Text that already has apostrophes before a formula gets one more, so that `restore` recovers the original text.
+    If a formula already has apostrophes before it, one more is added, so that `restore` recovers the original text.
     """
     return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def restore(cell: str) -> str:
-    """Return the original text of a cell: remove the apostrophe that `neutralise` put before a formula."""
+    """Return the original text of a cell, without the apostrophe that `neutralise` put before a formula."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
@@ -110,11 +110,12 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
     Parameters
     ----------
-    header, rows
-        Column names and cells. Texts are passed through `neutralise`, numbers are written as numbers, and ``None`` is
-        written as an empty cell.
+    header
+        Column names.
+    rows
+        Cells of each row. Texts are passed through `neutralise`, and ``None`` is written as an empty cell.
     bom
-        Whether to start the file with a byte order mark, by which Excel recognises UTF-8.
+        Whether the file begins with a byte order mark, by which Excel recognises UTF-8.
 
     Raises
     ------

@@ -26,9 +26,9 @@ Format = Literal["pdf", "jats", "tei", "docx", "html", "epub", "txt"]
 
 
 class Section(Row):
-    """A section of a full text: ``text[start:end]`` begins with the title of the section, if it has one.
+    """A section of a full text, whose text is ``text[start:end]``; this text begins with the title, if there is one.
 
-    A section ends where the next begins, so a section with subsections contains only what precedes the first
+    A section ends where the next section begins. If a section has subsections, it therefore ends at the first
     subsection. ``level`` is 1 for main sections.
     """
 
@@ -42,10 +42,14 @@ class Section(Row):
 class Page(Row):
     """A page of a full text, whose text is ``text[start:end]``.
 
-    ``number`` counts the pages of the file from 1; ``label`` is the label that the file states for the page, such as
-    ``xii``, or else the number.
-
-    ``ocr`` states that the text of the page was recognised in a picture of the page.
+    Attributes
+    ----------
+    number
+        Number of the page in the file, from 1.
+    label
+        Label of the page as stated in the file, such as ``xii``. If the file states no label, it is the number.
+    ocr
+        Whether the text was recognised in a picture of the page.
     """
 
     number: int
@@ -60,10 +64,14 @@ class Quality(Row):
 
     Attributes
     ----------
-    pages, chars
-        Number of pages (0 if the format has none), and number of characters of the text.
-    scanned_pages, ocr_pages
-        Number of pages without text, and number of pages whose text comes from optical character recognition.
+    pages
+        Number of pages; 0 if the format has no pages.
+    chars
+        Number of characters of the text.
+    scanned_pages
+        Number of pages without text.
+    ocr_pages
+        Number of pages whose text comes from optical character recognition.
     references_cut
         Whether a list of references was found and separated from the text.
     headings
@@ -84,23 +92,26 @@ class Quality(Row):
 class FullText(Row):
     r"""The full text of one paper.
 
-    Paragraphs are separated by one ``\n`` and sections by ``\n\n``. The text contains no other control characters and
-    no soft hyphens, and is in Unicode normalisation form C.
+    Paragraphs are separated by ``\n``, and sections by ``\n\n``. The text contains no other control characters and no
+    soft hyphens. It is in Unicode normalisation form C.
 
     Attributes
     ----------
     record_id
         Identifier of the record to which the file was attached; empty until it is attached.
-    sections, pages
-        Sections and pages in the order of the text. Both tile the text: the first section starts at 0, each following
-        section starts where the previous one ends, and the last section ends at the end of the text; the same is true
-        of pages. ``pages`` is empty if the format has no pages.
-    source_file, sha256
-        Name and SHA-256 of the file.
+    sections
+        Sections in the order of the text. They cover the whole text without gaps or overlaps.
+    pages
+        Pages in the order of the text. They cover the whole text without gaps or overlaps. Empty if the format has no
+        pages.
+    source_file
+        Name of the file.
+    sha256
+        SHA-256 of the file.
     reader
         Name and version of the program that read the file.
     licence
-        Licence as named in the file, if any.
+        Licence that the file names; ``None`` if the file names no licence.
     warnings
         Sentences that describe what may be wrong with the text.
     """
@@ -119,9 +130,10 @@ class FullText(Row):
 
 
 class FullTextTagging(Row):
-    """How a full text was tagged: the number of scored windows, including the abstract, and notes on anything unusual.
+    """How a full text was tagged.
 
-    A window is a run of sentences about as long as an abstract.
+    ``windows`` is the number of scored windows, including the abstract. A window is a run of sentences about as long as
+    an abstract. ``notes`` describe anything unusual.
     """
 
     windows: int

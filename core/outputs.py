@@ -27,16 +27,15 @@ def check_outputs(
     outputs
         All files that will be written, whether or not they exist.
     sources
-        Files and folders that the command reads; optional sources that the user did not pass are ``None``.
+        Files and folders that the command reads. ``None`` stands for an optional source that the user did not pass.
     decided
-        Output that is not checked for decisions, because the command itself keeps the decisions in it or refuses to
-        overwrite them.
+        Output that may contain decisions, because the command keeps them or makes this check itself.
 
     Raises
     ------
     MechtagError
-        If an output is a source (even under a different path) or an existing file in a folder of sources; if two
-        outputs are the same file; or if an output contains decisions that a person entered.
+        If an output is a source, even under a different path; if an output is an existing file in a folder of sources;
+        if two outputs are the same file; or if an output contains decisions that a person entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []
@@ -56,7 +55,7 @@ def check_outputs(
 
 
 def require_csv(output: Path) -> None:
-    """Raise a `MechtagError` if the name of a table that is written as CSV does not end in ``.csv``."""
+    """Raise a `MechtagError` if the name of the file does not end in ``.csv``."""
     if output.suffix.lower() != ".csv":
         raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
 
@@ -77,14 +76,9 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows of a file in which a person filled in a decision, code, note or confirmation.
+    """Return the number of rows in which a person filled in a decision, code, note or confirmation.
 
-    The result is 0 if the file is not a table for people to fill in, or does not exist.
-
-    Raises
-    ------
-    MechtagError
-        If the table cannot be read.
+    The result is 0 if the file does not exist or is not a table for people to fill in.
     """
     if not is_table(path) or not path.is_file() or not path.stat().st_size:
         return 0

@@ -155,7 +155,7 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """Rows that are read from a file again each time they are iterated, so that they need not fit into memory.
+    """Rows that are read again from their file in each iteration, so that they need not fit into memory.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schem
 
 
 def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, size: int = BATCH) -> None:
-    """Write rows to a Parquet table in batches of ``size``, so that a large table is never in memory as a whole."""
+    """Write rows to a Parquet table in batches of ``size`` rows, so that only one batch is in memory at a time."""
     rows = iter(rows)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         while batch := list(islice(rows, size)):
@@ -185,7 +185,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 @contextmanager
 def _reading(name: StrPath) -> Iterator[None]:
-    """Context manager: convert errors of pyarrow to a `MechtagError` that names the table."""
+    """Convert errors of pyarrow in the ``with`` block to a `MechtagError` that names the table."""
     try:
         yield
     except _UNREADABLE as error:
@@ -197,8 +197,10 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
 
     Parameters
     ----------
-    source, name
-        Path or open file, and name of the table shown in error messages.
+    source
+        Path of the table, or open file.
+    name
+        Name of the table in error messages.
     what
         What the rows of the table are, in the plural, for error messages.
 
@@ -236,13 +238,15 @@ def _read(
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Read any Parquet table, and return its column names and an iterator over its rows.
 
-    Values are converted to types that JSON supports; dates and similar types become text. If several columns have the
-    same name, the second is called ``name (2)``, and so on.
+    Values are converted to types that JSON supports; for example, dates become text. If several columns have the same
+    name, a number is added, as in ``name (2)``.
 
     Parameters
     ----------
-    path, data
-        Path shown in error messages, and content of the file.
+    path
+        Path in error messages.
+    data
+        Content of the file.
 
     Raises
     ------
@@ -267,12 +271,19 @@ def _table_rows(path: StrPath, file: pq.ParquetFile, names: Sequence[str]) -> It
 
 
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
-    """Validate rows as instances of ``model``, and yield the instances.
+    """Validate rows, and yield each row as an instance of ``model``.
+
+    Parameters
+    ----------
+    path
+        Path of the table in error messages.
+    first
+        Number of the first row in error messages.
 
     Raises
     ------
     MechtagError
-        If a row is invalid; the message states the number of the row, counted from ``first``.
+        If a row is invalid.
     """
     for number, row in enumerate(rows, start=first):
         try:
@@ -301,7 +312,7 @@ def read_records(path: StrPath) -> list[Record]:
     Raises
     ------
     MechtagError
-        If the file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
+        If the file is missing, is not parquet, lacks a column, or contains a row that is not a valid `Record`.
     """
     return list(iterate_records(path))
 
@@ -318,10 +329,8 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if they are invalid.
-
-    To save memory, a value that equals the value of another column of the row is the same string object.
-    """
+    """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if they are invalid."""
+    # To save memory, a value that equals the value of another column is the same string object.
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:
         pairs = json.loads(row["raw"] or "[]")
@@ -375,7 +384,7 @@ def iterate_predictions(path: StrPath) -> Iterator[Prediction]:
 
 
 def write_full_texts(path: str | Path, full_texts: Iterable[FullText]) -> None:
-    """Write full texts as parquet, one row per paper; only a few of them are in memory at the same time."""
+    """Write full texts as parquet, one row per paper, with only a few full texts in memory at the same time."""
     _write(path, (full_text.model_dump() for full_text in full_texts), FULL_TEXTS, _FEW)
 
 
@@ -385,7 +394,7 @@ def iterate_full_texts(path: StrPath) -> Iterator[FullText]:
 
 
 class FullTextSummary(NamedTuple):
-    """Summary of a full text: id of its record, format of its file, and number of characters."""
+    """Summary of a full text: identifier of its record, format of its file, and number of its characters."""
 
     record_id: str
     format: Format
@@ -397,17 +406,19 @@ class FullTextTable:
 
     Parameters
     ----------
-    source, name
-        Path or open file, and name of the table shown in error messages.
+    source
+        Path of the table, or open file.
+    name
+        Name of the table in error messages.
     merged
-        Ids of the records that deduplication kept, keyed by the ids of their merged duplicates. `read` returns the
-        full text of a merged duplicate as that of the kept record.
+        Ids of the records that deduplication kept, keyed by the ids of their merged duplicates. `read` returns a full
+        text of a merged duplicate under the id of the kept record.
 
     Raises
     ------
     MechtagError
-        If the table has a fault (see `read_records`) or contains two full texts of one record. Faults in columns other
-        than ``record_id`` are found only when the full texts are read.
+        If the table is invalid (see `read_records`) or contains two full texts of one record. Other columns than
+        ``record_id`` are checked only when the full texts are read.
     """
 
     def __init__(self, source: Any, name: StrPath, merged: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -435,7 +446,10 @@ class FullTextTable:
         self._file.close()
 
     def summaries(self) -> Iterator[FullTextSummary]:
-        """Yield a summary of each full text without reading the texts; ids of merged duplicates are not replaced."""
+        """Yield a summary of each full text, without reading the texts.
+
+        The ids are as in the file: ids of merged duplicates are not replaced.
+        """
         for group in range(self._file.metadata.num_row_groups):
             with _reading(self._name):
                 rows = self._file.read_row_group(group, columns=["record_id", "format", "quality.chars"]).to_pylist()
@@ -445,7 +459,7 @@ class FullTextTable:
     def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
         """Yield the full texts of the given records in batches, in the order of the table.
 
-        A batch is a mapping from record ids to some dozens of full texts. Records without a full text are omitted.
+        A batch is a dict of some dozens of full texts, keyed by record id. Records without a full text are omitted.
         """
         wanted = {record_id for record_id in record_ids if record_id in self._groups}
         for group in sorted({self._groups[record_id] for record_id in wanted}):
@@ -457,12 +471,14 @@ class FullTextTable:
 
 
 class RecordTable:
-    """A table of records with random access to ranges of rows.
+    """A table of records from which any range of rows can be read.
 
     Parameters
     ----------
-    source, name
-        Path or open file, and name of the table shown in error messages.
+    source
+        Path of the table, or open file.
+    name
+        Name of the table in error messages.
 
     Attributes
     ----------
@@ -472,7 +488,7 @@ class RecordTable:
     Raises
     ------
     MechtagError
-        If the table has a fault; see `read_records`. Faults in rows are found only when the rows are read.
+        If the table is invalid; see `read_records`. Rows are checked only when they are read.
     """
 
     def __init__(self, source: Any, name: str) -> None:
@@ -497,7 +513,7 @@ class RecordTable:
         return rows
 
     def read(self, start: int, stop: int) -> list[Record]:
-        """Return the records from row ``start`` (counted from 0) up to but not including row ``stop``."""
+        """Return the records in the rows ``start`` to ``stop - 1``, counted from 0."""
         stop = min(stop, self.count)
         if start >= stop:
             return []
@@ -513,7 +529,7 @@ class RecordTable:
         return list(parse_records(self._name, rows, first=start + 1))
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the values of the named columns for each record, as a dictionary keyed by column."""
+        """Yield a dict for each record, with the values of ``columns`` keyed by column name."""
         for batch in self._batches(columns):
             yield from self._rows(batch)
 
@@ -535,8 +551,8 @@ def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = Fals
 def joining_predictions(path: str | Path, *, by_basis: bool = False) -> Iterator[Callable[[bytes], list[Prediction]]]:
     """Join tables of predictions in one Parquet file at ``path``, which is complete when the context ends.
 
-    The context yields a function that takes a table as bytes (see `pack_predictions`), appends it to the file, and
-    returns its predictions. All tables must have been packed with the same value of ``by_basis``.
+    The context yields a function. This function takes the bytes of a table (see `pack_predictions`), appends the table
+    to the file, and returns the predictions in the table. All tables must have been packed with the same ``by_basis``.
     """
     schema = _prediction_schema(by_basis)
     with (

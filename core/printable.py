@@ -1,4 +1,4 @@
-"""Escape the characters of texts and file names that could control the terminal on which they are printed."""
+"""Escape characters that could control the terminal on which texts and file names are printed."""
 
 from __future__ import annotations
 

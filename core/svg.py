@@ -1,4 +1,4 @@
-"""Build SVG drawings from elements and a caption for screen readers; measure and wrap text."""
+"""Build SVG drawings with captions for screen readers; measure and wrap text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def opening(tag: str, attributes: Mapping[str, object]) -> str:
 
 
 def element(tag: str, attributes: Mapping[str, object], text: str | None = None) -> str:
-    """Return an SVG element that contains only text or, if ``text`` is ``None``, nothing."""
+    """Return an SVG element that contains only ``text``; if ``text`` is ``None``, the element is empty."""
     start = opening(tag, attributes)
     return f"{start[:-1]}/>" if text is None else f"{start}{escape(text)}</{tag}>"
 
@@ -36,9 +36,9 @@ class Caption:
     Attributes
     ----------
     kind
-        Kind of drawing; the ids of the drawing begin with this text.
+        Kind of drawing, such as ``chart``. The HTML ids of title and description begin with this text.
     variant
-        Text that makes ids unique if several drawings have the same title and description.
+        Text that makes the ids unique if several drawings have the same title and description.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Caption:
 
     @property
     def ids(self) -> str:
-        """Return the ids of the title and the description, for ``aria-labelledby``."""
+        """Return the HTML ids of the title and the description, as the value of ``aria-labelledby``."""
         return f"{self._name}-title {self._name}-desc"
 
     def elements(self) -> list[str]:
@@ -108,16 +108,13 @@ def _em(char: str) -> float:
 
 
 def text_width(text: str, size: float) -> float:
-    """Return an upper estimate of the width of one line of text, in the unit of ``size``."""
+    """Return the largest width that a line of text can have, in the unit of ``size``."""
     # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
     return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Return how many characters of a long word fit on a line (at least one).
-
-    A letter is never separated from the combining accents after it.
-    """
+    """Return how many characters of a long word fit on a line, at least one."""
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:
         fits += 1
@@ -129,14 +126,16 @@ def _cut(word: str, room: float, size: float) -> int:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """Break text at spaces into lines no wider than ``room``; longer words are broken as well.
+    """Break text at spaces into lines no wider than ``room``, and break words that are longer than a line.
 
     Parameters
     ----------
     text
-        Words separated by single spaces; lines are not broken at no-break spaces.
-    room, size
-        Width of a line, and size of the font, in the same unit.
+        Words separated by single spaces. Lines are not broken at no-break spaces.
+    room
+        Width of a line, in the same unit as ``size``.
+    size
+        Size of the font.
     """
     lines: list[str] = []
     line = ""

@@ -1,8 +1,7 @@
 """Read tables that people edit: CSV and XLSX files as saved by spreadsheets, including yes/no and numeric cells.
 
-Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16. Each
-of these files may end in empty rows. All variants are read in the same way, and every message names the file, the row
-and the column.
+Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252. It saves "Unicode text" with tabs, in UTF-16.
+All these files are read in the same way. Every message names the file, the row and the column.
 """
 
 from __future__ import annotations
@@ -58,12 +57,15 @@ _SHOWN = 100
 
 
 def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
-    """Convert a yes/no cell to 1 (yes), 0 (no), ``None`` (not judged) or ``"unticked"`` (empty cell).
+    """Convert a yes/no cell to a value.
+
+    The value is ``1`` for yes, ``0`` for no, ``None`` if the cell says that the label was not judged, and
+    ``"unticked"`` if the cell is empty or contains a dash.
 
     Parameters
     ----------
     words
-        Additional allowed words in lower case, with their values.
+        Additional words in lower case that a cell may contain, with their values.
 
     Raises
     ------
@@ -83,12 +85,12 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
 
 
 def read_number(cell: str) -> float:
-    """Return the number in a cell, with a decimal point or decimal comma.
+    """Return the number in a cell, which may have a decimal point or a decimal comma.
 
     Raises
     ------
     ValueError
-        If the cell does not contain a number; thousands separators are not allowed, because 1,234 is ambiguous.
+        If the cell does not contain a number. A number such as 1,234.5, with a thousands separator, is also refused.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
@@ -104,11 +106,11 @@ class TableRow:
     Attributes
     ----------
     number
-        Number of the row in a sheet, or of the row's first line in a text file, from 1.
+        Number of the row, from 1. In a text file, this is the number of the row's first line.
     place
         Name of the file and number of the row, for messages.
     cells
-        Text of each cell by column name, without surrounding spaces; ``""`` for an empty cell.
+        Text of each cell without surrounding spaces, keyed by column name. The text of an empty cell is ``""``.
     """
 
     number: int
@@ -116,7 +118,9 @@ class TableRow:
     cells: Mapping[str, str]
 
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
-        """Return the value of a yes/no cell in a column: 1, 0 or ``None`` (not judged or empty); see `read_tick`.
+        """Return the value of the yes/no cell in a column; see `read_tick`.
+
+        The value is ``1`` for yes, ``0`` for no, ``None`` if the cell is empty or says that the label was not judged.
 
         Raises
         ------
@@ -130,7 +134,7 @@ class TableRow:
         return None if found == "unticked" else found
 
     def number_in(self, column: str) -> float | None:
-        """Return the number in a column of the row, or ``None`` if the cell is empty or the column is missing.
+        """Return the number in a column of the row; return ``None`` if the cell is empty or the column is missing.
 
         Raises
         ------
@@ -153,8 +157,8 @@ class Table:
     path
         Path of the file, for messages.
     names
-        Column names in file order. A column without a name appears here as ``""`` if any of its cells
-        is filled; rows do not contain it.
+        Column names in file order. A column that has filled cells but no name has the name ``""`` here. The rows do not
+        contain such a column.
     """
 
     path: str
@@ -170,22 +174,22 @@ def is_table(path: StrPath) -> bool:
 def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | None = None) -> Table:
     """Read a table from CSV (comma, semicolon or tab) or XLSX, in any encoding that spreadsheets write.
 
-    The header is the first row that is not empty; empty rows are skipped.
+    The header is the first row that is not empty. Empty rows are skipped.
 
     Parameters
     ----------
     expected
         Description of the expected file, for messages.
     needed
-        Columns that every row of a text file must include; by default, all columns. Other columns may be missing at
-        the end of a row, because Excel omits delimiters after the last filled cell.
+        Columns that every row of a text file must include; by default, all columns. Other columns may be missing at the
+        end of a row.
 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or damaged; if it has no header, or two columns of the same name; if a row has
-        too many or too few cells; if quotation marks do not match; or if a workbook has no filled visible sheet, or
-        several.
+        If the file is missing, empty or damaged; if the header is missing, or two columns have the same name; if a row
+        has too many or too few cells; if quotation marks do not match; or if not exactly one visible sheet of a
+        workbook contains a table.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():

@@ -22,11 +22,11 @@ def disable_telemetry() -> None:
 
 
 class MlflowPlugin:
-    """A plugin by which mechtag switches off the usage statistics of MLflow.
+    """A plugin for MLflow that switches off the usage statistics of MLflow.
 
-    When MLflow is imported, it loads this plugin and therefore imports mechtag, which calls `disable_telemetry`. Usage
-    statistics are thus also off in commands such as ``mlflow ui``. For MLflow, the plugin is a provider of tags for
-    runs, but it adds none.
+    MLflow loads this plugin when it is imported. Loading the plugin imports mechtag, which calls `disable_telemetry`.
+    Usage statistics are therefore also off in commands such as ``mlflow ui``. MLflow asks the plugin for tags of runs,
+    but the plugin adds no tags.
     """
 
     def __init__(self) -> None:

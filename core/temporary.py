@@ -22,10 +22,10 @@ _LOCK, _FILES = "lock", "files"
 
 @contextmanager
 def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
-    """Yield an empty folder within ``parent``, and delete it at the end.
+    """Create an empty folder within ``parent``, yield its path, and delete the folder at the end.
 
-    Temporary folders that killed processes left in ``parent`` are deleted first. Folders of running processes are
-    recognised by their locks, and are kept. Where files cannot be locked, all folders are kept.
+    Temporary folders that killed processes left in ``parent`` are deleted first. The folders of running processes are
+    locked, and are kept. If files cannot be locked on this system, all folders are kept.
 
     Parameters
     ----------
@@ -45,10 +45,8 @@ def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
 
 
 def _create(parent: Path) -> tuple[Path, IO[bytes]]:
-    """Create a folder, lock it with a file in it, and return the folder and the open file.
-
-    If another process deletes the folder before it is locked, a new folder is created.
-    """
+    """Create a folder, lock it with a file in it, and return the folder and the open file."""
+    # Another process may delete the folder before it is locked; then the next one is tried.
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         with suppress(FileNotFoundError), ExitStack() as stack:

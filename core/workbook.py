@@ -1,6 +1,6 @@
 """Read the values in Excel workbooks with openpyxl; formulas are not computed, and links are not followed.
 
-A workbook is a zip archive; it is rejected if it would unpack to far more data than a genuine export contains.
+A workbook is a zip archive. It is rejected if it would unpack to far more data than a genuine export contains.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005F)_")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file is an Excel workbook, that is, a zip archive with the parts of a workbook."""
+    """Return whether a file is an Excel workbook, which is a zip archive with certain members."""
     return "[Content_Types].xml" in source.members and any(name.startswith("xl/") for name in source.members)
 
 
@@ -54,10 +54,8 @@ def _refuse_bombs(source: Source) -> None:
 
 @contextmanager
 def _readable(source: Source) -> Iterator[None]:
-    """Convert any error that openpyxl raises in the ``with`` block to `MechtagError`.
-
-    All errors are converted because openpyxl does not document which errors it raises.
-    """
+    """Convert any error that openpyxl raises in the ``with`` block to `MechtagError`."""
+    # openpyxl does not document which errors it raises.
     try:
         # openpyxl also warns about styles and validations, which do not matter here.
         with warnings.catch_warnings():
@@ -72,7 +70,10 @@ def _readable(source: Source) -> Iterator[None]:
 
 
 def open_sheets(source: Source) -> dict[str, Any]:
-    """Open a workbook and return its visible sheets, keyed by name; for each hidden sheet, add a note to the source.
+    """Open a workbook and return its visible sheets, keyed by name.
+
+    For each hidden sheet, a note is added to the source. Sheets that only explain or repeat a table written by mechtag
+    are omitted.
 
     Raises
     ------
