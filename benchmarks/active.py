@@ -44,7 +44,7 @@ _KEPT = ROOT / "data/work/benchmarks/active"
 _TEXT = (ROOT / "benchmarks/active.md").read_text(encoding="utf-8")
 
 CODED, HALLMARKS = DATASETS = ("coded records", "Hallmarks of Cancer")
-# The Hallmarks of Cancer have rare labels, so that their figures vary more.
+# The Hallmarks of Cancer corpus has rare labels, so its metrics vary more and need more seeds.
 SEEDS = {CODED: tuple(range(2021, 2026)), HALLMARKS: tuple(range(2021, 2029))}
 TO_GOAL, COVERED, MEAN_AP = f"papers to {GOAL:.0%}", f"papers to {EXAMPLES} examples per label", "mean AP"
 RANDOM, SHIPPED, BY_RELEVANCE = "random order", "the rule (shipped)", "most probably relevant first"
@@ -65,7 +65,7 @@ def _by_relevance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
 
 
 def _by_doubt(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose the papers with the most expected coding errors if the more probable answer is chosen for each label."""
+    """Choose the papers whose labels are most uncertain, weighted by the probability that the paper is relevant."""
     doubt = papers.relevance * np.minimum(papers.labels, 1 - papers.labels).sum(axis=1)
     return _highest(doubt, papers)
 
@@ -76,7 +76,7 @@ def _highest(values: Array, papers: Papers) -> list[int]:
 
 
 def _by_distance(papers: Papers, examples: Array, vectors: Array) -> list[int]:
-    """Choose the probably relevant papers whose texts are least similar to those of all coded papers."""
+    """Choose papers that are probably relevant and whose texts differ most from the texts of the coded papers."""
     free, rows = ~papers.coded, []
     known = vectors[papers.coded]
     nearest = (vectors @ known.T).max(axis=1) if len(known) else np.zeros(len(vectors))
@@ -101,7 +101,7 @@ RULES: dict[str, Chooser] = {
 class Replay:
     """Results of one replay, in which the papers of a coded corpus are coded again, batch by batch.
 
-    ``papers``, ``labels`` and ``relevance`` have one value from before the first batch, and one value after each batch.
+    ``papers``, ``labels`` and ``relevance`` have one value for the start and one for the end of each batch.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Replay:
     full
         The metrics ``labels`` and ``relevance`` for a model trained on all papers that are not held out.
     covered
-        Number of coded papers at which every label has ``EXAMPLES`` examples, or `MOST` if a label never has that many.
+        Number of coded papers after which every label was coded yes in `EXAMPLES` papers; `MOST` if this never occurs.
     """
 
     papers: tuple[int, ...]
@@ -124,9 +124,9 @@ class Replay:
     covered: int
 
     def needed(self) -> int:
-        """Return the number of coded papers at which ``labels`` first reaches ``GOAL`` times ``full[0]``.
+        """Return the number of coded papers after which ``labels`` first reaches the goal, or `MOST` if it never does.
 
-        The result is `MOST` if ``labels`` never reaches this value.
+        The goal is the proportion `GOAL` of the average precision after training on all papers (``full[0]``).
         """
         reached = [
             papers for papers, found in zip(self.papers, self.labels, strict=True) if found >= GOAL * self.full[0]
@@ -168,7 +168,15 @@ def draw(corpus: Corpus, seed: int) -> tuple[Corpus, Mask]:
 
 
 def score(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Array:
-    """Return the scores of all papers by classifiers that were trained on the papers in ``learned``."""
+    """Score all papers with classifiers that are trained on the papers in the mask ``learned``.
+
+    If the mask selects no paper, labels are scored by their definitions alone.
+
+    Returns
+    -------
+    ndarray, shape (n_documents, 1 + n_labels)
+        Scores of relevance, then of the labels.
+    """
     own = corpus.keep(learned) if learned.any() else corpus
     heads = fit_heads(own, learned[learned] if learned.any() else learned, settings)
     everything = np.ones(corpus.n_documents, dtype=bool)
@@ -204,7 +212,7 @@ def replay(
     held
         Mask of the held-out papers, on which the metrics are measured.
     chooser
-        Rule that chooses the papers of the next batch.
+        Function that chooses the papers of the next batch.
     full
         Metrics of a model trained on all papers that are not held out.
     """
@@ -238,7 +246,7 @@ def _path(dataset: str, rule: str, seed: int) -> Path:
 
 
 def measured(dataset: str, rule: str) -> dict[int, Replay]:
-    """Return the finished replays of a rule, keyed by seed."""
+    """Return the finished replays of a rule on a data set, keyed by seed."""
     paths = {seed: _path(dataset, rule, seed) for seed in SEEDS[dataset]}
     return {seed: Replay(**read_json(path)) for seed, path in paths.items() if path.exists()}
 
@@ -256,9 +264,9 @@ def figures(found: Replay) -> dict[str, float]:
 
 
 def results() -> list[dict[str, Any]]:
-    """Return the mean of each metric over the replays, and its mean difference from random order.
+    """Return the results to publish: the mean of each metric over the replays of each rule on each data set.
 
-    Both are computed for each corpus and rule.
+    For some metrics, the results also contain the mean difference from random order.
     """
     rows = []
     for dataset, rule in product(DATASETS, RULES):
@@ -299,7 +307,7 @@ def outcome(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def run(dataset: str, corpus: Corpus, held: Mask, seed: int, rules: Sequence[str], settings: TrainSettings) -> None:
-    """Run the replays of one seed that are not finished yet."""
+    """Run the replays of the rules with one seed, unless they are finished, and save their results."""
     missing = [rule for rule in rules if not _path(dataset, rule, seed).exists()]
     if corpus.document_targets[:, 0].all():
         missing = [rule for rule in missing if rule != BY_RELEVANCE]

@@ -35,7 +35,7 @@ RECORDS = (10_000, 100_000)
 KILLS = 20
 PUBMED = 40_000_000
 _SEED = 2021
-# Share of the words of an abstract that are replaced.
+# Proportion of the words of an abstract that are replaced.
 _CHANGED = 0.1
 # Runs to be killed are smaller and have smaller chunks, so that a kill may occur at any stage of a run.
 _KILLED_RECORDS, _KILLED_CHUNK = 600, 30
@@ -54,9 +54,9 @@ def _papers() -> list[tuple[str, str]]:
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
-    """Yield ``count`` invented records, made from real papers in which some words are replaced at random.
+    """Yield ``count`` invented records, which are real papers with some words of the abstract replaced at random.
 
-    Papers are used as often as needed, each time with different replacements.
+    If there are fewer papers than records, papers are used repeatedly, each time with different replacements.
     """
     papers, rng = _papers(), np.random.default_rng(seed)
     words = [word for _, abstract in papers[:500] for word in abstract.split()]
@@ -76,7 +76,10 @@ def _table(count: int) -> Path:
 
 
 def _project(chunk: int | None = None) -> Path:
-    """Return a project with the settings of the repository; ``chunk`` overrides the number of records per chunk."""
+    """Write a project folder with the settings of the repository, and return its path.
+
+    ``chunk`` overrides the number of records per chunk.
+    """
     settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     settings["codebook"] = str(ROOT / settings["codebook"])
     if chunk:
@@ -121,7 +124,7 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
 def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
     """Wait until a tagging run ends; return its duration in seconds and the peak memory of its processes in megabytes.
 
-    The duration counts from ``begun``, a time of `time.perf_counter`. The peak counts from the call of this function.
+    ``begun`` is the value of `time.perf_counter` when the run started.
     """
     peak = 0
     while process.poll() is None:
@@ -181,7 +184,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> dict[str, Any]:
-    """Tag with the engine Ray, and compare the outputs with those of the local engine.
+    """Tag ``count`` records with the engine Ray, and compare the outputs with those of the local engine.
 
     Parameters
     ----------
@@ -204,7 +207,10 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
                 deaths = 1
     cost = _wait(process, begun)
     if kill and not deaths:
-        raise MechtagError("the run ended before a Ray worker could be killed; repeat it with more records")
+        raise MechtagError(
+            f"the run with {count:,} records ended before a Ray worker could be killed; "
+            "pass larger numbers to --records"
+        )
     same = _hashes(output) == _hashes(whole)
     pairs = list(
         zip(

@@ -1,4 +1,4 @@
-"""Measure the tagging speed of this machine, also as a proportion of its peak throughput.
+"""Measure the tagging speed of this machine, in records per second and as a proportion of the peak throughput.
 
 ``python -m benchmarks.bench --runtime auto`` tags search exports (by default, the coded records) and prints
 the results.
@@ -39,15 +39,20 @@ class Speed:
 
     Attributes
     ----------
-    sentences, tokens
-        Numbers of distinct sentences (including titles) and of their tokens.
+    sentences
+        Number of different sentences, including titles.
+    tokens
+        Number of tokens in these sentences.
     records_per_second
         Records tagged per second, from records in memory to predictions.
-    tokens_per_second, peak, share
-        Throughput of the encoder alone; operations per second that matrix products reach on this machine in
-        the same arithmetic; and the proportion of this peak that the encoder reaches.
+    tokens_per_second
+        Tokens that the encoder alone processes per second.
+    peak
+        Operations per second that matrix multiplication reaches on this machine, with the runtime's number format.
+    share
+        Operations per second of the encoder, as a proportion of ``peak``.
     splitting
-        Proportion of the time that is spent on splitting abstracts into sentences.
+        Proportion of the tagging time that is spent on splitting abstracts into sentences.
     megabytes
         Peak memory of the process, in units of 10^6 bytes.
     """
@@ -77,7 +82,7 @@ def varied(records: Sequence[Record], count: int, rng: np.random.Generator) -> I
 def peak_memory() -> float:
     """Return the peak memory of this process in megabytes (10^6 bytes), or NaN if the system does not report it."""
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose getrusage counts the process that started this one too
+    if status.is_file():  # On Linux, getrusage may return the peak of the parent process.
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
         return int(found[1]) * 1024 / 1e6 if found else float("nan")
     try:

@@ -22,25 +22,31 @@ from mechtag.training.heads import cross_calibrate
 Method = Callable[[Array, Array, Array], Array]
 
 
-def platt(scores: Array, targets: Array, asked: Array) -> Array:
-    """Return probabilities for the scores ``asked`` from an increasing logistic curve (Platt 1999)."""
+def platt(scores: Array, targets: Array, new: Array) -> Array:
+    """Return the probabilities of new scores, from an increasing logistic curve fitted to scores and targets.
+
+    The method is by Platt (1999).
+    """
     slope, intercept = fit_curve(scores, targets)
-    return np.asarray(expit(slope * asked + intercept))
+    return np.asarray(expit(slope * new + intercept))
 
 
-def isotonic(scores: Array, targets: Array, asked: Array) -> Array:
-    """Return probabilities for the scores ``asked`` from an isotonic regression (Zadrozny and Elkan 2002)."""
-    return np.asarray(IsotonicRegression(out_of_bounds="clip").fit(scores, targets).predict(asked))
+def isotonic(scores: Array, targets: Array, new: Array) -> Array:
+    """Return the probabilities of new scores, from an isotonic regression on scores and targets.
+
+    The method is by Zadrozny and Elkan (2002).
+    """
+    return np.asarray(IsotonicRegression(out_of_bounds="clip").fit(scores, targets).predict(new))
 
 
-def venn_abers(scores: Array, targets: Array, asked: Array) -> Array:
-    """Return probabilities for the scores ``asked`` from Venn-Abers prediction (Vovk and Petej 2014).
+def venn_abers(scores: Array, targets: Array, new: Array) -> Array:
+    """Return the probabilities of new scores, from Venn-Abers prediction (Vovk and Petej 2014).
 
-    For each score, one isotonic regression is fitted with the score added as a no, and one with the score added as a
-    yes; the two probabilities of the score are merged into one.
+    Two isotonic regressions are fitted for each new score: one with the score added as a no, and one with the score
+    added as a yes. The two resulting probabilities of the score are merged into one.
     """
     merged = []
-    for score in asked:
+    for score in new:
         low, high = (
             float(isotonic(np.append(scores, score), np.append(targets, taken), np.array([score]))[0])
             for taken in (0.0, 1.0)
@@ -55,6 +61,9 @@ METHODS: dict[str, Method] = {"Platt": platt, "isotonic": isotonic, "Venn-Abers"
 def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, float]]:
     """Measure each calibration method on all coded papers; for each fold, the method is fitted on the other folds.
 
+    A method is fitted in two ways. In the first way, it is fitted on the relevant papers, and the resulting
+    probabilities of labels are multiplied by the probability of relevance. In the second, it is fitted on all papers.
+
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
@@ -63,7 +72,7 @@ def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str
     Returns
     -------
     dict
-        ``log loss`` and ``Brier score``, averaged over the labels, keyed by the name of the method.
+        ``log loss`` and ``Brier score``, averaged over the labels, keyed by the method and the way of fitting.
     """
     targets = corpus.document_targets
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
@@ -115,8 +124,8 @@ def decide_both_ways(
 ) -> dict[str, NDArray[np.str_]]:
     """Decide on labels in two ways: by their probability, as mechtag does, and by their probability given relevance.
 
-    For each fold, calibration curves and decision bounds are fitted on the other folds. In both ways, a record that is
-    clearly irrelevant has no label.
+    For each fold, calibration curves and decision bounds are fitted on the other folds. In both ways, all labels of a
+    record are decided ``no`` if its relevance is decided ``no``.
 
     Parameters
     ----------
@@ -126,7 +135,7 @@ def decide_both_ways(
     Returns
     -------
     dict
-        Decisions on labels, shape (n_documents, n_labels), keyed by the name of the way.
+        Decisions on labels (``yes``, ``no`` or ``refer``), shape (n_documents, n_labels), keyed by the name of the way.
     """
     shape = (scores.shape[0], scores.shape[1] - 1)
     in_any_case, given_relevant = np.full(shape, "refer"), np.full(shape, "refer")
@@ -143,7 +152,7 @@ def decide_both_ways(
 def _bounds_given_relevant(
     corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
 ) -> Calibration:
-    """Return a copy of a calibration, with decision bounds of labels that apply to probabilities given relevance."""
+    """Return a copy of a calibration whose bounds and thresholds of labels apply to probabilities given relevance."""
     targets = corpus.document_targets
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]

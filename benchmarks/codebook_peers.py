@@ -56,7 +56,7 @@ class Scores:
 
 
 def tfidf(corpus: Corpus, learned: Mask) -> Scores:
-    """Score all papers with one linear support vector machine per label on the words of whole texts.
+    """Score all papers with one linear support vector machine per label on the words and word pairs of whole texts.
 
     ``learned`` is a mask of the papers to train on.
     """
@@ -78,8 +78,8 @@ def whole_vector(corpus: Corpus, learned: Mask) -> Scores:
 def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], Any]) -> Scores:
     """Fit one classifier for relevance and one per label, and score all papers.
 
-    ``learned`` is a mask of the papers to train on. The scores of a label are 0 if all codes in these papers are yes,
-    or all are no.
+    ``learned`` is a mask of the papers to train on. If a label has only one code (yes or no) in these papers, its
+    scores are 0.
     """
     scores = np.zeros(corpus.document_targets.shape)
     for column, codes in enumerate(corpus.document_targets.T):
@@ -91,16 +91,16 @@ def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], A
 
 @dataclass(frozen=True)
 class SetFitSettings:
-    """Settings of SetFit; all other settings are SetFit's defaults.
+    """Settings of SetFit; settings that are not listed here have SetFit's default values.
 
     Attributes
     ----------
     batch
-        Number of pairs per training step, which is SetFit's default.
+        Number of text pairs per training step (SetFit's default).
     max_steps
-        Maximum number of training steps. SetFit's default is one epoch over all pairs.
+        Maximum number of training steps. By default, SetFit trains for one epoch over all pairs.
     max_tokens
-        Maximum number of tokens of a text, as for mechtag.
+        Maximum number of tokens of a text (the same as for mechtag).
     """
 
     batch: int = 16
@@ -118,19 +118,20 @@ def setfit(
     train: bool,
     how: SetFitSettings = SetFitSettings(),
 ) -> Scores | None:
-    """Fine-tune the encoder with SetFit on whole texts, and score with one logistic regression per label.
+    """Fine-tune an encoder with SetFit on whole texts, and score papers with one logistic regression per label.
 
-    SetFit learns from the relevant papers. A label that was not judged counts as absent, because SetFit cannot learn
-    from missing codes. The scores are cached.
+    A label that was not judged counts as absent, because SetFit cannot learn from missing codes. The scores are cached.
 
     Parameters
     ----------
+    learned : ndarray of bool, shape (n_documents,)
+        Papers to train on; irrelevant papers among them are ignored.
     held : ndarray of bool, shape (n_documents,)
         Papers to score; the scores of all other papers are NaN.
     encoder
         Folder of the encoder.
     train
-        Whether to train if the scores are not cached; otherwise, the result is ``None``.
+        Whether to train if the scores are not cached. If false, ``None`` is returned in this case.
     """
     codes = np.nan_to_num(corpus.document_targets[:, 1:]).astype(int).tolist()
     rows = np.flatnonzero(learned & (corpus.document_targets[:, 0] == 1))
@@ -178,14 +179,14 @@ def previous(coded: CodedSet, draws: Sequence[Mask], vectors: tuple[Sequence[str
     Parameters
     ----------
     draws
-        Mask of the papers to learn from, for each draw.
+        One mask per draw, which selects the papers to train on.
     vectors
         Texts of the papers and the codebook, and the vector of each text.
 
     Returns
     -------
     list of Scores
-        Scores of all papers, for each draw. If the earlier version could not learn from a draw, all scores are 0.
+        Scores of all papers, for each draw. They are all 0 if the earlier version could not be trained on the draw.
     """
     content = {
         "papers": [asdict(document) for document in coded.documents],
@@ -223,7 +224,7 @@ def _previous_tree() -> Path:
 
 
 def _cache(name: str, content: Any) -> Path:
-    """Return the path of the file that caches the scores computed by the system ``name`` from ``content``."""
+    """Return the path of the file that caches the scores that a system computes from ``content``."""
     return WORK / f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.npy"
 
 

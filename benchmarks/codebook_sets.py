@@ -105,12 +105,12 @@ def _hallmarks(_: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
 def _folder(name: str, source: str) -> Path:
     folder = BENCH / "multilabel" / name
     if not folder.is_dir():
-        raise MechtagError(f"{folder}: no such folder; put a copy of {source} there, see benchmarks/README.md")
+        raise MechtagError(f"{folder}: no such folder; put a copy of {source} there (see benchmarks/README.md)")
     return folder
 
 
 def _exposure(_: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
-    """Read the Chemical Exposure Information corpus (Larsson et al. 2017), whose sentences each have a label string."""
+    """Read the Chemical Exposure Information corpus (Larsson et al. 2017), in which people labelled sentences."""
     folder = _folder("chemical_exposure", "github.com/sb895/chemical-exposure-information-corpus")
     codebook = load_codebook(ROOT / "benchmarks/exposure.yaml")
     documents = []
@@ -129,7 +129,10 @@ def _exposure(_: Settings) -> tuple[Codebook, Sequence[CodedDocument]]:
 
 
 def _exposure_labels(text: str, codebook: Codebook) -> tuple[str, ...]:
-    """Return the labels in a text such as ``Biomonitoring--effect marker--gene AND exposure routes--inhalation``."""
+    """Return the keys of the codebook's labels that the corpus names in a text.
+
+    An example of such a text is ``Biomonitoring--effect marker--gene AND exposure routes--inhalation``.
+    """
     levels = [part.split("--") for part in text.split(" AND ")]
     named = {_EXPOSURE.get(level[1].strip()) for level in levels if len(level) > 1}
     return tuple(key for key in codebook.keys if key in named)

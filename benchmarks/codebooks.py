@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
 and one plot per codebook in ``docs/benchmarks/codebooks/``. Published results that a run does not measure again are
-kept, with the commit at which they were measured. Vectors, and the scores of SetFit and of the earlier version, are
-cached in ``data/work/benchmarks/codebooks``.
+kept, with the commit at which they were measured. Vectors, and the scores of SetFit and of an earlier version of
+mechtag, are cached in ``data/work/benchmarks/codebooks``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Draw:
     Attributes
     ----------
     size
-        Number of relevant training papers; ``None`` if all papers that are not held out are training papers.
+        Maximum number of relevant training papers; ``None`` if all papers that are not held out are training papers.
     learned, held : ndarray of bool, shape (n_documents,)
         Masks of the training papers and of the held-out papers.
     """
@@ -97,9 +97,10 @@ def all_draws(relevant: Mask) -> list[Draw]:
 
 
 def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
-    """Score papers with mechtag, trained on the papers in ``learned``.
+    """Score papers with mechtag, trained on the papers in the mask ``learned``.
 
-    If ``learned`` selects no paper, papers are scored by the definitions of the labels alone.
+    If the mask selects no paper, papers are scored by the definitions of the labels and, if the corpus contains them,
+    example sentences.
     """
     heads = fit_heads(corpus, learned, settings)
     texts = score_texts(corpus, heads, np.ones(len(corpus.texts), dtype=bool))
@@ -108,7 +109,10 @@ def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
 
 
 def definition_cosine(corpus: Corpus, vectors: Vectors) -> Scores:
-    """Score each label by the mean cosine between the sentences of a paper and the definition of the label."""
+    """Score each paper for each label by the mean cosine between its sentences and the definition of the label.
+
+    ``vectors`` are the vectors of the definitions, shape (n_labels, n_dimensions).
+    """
     own = corpus.document != NO_DOCUMENT
     cosines = corpus.vectors[own].astype(np.float64) @ vectors.T.astype(np.float64)
     return Scores(mean(cosines, corpus.lengths))
@@ -120,10 +124,12 @@ class Encoded:
 
     Attributes
     ----------
-    sets, corpora
-        Variants of the set, and the corpus of each variant. The variant ``whole papers`` has only the codes of whole
-        papers. The variant ``sentences`` also has the codes of sentences, and exists only if sentences were coded.
-        ``corpora`` also has the variant ``whole papers and exemplars`` if the set has example sentences (exemplars).
+    sets
+        Variants of the set, keyed by name. The variant ``whole papers`` has only the codes of whole papers. The variant
+        ``sentences`` also has the codes of sentences, and exists only if sentences were coded.
+    corpora
+        Corpus of each variant. If the set has example sentences (exemplars), there is also a corpus ``whole papers and
+        exemplars``.
     """
 
     transformer: TransformerEncoder
@@ -133,7 +139,7 @@ class Encoded:
 
 
 def encode(coded: CodedSet, transformer: TransformerEncoder) -> Encoded:
-    """Encode the papers and the codebook of a set; vectors are cached."""
+    """Encode the papers, the codebook and the example sentences of a set; vectors are cached."""
     units = units_of([document.document for document in coded.documents])
     made_up = [part for exemplar in coded.exemplars for part in clauses(exemplar.text)]
     encoder = KeptVectors(transformer, WORK, [*units.parts, *units.whole_texts(), *made_up])
@@ -168,14 +174,15 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
 
 
 def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
-    """Score the papers of a set with the systems that are compared with mechtag only for the encoder ``fast``.
+    """Score the papers of a set with definition cosines, SetFit and an earlier version of mechtag.
 
-    Each system is trained separately on each draw of training papers.
+    SetFit and the earlier version are trained separately on each draw of training papers. `curve` compares these
+    systems with mechtag only for the encoder ``fast``.
 
     Parameters
     ----------
     train_setfit
-        Whether to train SetFit on draws without cached scores. Otherwise, SetFit has no scores for these draws.
+        Whether to train SetFit on draws without cached scores. If false, SetFit has no scores for these draws.
     """
     corpus, encoder, codebook = encoded.corpora[PAPERS], encoded.encoder, encoded.sets[PAPERS].codebook
     cosine = definition_cosine(corpus, encoder.encode([label.definition for label in codebook.labels]))
@@ -193,7 +200,7 @@ def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) 
 
 
 def figures(targets: Array, scores: Scores, weight: Array) -> dict[str, Array]:
-    """Compute metrics on held-out papers, in resamples of the papers.
+    """Compute metrics on resamples of the held-out papers.
 
     Parameters
     ----------
@@ -207,9 +214,10 @@ def figures(targets: Array, scores: Scores, weight: Array) -> dict[str, Array]:
     Returns
     -------
     dict
-        ``across`` (ROC AUC across papers, averaged over the labels), ``within`` (ROC AUC within papers), ``average
-        precision`` and the ROC AUC of relevance, each of shape (resamples,). Labels with few positive or negative
-        papers are excluded. Relevance is missing if it was not scored or all papers are relevant.
+        Metrics, each of shape (resamples,): ``across`` (ROC AUC across papers), ``within`` (ROC AUC within papers),
+        ``average precision`` and the ROC AUC of relevance. ``across`` and ``average precision`` are averaged over the
+        labels that have enough positive and negative papers. The ROC AUC of relevance is missing if relevance was not
+        scored or all papers are relevant.
     """
     relevant = targets[:, 0] == 1
     truth = np.where(relevant[:, None], targets, np.nan)[:, 1:]
@@ -235,7 +243,7 @@ Runs = dict[str, dict[int, dict[str, Array]]]
 
 
 def measure(targets: Array, scored: Scored, draws: Sequence[Draw], name: str) -> list[dict[str, Any]]:
-    """Compute the metrics of all systems, and how far mechtag is ahead of the other systems, as results to publish.
+    """Return the results to publish: the metrics of all systems, and how far mechtag is ahead of the other systems.
 
     Parameters
     ----------
@@ -295,9 +303,9 @@ def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
 
     Returns
     -------
-    list of (system, metric, difference, number of draws)
-        The difference has shape (resamples,). For the comparison with the better of two systems (definitions alone, or
-        TF-IDF), the better system is chosen in each resample.
+    list of (system, metric, difference, number of seeds)
+        The difference has shape (resamples,). In the comparison with the better of two systems (definitions alone and
+        TF-IDF), the better system is chosen separately in each resample.
     """
     found = []
     for system in (name for name in runs if name.startswith(OURS)):
@@ -337,7 +345,7 @@ def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def origins(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return one sentence per earlier commit, which lists the results that were measured at this commit."""
+    """Return one sentence for each earlier commit that lists the published results measured at that commit."""
     commits: dict[str, dict[str, dict[str, None]]] = {}
     for found in results:
         if "commit" in found:
@@ -391,8 +399,8 @@ def _systems(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     """Return a table of the metric ``across``, averaged over all numbers of training papers except 0.
 
-    There is one row per system, one column per set, and a column with the mean over the sets. Systems that were not
-    measured for all numbers of training papers are left out.
+    There is one row per system, one column per set, and a column with the mean over the sets. A cell is empty if the
+    system was not measured for all numbers of training papers in the set. A system without any value has no row.
     """
     rows = []
     coded = [found for found in results if found["metric"] == "across" and _size(found) != "n = 0"]
@@ -412,8 +420,8 @@ def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
 def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     """Return a table that states how far mechtag is ahead of the other systems.
 
-    Each cell contains the mean over the numbers of training papers, and three counts: at how many of these numbers the
-    interval is above zero, includes zero, and is below zero.
+    Each cell contains the mean difference over the numbers of training papers, and three counts: for how many of these
+    numbers the interval of the difference is above zero, includes zero, and is below zero.
     """
     own = [found for found in results if found["metric"].startswith(lead_over(""))]
     rows = []
@@ -455,10 +463,10 @@ def relevance_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
 
 
 def set_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return a table of one set, with one row per system.
+    """Return a table of the results on one set, with one row per system.
 
     The table contains the metric ``across`` for each number of training papers, and the other metrics for training on
-    all papers.
+    all papers that are not held out.
     """
     own = [found for found in results if _name(found) == name and not found["metric"].startswith(lead_over(""))]
     sizes = list(dict.fromkeys(_size(found) for found in own))
@@ -504,7 +512,7 @@ def curve(
     encoders
         Encoders, keyed by name.
     train_setfit
-        See `score_peers`.
+        Whether to train SetFit where its scores are not cached.
     """
     draws = all_draws(np.array([document.relevant for document in coded.documents]))
     scored: Scored = {}

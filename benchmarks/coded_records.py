@@ -43,7 +43,8 @@ Figures = Mapping[str, Array]
 SEEDS = (2021, 2022, 2023)
 BOOTSTRAP = 500
 REFERENCE = "vectors and words (shipped)"
-# The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
+# The selection rule (docs/decisions/2026-11-22-selection-rule.md): the metric that decides, and the smallest gain in it
+# for which a method is adopted.
 DECIDES, LEAST = "sentence AP", 0.01
 GAIN, RELEVANCE_GAIN, POOLING_GAIN = "gain in sentence AP", "gain in AUC", "gain in AUC across"
 AREA = "relevance AUC"
@@ -104,7 +105,8 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
     scores : ndarray, shape (n_documents,)
         Scores of relevance.
     kept : ndarray of bool, shape (n_documents,), optional
-        Whether the score of each paper reaches the threshold; see `keep`.
+        Whether the score of each paper reaches the threshold of relevance (see `keep`). If missing, the metrics
+        ``recall`` and ``spared`` are omitted.
     """
     corpus, rows, weight = ground.corpus, sample.papers, sample.weight
     relevant = corpus.document_targets[rows, 0] == 1
@@ -133,7 +135,10 @@ def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
 
 
 def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
-    """Combine the scores of labels, shape (n_documents, n_labels), with the codes of a sample's relevant papers."""
+    """Combine the scores and the codes of labels for the papers of a sample; the codes of irrelevant papers are NaN.
+
+    ``scores`` has shape (n_documents, n_labels).
+    """
     targets = ground.corpus.document_targets[sample.papers]
     own = scores[sample.papers]
     return Judged(
@@ -147,7 +152,7 @@ def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
 
 
 def across_figures(ground: Ground, sample: Sample, scores: Array) -> Array:
-    """Return the ROC AUC of each label across relevant papers, averaged over the labels, in resamples of the papers."""
+    """Return the ROC AUC across relevant papers, averaged over the labels, for each resample of the papers."""
     judged = _judged(ground, sample, scores)
     truth = judged.truth
     areas = [
@@ -182,7 +187,10 @@ def label_run_figures(ground: Ground, sample: Sample, run: Run) -> Figures:
 
 
 def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) -> Figures:
-    """Compute the precision and recall of decisions on labels, shape (n_documents, n_labels)."""
+    """Compute how many decisions on labels are right, and how many leave the label to a person.
+
+    ``decided`` has shape (n_documents, n_labels).
+    """
     targets, own = ground.corpus.document_targets[sample.papers], decided[sample.papers]
     relevant = targets[:, :1] == 1
     codes = np.where(relevant, targets, 0.0)[:, 1:]
@@ -214,14 +222,14 @@ def label_runs(ground: Ground, seed: int) -> Iterator[tuple[str, Run]]:
 
 
 class Table:
-    """Collects the metrics of each data set, system and seed, and computes the published results from these metrics."""
+    """The metrics of each data set, system and seed, from which the published results are computed."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[Figures]] = {}
         self._papers: dict[str, int] = {}
 
     def add(self, dataset: str, system: str, figures: Figures, papers: int) -> None:
-        """Add the metrics of one seed."""
+        """Add the metrics of a system on a data set for one seed; ``papers`` is the number of papers in the set."""
         self._found.setdefault((dataset, system), []).append(figures)
         self._papers[dataset] = papers
 
@@ -262,10 +270,11 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Return a sentence on the tagging methods that mechtag should adopt according to the selection rule.
+        """Return a sentence that lists the tagging methods that the selection rule adopts.
 
-        The rule adopts a method that improves the decisive metric by at least ``LEAST``, if the interval of the
-        improvement excludes 0.
+        The rule adopts a method that improves the metric `DECIDES` by at least `LEAST`, if the interval of the
+        improvement is above 0. The sentence is followed by a list of the parts of mechtag's method whose removal costs
+        less than `LEAST`.
         """
         dataset = "labels, all records"
         taken, spare = [], []
@@ -292,7 +301,7 @@ def measure(ground: Ground) -> tuple[list[dict[str, Any]], str]:
     results
         Results to publish.
     outcome
-        Sentence on the methods that the selection rule adopts.
+        Sentences that list the methods that the selection rule adopts.
     """
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
@@ -343,7 +352,7 @@ def measure(ground: Ground) -> tuple[list[dict[str, Any]], str]:
 
 
 def _counts(ground: Ground) -> str:
-    """Return a phrase that lists the name and number of records of each set."""
+    """Return a phrase that lists each set with its numbers of records, relevant records and hard irrelevant records."""
     relevant = ground.corpus.document_targets[:, 0] == 1
     told = [
         f"`{name}` ({papers.sum()}, {(papers & relevant).sum()} relevant, "

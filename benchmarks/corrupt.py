@@ -1,4 +1,4 @@
-"""Generate records as a different database would export them, and similar records of different papers."""
+"""Generate records of a paper as a different database would export it, and records of different but similar papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Change = dict[str, Any]
 
 
 def change(record: Record, **values: Any) -> Record:
-    """Return a copy of a record with some fields changed, and with the record id that belongs to the changed fields."""
+    """Return a copy of a record with some fields changed, and with a record id computed from the changed fields."""
     changed = record.model_copy(update=values)
     names = {name: getattr(changed, name) for name in ("doi", "pmid", "title", "year", "authors")}
     return changed.model_copy(update={"record_id": make_record_id(**names)})
@@ -116,12 +116,9 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
-    """Return values of pages, volume, year and DOI that a different paper in the same journal might have.
+    """Return pages, volume, year and DOI that a different paper in the same journal might have.
 
-    Parameters
-    ----------
-    volumes
-        Number to add to the volume and the year.
+    ``volumes`` is the number of volumes (and years) by which this paper is later.
     """
     start = int(rng.integers(300, 2000))
     volume = (record.volume or "").split(" ")[0]
@@ -191,14 +188,14 @@ def _next_year(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _retraction(record: Record, rng: np.random.Generator) -> Record:
-    """Return a retraction notice, which has the title, the authors and sometimes the page of the retracted paper."""
+    """Return a retraction notice, which has the title, the authors and sometimes the pages of the retracted paper."""
     word = _pick(rng, "RETRACTED: {}", "Retraction notice to '{}'", "Retraction: {}", "{} [Retraction of vol 3, 2001]")
     place = _moved(record, rng, int(rng.integers(3))) if rng.random() < 0.7 else {"doi": None}
     return change(record, **place, title=word.format(record.title), abstract="")
 
 
 def _cochrane_update(record: Record, rng: np.random.Generator) -> Record:
-    """Return an update of a Cochrane review, which keeps the title, authors, journal and number of the review."""
+    """Return an update of a Cochrane review: same title and authors, but a later year and an invented review number."""
     later: Change = {"year": (record.year or 2000) + int(rng.integers(2, 6)), "issue": "4"}
     number = f"CD{rng.integers(10**6):06d}"
     doi = f"10.1002/14651858.{number.lower()}.pub{rng.integers(3, 6)}" if rng.random() < 0.5 else None

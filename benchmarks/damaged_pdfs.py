@@ -1,9 +1,8 @@
 """Damage valid PDFs at random, and attach all of them as a user would.
 
 ``python -m benchmarks.damaged_pdfs --count 1000 --seed 1`` prints how many files were attached or rejected, the reasons
-for rejection, and each fault. Faults are: an exception; a file that takes longer to read than the limit; a full text
-whose sections or pages overlap or leave gaps; and a file that is not counted. The exit status is 1 if a fault was
-found.
+for rejection, and each fault. Faults are: a file that takes longer to read than the limit; a full text whose sections
+or pages overlap or leave gaps; and a file that is not counted. The exit status is 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -110,18 +109,18 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
     def reasons(self) -> Counter[str]:
-        """Return the number of rejected files for each reason."""
+        """Return the number of rejected files for each reason, with ``#`` in place of numbers and quoted names."""
         return Counter(
             " ".join(_PLACES.sub("#", one.reason.removeprefix(one.file)).split()) for one in self.attached.rejected
         )
 
 
 def untiled(text: FullText) -> str:
-    """Describe a fault of a full text whose sections or pages overlap or leave gaps; return ``""`` if there is none."""
+    """Return a description of the fault if sections or pages of a full text overlap or leave gaps; otherwise ``""``."""
     for tiles in (text.sections, text.pages):
         ends = [0, *(place for tile in tiles for place in (tile.start, tile.end)), len(text.text)]
         if tiles and any(before != after for before, after in list(pairwise(ends))[::2]):
-            return "the sections or pages do not tile the text"
+            return "the sections or pages overlap or leave gaps"
     return ""
 
 
@@ -166,7 +165,7 @@ def attach_damaged(
             if (fault := untiled(text))
         ]
     if attached.files != count:
-        faults.append(f"{count} files were written, but {attached.files} were found")
+        faults.append(f"{count} files were written, but {attached.files} were counted")
     return Outcome(attached, max(times), faults)
 
 

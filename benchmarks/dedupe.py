@@ -1,7 +1,7 @@
-"""Compare how well mechtag, bib-dedupe, splink and ASReview deduplicate, counted as in BibDedupe's benchmark.
+"""Compare how well mechtag, bib-dedupe, splink and ASReview deduplicate.
 
-A system should keep exactly one record of each paper. Each additional record that it keeps counts as missed, and each
-paper of which it keeps no record counts as one error.
+Errors are counted as in BibDedupe's benchmark. A system should keep exactly one record of each paper. Each additional
+record that it keeps counts as missed. Each paper of which it keeps no record counts as one wrong removal.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
     Parameters
     ----------
     groups
-        True group of each record; the first record is number 1.
+        Paper that each record describes.
     kept
-        Numbers of the records that the system kept.
+        Numbers of the records that the system kept, counted from 1.
     """
     sizes = Counter(groups)
     left = Counter(groups[number - 1] for number in kept)
@@ -71,20 +71,20 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return the true groups, but with errata, corrections and retractions in separate groups.
+    """Return the group of each record, so that errata, corrections and retractions are separate from their papers.
 
-    Errata, corrections and retractions are recognised by their titles.
+    They are recognised by their titles.
     """
     return [f"{group}, erratum" if NOTICE.match(title) else group for title, group in zip(titles, groups, strict=True)]
 
 
 def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
-    """Count the faulty copies of papers, and the faulty copies that a system recognised as duplicates.
+    """Count the records with a fault in each field, and how many of them a system recognised as duplicates.
 
     Parameters
     ----------
     groups
-        True group of each record.
+        Paper that each record describes.
     names
         Name of the fault of each record, which begins with the name of the affected field; empty for records without a
         fault.
@@ -94,7 +94,7 @@ def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dic
     Returns
     -------
     dict
-        Number of recognised copies and number of copies with a fault in a field, keyed by the field.
+        Number of recognised records and number of all records with a fault in the field, keyed by the field.
     """
     left = Counter(groups[number - 1] for number in kept)
     fields = Counter(name.split("_")[0] for name in names if name)
@@ -139,7 +139,7 @@ _WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe, "splink": _splink}
 
 
 def _asreview() -> str:
-    """Return the path of a Python interpreter with ASReview; the first call creates the environment."""
+    """Return the path of a Python interpreter with ASReview, which the first call installs."""
     python = _ENVIRONMENT / "bin/python"
     ready = _ENVIRONMENT / "ready"
     if not ready.exists():

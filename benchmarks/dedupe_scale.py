@@ -31,7 +31,10 @@ _TEXT = (ROOT / "benchmarks/dedupe_scale.md").read_text(encoding="utf-8")
 
 
 def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record:
-    """Return an invented paper: its title joins halves of two real titles; its other data are from a third paper."""
+    """Return an invented paper: its title joins halves of two real titles, and its year, pages and DOI are random.
+
+    The abstract, the journal and the authors are from real papers.
+    """
     first, second, frame = (base[index] for index in rng.integers(len(base), size=3))
     front, back = first.title.split(), second.title.split()
     title = " ".join(front[: (len(front) + 1) // 2] + back[len(back) // 2 :])
@@ -52,9 +55,9 @@ def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record
 
 
 def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
-    """Yield generated records, each with the name of its true group.
+    """Yield generated records, each with the name of the paper that it describes.
 
-    The copies of a paper follow it at random positions.
+    Copies of a paper come later than the paper, at random positions.
     """
     rng = np.random.default_rng(seed)
     base = papers()
@@ -80,7 +83,7 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
 
 
 def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
-    """Write generated records as CSV; return the true group of each row, keyed by the number of the row (from 1)."""
+    """Write generated records as CSV; return the paper that each row describes, keyed by the row number (from 1)."""
     groups = {}
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
@@ -92,7 +95,7 @@ def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
 
 
 def measure(count: int, folder: Path) -> list[dict[str, Any]]:
-    """Run ingest and dedupe as a user would, and return time, memory and counts."""
+    """Run ``mechtag ingest`` and ``mechtag dedupe`` as a user would, and return time, memory and counts of errors."""
     source, records, unique = folder / "records.csv", folder / "records.parquet", folder / "unique.parquet"
     groups = write_csv(source, count, _SEED)
     dataset = f"{count:,} records"

@@ -1,10 +1,9 @@
 """Measure how strongly the agreement of each field suggests that two records are of the same paper.
 
-The results are for comparison with the weights in `dedupe.evidence`. Pairs of records that share a blocking key are
-counted on the labelled sets and on the two generated sets. For each level of agreement, the binary logarithm of a ratio
-is computed: the frequency of the level among pairs of one paper, divided by its frequency among pairs of different
-papers. Pairs with the same DOI and pairs of identical records are excluded, because their other fields do not influence
-the result.
+The results are for comparison with the weights in `mechtag.pipeline.dedupe.evidence`. Pairs of records that share a
+blocking key are counted on the labelled sets and on the two generated sets. For each level of agreement, the binary
+logarithm of a ratio is computed: the frequency of the level among pairs of one paper, divided by its frequency among
+pairs of different papers. Pairs with the same DOI, and pairs of a paper and a notice such as an erratum, are excluded.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _AGREES = {True: "agrees", False: "differs", None: "unknown"}
 
 
 def levels(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Iterator[tuple[str, str]]:
-    """Yield the name of each field of a pair of records, and the level of agreement, such as 'differs' or 'unknown'."""
+    """Compare two records: yield the name of each field, and its level of agreement, such as ``differs``."""
     title = compare_titles(left, right, settings.title_similarity)
     found = compare_fields(left, right, title)
     same = "stock" if left.stock else "very short" if left.recurring else "telling" if left.telling else "short"

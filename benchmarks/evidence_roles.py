@@ -1,8 +1,8 @@
 """Measure how often suggested roles of evidence (context, resource, reasoning, outcome) are right.
 
 ``python -m benchmarks.evidence_roles`` compares the methods with two readers in ``data/annotated/roles.jsonl``, and
-writes ``docs/benchmarks/evidence_roles.json`` and its section of ``docs/benchmarks.md``. Roles of sentences in an
-abstract, which decide what a text is scored by, are measured in ``benchmarks.roles``.
+writes ``docs/benchmarks/evidence_roles.json`` and its section of ``docs/benchmarks.md``. The roles of sentences in an
+abstract (background, methods, results) are a different matter, and are measured by ``benchmarks.roles``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROLES, CODED = ROOT / "data/annotated/roles.jsonl", ROOT / "data/annotated/coded
 KEYS = [role.key for role in EVIDENCE_ROLES]
 NONE = "none"
 FOLDS, RESAMPLES, SEED = 5, 2000, 2021
-# A learnt method is accepted if its kappa is higher than that of cue phrases and likeness by this much.
+# The learnt method is accepted if its kappa exceeds that of cue phrases and definitions by at least this much.
 MARGIN = 0.05
 DATASET, PAIRED = "sentences on which both readers agree", "learnt method against cue phrases and definitions"
 
@@ -56,7 +56,11 @@ their figures are optimistic.
 
 
 class Judged(NamedTuple):
-    """A sentence with the roles and signs that two readers assigned to it; ``around`` are its neighbours."""
+    """A sentence with the roles and signs that two readers assigned to it.
+
+    ``around`` contains the sentences directly before and after it. A sign states whether what the label describes is
+    present or absent.
+    """
 
     paper: str
     text: str
@@ -82,7 +86,7 @@ def read_judged() -> list[Judged]:
 
 
 def learn(features: Array, truth: Sequence[str], papers: Sequence[str]) -> list[str]:
-    """Return the role of each sentence, predicted by a model that was not trained on its paper."""
+    """Predict the role of each sentence with a model that was not trained on sentences of the same paper."""
     found = np.empty(len(truth), dtype=object)
     for train, test in GroupKFold(FOLDS, shuffle=True, random_state=SEED).split(features, truth, papers):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000))
@@ -91,17 +95,17 @@ def learn(features: Array, truth: Sequence[str], papers: Sequence[str]) -> list[
 
 
 def kappa(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return Cohen's kappa of suggestions and truth; no suggestion counts as a separate role."""
+    """Return Cohen's kappa between two lists of roles or signs; ``none`` counts as a separate role."""
     return float(np.nan_to_num(cohen_kappa_score(truth, given)))
 
 
 def macro_f1(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return the mean, over the four roles, of the F1 of the suggestions."""
+    """Return the F1 of the suggested roles, averaged over the four roles."""
     return float(f1_score(truth, given, labels=KEYS, average="macro", zero_division=0))
 
 
 def accuracy(truth: Sequence[str], given: Sequence[str]) -> float:
-    """Return the proportion of the suggestions that are right."""
+    """Return the proportion of the sentences for which the suggested role is right."""
     return float(np.mean(np.asarray(truth) == np.asarray(given)))
 
 
@@ -113,7 +117,10 @@ METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], float]] = {
 
 
 def resampled(papers: Sequence[str]) -> Iterator[Array]:
-    """Yield bootstrap samples of papers, each as the indices of all sentences of the drawn papers."""
+    """Yield bootstrap samples of papers; each sample consists of the indices of all sentences of the drawn papers.
+
+    ``papers`` names the paper of each sentence.
+    """
     generator = np.random.default_rng(SEED)
     names = sorted(set(papers))
     places = {name: np.flatnonzero(np.asarray(papers) == name) for name in names}

@@ -27,14 +27,17 @@ from mechtag.project import open_project
 FORMATS = ("csv", "ris", "xlsx")
 _SIZES = (10_000, 100_000)
 _SEED = 2021
-# Number of different sentences, of which all abstracts consist; of sentences per abstract; and of quotations per label.
+# Number of different sentences in all abstracts, of sentences per abstract, and of quotations per label.
 _SENTENCES, _LENGTH, _QUOTED = 5_000, 9, 3
-# Decisions, and the probability from which each is made.
+# Lowest probability for each decision.
 _BOUNDS: tuple[tuple[float, Decision], ...] = ((0.85, "yes"), (0.75, "refer"), (0, "no"))
 
 
 def invent(count: int, codebook: Codebook) -> Iterator[tuple[Record, list[Prediction]]]:
-    """Yield invented records, each with a prediction for every label; each call yields the same."""
+    """Yield invented records, each with its predictions for relevance and every label.
+
+    Each call with the same arguments yields the same records and predictions.
+    """
     rng = np.random.default_rng(_SEED)
     known = list(islice(sentences(_SENTENCES), _SENTENCES))
     for number in range(count):
@@ -78,7 +81,7 @@ def _predict(
 
 
 def write_tagged(folder: Path, count: int, codebook: Codebook) -> None:
-    """Write invented records and predictions as 'mechtag tag' does."""
+    """Write invented records and predictions to a folder, as ``mechtag tag`` does."""
     write_records(folder / "records.parquet", (record for record, _ in invent(count, codebook)))
     rows = (row.model_dump() for _, predictions in invent(count, codebook) for row in predictions)
     with replacing(folder / "predictions.parquet") as part, part.open("wb") as file:
@@ -86,7 +89,7 @@ def write_tagged(folder: Path, count: int, codebook: Codebook) -> None:
 
 
 def measure(folder: Path, to: str) -> tuple[Cost, int]:
-    """Export the decisions in a folder as a user would; return the cost, and the size of the file in bytes."""
+    """Export the decisions in a folder as a user would; return time and memory, and the size of the file in bytes."""
     path = folder / f"exported.{to}"
     words = ("export", str(folder), "--to", to, "-o", str(path), "--project", str(ROOT))
     cost = run((sys.executable, "-m", "mechtag", *words))

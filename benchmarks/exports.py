@@ -30,7 +30,7 @@ from mechtag.core.printable import printable_name
 from mechtag.pipeline.reading.ingest import Ingested, ingest
 
 COMMAND = "python -m benchmarks.exports"
-# The line or element that starts a record, for each format by the name that mechtag calls it.
+# Pattern of the line or element that starts a record, keyed by mechtag's name of the format.
 _PATTERNS = {
     "RIS": r"^[ \t\ufeff]*TY[ \t]*-",
     "PubMed/MEDLINE (nbib)": r"^\ufeff?PMID ?-|^\ufeff?OWN  ?- ERIC|\A\s*PMCR? ?-",
@@ -48,7 +48,7 @@ _PATTERNS = {
 }
 STARTS = {name: re.compile(pattern, re.M | re.I) for name, pattern in _PATTERNS.items()}
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-# Words of notes on a record that lacks its first line, or on a file in two formats, one of which `count` counts.
+# Words in notes about a record without its first line, or about a file in two formats (`count` counts only one).
 _NO_START = re.compile(r"no (?:start|TY|PT|%0|RT) line|no start line|has no tag|different format")
 _LONGEST_NAME, _PREAMBLE, _SHOWN = 60, 20, 150
 
@@ -62,7 +62,7 @@ def count(data: bytes, form: str) -> int | None:
     Parameters
     ----------
     form
-        Name of the file's format.
+        Name of the file's format, as ``mechtag ingest`` reports it.
     """
     if data.startswith(b"\x1f\x8b"):
         return count(gzip.decompress(data), form)
@@ -93,7 +93,10 @@ def decoded(data: bytes) -> str:
 
 
 def _objects(text: str) -> int | None:
-    """Return the length of the list of records in a JSON text; the list may be nested in objects."""
+    """Return the length of the list of records in a JSON text, which may be nested; ``None`` if the JSON is invalid.
+
+    A text without a list of records counts as one record.
+    """
     try:
         document = json.loads(text.lstrip("\ufeff"))
     except ValueError:
@@ -104,7 +107,7 @@ def _objects(text: str) -> int | None:
 
 
 def _lengths(document: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the length of each list of objects in a JSON document, whatever object contains the list."""
+    """Yield the length of each list of objects in a JSON document, including lists in nested objects."""
     for value in document.values():
         if isinstance(value, dict):
             yield from _lengths(value)
@@ -127,7 +130,8 @@ def _rows(text: str) -> int:
 def _header(rows: list[list[str]]) -> tuple[int, int]:
     """Return the number of column names in the header of a table, and the index of the header among the rows.
 
-    The header is the first row with the largest number of cells that may be names.
+    The header is the first row with the largest number of filled cells. Rows with a cell that is too long for a name
+    are not considered.
     """
     filled = [sum(map(bool, row)) if all(len(cell) <= _LONGEST_NAME for cell in row) else 0 for row in rows[:_PREAMBLE]]
     return max(filled), filled.index(max(filled))
@@ -181,13 +185,16 @@ def read(path: Path) -> Outcome:
     notes = tuple(map(str, (*ingested.notes, *ingested.unread)))
     total = len(ingested.records) + len(ingested.rejected)
     fault = unaccounted(ingested)
-    if not fault and found is not None and found != total and not (found < total and _without_start(ingested)):
+    if not fault and found is not None and found != total and not (found < total and _may_be_more(ingested)):
         fault = f"{found} records were counted, but {total} were read"
     return Outcome(path, found, total, len(ingested.rejected), notes, seconds, fault=fault)
 
 
-def _without_start(ingested: Ingested) -> bool:
-    """Return whether a note says that the start of a record is missing; the independent count misses such a record."""
+def _may_be_more(ingested: Ingested) -> bool:
+    """Return whether a note explains why there are more records than the independent count found.
+
+    The independent count misses records without a first line, and records in the second format of a file.
+    """
     return any(_NO_START.search(note.text) for note in ingested.notes)
 
 
@@ -203,7 +210,7 @@ def unaccounted(ingested: Ingested) -> str:
             return f"{source.file}: the numbers of its records are not 1 to {source.read}"
     total = sum(source.read for source in ingested.sources)
     read = len(ingested.records) + len(ingested.rejected)
-    return "" if total == read else f"{total} records in the counts of the files, {read} records"
+    return "" if total == read else f"the counts of the files add up to {total} records, but {read} were read"
 
 
 def main() -> None:

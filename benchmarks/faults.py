@@ -1,8 +1,8 @@
-"""Generate differences between two records of the same paper, as they occur in real libraries.
+"""Generate faults: differences between two records of the same paper, as they occur in real libraries.
 
-Each such difference is called a fault, and one function generates each fault. The list of faults comes from exports
-and from public reports about deduplication, and was written before the rules that must tolerate the faults. `library`
-adds the harmless differences that records from two databases always have.
+There is one function for each fault. The list of faults is based on exports and on public reports about deduplication,
+and was written before mechtag's rules for deduplication. In addition, `library` generates harmless differences, which
+are usual between records from two databases.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SECTIONS = (
 )
 _LANGUAGES = ("German", "French", "Spanish", "Italian", "Chinese", "Polish", "Japanese", "Portuguese")
 _CODES = ("P{}", "OP-{}", "PP{}", "S{}", "Abstract {}", "Poster {}", "#{}", "({})", "{}.", "O-{}:")
-# Letters that make a text look foreign without a dictionary.
+# Substitutions of letters that make a text look like a foreign language.
 _FOREIGN = str.maketrans("aeioustnrlc", "oaueimdlsrz")
 
 
@@ -34,7 +34,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _foreign(title: str) -> str:
-    """Return a text of the same length that, like a translation, has almost no word in common with a title."""
+    """Imitate a translation of a title: return a text of the same length with almost no word in common."""
     return title.lower().translate(_FOREIGN).capitalize()
 
 
@@ -49,7 +49,7 @@ def _ends(record: Record) -> tuple[int, int] | None:
 
 
 def _issue_running(record: Record, rng: np.random.Generator) -> Change:
-    """Return an issue number that is counted from the first volume instead of from the start of the volume."""
+    """Return a high issue number, as if issues were numbered continuously instead of from 1 in each volume."""
     return {"issue": str(int(rng.integers(13, 900)))}
 
 

@@ -1,4 +1,4 @@
-"""Compare the ROC AUC that ``mechtag train`` prints with the ROC AUC on other records, for models trained on few codes.
+"""Compare the ROC AUC that ``mechtag train`` prints for few coded records with the ROC AUC on other records.
 
 ``python -m benchmarks.few_codes`` draws relevant records from the sets of ``benchmarks.codebooks``, with the codes of
 whole papers only, and writes ``docs/benchmarks/few_codes.json`` and its section of ``docs/benchmarks.md``.
@@ -24,7 +24,7 @@ from mechtag.training.heads import aligned, assign_folds, fit_heads, score_folds
 from mechtag.training.train import load_encoder
 
 SIZES = (8, 12, 16, 20)
-# Number of records that are not drawn on which the true value is measured, and fewest of each kind for a value.
+# Maximum number of other records to measure on, and minimum number of positive and of negative codes for a ROC AUC.
 REST, _FEWEST = 100, 2
 METRICS = ("on other records", "without the shift", "with the shift")
 
@@ -40,7 +40,7 @@ among the other records; *labels* counts these."""
 
 
 def drawn(relevant: Mask, size: int, seed: int) -> tuple[Mask, Mask]:
-    """Draw ``size`` relevant records to train on, and at most `REST` other relevant records to measure on."""
+    """Return masks of ``size`` relevant records to train on and at most `REST` other relevant records to test on."""
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(relevant))
     chosen, rest = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
     chosen[rows[:size]] = True
@@ -54,8 +54,8 @@ def values(corpus: Corpus, frozen: FrozenTrainer, chosen: Mask, settings: TrainS
     Parameters
     ----------
     chosen
-        Mask of the training records. The first ROC AUC is measured on all other records of the corpus, the other two on
-        the training records, out of fold.
+        Mask of the training records. The first ROC AUC is measured on all other records of the corpus. The other two
+        are measured on the training records, out of fold.
     """
     own = corpus.keep(chosen)
     fold = assign_folds(own.document_targets[:, 0], settings.folds, 0, source=own.source, hard=own.hard)

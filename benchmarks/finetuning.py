@@ -35,21 +35,21 @@ from mechtag.training.train import load_encoder
 WORK = ROOT / "data/work/benchmarks/finetuning"
 FROZEN, TUNED = "frozen", "contrastive"
 TO_JOURNAL, FOLDS = f"from synopses to {JOURNAL}", "five folds"
-# For each gain, the two systems between which it is the difference.
+# For each gain, the two systems that it compares.
 GAINS = {
     "fast, contrastive instead of frozen": (f"fast, {TUNED}", f"fast, {FROZEN}"),
     "accurate, contrastive instead of frozen": (f"accurate, {TUNED}", f"accurate, {FROZEN}"),
     "frozen, accurate instead of fast": (f"accurate, {FROZEN}", f"fast, {FROZEN}"),
 }
 SHOWN = ("sentence AP", "evidence P@1", "across", "within", "relevance AUC")
-# The rule: least gain in sentence AP, and longest training in seconds on two cores.
+# Conditions for fine-tuning by default: minimum gain in sentence AP, and maximum training time in seconds on two cores.
 LEAST, LONGEST, CORES = 0.01, 300, 2
 _TEXT = (ROOT / "benchmarks/finetuning.md").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class FrozenTop:
-    """An encoder that is not fine-tuned, but computes vectors from the same hidden states as a fine-tuned encoder.
+    """An encoder that is not fine-tuned. It computes vectors from the same hidden states as a fine-tuned encoder.
 
     Attributes
     ----------
@@ -77,14 +77,14 @@ class FrozenTop:
 
 @dataclass
 class Timed:
-    """A trainer that records the cost of its fits.
+    """A trainer that records the cost of each training.
 
     Attributes
     ----------
     seconds
-        Processor seconds of each fit.
+        Processor seconds of each training.
     size
-        Size in bytes of the weights that the last fit changed.
+        Size in bytes of the weights that the last training changed.
     """
 
     trainer: Trainer
@@ -142,7 +142,10 @@ def prepare(base: Ground, name: str) -> tuple[Ground, States, float]:
 
 
 def assign(ground: Ground, split: str, seed: int) -> Index:
-    """Return the fold in which each paper is held out; -1 for papers that are never held out, but always trained on."""
+    """Return the fold in which each paper is held out; -1 for papers that are always trained on.
+
+    ``split`` is `FOLDS` or `TO_JOURNAL`.
+    """
     return ground.deal(seed) if split == FOLDS else np.where(ground.sets[JOURNAL], 0, -1)
 
 
@@ -155,7 +158,10 @@ def cache(ground: Ground, encoder: str, trainer: str, split: str, seed: int) -> 
 
 
 def compute(ground: Ground, states: States, below: float, trainer: str, split: str, seed: int) -> Finished:
-    """Train one model for each fold of a split, and score the papers held out in the fold."""
+    """Train one model for each fold of a split, and score the papers held out in the fold.
+
+    ``below`` is the cost of the layers that are not fine-tuned, which is stored in the result.
+    """
     tuning = TuningTrainer(states, ground.codebook, ground.settings.train.tuning, WORK / "checkpoints", lambda _: None)
     timed = Timed(ground.frozen if trainer == FROZEN else tuning)
     run = out_of_fold(ground, ground.corpus, timed, assign(ground, split, seed), seed)["both"]
@@ -191,8 +197,7 @@ Runs = dict[tuple[str, str], dict[int, Figures]]
 def samples(ground: Ground, split: str) -> dict[str, Sample]:
     """Return the samples of held-out papers on which the models of a split are evaluated.
 
-    ``split`` is the way in which papers are divided into training and held-out papers. The samples are keyed by the
-    name of the data set in the results.
+    ``split`` is `FOLDS` or `TO_JOURNAL`. The samples are keyed by the name of the data set in the results.
     """
     if split == TO_JOURNAL:
         return {TO_JOURNAL: Sample(ground.sets[JOURNAL], ground.settings.seed)}
@@ -200,7 +205,7 @@ def samples(ground: Ground, split: str) -> dict[str, Sample]:
 
 
 def gain(runs: Runs, dataset: str, name: str, metric: str) -> tuple[Array, int] | None:
-    """Compute the difference in a metric between two systems, averaged over the seeds that both systems have.
+    """Compute the difference in a metric between two systems, averaged over the seeds for which both were measured.
 
     Parameters
     ----------
@@ -221,7 +226,7 @@ def gain(runs: Runs, dataset: str, name: str, metric: str) -> tuple[Array, int] 
 
 
 def results_of(runs: Runs, papers: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the metrics of all systems, and the differences between systems, as results to publish.
+    """Return the results to publish: the metrics of all systems, and the differences between systems.
 
     Parameters
     ----------
@@ -299,7 +304,7 @@ def outcome(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Compute the runs that are not cached, and publish the results."""
+    """Compute the runs that are not cached yet, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--finished", action="store_true", help="publish only the runs that are finished")
     asked = parser.parse_args()

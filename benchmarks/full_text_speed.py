@@ -45,7 +45,7 @@ papers on two cores with nothing else running, and memory that does not grow wit
 
 
 def sentences(count: int) -> Iterator[str]:
-    """Yield different sentences, each of which joins halves of two sentences of the coded records."""
+    """Yield ``count`` different sentences, each of which joins halves of two sentences of the coded records."""
     project = open_project(ROOT)
     codebook = project.codebook
     coded = read_annotations(project.settings, codebook.keys, codebook.relevance.key)
@@ -62,7 +62,7 @@ def sentences(count: int) -> Iterator[str]:
 
 
 def write_papers(folder: Path, count: int) -> None:
-    """Write a table of records with short abstracts, and a table of their full texts."""
+    """Write a table of ``count`` records with short abstracts, and a table of their invented full texts."""
     given = sentences(count * (SENTENCES + 5))
     records, texts = [], []
     for number in range(count):

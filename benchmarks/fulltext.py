@@ -27,7 +27,7 @@ from mechtag.pipeline.fulltext.sections import without_number
 from mechtag.pipeline.fulltext.xml import every, local, parse, text_of
 
 COMMAND = "python -m benchmarks.fulltext --publish FOLDER..."
-# What interrupts the sentences of a paragraph: it is compared with neither side.
+# Elements that interrupt the sentences of a paragraph; their text is not compared.
 _NOT_TEXT = frozenset(
     "table-wrap fig disp-formula inline-formula supplementary-material fn boxed-text table-wrap-group fig-group "
     "tex-math".split()
@@ -79,13 +79,19 @@ class Score:
     ----------
     sentences
         Number of sentences in the XML.
-    words, letters
-        Number of sentences all of whose words are in the extracted text in the same order, and number of sentences all
-        of whose letters are.
-    cited, left
-        Number of cited articles, and number of cited articles whose titles the reader did not remove from the text.
-    titles, headings
-        Number of section titles in the XML, and number of these titles that the reader recognised as headings.
+    words
+        Number of these sentences that the extracted text contains word for word.
+    letters
+        Number of these sentences that the extracted text contains letter for letter, regardless of spaces, digits and
+        punctuation.
+    cited
+        Number of cited articles, except those with short titles.
+    left
+        Number of cited articles whose titles the reader did not remove from the text.
+    titles
+        Number of section titles in the XML.
+    headings
+        Number of these titles that the reader recognised as headings.
     """
 
     sentences: int = 0
@@ -101,7 +107,10 @@ class Score:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read the sentences, cited titles and section titles from the JATS XML of a paper."""
+    """Read the sentences, section titles and titles of cited articles from the JATS XML of a paper.
+
+    Very short sentences and titles of cited articles, and sentences with formulas, are left out.
+    """
     root = parse(path.read_bytes(), path.name)
     sentences, headings = list[str](), list[str]()
     for body in every(root, "body"):
@@ -166,7 +175,7 @@ def _pdftotext(path: Path) -> Reading:
 
 
 def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
-    """Yield the name, file suffix (such as ``.pdf``) and function of each reader that is installed on this machine."""
+    """Yield the name, file suffix (such as ``.pdf``) and function of each program that is installed on this machine."""
     yield "mechtag", ".pdf", lambda path: _ours(pdf.read, path)
     yield "mechtag, from JATS", ".xml", lambda path: _ours(jats.read, path)
     yield "pypdfium2", ".pdf", _pdfium
@@ -181,7 +190,7 @@ def readers() -> Iterator[tuple[str, str, Callable[[Path], Reading]]]:
 
 
 def score(papers: Sequence[Path], suffix: str, read: Callable[[Path], Reading]) -> Score:
-    """Read the files of papers with one reader, and count how much of the papers' XML the reader found.
+    """Read the files of papers with one reader, and count which content of the papers' XML the reader extracted.
 
     Parameters
     ----------
@@ -239,7 +248,10 @@ def main() -> None:
     for folder in arguments.folders:
         papers = papers_in(folder)
         if not papers:
-            sys.exit(f"{folder} has no pair of a PDF and an XML with the same name")
+            sys.exit(
+                f"{folder}: no PDF has an XML file of the same name with at least {_FEWEST_SENTENCES} sentences; "
+                "pass a folder with such pairs"
+            )
         pairs += len(papers)
         for system, suffix, read in readers():
             total = score(papers, suffix, read)

@@ -19,7 +19,8 @@ CODEBOOK = ROOT / "benchmarks/hallmarks.yaml"
 SEEDS = (2021, 2022, 2023, 2024, 2025)
 SHOTS = (8, 16, 32, 64, 128)
 _LEARNT, _VALID = 0.7, 0.1
-# Peers hold out one in this many documents of a small sample for early stopping and thresholds, if they need to.
+# One in this many documents of a few-shot sample is a validation document, which systems may use for early stopping and
+# thresholds.
 _HELD_SHARE = 5
 _SEPARATOR = "|"
 
@@ -33,7 +34,7 @@ class Hallmarks:
     documents
         Abstracts with the labels of each sentence. All abstracts count as relevant; none has a title.
     targets : ndarray of bool, shape (n_documents, n_labels)
-        Labels in the order of the codebook.
+        Whether each document has each label; the order of labels is that of the codebook.
     """
 
     codebook: Codebook
@@ -52,7 +53,13 @@ class Hallmarks:
 
 
 def load_hallmarks() -> Hallmarks:
-    """Read the corpus from the folder of benchmark data; raises the same errors as `benchmarks.sets.read_table`."""
+    """Read the corpus from the folder of benchmark data.
+
+    Raises
+    ------
+    MechtagError
+        If a file of the corpus is missing.
+    """
     codebook = load_codebook(CODEBOOK)
     folder = BENCH / "multilabel"
     sentences: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
@@ -80,8 +87,12 @@ class Task:
 
     Attributes
     ----------
+    seed
+        Seed of the division.
     shots
-        Number of training documents per label; ``None`` if all training documents are used.
+        Number of documents per label for training and validation; ``None`` if all documents are used.
+    learnt, valid, held
+        Rows of the training, validation and test documents.
     """
 
     seed: int
@@ -92,14 +103,15 @@ class Task:
 
     @property
     def known(self) -> Index:
-        """Return the rows of the training and validation documents, whose codes may be used."""
+        """Return the rows of the training and validation documents."""
         return np.concatenate([self.learnt, self.valid])
 
 
 def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Task:
     """Split documents at random into 70% for training, 10% for validation and 20% for testing.
 
-    Few-shot samples are drawn from the training documents. They are the same for all systems.
+    If ``shots`` is given, the training and validation documents are only a sample of the 70%, which contains at least
+    this number of documents per label if possible.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))

@@ -50,7 +50,7 @@ _TUNING = ("loop", "losses", "top_layers")
 
 
 class KeptVectors:
-    """An encoder that caches its vectors in a file."""
+    """An encoder that caches the vectors of ``texts`` in a file, so that they are computed only once."""
 
     def __init__(self, encoder: TransformerEncoder, folder: Path, texts: Sequence[str]) -> None:
         texts = list(dict.fromkeys(texts))
@@ -76,7 +76,7 @@ class KeptVectors:
 
 @dataclass(frozen=True)
 class Bench:
-    """The corpus, and the encoder that mechtag and the other systems use."""
+    """The corpus and its encoder; ``encoder`` caches the vectors that ``transformer`` computes."""
 
     hallmarks: Hallmarks
     transformer: TransformerEncoder
@@ -129,7 +129,7 @@ def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) 
     tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
     scored = tagger.tag([bench.hallmarks.documents[row].document for row in task.held])
     chances = np.stack([found.probabilities for found in scored])
-    # Decisions that need review count by the threshold.
+    # Where mechtag would leave the decision to a person, the threshold decides.
     decided: Ticks = (chances >= fitted.calibration.threshold)[:, 1:]
     return decided
 
@@ -190,7 +190,8 @@ def run(bench: Bench, system: str, task: Task) -> None:
     write_json(path, {"system": system, "seconds": seconds, "decided": decided.astype(int).tolist()})
     judged = score_decisions(decided, bench.hallmarks.targets[task.held])
     figure = float(example_f1(judged, as_it_is(judged.truth))[0])
-    print(f"{system}, split {task.seed}, shots {task.shots or 'all'}: {figure:.3f}, {seconds:.0f} s", flush=True)  # noqa: T201
+    where = f"{system}, split {task.seed}, documents per label: {task.shots or 'all'}"
+    print(f"{where}: example-based F1 {figure:.3f}, {seconds:.0f} s", flush=True)  # noqa: T201
 
 
 def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
@@ -206,7 +207,7 @@ def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
 
 
 def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, float]]]:
-    """Return the metrics of the finished runs, keyed by system and split."""
+    """Return the metrics of the finished runs, keyed by system and by the seed of the split."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for system in SYSTEMS:
         for seed in SEEDS:
@@ -219,7 +220,7 @@ def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, f
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean over splits and its 95% interval by Student's t; the interval is ``None`` for a single split."""
+    """Return the mean of values and its 95% interval by Student's t; the interval is ``None`` for a single value."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None
@@ -255,7 +256,7 @@ def _gaps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_up(bench: Bench) -> None:
-    """Publish the metrics of all finished runs."""
+    """Publish the metrics of all finished runs, and draw the learning curves."""
     rows, lines = results(bench)
     told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
     if lines:
