@@ -101,7 +101,7 @@ RULES: dict[str, Chooser] = {
 class Replay:
     """Results of one replay, in which the papers of a coded corpus are coded again, batch by batch.
 
-    ``papers``, ``labels`` and ``relevance`` have one value for the start and one for the end of each batch.
+    ``papers``, ``labels`` and ``relevance`` have one value before the first batch and one value after each batch.
 
     Attributes
     ----------

@@ -168,7 +168,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     number
-        Number of the repetition, which seeds the random moment.
+        Number of the repetition; it is part of the seed with which the moment is drawn.
     whole
         Results of `uninterrupted`.
     """

@@ -131,7 +131,7 @@ def setfit(
     encoder
         Folder of the encoder.
     train
-        Whether to train if the scores are not cached. If false, ``None`` is returned in this case.
+        Whether to train if the scores are not cached. If false and they are not cached, the result is ``None``.
     """
     codes = np.nan_to_num(corpus.document_targets[:, 1:]).astype(int).tolist()
     rows = np.flatnonzero(learned & (corpus.document_targets[:, 0] == 1))

@@ -105,7 +105,7 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
     scores : ndarray, shape (n_documents,)
         Scores of relevance.
     kept : ndarray of bool, shape (n_documents,), optional
-        Whether the score of each paper reaches the threshold of relevance (see `keep`). If missing, the metrics
+        Whether the score of each paper reaches the threshold of relevance (see `keep`). If ``None``, the metrics
         ``recall`` and ``spared`` are omitted.
     """
     corpus, rows, weight = ground.corpus, sample.papers, sample.weight

@@ -118,7 +118,7 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
     """Return pages, volume, year and DOI that a different paper in the same journal might have.
 
-    ``volumes`` is the number of volumes (and years) by which this paper is later.
+    ``volumes`` is the number of volumes (and years) by which the different paper is later.
     """
     start = int(rng.integers(300, 2000))
     volume = (record.volume or "").split(" ")[0]

@@ -1,9 +1,9 @@
 """Read every file below a folder as a user would, and compare the number of records with an independent count.
 
 ``python -m benchmarks.exports FOLDER`` prints one line per file: the independent count, the number of records read
-(kept and rejected), the number of rejected records, the notes, and the time in seconds. The exit status is 1 if
-reading a file fails without a message for users, if the counts of a file do not add up, or if they differ from the
-independent count.
+(kept and rejected), the number of rejected records, the number of notes, the time in seconds, the name of the file, and
+the fault or the reason for refusal, if any. The exit status is 1 if reading a file fails without a message for users,
+if the counts of a file do not add up, or if they differ from the independent count.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class Task:
 def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Task:
     """Split documents at random into 70% for training, 10% for validation and 20% for testing.
 
-    If ``shots`` is given, the training and validation documents are only a sample of the 70%, which contains at least
-    this number of documents per label if possible.
+    If ``shots`` is given, the training and validation documents are a sample of the 70% for training. If possible, the
+    sample contains at least ``shots`` documents with each label.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))
