@@ -1,4 +1,4 @@
-"""Test every page in a browser: axe-core finds no fault, nothing is too wide, and the keyboard suffices."""
+"""Test every page in a browser: axe-core finds no fault, nothing is too wide, and everything works by keyboard."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def last(review: Workspace) -> Any:
 
 
 def calling(function: Callable[..., Any], then: Callable[[], object], at: int = 1) -> Callable[..., Any]:
-    """Return ``function`` with ``then`` called after its call number ``at``."""
+    """Wrap ``function`` so that ``then`` is called after its call number ``at``."""
     calls = 0
 
     def called(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Test how imported codings are matched to records, names are matched to labels, and contradictions are found."""
+"""Test the import of codings: matching papers to records and names to labels, and finding contradictions."""
 
 from __future__ import annotations
 
@@ -447,7 +447,7 @@ def test_objects_of_any_shape_are_read_or_refused(tmp_path_factory: Any, row: di
 
 
 def test_unconfirmed_codes_of_a_language_model_are_never_imported(tmp_path: Path) -> None:
-    """Codes do not count as a person's because the coder is renamed, or because the file names no coder."""
+    """Neither renaming the coder nor a file without coders turns these codes into those of a person."""
     tasks = json.loads((CODINGS / "label_studio_min.json").read_text(encoding="utf-8"))
     (tmp_path / "tasks.json").write_text(json.dumps([task | {"annotator": "llm:toy"} for task in tasks]))
     (tmp_path / "codes.csv").write_text("key,label,value\nlind-2020,trust,1\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Test that every file ends up in one of four lists, and that the best file of each record is used."""
+"""Test that every file is attached, a duplicate, unmatched or rejected, and that the best file of a record is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that scanned pages are recognised only on request, even if the OCR program fails or takes too long."""
+"""Test OCR: pages are recognised only on request, and a program that fails or takes too long does no harm."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for line, text in enumerate({TEXT!r}):
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that writes a fake OCR program, in which it inserts a line of code, and returns its path."""
+    """Return a function that writes a fake OCR program with an inserted line of code, and returns its path."""
 
     def write(mode: str = "") -> str:
         path = tmp_path / "bin/tesseract"

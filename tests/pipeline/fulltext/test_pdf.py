@@ -1,4 +1,4 @@
-"""Test that articles in PDFs are read as running text, without what the layout adds or interrupts."""
+"""Test that articles in PDFs are read as running text, in which columns and boxes do not interrupt sentences."""
 
 from __future__ import annotations
 

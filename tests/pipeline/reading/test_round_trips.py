@@ -1,4 +1,4 @@
-"""Test that records are read back from each format as they were written, and damaged exports lose nothing silently."""
+"""Test that records survive writing and reading in each format, and that damaged exports lose nothing silently."""
 
 import json
 import unicodedata

@@ -1,4 +1,4 @@
-"""Test the detection of encodings, and files that are no exports."""
+"""Test the detection of encodings, and files that are not exports."""
 
 import pytest
 

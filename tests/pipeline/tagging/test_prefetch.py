@@ -1,4 +1,4 @@
-"""Test the process that works ahead: the order of its items, errors, its death, and Ctrl-C."""
+"""Test the process that prepares work ahead: order of the items, errors, unexpected end, and Ctrl-C."""
 
 from __future__ import annotations
 

@@ -482,7 +482,7 @@ def assert_alike(one: Prediction, other: Prediction) -> None:
 def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Exactly the records whose relevance is a no when everything is scored are left out; nothing else differs."""
+    """Labels are skipped for exactly the records whose relevance is a no with ``--score-all``; nothing else differs."""
     words = ("tag", table[0], "--project", table[1].parent, "-o")
     status, said, _ = call(*words, tmp_path / "some")
     assert status == 0

@@ -194,7 +194,7 @@ def test_no_abstract_available() -> None:
 
 
 def test_notices_in_published_abstracts() -> None:
-    """Text that is cut off real abstracts contains a word of a notice, and few copyright signs remain at their ends."""
+    """Text cut from the ends of real abstracts contains words of a notice, and few copyright signs remain there."""
     folder = BENCH / "screening"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}; MECHTAG_BENCH names the folder of benchmark data")
