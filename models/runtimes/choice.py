@@ -244,7 +244,7 @@ def _kept(path: Path, key: str) -> Choice | None:
 
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
     """Encode texts twice, and return the shorter time in seconds."""
-    # Tagging is not timed as a whole: it encodes texts near a decision bound a second time, with a more precise encoder,
+    # Tagging is not timed as a whole: it encodes texts near a decision bound again, with a more precise encoder,
     # and artificial texts are often near a bound.
     times = []
     for _ in range(2):

@@ -59,7 +59,7 @@ def test_sentence_transformers_gives_the_same_vectors(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("limit", [7, 256], ids=["limit of the settings", "limit of the model"])
 def test_mpnet_agrees_with_transformers(tmp_path: Path, limit: int) -> None:
-    """The expected vector is the mean over the tokens of a text, encoded separately by transformers, up to ``longest``."""
+    """The expected vector is the mean over the tokens of a text, encoded alone by transformers, up to ``longest``."""
     import torch
     from transformers import AutoTokenizer, MPNetModel
 
