@@ -89,7 +89,7 @@ def test_no_module_imports_itself_through_others() -> None:
     order.prepare()  # Raises CycleError, which names the cycle.
 
 
-def test_tests_import_only_what_is_made_to_be_shared() -> None:
+def test_tests_import_shared_helpers_only() -> None:
     """Test modules share helpers in ``tests/support`` only, so that each can be moved or deleted on its own."""
     for path in (ROOT / "tests").rglob("*.py"):
         names = {name for name in imported(tree_of(path)) if name.split(".")[0] == "tests"}

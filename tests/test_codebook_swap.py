@@ -141,7 +141,7 @@ def test_all_stages_run_with_another_codebook(
     assert "No model folder was named" in page
 
 
-def test_texts_that_are_not_read_are_no_data_of_the_model(tmp_path: Path) -> None:
+def test_texts_that_are_not_read_are_not_hashed_as_data_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "coded.jsonl").write_text("{}", encoding="utf-8")
     (tmp_path / "codings.csv").write_text("", encoding="utf-8")
     for records, read in (("coded.jsonl", False), ("codings.csv", True)):

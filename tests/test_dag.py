@@ -76,7 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_whole_pipeline_runs_once_and_gives_the_same_twice(project: Path) -> None:
+def test_the_pipeline_is_not_repeated_and_gives_the_same_results_if_forced(project: Path) -> None:
     run(project, "dvc", "repro")
     first = outputs(project)
     assert {

@@ -57,12 +57,12 @@ def sentences(records: dict[str, Record]) -> dict[str, list[Sentence]]:
     return found
 
 
-def test_the_search_holds_each_paper_and_a_few_of_them_twice(read: list[Record], records: dict[str, Record]) -> None:
+def test_the_search_has_a_few_duplicates(read: list[Record], records: dict[str, Record]) -> None:
     assert f"{len(read)} records of {len(records)} papers" in README
     assert 3 <= len(read) - len(records) <= 5
 
 
-def test_nothing_passes_for_a_publication(read: list[Record]) -> None:
+def test_no_record_looks_like_a_real_publication(read: list[Record]) -> None:
     for record in read:
         assert (record.doi, record.pmid) == (None, None)
         assert re.match("Invented|Inv. |Example|Ex. |Journal of Invented", record.journal or ""), record.journal

@@ -97,7 +97,7 @@ def test_second_coders_agree_as_far_as_the_data_sheet_says(
     assert said in (DATA / "DATASHEET.md").read_text(encoding="utf-8")
 
 
-def test_no_paper_is_there_twice_and_no_gold_paper_among_them() -> None:
+def test_no_paper_is_coded_twice_and_no_gold_paper_is_coded() -> None:
     papers = [row for path in sorted(CODED.glob("*.jsonl")) for row in rows(path)]
     gold = rows(ROOT / "data/raw/gold_records.jsonl")
     assert (len(papers), len(gold)) == (453, 36)
@@ -109,7 +109,7 @@ def test_no_paper_is_there_twice_and_no_gold_paper_among_them() -> None:
     assert not {plain(row["title"]) for row in gold if row.get("title")} & set(titles)
 
 
-def test_a_key_names_one_paper_but_for_grimm_2021() -> None:
+def test_keys_are_unique_except_grimm_2021() -> None:
     keys = [row["key"] for path in sorted(CODED.glob("*.jsonl")) for row in rows(path)]
     assert {key for key in keys if keys.count(key) > 1} == {"grimm-2021"}
 

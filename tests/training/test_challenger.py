@@ -90,7 +90,7 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
         (-0.03, -0.04, -0.02, False),
     ],
 )
-def test_the_rule_asks_for_the_lower_end_of_the_interval(
+def test_promotion_depends_on_the_lower_end_of_the_interval(
     difference: float, low: float, high: float, promoted: bool
 ) -> None:
     found = Difference("across_auc", 0.8, 0.8 + difference, difference, low, high)
@@ -194,7 +194,7 @@ def test_words_that_hardly_moved_the_score_are_not_named(project: Project) -> No
     assert "changed by -60.14 because of its words (apple, pear)" in found.why
 
 
-def test_the_change_log_can_be_read_and_holds_no_markup(project: Project, tmp_path: Path) -> None:
+def test_the_change_log_is_readable_and_contains_no_markup(project: Project, tmp_path: Path) -> None:
     old = with_bounds(load_model(project.places.model).tagger, 0.3, 0.6)
     new = with_bounds(old, 0.3, 0.9)
     records = [record.model_copy(update={"title": f"=<b>{record.title}</b>|"}) for record in new_records()]

@@ -117,7 +117,7 @@ def test_batches_hold_every_item_once_within_the_budget() -> None:
     assert len(batches) < len(items)
 
 
-def test_of_a_paper_beyond_the_budget_units_are_drawn() -> None:
+def test_a_paper_beyond_the_budget_is_represented_by_random_units() -> None:
     long = np.arange(50)
     drawn = [next(cut_batches([long], [5] * 50, 20, np.random.default_rng(seed)))[0] for seed in range(20)]
     assert {len(units) for units in drawn} == {4}
@@ -235,7 +235,7 @@ def test_same_seed_same_weights_and_no_other_random_state(
     assert any((first[key] != other[key]).any() for key in first)
 
 
-def test_tuning_leaves_its_encoder_alone(
+def test_tuning_does_not_change_the_original_encoder(
     corpus: Corpus, encoder: TransformerEncoder, trainer: Callable[..., Trainer]
 ) -> None:
     before = encoder.encode(["apple pear"])
@@ -368,6 +368,6 @@ def test_weights_of_another_encoder_are_refused(
         encoder.with_weights(named)
 
 
-def test_count_of_epochs_is_what_training_goes_through() -> None:
+def test_epochs_of_all_folds_and_the_final_model_are_counted() -> None:
     assert count_epochs(TrainSettings(folds=4, trainer="contrastive", tuning=QUICK)) == 5 * QUICK.epochs
     assert count_epochs(TrainSettings()) == 0

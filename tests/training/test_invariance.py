@@ -92,7 +92,7 @@ def test_interval_draws_whole_papers() -> None:
     assert widths[1] == pytest.approx(4.1 * np.sqrt(1 / 4 / 40) / 2, rel=0.15)
 
 
-def test_files_that_do_not_fit_are_refused() -> None:
+def test_tables_that_do_not_match_are_refused() -> None:
     base = rows({"a": "ynn"})
     with pytest.raises(
         MechtagError, match=r"the table 'as_it_is' is missing; expected 'as_it_is' \(.*\) and any of methods_added"

@@ -61,7 +61,7 @@ def test_few_decisions_change(measured: tuple[dict[str, dict[str, Any]], list[fl
     assert own["relevance_reversed"] == 0, own
 
 
-def test_a_list_of_themes_counts_as_its_told_form_does(
+def test_lists_of_themes_get_the_same_labels_as_sentences(
     measured: tuple[dict[str, dict[str, Any]], list[float]],
 ) -> None:
     assert np.mean(measured[1]) <= MOST_PAIRS, measured[1]

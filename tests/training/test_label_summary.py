@@ -89,7 +89,7 @@ def test_rare_labels_without_a_no_are_refused_only_if_no_label_has_one(
         refuse_without_negatives(corpus, fruit)
 
 
-def test_exemplars_are_no_codes_of_coders(fruit: Codebook, fruit_definitions: Definitions) -> None:
+def test_exemplars_do_not_count_as_codes(fruit: Codebook, fruit_definitions: Definitions) -> None:
     """An exemplar of pear is a negative example of apple, but not a coder's no."""
     exemplar = Exemplar(id="e", text="pear perry", labels=("pear",))
     documents = [
@@ -188,7 +188,7 @@ def test_paired_comparison_by_hand() -> None:
         (LabelSummary("trust", 40, 0, 0, 40), []),
     ],
 )
-def test_what_is_warned_of(summary: LabelSummary, said: list[str]) -> None:
+def test_warnings_of_a_label(summary: LabelSummary, said: list[str]) -> None:
     found = summary.warnings()
     assert len(found) == len(said)
     for part, warning in zip(said, found, strict=True):

@@ -30,7 +30,7 @@ def fold_of(corpus: Corpus) -> np.ndarray:
     return assign_folds(corpus.document_targets[:, 0], TRAIN.folds, seed=1)
 
 
-def test_parts_lie_within_one_another_and_share_out_folds_and_kinds(fruit_corpus: Corpus) -> None:
+def test_parts_are_nested_and_spread_over_folds_and_kinds(fruit_corpus: Corpus) -> None:
     fold, relevant = fold_of(fruit_corpus), fruit_corpus.document_targets[:, 0]
     drawn = parts(fruit_corpus, fold, seed=1)
     assert list(drawn) == list(SHARES)
@@ -48,7 +48,7 @@ def test_parts_lie_within_one_another_and_share_out_folds_and_kinds(fruit_corpus
     assert any((parts(fruit_corpus, fold, seed=2)[share] != drawn[share]).any() for share in SHARES)
 
 
-def test_papers_outside_a_part_have_no_say(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
+def test_papers_outside_a_part_have_no_influence(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
     fold = fold_of(fruit_corpus)
     part = parts(fruit_corpus, fold, seed=1)[0.5]
     units, documents = fruit_corpus.unit_targets.copy(), fruit_corpus.document_targets.copy()

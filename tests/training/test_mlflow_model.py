@@ -99,7 +99,7 @@ def served(store: str, run: dict[str, str]) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: dict[str, str]) -> None:
+def test_the_run_contains_the_model_and_no_pickle(folder: Path, store: str, run: dict[str, str]) -> None:
     by_run = mlflow.models.get_model_info(f"runs:/{run['run_id']}/model")
     assert by_run.model_uri == run["model_uri"]
     assert by_run.metadata == {"model_id": run["model_id"]}
@@ -151,7 +151,7 @@ def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, serv
     assert list(found.columns) == served.metadata.get_output_schema().input_names()
 
 
-def test_texts_are_cleaned_and_offsets_are_into_what_is_returned(served: Any) -> None:
+def test_texts_are_cleaned_and_offsets_refer_to_the_returned_texts(served: Any) -> None:
     tidy = "Managers of R&D agreed on one aim. They met each month."
     raw = f"<p>{tidy.replace('&', '&amp;')}</p> Keywords: power; trust"
     both = served.predict(pd.DataFrame([{"title": TITLE, "abstract": raw}, {"title": TITLE, "abstract": tidy}]))

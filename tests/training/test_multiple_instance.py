@@ -103,7 +103,7 @@ def test_papers_of_one_sentence_are_sentences_of_more_weight(kind: Callable[[np.
     assert intercept == pytest.approx(oracle.intercept_[0], abs=2e-3)
 
 
-def test_the_optimum_of_papers_cannot_be_bettered_nearby() -> None:
+def test_no_nearby_weights_have_a_lower_loss() -> None:
     (features, targets), (others, _) = units(30, 1), units(120, 2)
     lengths = np.array([2, 4, 6] * 10)
     starts = np.cumsum(lengths) - lengths

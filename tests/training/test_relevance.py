@@ -148,7 +148,7 @@ def test_score_by_hand() -> None:
     np.testing.assert_allclose(head.score(texts, words), expected)
 
 
-def test_only_documents_that_may_be_learnt_from_have_a_say(corpus: Corpus) -> None:
+def test_only_documents_to_learn_from_have_an_influence(corpus: Corpus) -> None:
     learnt = np.arange(200) % 3 > 0
     words = fit_words(corpus.whole_texts)
     whole_texts = tuple(
@@ -168,7 +168,7 @@ def test_only_documents_that_may_be_learnt_from_have_a_say(corpus: Corpus) -> No
         np.testing.assert_array_equal(first, second)
 
 
-def test_familiar_is_what_nineteen_in_twenty_training_texts_reach(corpus: Corpus) -> None:
+def test_nineteen_in_twenty_training_texts_are_familiar(corpus: Corpus) -> None:
     head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     rounded = TRAINING.astype(np.float16).astype(float)
     support = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(rounded, TARGETS).support_

@@ -244,7 +244,7 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
         (["--model", ".."], "retraining replaces this folder"),
     ],
 )
-def test_what_would_be_ignored_or_go_wrong_is_refused(words: list[str], told: str) -> None:
+def test_options_that_would_be_ignored_or_do_harm_are_refused(words: list[str], told: str) -> None:
     status, _, message = call("retrain", *words)
     assert status == 2
     assert told in " ".join(message.replace("│", " ").split())

@@ -228,7 +228,7 @@ def test_texts_without_a_common_word_give_no_terms() -> None:
     assert words.features(["one two"]).shape == (1, 0)
 
 
-def test_what_the_words_say_is_learnt(
+def test_labels_are_learned_from_words(
     fruit: Codebook,
     fruit_corpus: Corpus,
     word_encoder: WordEncoder,
@@ -545,7 +545,7 @@ def test_curve_with_few_codes_stays_near_what_is_expected_and_with_many_is_free(
     assert found == pytest.approx((float(oracle.coef_[0, 0]), float(oracle.intercept_[0])), abs=0.01)
 
 
-def test_curve_never_turns_the_order_round() -> None:
+def test_curve_never_reverses_the_order() -> None:
     scores = np.arange(10.0)
     slope, intercept = fit_curve(scores, (scores < 5).astype(float))
     assert slope == 0
@@ -597,7 +597,7 @@ def test_a_safe_no_loses_as_many_as_the_published_bound_allows(positives: int, l
     assert bounds[lost] <= share < bounds[lost + 1]
 
 
-def test_a_safe_no_does_not_part_equal_chances() -> None:
+def test_a_safe_no_does_not_separate_equal_probabilities() -> None:
     assert safe_no(np.full(100, 0.3), 0.05) == 0.3
     assert safe_no(np.repeat([0.1, 0.5], [2, 98]), 0.05) == 0.1
 
@@ -669,7 +669,7 @@ def test_relevance_keeps_its_promise_on_the_hard_records_of_each_set() -> None:
     assert one.high[0] == max(refer_band(chances[rows], targets[rows, 0], 0.8)[1], one.threshold[0])
 
 
-def test_no_of_labels_is_judged_on_relevant_papers_and_yes_on_hard_ones_too() -> None:
+def test_bounds_of_no_use_relevant_papers_and_bounds_of_yes_hard_ones_too() -> None:
     scores, targets, hard, source = records_of_sets()
     calibration = fit_calibration(scores, targets, SETTINGS, hard, source)
     curves = expit(calibration.slope * scores + calibration.intercept)

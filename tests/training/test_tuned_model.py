@@ -48,7 +48,7 @@ def folder(trained: Trained, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_saving_takes_the_card_of_another_model_away(folder: Path, trained: Trained) -> None:
+def test_saving_removes_the_card_of_another_model(folder: Path, trained: Trained) -> None:
     (folder / CARD).write_text("of another model", encoding="utf-8")
     save_model(trained, folder)
     assert not (folder / CARD).exists()
