@@ -174,13 +174,13 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
     def reference() -> TransformerEncoder:
         return load_encoder(Settings(encoder=settings))
 
-    # As in a model trained with this encoder: its words come from the training texts, not from the encoder.
+    # The words of a model come from its training texts, so they are the same for each encoder.
     model = _model("torch")
     calibration = made_up_texts(
         model.tagger.heads.words.terms, definition_texts(model.config.codebook)[0], model.config.seed
     )
     identity = f"{settings.sha256} {settings.max_tokens}"
-    # One thread, whose processor time depends little on what else the machine does.
+    # The processor time of one thread depends little on other processes.
     runtimes = Runtimes(WORK / "encoders" / name, identity, reference, calibration, threads=1)
     encoder = runtimes.encoder(runtime)
     encoder.encode(texts[:50])

@@ -296,7 +296,7 @@ def of_definitions() -> None:
         definitions = embed_codebook(coded.codebook, encoder)
         corpus = build_corpus(coded.documents, (), coded.codebook.keys, encoder, definitions)
         fold = np.zeros(corpus.n_documents, dtype=np.int64)
-        heads = fit_heads(corpus, fold > 0, settings.train)  # of no document, so by the definitions alone
+        heads = fit_heads(corpus, fold > 0, settings.train)  # trained on no document, so they use only the definitions
         held_out = score_folds(corpus, fold, [(Encoded(encoder, definitions, corpus), heads)])
         long_texts = make_long_texts(corpus, held_out, fold, settings.seed)
         calibration = definitions_calibration(len(coded.codebook.keys))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-# Before any test imports a library that reads it: no test may download anything.
+# No test may download anything; this is set before any test imports a library that reads it.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.support.exports import Reader
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder, fruit_documents
 
-# The machine may be busy with other work, so an example has no deadline.
+# Examples have no deadline, because the machine may be busy with other work.
 settings.register_profile("mechtag", deadline=None)
 settings.load_profile("mechtag")
 
@@ -115,7 +115,7 @@ def read(tmp_path: Path) -> Reader:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         found = ingest([path])
         for record in found.records:
-            # The readers make records without a look at their types.
+            # The readers create records without validating them.
             assert Record.model_validate(vars(record), strict=True) == record
             assert list(vars(record)) == list(Record.model_fields)
         return found

@@ -34,7 +34,7 @@ def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
     model = load_model(model_folder, runtime=runtime)  # type: ignore[arg-type]
     found = bench(model, RECORDS, SentenceSettings(), TagSettings(threads=1), repeats=1)
     assert (found.runtime, found.records) == (runtime, 4)
-    assert found.sentences == 6  # four titles, and two sentences that come again and again
+    assert found.sentences == 6  # four titles, and two sentences that all abstracts share
     lengths = [
         len(ids) for ids in model.reference().tokens([*(row.title for row in RECORDS), "Pear perry.", "Plum jam."])
     ]

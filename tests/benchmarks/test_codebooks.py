@@ -84,10 +84,10 @@ def test_held_out_papers_depend_on_the_seed_and_not_on_the_size() -> None:
 
 
 def test_sizes_that_need_more_papers_than_there_are_left_are_not_drawn() -> None:
-    draws = all_draws(np.arange(60) < 40)  # 24 relevant papers are not held out
+    draws = all_draws(np.arange(60) < 40)  # 24 of the 40 relevant papers are not held out
     assert [each.size for each in draws[:: len(SEEDS)]] == [0, 2, 5, 10, 20, None]
     assert [each.seed for each in draws[: len(SEEDS)]] == list(SEEDS)
-    # 60% of 34 papers are 20 papers.
+    # With 34 relevant papers, 20 are not held out, so a draw of 20 would equal the draw of all papers.
     assert [20 in [each.size for each in all_draws(np.arange(60) < relevant)] for relevant in (34, 35)] == [False, True]
 
 
@@ -96,7 +96,7 @@ def judged(labels: Sequence[Sequence[float]], relevant: int) -> np.ndarray:
     return np.array([*([1, *codes] for codes in labels), [0, 1, 1], [0, 1, 1]])[: relevant + 2]
 
 
-# Ranked 3, 2, (1, 1), 0.5, 0, where the papers with 3, 2 and 0.5 have the first label.
+# The scores of the first label are 3, 2, 1, 1, 0.5 and 0; the papers with 3, 2 and 0.5 have this label.
 CODES = judged([[1, 1], [1, 1], [0, 0], [0, 0], [1, 0], [0, 0], [np.nan, np.nan]], 7)
 FOUND = Scores(np.array([[3, 2, 1, 1, 0.5, 0, 9, -9, -9], [0.0] * 9]).T, np.array([4, 4, 4, 4, 4, 2, 4, 2, 3.0]))
 
@@ -323,7 +323,7 @@ def test_reads_chemical_exposure(bench: Path) -> None:
         for key, texts in abstracts.items():
             (bench / "chemical_exposure" / name / f"{key}.txt").write_text(texts[column], encoding="utf-8")
     codebook, documents = codebook_sets._exposure(Settings())
-    # Abstracts without labels, and with fewer label strings than sentences, are left out.
+    # Abstracts without labels, or with fewer label strings than sentences, are left out.
     assert [document.record_id for document in documents] == ["pmid:11", "pmid:14"]
     first, second = documents
     assert first.document.sentences == ("Food was measured .", "Blood and milk were measured .", "Nothing .")

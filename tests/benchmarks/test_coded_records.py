@@ -42,7 +42,7 @@ from tests.support.toy import WordEncoder, fruit_documents
 @pytest.fixture
 def ground(fruit: Codebook) -> Ground:
     documents = [replace(coded, hard=None if coded.relevant else True, source="fruit") for coded in fruit_documents()]
-    # A semicolon makes two parts of a sentence.
+    # The sentence is split at the semicolon.
     first = documents[0].document
     documents[0] = replace(documents[0], document=replace(first, sentences=("a stone; a wall", *first.sentences[1:])))
     exemplars = [
@@ -73,7 +73,7 @@ def test_the_parts_of_the_score_add_up(ground: Ground) -> None:
     own = ground.corpus.document[: len(parts["both"].texts)]
     rest = (parts["vectors"].texts + parts["words"].texts - parts["both"].texts)[:, 1:]
     for held_out in np.unique(fold):
-        # What is left over is the intercept, which both parts have.
+        # The difference is the intercept, which both terms include.
         np.testing.assert_allclose(np.ptp(rest[fold[own] == held_out], axis=0), 0, atol=1e-9)
 
 
@@ -140,7 +140,7 @@ def test_a_threshold_is_that_of_the_other_folds() -> None:
     scores = np.array([1.0, 2, 3, 1, 2, 9])
     fold = np.array([0, 0, 0, 1, 1, 1])
     relevant = np.array([False, True, True, False, False, True])
-    # In the second fold the relevant one has 9, and the next lower score is 2; in the first 2, and 1.
+    # The threshold of each fold is between the lowest relevant score and the next lower one in the other fold.
     np.testing.assert_array_equal(keep(scores, relevant, fold, 1.0), [False, False, False, False, True, True])
 
 

@@ -28,7 +28,7 @@ def test_counting_of_right_wrong_and_missed() -> None:
     groups = ["a", "a", "a", "b", "c", "c"]
     assert count(groups, {1, 4, 5}) == Counts(right=3, wrong=0, missed=0)
     assert count(groups, {1, 2, 4, 5, 6}) == Counts(right=1, wrong=0, missed=2)
-    # Of b and of c nothing is left: one record of each went wrongly, the other of c rightly.
+    # No record of b or c is kept: removing one record of each is wrong, removing the other record of c is right.
     assert count(groups, {1}) == Counts(right=3, wrong=2, missed=0)
 
 

@@ -25,7 +25,7 @@ def test_every_record_of_the_fixtures_is_read_or_rejected(path: Path) -> None:
     assert not found.fault
     assert not found.refused
     assert found.read >= 1
-    # Fields below one another, and files in an archive, are not counted.
+    # The independent count does not cover vertical tables and archives.
     assert (found.found is None) == (path.name in ("embase_vertical.csv", "zip_same_names.zip"))
 
 
@@ -63,7 +63,7 @@ def test_status_of_the_command(
     assert first.startswith("2\t2\t0\t0\t0.0")
     assert "refused: this is a binary file" in second
     assert last == "2 files, 1 refused with a message, 0 at fault"
-    # A reader that loses a record, and one that fails.
+    # The first reader loses a record, the second one fails.
     with monkeypatch.context() as patch:
         patch.setattr(exports, "count", lambda data, form: 3)
         assert run(tmp_path, monkeypatch) == 1

@@ -77,7 +77,7 @@ def test_only_synopses_are_trained_on_and_only_journal_prose_is_scored(
     assert np.isfinite(finished.run.documents[journal]).all()
     assert np.isnan(finished.run.documents[~journal]).all()
     assert (finished.size > 0) is (trainer == TUNED)
-    # The codes of the papers that are judged have no influence on their scores.
+    # The codes of the scored papers do not influence their scores.
     blank = {key: 0 for key in ground.codebook.keys}
     hidden = [
         coded if coded.source != JOURNAL else replace(coded, codes=blank, sentence_labels=None)

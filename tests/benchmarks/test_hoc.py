@@ -28,11 +28,11 @@ def test_example_based_f1_of_a_case_worked_by_hand() -> None:
     targets = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
     decided = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]], dtype=bool)
     judged = score_decisions(decided, targets)
-    # Precision 1, 0, 0 and recall 1/2, 0, 0 of the three papers that carry a label: means 1/3 and 1/6.
+    # The three papers with a label have precision 1, 0, 0 and recall 1/2, 0, 0; the means are 1/3 and 1/6.
     expected = 2 * (1 / 3) * (1 / 6) / (1 / 3 + 1 / 6)
     assert example_f1(judged, as_it_is(judged.truth)) == pytest.approx([expected])
     drawn_twice = Resamples(np.array([[3.0, 1, 0, 1]]), judged.truth[None])
-    # Means over four drawn papers that carry a label: precision 3/4, recall 3/8.
+    # Of the drawn papers, four have a label; their mean precision is 3/4, their mean recall 3/8.
     assert example_f1(judged, drawn_twice) == pytest.approx([2 * 0.75 * 0.375 / 1.125])
 
 
@@ -147,5 +147,5 @@ def test_command_line_trains_on_hallmarks_coded_as_a_whole(tmp_path: Path, monke
     ids = [f"pmid:{row['pmid'].lstrip('0')}" for row in rows]
     decided = np.array([[found[record_id, key] for key in hallmarks.codebook.keys] for record_id in ids])
     judged = score_decisions(decided, hallmarks.targets[:240])
-    # Chance is about 0.3; with 240 abstracts 0.6 is passed easily.
+    # Chance is about 0.3; a model trained on 240 abstracts reaches well above 0.6.
     assert example_f1(judged, as_it_is(judged.truth))[0] > 0.6

@@ -22,7 +22,7 @@ def test_the_section_of_the_readme_is_that_of_the_recorded_figures() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     text = page.partition(START)[2].partition(END)[0]
     assert text == section(figures, hoc)
-    # Independently of the code that writes them.
+    # One row is also checked without the code that writes it.
     own = figures["systems"]["transfer"]["across_auc"]
     row = re.search(r"^\| \*\*mechtag\*\* \| \*\*(\S+)\*\* \((\S+) to (\S+)\)", text, re.M)
     assert row is not None

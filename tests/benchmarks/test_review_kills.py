@@ -95,5 +95,5 @@ def test_results_that_were_not_measured_again_keep_their_commit() -> None:
 
 
 def test_every_kind_of_job_is_killed() -> None:
-    # Fetching needs web services; their answers are kept.
+    # Fetching is left out, because it needs web services.
     assert {kind for kind, _ in review_kills.STEPS} == jobs().keys() - {fetching.KIND}

@@ -16,7 +16,7 @@ def test_misplaced_records_are_just_enough_to_miss_the_recall(recall: float, rel
     labels = np.concatenate(([1, 0], np.random.default_rng(0).permutation([1] * (relevant - 1) + [0] * 300), [0]))
     moved = misplace(labels, recall, np.random.default_rng(1))
     assert sorted(moved) == sorted(labels)
-    assert moved[:2].tolist() == [1, 0]  # What was known beforehand stays known.
+    assert moved[:2].tolist() == [1, 0]  # Records known at the start stay in place.
     last = len(moved) - int(np.flatnonzero(moved == 0)[-1]) - 1
     assert (relevant - last) / relevant < recall
     assert (relevant - last + 1) / relevant >= recall
@@ -25,14 +25,14 @@ def test_misplaced_records_are_just_enough_to_miss_the_recall(recall: float, rel
 def test_interval_draws_the_two_forms_of_a_review_together() -> None:
     values = np.zeros((len(REVIEWS), 1))
     values[[REVIEWS.index(name) for name in ("nagtegaal_2019", "nudging")], 0] = (1, -1)
-    # Drawn together they cancel in every resample; drawn apart they would not.
+    # If both are drawn together, they cancel out in each resample; drawn separately, they would not.
     assert _interval(values) == (0, 0)
 
 
 def test_interval_includes_the_spread_of_the_runs() -> None:
     alternating = np.tile([1.0, -1.0], (len(REVIEWS), 5))
     low, high = _interval(alternating)
-    # The standard error of a mean of independent runs of one review, and of seven drawn reviews.
+    # Runs are resampled within each review, so the interval has a width although all reviews have the same mean.
     assert low == pytest.approx(-high, abs=0.02)
     assert 0.15 < high < 0.35
     assert _interval(np.ones((len(REVIEWS), 5))) == (1, 1)

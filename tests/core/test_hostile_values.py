@@ -135,14 +135,14 @@ _TERMS = zlib.compress(b"apple\npear")
     ("stored", "weights"),
     [
         (b"apple\npear", 2),  # not compressed
-        (_TERMS[:-1], 2),  # cut off, even if all terms can be read
+        (_TERMS[:-1], 2),  # truncated, although all terms can be read
         (_TERMS[:8], 0),
         (_TERMS[:-1] + b"x", 2),  # the checksum is wrong
         (zlib.compress(b"\xff"), 1),
         (_TERMS, 1),
         (_TERMS, 3),
         (b"", 0),
-        # One term that takes more than all the terms of any model.
+        # One term that is longer than all terms of any model together.
         (zlib.compress(b"a" * (_MOST_TEXT + 1)), 1),
     ],
 )

@@ -80,7 +80,7 @@ def test_decisions_of_a_model_are_overwritten(tmp_path):
     check_outputs([tmp_path / "a.csv"])
 
 
-# Words of a command, the file it must leave as it was, and where that one is written at first.
+# Arguments of a command, and the file that it must not change.
 COMMANDS = [
     ("ingest few.csv -o few.csv", "few.csv"),
     ("ingest rejected.jsonl -o records.parquet", "rejected.jsonl"),

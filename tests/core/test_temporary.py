@@ -102,7 +102,7 @@ def test_only_folders_of_killed_processes_are_deleted(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine")
     (tmp_path / ".mechtag-cdefghij").symlink_to(elsewhere, target_is_directory=True)
-    (tmp_path / ".mechtag-defghijk").mkdir()  # of a process that was killed before it could lock the folder
+    (tmp_path / ".mechtag-defghijk").mkdir()  # left by a process that was killed before it locked the folder
     with temporary_folder(tmp_path) as folder:
         assert list(folder.iterdir()) == []
         assert not (tmp_path / ".mechtag-defghijk").exists()

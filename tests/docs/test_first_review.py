@@ -15,7 +15,7 @@ from tests.support.command import call
 from tests.support.documents import blocks, expanded, parts
 
 PAGE = "docs/first-review.md"
-# What the first six titles are judged to be: the page says that one of them is about citizens.
+# Start of the only irrelevant title among the first six; the page says that it is about citizens.
 STRANGER = "Citizens' preferences"
 
 

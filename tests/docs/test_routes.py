@@ -97,7 +97,7 @@ def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
     ris(folder / "my-review/data/raw/my_export.ris", papers(48, 1))
     assert [line.split()[0] for line in rest] == ["cd"] + ["mechtag"] * 5
 
-    # A forgotten --unticked is reported twice, and no model is trained.
+    # If --unticked is forgotten, both commands report it, and no model is trained.
     forgotten = [line.replace("--unticked no", "") for line in rest]
     told = follow(forgotten[:4])
     assert "Labels coded yes, but never no: trust, funding." in told
@@ -120,7 +120,7 @@ def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
 
 def test_measure_accuracy(installed: Path, folder: Path) -> None:
     """Three commands are enough, and no file must be edited; the gold standard is a workbook instead of a CSV file."""
-    # All invented papers resemble each other; a reader's papers do not.
+    # With the default threshold, the invented papers would count as paraphrases of each other.
     shutil.copy(installed / "book.yaml", folder)
     params = {"codebook": "book.yaml", "retrain": {"paraphrase": 1.0}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")

@@ -57,7 +57,7 @@ def gwet(codes, name):
     raw = pytest.importorskip("irrCAC.raw", reason="irrCAC is not installed")
     table = pd.DataFrame(np.asarray(codes, float).T)
     with warnings.catch_warnings():
-        # It was written for an older pandas, and divides by zero where all codes are the same.
+        # irrCAC was written for an older pandas, and divides by zero if all codes are the same.
         warnings.simplefilter("ignore")
         found = getattr(raw.CAC(table, categories=[0.0, 1.0], digits=14), name)()
     return found["est"]["coefficient_value"]
@@ -74,12 +74,12 @@ def test_ratio_is_nan_without_a_warning_where_undefined():
 
 
 def test_kappa_by_hand():
-    # 35 of 50 agree, 0.5 are expected to from the margins: kappa 0.4.
+    # Observed agreement is 35 of 50, expected agreement is 0.5, so kappa is 0.4.
     assert cohen_kappa(*map(np.array, ([20], [5], [10], [15])))[0] == pytest.approx(0.4)
 
 
 def test_where_kappa_misleads_as_gwet_shows():
-    # Gwet (2008), table 1: 118 of 125 items both yes, 5 and 2 differ, none both no.
+    # Gwet (2008), table 1: of 125 items, 118 have two yes codes, 5 and 2 have different codes, none has two no codes.
     found = {name: float(v[0]) for name, v in two_coders(*(np.array([n]) for n in (118, 5, 2, 0))).items()}
     assert found["agreement"] == pytest.approx(0.944)
     assert found["cohen_kappa"] == pytest.approx(-0.0234, abs=5e-5)
@@ -103,7 +103,7 @@ def test_alpha_by_hand_leaves_out_items_of_one_coder():
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_coders_who_always_say_the_same(code):
-    # Nothing is left to chance for kappa and alpha; AC1 and PABAK count it as full agreement.
+    # Expected agreement is 1, so kappa and alpha are undefined; AC1 and PABAK are 1.
     two, many = of_two([code] * 3, [code] * 3), of_many([[code] * 3] * 3)
     assert np.isnan([two["cohen_kappa"], two["krippendorff_alpha"], many["fleiss_kappa"]]).all()
     assert np.isnan(many["krippendorff_alpha"])
@@ -126,7 +126,7 @@ def test_two_coders_as_other_packages():
         assert found["cohen_kappa"] == pytest.approx(cohen_kappa_score(first, second, labels=[0, 1]), abs=1e-12)
         alpha = krippendorff.alpha(np.stack([first, second]), level_of_measurement="nominal")
         assert found["krippendorff_alpha"] == pytest.approx(alpha, abs=1e-12)
-        # Two coders are the smallest case of many.
+        # The functions for many coders must also work for two.
         assert found["gwet_ac1"] == pytest.approx(by_pairs([first, second])["gwet_ac1"], abs=1e-12)
         assert of_many([first, second])["gwet_ac1"] == pytest.approx(found["gwet_ac1"])
 

@@ -29,7 +29,7 @@ from tests.support.gold import LABELS, SETTINGS, predict
 
 PAPERS = 30
 QUALITY = Quality(pages=0, chars=0, scanned_pages=0, ocr_pages=0, references_cut=True, headings=1, letters_share=0.9)
-# The first papers have an abstract alone, the last a full text alone.
+# The first papers have only an abstract, the last ones only a full text.
 ABSTRACT_ALONE, FULL_ALONE = ("p0", "p1", "p2"), ("p28", "p29")
 
 
@@ -170,7 +170,7 @@ def test_a_known_difference_is_found_and_named(gold: GoldStandard) -> None:
     said = paired.describe()
     assert said.startswith("25 papers have both an abstract and a full text. On these papers, the full text is better")
     assert "across papers" in said
-    # Fewer wrong decisions are better, although the difference is negative.
+    # The difference is negative, but fewer wrong decisions are better.
     assert paired.differences["hamming_loss"].difference.value < 0  # type: ignore[operator]
     assert "labels wrong" in said
     assert "worse" not in said
@@ -244,7 +244,7 @@ def test_coverage_lists_each_paper_and_the_years(gold: GoldStandard) -> None:
 
 def test_figures_that_the_number_of_windows_reaches_are_named(gold: GoldStandard) -> None:
     truth = gold.truth(LABELS)
-    # The number of windows says exactly which papers have the first label.
+    # The number of windows predicts the first label perfectly.
     windows = {record.record_id: 5 + int(truth[row, 0]) for row, record in enumerate(gold.evaluated)}
     own = section(gold, abstracts(gold), full_texts(gold, 0.9, windows))
     assert own.naive["windows"].labels["trust"].roc_auc.value == 1
@@ -286,7 +286,7 @@ def test_p_values_are_those_of_all_exchanges(gold: GoldStandard) -> None:
     """For few papers, the exact p-value can be computed from all possible exchanges of the two systems."""
     ids, found = [f"text:{number}" for number in range(3, 9)], full_texts(gold, 0.7)
     truth = gold.truth(LABELS)[3:9]
-    # The scales of the scores differ, which must make no difference.
+    # The scale of the scores must not change the result.
     far = [row.model_copy(update={"score": 50 + 100 * row.score}) for row in found.predictions]  # type: ignore[operator]
     pair = [System("x", rows).judged(ids, LABELS, truth) for rows in (abstracts(gold), far)]
     exchanged = np.array(list(product((0.0, 1.0), repeat=6)))

@@ -132,7 +132,7 @@ def test_pairs_are_those_of_scikit_learn_on_what_both_judged():
             counted = [pair["labels"][label][cell] for cell in ("both_yes", "only_a", "only_b", "both_no")]
             table = [((first == i) & (second == j))[:, column].sum() for i, j in ((1, 1), (1, 0), (0, 1), (0, 0))]
             assert counted == table
-        # Relevance is no part of the pooled figures.
+        # The pooled metrics exclude relevance.
         seen = both[:, 1:]
         expected = cohen_kappa_score(first[:, 1:][seen], second[:, 1:][seen])
         assert pair["pooled"]["n"] == seen.sum()
@@ -141,7 +141,7 @@ def test_pairs_are_those_of_scikit_learn_on_what_both_judged():
 
 
 def test_intervals_draw_whole_records():
-    # Two labels that say the same are no more evidence than one.
+    # Two labels with the same codes are no more evidence than one.
     generator = np.random.default_rng(3)
     one = (generator.random((2, 50, 1)) < 0.5).astype(float)
     draws = draw_resamples(50, 200, 0, generator)
@@ -173,7 +173,7 @@ def test_too_few_and_undefined_say_so():
 
 
 def test_confident_errors_by_hand():
-    # The mean probability of a yes is 0.55 among yes; that of a no is 0.645 among no. 0.6 and 0.52 stay below.
+    # The mean probability of yes is 0.55 for the yes codes, and that of no is 0.645 for the no codes.
     code = np.array([1, 1, 1, 1, 0, 0, 0, 0, NAN])
     probability = np.array([0.9, 0.8, 0.4, 0.1, 0.65, 0.52, 0.15, 0.1, 0.99])
     np.testing.assert_allclose(confident_errors(code, probability), [0, 0, 0, 0.9, 0.65, 0, 0, 0, 0])
@@ -201,13 +201,13 @@ def test_errors_that_were_put_in_are_found():
     code = true.astype(float)
     code[wrong] = 1 - code[wrong]
     found = set(np.flatnonzero(confident_errors(code, probability)))
-    # The bar is a mean, so it finds about half of the errors, and hardly anything else.
+    # The threshold is a mean, so about half of the errors are found, and hardly any correct codes.
     assert len(found & set(wrong)) >= 8
     assert len(found - set(wrong)) <= 1
 
 
 def test_order_of_what_to_settle():
-    # r0: coders differ on a; r1: differ on a and b; r2: both say no to a, the model is sure of yes.
+    # Coders disagree on a in r0, and on a and b in r1; in r2, both code a as no, but the model is sure of yes.
     people = [
         [[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 1]],
         [[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 0, 1]],
@@ -222,7 +222,7 @@ def test_order_of_what_to_settle():
     ]
     assert found[0]["codes"] == {"x": 1, "y": 0}
     assert found[3]["probability"] == 0.95
-    # A label that few carry is not doubted, but coders may still differ on it.
+    # Codes of rare labels are not doubted because of the model, but coders may still disagree on them.
     assert [one["reason"] for one in to_adjudicate(coders(people, probability), 99)] == [DIFFER] * 3
 
 
@@ -242,7 +242,7 @@ def table(tmp_path):
             predictions.append(prediction(f"doi:10.1234/{number}", label, 0.2 + 0.6 * code))
             for coder in ("ann", "bob", "cy"):
                 value = "" if coder == "cy" and (number + place) % 4 == 0 else code ^ (generator.random() < 0.2)
-                # One coder has the key alone.
+                # The rows of one coder contain only the key.
                 record_id = "" if coder == "bob" else f"doi:10.1234/{number}"
                 lines.append(f"k{number},{record_id},{coder},{label},{value},abstract")
     path = tmp_path / "codings.csv"
@@ -275,7 +275,7 @@ def test_command_compares_people_and_the_model(table):
     kappa = found["pairs"][0]["pooled"]["cohen_kappa"]["value"]
     assert f"{kappa:.2f}" in printed
     assert "Codes to resolve first" in printed
-    # Six pairs of coders stand side by side in no terminal.
+    # Six pairs of coders are too many for columns of a terminal, so Fleiss' kappa is shown.
     assert "Fleiss' kappa of each label" in printed
     assert f"{found['all']['with_model']['labels']['wider_view']['fleiss_kappa']['value']:.2f}" in printed
     assert found["all"]["humans"]["fleiss_kappa"]["value"] != found["all"]["with_model"]["fleiss_kappa"]["value"]

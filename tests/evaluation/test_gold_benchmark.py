@@ -116,7 +116,7 @@ def test_shares_of_papers_have_the_interval_of_their_counts(metrics):
             "precision": wilson(tp, tp + fp),
             "recall": wilson(tp, tp + fn),
             "specificity": wilson(tn, tn + fp),
-            # F1 is 2 s / (1 + s), s being the share of papers with both among those with either.
+            # F1 is 2 s / (1 + s), where s is the share of papers with both among papers with either.
             "f1": [2 * share / (1 + share) for share in wilson(tp, tp + fp + fn)],
         }
         found = {name: (figures[name]["ci_low"], figures[name]["ci_high"]) for name in expected}
@@ -183,7 +183,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
         ("d", "mechtag", "human-model", "records"),
         ("c", "d", "human-human", "sentences"),
     ]
-    # 15 codes of 5 records: 4 both, 2 only the first, 9 none.
+    # Of 15 codes of 5 records, both coders say yes to 4, only the first to 2, and neither to 9.
     pooled = people["pooled"]
     assert [pooled[name] for name in ("n", "both_yes", "only_a", "only_b", "both_no")] == [15, 4, 2, 0, 9]
     expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
@@ -193,7 +193,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
     assert people["labels"]["rare"]["cohen_kappa"]["value"] is None
     assert sentences["pooled"]["n"] == 10 * 3
     assert sentences["pooled"]["cohen_kappa"]["value"] == 1
-    # The model is judged on the same records.
+    # The model is compared on the same records.
     said = {(row.record_id, row.label): row.probability >= 0.5 for row in coded.documents}
     both = sum(said[one.record.record_id, label] for one in coded.records[:5] for label in one.labels)
     assert (first["pooled"]["n"], first["pooled"]["both_yes"]) == (15, both)
@@ -222,7 +222,7 @@ def test_coders_of_a_table_are_taken_one_by_one(gold, systems, coded):
     ]
     assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "mechtag"]
     assert agreement["all"]["humans"]["fleiss_kappa"]["value"] == 1
-    # A second coder's file is one more coder, whose sentences have nothing to stand beside.
+    # The file of a second coder adds a coder; the others have no codes of sentences to compare.
     more = CodedSet(whole, coded.documents, coded.sentences, second=coded.second, table=table)
     agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=more).content()["agreement"]
     assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "d", "mechtag"]

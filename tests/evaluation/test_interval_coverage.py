@@ -19,7 +19,7 @@ from mechtag.evaluation.sections import labels_section, pooled_section
 PREVALENCE = np.array([0.65, 0.62, 0.62, 0.47, 0.38, 0.38, 0.29])
 RESAMPLES = 400
 POPULATION = 60_000
-# Figures are rounded to six decimals.
+# Metrics are rounded to six decimals.
 ROUNDING = 1e-6
 
 
@@ -104,7 +104,7 @@ def outside(shares, low, high):
 
 
 def test_intervals_hold_the_true_value_in_most_of_a_few_runs():
-    # In 60 runs of 95%, fewer than 49 or so are a sign of a fault (p < 0.001), not proof of the contrary.
+    # With a true coverage of 95%, fewer than 50 of 60 runs is unlikely (p < 0.001).
     assert outside(covered(34, 60, 1.0, seed=1), 0.82, 1) == {}
 
 
@@ -118,7 +118,7 @@ def test_intervals_of_pooled_figures_hold_the_true_value(count, runs, signal):
 @pytest.mark.slow
 @pytest.mark.parametrize("signal", [0.6, 2.0])
 def test_intervals_of_labels_hold_the_true_value(signal):
-    # A label has some 10 to 20 papers that carry it, so these are cruder.
+    # Only 10 to 20 papers have a label, so these intervals are less accurate.
     shares = label_covered(34, 200, signal, seed=3)
     assert outside(shares, 0.9, 1) == {}
 

@@ -78,7 +78,7 @@ def test_unclear_and_missing_answers_are_left_to_people(gold: GoldStandard, tabl
         own, lost = found.labels[label].confusion, truth[[0, -1], column].sum()
         assert (own.tp, own.fp, own.fn) == (truth[:, column].sum() - lost, 0, lost)
         assert found.labels[label].brier.value is None
-    # All right except the two papers in the middle of the ranking.
+    # All decisions are right, except for the two papers in the middle of the ranking.
     score = np.where(np.isin(np.arange(PAPERS), (0, PAPERS - 1))[:, None], 0.5, truth)
     column = truth[:, 0]
     pairs = [(one, two) for one in score[column == 1, 0] for two in score[column == 0, 0]]
@@ -143,7 +143,7 @@ def test_agreement_counts_it_as_a_coder_who_is_no_person(gold: GoldStandard, tab
     other = [row.model_copy(update={"coder": "Bo", "value": 1 - (row.value or 0)}) for row in rows]
     write_codings(people, [*rows, *other])
     settings = Settings.model_validate({"evaluate": {"bootstrap": 100, "min_positives": 1}})
-    # The order of the tables makes no difference: people come first.
+    # People come first, whatever the order of the tables.
     found = agreement_of_files([table, people], KEYS, settings)
     assert [(one.name, one.kind) for one in found.coders] == [("Ann", "human"), ("Bo", "human"), ("llm:toy", "llm")]
     kinds = {(pair.a, pair.b): (pair.kind, pair.pooled.agreement.value) for pair in found.pairs}
@@ -153,7 +153,7 @@ def test_agreement_counts_it_as_a_coder_who_is_no_person(gold: GoldStandard, tab
         ("Bo", "llm:toy"): ("human-llm", 0.0),
     }
     assert set(found.all) == {"humans", "with_llms"}
-    # What people disagree on is what people resolve: the model has no say.
+    # Only disagreements between people are listed for adjudication; codes of the model do not count.
     assert {len(code.codes) for code in found.adjudicate} == {2}
     printed = "\n".join(
         line for section in agreement_sections(found) for line in (*section.lines, *map(str, section.rows))

@@ -217,7 +217,7 @@ def of_one_label(truth, score, yes):
         "f1": oracle.f1_score(truth, yes, **undefined),
         "specificity": oracle.recall_score(1 - truth, ~yes, **undefined),
         "kappa": np.nan if same else oracle.cohen_kappa_score(truth, yes, labels=[0, 1]),
-        # scikit-learn says 0 where one of the two always says the same, and the formula divides by 0.
+        # scikit-learn returns 0 if all codes or all decisions are equal, where the formula divides by 0.
         "mcc": oracle.matthews_corrcoef(truth, yes) if both and says_both else np.nan,
         "roc_auc": oracle.roc_auc_score(truth, score) if both else np.nan,
         "average_precision": oracle.average_precision_score(truth, score) if truth.any() else np.nan,

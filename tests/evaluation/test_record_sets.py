@@ -75,7 +75,7 @@ def test_decisions_of_relevance(found: dict, coded: CodedSet) -> None:
         wilson = stats.binomtest(hits, papers).proportion_ci(method="wilson")
         assert figures[name]["value"] == pytest.approx(hits / papers, abs=1e-6), name
         assert (figures[name]["ci_low"], figures[name]["ci_high"]) == pytest.approx(tuple(wilson), abs=1e-6)
-    # The toy must tell the three decisions apart.
+    # The toy data must contain all three decisions.
     assert {"yes", "refer", "no"} == {said for *_, said in own}
     for kind, said in (("relevant", relevant), ("hard", hard), ("irrelevant", hard + easy)):
         assert figures["decisions"][kind] == {word: said.count(word) for word in ("yes", "refer", "no")}
@@ -112,7 +112,7 @@ def test_mechanisms_are_judged_on_relevant_papers(found: dict, coded: CodedSet, 
         score.append([answer.score for _, answer in own])
     codes, decisions, scores = np.array(human), np.array(said), np.array(score)
     assert figures["papers"] == codes.shape[1] == papers
-    # A decision that was left to people counts by its threshold in kappa, and as found in ``kept``.
+    # A label that needs review counts by its threshold in kappa, and is not counted as lost in ``kept``.
     assert ((decisions == "refer") & codes & (scores < 0.5)).any()
     across = np.mean([roc_auc_score(*pair) for pair in zip(codes, scores, strict=True)])
     assert figures["across_auc"]["value"] == pytest.approx(across, abs=1e-6)

@@ -71,7 +71,7 @@ def test_values_are_those_of_the_sample_and_only_some_are_permuted():
 
 
 def test_tail_is_the_normal_share_beyond_the_t_interval():
-    # For n = 10, Student's t is 2.262, times sqrt(10 / 9) is 2.384, beyond which lie 0.86%; likewise n = 20, 100.
+    # For n = 10, Student's t of 2.262 times sqrt(10 / 9) is 2.384; 0.86% of a normal distribution lies beyond it.
     assert [round(tail(papers), 4) for papers in (10, 20, 100)] == [0.0086, 0.0159, 0.0231]
     assert tail(10**7) == pytest.approx(0.025, abs=1e-6)
     assert tail(1) == 0
@@ -89,7 +89,7 @@ def test_interval_by_hand_and_dropped_resamples():
 def test_corrected_interval_takes_off_what_resamples_lie_above():
     logits = np.array([0.5, 1.0, 1.5])
     low, high, dropped = corrected_interval(float(expit(0.2)), np.append(expit(logits), np.nan), 20)
-    # The resamples lie 0.8 above 0.2 on average, with a spread of 0.5.
+    # The mean of the resampled logits is 0.8 above 0.2, and their standard deviation is 0.5.
     reach = stats.t.ppf(0.975, 19) * 0.5 * np.sqrt(20 / 19)
     assert (low, high, dropped) == (pytest.approx(expit(-0.6 - reach)), pytest.approx(expit(-0.6 + reach)), 1)
     assert corrected_interval(1.0, np.ones(5), 20) == (1.0, 1.0, 0)

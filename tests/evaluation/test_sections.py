@@ -149,7 +149,7 @@ def test_what_lies_outside_the_band_is_right_often_enough(chances, random, preci
 
     assert low == 0 or sure(1 - targets[chances < low])
     assert high == float("inf") or sure(targets[chances >= high])
-    # No narrower band would do.
+    # A narrower band would not be precise enough.
     for cut in np.unique(chances):
         assert cut >= high or not sure(targets[chances >= cut])
         assert cut <= low or not sure(1 - targets[chances < cut])

@@ -101,7 +101,7 @@ def test_relevance_may_come_first(garden: tuple[list[str], np.ndarray]) -> None:
     assert tagger.labels_ == ("about_gardens", *LABELS)
     chances = tagger.predict_proba(texts)
     assert chances[:24, 0].min() > chances[24:, 0].max()
-    # The title alone is worth something, and texts may be records too.
+    # Records and tables get the same probabilities as texts.
     record = Record(record_id="x", title=texts[0].split("\n")[0], abstract=texts[0].split("\n")[1])
     np.testing.assert_allclose(tagger.predict_proba([record]), chances[:1], rtol=1e-4)
     frame = pd.DataFrame({"title": [record.title], "abstract": [record.abstract]})

@@ -24,7 +24,7 @@ THEMES = (
     "Holding the middle between two organisations of",
 )
 TITLES = [f"{theme} {setting}" for theme in THEMES for setting in SETTINGS]
-TWICE = 4  # the number of the record that has the title of the record before it
+TWICE = 4  # number of the record with the same title as the previous record
 
 
 def record(number: int, title: str) -> Record:
@@ -46,7 +46,7 @@ def paper(folder: Path, name: str, one: Record) -> Path:
         f"Ann {family}, University of Somewhere",
         f"Received 1 May {one.year}",
         *([f"https://doi.org/{one.doi}"] if one.doi else []),
-        # A different paper of the review is cited.
+        # The PDF cites a different paper of the review.
         references=[f"Ann X. {RECORDS[1].title}. 2001. doi:{RECORDS[1].doi}"],
     )
 
@@ -180,13 +180,13 @@ def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_map_may_name_any_record_that_was_merged(merged: list[str]) -> None:
     for number, name in enumerate((*merged[:3], "7654321")):
-        # The file alone would not lead to the record.
+        # The content of the file does not identify the record.
         write_paper(Path("pdfs/scan.pdf"), "Cover sheet of a library")
         Path("map.csv").write_text(f"file,record_id\nscan.pdf,{name}\n", encoding="utf-8")
         message = run("pdfs", "--records", "unique.parquet", "--map", "map.csv", "-o", f"out{number}")
         [row] = table(Path(f"out{number}/attached.csv"))
         assert (row["record_id"], row["by"]) == (KEPT, "map")
-        # The kept record has the identifiers of the others.
+        # The kept record has its own id and the PubMed id of a duplicate.
         is_merged = name in (merged[0], merged[2])
         assert row["merged_record"] == (name if is_merged else "")
         said = f"scan.pdf: you entered {name}, a duplicate that was merged into {KEPT}"
@@ -213,7 +213,7 @@ def test_a_path_in_a_merged_record_leads_to_the_kept_record(merged: list[str]) -
     [row] = table(Path("out/attached.csv"))
     assert (row["record_id"], row["by"], row["merged_record"]) == (KEPT, "path", merged[2])
     assert f"copy.pdf: the file is named in {merged[2]}, a duplicate that was merged into {KEPT}" in message
-    # The content still counts more than the path.
+    # The content of a file takes precedence over its path.
     write_paper(Path("library/storage/AB/copy.pdf"), LATER, "Kofi Osei")
     Path("later.ris").write_text(EXPORT.replace("PY  - 2021", "PY  - 2021\nDO  - 10.5555/later"), encoding="utf-8")
     assert call("ingest", "later.ris", "-o", "records.parquet")[0] == 0
@@ -239,7 +239,7 @@ def test_the_doi_of_a_merged_record_belongs_to_the_kept_record(tmp_path: Path) -
     write_paper(tmp_path / "pdfs/b.pdf", f"doi:10.1101/preprint {TITLES[0]}", "Ann Lee")
     out = ("--records", tmp_path / "unique.parquet", "-o", tmp_path / "out")
     run(tmp_path / "pdfs", *out)
-    # Without the table, the DOI before the title is that of an unknown paper.
+    # Without the table of groups, the DOI before the title belongs to an unknown paper.
     assert [row["file"] for row in table(tmp_path / "out/unmatched.csv")] == ["b.pdf"]
     (tmp_path / "earlier.csv").write_text(groups, encoding="utf-8")
     run(tmp_path / "pdfs", *out, "--groups", tmp_path / "earlier.csv")

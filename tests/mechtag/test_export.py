@@ -99,7 +99,7 @@ def test_what_chooses_between_decisions_and_codings() -> None:
     assert (status, "choose --what decisions or --what codings" in message) == (1, True)
     assert call(*words, "--what", "decisions")[0] == 0
     assert matrix_cells(Path("m.csv"))[1:-1] == [
-        # The evidence for the first label contains a word of lack.
+        # The evidence for the first label contains a word that expresses absence.
         ["", "?", "✓"] if number % 3 == 0 else ["?", "✓", ""] if number % 3 == 1 else ["✓−", "", "?"]
         for number in range(PAPERS)
     ]

@@ -98,7 +98,7 @@ def test_git_ignores_all_that_is_written(records: Path, access: Access, services
     words = ["git", "-C", out.parent, "status", "--porcelain", "--untracked-files=all"]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["?? out/.gitignore"]
-    # A file of the user is left as it is.
+    # A file that the user wrote is not changed.
     (out / ".gitignore").write_text("/mine\n", encoding="utf-8")
     list(fetch(records, out, Wanted(), access))
     assert (out / ".gitignore").read_text(encoding="utf-8") == "/mine\n"
@@ -185,11 +185,11 @@ def test_full_texts_are_saved_and_attached(
         paper = PAPERS[number]
         path = write_paper(tmp_path / "pdf" / f"{number}.pdf", paper.title, f"https://doi.org/{paper.doi}")
         services.files[f"/{number}.pdf"] = Reply(path.read_bytes(), headers={"Content-Type": "application/pdf"})
-    # A page to log in, in place of the PDF.
+    # A login page is returned instead of the PDF.
     services.files["/11.pdf"] = Reply(b"<html>Please log in</html>")
     out = tmp_path / "out"
     said = list(fetch(records, out, TEXTS, access))
-    # PDFs without a Creative Commons licence are left where they are: those of papers with even numbers.
+    # The PDFs of papers with even numbers are not saved, because they have no Creative Commons licence.
     names = {path.name for path in (out / "fulltexts").iterdir()}
     assert names == {
         "doi_10.5555_lead.1.xml",
@@ -420,7 +420,7 @@ def test_runs_that_are_killed_at_many_moments(services: FakeServices, records: P
     killing = Killing(services, records, TEXTS.what)
     output = killing.run(tmp_path / "whole")
     requests, writes = len(services.asked), int(output.rpartition("writes: ")[2])
-    # KILLS=20 in the environment takes two minutes.
+    # Set KILLS=20 in the environment for a longer test of two minutes.
     count = int(os.environ.get("KILLS", "4"))
     moments = [("request", place) for place in range(1, requests + 1)] + [
         ("write", 1 + place) for place in range(writes)

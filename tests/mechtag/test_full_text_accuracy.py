@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 from tests.support.pdfs import BODY, write_paper
 
 RECORDS, TABLE = ROOT / "data/raw/gold_records.jsonl", ROOT / "data/annotated/table2.csv"
-# The papers that can be read free of charge.
+# The papers that are free to read.
 FREE = (
     "asakawa-2017 atkinson-2002 benzer-2015 carroll-2015 dayan-2019 grenier-2011 karam-2017 klinga-2016 ling-2012 "
     "nicholson-2018 payne-2019 rosen-2011 shaw-2011 stuart-2012"

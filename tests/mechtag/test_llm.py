@@ -138,7 +138,7 @@ def test_a_model_codes_papers_as_one_more_coder(project: Project, access: LlmAcc
     assert found.evidence == "Trust grew as leaders kept their promises."
     assert found.model_id == f"toy, prompt {own.prompt_sha256}"
     assert found.date == "2025-11-24"
-    # The text comes before the label.
+    # In the question, the text comes before the label.
     (first, second, *_) = model.questions
     texts = [one.body["messages"][1]["content"] for one in (first, second)]
     assert texts[0].partition("The code:")[0] == texts[1].partition("The code:")[0]
@@ -297,7 +297,7 @@ def test_an_endpoint_that_fails_is_left_alone(project: Project, access: LlmAcces
         "4 questions not asked: 5 requests in a row failed; for the last, the service answered with status 500"
         in said[-1]
     )
-    # Failures are no answers: the next run asks again.
+    # Failures do not count as answers, so the next run asks again.
     model.answer = honest
     run(project, access)
     assert check_counts(project).answered == 9
@@ -372,7 +372,7 @@ def test_the_key_is_sent_and_written_nowhere(
     for path in project.root.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
-    # The answers in the cache are compressed, but the key is not in what is made of them.
+    # The cached answers are compressed, so the reasons read from them are checked as well.
     reasons = {row.reason for row in codings(project).values()}
     assert reasons == {"The key is ."}
 
@@ -678,7 +678,7 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
     assert runs.describe()[0] == "llm:vote is not a person; it is the majority vote of llm:a, llm:b, llm:c."
     with pytest.raises(MechtagError, match="llm:a is also in another table"):
         list(vote_of_tables(project, [*tables, tables[0]], project.root / "out/vote.csv"))
-    # The answers of its voters would count twice.
+    # The answers of the voters would count twice.
     with pytest.raises(MechtagError, match=r"vote\.csv: this table is itself a vote; pass the tables of the models"):
         list(
             vote_of_tables(project, [project.root / "out/vote.csv", tables[0]], project.root / "out/more.csv", "llm:v")

@@ -56,7 +56,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(below)
     assert Path(open_project().settings.codebook).samefile(inner / "codebook.yaml")
     monkeypatch.chdir(inner)
-    assert open_project().root == Path(".")  # So that logged paths stay relative.
+    assert open_project().root == Path(".")  # Logged paths must stay relative.
     assert open_project(tmp_path / "outer").root == tmp_path / "outer"
 
 

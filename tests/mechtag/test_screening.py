@@ -44,7 +44,7 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()  # No cell here holds a line end.
+    lines = path.read_text(encoding="utf-8-sig").splitlines()  # No cell contains a line break.
     return list(csv.DictReader(lines, delimiter=";" if ";" in lines[0] else ","))
 
 
@@ -54,7 +54,7 @@ def decide(path: Path, count: int) -> None:
     for row in [row for row in rows if not row["decision"]][:count]:
         row["decision"] = str(truth(row["record_id"]))
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # As Excel does in half of Europe.
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # as in Excel in many European countries
         writer.writeheader()
         writer.writerows(rows)
 
@@ -80,7 +80,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
     assert status == 0
     assert f"0 of {COUNT} records have been judged, 0 of them as relevant; left to read: {COUNT}" in said
     assert "too early to decide" in said
-    # Nothing is known but the codebook's definition of relevance, to which teams are likest.
+    # Only the codebook's definition of relevance is known; records about teams are most similar to it.
     unread, judged = split_rows(output)
     assert sum(map(truth, unread[:10])) >= 8
     assert [row["rank"] for row in table(output)] == [str(place) for place in range(1, COUNT + 1)]
@@ -97,7 +97,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
         assert sorted(unread + judged) == sorted(record.record_id for record in read_records(records))
         if "Stopping" in said and "not yet" in said:
             break
-    # 100 in a row were irrelevant: the random sample is drawn, and is what to read next.
+    # After 100 irrelevant records in a row, a random sample is drawn, which is read next.
     assert "At most" in said
     sample = course(output)["sample"]
     assert unread == sample
@@ -137,7 +137,7 @@ def begun(tmp_path: Path, ranked: Path, records: Path, params: Path) -> tuple[Pa
 def test_ranking_learns_from_decisions(begun: tuple[Path, tuple[object, ...]]) -> None:
     output, words = begun
     rows = table(output)
-    for row in rows:  # This reviewer wants metals, of which the codebook knows nothing.
+    for row in rows:  # This reviewer includes metals, which the codebook does not mention.
         if row["decision"]:
             row["decision"] = "0"
     metals = [row for row in rows if "alloy" in row["title"]]

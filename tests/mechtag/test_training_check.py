@@ -91,7 +91,7 @@ def test_training_papers_are_refused_and_named(project: Path, tmp_path: Path) ->
 
 
 def test_outputs_say_that_training_papers_were_measured(project: Path, tmp_path: Path) -> None:
-    # People cannot declare a paper different that has the same identifier.
+    # People cannot declare that papers with the same identifier are different.
     write_gold(project, 6, notes={"not_in_training": {"g5": "it is a different paper"}})
     status, message = evaluate(project, tmp_path, "--allow-training-papers")
     assert status == 0, message

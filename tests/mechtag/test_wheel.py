@@ -75,7 +75,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = folder / "env/bin/python"
     run(folder, sys.executable, "-m", "pip", "--python", made, "install", "-q", "--no-deps", wheel)
     packages = next((folder / "env/lib").glob("python*/site-packages"))
-    # Only the folder: the import hook of an editable installation in it is not run.
+    # Only the folder is added, so import hooks of editable installations in it do not run.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return made
 

@@ -76,7 +76,7 @@ def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
     ]
     assert "The first rows cover all sets of records together, the others one set each." in part
     own = metrics["coded_records"]["sets"]["a"]["documents"]
-    # Its interval is that of average precision, whose p-value nobody asks for in a set.
+    # Rows of a single set contain no p-values.
     cells = row(text, title, "first 168 real papers |")
     assert cells[1] == "17"
     assert cells[4] == said(own["across_auc"])
@@ -108,7 +108,7 @@ def test_the_tables_fit_a_terminal(metrics: dict) -> None:
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
         for section in sections:
-            # No cell is cut: each line of each cell of a figure is shown whole, on one line.
+            # Each line of a cell is shown in full, on one line.
             for line in (line for row in section.rows for cell in row[1:] for line in cell.splitlines()):
                 assert len(line) > 22 or line in text
 
@@ -117,7 +117,7 @@ def test_the_summary_fits_one_screen(metrics: dict) -> None:
     console = Console(width=80, no_color=True, record=True, file=io.StringIO())
     console.print(terminal([summary_section(Results.model_validate(metrics))]))
     lines = [" ".join(line.split()).casefold() for line in console.export_text().splitlines()]
-    # A screen of 24 lines also shows where the files lie.
+    # The paths of the files must fit on the same screen of 24 lines.
     assert len(lines) <= 24 - len(LABELS) - 5
     for label, own in metrics["transfer"]["labels"].items():
         shown = [own[name]["value"] for name in ("precision", "recall", "f1", "kappa")]

@@ -100,7 +100,7 @@ def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
         assert note in sections[name], name
     agreement = "The texts are 8 synopses of abstracts in other words and 2 published abstracts. On published abstracts"
     assert agreement in sections["agreement"]
-    # Relevance, and labels.
+    # Once for relevance, and once for labels.
     assert sections["coded"].count(note) == 2
     assert "Real ones" in sections["coded"]
     assert ATTACK in sections["coded"]
@@ -158,7 +158,7 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
     assert f"area under it {area:.2f}" in drawing
     (path,) = re.findall(r'd="M([^"]*)" class="series-0"', drawing)
     points = [tuple(map(float, point.split(","))) for point in path.split("L")]
-    # The field is 264 wide and 236 high, from 72 and 12; the area below the drawn line is the AUC.
+    # The plot is 264 wide and 236 high, and starts at (72, 12); the area below the curve is the AUC.
     shares = [((x - 72) / 264, 1 - (y - 12) / 236) for x, y in points]
     assert np.trapezoid([y for _, y in shares], [x for x, _ in shares]) == pytest.approx(area, abs=0.005)
     ((label, protocol, value, corners),) = made["roc"].rows
@@ -219,7 +219,7 @@ def test_cells_lead_to_their_evidence(page: Page) -> None:
 def test_text_from_data_stays_text(text: str, page: Page) -> None:
     assert len(page.tags("script")) == len(page.tags("style")) == 1
     assert page.tags("img") == []
-    # Every place where such a text was put shows it as it is.
+    # Each place with a hostile text shows it unchanged.
     for before in ("Gardens ", "Watering ", "Plants are given water. ", "Roe (2) ", "A note. ", "We used it. "):
         assert f"{before}{ATTACK}" in page.text, before
     assert f"coded {ATTACK}.jsonl" in page.text

@@ -18,7 +18,7 @@ __all__ = ["finished"]  # a fixture, which pytest finds by its name here
 
 pytestmark = MARKS
 
-# What can be reached by keyboard, as the browser sees it.
+# Elements that can be reached by keyboard.
 REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
     .filter((element) => element.checkVisibility() && !element.disabled)"""
 
@@ -86,7 +86,7 @@ def test_page_is_quiet_fits_and_can_be_used_by_all(
     ]
     assert grave == []
     assert trouble == []
-    # Nothing sticks out of its frame: what is wider than the page lies in a region that scrolls.
+    # No element overflows the page: wider elements are in a region that scrolls.
     outside = page.evaluate(
         """() => [...document.querySelectorAll("main *, header *, nav *")].filter((element) =>
             !element.closest(".scroll, .hidden, svg, pre") && element.getBoundingClientRect().right > innerWidth + 1
@@ -163,7 +163,7 @@ def test_tables_fit_a4_and_letter(opened: tuple[BrowserContext, list[str]], addr
     page = load(context, address, width)
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    # Within the margins of a page that stands upright; the matrix is printed on pages that lie on their side.
+    # Everything fits within the margins of a portrait page, except the matrix, which is printed in landscape.
     outside = page.evaluate(
         """() => [...document.querySelectorAll("main table, main svg, main pre")].filter((element) =>
             !element.closest(".wide") && element.getBoundingClientRect().right > innerWidth + 1

@@ -175,7 +175,7 @@ def numbers(data):
     if isinstance(data, bool) or data is None:
         return set()
     if isinstance(data, int | float):
-        # Intervals that end near 0 or 1 have a third decimal.
+        # Bounds of intervals near 0 or 1 have three decimals.
         return {f"{data:.2f}", f"{data:.3f}", f"{data:.0%}", str(data), f"{data:,}"}
     return set(re.findall(r"-?\d+(?:\.\d+)*%?", data))
 
@@ -325,7 +325,7 @@ def test_all_that_guidelines_ask_for_is_answered(metrics, model, summary):
     asked = ("Tool and version", "Purpose", "Training data", "Validation data", "Checks by people", "Limits")
     for part in (*asked, "Interests", "Availability", "Responsibility"):
         assert f"- **{part}**: " in text
-    # What only the authors know is left to them.
+    # Placeholders mark what only the authors know.
     assert len(re.findall(r"\[[^\]]+\]", text)) >= 8
 
 
@@ -534,7 +534,7 @@ def test_language_models_are_reported_in_full(metrics, model):
     assert "Texts were sent to api.example.org, where a language model ran." in text
     assert "may have seen published papers" in text
     assert "No code of a language model was used to train the tool, unless a person had confirmed it." in text
-    # The prompt is in the appendix once, as a block that is displayed as it is.
+    # The prompt appears once in the appendix, as a literal block.
     assert text.count("    Code. *Rules*\n") == 1
     assert "    The code: Trust\n" in text
     assert "llm:toy and llm:big, prompt SHA-256 abcdef0123456789." in text

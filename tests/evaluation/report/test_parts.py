@@ -130,7 +130,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     metrics = finished / "reports/metrics.json"
     status, _, message = call("report", metrics, "-o", tmp_path / "report.docx")
     assert status == 2
-    # The message stands in a box, broken where its lines end.
+    # The terminal wraps the message in a box.
     assert "report.docx:thenameofareportmustendin.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
     write_json(tmp_path / "metrics.json", {"baselines": {}})
     sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
@@ -314,7 +314,7 @@ def test_report_of_a_review_in_which_nothing_was_found_is_not_empty(nothing_foun
     assert "A dash means that a figure has no value" in text
     assert "jkb" not in text
     for own, words in page.tags("section"):
-        # The title of a section is never its only content.
+        # No section consists only of its title.
         assert len(" ".join(words.split())) > 60, own
     for tag in ("table", "tbody", "ul", "dl", "ol"):
         assert [own for own, words in page.tags(tag) if not words.strip()] == []
