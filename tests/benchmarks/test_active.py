@@ -53,7 +53,7 @@ def test_a_replay_starts_without_codes_and_never_codes_held_out_papers(corpus: C
     assert found.labels[0] == precision(sample, held, score(sample, np.zeros(40, dtype=bool), settings))[0]
 
 
-def test_figures_of_a_replay() -> None:
+def test_metrics_of_a_replay() -> None:
     labels = (0.5, 0.6, 0.73, 0.8, 0.7, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)
     found = Replay(tuple(range(0, 110, 10)), labels, (0.5,) * 11, (0.8, 0.5), 23)
     assert found.needed() == 20
@@ -62,7 +62,7 @@ def test_figures_of_a_replay() -> None:
     assert figures(found)["macro AP after 50"] == 0.9
 
 
-def test_the_outcome_names_only_rules_beyond_noise() -> None:
+def test_the_outcome_names_only_rules_with_significant_gains() -> None:
     def row(system: str, metric: str, value: float, high: float) -> dict[str, object]:
         return {
             "dataset": HALLMARKS,

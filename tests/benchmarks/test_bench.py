@@ -30,7 +30,7 @@ def small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "fp32"])
-def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
+def test_metrics_are_consistent(runtime: str, model_folder: Path) -> None:
     model = load_model(model_folder, runtime=runtime)  # type: ignore[arg-type]
     found = bench(model, RECORDS, SentenceSettings(), TagSettings(threads=1), repeats=1)
     assert (found.runtime, found.records) == (runtime, 4)
@@ -46,7 +46,7 @@ def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
     assert 50 < found.megabytes < 50_000
 
 
-def test_nothing_to_measure_with_is_told(model_folder: Path) -> None:
+def test_an_empty_set_of_records_is_reported(model_folder: Path) -> None:
     with pytest.raises(MechtagError, match="the sources contain no records"):
         bench(load_model(model_folder), [], SentenceSettings(), TagSettings())
 

@@ -83,7 +83,7 @@ def test_held_out_papers_depend_on_the_seed_and_not_on_the_size() -> None:
     np.testing.assert_array_equal(draw(RELEVANT, 5, SEEDS[0]).learned, draw(RELEVANT, 5, SEEDS[0]).learned)
 
 
-def test_sizes_that_need_more_papers_than_there_are_left_are_not_drawn() -> None:
+def test_sizes_are_not_drawn_if_too_few_papers_are_left() -> None:
     draws = all_draws(np.arange(60) < 40)  # 24 of the 40 relevant papers are not held out
     assert [each.size for each in draws[:: len(SEEDS)]] == [0, 2, 5, 10, 20, None]
     assert [each.seed for each in draws[: len(SEEDS)]] == list(SEEDS)
@@ -133,7 +133,7 @@ def run(*values: float) -> dict[str, np.ndarray]:
     return {"across": np.array(values)}
 
 
-def test_lead_is_over_the_better_system_in_each_resample() -> None:
+def test_the_lead_is_over_the_better_system_in_each_resample() -> None:
     runs = {ALONE: {1: run(0.6, 0.8)}, WORDS: {1: run(0.7, 0.5)}, OURS: {1: run(0.8, 0.7)}}
     ((system, metric, gap, count),) = leads(runs)
     assert (system, metric, count) == (OURS, lead_over(BETTER), 1)
@@ -236,7 +236,7 @@ def test_results_of_the_same_commit_do_not_state_it(monkeypatch: pytest.MonkeyPa
     assert merge({"commit": "now", "results": [old]}, [new]) == [old, new]
 
 
-def test_relevance_has_a_table_of_its_own() -> None:
+def test_relevance_has_a_separate_table() -> None:
     results = [
         *(result(f"garden, {size}", OURS, "relevance AUC", value, (0.1, 0.9)) for size, value in
           (("n = 0", 0.5), ("all = 9", 0.7))),
@@ -357,7 +357,7 @@ def test_reads_development_goals(bench: Path) -> None:
     assert all(each.sentence_labels is None for each in documents)
 
 
-def test_exemplars_are_learned_from_without_any_coded_paper(fruit: Codebook) -> None:
+def test_models_learn_from_exemplars_without_any_coded_paper(fruit: Codebook) -> None:
     encoder = WordEncoder()
     definitions, exemplars = embed_codebook(fruit, encoder), [Exemplar(id="e1", text="an apple", labels=("apple",))]
     corpora = {

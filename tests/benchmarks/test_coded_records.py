@@ -53,7 +53,7 @@ def ground(fruit: Codebook) -> Ground:
     return Ground(settings, fruit, WordEncoder(), documents, exemplars)
 
 
-def test_the_shipped_way_is_scored_as_training_scores_it(ground: Ground) -> None:
+def test_the_shipped_method_is_scored_as_in_training(ground: Ground) -> None:
     corpus, fold, train = ground.corpus, ground.deal(1), ground.settings.train
     parts = out_of_fold(ground, corpus, ground.frozen, fold, 1)
     expected = held_out_scores(corpus, ground.frozen, fold, np.ones(len(fold), dtype=bool), train, 1)
@@ -78,7 +78,7 @@ def test_the_parts_of_the_score_add_up(ground: Ground) -> None:
 
 
 @pytest.mark.slow
-def test_every_way_scores_every_paper(ground: Ground) -> None:
+def test_every_method_scores_every_paper(ground: Ground) -> None:
     fold = ground.deal(1)
     for way in RELEVANCE.values():
         assert roc_auc_score(ground.corpus.document_targets[:, 0], relevance_out_of_fold(ground, way, fold)) > 0.9
@@ -100,7 +100,7 @@ def test_pooling_by_hand(ground: Ground) -> None:
     assert found["mean"][1, 0] == pytest.approx((len(rows) - 1) / 2)
 
 
-def test_half_of_the_codes_are_hidden_from_learning(ground: Ground) -> None:
+def test_half_of_the_codes_are_hidden_from_training(ground: Ground) -> None:
     whole, nothing = half_coded(ground, 1, whole=True), half_coded(ground, 1, whole=False)
     coded = ~np.isnan(ground.corpus.unit_targets[:, 1])
     left = ~np.isnan(whole.unit_targets[:, 1])
@@ -111,7 +111,7 @@ def test_half_of_the_codes_are_hidden_from_learning(ground: Ground) -> None:
     np.testing.assert_array_equal(left[exemplars], coded[exemplars])
 
 
-def test_figures_are_those_of_scikit_learn(ground: Ground) -> None:
+def test_metrics_equal_those_of_scikit_learn(ground: Ground) -> None:
     run = out_of_fold(ground, ground.corpus, ground.frozen, ground.deal(1), 1)["vectors"]
     everything = Sample(np.ones(len(ground.documents), dtype=bool), 1)
     codes, _ = ground.sentences
@@ -136,7 +136,7 @@ def test_figures_are_those_of_scikit_learn(ground: Ground) -> None:
     )
 
 
-def test_a_threshold_is_that_of_the_other_folds() -> None:
+def test_thresholds_are_learned_on_the_other_folds() -> None:
     scores = np.array([1.0, 2, 3, 1, 2, 9])
     fold = np.array([0, 0, 0, 1, 1, 1])
     relevant = np.array([False, True, True, False, False, True])
@@ -144,7 +144,7 @@ def test_a_threshold_is_that_of_the_other_folds() -> None:
     np.testing.assert_array_equal(keep(scores, relevant, fold, 1.0), [False, False, False, False, True, True])
 
 
-def test_both_ways_of_deciding_agree_where_relevance_is_certain(ground: Ground) -> None:
+def test_both_decision_methods_agree_where_relevance_is_certain(ground: Ground) -> None:
     fold = ground.deal(1)
     scores = out_of_fold(ground, ground.corpus, ground.frozen, fold, 1)["both"].documents.copy()
     relevant = ground.corpus.document_targets[:, 0] == 1
@@ -164,7 +164,7 @@ def test_decisions_by_hand(ground: Ground) -> None:
     assert [values[0] for values in found.values()] == [1 / 2, 1 / 2, 1 / 6]
 
 
-def test_the_rule_takes_what_gains_enough_and_surely() -> None:
+def test_the_rule_accepts_large_and_significant_gains() -> None:
     table = Table()
     spread = np.linspace(0, 0.001, 41)
     for name, gain in (

@@ -15,7 +15,7 @@ from mechtag.pipeline.fulltext.isolated import IsolatedReader, Limits
 from mechtag.pipeline.fulltext.reading import ReadFile
 
 
-def test_files_that_are_damaged_are_valid(tmp_path: Path) -> None:
+def test_files_are_valid_before_they_are_damaged(tmp_path: Path) -> None:
     reasons = []
     with IsolatedReader() as reader:
         for number, data in enumerate(pdfs()):

@@ -24,7 +24,7 @@ needs_bench = pytest.mark.skipif(
 )
 
 
-def test_counting_of_right_wrong_and_missed() -> None:
+def test_right_wrong_and_missed_records_are_counted() -> None:
     groups = ["a", "a", "a", "b", "c", "c"]
     assert count(groups, {1, 4, 5}) == Counts(right=3, wrong=0, missed=0)
     assert count(groups, {1, 2, 4, 5, 6}) == Counts(right=1, wrong=0, missed=2)
@@ -32,7 +32,7 @@ def test_counting_of_right_wrong_and_missed() -> None:
     assert count(groups, {1}) == Counts(right=3, wrong=2, missed=0)
 
 
-def test_errata_are_papers_of_their_own() -> None:
+def test_errata_are_separate_papers() -> None:
     titles = ["Care in teams", "Erratum to - Care in teams", "[Correction] Care in teams", "Correctional care"]
     assert errata_apart(titles, ["a", "a", "a", "b"]) == ["a", "a, erratum", "a, erratum", "b"]
 
@@ -53,7 +53,7 @@ def test_labelled_sets(name: str, missed: int, tmp_path: Path) -> None:
 
 
 @needs_bench
-def test_made_set() -> None:
+def test_made_up_set() -> None:
     records, groups = made(7, 1000)
     again, _ = made(7, 1000)
     assert records == again
@@ -76,7 +76,7 @@ def test_copies_with_one_fault() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda make: make.__name__)
-def test_one_fault_in_an_article_with_everything_in_its_place(fault: Fault) -> None:
+def test_one_fault_in_an_otherwise_complete_article(fault: Fault) -> None:
     paper = record(1, abstract=TEXT)
     rng = np.random.default_rng(3)
     copies = [faulty(paper, fault, rng).model_copy(update={"source_index": 2}) for _ in range(20)]
@@ -108,7 +108,7 @@ def test_most_copies_are_found() -> None:
     assert len(found.unique) <= 3
 
 
-def test_data_sets_of_which_other_things_are_told_have_their_own_table(tmp_path: Path) -> None:
+def test_data_sets_with_different_metrics_have_separate_tables(tmp_path: Path) -> None:
     told = [("one", "recall", 0.5), ("two", "seconds", 12), ("three", "recall", 0.00006), ("two", "recalls", 3)]
     publish(
         "one", "run one", [result(data, "ours", metric, value) for data, metric, value in told], "## One", docs=tmp_path
@@ -123,7 +123,7 @@ def test_data_sets_of_which_other_things_are_told_have_their_own_table(tmp_path:
     ]
 
 
-def test_published_sections_replace_themselves_only(tmp_path: Path) -> None:
+def test_publishing_replaces_only_the_section_of_the_benchmark(tmp_path: Path) -> None:
     publish("one", "run one", [result("data", "ours", "recall", 0.5, (0.25, 0.75))], "## One", docs=tmp_path)
     publish("two", "run two", [result("data", "ours", "seconds", 12)], "## Two", docs=tmp_path)
     publish("one", "run one", [result("data", "ours", "recall", 0.75)], "## One anew", docs=tmp_path)

@@ -111,7 +111,7 @@ def figures(value: float, spread: float = 0.0) -> Figures:
     return {metric: value + np.array([0.0, -spread, spread]) for metric in SHOWN}
 
 
-def test_gains_are_over_the_seeds_that_both_have() -> None:
+def test_gains_use_only_the_seeds_that_both_versions_have() -> None:
     runs = {
         (TO_JOURNAL, "fast, frozen"): {1: figures(0.5), 2: figures(0.7)},
         (TO_JOURNAL, "fast, contrastive"): {1: figures(0.6)},

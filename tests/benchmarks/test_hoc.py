@@ -36,25 +36,25 @@ def test_example_based_f1_of_a_case_worked_by_hand() -> None:
     assert example_f1(judged, drawn_twice) == pytest.approx([2 * 0.75 * 0.375 / 1.125])
 
 
-def test_what_was_not_judged_counts_on_neither_side() -> None:
+def test_labels_that_were_not_judged_do_not_count() -> None:
     judged = score_decisions(np.array([[True, True]]), np.array([[True, False]]))
     judged.truth[0, 1] = np.nan
     assert example_f1(judged, as_it_is(judged.truth)) == [1.0]
 
 
-def test_example_based_f1_of_no_suggestion_is_none_too() -> None:
+def test_example_based_f1_is_zero_without_suggestions() -> None:
     judged = score_decisions(np.array([[False, False]]), np.array([[True, False]]))
     assert example_f1(judged, as_it_is(judged.truth)) == [0.0]
 
 
-def test_thresholds_are_found_where_no_chance_reaches_one_half() -> None:
+def test_thresholds_are_found_if_all_probabilities_are_below_one_half() -> None:
     chances = np.array([[0.3, 0.1], [0.1, 0.2]])
     thresholds, score = choose_thresholds(chances, np.eye(2, dtype=bool))
     assert score == 1.0
     assert ((chances >= thresholds) == np.eye(2, dtype=bool)).all()
 
 
-def test_thresholds_are_those_that_do_best() -> None:
+def test_thresholds_maximise_the_metric() -> None:
     targets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=bool)
     apart = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9], [0.1, 0.9]])
     thresholds, score = choose_thresholds(apart, targets)
@@ -62,7 +62,7 @@ def test_thresholds_are_those_that_do_best() -> None:
     np.testing.assert_array_equal(apart >= thresholds, targets)
 
 
-def test_interval_is_students() -> None:
+def test_interval_uses_students_t() -> None:
     mean, interval = mean_interval([0.8, 0.9])
     assert mean == pytest.approx(0.85)
     assert interval == pytest.approx((0.85 - 12.706 * 0.05, 0.85 + 12.706 * 0.05), abs=1e-4)
@@ -85,7 +85,7 @@ def test_splits_do_not_overlap_and_few_shots_come_from_the_first_part() -> None:
     assert not np.array_equal(split(targets, 2022).held, whole.held)
 
 
-def test_chart_tells_lines_apart_without_colour_and_to_those_who_cannot_see() -> None:
+def test_chart_is_readable_without_colour_and_by_screen_readers() -> None:
     lines = {"ours": [(8, 0.5), (16, 0.7)], "theirs <1>": [(8, 0.5), (16, 0.695)]}
     chart = line_chart(lines, title="F1 & shots", description="Two lines.", x_name="shots", y_name="F1")
     root = ElementTree.fromstring(chart)

@@ -37,7 +37,7 @@ def test_all_formats_are_damaged() -> None:
 
 
 @pytest.mark.parametrize("base", others(), ids=lambda base: base.name)
-def test_files_that_are_damaged_are_valid(tmp_path: Path, base: Base) -> None:
+def test_files_are_valid_before_they_are_damaged(tmp_path: Path, base: Base) -> None:
     path = tmp_path / base.name
     path.write_bytes(base.data)
     assert base.check(path, base) == ""

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 DOCS = ROOT / "docs/benchmarks"
 
 
-def test_the_section_of_the_readme_is_that_of_the_recorded_figures() -> None:
+def test_the_section_of_the_readme_shows_the_recorded_figures() -> None:
     figures = json.loads((DOCS / "readme.json").read_text(encoding="utf-8"))
     hoc = json.loads((DOCS / "hoc.json").read_text(encoding="utf-8"))["results"]
     page = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_section_of_the_readme_is_that_of_the_recorded_figures() -> None:
     assert "processor" in text
 
 
-def test_no_figure_of_accuracy_is_outside_the_section() -> None:
+def test_no_accuracy_figure_is_outside_the_section() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     outside = page.partition(START)[0] + page.partition(END)[2]
     assert not re.findall(r"(?<![\w.])[01]\.\d\d\b(?!\.)|\d%", outside)

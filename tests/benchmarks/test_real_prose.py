@@ -57,7 +57,7 @@ def test_shares_of_each_set_and_of_all() -> None:
     }
 
 
-def test_those_called_relevant_are_listed_surest_first() -> None:
+def test_abstracts_tagged_relevant_are_listed_by_probability() -> None:
     records = {
         "one": [Record(record_id=f"one:{number}", title=f"Title {number}") for number in range(4)],
         "two": [Record(record_id="two:0", title="", abstract="Without a title.")],
@@ -78,7 +78,7 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def test_each_abstract_is_read_once_and_none_without_one(tmp_path: Path) -> None:
+def test_each_record_with_an_abstract_is_read_once(tmp_path: Path) -> None:
     write(
         tmp_path / "screening/b.csv.gz",
         [
@@ -102,12 +102,12 @@ def test_each_abstract_is_read_once_and_none_without_one(tmp_path: Path) -> None
     }
 
 
-def test_missing_data_are_told(tmp_path: Path) -> None:
+def test_missing_data_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="nowhere: no such folder; set MECHTAG_BENCH to the folder"):
         list(read_sets(tmp_path / "nowhere"))
 
 
-def test_kinds_are_shown_for_the_model_that_they_were_read_for(tmp_path: Path) -> None:
+def test_kinds_are_shown_only_for_the_model_that_was_checked(tmp_path: Path) -> None:
     path = tmp_path / "kinds.md"
     assert kinds("abc", path) == "The abstracts that model abc calls relevant have not been read and sorted by kind."
     path.write_text("model abc\n\n| kind | papers |\n|---|---:|\n| teams | 3 |\n", encoding="utf-8")

@@ -53,7 +53,7 @@ def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert killed == [ADD, *merging.JOBS]
 
 
-def test_the_worker_does_not_run_on_after_a_job_that_ended_before_the_kill(tmp_path: Path) -> None:
+def test_the_worker_stops_if_its_job_ends_before_the_kill(tmp_path: Path) -> None:
     """Otherwise, the worker would run other jobs, which would change the results to compare."""
     workspace = review_kills.prepare(tmp_path / "review", "fast")
     with workspace.store.write() as connection:

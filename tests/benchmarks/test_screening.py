@@ -38,7 +38,7 @@ def test_interval_includes_the_spread_of_the_runs() -> None:
     assert _interval(np.ones((len(REVIEWS), 5))) == (1, 1)
 
 
-def test_every_review_is_there_once() -> None:
+def test_every_review_is_in_one_group() -> None:
     assert sorted(name for group in GROUPS for name in group) == sorted(set(REVIEWS)) == sorted(DEFINITIONS)
     if not (BENCH / "screening").is_dir():
         pytest.skip(f"{BENCH}: the benchmark data are not here; MECHTAG_BENCH names their folder")

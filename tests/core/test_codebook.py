@@ -38,7 +38,7 @@ def test_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["Food yield", "Ernte", "güte", "2nd", ""])
-def test_a_key_that_is_none_is_told_in_words_and_alone(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_is_explained_in_a_single_message(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
     with pytest.raises(MechtagError) as caught:
         load_codebook(path)
@@ -46,7 +46,7 @@ def test_a_key_that_is_none_is_told_in_words_and_alone(tmp_path: Path, key: str)
     assert str(caught.value) == expected
 
 
-def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
+def test_missing_labels_and_rules_that_are_not_a_list_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="labels: Tuple should have at least 1 item"):
         load_codebook(write(tmp_path, {**MINIMAL, "labels": []}))
     labels = [{**MINIMAL["labels"][0], "include": "one rule"}]
@@ -54,7 +54,7 @@ def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
         load_codebook(write(tmp_path, {**MINIMAL, "labels": labels}))
 
 
-def test_doubled_label_is_refused(tmp_path: Path) -> None:
+def test_repeated_label_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
     with pytest.raises(MechtagError, match="the key 'b' appears more than once"):
         load_codebook(path)
@@ -75,7 +75,7 @@ def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
         (b"name: x\n", "relevance: Field required"),
     ],
 )
-def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> None:
+def test_broken_files_are_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "codebook.yaml"
     path.write_bytes(content)
     with pytest.raises(MechtagError, match=message):
@@ -90,13 +90,13 @@ def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
-def test_a_definition_that_is_blank_is_told(tmp_path: Path, text: str) -> None:
+def test_a_blank_definition_is_reported(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "definition": text}]})
     with pytest.raises(MechtagError, match=r"labels\.0\.definition: the text is empty; enter a text$"):
         load_codebook(path)
 
 
-def test_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="no such codebook file"):
         load_codebook(tmp_path / "none.yaml")
 
@@ -114,7 +114,7 @@ def test_settings_without_a_line_are_the_defaults(tmp_path: Path) -> None:
         load_settings(path)
 
 
-def test_hash_is_of_the_meaning_not_of_the_layout(tmp_path: Path) -> None:
+def test_hash_depends_on_the_content_not_on_the_layout(tmp_path: Path) -> None:
     first = load_codebook(write(tmp_path, MINIMAL))
     path = tmp_path / "codebook.yaml"
     path.write_text("# a remark\n" + path.read_text(encoding="utf-8"), encoding="utf-8")

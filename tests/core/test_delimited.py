@@ -10,7 +10,7 @@ def read(text: str, width: int) -> list[tuple[int, list[str], str]]:
 
 
 @pytest.mark.parametrize("width", [2, 3])
-def test_a_quote_that_is_closed_in_a_later_row_swallows_no_row(width: int) -> None:
+def test_a_quote_that_is_closed_in_a_later_row_hides_no_row(width: int) -> None:
     rest = ",x" * (width - 2)
     found = read(f'"one,1{rest}\ntwo,2{rest}\n"three",3{rest}\n', width)
     assert [line for line, _, _ in found] == [1, 2, 3]
@@ -33,7 +33,7 @@ _MISMATCH = "the quotation marks do not match: ',' expected after '\"'; correct 
     [(1, 'second" x'), (2, 'second" x'), (2, 'c, d, e" x')],
     ids=["a table of one column has no sign of a row", "fewer cells than the header", "more cells than the header"],
 )
-def test_a_line_inside_a_quote_is_no_row_unless_it_has_the_cells_of_the_header(width: int, second: str) -> None:
+def test_a_line_inside_a_quote_is_not_a_row_if_its_cells_do_not_match_the_header(width: int, second: str) -> None:
     start, last = "1," * (width - 1), ["3"] * width
     assert read(f'{start}"first\n{second}\n{",".join(last)}\n', width) == [
         (1, [f'{start}"first\n{second}'], _MISMATCH),
@@ -41,7 +41,7 @@ def test_a_line_inside_a_quote_is_no_row_unless_it_has_the_cells_of_the_header(w
     ]
 
 
-def test_a_line_inside_a_quote_that_has_the_cells_of_the_header_is_a_row() -> None:
+def test_a_line_inside_a_quote_is_a_row_if_its_cells_match_the_header() -> None:
     assert read('1,"first\nb,c" x\n3,4\n', 2) == [
         (1, ['1,"first'], _UNCLOSED),
         (2, ["b", 'c" x'], ""),

@@ -35,20 +35,20 @@ def links(path):
     yield path.parent / "folder" / ".." / path.name
 
 
-def test_a_source_is_not_an_output_by_any_name(source):
+def test_an_output_must_not_be_a_source_under_another_name(source):
     (source.parent / "folder").mkdir()
     for name in (source, *links(source)):
         with pytest.raises(MechtagError, match="would be overwritten, but this command reads it; choose a different"):
             check_outputs([name], [None, source])
 
 
-def test_no_file_in_a_folder_of_sources_is_an_output(source):
+def test_an_output_must_not_be_in_a_folder_of_sources(source):
     check_outputs([source.with_name("new.csv")], [source.parent])
     with pytest.raises(MechtagError, match="this command reads it"):
         check_outputs([source], [source.parent])
 
 
-def test_two_results_have_two_files(tmp_path):
+def test_two_results_must_not_have_the_same_file(tmp_path):
     with pytest.raises(MechtagError, match=r"would write two results to the same file, .*a\.csv"):
         check_outputs([tmp_path / "a.csv", tmp_path / "a.csv"])
 

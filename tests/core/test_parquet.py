@@ -31,7 +31,9 @@ def test_records_come_back_as_they_were(batch: int, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("group", [7, 100])
-def test_slices_of_a_table_are_those_of_its_list(group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_of_a_table_equal_slices_of_the_list(
+    group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "BATCH", 5)
     monkeypatch.setattr(store, "BATCH", group)
     records = [record(number, title=f"Title {number}") for number in range(1, 24)]
@@ -44,7 +46,7 @@ def test_slices_of_a_table_are_those_of_its_list(group: int, tmp_path: Path, mon
         assert [row["title"] for row in table.rows(["title"])] == [record.title for record in records]
 
 
-def test_a_bad_row_is_told_by_its_number_in_the_whole_table(tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_with_its_number_in_the_whole_table(tmp_path: Path) -> None:
     rows = [record(number).model_dump() | {"title": None if number == 7 else "T", "raw": "[]"} for number in range(10)]
     pq.write_table(pa.Table.from_pylist(rows, schema=store.RECORDS), tmp_path / "records.parquet")
     with (

@@ -51,7 +51,7 @@ def test_rows_know_their_line_in_text_and_their_row_in_a_sheet(tmp_path: Path) -
     assert [row.cells for row in rows] == [{"name": "ann", "note": "1"}, {"name": "bob", "note": ""}]
 
 
-def test_cells_that_were_kept_from_running_as_formulas_are_restored(tmp_path: Path) -> None:
+def test_neutralised_formulas_are_restored(tmp_path: Path) -> None:
     assert cells(written(tmp_path, "name,'=note\n'-ann,'quoted\n")) == [{"name": "-ann", "=note": "'quoted"}]
 
 
@@ -117,14 +117,14 @@ def test_ticks(words: str, value: int | None) -> None:
     assert {word: read_tick(f" {word} ") for word in words.split()} == dict.fromkeys(words.split(), value)
 
 
-def test_an_empty_cell_is_unticked_which_for_a_row_is_not_judged(tmp_path: Path) -> None:
+def test_an_empty_cell_is_unticked_and_by_default_not_judged(tmp_path: Path) -> None:
     assert [read_tick(cell) for cell in ("", "  ", "-", "–")] == ["unticked"] * 4
     (row,) = read_table(written(tmp_path, "name,value,other\nann,,in\n"), "codes").rows
     assert row.tick("value") is None
     assert row.tick("other", {"in": 1}) == 1
 
 
-def test_a_cell_that_is_no_tick_is_named_with_what_is_allowed(tmp_path: Path) -> None:
+def test_a_cell_that_is_not_a_tick_is_reported_with_the_allowed_values(tmp_path: Path) -> None:
     rows = read_table(written(tmp_path, "name,value\nann,1\n\nbob,2\n"), "codes").rows
     message = (
         r"codes\.csv: line 4, column value: '2' is not allowed here; allowed are yes \(also 1, .* and an empty cell"
@@ -140,7 +140,7 @@ def test_numbers_with_decimal_points_and_commas(cell: str, value: float) -> None
     assert read_number(cell) == value
 
 
-def test_cells_that_are_no_numbers(tmp_path: Path) -> None:
+def test_cells_that_are_not_numbers(tmp_path: Path) -> None:
     for cell in ("1.234,5", "1,234.5", "1 234", "nan", "inf", "1e999", "half", ""):
         with pytest.raises(ValueError, match=r"is not a number; write 1234\.5 or 1234,5"):
             read_number(cell)

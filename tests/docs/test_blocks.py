@@ -187,7 +187,7 @@ def test_a_command_that_is_not_run_has_names_and_options_that_exist(block: Block
             assert importlib.util.find_spec(words[2]) is not None
 
 
-def test_the_example_of_a_map_file_is_one(tmp_path: Path) -> None:
+def test_the_example_of_a_map_file_is_valid(tmp_path: Path) -> None:
     (block,) = (one for one in blocks("docs/annotations.md") if one.language == "yaml")
     (tmp_path / "map.yaml").write_text(block.text, encoding="utf-8")
     assert read_map(tmp_path / "map.yaml").labels["No trust found"] == "not trust"

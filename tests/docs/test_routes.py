@@ -134,7 +134,7 @@ def test_measure_accuracy(installed: Path, folder: Path) -> None:
     assert "<html" in (folder / "reports/report.html").read_text(encoding="utf-8")
 
 
-def test_a_forgotten_project_is_told_before_anything_is_written(installed: Path, folder: Path) -> None:
+def test_a_forgotten_project_is_reported_before_anything_is_written(installed: Path, folder: Path) -> None:
     different = CODEBOOK | {"labels": [{"key": "leadership", "name": "Leadership", "definition": "Somebody leads."}]}
     (folder / "own.yaml").write_text(yaml.safe_dump(different), encoding="utf-8")
     follow(["mechtag init my-review --codebook own.yaml"])

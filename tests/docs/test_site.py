@@ -73,7 +73,7 @@ def pages(site: Path) -> dict[Path, Links]:
 
 
 @pytest.mark.slow
-def test_a_page_loads_only_what_lies_next_to_it(pages: dict[Path, Links]) -> None:
+def test_a_page_loads_only_files_of_the_site(pages: dict[Path, Links]) -> None:
     assert len(pages) > 60
     for page, links in pages.items():
         if page.name == "404.html":
@@ -84,7 +84,7 @@ def test_a_page_loads_only_what_lies_next_to_it(pages: dict[Path, Links]) -> Non
 
 
 @pytest.mark.slow
-def test_a_link_leads_to_a_place_of_the_site_or_to_the_web(pages: dict[Path, Links]) -> None:
+def test_a_link_leads_to_a_place_on_the_site_or_to_the_web(pages: dict[Path, Links]) -> None:
     followed = 0
     for page, links in pages.items():
         for address in links.linked if page.name != "404.html" else ():
@@ -169,7 +169,7 @@ KNOWN = {"index.md", "metrics.md", "overview.md", "decisions/README.md", "decisi
         ),
     ],
 )
-def test_a_link_of_the_repository_becomes_one_of_the_site(
+def test_a_link_in_the_repository_becomes_a_link_in_the_site(
     hooks: ModuleType, page: str, source: str, text: str, expected: str
 ) -> None:
     assert hooks.relink(text, page, source, KNOWN) == expected

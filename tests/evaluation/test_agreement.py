@@ -78,7 +78,7 @@ def test_kappa_by_hand():
     assert cohen_kappa(*map(np.array, ([20], [5], [10], [15])))[0] == pytest.approx(0.4)
 
 
-def test_where_kappa_misleads_as_gwet_shows():
+def test_kappa_is_low_despite_high_agreement_in_the_example_of_gwet():
     # Gwet (2008), table 1: of 125 items, 118 have two yes codes, 5 and 2 have different codes, none has two no codes.
     found = {name: float(v[0]) for name, v in two_coders(*(np.array([n]) for n in (118, 5, 2, 0))).items()}
     assert found["agreement"] == pytest.approx(0.944)
@@ -116,7 +116,7 @@ def test_no_item_with_two_codes_means_no_figure(codes):
     assert all(np.isnan(value) for value in of_two([], []).values())
 
 
-def test_two_coders_as_other_packages():
+def test_coefficients_of_two_coders_agree_with_other_packages():
     generator = np.random.default_rng(1)
     for _ in range(50):
         first, second = (generator.random((2, 30)) < generator.random((2, 1))).astype(float)
@@ -142,7 +142,7 @@ def cases(coders):
 
 
 @pytest.mark.parametrize("coders", [2, 3, 5])
-def test_many_coders_pair_by_pair_and_as_krippendorff(coders):
+def test_coefficients_of_many_coders_agree_with_definitions_and_krippendorff(coders):
     for codes in cases(coders):
         found = of_many(codes)
         alpha = krippendorff.alpha(codes, level_of_measurement="nominal")
@@ -150,7 +150,7 @@ def test_many_coders_pair_by_pair_and_as_krippendorff(coders):
 
 
 @pytest.mark.parametrize("coders", [2, 3, 5])
-def test_coders_as_in_the_package_of_gwet(coders):
+def test_coefficients_agree_with_the_package_of_gwet(coders):
     for codes in cases(coders):
         found = of_many(codes)
         assert found["fleiss_kappa"] == pytest.approx(gwet(codes, "fleiss"), abs=1e-12)
@@ -160,7 +160,7 @@ def test_coders_as_in_the_package_of_gwet(coders):
             assert of_two(first, second)["pabak"] == pytest.approx(gwet([first, second], "bp"), abs=1e-12)
 
 
-def test_fleiss_kappa_as_statsmodels_where_all_judged_all():
+def test_fleiss_kappa_agrees_with_statsmodels_without_gaps():
     generator = np.random.default_rng(3)
     for coders in (2, 3, 6):
         codes = random_codes(generator, coders, missing=0)
@@ -173,7 +173,7 @@ def test_a_coder_who_judged_nothing_changes_nothing():
     assert of_many([*codes, np.full(25, NAN)]) == of_many(codes)
 
 
-def test_weighted_sums_are_the_sample_with_items_repeated():
+def test_weights_have_the_effect_of_repeated_items():
     generator = np.random.default_rng(5)
     codes = random_codes(generator, 3)
     weight = generator.multinomial(25, np.full(25, 1 / 25))

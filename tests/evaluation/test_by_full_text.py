@@ -115,7 +115,7 @@ def area(gold: GoldStandard, rows: list[Prediction], ids: set[str]) -> float:
     return float(np.mean(areas))
 
 
-def test_figures_of_each_basis_are_those_of_its_own_papers(gold: GoldStandard) -> None:
+def test_metrics_of_each_basis_use_only_its_papers(gold: GoldStandard) -> None:
     rows, found = abstracts(gold), full_texts(gold, 0.6)
     own = section(gold, rows, found)
     assert own.full_text.papers == PAPERS - len(ABSTRACT_ALONE)
@@ -176,7 +176,7 @@ def test_a_known_difference_is_found_and_named(gold: GoldStandard) -> None:
     assert "worse" not in said
 
 
-def test_two_bases_that_say_the_same_do_not_differ(gold: GoldStandard) -> None:
+def test_two_bases_with_the_same_predictions_do_not_differ(gold: GoldStandard) -> None:
     found = full_texts(gold, 0.5)
     same = [row.model_copy(update={"basis": "abstract"}) for row in found.predictions]
     rows = [row for row in abstracts(gold) if row.record_id not in found.texts] + same
@@ -242,7 +242,7 @@ def test_coverage_lists_each_paper_and_the_years(gold: GoldStandard) -> None:
     assert "from 2003 to 2029 (median 2016), the others from 2000 to 2002 (median 2001)" in said
 
 
-def test_figures_that_the_number_of_windows_reaches_are_named(gold: GoldStandard) -> None:
+def test_metrics_not_better_than_the_number_of_windows_are_named(gold: GoldStandard) -> None:
     truth = gold.truth(LABELS)
     # The number of windows predicts the first label perfectly.
     windows = {record.record_id: 5 + int(truth[row, 0]) for row, record in enumerate(gold.evaluated)}

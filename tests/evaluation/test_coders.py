@@ -117,7 +117,7 @@ def test_the_model_is_one_more_coder_and_must_know_every_record():
         with_model(people, System("toy", rows[:-1]))
 
 
-def test_pairs_are_those_of_scikit_learn_on_what_both_judged():
+def test_pairs_agree_with_scikit_learn_on_codes_of_both():
     found = random_coders(np.random.default_rng(1))
     section = agreement_section(found, "relevant", draw_resamples(40, 50, 0, np.random.default_rng(2)), 1)
     assert [(pair["a"], pair["b"]) for pair in section["pairs"]] == [("x", "y"), ("x", "z"), ("y", "z")]
@@ -151,7 +151,7 @@ def test_intervals_draw_whole_records():
     assert double["cohen_kappa"] == single["cohen_kappa"]
 
 
-def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
+def test_coders_without_a_common_record_are_not_compared():
     apart = coders([[[1, 1, 0], [NAN] * 3], [[NAN] * 3, [1, 0, 0]]])
     section = agreement_section(apart, "relevant", draw_resamples(2, 20, 0, np.random.default_rng(1)), 1)
     assert section["pairs"] == []
@@ -159,7 +159,7 @@ def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
     assert section["all"]["humans"]["undefined"]["gwet_ac1"] == "no item was judged by two coders"
 
 
-def test_too_few_and_undefined_say_so():
+def test_too_few_codes_and_undefined_metrics_are_noted():
     same = coders([[[1, 0, 0]] * 6, [[1, 0, 1]] * 6])
     (pair,) = agreement_section(same, "relevant", draw_resamples(6, 20, 0, np.random.default_rng(1)), 5)["pairs"]
     assert pair["labels"]["a"]["note"] == "too few: 0 items coded yes by at least one coder; metrics need 5"
@@ -180,7 +180,7 @@ def test_confident_errors_by_hand():
 
 
 @pytest.mark.parametrize("code", [[1, 1], [0, 0], [NAN, NAN]])
-def test_one_kind_of_code_alone_is_never_doubted(code):
+def test_codes_are_not_doubted_if_all_are_equal(code):
     assert confident_errors(np.array(code, float), np.array([0.01, 0.99])).tolist() == [0, 0]
 
 
@@ -193,7 +193,7 @@ def test_disagreement_is_the_share_of_pairs():
     assert disagreement(codes).tolist() == [0, 2 / 3, 1, 0]
 
 
-def test_errors_that_were_put_in_are_found():
+def test_planted_errors_are_found():
     generator = np.random.default_rng(5)
     true = generator.random(400) < 0.3
     probability = np.clip(np.where(true, 0.8, 0.15) + generator.normal(0, 0.1, 400), 0.01, 0.99)
@@ -206,7 +206,7 @@ def test_errors_that_were_put_in_are_found():
     assert len(found - set(wrong)) <= 1
 
 
-def test_order_of_what_to_settle():
+def test_codes_to_settle_are_ordered():
     # Coders disagree on a in r0, and on a and b in r1; in r2, both code a as no, but the model is sure of yes.
     people = [
         [[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 1]],
@@ -314,7 +314,7 @@ def test_command_needs_two_coders(table):
     assert "the only coder is ann; agreement requires two coders" in message
 
 
-def test_a_code_that_is_there_twice_counts_once() -> None:
+def test_a_repeated_code_counts_once() -> None:
     twice = [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 1, key="k")]
     found = coders_of(twice, ("r", "a"), "codes.csv")
     assert (found.names, found.codes[0, 0, 1]) == (("x",), 1)

@@ -43,7 +43,7 @@ def numbers(data):
     return [data] if isinstance(data, float) else []
 
 
-def test_keys_are_those_of_the_contract(metrics):
+def test_keys_of_the_metrics_file(metrics):
     assert list(metrics) == [
         "coverage",
         "transfer",
@@ -98,7 +98,7 @@ def test_figures_are_those_of_the_papers_with_a_record(gold, systems):
     assert label["referred"] == sum(rows[f"doi:10.1234/{key}"].decision == "refer" for key in said if key != "p3")
 
 
-def test_too_few_positives_say_so_instead_of_a_number(metrics):
+def test_too_few_positives_give_a_note_instead_of_a_number(metrics):
     label = metrics["transfer"]["labels"]["rare"]
     assert label["note"] == "too few: 1 of 7 have the label; metrics need 2"
     assert label["roc_auc"] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
@@ -134,7 +134,7 @@ def test_undefined_figures_have_a_reason_and_dropped_resamples_are_counted(gold,
     assert metrics["baselines"] == {}
 
 
-def test_all_positive_is_chance(metrics):
+def test_tagging_everything_is_at_chance(metrics):
     pooled = metrics["baselines"]["all_positive"]["pooled"]
     for name, chance in (("across_auc", 0.5), ("within_auc", 0.5), ("kappa", 0.0)):
         assert (pooled[name]["value"], pooled[name]["p_value"]) == (chance, 1.0)
@@ -168,7 +168,7 @@ def test_intervals_of_sentences_draw_whole_records(metrics, coded):
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=1e-5)
 
 
-def test_second_coder_beside_the_first_and_the_model(metrics, coded):
+def test_second_coder_is_compared_with_the_first_and_the_model(metrics, coded):
     agreement = metrics["agreement"]
     assert agreement["records"] == 5
     assert agreement["coders"] == [
@@ -204,7 +204,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
     assert {found["key"] for found in agreement["gold"]} <= {f"p{number}" for number in range(7)}
 
 
-def test_agreement_with_one_coder_is_that_with_the_model(gold, systems, coded):
+def test_one_coder_is_compared_only_with_the_model(gold, systems, coded):
     alone = CodedSet(coded.records, coded.documents, coded.sentences)
     agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=alone).content()["agreement"]
     assert agreement["records"] == 8
@@ -212,7 +212,7 @@ def test_agreement_with_one_coder_is_that_with_the_model(gold, systems, coded):
     assert set(agreement["all"]) == {"with_model"}
 
 
-def test_coders_of_a_table_are_taken_one_by_one(gold, systems, coded):
+def test_each_coder_of_a_table_is_compared(gold, systems, coded):
     rows = [row for one in coded.records for row in one.codings(LABELS, "relevant")]
     table = [row.model_copy(update={"coder": name}) for name in ("x", "y", "z") for row in rows]
     whole = [one.model_copy(update={"sentence_labels": None}) for one in coded.records]
@@ -298,7 +298,7 @@ def test_gold_records_that_do_not_match_are_refused(gold):
         gold_standard(gold.matrix, [record("p1"), twin])
 
 
-def test_predictions_that_do_not_fit_are_refused(gold, systems):
+def test_predictions_that_do_not_match_are_refused(gold, systems):
     def run(rows, name="transfer"):
         evaluate(LABELS, gold, {name: rows}, SETTINGS, np.random.default_rng(1))
 

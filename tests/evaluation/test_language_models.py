@@ -93,7 +93,7 @@ def test_other_figures_are_the_same_without_language_models(gold: GoldStandard, 
     assert Results.model_validate(with_one.content()) == with_one
 
 
-def test_the_table_says_what_it_is(gold: GoldStandard, table: Path) -> None:
+def test_accuracy_table_identifies_the_language_model(gold: GoldStandard, table: Path) -> None:
     text = accuracy_markdown(measured(gold, read(gold, table)))
     assert "| Language model toy | 8 |" in text
     assert (
@@ -137,7 +137,9 @@ def test_a_vote_is_described_by_its_voters(gold: GoldStandard, tmp_path: Path) -
     assert "at api.example.org" in text
 
 
-def test_agreement_counts_it_as_a_coder_who_is_no_person(gold: GoldStandard, table: Path, tmp_path: Path) -> None:
+def test_agreement_includes_language_models_as_coders_that_are_not_human(
+    gold: GoldStandard, table: Path, tmp_path: Path
+) -> None:
     people = tmp_path / "people.csv"
     rows = [row for row in answers(gold, "Ann") if row.value is not None]
     other = [row.model_copy(update={"coder": "Bo", "value": 1 - (row.value or 0)}) for row in rows]

@@ -94,27 +94,27 @@ def test_label_on_every_paper():
     assert figures["kappa"][0] == 0
 
 
-def test_all_that_is_undefined_has_a_reason():
+def test_undefined_metrics_have_a_reason():
     judged = judge([[np.nan]], [[0.0]])
     for figures in (of_labels(judged), of_all(judged)):
         assert all(np.isnan(value).all() for value in figures.values())
         assert set(figures) <= set(UNDEFINED)
 
 
-def test_macro_figures_leave_out_labels_without_meaning():
+def test_macro_averages_leave_out_undefined_labels():
     with_absent = judge([[1, 0], [0, 0]], [[0.9, 0.1], [0.1, 0.2]])
     alone = judge([[1], [0]], [[0.9], [0.1]])
     for name in ("across_auc", "macro_f1", "macro_average_precision"):
         assert of_all(with_absent)[name] == of_all(alone)[name] == 1
 
 
-def test_a_resample_that_loses_a_label_has_no_macro_figure():
+def test_a_resample_that_loses_a_label_has_no_macro_average():
     judged = judge([[1], [0], [0]], [[0.9], [0.1], [0.2]])
     samples = Resamples(np.array([[1, 1, 1], [0, 2, 1.0]]), judged.truth[None])
     assert pooled_figures(judged, samples)["across_auc"].tolist() == [1, pytest.approx(np.nan, nan_ok=True)]
 
 
-def test_not_judged_is_left_out_and_never_no():
+def test_codes_not_judged_are_left_out_and_do_not_count_as_no():
     full = judge([[1, 1], [0, 0], [1, 0]], [[0.9, 0.2], [0.8, 0.1], [0.7, 0.6]], probability=np.full((3, 2), 0.25))
     truth = np.array([[1, 1], [0, 0], [1, 0], [np.nan, 0]])
     score = np.array([[0.9, 0.2], [0.8, 0.1], [0.7, 0.6], [0.99, 0.3]])
@@ -133,7 +133,7 @@ def test_within_by_hand():
     assert of_all(judge(truth, score))["within_auc"] == 3 / 4
 
 
-def test_within_is_blind_to_how_high_a_label_scores_throughout():
+def test_within_does_not_depend_on_the_mean_score_of_a_label():
     generator = np.random.default_rng(3)
     judged = random_case(generator)
     shifted = judge(judged.truth, judged.score * [1, 10, 0.1, 5] + [0, 100, -3, 7])
@@ -165,7 +165,7 @@ def test_midranks_share_ties_and_follow_weights():
 
 
 @pytest.mark.parametrize("ties", [True, False])
-def test_label_figures_as_scikit_learn(ties):
+def test_label_metrics_agree_with_scikit_learn(ties):
     generator = np.random.default_rng(4)
     for _ in range(20):
         judged = random_case(generator, ties=ties)
@@ -186,7 +186,7 @@ def test_label_figures_as_scikit_learn(ties):
             assert {name: value[label] for name, value in figures.items()} == pytest.approx(expected)
 
 
-def test_pooled_figures_as_scikit_learn():
+def test_pooled_metrics_agree_with_scikit_learn():
     generator = np.random.default_rng(5)
     for _ in range(20):
         judged = random_case(generator)
@@ -228,7 +228,7 @@ def of_one_label(truth, score, yes):
 @pytest.mark.parametrize("truth", ["all", "none", "one", "some"])
 @pytest.mark.parametrize("said", ["all", "none", "one", "some"])
 @pytest.mark.parametrize("missing", [0, 0.4])
-def test_corner_cases_as_scikit_learn(truth, said, missing):
+def test_corner_cases_agree_with_scikit_learn(truth, said, missing):
     generator = np.random.default_rng(10)
 
     def column(kind):
@@ -255,7 +255,7 @@ def test_corner_cases_as_scikit_learn(truth, said, missing):
     assert pooled["subset_accuracy"] == pytest.approx(oracle.accuracy_score(codes[~gone], yes[~gone]))
 
 
-def test_pooled_figures_of_partly_judged_papers_as_scikit_learn():
+def test_pooled_metrics_of_partly_judged_papers_agree_with_scikit_learn():
     generator = np.random.default_rng(11)
     for _ in range(20):
         judged = random_case(generator)
@@ -282,7 +282,7 @@ def test_pooled_figures_of_partly_judged_papers_as_scikit_learn():
         assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
-def test_brier_as_scikit_learn_on_partly_judged_papers():
+def test_brier_agrees_with_scikit_learn_on_partly_judged_papers():
     judged = random_case(np.random.default_rng(12))
     judged.truth[4:9, 2] = np.nan
     seen = ~np.isnan(judged.truth[:, 2])
@@ -290,7 +290,7 @@ def test_brier_as_scikit_learn_on_partly_judged_papers():
     assert of_labels(judged)["brier"][2] == pytest.approx(expected)
 
 
-def test_example_f1_as_scikit_learn():
+def test_example_f1_agrees_with_scikit_learn():
     judged = random_case(np.random.default_rng(13), papers=40)
     carry = judged.truth.any(axis=1)
     truth, yes = judged.truth[carry], judged.decided[carry].astype(float)
@@ -301,7 +301,7 @@ def test_example_f1_as_scikit_learn():
     assert example_f1(judged, as_it_is(judged.truth))[0] == pytest.approx(expected)
 
 
-def test_pooled_alpha_as_the_krippendorff_package():
+def test_pooled_alpha_agrees_with_the_krippendorff_package():
     import krippendorff
 
     judged = random_case(np.random.default_rng(6))
@@ -312,7 +312,7 @@ def test_pooled_alpha_as_the_krippendorff_package():
     assert of_all(judge(truth, judged.score))["alpha"] == pytest.approx(expected)
 
 
-def test_within_as_counted_pair_by_pair():
+def test_within_equals_a_count_of_pairs():
     from scipy.stats import rankdata
 
     generator = np.random.default_rng(7)
@@ -328,7 +328,7 @@ def test_within_as_counted_pair_by_pair():
         assert of_all(judged)["within_auc"] == pytest.approx(won / pairs)
 
 
-def test_a_weighted_resample_is_the_sample_with_papers_repeated():
+def test_weights_have_the_effect_of_repeated_papers():
     generator = np.random.default_rng(8)
     judged = random_case(generator)
     judged.truth[4, 2] = np.nan
@@ -347,7 +347,7 @@ def test_a_weighted_resample_is_the_sample_with_papers_repeated():
             np.testing.assert_allclose(pooled[name][row], value, atol=1e-12, err_msg=name)
 
 
-def test_permuted_truth_is_the_sample_with_codes_moved():
+def test_permuting_the_truth_has_the_effect_of_moved_codes():
     generator = np.random.default_rng(9)
     judged = random_case(generator)
     orders = generator.permuted(np.tile(np.arange(25), (4, 1)), axis=1)
@@ -358,6 +358,6 @@ def test_permuted_truth_is_the_sample_with_codes_moved():
             assert stacked[name][row] == pytest.approx(value), name
 
 
-def test_within_needs_both_kinds_in_one_paper():
+def test_within_needs_a_paper_with_both_codes():
     judged = judge([[1, 1], [0, 0]], [[0.9, 0.1], [0.1, 0.9]])
     assert np.isnan(within_auc(judged, as_it_is(judged.truth))[0])

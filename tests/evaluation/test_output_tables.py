@@ -19,7 +19,7 @@ from tests.support.gold import (
 )
 
 
-def test_files_beside_the_metrics(tmp_path, gold, systems, metrics):
+def test_files_next_to_the_metrics(tmp_path, gold, systems, metrics):
     quote = Evidence(sentence=0, start=0, end=5, text="=cmd()", score=1.0)
     systems["transfer"] = [row.model_copy(update={"evidence": (quote,)}) for row in systems["transfer"]]
     write_outputs(tmp_path / "out", Results.model_validate(metrics), LABELS, gold, systems)
@@ -87,7 +87,7 @@ def test_terminal_table_fits_100_columns_without_colour(metrics):
         assert part in text
 
 
-def test_markdown_says_what_the_terminal_says(metrics):
+def test_markdown_has_the_same_content_as_the_terminal(metrics):
     text = accuracy_markdown(Results.model_validate(metrics))
     figure = metrics["transfer"]["pooled"]["within_auc"]
     row = next(line for line in text.splitlines() if line.startswith("| mechtag, transfer | 7 |"))

@@ -81,7 +81,7 @@ def test_decisions_of_relevance(found: dict, coded: CodedSet) -> None:
         assert figures["decisions"][kind] == {word: said.count(word) for word in ("yes", "refer", "no")}
 
 
-def test_what_nobody_said_is_hard_has_no_figures_and_a_reason(found: dict) -> None:
+def test_sets_without_hard_records_have_a_reason_instead_of_metrics(found: dict) -> None:
     figures = found["a"]["relevance"]
     for name in ("roc_auc_hard", "roc_auc_easy", "hard_yes", "easy_yes"):
         assert figures[name] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
@@ -90,7 +90,7 @@ def test_what_nobody_said_is_hard_has_no_figures_and_a_reason(found: dict) -> No
     assert figures["kept"]["value"] is not None
 
 
-def test_too_few_papers_say_so(found: dict) -> None:
+def test_too_few_papers_are_noted(found: dict) -> None:
     figures = found["c"]["relevance"]
     assert figures["undefined"]["roc_auc"] == "too few: 2 relevant records; the metric needs 3"
     assert figures["undefined"]["hard_yes"] == "too few: 1 hard irrelevant records; the metric needs 3"
@@ -164,7 +164,7 @@ def test_the_second_coder_of_each_set(found: dict, coded: CodedSet) -> None:
             assert agreement[key]["cohen_kappa"]["value"] == pytest.approx(expected, abs=1e-6), (name, key)
 
 
-def test_what_retraining_added_is_a_set_of_its_own(coded: CodedSet) -> None:
+def test_records_added_by_retraining_are_a_separate_set(coded: CodedSet) -> None:
     added = coded.records[-1].model_copy(update={"added": True, "set_name": "added"})
     found = sets_section(
         replace(coded, records=[*coded.records[:-1], added]), LABELS, "relevant", SET_SETTINGS, np.random.default_rng(0)

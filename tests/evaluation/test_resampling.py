@@ -42,7 +42,7 @@ def test_draws_are_papers_with_replacement_and_orders_without():
     assert len({tuple(order) for order in draws.orders}) == 60
 
 
-def test_same_seed_same_figures_and_another_seed_others():
+def test_metrics_depend_on_the_seed_alone():
     judged = noise(np.random.default_rng(2))
     runs = [
         estimates(pooled_figures, judged, draw_resamples(30, 200, 200, np.random.default_rng(seed)), PERMUTED)
@@ -52,7 +52,7 @@ def test_same_seed_same_figures_and_another_seed_others():
     assert runs[0] != runs[2]
 
 
-def test_blocks_do_not_change_figures(monkeypatch):
+def test_block_size_does_not_change_metrics(monkeypatch):
     judged = noise(np.random.default_rng(2))
     draws = draw_resamples(30, 150, 150, np.random.default_rng(3))
     whole = estimates(pooled_figures, judged, draws, PERMUTED)
@@ -86,7 +86,7 @@ def test_interval_by_hand_and_dropped_resamples():
     assert interval(np.full(4, np.nan), 20) == (None, None, 4)
 
 
-def test_corrected_interval_takes_off_what_resamples_lie_above():
+def test_corrected_interval_subtracts_the_bias_of_resamples():
     logits = np.array([0.5, 1.0, 1.5])
     low, high, dropped = corrected_interval(float(expit(0.2)), np.append(expit(logits), np.nan), 20)
     # The mean of the resampled logits is 0.8 above 0.2, and their standard deviation is 0.5.
@@ -120,7 +120,7 @@ def test_permutation_p_by_hand():
     assert permutation_p(0.5, np.array([np.nan])) is None
 
 
-def test_interval_as_scipy():
+def test_interval_agrees_with_scipy():
     generator = np.random.default_rng(7)
     judged = noise(generator, papers=40, labels=1)
 
@@ -135,7 +135,7 @@ def test_interval_as_scipy():
 
 
 @pytest.mark.slow
-def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
+def test_p_values_are_uniform_without_an_effect_and_small_with_one():
     generator = np.random.default_rng(8)
     draws = draw_resamples(30, 1, 99, generator)
     null: dict[str, list[float]] = {name: [] for name in PERMUTED}
@@ -189,7 +189,7 @@ def test_a_proportion_at_the_edge_has_an_interval_with_width(right: float, paper
     assert found["referred"].ci_high == pytest.approx(1 - expected.low)
 
 
-def test_what_is_not_a_proportion_has_no_interval_without_width() -> None:
+def test_metrics_other_than_proportions_have_no_interval_of_zero_width() -> None:
     """A ranking that is perfect in all resamples does not show how precise the metric is."""
     truth = np.tile([[1.0, 0.0], [0.0, 1.0]], (6, 1))
     judged = Judged(truth, truth, truth, truth == 1, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5))

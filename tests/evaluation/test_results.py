@@ -59,7 +59,7 @@ def test_other_files_are_refused(finished: Path, tmp_path: Path) -> None:
         Results.read(path)
 
 
-def test_every_figure_has_words() -> None:
+def test_every_metric_has_a_description() -> None:
     for block in (Pooled, LabelFigures, SetRelevance, SetMechanisms):
         figures = [name for name, field in block.model_fields.items() if field.annotation is Figure]
         assert list(block.words()) == figures != []

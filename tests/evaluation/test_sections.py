@@ -34,11 +34,11 @@ def test_confidence_is_the_share_of_the_way_to_certainty():
     np.testing.assert_allclose(confidence(case), [[0.5, 0.5, 0.0], [1.0, 1.0, 0.6]])
 
 
-def test_what_reaches_a_threshold_of_one_is_certain():
+def test_a_probability_at_a_threshold_of_one_is_certain():
     np.testing.assert_allclose(confidence(judged([[1.0, 0.5]], [[1, 0]], threshold=1.0)), [[1.0, 0.5]])
 
 
-def test_risk_rises_where_the_unsure_are_wrong():
+def test_risk_rises_if_uncertain_decisions_are_wrong():
     case = judged([[0.9], [0.8], [0.6], [0.45], [0.1]], [[1], [1], [0], [1], [0]])
     assert risk_by_coverage(case) == [
         (0.4, 0.0, 2),  # 0.9 and 0.1 are equally sure, and stay together
@@ -108,7 +108,7 @@ def test_papers_whose_sentences_were_not_judged_are_left_out_of_the_evidence():
     assert (found.paper.tolist(), found.average_precision.tolist()) == ([0], [1.0])
 
 
-def test_evidence_where_no_sentence_was_coded_says_so():
+def test_evidence_without_coded_sentences_is_noted():
     section = evidence_section(
         np.zeros((2, 1)), np.zeros((2, 1)), [0, 1], draw_resamples(2, 100, 1, np.random.default_rng(0))
     )
@@ -129,7 +129,7 @@ def test_band_by_hand():
     assert refer_band(chances, targets, 0.8) == (chances[11], chances[29])
 
 
-def test_where_no_cut_is_right_often_enough_nothing_is_decided():
+def test_nothing_is_decided_if_no_bound_is_precise_enough():
     low, high = refer_band(np.array([0.2, 0.4, 0.6]), np.array([0.0, 0.0, 1.0]), 0.9)
     assert (low, high) == (0.0, float("inf"))
     assert decide(1.0, low, high) == decide(0.0, low, high) == "refer"
@@ -140,7 +140,7 @@ def test_where_no_cut_is_right_often_enough_nothing_is_decided():
     st.randoms(use_true_random=False),
     st.sampled_from([0.6, 0.8, 0.9]),
 )
-def test_what_lies_outside_the_band_is_right_often_enough(chances, random, precision):
+def test_decisions_outside_the_band_are_precise_enough(chances, random, precision):
     targets = np.array([float(random.random() < chance) for chance in chances])
     low, high = refer_band(chances, targets, precision)
 

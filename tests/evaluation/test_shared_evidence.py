@@ -27,7 +27,7 @@ def marks(generator: np.random.Generator, records: int) -> list[Marks]:
     return found
 
 
-def test_alpha_and_shared_sentences_are_those_of_a_plain_count() -> None:
+def test_alpha_and_shared_sentences_equal_a_plain_count() -> None:
     given = marks(np.random.default_rng(1), 40)
     section = evidence_agreement(given, LABELS, draw_resamples(40, 200, 0, np.random.default_rng(0)), 5)
     for label, chosen in (("apple", [row for row in given if row.label == 0]), ("all", given)):

@@ -30,7 +30,7 @@ def make(generator: np.random.Generator, records: int, followed: float) -> Compa
     )
 
 
-def test_proportions_are_those_of_a_plain_count() -> None:
+def test_proportions_equal_a_plain_count() -> None:
     codes = make(np.random.default_rng(1), 200, 0.5)
     section = effect_section(codes, LABELS, draw_resamples(200, 200, 0, np.random.default_rng(2)), 30)
     for column, label in enumerate(LABELS[:2]):

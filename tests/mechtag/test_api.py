@@ -28,7 +28,7 @@ TRAINED = pytest.mark.skipif(
 )
 
 
-def test_public_names_are_few_and_there() -> None:
+def test_public_names_exist() -> None:
     assert mechtag.__all__ == ["Project", "Records", "Tagger", "__version__", "dedupe", "evaluate", "rank", "read"]
     for name in mechtag.__all__:
         assert getattr(mechtag, name) is not None
@@ -116,7 +116,7 @@ def test_shapes_that_do_not_match_are_refused(garden: tuple[list[str], np.ndarra
         mechtag.Tagger(Codebook.model_validate(CODEBOOK)).fit(garden[0], np.ones(shape))
 
 
-def test_figures_are_those_of_scikit_learn() -> None:
+def test_metrics_equal_those_of_scikit_learn() -> None:
     from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
     generator = np.random.default_rng(0)

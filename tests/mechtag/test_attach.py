@@ -299,7 +299,7 @@ def test_a_foreign_groups_csv_next_to_the_records_is_named_in_a_note(tmp_path: P
         (["a.pdf", "--map", "two.csv"], "two.csv: line 3: a different row assigns the file a.pdf"),
     ],
 )
-def test_faults_of_the_call_are_explained(
+def test_invalid_inputs_are_explained(
     tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

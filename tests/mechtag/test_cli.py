@@ -81,7 +81,7 @@ def test_every_evidence_offset_cuts_its_text_out_of_the_abstract(tagged: Path) -
         assert abstracts[record_id][evidence.start : evidence.end] == evidence.text
 
 
-def test_labels_stand_in_codebook_order(tagged: Path) -> None:
+def test_labels_are_in_codebook_order(tagged: Path) -> None:
     codebook = load_codebook(ROOT / "data/annotated/codebook.yaml")
     keys = codebook.all_keys
     predictions = read_predictions(tagged / "predictions.parquet")
@@ -112,7 +112,7 @@ def test_counts_of_the_summary_add_up(tagged: Path) -> None:
         assert counts["not_scored"] <= counts["no"]
 
 
-def test_run_id_stands_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Path]) -> None:
+def test_run_id_is_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Path]) -> None:
     import mlflow
 
     model, _ = trained
@@ -171,7 +171,7 @@ def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagg
         ("table.csv", b"author,year\nRoe,2020\n", "table.csv"),
     ],
 )
-def test_files_that_cannot_be_read_are_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     status, _, error = call("ingest", tmp_path / name, "-o", tmp_path / "records.parquet")
     assert status == 1
@@ -279,7 +279,7 @@ def test_damaged_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path)
         load_model(tmp_path)
 
 
-def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
+def test_folder_without_a_model_is_reported(tmp_path: Path) -> None:
     status, _, message = call("tag", UPDATE, "-o", tmp_path / "out", "--model", tmp_path)
     assert status == 1
     assert "run 'mechtag train' first" in message
@@ -293,7 +293,7 @@ def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
         (("ingest", UPDATE), "Missing option '-o' / '--output'."),
     ],
 )
-def test_wrong_usage_ends_with_two(words: tuple[object, ...], expected: str) -> None:
+def test_wrong_usage_has_exit_status_two(words: tuple[object, ...], expected: str) -> None:
     status, output, message = call(*words)
     assert (status, output) == (2, "")
     assert f"│ {expected} " in message
@@ -322,7 +322,7 @@ def test_main_prints_the_message_without_a_traceback(
     assert "Traceback" not in error
 
 
-def test_shipped_settings_are_the_defaults_but_for_sources_and_hash() -> None:
+def test_shipped_settings_are_the_defaults_except_sources_and_hash() -> None:
     shipped = load_settings(ROOT / "params.yaml")
     encoder = shipped.encoder.model_copy(update={"sha256": ""})
     found = shipped.model_copy(update={"sources": {}, "encoder": encoder})

@@ -138,7 +138,7 @@ def test_predictions_for_other_records(review: Path) -> None:
     assert "lacks predictions for about_gardens, watering, pests" in message
 
 
-def test_what_users_do_wrong(review: Path) -> None:
+def test_mistakes_are_explained(review: Path) -> None:
     words = ("next", review / "tagged", "--project", review, "-o")
     assert "must end in .csv" in call(*words, review / "next.xlsx")[2]
     assert "no such file" in call("next", review / "elsewhere", "-o", review / "next.csv", "--project", review)[2]

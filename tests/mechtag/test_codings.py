@@ -54,7 +54,7 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
     assert coded["okafor-2015"].not_judged == book.keys
 
 
-def test_what_users_do_wrong(params: Path) -> None:
+def test_mistakes_are_explained(params: Path) -> None:
     folder = params.parent
     words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--project", params.parent]
     output = folder / "out/codings.csv"

@@ -135,7 +135,7 @@ def test_codes_that_no_model_has_learned_from_are_reported(review: Path) -> None
     assert "records have been coded, but no model has been trained on them" in message
 
 
-def test_codes_without_a_model_are_not_passed_over(review: Path) -> None:
+def test_codes_without_a_model_are_not_ignored(review: Path) -> None:
     (review / "data/annotated/codings.csv").write_text("record_id,coder,label,value\n", encoding="utf-8")
     status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
     assert status == 1

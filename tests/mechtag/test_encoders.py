@@ -222,7 +222,7 @@ def test_a_short_name_stands_for_a_name_and_a_hash() -> None:
     assert (str(other.name), other.sha256) == ("fast/accurate", "1" * 64)
 
 
-def test_fast_is_what_is_installed_with_mechtag() -> None:
+def test_fast_is_installed_with_mechtag() -> None:
     settings = EncoderSettings(name="fast")
     assert settings.name == EncoderSettings().name
     assert locate_encoder(settings.name, sha256=settings.sha256).sha256 == FAST_SHA256
@@ -351,7 +351,7 @@ def test_the_folder_of_an_encoder_is_relative_to_the_project_which_may_be_moved(
 
 
 @pytest.mark.parametrize("command", [("train",), ("rank", "a.jsonl", "-o", "ranking.csv")], ids=["train", "rank"])
-def test_an_encoder_that_is_not_here_names_the_command(
+def test_a_missing_encoder_names_the_command(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("MECHTAG_CACHE", str(tmp_path / "cache"))

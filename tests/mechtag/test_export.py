@@ -93,7 +93,7 @@ def test_papers_with_codes_come_first_in_the_evidence_of_decisions_and_codings(f
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_chooses_between_decisions_and_codings() -> None:
+def test_the_option_what_chooses_decisions_or_codings() -> None:
     words = ("export", "out", "--codings", "codings.csv", "--to", "matrix", "-o", "m.csv")
     status, _, message = call(*words)
     assert (status, "choose --what decisions or --what codings" in message) == (1, True)
@@ -128,7 +128,7 @@ def test_what_chooses_between_decisions_and_codings() -> None:
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_what_is_missing_is_named(words: tuple[str, ...], message: str) -> None:
+def test_missing_inputs_are_named(words: tuple[str, ...], message: str) -> None:
     status, _, error = call("export", *words, "--to", "matrix", "-o", "m.csv")
     assert status == 1
     assert message in error
@@ -199,7 +199,7 @@ def test_codings_of_unknown_papers_are_named(folder: Path) -> None:
         *(("asreview", "a.csv"), ("rayyan", "a.ris"), ("eppi", "a.json"), ("label-studio", "a.json")),
     ],
 )
-def test_codings_leave_and_come_back(folder: Path, to: str, name: str) -> None:
+def test_exported_codings_can_be_imported(folder: Path, to: str, name: str) -> None:
     given = ("--codings", "codings.csv", "--what", "codings", "--coder", "Ann")
     assert call("export", "out", *given, "--to", to, "-o", name)[0] == 0
     words = ("codings", name, "--records", "out/records.parquet", "-o", "back/codings.csv")
@@ -245,7 +245,7 @@ def test_an_export_does_not_replace_the_codebook(folder: Path) -> None:
     assert (folder / "book.yaml").read_bytes() == before
 
 
-def test_the_labelling_configuration_replaces_only_its_like(folder: Path) -> None:
+def test_an_export_replaces_only_a_file_that_is_a_labelling_configuration(folder: Path) -> None:
     (folder / "codings.xml").write_text("<records/>", encoding="utf-8")
     words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "label-studio", "-o", "codings.json")
     status, _, message = call(*words)
@@ -270,7 +270,7 @@ def test_a_folder_is_not_an_output(folder: Path) -> None:
     assert (status, "made.ris is a folder; name the file to write" in message) == (1, True)
 
 
-def test_a_fault_of_the_records_is_noted_once(folder: Path) -> None:
+def test_a_fault_in_the_records_is_noted_once(folder: Path) -> None:
     records = read_records(folder / "out/records.parquet")
     rows = [[one.doi, one.pmid, one.title, one.abstract, one.year, "; ".join(one.authors)] for one in records]
     write_csv(folder / "records.csv", ["doi", "pmid", "title", "abstract", "year", "authors"], rows)

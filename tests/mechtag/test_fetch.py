@@ -91,7 +91,7 @@ def test_abstracts_and_identifiers_are_written_with_their_origin(records: Path, 
     assert table(tmp_path / "out/candidates.csv") == []
 
 
-def test_git_ignores_all_that_is_written(records: Path, access: Access, services: FakeServices, tmp_path: Path) -> None:
+def test_git_ignores_all_written_files(records: Path, access: Access, services: FakeServices, tmp_path: Path) -> None:
     out = tmp_path / "repository/out"
     list(fetch(records, out, TEXTS, access))
     subprocess.run(["git", "init", "-q", out.parent], check=True)

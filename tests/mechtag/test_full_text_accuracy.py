@@ -107,7 +107,7 @@ def test_pdfs_of_table_2_are_measured_by_basis(folder: Path, tmp_path: Path) -> 
     assert (tmp_path / "full_text/plots/roc.csv").exists()
 
 
-def test_reports_say_what_full_texts_show(folder: Path, tmp_path: Path) -> None:
+def test_reports_state_the_results_of_full_texts(folder: Path, tmp_path: Path) -> None:
     evaluate(folder, tmp_path, "--full-texts", folder / "fulltexts/fulltexts.parquet")
     printed, page = report(folder, tmp_path)
     shown = {

@@ -156,7 +156,7 @@ def test_a_model_codes_papers_as_one_more_coder(project: Project, access: LlmAcc
     assert own.cost_usd == pytest.approx(9 * (100 * 1 + 20 * 2) / 1e6)
 
 
-def test_what_is_no_evidence_is_no_yes(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
+def test_a_yes_without_a_quote_needs_review(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
     """Invented quotes are dropped, and wrong sentence numbers are corrected.
 
     A yes without a quote needs review, even if instructions in the text made the model answer yes.
@@ -314,9 +314,7 @@ def test_a_long_pause_ends_the_run_after_all_is_written(
     assert (own.answered, own.rejected, own.not_asked) == (3, 0, 6)
 
 
-def test_missing_usage_is_unknown_and_not_nothing(
-    project: Project, access: LlmAccess, model: FakeLanguageModel
-) -> None:
+def test_missing_usage_is_unknown_and_not_zero(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
     model.usage = None
     run(project, access)
     own = check_counts(project)
@@ -643,7 +641,7 @@ def test_papers_without_text_are_rejected_and_counted(
     }
 
 
-def test_repeats_are_coders_of_their_own(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
+def test_repeats_are_separate_coders(project: Project, access: LlmAccess, model: FakeLanguageModel) -> None:
     run(project, access, repeat=2, labels=("trust",))
     rows = read_codings(project.root / "out/codings_llm.csv", KEYS)
     assert [row.coder for row in rows] == ["llm:toy"] * 3 + ["llm:toy (seed 2)"] * 3
@@ -685,7 +683,7 @@ def test_models_vote(project: Project, access: LlmAccess, model: FakeLanguageMod
         )
 
 
-def test_retraining_takes_no_code_of_a_language_model_unless_a_person_confirmed_it(
+def test_retraining_uses_codes_of_language_models_only_if_a_person_confirmed_them(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
     run(project, access, labels=("trust", "funding"))
@@ -765,7 +763,7 @@ def test_the_table_does_not_replace_the_answers(
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
-def test_a_limit_that_limits_nothing_is_refused(
+def test_an_invalid_limit_is_refused(
     project: Project, access: LlmAccess, model: FakeLanguageModel, number: float
 ) -> None:
     with pytest.raises(MechtagError, match="--max-cost: the limit must be a number of US dollars, 0 or more"):
@@ -871,7 +869,7 @@ def test_a_redirect_is_named_and_the_endpoint_left_alone(
     assert reasons == {"the service answered with status 302, a redirect, which is not followed"}
 
 
-def test_a_dry_run_does_not_count_what_is_answered(
+def test_a_dry_run_does_not_count_answered_questions(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
     run(project, access, labels=("trust",))

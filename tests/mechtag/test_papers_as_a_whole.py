@@ -53,7 +53,7 @@ def tag(folder: Path) -> str:
     return message
 
 
-def test_full_texts_are_tagged_with_what_was_learned_from_papers(tmp_path: Path, fruit: Codebook) -> None:
+def test_full_texts_are_tagged_by_models_trained_on_whole_papers(tmp_path: Path, fruit: Codebook) -> None:
     project_of(tmp_path, fruit, papers=40)
     model = load_model(tmp_path / "models/trained")
     assert model.tagger.long is not None

@@ -37,7 +37,7 @@ def test_a_path_is_what_the_settings_say_and_lies_in_the_project(tmp_path: Path)
     assert ProjectPath("a", tmp_path) != ProjectPath("a")
 
 
-def test_a_setting_that_is_no_path_is_refused(tmp_path: Path) -> None:
+def test_a_setting_that_is_not_a_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("codebook: 5\n")
     with pytest.raises(MechtagError, match=r"params\.yaml: codebook: found a value of type .*enter one path as text"):
         load_settings(tmp_path / "params.yaml")
@@ -60,7 +60,7 @@ def test_the_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.
     assert open_project(tmp_path / "outer").root == tmp_path / "outer"
 
 
-def test_settings_of_other_programs_are_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_other_programs_are_not_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").write_text("learning_rate: 0.1\nmy_codebook: x\n")
     assert find_project(tmp_path) is None
     monkeypatch.chdir(tmp_path)
@@ -73,7 +73,7 @@ def test_settings_of_other_programs_are_no_project(tmp_path: Path, monkeypatch: 
         open_project(tmp_path / "nowhere")
 
 
-def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_project_is_not_overwritten(tmp_path: Path) -> None:
     made = create_project(tmp_path / "a")
     assert made.codebook.sha256 == open_project(ROOT).codebook.sha256
     with pytest.raises(MechtagError, match=r"params\.yaml already exists"):
@@ -89,7 +89,7 @@ def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
-def test_the_example_is_a_review_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_is_a_separate_review(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, _, message = call("init", tmp_path / "trees", "--example")
     assert (status, "farm-trees (5 labels)" in message) == (0, True)
     for path in (path for path in EXAMPLE.rglob("*") if path.is_file()):
@@ -124,7 +124,7 @@ def test_the_example_replaces_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_the_settings_of_a_new_project_hold_nothing_absolute(tmp_path: Path) -> None:
+def test_the_settings_of_a_new_project_contain_no_absolute_path(tmp_path: Path) -> None:
     made = create_project(tmp_path / "review")
     dumped = json.dumps(made.settings.model_dump(mode="json"))
     assert str(tmp_path) not in dumped + (tmp_path / "review/params.yaml").read_text()

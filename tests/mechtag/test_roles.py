@@ -38,7 +38,7 @@ def test_a_text_becomes_a_table_of_configurations_and_a_table_for_people(folder:
     assert openpyxl.load_workbook("table.xlsx").sheetnames == ["Configurations", "Quotations", "About this workbook"]
 
 
-def test_what_is_rejected_is_said_and_written(folder: Path) -> None:
+def test_rejected_rows_are_reported_and_written(folder: Path) -> None:
     Path("boxes.txt").write_text(f"{TEXT} And more.\n\nHope\n\nSomething (O)\n", encoding="utf-8")
     status, _, message = call("roles", "from-text", "boxes.txt", "-o", "configurations.csv")
     assert (status, "boxes.txt: line 4: this text follows the last marker" in message) == (0, True)
@@ -101,7 +101,7 @@ def test_roles_are_exported_with_the_codes(folder: Path) -> None:
     assert (status, "--roles would have no effect" in message) == (1, True)
 
 
-def test_suggestions_are_off_until_somebody_switches_them_on(folder: Path) -> None:
+def test_suggestions_are_off_by_default(folder: Path) -> None:
     (folder / "codings.csv").write_text(
         "key,coder,label,value,basis,evidence\n"
         "a,ann,wider_view,1,abstract,As a consequence the services improved. […] Xyzzy.\n"

@@ -161,7 +161,7 @@ def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> 
     assert course(output)["sample"] is None
 
 
-def test_a_target_need_not_be_repeated(begun: tuple[Path, tuple[object, ...]]) -> None:
+def test_a_target_does_not_have_to_be_repeated(begun: tuple[Path, tuple[object, ...]]) -> None:
     output, words = begun
     assert call(*words, "--recall", "0.7")[0] == 0
     status, _, message = call(*words)
@@ -169,7 +169,7 @@ def test_a_target_need_not_be_repeated(begun: tuple[Path, tuple[object, ...]]) -
     assert course(output)["target"] == {"rule": "sample", "recall": 0.7, "confidence": 0.95}
 
 
-def test_another_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> None:
+def test_an_unknown_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> None:
     assert call(*begun[1], "--rule", "fifty-in-a-row")[0] == 2
 
 
@@ -191,7 +191,7 @@ def test_records_that_change_under_a_sample_are_refused(
     assert output.read_bytes() == before
 
 
-def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(
+def test_a_decision_removed_after_the_sample_was_drawn_is_named(
     tmp_path: Path, ranked: Path, records: Path, params: Path
 ) -> None:
     shutil.copytree(ranked, tmp_path, dirs_exist_ok=True)
@@ -234,7 +234,7 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
 
 
 @pytest.mark.slow
-def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
+def test_decisions_on_unknown_records_are_reported(begun: tuple[Path, tuple[object, ...]]) -> None:
     output, words = begun
     with output.open("a", encoding="utf-8") as file:
         file.write(";doi:10.1/none;1;;;;;;;;\n")
@@ -246,7 +246,7 @@ def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, 
 @pytest.mark.parametrize(
     ("content", "message"), [("{}", "course"), ('{"course": {"read": 1}}', "read"), ("[]", "expected one JSON object")]
 )
-def test_a_broken_course_is_refused(begun: tuple[Path, tuple[object, ...]], content: str, message: str) -> None:
+def test_a_damaged_course_file_is_refused(begun: tuple[Path, tuple[object, ...]], content: str, message: str) -> None:
     output, words = begun
     output.with_suffix(".json").write_text(content, encoding="utf-8")
     status, _, said = call(*words)
@@ -274,7 +274,7 @@ def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) ->
     assert "the file contains no records" in message
 
 
-def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, params: Path) -> None:
+def test_unreadable_entries_of_an_export_are_reported(tmp_path: Path, params: Path) -> None:
     source = tmp_path / "search.ris"
     entries = ("TI  - Garden teams", "AB  - No title.", "AB  - No title again.")
     source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")

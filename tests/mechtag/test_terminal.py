@@ -60,7 +60,7 @@ def test_warnings() -> None:
 
 
 @pytest.mark.parametrize("bar", [progress, Terminal().progress])
-def test_progress_bars_read_neither_control_characters_nor_markup(
+def test_progress_bars_interpret_neither_control_characters_nor_markup(
     bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -77,7 +77,7 @@ def test_progress_bars_read_neither_control_characters_nor_markup(
     assert "3/3" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn)
 
 
-def test_no_bar_where_the_output_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_bar_if_the_output_is_not_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(_HOSTILE, 3) as advance:
         advance(3)
     assert capsys.readouterr() == ("", "")

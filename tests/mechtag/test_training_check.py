@@ -109,7 +109,7 @@ def test_outputs_say_that_training_papers_were_measured(project: Path, tmp_path:
     assert "| ranking across papers" not in texts["card"]
 
 
-def test_only_checked_papers_are_said_to_be_new(project: Path, tmp_path: Path) -> None:
+def test_only_checked_papers_are_called_new(project: Path, tmp_path: Path) -> None:
     write_gold(project, 4)
     status, message = evaluate(project, tmp_path)
     assert status == 0, message
@@ -179,7 +179,7 @@ def test_metrics_without_a_check_are_not_said_to_be_checked(project: Path, tmp_p
         assert CLEAN not in text, name
 
 
-def test_another_model_than_that_of_the_predictions_cannot_be_checked(project: Path, tmp_path: Path) -> None:
+def test_a_model_other_than_that_of_the_predictions_cannot_be_checked(project: Path, tmp_path: Path) -> None:
     write_gold(project, 4)
     model = tmp_path / "model"
     shutil.copytree(project / "models/trained", model)
@@ -190,7 +190,7 @@ def test_another_model_than_that_of_the_predictions_cannot_be_checked(project: P
     assert UNCHECKED + "the predictions were made by" in message
 
 
-def test_people_can_find_that_similar_papers_are_different(
+def test_people_can_declare_similar_papers_different(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leakage, "_MIN_UNITS", 1)
@@ -221,7 +221,9 @@ def test_out_of_fold_predictions_of_another_model_are_refused(project: Path, tmp
     assert "these out-of-fold predictions belong to model other" in message
 
 
-def test_train_prints_what_each_label_rests_on(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_prints_the_number_of_examples_of_each_label(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mechtag.training.mlflow_runs.log_run", lambda *_: "run")
     options = ("-o", tmp_path / "model", "--out-of-fold", tmp_path / "oof", "--project", project)
     status, _, message = call("train", *options)
@@ -238,7 +240,7 @@ def test_train_prints_what_each_label_rests_on(project: Path, tmp_path: Path, mo
     assert (tmp_path / "model/papers.safetensors").is_file()
 
 
-def test_train_stops_at_ticks_alone(project: Path, tmp_path: Path) -> None:
+def test_training_on_yes_codes_only_is_refused(project: Path, tmp_path: Path) -> None:
     """The codings contain only yes codes, as if imported without stating what an unticked label means."""
     rows = ["record_id,coder,label,value,basis"]
     texts = []

@@ -82,7 +82,7 @@ def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
     assert cells[4] == said(own["across_auc"])
 
 
-def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict) -> None:
+def test_tables_state_that_texts_are_synopses_or_invented(metrics: dict) -> None:
     text = accuracy_markdown(Results.model_validate(metrics))
     note = (
         "The texts are 17 synopses of abstracts in other words and 18 invented abstracts. None is a published "
@@ -156,5 +156,5 @@ def test_kinds_of_text_in_words(texts: dict[str, int], expected: str) -> None:
     assert describe_texts(texts) == expected
 
 
-def test_a_gold_standard_of_published_abstracts_needs_no_word() -> None:
+def test_a_gold_standard_of_published_abstracts_needs_no_note() -> None:
     assert Coverage(abstract=30, synopsis=0, title_only=3, none=1).describe() == ""

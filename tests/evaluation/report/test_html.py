@@ -85,7 +85,7 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
     assert wanted <= paths
 
 
-def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
+def test_each_section_states_the_texts_behind_its_metrics(page: Page) -> None:
     shown = " ".join(page.text.split())
     note = (
         "The texts are 15 synopses of abstracts in other words and 9 invented abstracts. None is a published abstract; "
@@ -108,7 +108,7 @@ def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
     assert "Figures here are for one set each; those above are for all sets together." in shown
 
 
-def test_tables_of_figures_hold_no_number_of_their_own(text: str) -> None:
+def test_table_cells_contain_only_numbers_of_the_metrics_file(text: str) -> None:
     tables = re.findall(r'<table class="numbers">.*?</table>', text, re.DOTALL)
     assert len(tables) > 8
     for table in tables:
@@ -177,7 +177,7 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
         ("learning_curve", "training papers", "metric, out of fold"),
     ],
 )
-def test_axes_are_named_for_what_is_drawn_along_them(finished: Path, name: str, across: str, up: str) -> None:
+def test_axes_are_named(finished: Path, name: str, across: str, up: str) -> None:
     results = Results.read(finished / "reports/metrics.json")
     made = draw_charts(finished / "reports/plots", results, {"pests": "Pests"}, {"transfer": "new"})
     ((_, drawing),) = made[name].panels
@@ -255,7 +255,7 @@ def test_structure_of_the_page(page: Page) -> None:
     assert page.tags("html")[0][0]["lang"] == "en"
 
 
-def test_technical_part_names_what_the_report_was_made_from(finished: Path, page: Page) -> None:
+def test_technical_part_names_the_inputs_of_the_report(finished: Path, page: Page) -> None:
     named = dict(page.having("data-file"))
     expected = ["reports/metrics.json", "reports/predictions_vs_gold.csv", "reports/methods.md", "summary.json"]
     expected += ["model/config.json", "model/model.safetensors", "reports/plots/roc.csv"]
@@ -266,7 +266,7 @@ def test_technical_part_names_what_the_report_was_made_from(finished: Path, page
         assert words in page.text
 
 
-def test_report_is_the_same_twice_and_names_a_run_only_where_asked(finished: Path, text: str) -> None:
+def test_report_is_reproducible_and_names_a_run_only_on_request(finished: Path, text: str) -> None:
     assert write(finished) == text
     assert "run-of-today" not in text
     assert "run-of-today" in write(finished, "--mlflow-run", finished / "model/mlflow_run.json")
@@ -278,7 +278,7 @@ def test_report_names_no_run_if_none_was_logged(finished: Path, text: str, tmp_p
     assert "MLflow" not in write(finished, "--model", model)
 
 
-def test_what_one_coder_and_an_unchecked_gold_standard_allow_to_be_said(page: Page) -> None:
+def test_claims_with_one_coder_and_an_unchecked_gold_standard_are_limited(page: Page) -> None:
     """In the fixture, only one coder is a person, and the model folder has no list of training papers."""
     assert "Only one person coded them, so people cannot be compared with one another." in page.text
     assert "Whether a different coder would agree with the codes was not measured" in page.text

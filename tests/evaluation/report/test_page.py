@@ -67,7 +67,7 @@ def load(context: BrowserContext, address: str, width: int, scheme: str = "light
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_is_quiet_fits_and_can_be_used_by_all(
+def test_page_makes_no_requests_fits_the_screen_and_is_accessible(
     opened: tuple[BrowserContext, list[str]], address: str, width: int, scheme: str
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe

@@ -216,7 +216,7 @@ def test_every_number_of_the_shipped_run_is_one_of_its_files():
         assert written(run_part(text)) - allowed - {str(len(model["codebook"]["labels"]))} == set(), name
 
 
-def test_the_figures_stand_where_they_belong(metrics, model, summary):
+def test_the_metrics_are_in_their_sections(metrics, model, summary):
     text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
     assert "ranked above one without it with probability 0.59 (0.52 to 0.66)" in text
     assert "Naive methods reached 0.48 to 0.50" in text
@@ -266,7 +266,7 @@ def test_full_texts_have_their_figures_and_their_limits(metrics, model, summary)
     assert "reads titles and abstracts, and full texts where the authors had them" in text
 
 
-def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(metrics, model, summary):
+def test_synopses_and_invented_texts_are_named_with_their_metrics(metrics, model, summary):
     note = (
         "The texts are 118 synopses of abstracts in other words and 50 invented abstracts. None is a published "
         "abstract; on published abstracts the results may be worse."
@@ -350,7 +350,7 @@ def test_model_card_has_a_header_that_the_hub_reads(metrics, model):
         assert len({row.count("|") for row in rows}) == 1, table
 
 
-def test_what_there_is_no_figure_for_is_left_out(metrics, model):
+def test_sentences_on_missing_metrics_are_left_out(metrics, model):
     for name in ("coded_records", "relevance", "agreement"):
         del metrics[name]
     metrics["baselines"] = {}
@@ -393,7 +393,7 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
             paper_texts(Results.model_validate(files[0]), *files[1:])
 
 
-def test_small_parts():
+def test_figures_and_cells_are_formatted():
     assert figure(Figure(**found(0.5))) == "0.50"
     assert figure(Figure(**found(None))) == percent(None) == "–"
     assert cell("a | b\nc") == "a \\| b c"
@@ -448,7 +448,7 @@ def test_the_page_prints_no_interval_without_width(metrics):
     assert re.sub(r"<[^>]*>", "", numbers.figure("transfer/pooled/no_right")) == "1.00"
 
 
-def test_counts_of_none_and_one_are_written_in_words_that_fit(metrics, model, summary):
+def test_counts_of_zero_and_one_are_worded_correctly(metrics, model, summary):
     model["codebook"] |= {"title": "", "labels": model["codebook"]["labels"][:1]}
     metrics["transfer"]["papers"] = 1
     metrics["coded_records"]["sets"]["made"]["relevance"]["decisions"]["relevant"]["no"] = 1
@@ -467,7 +467,7 @@ def test_counts_of_none_and_one_are_written_in_words_that_fit(metrics, model, su
     assert "1 record was removed as a duplicate" in text
 
 
-def test_nothing_is_said_of_relevance_that_was_not_learned(metrics, model, summary):
+def test_relevance_is_not_mentioned_if_it_was_not_learned(metrics, model, summary):
     metrics["coded_records"]["relevant"] = metrics["coded_records"]["records"]
     del metrics["relevance"]
     texts = paper_texts(Results.model_validate(metrics), model, summary)

@@ -70,7 +70,7 @@ def all_too_few(metrics: dict[str, Any]) -> None:
         (all_too_few, ["Too few papers for a curve: Watering", "too few papers have the label"]),
     ],
 )
-def test_blocks_that_are_missing_are_told(
+def test_missing_sections_are_reported(
     finished: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: list[str]
 ) -> None:
     shutil.copytree(finished, tmp_path / "copy")
@@ -111,7 +111,7 @@ def test_figures_of_another_model_are_refused(
     assert message == f"{made} with model former, but the model folder contains model abc; run {commands} again"
 
 
-def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
+def test_missing_files_are_reported(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     for name in ("reports/metrics.json", "params.yaml"):
         shutil.copy(finished / name, tmp_path / name)
@@ -126,7 +126,7 @@ def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None
         assert words in shown
 
 
-def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> None:
+def test_invalid_inputs_and_outputs_are_refused(finished: Path, tmp_path: Path) -> None:
     metrics = finished / "reports/metrics.json"
     status, _, message = call("report", metrics, "-o", tmp_path / "report.docx")
     assert status == 2
@@ -213,7 +213,7 @@ def test_text_for_the_paper_brings_no_code_and_no_request_into_the_page(text: st
     assert not re.search(r"<(img|script)|\"javascript:", shown)
 
 
-def test_text_from_data_is_no_markup_in_the_text_for_the_paper() -> None:
+def test_text_from_data_is_escaped_in_the_text_for_the_paper() -> None:
     for data in ("*a* **b** _c_ `d` [e](https://f.org) <b>g</b> &amp; a\\*", "| a |", "a_b_c", "![x](y)"):
         assert unescape(re.sub("</?p>", "", render_markdown(plain(data)))).strip() == data
 
