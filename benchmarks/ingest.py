@@ -1,6 +1,6 @@
-"""Compare the speed of ``mechtag ingest`` with that of programs that only parse the file: rispy, Python's csv and json.
+"""Compare the speed of ``mechtag ingest`` with that of parsers: rispy, and the Python modules ``csv`` and ``json``.
 
-The records are those of the data set digital_work, repeated under new titles. A record without an abstract
+The records are those of the data set ``digital_work``, repeated under new titles. A record without an abstract
 receives the abstract of a different record, because nearly all records in database exports have an abstract.
 """
 
@@ -54,7 +54,7 @@ _OURS = ("mechtag", "from mechtag.pipeline.reading.ingest import ingest", "found
 def _records() -> list[dict[str, str]]:
     source = BENCH / "dedupe/digital_work/records_pre_merged.csv"
     if not source.is_file():
-        raise MechtagError(f"{source}: no such file; set MECHTAG_BENCH to the folder of benchmark data")
+        raise MechtagError(f"{source}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
     with source.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     abstracts = [row["abstract"] for row in rows if row["abstract"].strip()]
@@ -98,7 +98,7 @@ def _seconds(setup: str, code: str, path: Path) -> float:
 
 
 def main() -> None:
-    """Write the files, measure the time of each program, and publish the results."""
+    """Write the records in three formats, measure how long each program takes to read them, and publish the results."""
     argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args()
     records = _records()
     texts = {"ris": "".join(map(_ris, records)), "csv": _csv(records), "jsonl": "".join(map(_json, records))}

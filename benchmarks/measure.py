@@ -28,7 +28,7 @@ def run(command: Sequence[str], folder: Path | None = None) -> Cost:
     Raises
     ------
     MechtagError
-        If the command failed; the message includes the end of its output.
+        If the command failed; the message contains the end of its standard error.
     """
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)

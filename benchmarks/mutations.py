@@ -1,8 +1,8 @@
-"""Damage valid files of all formats at random, and read each damaged file as a user would.
+"""Damage valid files of all formats at random, and check how mechtag reads the damaged files.
 
 ``python -m benchmarks.mutations --count 10000 --seed 1`` prints each fault: an exception without a message for users, a
-reading that takes more than five seconds, a record that is neither kept nor rejected, or content that is lost without a
-note. The exit status is 1 if a fault was found.
+file that takes more than five seconds to read, a record that is neither kept nor rejected, or content that is lost
+without a note. The exit status is 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -65,15 +65,16 @@ _PARQUET = b"PAR1"
 
 @dataclass(frozen=True)
 class Base:
-    """A valid file that is damaged in the benchmark.
+    """A valid file; the benchmark reads damaged copies of it.
 
     Attributes
     ----------
     check
         Function that reads a damaged copy, and returns a description of a fault, or ``""`` if there is none.
-    form, titles, texts
-        Only for exports: the format, and titles and other values that occur exactly once in the file, spelled as in the
-        records.
+    form
+        Format of an export; ``""`` for other files.
+    titles, texts
+        Titles of the records of an export, and other values of the records, that occur exactly once in the file.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Base:
     texts: tuple[str, ...] = ()
 
 
-# Formats of which there is no file among the fixtures.
+# Exports in formats that no test file covers.
 _STUDY = {
     "protocolSection": {
         "identificationModule": {"nctId": "NCT00000009", "briefTitle": "Training of teams"},
@@ -127,14 +128,14 @@ def _inline() -> Iterator[tuple[str, bytes]]:
 
 
 def parquet(columns: Mapping[str, Any]) -> bytes:
-    """Return a Parquet table with the given columns."""
+    """Return the bytes of a Parquet file with the given columns."""
     file = io.BytesIO()
     pq.write_table(pa.table(dict(columns)), file)
     return file.getvalue()
 
 
 def workbook(rows: Sequence[Sequence[Any]]) -> bytes:
-    """Return an XLSX file with columns of title, year, abstract and DOI."""
+    """Return the bytes of an XLSX file with the given rows below a header: title, year, abstract and DOI."""
     book = openpyxl.Workbook()
     for row in (["title", "year", "abstract", "doi"], *rows):
         book.worksheets[0].append(list(row))
@@ -144,7 +145,7 @@ def workbook(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return the bytes of a zip file with the given members."""
+    """Return the bytes of a zip file; ``members`` maps the name of each file to its content."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
@@ -179,7 +180,7 @@ def _described(name: str, data: bytes) -> Base:
     }
     values = {value for record in found.records for _, raw in record.raw for value in _strings(raw)}
     texts = {value for value in values if len(value) > _SHORT and text.count(value) == 1}
-    # An abbreviation that no entry uses any more is not a part of a record.
+    # A BibTeX abbreviation is not part of a record if, after the damage, no entry uses it.
     texts = {value for value in texts if "@string" not in text[: text.index(value)].rpartition("\n")[2].lower()}
     return Base(name, data, reading, " and ".join(forms), tuple(sorted(titles)), tuple(sorted(texts - titles)))
 
@@ -421,7 +422,7 @@ def _ends(data: bytearray, rng: random.Random) -> None:
 
 
 def _encode(data: bytearray, rng: random.Random) -> None:
-    """Change the encoding of a whole file, or of its part after a random position."""
+    """Change the encoding of a whole file, or of the part after a random position."""
     place = rng.choice((0, rng.randrange(len(data) + 1)))
     text = bytes(data[place:]).decode(rng.choice(("utf-8", "utf-8", "cp1252")), errors="replace")
     data[place:] = text.encode(rng.choice(_ENCODINGS), errors="replace")
@@ -432,11 +433,11 @@ def _join(data: bytearray, rng: random.Random) -> None:
     data[:] = rng.choice((bytes(data) + other, bytes(data) + b"\n" + other, other + b"\n\n" + bytes(data)))
 
 
-# Damage that people and programs do: editors, spreadsheets, mail, browsers and interrupted downloads.
+# Damage by people and programs: editors, spreadsheets, mail, browsers and interrupted downloads.
 
 
 def _text(data: bytearray) -> str:
-    """Decode a file in an unknown encoding as text, from which `_put` can restore each byte."""
+    """Decode UTF-8 without loss: bytes that are not valid UTF-8 become surrogates, which `_put` converts back."""
     return bytes(data).decode("utf-8", errors="surrogateescape")
 
 
@@ -486,7 +487,7 @@ def _delimit(data: bytearray, rng: random.Random) -> None:
 
 
 def _resave(data: bytearray, rng: random.Random) -> None:
-    """Save a table as a spreadsheet program does, with other delimiters, quotes, line ends, columns, order or cells."""
+    """Change a table as spreadsheet programs do when they save it: its delimiters, quotes, line ends, rows or cells."""
     read, written = rng.choice((",,", ",;", ",\t", ";;", ";,", "\t\t", "\t,", ",|"))
     text = _text(data).removeprefix("\ufeff")
     csv.field_size_limit(sys.maxsize)
@@ -522,7 +523,7 @@ def _mixed_ends(data: bytearray, rng: random.Random) -> None:
 
 
 def _margin(data: bytearray, rng: random.Random) -> None:
-    """Change the start, end or case of lines, or wrap lines, as mail programs and editors do."""
+    """Indent, quote, wrap, cut or otherwise change lines, as mail programs and editors do."""
     lines = _text(data).split("\n")
     start, end = sorted(rng.randrange(len(lines) + 1) for _ in range(2))
     start, end = rng.choice(((0, len(lines)), (start, end)))
@@ -543,7 +544,7 @@ def _mojibake(data: bytearray, rng: random.Random) -> None:
 
 
 def _download(data: bytearray, rng: random.Random) -> None:
-    """Damage a file as an interrupted download does: with zeros, an error page, or an overlap where it was resumed."""
+    """Damage a file as an interrupted download does: with zeros, an error page, or a passage downloaded twice."""
     place = rng.randrange(len(data) + 1)
     page = b"<html><head><title>502 Bad Gateway</title></head><body>Session expired</body></html>"
     again = max(0, place - int(10 ** rng.uniform(1, 4)))
@@ -558,12 +559,14 @@ DAMAGE: tuple[Damage, ...] = (
 
 
 def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) -> bytes:
-    """Return a copy of a file that was damaged one to four times, sometimes within a member of an archive.
+    """Return a copy of a file's content, damaged one to four times; in an archive, sometimes only one file is damaged.
+
+    Half of the Parquet files instead receive columns with unexpected types or values.
 
     Parameters
     ----------
     damage
-        Functions that each damage the content of a file in place.
+        Functions from which each kind of damage is drawn; they change the content in place.
     """
     if data.startswith(b"PK") and rng.random() < 0.7:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -582,7 +585,7 @@ def damaged(data: bytes, rng: random.Random, damage: Sequence[Damage] = DAMAGE) 
 
 
 def _odd_table(data: bytes, rng: random.Random) -> bytes:
-    """Return a Parquet table in which some columns have an unexpected type, or values that Python cannot represent."""
+    """Replace or add columns of a Parquet file, with unexpected types or with values that Python cannot represent."""
     table = pq.read_table(io.BytesIO(data))
     for _ in range(rng.randrange(1, 4)):
         index = rng.randrange(table.num_columns)
@@ -621,14 +624,14 @@ def _odd_column(rows: int, rng: random.Random) -> Any:
     return column.dictionary_encode() if kind == pa.string() and rng.random() < 0.3 else column
 
 
-# What is wrong with the reading of a damaged file
+# Faults in the reading of a damaged file
 
 
 def _text_of(path: Path) -> str:
     """Return the text of a file, of the files in an archive, or of the cells of a workbook or a Parquet table."""
     source = Source(path)
     if source.start.startswith(_PARQUET):
-        # Not `pq.read_table`, which refuses columns of one name.
+        # `pq.read_table` would refuse columns with the same name.
         table = pq.ParquetFile(io.BytesIO(path.read_bytes())).read()
         texts = [column for column in table.columns if pa.types.is_string(column.type)]
         return "\n".join(str(value) for column in texts for value in column.to_pylist())
@@ -640,13 +643,13 @@ def _text_of(path: Path) -> str:
     return "\n".join(member.text for _, member in unpack(source))
 
 
-# Notes and reasons that state that content was lost, or that one record may be two.
 _OTHER_SIGNS = re.compile(r"[\W_]+")
+# Notes that state that content was lost, or that one record may be two.
 _ADMITTED = re.compile(r"different format|(?:may be|consists of) two records|(?<!that were )not read")
 
 
 def reading(path: Path, base: Base) -> str:
-    """Read a damaged export and write its records in all formats; return a description of a fault, or ``""``."""
+    """Read a damaged export, and export its records; return a description of a fault, or ``""`` if there is none."""
     try:
         found = ingest([path])
     except MechtagError:
@@ -659,7 +662,7 @@ def reading(path: Path, base: Base) -> str:
     unique = dedupe(found.records, DedupeSettings()).unique
     labels = [("relevant", "Relevant"), ("a", "A")]
     for name in NAMES:
-        # A workbook takes ten times as long as all the rest.
+        # Writing a workbook takes ten times as long as writing all other formats together.
         if name != "xlsx" or path.stat().st_size % _EVERY == 0:
             export(name, path.with_name(NAMES[name]), unique, [], labels)
     return lost(path, base, found)
@@ -680,7 +683,7 @@ def lost(path: Path, base: Base, found: Ingested) -> str:
     here = [title for title in base.titles if title in text]
     raw = "\n".join(entries)
     gone = [title for title in here if title not in raw and json.dumps(title)[1:-1] not in raw]
-    # The cells of a damaged row may divide a text; in the entry, the cells follow one another under wrong names.
+    # Damage may split a text into several cells, which follow one another in the entry under wrong names.
     values = _letters(value for entry in raws for _, field in entry for value in _strings(field))
     fields = _letters(part for entry in raws for name, field in entry for part in (name, *_strings(field)))
     gone += [
@@ -709,14 +712,14 @@ class Fault:
 
 
 def file_of(bases: Sequence[Base], seed: int, number: int) -> tuple[Base, bytes]:
-    """Choose a valid file by seed and number, and return this file and the damaged copy of it."""
+    """Return the valid file that ``number`` selects, and a copy with damage that ``seed`` and ``number`` determine."""
     rng = random.Random(f"{seed} {number}")
     base = bases[number % len(bases)]
     return base, damaged(base.data, rng)
 
 
 def fault_of(base: Base, data: bytes, folder: Path) -> str:
-    """Read a damaged file, and return a description of a fault, or ``""`` if there is none."""
+    """Write a damaged file to a folder and read it; return a description of a fault, or ``""`` if there is none."""
     path = folder / ("damaged" + Path(base.name).suffix)
     path.write_bytes(data)
     begun = time.process_time()
@@ -747,9 +750,9 @@ class _Worker:
         other.close()
 
     def fault(self, number: int) -> str:
-        """Read a damaged file in the process, and return a description of a fault, or ``""`` if there is none.
+        """Read the damaged file with a number, and return a description of a fault, or ``""`` if there is none.
 
-        If the process ends or does not answer in time, the result says so, and the caller must start a new process.
+        If the process ends or does not answer in time, the result says so. The caller must then start a new process.
         """
         self._pipe.send(number)
         try:
@@ -767,7 +770,7 @@ class _Worker:
 
 
 def run(bases: Sequence[Base], seed: int, numbers: Sequence[int]) -> Iterator[Fault]:
-    """Read damaged files in a separate process, and yield the faults."""
+    """Read the damaged files with the given numbers in a separate process, and yield the faults."""
     worker = _Worker(bases, seed)
     try:
         for number in numbers:

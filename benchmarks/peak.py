@@ -1,4 +1,4 @@
-"""Measure the peak throughput of this machine, with which the speed of the encoder is compared."""
+"""Measure the peak throughput of this machine, to compare the speed of the encoder with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRODUCTS, _ROUNDS = 4, 5
 
 
 def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
-    """Measure how many operations per second large matrix products reach on this machine, with an encoder runtime.
+    """Multiply large matrices with an encoder runtime, and return the number of operations per second.
 
     An operation is an addition or a multiplication in the number format of the runtime. The best of several rounds is
     returned, because other programs can only slow the machine down.
@@ -27,7 +27,7 @@ def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
     Raises
     ------
     MechtagError
-        For the same reasons as in `openvino_encoder.compile_graph`.
+        If the runtime needs OpenVINO and it is not installed, or if the processor does not support the runtime.
     """
     products, run = _openvino(runtime, threads) if runtime in PRECISIONS else _torch(threads)
     run()
@@ -82,8 +82,8 @@ def _openvino(runtime: Any, threads: int) -> tuple[int, Callable[[], None]]:
 def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
     """Count the operations in an encoder's matrix products for texts of the given lengths in tokens, without padding.
 
-    The products are those of the linear layers and, in each attention layer, those of queries with keys and
-    of weights with values.
+    The count covers the products in the linear layers and, in each attention layer, the products of queries with keys
+    and of attention weights with values.
 
     Raises
     ------

@@ -111,11 +111,14 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """Train a linear SVM per label on TF-IDF weights, and return which labels it assigns to each text in ``held``.
+    """Train one linear SVM per label on ``learnt``, and return which labels they assign to each text in ``held``.
 
-    The SVM is trained on the documents in ``learnt``. The weights are those of words and word pairs.
+    The features are TF-IDF weights of words and word pairs. C, the class weights and the thresholds are those with the
+    best example-based F1 in cross-validation on ``learnt``.
 
-    C, the class weights and the thresholds are chosen for the best cross-validated F1 on all training documents.
+    Returns
+    -------
+    ndarray of bool, shape (n_held, n_labels)
     """
     folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(learnt.texts))
     best = -1.0
@@ -135,9 +138,14 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Train one SVM per label on the documents in ``learnt``, and return its scores of the texts in ``held``.
+    """Train one linear SVM per label on ``learnt``, and return the scores of the texts in ``held``.
 
-    Scores are from 0 to 1; the decision boundary is at 0.5.
+    ``strength`` is C, and ``weight`` the setting ``class_weight``. Scores are from 0 to 1; the decision boundary is at
+    0.5.
+
+    Returns
+    -------
+    ndarray, shape (n_held, n_labels)
     """
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
@@ -171,7 +179,7 @@ class _Classifier(torch.nn.Module):
         return logits
 
     def chances(self, texts: Sequence[str], batch: int) -> Array:
-        """Return the probability of each label, shape (n_texts, n_labels)."""
+        """Return the probability of each label for each text, shape (n_texts, n_labels)."""
         self.eval()
         with torch.inference_mode():
             parts = [torch.sigmoid(self(list(texts[at : at + batch]))) for at in range(0, len(texts), batch)]
@@ -182,11 +190,13 @@ class _Classifier(torch.nn.Module):
 def fine_tuning(
     learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: FineTuning = FineTuning()
 ) -> Ticks:
-    """Fine-tune the encoder on whole documents, and return which labels it assigns to each of the texts in ``held``.
+    """Fine-tune the encoder in ``folder`` on ``learnt``, and return which labels it assigns to each text in ``held``.
 
-    The encoder in ``folder`` is trained on the documents in ``learnt``. The loss is binary cross-entropy.
+    The loss is binary cross-entropy. The best epoch and the thresholds are chosen by example-based F1 on ``valid``.
 
-    The best epoch and the thresholds are chosen on ``valid``.
+    Returns
+    -------
+    ndarray of bool, shape (n_held, n_labels)
     """
     torch.manual_seed(seed)
     model = _Classifier(folder, learnt.targets.shape[1])
@@ -226,11 +236,15 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """Train SetFit (Tunstall et al. 2022), and return which labels it assigns to each of the texts in ``held``.
+    """Train SetFit (Tunstall et al. 2022) on ``learnt``, and return which labels it assigns to each text in ``held``.
 
-    SetFit is trained on the documents in ``learnt`` and fits one logistic regression per label. The best step and the
-    thresholds are chosen on ``valid``. SetFit runs in float32, because bfloat16 reduced its F1 by a third in an early
-    trial.
+    SetFit trains the encoder in ``folder`` and one logistic regression per label. The best step and the thresholds are
+    chosen by example-based F1 on ``valid``. SetFit runs in float32, because bfloat16 reduced its F1 by a third in an
+    early trial.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_held, n_labels)
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

@@ -32,7 +32,7 @@ class _GivenVectors:
 
 
 def _module(name: str) -> Any:
-    # The installed version has other names and types, so type checkers must not look at it.
+    # The earlier version has other names and types, so type checkers must not look at it.
     return import_module(f"mechtag.{name}")
 
 
@@ -44,9 +44,13 @@ def _with_tuples(value: Any) -> Any:
 
 
 def score(folder: Path) -> NDArray[np.float64]:
-    """Return the scores of all papers after training on each draw, shape (n_draws, n_papers, 1 + n_labels).
+    """Train on each draw (a set of papers), and return the scores of all papers.
 
-    The first score of a paper is that of relevance.
+    Returns
+    -------
+    ndarray, shape (n_draws, n_papers, 1 + n_labels)
+        The first score of a paper is that of relevance. All scores are 0 for a draw on which the earlier version cannot
+        be trained.
     """
     tables, heads, dataset = _module("models.features"), _module("training.heads"), _module("training.dataset")
     codebook = _module("core.codebook").load_codebook(folder / "codebook.yaml")

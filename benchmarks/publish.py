@@ -30,7 +30,10 @@ def result(
     interval: tuple[float | None, float | None] | None = None,
     runs: int = 1,
 ) -> dict[str, Any]:
-    """Return one result in the form that all benchmarks use."""
+    """Return one result as the dictionary that all benchmarks publish.
+
+    ``interval`` contains the lower and upper confidence limits; ``runs`` is the number of runs behind ``value``.
+    """
     low, high = interval or (None, None)
     return {
         **{"dataset": dataset, "system": system, "metric": metric, "value": value},
@@ -41,7 +44,7 @@ def result(
 def merge(published: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the new results, and the published results that were not measured again.
 
-    Results of an earlier commit state this commit as ``commit``.
+    Published results that were measured at an earlier commit contain that commit as ``commit``.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return one Markdown table per group of data sets with the same metrics."""
+    """Return the results as Markdown tables; data sets that share a metric are in the same table."""
     told: dict[str, set[str]] = {}
     for found in results:
         told.setdefault(found["dataset"], set()).add(found["metric"])

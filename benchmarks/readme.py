@@ -1,7 +1,8 @@
 """Update the accuracy figures in the README.
 
 ``python -m benchmarks.readme`` reads ``reports/metrics.json``, which ``make run`` writes, and writes the figures to
-``docs/benchmarks/readme.json`` and to the section of ``README.md`` between its two markers.
+``docs/benchmarks/readme.json`` and to the section of ``README.md`` between the markers ``<!-- accuracy -->`` and
+``<!-- /accuracy -->``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ DECIDED = ("macro_f1", "kappa", "referred", "yes_right", "no_right")
 
 
 def collect(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the accuracy figures for the README, taken from the content of a metrics file."""
+    """Return the accuracy figures for the README, taken from the content of ``reports/metrics.json``."""
     baselines = {name: metrics["baselines"][name]["pooled"] for name in SYSTEMS if name != "transfer"}
     gold = metrics["relevance"]["gold"]
     pooled = metrics["transfer"]["pooled"]
@@ -62,7 +63,7 @@ def section(figures: Mapping[str, Any], hoc: Sequence[Mapping[str, Any]]) -> str
     figures
         Content of ``docs/benchmarks/readme.json``.
     hoc
-        Results in ``docs/benchmarks/hoc.json``.
+        Results in ``docs/benchmarks/hoc.json``: the benchmark on the Hallmarks of Cancer.
     """
     own, ticked, systems = figures["transfer"], figures["all_positive"], figures["systems"]
     across, within = (systems["transfer"][figure] for figure in RANKED)
@@ -135,12 +136,12 @@ def _percent(figure: Mapping[str, float]) -> str:
 
 
 def write(metrics: Path, readme: Path, docs: Path) -> None:
-    """Write ``readme.json`` to the folder ``docs``, and its figures to the section of the README.
+    """Write the accuracy figures to ``readme.json`` in the folder ``docs``, and to the README's section on accuracy.
 
     Raises
     ------
     MechtagError
-        If a file cannot be read, or the README has no markers.
+        If ``metrics`` or ``hoc.json`` is missing or invalid, or if a marker of the section is missing in the README.
     """
     figures = {
         **provenance(COMMAND, ("torch", "transformers", "scikit-learn")),
@@ -151,7 +152,7 @@ def write(metrics: Path, readme: Path, docs: Path) -> None:
     _, end, after = rest.partition(END)
     if not start or not end:
         raise MechtagError(
-            f"{readme}: the markers {START.strip()} and {END.strip()} are missing; restore them "
+            f"{readme}: the marker {START.strip()} or {END.strip()} is missing; restore both markers "
             "around the section on accuracy"
         )
     text = section(figures, read_json(docs / "hoc.json")["results"])

@@ -1,9 +1,9 @@
 """Measure the decisions of the trained model on real abstracts, almost none of which is about the subject of the model.
 
-``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
-``models/trained``. The abstracts that the model classifies as relevant are written to
-``data/work/benchmarks/real_prose/``, and those with the highest probabilities are printed, so that a person can sort
-them by kind. Only counts are published.
+``python -m benchmarks.real_prose`` uses the model in ``models/trained`` to tag the abstracts of all benchmark data, in
+the folder that the environment variable ``MECHTAG_BENCH`` names. It writes the titles of the abstracts that the model
+classifies as relevant to ``data/work/benchmarks/real_prose/``, and prints those with the highest probabilities, so that
+a person can sort them by kind. Titles and abstracts are not published.
 """
 
 from __future__ import annotations
@@ -33,14 +33,20 @@ COMMAND = "python -m benchmarks.real_prose"
 MODEL = ROOT / "models/trained"
 WORK = ROOT / "data/work/benchmarks/real_prose"
 TOTAL = "all"
-# Findings of a person who read the abstracts called relevant: the model id on the first line, then a table.
+# Findings of a person who read the abstracts classified as relevant: the model id on the first line, then a table.
 KINDS = ROOT / "benchmarks/real_prose_kinds.md"
 _TEXT = (ROOT / "benchmarks/real_prose.md").read_text(encoding="utf-8")
 _CHUNK, _SHOWN = 1000, 40
 
 
 def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
-    """Yield the name of each data set and its records with an abstract; repeated abstracts are skipped."""
+    """Yield the name of each data set and its records with an abstract; repeated abstracts are skipped.
+
+    Raises
+    ------
+    MechtagError
+        If the folder ``bench`` is missing.
+    """
     if not bench.is_dir():
         raise MechtagError(f"{bench}: no such folder; set MECHTAG_BENCH to the folder of the benchmark data")
     seen: set[str] = set()
@@ -80,7 +86,9 @@ def _references(folder: Path) -> Iterator[tuple[str, str]]:
 def shares(
     decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
 ) -> list[dict[str, Any]]:
-    """Compute the number of abstracts and the proportion of each decision, per data set and for all data sets together.
+    """Count the abstracts, and compute the proportions of the decisions yes and needs review.
+
+    Results are returned per data set and for all data sets together, separately for relevance and for labels.
 
     Parameters
     ----------
@@ -111,7 +119,7 @@ def called_relevant(
 ) -> list[tuple[str, float, str, str]]:
     """Return the data set, probability, title and labels of each abstract that the model classified as relevant.
 
-    If an abstract has no title, the start of the abstract is returned instead.
+    The most probable abstract comes first. The start of an abstract replaces a missing title.
     """
     found = []
     for name, rows in decided.items():
@@ -129,10 +137,10 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Return the Markdown table of the kinds of abstracts that the model classified as relevant.
+    """Return a Markdown table that counts, by kind, the abstracts that the model classified as relevant.
 
-    A person sorted the abstracts by kind. If the table was made for a different model, a note that says so is returned
-    instead.
+    A person sorted the abstracts by kind and wrote the table for one model. For any other model, a sentence is returned
+    that says that the abstracts have not been sorted.
     """
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
@@ -141,7 +149,7 @@ def kinds(model_id: str, path: Path = KINDS) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tag all abstracts, list those that the model classifies as relevant, and publish the counts."""
+    """Tag abstracts and list those that the model classifies as relevant; publish the results if all were tagged."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="tag every n-th abstract of a set, and publish nothing")
     parser.add_argument("--runtime", default="auto", help="runtime of the encoder")

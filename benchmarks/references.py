@@ -1,4 +1,4 @@
-"""Read public files of references with mechtag, and report the outcomes, and how often records of one paper agree."""
+"""Read public reference files with mechtag; report what was read, and how often records of the same paper agree."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class Outcome:
     Attributes
     ----------
     dataset, file
-        Folder within the folder of the data, and name of the file.
-    refused
-        Reason why the file was not read, or ``""``.
+        Name of the data set (a folder that contains the file), and name of the file.
+    rejected
+        Number of rejected entries.
     reasons
-        Reasons why entries were rejected, with the number of entries.
+        Reasons why entries were rejected, each with the number of entries.
+    refused
+        Reason why the file was not read; ``""`` if it was read.
     """
 
     dataset: str
@@ -50,7 +52,7 @@ class Outcome:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the paths of all reference files that a user could pass to mechtag.
+    """Return the paths of all reference files in a folder and its subfolders.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def read(path: Path, folder: Path) -> Outcome:
-    """Read one file with mechtag; return the number of records read, or the reason why the file was refused."""
+    """Read one file with mechtag; return its records and rejections, or the reason why the file was refused."""
     dataset = path.relative_to(folder).parts[0]
     try:
         found = ingest([path])
@@ -91,9 +93,9 @@ class Pair:
 
 
 def _value(record: Record, name: str) -> object:
-    """Return the value of a field in a form that can be compared.
+    """Return the value of a field, normalised for comparison.
 
-    For authors, this is the last word of the family name of the first author.
+    The value of ``first author`` is the last word of the first author's family name.
     """
     if name == "title":
         return normalise_title(record.title)
@@ -118,9 +120,10 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return the proportion of pairs of records that agree in a field, for each file and field.
+    """Compare the records of each file with records of the same papers in other files.
 
-    A pair consists of a record from the file and a record of the same paper from a different file.
+    For each file and field, the results are the number of pairs of records in which both records have the field, and
+    the proportion of these pairs that agree.
     """
     found = pairs(outcomes)
     results = []
@@ -162,7 +165,13 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
-    """Write the results, and update the table in the page on supported formats."""
+    """Write the results to ``benchmarks/references.json`` and to the table in ``formats.md``, in the folder ``docs``.
+
+    Raises
+    ------
+    MechtagError
+        If ``formats.md`` lacks one of the lines between which the table is written.
+    """
     results = []
     for outcome in outcomes:
         figures = {"read": len(outcome.records) + outcome.rejected, "rejected": outcome.rejected}
@@ -174,8 +183,8 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
     text = page.read_text(encoding="utf-8")
     if _START not in text or _END not in text:
         raise MechtagError(
-            f"{page}: lacks the lines {_START.strip()} and {_END.strip()}, between which the table is written; "
-            "restore both lines"
+            f"{page}: the line {_START.strip()} or {_END.strip()} is missing; restore both lines, "
+            "because the table is written between them"
         )
     lines = [
         _summary(outcomes),
@@ -191,7 +200,9 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
 def main() -> None:
     """Read all public files of references with mechtag, and publish the outcomes."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where to write; docs by default")
+    parser.add_argument(
+        "--docs", type=Path, default=ROOT / "docs", help="folder to which the results are written; default: docs"
+    )
     docs = parser.parse_args().docs
     folder = BENCH / "references"
     publish([read(path, folder) for path in files(folder)], docs)

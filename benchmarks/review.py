@@ -43,13 +43,13 @@ DECIDED = 0.1
 CODERS = ("Ann", "Bob")
 PER_SECOND = 4
 _SEED = 2021
-# Rows of suggestions that are written in one transaction, as the worker does.
+# Number of suggestions that are written in one transaction, as the worker does.
 _ROWS = 100
 _TEXT = (ROOT / "benchmarks/review.md").read_text(encoding="utf-8")
 
 
 def prepare(folder: Path, count: int) -> Workspace:
-    """Create a project with ``count`` records and two people who have decided on a tenth of the records."""
+    """Create a project with ``count`` records and two people who have both decided on the same tenth of the records."""
     shutil.rmtree(folder, ignore_errors=True)
     workspace = Workspace.open(create_project(folder))
     records = list(invent(count, _SEED))
@@ -72,7 +72,7 @@ def prepare(folder: Path, count: int) -> Workspace:
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Return a context manager that runs a server for the review page during the block.
+    """Return a context manager that runs a server for the review page while its block runs.
 
     The context manager yields the address of the review page, the server process, and the seconds from the start of
     the process to the first page.
@@ -102,7 +102,7 @@ def served(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 
 
 class Coder:
-    """A person's browser, which sends the requests that the script of the page would send."""
+    """A simulated browser of one person; it sends the requests that the script of the page would send."""
 
     def __init__(self, workspace: Workspace, address: str, account: int) -> None:
         with workspace.store.write() as connection:
@@ -142,7 +142,7 @@ class Coder:
 
 
 def decide(coder: Coder, decisions: int) -> list[float]:
-    """Make decisions at a steady pace, and return the duration of each decision in seconds."""
+    """Make decisions at a steady pace; return, for each decision, the seconds until the next record has arrived."""
     found, begun = [], time.perf_counter()
     for number in range(decisions):
         time.sleep(max(0.0, begun + number / PER_SECOND - time.perf_counter()))
@@ -152,7 +152,7 @@ def decide(coder: Coder, decisions: int) -> list[float]:
 
 @contextmanager
 def writing(workspace: Workspace, count: int) -> Iterator[None]:
-    """Return a context manager that, during the block, runs a process that writes suggestions as the worker does."""
+    """Return a context manager that runs `write_suggestions` in a separate process while its block runs."""
     command = [sys.executable, "-m", "benchmarks.review", "--write-suggestions", str(workspace.project.root)]
     process = subprocess.Popen([*command, "--records", str(count)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     time.sleep(3)
@@ -164,7 +164,10 @@ def writing(workspace: Workspace, count: int) -> Iterator[None]:
 
 
 def write_suggestions(folder: Path, count: int) -> None:
-    """Compute and write suggestions for all records in small transactions, as the worker does, without pauses."""
+    """Write invented suggestions for the records, in small transactions and without pauses, to imitate a busy worker.
+
+    Matrix products between the transactions imitate the computation of suggestions.
+    """
     from mechtag.project import open_project
 
     os.nice(10)
@@ -186,12 +189,12 @@ def write_suggestions(folder: Path, count: int) -> None:
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
-    """Convert times in seconds to the percentiles to publish, in milliseconds."""
+    """Return the 50th, 95th and 99th percentiles, in milliseconds, of times in seconds."""
     return {f"p{share} (ms)": 1000 * float(np.percentile(times, share)) for share in (50, 95, 99)}
 
 
 def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, Any]]:
-    """Serve a review page, decide on records in it, and return all results."""
+    """Run the server of a review, decide on records and load pages; return the times and the memory of the server."""
     data = f"{count:,} records"
     rows: list[tuple[str, dict[str, float]]] = []
     with served(workspace.project.root) as (address, process, start):
@@ -222,7 +225,7 @@ def measure(workspace: Workspace, count: int, decisions: int) -> list[dict[str, 
 
 
 def main() -> None:
-    """Measure the review page under load, and publish the results unless the command line forbids this."""
+    """Measure the review page under load, and publish the results unless ``--no-publish`` is set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=RECORDS, help="number of records")
     parser.add_argument("--decisions", type=int, default=240, help="decisions per person in each measurement")

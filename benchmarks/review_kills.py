@@ -1,4 +1,4 @@
-"""Kill the processes of the review page at random moments, and count lost or duplicated decisions and results."""
+"""Kill the processes of the review page at random moments; count lost or repeated decisions and differing results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _CODEBOOK = {
 }
 # Seconds after which a job counts as stuck.
 _PATIENCE = 600.0
-# Seconds between two looks at the jobs; short, so that the worker is killed before it begins a job of another kind.
+# Seconds between two checks of the jobs; short, so that the worker is killed before it begins a job of another kind.
 _PAUSE = 0.005
 
 
@@ -120,9 +120,10 @@ def _upload(workspace: Workspace, *files: tuple[str, bytes]) -> int:
 
 
 def _code(workspace: Workspace, numbers: range) -> None:
-    """Screen and code the records with the given numbers, with decisions that depend on their texts.
+    """Screen and code records as Ann, with decisions that follow from the texts of the records.
 
-    The records are shown without suggestions, so that models can be compared on the codes.
+    ``numbers`` are the numbers at the end of the records' DOIs. Ann sees no suggestions, because models are compared
+    only on codes that were assigned without them.
     """
     with workspace.store.read() as connection:
         table = schema.record
@@ -138,7 +139,7 @@ def _code(workspace: Workspace, numbers: range) -> None:
 
 
 def _look(workspace: Workspace, record: int, stage: str) -> Stamp:
-    """Show a record to Ann without suggestions, and return the stamp with which she judges it."""
+    """Show a record to Ann without suggestions, and return the `Stamp` for her decision, which states what she saw."""
     with workspace.store.write() as connection:
         entry = read_entry(connection, record)
         assert entry is not None
@@ -198,7 +199,7 @@ def _rank(workspace: Workspace) -> None:
 
 
 def _roll_back(workspace: Workspace) -> None:
-    """Train a second model, so that there is an earlier model to restore."""
+    """Train a second model, and add a job that restores the first."""
     _code(workspace, range(CODED, CODED + 4))
     _ask(workspace, "learn", coder=OWNER)
     finish(workspace, "learn")
@@ -233,7 +234,7 @@ def _zip(workspace: Workspace) -> Path:
 
 
 def _read_project(workspace: Workspace) -> None:
-    """Upload the project ZIP of a copy of the review in which people have coded more records, and have disagreed."""
+    """Copy the review, code more records in the copy, with disagreement, and upload the project ZIP of the copy."""
     place = workspace.project.root.with_name("copy")
     shutil.rmtree(place, ignore_errors=True)
     with zipfile.ZipFile(_zip(workspace)) as archive:
@@ -310,12 +311,15 @@ def _wait(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"the benchmark stopped, because a job or decision took more than {_PATIENCE:g} seconds")
+            raise SystemExit(
+                f"the benchmark stopped, because a job or a decision took more than {_PATIENCE:g} seconds; "
+                "run it again while nothing else runs on the machine"
+            )
         time.sleep(_PAUSE)
 
 
 def finish(workspace: Workspace, kind: str) -> None:
-    """Run a worker until all jobs of a kind are done; delete the jobs that these jobs have added."""
+    """Run a worker until all jobs of a kind are done; delete the unfinished jobs of other kinds before and after."""
     job = schema.job
     _drop_others(workspace, kind)
     if _active(workspace, job.c.kind == kind):
@@ -382,7 +386,10 @@ def _timeless(value: Any) -> Any:
 
 
 def left_by(workspace: Workspace) -> dict[str, Any]:
-    """Return what all jobs have written to the database and to the project folder, without times and job numbers."""
+    """Return the state of the database and the project folder, so that two runs of the same jobs can be compared.
+
+    Times, and ids that contain a time, are left out.
+    """
     found: dict[str, Any] = {}
     skipped = {"session", "invitation", "lease", "job", "fact", "place", "tally", "stale", "event", "queue", "ranking"}
     with workspace.store.read() as connection:
@@ -467,7 +474,10 @@ def kill_worker(
         longest = _seconds(plain, kind) or time.monotonic() - begun
         expected, found = left_by(plain), Kills(kind)
         if expected["failed"]:
-            raise SystemExit(f"the benchmark stopped, because a job failed without a kill: {expected['failed'][-1]}")
+            raise SystemExit(
+                f"the benchmark stopped, because a job of kind '{kind}' failed although the worker was not killed: "
+                f"{expected['failed'][-1]}"
+            )
         while found.killed < kills and found.runs < 4 * kills:
             found.runs += 1
             root = folder / "killed"
@@ -483,7 +493,7 @@ def kill_worker(
 
 
 def _seconds(workspace: Workspace, kind: str) -> float:
-    """Return the duration of the last job of a kind, in seconds."""
+    """Return the duration of the latest job of a kind, in seconds."""
     job = schema.job
     with workspace.store.read() as connection:
         query = select(job.c.started, job.c.ended).where(job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
@@ -512,7 +522,7 @@ class Reader:
     waiting: dict[str, str] | None = None
 
     def read(self, workspace: Workspace, address: str, stopped: threading.Event) -> None:
-        """Send decisions until the server no longer answers."""
+        """Send decisions until the server is killed, ``stopped`` is set, or no record is left."""
         with workspace.store.write() as connection:
             cookies = {f"mechtag-{address.rsplit(':', 1)[1]}": access.open_session(connection, self.account)}
         headers = {"HX-Request": "true", "Origin": address}
@@ -528,7 +538,7 @@ class Reader:
                 if answer.status_code == 429:
                     time.sleep(0.2)
                     continue
-                # A decision that was written before the server was killed is answered as outdated, or once more.
+                # If a decision was stored before the kill, the server calls it outdated or repeats its answer.
                 if answer.is_success or answer.status_code == 409:
                     self.confirmed.add(form["client_id"])
                     self.waiting = None
@@ -541,9 +551,9 @@ def _value(page: str, name: str) -> str:
 
 
 def _form(page: str) -> dict[str, str] | None:
-    """Return the fields of the page's decision form, including the id that the page assigned to the decision.
+    """Return the fields of the page's decision form, with a random decision; ``None`` if the page has no such form.
 
-    The result is ``None`` if the page has no such form.
+    The fields include the id that the page assigned to the decision.
     """
     _, found, rest = page.partition('action="/screen/decide"')
     if not found:
@@ -564,8 +574,8 @@ def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict
     Returns
     -------
     dict
-        Numbers of decisions that were sent, confirmed, lost although confirmed, or stored twice; and numbers of faults
-        in the database and in the text log.
+        Numbers of kills, of decisions that were sent, confirmed, lost although confirmed, and stored twice, of checks
+        of the database that failed, and of events that differ between the database and the text log.
     """
     root = folder / "web"
     workspace = prepare(root, "fast")
@@ -617,7 +627,7 @@ def kill_web(folder: Path, kills: int, records: int, rng: random.Random) -> dict
 
 
 def origins(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return one sentence per earlier commit, which lists the results that were measured at this commit."""
+    """Return a sentence for each earlier commit that names the results measured at that commit."""
     commits: dict[str, dict[str, None]] = {}
     for found in results:
         if "commit" in found:
@@ -626,7 +636,7 @@ def origins(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the benchmark, and publish results as soon as they are measured, with earlier results of other kinds."""
+    """Run the benchmark; after each measurement, publish the new results and keep the others that were published."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--web", type=int, default=50, help="kills of the web process")
     parser.add_argument("--worker", type=int, default=20, help="kills of the worker during jobs of each kind")
@@ -654,7 +664,11 @@ def main() -> None:
 
 
 def _measure(only: Collection[str], web: int, worker: int, rng: random.Random) -> Iterator[list[dict[str, Any]]]:
-    """Yield the results for the web process, and then those for each kind of job; see `main` for the parameters."""
+    """Yield the results for the web process, and then those for each kind of job.
+
+    ``web`` and ``worker`` are numbers of kills. ``only`` selects the web process or kinds of jobs; by default, all are
+    measured.
+    """
     if not only or _WEB in only:
         yield [result("review", "web process", name, value) for name, value in kill_web(WORK, web, 20_000, rng).items()]
     kinds = [kind for kind, _ in STEPS if kind in only or not only]

@@ -1,4 +1,4 @@
-"""Compare the review page with ASReview LAB 3: start-up time, time per decision, memory, and losses after kill -9."""
+"""Compare the review page with ASReview LAB 3: start-up time, time per decision, memory, losses after ``kill -9``."""
 
 from __future__ import annotations
 
@@ -56,12 +56,15 @@ def _wait(ready: Callable[[], bool]) -> float:
             if ready():
                 return time.perf_counter() - begun
         if time.perf_counter() - begun > _PATIENCE:
-            raise MechtagError(f"the server did not answer as expected within {_PATIENCE:g} seconds")
+            raise MechtagError(
+                f"the server of mechtag or ASReview LAB was not ready within {_PATIENCE:g} seconds; start it by hand "
+                "to see its errors"
+            )
         time.sleep(0.02)
 
 
 def _records() -> tuple[list[tuple[str, str]], list[int], list[int]]:
-    """Return the records, their labels, and two known rows.
+    """Return records of a finished review, their labels, and the rows of two records that are known in advance.
 
     Returns
     -------
@@ -207,7 +210,7 @@ class ASReview:
         form = {"status": "review", "trigger_model": "1"}
         self.client.put(f"/api/projects/{self.project}/review", data=form).raise_for_status()
         _wait(self.first)
-        # Asked to end by SIGTERM, the server has been seen to stay without its child process.
+        # After SIGTERM, the server sometimes kept running without its child process.
         _kill(process)
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -241,7 +244,9 @@ class ASReview:
         self.client.post(f"/api/projects/{self.project}/record/{row}", data=form).raise_for_status()
         self.confirmed[row] = label
         if not self._next():
-            raise MechtagError("ASReview LAB did not return a next record to decide on")
+            raise MechtagError(
+                "ASReview LAB returned no further record to decide on; start its server by hand to see its errors"
+            )
         return time.perf_counter() - begun
 
     def stored(self) -> dict[int, int]:
@@ -267,7 +272,7 @@ def _memory(process: subprocess.Popen[bytes]) -> tuple[float, float]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
-    """Kill a server and those child processes that do not end by themselves; return the number of the latter."""
+    """Kill a server; kill child processes that still run ten seconds later, and return the number of the latter."""
     rest = _family(process)[1:]
     process.kill()
     process.wait()
@@ -279,7 +284,7 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
 
 
 def measure(system: System, decisions: int, kills: int) -> dict[str, float]:
-    """Measure start-up time, time per decision, memory and losses after kills of a system."""
+    """Measure a system: start-up time, time per decision, memory, and confirmed decisions that are lost after kills."""
     system.prepare()
     starts, times, lost, left = list[float](), list[float](), 0, 0
     for turn in range(kills + 1):
@@ -307,7 +312,7 @@ def measure(system: System, decisions: int, kills: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure mechtag's review page and ASReview LAB, and publish the results."""
+    """Measure mechtag's review page and ASReview LAB, and publish the results unless ``--no-publish`` is set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python", type=Path, help="Python of an environment in which ASReview 3 is installed")
     parser.add_argument("--decisions", type=int, default=200, help="decisions that are timed")

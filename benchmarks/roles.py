@@ -4,8 +4,8 @@
 
 The training data are structured abstracts of the screening benchmark, whose headings imply the roles. The model that
 ships with mechtag (``models/roles.safetensors``, which contains only words and weights) is trained on all these
-abstracts. Accuracy is measured on reviews that the measured model was not trained on, and on invented abstracts in
-journal style, which no model was trained on.
+abstracts. Accuracy is measured on each review, with a model that was trained on the other reviews. The accuracy of the
+shipped model is measured on invented abstracts in journal style, on which it was not trained.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Roles = NDArray[np.str_]
 
 
 def review_sentences(name: str) -> tuple[Texts, Roles]:
-    """Return the sentences of the structured abstracts of a review, and the roles implied by their headings."""
+    """Return the sentences of a review's structured abstracts, and the roles implied by the headings above them."""
     rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
     records = [
         Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])
@@ -62,7 +62,7 @@ def review_sentences(name: str) -> tuple[Texts, Roles]:
 
 
 def journal_sentences(path: Path = JOURNAL) -> tuple[Texts, Roles]:
-    """Return the sentences of the invented abstracts, and the roles implied by their printed headings."""
+    """Return the sentences of the invented abstracts, and the roles implied by the headings above them."""
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     coded = read_coded(path, keys)
     return _with_role([(s.text, role_of(s.section)) for record in coded for s in record.sentences])
@@ -74,7 +74,7 @@ def _with_role(pairs: Sequence[tuple[str, str]]) -> tuple[Texts, Roles]:
 
 
 def fit_roles(texts: Texts, roles: Roles) -> RoleModel:
-    """Fit a multinomial logistic regression on words and word pairs."""
+    """Train a logistic regression that predicts the role of a sentence from its words and word pairs."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, max_df=_MAX_SHARE, **COUNTING)
     features = vectorizer.fit_transform(texts)
     model = LogisticRegression(max_iter=3000).fit(features, roles)
@@ -84,7 +84,7 @@ def fit_roles(texts: Texts, roles: Roles) -> RoleModel:
 
 
 def figures(dataset: str, model: RoleModel, texts: Texts, roles: Roles) -> list[dict[str, Any]]:
-    """Return the accuracy of a model on sentences on which it was not trained."""
+    """Return the accuracy of a role model on sentences on which it was not trained."""
     odds = model.log_odds(texts)
     called = odds[:, METHODS] > METHODS_SURE
     values = {
@@ -98,7 +98,7 @@ def figures(dataset: str, model: RoleModel, texts: Texts, roles: Roles) -> list[
 
 
 def main() -> None:
-    """Fit and measure the models, write the model that ships, and publish the results."""
+    """Train and measure the models, write the model that ships with mechtag, and publish the results."""
     parts = {name: review_sentences(name) for name in REVIEWS}
     found = []
     for name, (texts, roles) in parts.items():

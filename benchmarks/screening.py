@@ -76,7 +76,13 @@ Figures = dict[str, float]
 
 @cache
 def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
-    """Return the titles, abstracts and labels (1 for relevant, 0 for irrelevant) of a review's records."""
+    """Return the titles, abstracts and labels (1 for relevant, 0 for irrelevant) of a review's records.
+
+    Raises
+    ------
+    MechtagError
+        If the file of the review is missing.
+    """
     path = BENCH / "screening" / f"{name}.csv.gz"
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
@@ -127,7 +133,11 @@ def _from_definition(name: str, _: int) -> list[int]:
 
 @cache
 def _asreview_command() -> str:
-    """Return the ASReview command: from MECHTAG_ASREVIEW, or from an environment that the first call sets up."""
+    """Return the path of the command ``asreview``.
+
+    The environment variable ``MECHTAG_ASREVIEW`` sets the path. Without it, ASReview is installed in a separate
+    environment on first use.
+    """
     named = os.environ.get("MECHTAG_ASREVIEW")
     if named:
         return named
@@ -140,7 +150,15 @@ def _asreview_command() -> str:
 
 
 def _asreview(name: str, run: int) -> list[int]:
-    """Run ``asreview simulate`` with its default model, and return the reading order up to the last relevant record."""
+    """Run ``asreview simulate`` with its default model, and return the reading order as row numbers.
+
+    The simulation ends at the last relevant record. The other records follow in the order of the file.
+
+    Raises
+    ------
+    MechtagError
+        If the simulation did not find all relevant records.
+    """
     titles, abstracts, labels = review(name)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "review.csv", Path(folder) / "review.asreview"
@@ -159,8 +177,8 @@ def _asreview(name: str, run: int) -> list[int]:
             read = [int(row) for (row,) in database.execute("SELECT record_id FROM results ORDER BY rowid")]
     if labels[read].sum() != labels.sum():
         raise MechtagError(
-            f"review {name}: the simulation by ASReview stopped after {labels[read].sum()} of {labels.sum()} relevant "
-            "records, although it must find all of them"
+            f"review {name}: the simulation by ASReview found {labels[read].sum()} of {labels.sum()} relevant records "
+            f"instead of all; check that the command 'asreview' is that of {_ASREVIEW}"
         )
     seen = set(read)
     return read + [row for row in range(len(labels)) if row not in seen]
@@ -175,9 +193,10 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {
 
 
 def _fingerprint(system: str) -> str:
-    """Return a hash of the system's version or code, so that outdated reading orders are not reused.
+    """Return the name of the folder with a system's reading orders, so that outdated reading orders are not reused.
 
-    Comments and docstrings in the code of the ranker do not change the hash.
+    The name contains the version of ASReview, or a hash of the code of mechtag's ranker, without comments and
+    docstrings.
     """
     if system == "ASReview 3":
         return f"{_ASREVIEW.replace('==', '-')}-{_BATCH}"
@@ -190,10 +209,9 @@ def _fingerprint(system: str) -> str:
 
 
 def order_of(system: str, name: str, run: int) -> Order:
-    """Return a review's records, as row numbers, in the order in which a system would have people read them.
+    """Return the row numbers of a review's records in the order in which a system would have people read the records.
 
-    The known records come first. Orders are cached. ``run`` is the number of the repetition, for which other records
-    are known.
+    The known records come first. Each repetition (``run``) has different known records. Orders are cached.
     """
     path = WORK / _fingerprint(system) / f"{name}-{run}.json"
     if not path.exists():
@@ -203,7 +221,7 @@ def order_of(system: str, name: str, run: int) -> Order:
 
 
 def _figures(system: str, name: str, runs: int) -> list[Figures]:
-    """Return the metrics of each run.
+    """Return the metrics of a system on a review, one set per run.
 
     The order that starts from a definition of relevance does not depend on the known records, so it has only one run.
     """
@@ -252,7 +270,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compute the reading orders that are not saved yet; publish the results unless a single system was chosen."""
+    """Compute the reading orders that are not cached yet; publish the results unless ``--only`` is set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10, help="draws of the two records known beforehand")
     parser.add_argument("--only", choices=SYSTEMS, help="run this system, and publish nothing")

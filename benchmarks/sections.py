@@ -4,8 +4,8 @@
 
 The file has one abstract per line, with ``sentences`` that have a ``text`` and the ``section`` that was printed above
 them. Each abstract is reassembled in each of these ways. The printed table has one row per way and three columns: the
-way, the count for abstracts with headings, and the count for abstracts without headings, in which no heading must be
-found.
+way, the count for abstracts with headings, and the count for abstracts without headings. The sentences of the latter
+are right if no heading is found.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def name_of(section: str) -> str:
 
 
 def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """Join the sentences of an abstract in the given way.
+    """Join the sentences of an abstract and its headings in the way that ``joining`` names.
 
     Returns
     -------
     abstract : str
     sentences : list of (start, end, section)
-        Position of each sentence in the abstract, and its section.
+        Position of each sentence in the abstract, and its section in lower case.
     """
     pattern, capitals = JOININGS[joining]
     text, above = "", ""
@@ -60,7 +60,7 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
     """Join the sentences of an abstract, find its headings, and count the sentences that get the right section.
 
-    ``joining`` is the way in which headings and text are joined. Sentences that contain a heading are not counted.
+    ``joining`` is the way in which headings and text are joined. A sentence in which a heading is found is wrong.
     """
     text, places = join(sentences, joining)
     headings = find_headings(text)
@@ -73,7 +73,7 @@ def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
 
 
 def main(path: Path) -> None:
-    """Print one line of counts for each way of joining headings and text."""
+    """Print how many sentences get the right section, one line for each way of joining headings and text."""
     abstracts = [json.loads(line)["sentences"] for line in path.read_text(encoding="utf-8").splitlines()]
     groups: dict[bool, list[list[dict[str, Any]]]] = {True: [], False: []}
     for sentences in abstracts:

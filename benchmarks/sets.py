@@ -1,4 +1,7 @@
-"""Provide records with known duplicates: three labelled sets, and sets that are generated from real records."""
+"""Provide records with known duplicates: three labelled sets, and sets that are generated from real records.
+
+The true group of a record is an id of the paper that the record describes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ _SCREENED = ("ace", "nudging", "virus", "wilson", "oud_2018", "jeyaraman_2020", 
 # Numbers of further records of a paper, and their probabilities.
 _COPIES, _SHARES = (0, 1, 2, 3), (0.5, 0.3, 0.15, 0.05)
 _NEAR_MISSES = 0.25
-# Titles of notices, which are papers of their own.
+# Titles of notices, which count as separate papers.
 NOTICE = re.compile(r"\W*(?:erratum|errata|corrigend(?:um|a)|corrections?|retraction)\b", re.I)
 
 # Columns that all systems read; 'number' is the issue, as in BibTeX.
@@ -59,7 +62,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> Rows:
-    """Return the rows of a CSV file, which may be compressed; raise `MechtagError` if it is missing."""
+    """Return the rows of a CSV file, which may be gzip-compressed; raise `MechtagError` if the file is missing."""
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; set MECHTAG_BENCH to the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
@@ -75,9 +78,10 @@ def _split_authors(cell: str) -> str:
 
 
 def labelled(name: str) -> tuple[Rows, list[str]]:
-    """Return the rows of a labelled set, and the true group of each row.
+    """Return the rows of a labelled set and, for each row, the id of the paper that it describes (its true group).
 
-    In the set ``diabetes``, the list of authors is split into names; otherwise, the rows are unchanged.
+    In the set ``diabetes``, the names of the authors are separated, and every record has the type ``article``. The rows
+    of the other sets are unchanged.
     """
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
@@ -95,7 +99,10 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
 
 
 def _frames() -> list[Record]:
-    """Return the most complete record of each paper in the medical sets, if the record has authors and a journal."""
+    """Return the most complete record of each paper in the medical sets, ``cytology_screening`` and ``diabetes``.
+
+    Only records with at least two authors, a journal, pages and a year are returned.
+    """
     frames = []
     for name in ("cytology_screening", "diabetes"):
         rows, groups = labelled(name)
@@ -110,9 +117,10 @@ def _frames() -> list[Record]:
 
 
 def papers() -> list[Record]:
-    """Return records of different papers: those of the medical sets, and invented papers.
+    """Return one record per paper: papers of the sets ``cytology_screening`` and ``diabetes``, and invented papers.
 
-    An invented paper has the title and abstract of a screening record, and its other data from a medical paper.
+    An invented paper has the title and abstract of a record of the screening benchmark, a new DOI and new pages, and
+    the authors, journal and year of a paper of these sets.
     """
     frames = _frames()
     found = {normalise_title(frame.title): frame for frame in frames}
@@ -127,7 +135,14 @@ def papers() -> list[Record]:
 
 
 def made(seed: int, count: int) -> tuple[list[Record], list[str]]:
-    """Generate records with known duplicates from real papers; return the records and the true group of each."""
+    """Generate records with known duplicates from real papers.
+
+    Returns
+    -------
+    records : list of Record
+    groups : list of str
+        Id of the paper that each record describes, which is the true group of the record.
+    """
     rng = np.random.default_rng(seed)
     base = papers()
     chosen = [base[index] for index in rng.permutation(len(base))[:count]]
@@ -150,9 +165,11 @@ def made_faulty(seed: int, count: int) -> tuple[list[Record], list[str], list[st
 
     Returns
     -------
-    records, groups
-        Records and the true group of each record, in random order.
-    names
+    records : list of Record
+        Records in random order.
+    groups : list of str
+        Id of the paper that each record describes, which is the true group of the record.
+    names : list of str
         Name of the fault of each record; empty for records without a fault.
     """
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Measure how often mechtag correctly classifies a sentence as evidence of presence or of absence.
+"""Measure how often mechtag recognises whether a sentence says that what a label describes is present or absent.
 
 ``python -m benchmarks.sign`` compares `mechtag.pipeline.text.sign` and `mechtag.pipeline.text.sign_by_vectors` with the
 judgements of two readers in ``data/annotated/signs.csv``. It needs the encoder ``accurate``
@@ -70,7 +70,7 @@ clearer than real ones: both readers agreed on all of the last 100.
 
 
 def measure(name: str, judged: Sequence[Judged], called: Mapping[str, Sequence[bool]]) -> Iterator[dict[str, Any]]:
-    """Yield the accuracy of each method on one set of sentences, with Wilson intervals, and the readers' agreement.
+    """Yield the accuracy of each method on a set of sentences, with Wilson intervals, and the agreement of the readers.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def measure(name: str, judged: Sequence[Judged], called: Mapping[str, Sequence[b
 
 
 def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, bool]]:
-    """Return whether each method classifies each sentence as evidence of absence, keyed by method and sentence."""
+    """Return whether each method classifies each sentence as evidence of absence, keyed by method and text."""
     texts = [each.text for each in judged]
     encoder = accurate_encoder()
     shipped = dict(zip(texts, SignsByVectors(encoder)(texts), strict=True))
@@ -112,7 +112,10 @@ def _answers(judged: Sequence[Judged]) -> dict[str, dict[str, bool]]:
 
 
 def _held_out(encoder: Encoder) -> dict[str, bool]:
-    """Return whether classifiers that were not trained on a sentence or its paper classify the sentence as absent."""
+    """Classify the training sentences in cross-validation; return whether each is absent, keyed by text.
+
+    Sentences of the same paper or the same invented pair are in the same fold.
+    """
     examples = read_examples()
     _, called = fit(examples, encoder)
     return {each.text: bool(answer) for each, answer in zip(examples, called, strict=True)}

@@ -1,10 +1,10 @@
 """Train the classifier that distinguishes evidence of presence from evidence of absence by vectors.
 
-``python -m benchmarks.sign_training`` reads ``data/annotated/sign_pairs.csv``, and those sentences of coded records in
-``data/annotated/signs.csv`` that both readers judged present or both judged absent, and writes
-``pipeline/text/sign_weights.json``. It needs the encoder ``accurate`` (``mechtag encoder get accurate``). The command
-prints the accuracy in cross-validation, by which the method was chosen. The sentences made up for testing were not used
-for this choice.
+``python -m benchmarks.sign_training`` reads the invented sentences in ``data/annotated/sign_pairs.csv``, and the
+sentences of coded records in ``data/annotated/signs.csv`` that both readers judged present or both judged absent. It
+writes the weights to ``pipeline/text/sign_weights.json``, and prints the accuracy in cross-validation, by which the
+method was chosen. The sentences made up for testing were not used for this choice. The command needs the encoder
+``accurate`` (``mechtag encoder get accurate``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Judged(NamedTuple):
 def read_signs() -> Iterator[Judged]:
     """Yield the sentences that two readers judged.
 
-    The text of a sentence of a coded record is looked up by key of the record and sentence number.
+    For a sentence of a coded record, the file contains the key of the record and the number of the sentence. The text
+    is taken from the coded record.
     """
     coded = {
         row["key"]: [sentence["text"] for sentence in row["sentences"]]
@@ -61,7 +62,7 @@ def read_signs() -> Iterator[Judged]:
 
 
 class Example(NamedTuple):
-    """A training sentence that is known to be present or absent; sentences of the same group are in the same fold."""
+    """A training sentence and whether it is evidence of absence; sentences of the same group are in the same fold."""
 
     kind: str
     group: str
@@ -70,7 +71,10 @@ class Example(NamedTuple):
 
 
 def read_examples() -> list[Example]:
-    """Return the training sentences: the invented pairs, and the sentences of coded records."""
+    """Return the training sentences: those of the invented pairs, and sentences of coded records.
+
+    An invented pair consists of a sentence that is evidence of presence and one that is evidence of absence.
+    """
     with PAIRS.open(encoding="utf-8", newline="") as lines:
         found = [
             Example("pairs", f"pair {number}", row[sign], sign == "absent")
@@ -84,7 +88,15 @@ def read_examples() -> list[Example]:
 
 
 def fit(examples: list[Example], encoder: Encoder) -> tuple[LogisticRegression, Mask]:
-    """Return the trained classifier, and whether cross-validation classifies each sentence as absent."""
+    """Train the classifier on all examples; also classify each example by cross-validation.
+
+    Returns
+    -------
+    model : LogisticRegression
+        Classifier trained on all examples.
+    absent : ndarray of bool, shape (n_examples,)
+        Whether a classifier that was trained on the other folds classifies the example as absent.
+    """
     texts = [example.text for example in examples]
     rows = features(texts, np.asarray(encoder.encode(texts), dtype=float))
     absent = np.array([example.absent for example in examples])
@@ -95,7 +107,7 @@ def fit(examples: list[Example], encoder: Encoder) -> tuple[LogisticRegression, 
 
 
 def weights_of(model: LogisticRegression, size: int) -> dict[str, object]:
-    """Return the weights of the classifier as they are stored; ``size`` is the length of a vector."""
+    """Return the content of ``sign_weights.json``; ``size`` is the length of the encoder's vectors."""
 
     def rounded(values: Array) -> list[float]:
         return [round(float(value), _PLACES) for value in values]
@@ -113,7 +125,7 @@ def main() -> None:
     model, called = fit(examples, encoder)
     for kind in dict.fromkeys(example.kind for example in examples):
         right = [bool(one) == each.absent for one, each in zip(called, examples, strict=True) if each.kind == kind]
-        print(f"{kind}: right in {np.mean(right):.3f} of {len(right)}, by cross-validation")  # noqa: T201
+        print(f"{kind}: accuracy {np.mean(right):.3f} on {len(right)} sentences, in cross-validation")  # noqa: T201
     WEIGHTS.write_text(json.dumps(weights_of(model, encoder.size)) + "\n", encoding="utf-8")
 
 

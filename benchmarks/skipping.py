@@ -1,11 +1,11 @@
-"""Measure how long it takes to tag a search of which 90% is irrelevant, with and without labels of irrelevant records.
+"""Measure how much faster mechtag tags records if it skips the labels of irrelevant records.
 
     python -m benchmarks.skipping [--before FOLDER]
 
 ``FOLDER`` is a checkout of an earlier version, with a model trained by that version (``make run``); the earlier
-version tags the same search. Each variant is run three times, in turn, as a user would run it; the median is reported.
-The irrelevant records are real abstracts from the screening benchmark, and the relevant records are invented abstracts
-in journal style.
+version tags the same records. Each variant runs three times as a separate command, in turn with the others; the median
+time is reported. Of the records, 90% are irrelevant: real abstracts from the screening benchmark. The others are
+invented abstracts in journal style.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ and *irrelevant settled* the share of irrelevant records whose first words were 
 
 
 def search() -> list[Record]:
-    """Return the records of the search, with relevant records spread evenly among irrelevant records."""
+    """Return the records to tag, in which relevant records are spread evenly among irrelevant records."""
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     coded = read_coded(ROOT / "data/annotated/coded/journal_style.jsonl", keys)
     relevant = [record.record for record in coded if record.relevant][:RELEVANT]
@@ -69,7 +69,7 @@ def search() -> list[Record]:
 
 
 def first_words() -> list[dict[str, Any]]:
-    """Count right and wrong decisions on relevance if clearly irrelevant records are recognised by their first words.
+    """Count the relevant records that are lost if clearly irrelevant records are recognised by their first words.
 
     The decisions are out of fold, and are compared with decisions from whole texts.
     """
@@ -101,7 +101,7 @@ def first_words() -> list[dict[str, Any]]:
 
 
 def seconds(checkout: Path, table: Path, output: Path, options: Sequence[str]) -> float:
-    """Tag a table with the version of mechtag in a checkout, and return the time in seconds."""
+    """Tag the records in a table with the mechtag in ``checkout``, and return the time in seconds."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
     begun = time.perf_counter()
     subprocess.run(

@@ -25,9 +25,9 @@ _STEM = 30
 
 
 def _prepared(source: Path) -> pd.DataFrame:
-    """Return a table with one column per compared field.
+    """Read a table of records, and return the columns that splink uses.
 
-    Values are in lower case and without punctuation; unknown values are empty.
+    Text is in lower case and without punctuation, except in DOIs; missing values are None.
     """
     records = pd.read_csv(source, dtype=str, keep_default_na=False)
     plain = records.map(lambda text: " ".join(re.findall(r"\w+", text.lower())))

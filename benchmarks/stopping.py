@@ -36,14 +36,14 @@ RULES: dict[str, Callable[..., Stopped]] = {
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
     """Move relevant records to the end of the reading order, so that a reader who stops before the end misses them.
 
-    As few records are moved as are needed to miss the recall.
-    This is the hardest case for a stopping rule: if fewer records were moved, the recall would still be reached, and if
-    more records were moved, a rule would be more likely to notice them.
+    Just enough records are moved to make such a reader miss the target recall. This is the hardest case for a stopping
+    rule: if fewer records were moved, the recall would still be reached, and if more records were moved, a rule would
+    be more likely to notice them.
 
     Parameters
     ----------
     labels
-        Label of each record in reading order, 1 for relevant; the first two records are known beforehand.
+        Label of each record in reading order, 1 for relevant. The first two records are known beforehand and not moved.
     recall
         Proportion of the relevant records to find.
 
@@ -85,7 +85,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Replay the stopping rules on the reading orders that `benchmarks.screening` computed, and publish the results."""
+    """Replay the stopping rules on the reading orders of `benchmarks.screening`, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="reading orders per review; see benchmarks.screening")
     runs = parser.parse_args(arguments).runs

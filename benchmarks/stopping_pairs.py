@@ -1,6 +1,7 @@
 """Measure the stopping rule of the review page, and other common rules, in simulated reviews by two people.
 
-The events, the order of the records and the stopping rule are those of the review page; only the people are simulated.
+The code of the review page stores the decisions, ranks the records and applies the stopping rule; only the people are
+simulated.
 """
 
 from __future__ import annotations
@@ -41,18 +42,19 @@ REVIEWS_SIMULATED = 200
 RECALL = CONFIDENCE = 0.95
 _SEED = 2026
 _STAGE = "screen"
-# A simulated review has a random part of the relevant records of a finished review, and irrelevant records up to a
-# random size.
+# A simulated review contains this proportion of the relevant records of a finished review, chosen at random, and
+# irrelevant records up to a random size.
 _KEPT = 0.8
 _LEAST, _MOST = 400, 800
 # Gartlehner et al. (2020): one screener misses 13% of the relevant abstracts, and two miss 3%. Each misses 13% and both
 # miss 3% if 1.70% look irrelevant to everybody and each person misses 11.5% of the others.
 _MISSED_BY_ALL, _MISSED = 0.017, 0.115
-# Irrelevant records that one person includes, records that one person refers, and slips, which are corrected later.
+# Proportions of irrelevant records that a person includes, of records that a person refers, and of slips, which are
+# corrected later.
 _INCLUDED, _REFERRED, _SLIPS = 0.03, 0.01, 0.01
-# Most decisions that a person makes before the other may continue, and decisions between two looks of the worker.
+# Maximum number of decisions by one person in a row, and number of records between two runs of the worker.
 _STRETCH, _WORKER_LAG = 40, 10
-# Duplicates that are joined before screening, and while it goes on.
+# Numbers of duplicates that are joined before screening and during screening.
 _JOINED_BEFORE, _JOINED_LATER = 3, 2
 # Proportion of the records that are imported later, in a quarter of the reviews.
 _LATER = 0.2
@@ -209,7 +211,7 @@ class Play:
         self.work()
 
     def work(self) -> None:
-        """Run the jobs that the worker process of the page would run."""
+        """Run the waiting jobs, as the worker process of the review page does; only ranking jobs have an effect."""
         while worker.do_next(self.workspace, self.known):
             self.queues = [[], []]
 
@@ -222,13 +224,19 @@ class Play:
             self.joined.add(record)
 
     def stopping(self) -> dict[str, Any]:
-        """Return the result of the stopping rule of the review page."""
+        """Return the latest result of the review page's stopping rule."""
         with self.workspace.store.read() as connection:
             found: dict[str, Any] = read_fact(connection, ranking.FACT)
             return found
 
     def play(self) -> dict[str, Outcome]:
-        """Let the people screen until the review page says stop; return the outcome of each rule, keyed by the rule."""
+        """Let the people screen until the review page says stop or no record is left.
+
+        Returns
+        -------
+        dict
+            Outcome of each stopping rule, keyed by the rule.
+        """
         pace = self.generator.uniform(0.4, 0.6)
         joins = sorted(self.generator.integers(len(self.records), size=_JOINED_LATER))
         while True:
@@ -267,7 +275,7 @@ class Play:
         return True
 
     def import_later(self) -> None:
-        """Import the rest of the records, and let the stopping rules in ``RULES`` start from zero."""
+        """Import the rest of the records, and restart the stopping rules in ``RULES``."""
         self.later = ""
         self.log.run, self.log.stops = 0, {}
         self.add(self.added, len(self.records))
@@ -306,7 +314,10 @@ class Play:
         return None
 
     def send(self, coder: int, record: int, vote: int) -> None:
-        """Send a decision to the review page, as a browser does."""
+        """Store a person's decision as the review page does when it receives one, and update the log.
+
+        ``vote`` is 1 for relevant, 0 for irrelevant, and -1 for refer.
+        """
         account = self.coders[coder]
         value = None if vote < 0 else vote
         with self.workspace.store.write() as connection:
@@ -326,7 +337,7 @@ class Play:
                 self.conflicts.add(record)
 
     def correct(self, coder: int) -> None:
-        """Let a person correct earlier decisions that were slips."""
+        """Let a person correct all earlier slips (wrong decisions made by accident)."""
         for record in self.slips[coder]:
             # The adjudicator may have settled the record already.
             with suppress(Refused):
@@ -347,14 +358,14 @@ class Play:
         self.work()
 
     def settled(self, record: int, value: int) -> None:
-        """Store a final decision, and count it for the stopping rules in ``RULES``."""
+        """Mark a record as finally decided; count its first final decision for the stopping rules in ``RULES``."""
         self.conflicts.discard(record)
         if record not in self.final:
             self.log.count(value, self.added)
         self.final.add(record)
 
     def unread(self) -> bool:
-        """Return whether a record still needs a decision from one of the two people."""
+        """Return whether any record still needs a decision from one of the two people."""
         return len(self.log.judged | self.joined) < self.added
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -383,7 +394,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def create_review(folder: Path, name: str) -> Workspace:
-    """Create a project for the review page, with a codebook that defines the relevance of a finished review."""
+    """Create a project for the review page; its codebook defines relevance as in the finished review ``name``."""
     book = folder / "codebook.yaml"
     relevance = {"key": "relevant", "name": "Relevant", "definition": DEFINITIONS[name]}
     label = {"key": "any", "name": "Any", "definition": "Any paper."}

@@ -74,5 +74,5 @@ def test_the_command_reads_a_metrics_file_and_changes_only_its_section(tmp_path:
     assert {**written, **collect(metrics)} == written
 
     readme.write_text("no markers\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match="the markers <!-- accuracy --> and <!-- /accuracy --> are missing"):
+    with pytest.raises(MechtagError, match="the marker <!-- accuracy --> or <!-- /accuracy --> is missing"):
         write(tmp_path / "metrics.json", readme, tmp_path)

@@ -263,7 +263,7 @@ def test_the_published_table_is_that_of_the_files(tmp_path: Path) -> None:
     assert "| jabref_importers | CffImporterReferences.cff | | | | refused: this file is a CITATION.cff file," in text
     assert {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| ")} == {7}
     (tmp_path / "formats.md").write_text("no place for it", encoding="utf-8")
-    with pytest.raises(MechtagError, match="lacks the lines <!-- files --> and <!-- /files -->"):
+    with pytest.raises(MechtagError, match="the line <!-- files --> or <!-- /files --> is missing"):
         publish(chosen, tmp_path)
 
 
