@@ -50,7 +50,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_for_prefetching() -> Iterator[None]:
-    """Let the tagger prefetch in the main process, because starting a separate process takes a second.
+    """Prefetch in the main process, because starting a separate process takes a second.
 
     The tests of the separate process import the original function before this fixture replaces it.
     """
@@ -108,7 +108,7 @@ def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> FrozenT
 
 @pytest.fixture
 def read(tmp_path: Path) -> Reader:
-    """Return a function that writes content to a file and reads its records; the file name does not show the format."""
+    """Return a function that writes content to a file, whose name does not reveal the format, and reads its records."""
 
     def read(content: str | bytes) -> Ingested:
         path = tmp_path / "export.txt"

@@ -54,7 +54,7 @@ def test_the_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_worker_stops_if_its_job_ends_before_the_kill(tmp_path: Path) -> None:
-    """Otherwise, the worker would run other jobs, which would change the results to compare."""
+    """A worker that does not stop would run other jobs, which change the results to compare."""
     workspace = review_kills.prepare(tmp_path / "review", "fast")
     with workspace.store.write() as connection:
         add_job(connection, FILES, review_kills.OWNER)

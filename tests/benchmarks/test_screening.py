@@ -1,4 +1,4 @@
-"""Test the reordered records, known records and confidence intervals of the screening benchmark."""
+"""Test parts of the screening benchmark: misplaced records, confidence intervals and the lists of reviews."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_interval_includes_the_spread_of_the_runs() -> None:
 def test_every_review_is_in_one_group() -> None:
     assert sorted(name for group in GROUPS for name in group) == sorted(set(REVIEWS)) == sorted(DEFINITIONS)
     if not (BENCH / "screening").is_dir():
-        pytest.skip(f"{BENCH}: the benchmark data are not here; MECHTAG_BENCH names their folder")
+        pytest.skip(f"{BENCH}/screening is missing; set MECHTAG_BENCH to the benchmark data")
     assert {path.name.removesuffix(".csv.gz") for path in (BENCH / "screening").glob("*.csv.gz")} == set(REVIEWS)
     for name in REVIEWS:
         titles, abstracts, labels = review(name)

@@ -1,4 +1,4 @@
-"""Test that values that Python cannot represent, and deeply nested or repeated content, are refused with a message."""
+"""Test that files with values that Python cannot represent, or with deeply nested or repeated content, are refused."""
 
 import zlib
 from pathlib import Path

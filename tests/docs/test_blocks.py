@@ -97,12 +97,12 @@ def reviewed(folder: Path) -> None:
 
 
 def deduplicated(folder: Path) -> None:
-    """Copy the unique records to the place where a project stores them."""
+    """Copy the unique records to ``data/unique.parquet``, where the page expects them."""
     shutil.copy(folder / "unique.parquet", folder / "data/unique.parquet")
 
 
 def trained_again(folder: Path) -> None:
-    """Copy the trained model to the folder in which the page expects a model trained with the larger encoder."""
+    """Copy the trained model to ``models/accurate``, where the page expects a model trained with the larger encoder."""
     shutil.copytree(folder / "models/trained", folder / "models/accurate")
 
 

@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Replace the shipped codebook and model with small ones, which are trained here, and yield their folder."""
+    """Train a small model, use it and its codebook in place of the shipped ones, and yield their folder."""
     folder = tmp_path_factory.mktemp("installed")
     (folder / "book.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     made = create_project(folder / "project", folder / "book.yaml")
@@ -74,7 +74,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_tag_search_results(installed: Path, folder: Path) -> None:
-    """One command is enough, and no file must be edited."""
+    """One command is enough, and no file needs to be edited."""
     ris(folder / "my_export.ris", papers(24, 1))
     table(folder / "another.csv", ["Title", "Abstract"], [(one.title, one.abstract) for one in papers(12, 2)])
     route = [
@@ -89,7 +89,7 @@ def test_tag_search_results(installed: Path, folder: Path) -> None:
 
 
 def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
-    """The first model takes seven commands and one copied file, the next takes two commands; no file must be edited."""
+    """Training takes seven commands and one copied file, retraining takes two commands; no file needs to be edited."""
     (folder / "my_codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     rayyan(folder / "articles.csv", papers(48, 1))
     follow(commands("One folder per review")[:1])
@@ -119,7 +119,7 @@ def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
 
 
 def test_measure_accuracy(installed: Path, folder: Path) -> None:
-    """Three commands are enough, and no file must be edited; the gold standard is a workbook instead of a CSV file."""
+    """Three commands are enough; the gold standard is a workbook instead of a CSV file."""
     # With the default threshold, the invented papers would count as paraphrases of each other.
     shutil.copy(installed / "book.yaml", folder)
     params = {"codebook": "book.yaml", "retrain": {"paraphrase": 1.0}}

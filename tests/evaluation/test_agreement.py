@@ -33,7 +33,7 @@ def of_many(codes):
 
 
 def by_pairs(codes):
-    """Compute Fleiss' kappa and AC1 by the definitions of Gwet (2014), for each item and each pair of coders."""
+    """Compute Fleiss' kappa and AC1 by counting pairs of coders in each item, as Gwet (2014) defines them."""
     agreeing, shares = [], []
     for item in np.asarray(codes, float).T:
         given = [code for code in item if not np.isnan(code)]

@@ -231,7 +231,7 @@ def test_codes_to_settle_are_ordered():
 
 @pytest.fixture
 def table(tmp_path):
-    """Write codings by three coders, with some codes missing, and predictions for the same records."""
+    """Write codings by three coders, with some codes missing, and predictions for their records; return the codings."""
     labels = load_codebook(ROOT / "data/annotated/codebook.yaml").all_keys
     generator = np.random.default_rng(1)
     lines = ["key,record_id,coder,label,value,basis"]

@@ -190,7 +190,7 @@ def test_a_proportion_at_the_edge_has_an_interval_with_width(right: float, paper
 
 
 def test_metrics_other_than_proportions_have_no_interval_of_zero_width() -> None:
-    """A ranking that is perfect in all resamples does not show how precise the metric is."""
+    """If a ranking is perfect in all resamples, they do not show how precise its metric is."""
     truth = np.tile([[1.0, 0.0], [0.0, 1.0]], (6, 1))
     judged = Judged(truth, truth, truth, truth == 1, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5))
     draws = draw_resamples(len(truth), 200, 0, np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""Test the metrics of evidence, coverage and risk, and the bounds of decisions, against scikit-learn and by hand."""
+"""Test the metrics of evidence, coverage and risk, and the bounds below and above which labels are decided."""
 
 import numpy as np
 import pytest

@@ -66,7 +66,7 @@ def test_tables_of_users_become_records() -> None:
 
 @pytest.fixture(scope="module")
 def garden() -> tuple[list[str], np.ndarray]:
-    """Return texts and their label codes; the first line of a text is its title, and a third are off topic."""
+    """Return texts whose first line is a title, and their label codes; a third of the texts are off topic."""
     coded = [
         (f"{title(number)}\n{' '.join(text for text, _ in one)}", carried(one))
         for number, one in enumerate(papers(24, 1))

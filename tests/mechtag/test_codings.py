@@ -24,7 +24,7 @@ OUTPUTS = {
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
-    """Settings that train on what the command writes, about records in parquet."""
+    """Return settings that train on the codings written by the command, with texts from a Parquet file."""
     write_records(tmp_path / "records.parquet", ingest([CODINGS / "records.jsonl"]).records)
     train = {"records": str(tmp_path / "out/codings.csv"), "texts": str(tmp_path / "records.parquet")}
     settings = {"codebook": str(CODINGS / "codebook.yaml"), "train": train}

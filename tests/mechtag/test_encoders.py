@@ -40,7 +40,7 @@ class Notes(Reporter):
 
 
 def wheel(folder: Path, package: str, member: str, content: bytes) -> Part:
-    """Write a wheel that contains one part of an encoder, like the packages on the package index."""
+    """Write a wheel that contains one part of an encoder, and return its package name, size and hash."""
     name, info = package.replace("-", "_"), f"{package.replace('-', '_')}-0.0.1.dist-info"
     files = {
         f"{package}/__init__.py": b"raise SystemExit('imported')",

@@ -284,7 +284,7 @@ def test_key_and_address_are_in_no_file_and_no_message(
 
 
 def test_synopses_are_discarded_if_the_user_asks(access: Access, services: FakeServices, tmp_path: Path) -> None:
-    """The command is that of docs/fetching.md for the papers of Table 2."""
+    """docs/fetching.md recommends this option for the papers of Table 2."""
     gold = ROOT / "data/raw/gold_records.jsonl"
     synopses = [
         json.loads(line)["synopsis"] for line in gold.read_text(encoding="utf-8").splitlines() if "synopsis" in line
@@ -372,7 +372,7 @@ class Killing:
         list(fetch(self._records, out, Wanted(what=tuple(self._what)), access))
 
     def run(self, out: Path, *, request: int = 0, write: int = 0) -> str:
-        """Run ``fetch`` until the given request or file, or to the end, and return its output."""
+        """Run ``fetch`` until a given request or written file, or to the end if both are 0, and return its output."""
         first = len(self._services.asked)
         given = {"email": EMAIL, "addresses": self._services.addresses, "records": str(self._records), "out": str(out)}
         words = [sys.executable, "-c", _SCRIPT, json.dumps(given | {"what": list(self._what), "write": write})]

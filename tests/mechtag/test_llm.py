@@ -590,7 +590,7 @@ def test_a_dry_run_shows_what_would_be_sent(project: Project, monkeypatch: pytes
     assert set(project.root.iterdir()) == before
 
 
-def test_texts_for_another_machine_need_a_yes_before_the_first_of_them(
+def test_sending_texts_to_another_machine_must_be_confirmed(
     project: Project, access: LlmAccess, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server on this machine is treated as if it were on another machine."""

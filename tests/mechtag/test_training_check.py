@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_likeness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Treat no texts as similar: the tiny encoder has random weights, so all texts would be."""
+    """Set all similarities of texts to 0, because the random weights of the tiny encoder make all texts similar."""
     monkeypatch.setattr(leakage, "likeness", lambda *_: 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Test the accuracy tables, which have one row for each set of coded records and describe its texts."""
+"""Test the accuracy tables: each set of coded records has its rows, and notes describe its texts."""
 
 from __future__ import annotations
 
