@@ -20,7 +20,7 @@ from mechtag.evaluation.report.svg import line_chart
 from tests.support.command import call
 
 needs_data = pytest.mark.skipif(
-    not BENCH.is_dir(), reason=f"benchmark data are not at {BENCH}; MECHTAG_BENCH names their folder"
+    not BENCH.is_dir(), reason=f"{BENCH} is missing; set MECHTAG_BENCH to the benchmark data"
 )
 
 

@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     try:
         found.mkdir()
     except OSError:
-        pytest.skip("this file system takes only UTF-8")
+        pytest.skip("this file system allows only UTF-8")
     return found
 
 

@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written_is_named(index: Path, tmp_path: Path, m
         get_named("accurate")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the place of the cache differs")
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache is elsewhere on other systems")
 def test_the_cache_is_where_the_user_has_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MECHTAG_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -106,7 +106,7 @@ def test_every_control_is_reached_by_keyboard(opened: tuple[BrowserContext, list
         reached.append(page.evaluate(f"({REACHABLE})().indexOf(document.activeElement)"))
         if len(reached) == 1:
             skip = page.evaluate("document.activeElement.getBoundingClientRect().left")
-            assert skip >= 0, "the skip link shows itself when it has the focus"
+            assert skip >= 0, "the skip link must be visible when it has the focus"
     assert reached == list(range(count))
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert trouble == []

@@ -195,7 +195,7 @@ def shipped():
     paths = ("reports/metrics.json", "models/trained/config.json", "data/work/update/tagged/summary.json")
     files = [ROOT / path for path in paths]
     if not all(path.exists() for path in files):
-        pytest.skip("no run in this folder; 'dvc repro' makes one")
+        pytest.skip("the files of a pipeline run are missing; run 'dvc repro'")
     return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
 
@@ -210,7 +210,7 @@ def test_every_number_is_one_of_the_run(metrics, model, summary):
 def test_every_number_of_the_shipped_run_is_one_of_its_files():
     metrics, model, summary = shipped()
     if metrics["transfer"].get("model_id") != model["model_id"]:
-        pytest.skip("the figures are older than the model; 'dvc repro' makes new ones")
+        pytest.skip("the metrics are older than the model; run 'dvc repro'")
     allowed = numbers([metrics, model, summary])
     for name, text in paper_texts(Results.model_validate(metrics), model, summary).items():
         assert written(run_part(text)) - allowed - {str(len(model["codebook"]["labels"]))} == set(), name
