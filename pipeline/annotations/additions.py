@@ -24,12 +24,12 @@ _ABSENT = "the label was not in the codebook when the record was coded"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings, matched to the records of the project, and coded records that are new to the project.
+    """New codings, matched to the records of the project.
 
     Attributes
     ----------
     codings
-        Codings, in which each ``record_id`` is the id of the record in this project.
+        The codings. Each ``record_id`` is the id of the record in this project.
     records
         Coded records that are new to the project.
     """
@@ -61,22 +61,23 @@ class Stale(Row):
 def match_codings(
     codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
 ) -> Incoming:
-    """Match new codings to their records; recognise known records by the deduplication rules.
+    """Match new codings to their records.
 
     Parameters
     ----------
     records
-        Records supplied with the codings; records without a coding are ignored.
+        Records supplied with the codings. Records without a coding are ignored.
     known
-        Records that have been coded before.
+        Records that have been coded before. The deduplication rules recognise copies of these records in ``records``.
     place
         Source of the codings, for error messages.
 
     Raises
     ------
     MechtagError
-        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if a coder coded one label of
-        a record differently in two rows, for example under two identifiers of the record.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``. If two rows of one coder
+        disagree
+        on a label of a record, for example under two identifiers of the record.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -123,25 +124,27 @@ def extend_additions(
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
     """Add new codings to the codings that were added to the training data before.
 
-    A new code replaces an earlier code by the same coder for the same record, label and basis. A coding without a
-    codebook version, or with only the name of the codebook, counts as coded under the current definitions.
+    A new code replaces an earlier code by the same coder for the same record, label and basis. If the
+    ``codebook_version`` of a coding states no version, the coding counts as made under the current definitions.
 
     Parameters
     ----------
+    base
+        Training data without any added codings.
     base_definitions
-        Label definitions under which ``base`` was coded. ``base`` is the training data without any added codings.
+        Label definitions under which ``base`` was coded.
     refused
-        Reason for each record that must not be used for training, keyed by record id. Such a record may have been
-        added earlier.
+        Reason for each record that must not be used for training, keyed by record id. Some of these records may have
+        been added earlier.
 
     Returns
     -------
     additions
-        The earlier and new codings. Records in ``refused`` have none; other records that were set aside have only
-        their earlier codings.
+        The earlier and the new codings, without codings of records in ``refused``. For the other records in
+        ``set_aside``, the earlier codings are kept and the new codings are left out.
     set_aside
-        Records in ``refused``, and records whose codes on relevance are contradictory: coders disagree on relevance,
-        or a coder assigned a label to a record that the same coder coded as not relevant.
+        Records in ``refused``, and records with contradictory codes on relevance. Codes are contradictory if coders
+        disagree on relevance, or if one coder coded a record as not relevant, but assigned a label to it.
     counts
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
@@ -175,7 +178,7 @@ def extend_additions(
 
 
 def _spot(row: Coding) -> tuple[str, ...]:
-    """Return a key for a coding; a new coding replaces an earlier one with the same key."""
+    """Return a key for a coding; a new coding replaces an earlier coding with the same key."""
     return row.record_id or "", row.coder, row.label, row.basis
 
 
@@ -190,10 +193,10 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Find records with contradictory codes on relevance; return the contradiction in words, keyed by record id.
+    """Describe the contradictory codes on relevance among the records in ``touched``, keyed by record id.
 
     Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant, but
-    assigned it a label. A coder who assigned a label, but did not judge relevance, counts as having coded the record as
+    assigned a label to it. Coders who assigned a label without judging relevance count as having coded the record as
     relevant.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
@@ -220,10 +223,10 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return the codes that may be outdated: those whose label had a different definition when they were assigned.
+    """Return the codes that may be outdated: the definition of their label has changed since they were assigned.
 
-    Codes under an unknown version of the codebook are included. If a coder later changed a code that is in ``base``,
-    only the later code is checked.
+    Codes that were assigned under an unknown version of the codebook are included. If a coder later changed a code in
+    ``base``, only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

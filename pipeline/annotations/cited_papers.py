@@ -31,11 +31,11 @@ class CitedPaper(NamedTuple):
     Attributes
     ----------
     names
-        Identifiers of the paper; each may be a record id, or a key in the reviewers' own list.
+        Identifiers of the paper. Each may be a record id, or a key in the reviewers' own list.
     doi, pmid, authors, year
         Values in the same form as in `records.Record`.
     text
-        Text shown to the coder, if the source contains it.
+        Text shown to the coder; ``""`` if the source does not contain it.
     """
 
     names: tuple[str, ...] = ()
@@ -48,14 +48,14 @@ class CitedPaper(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """Return a string or number as text on one line; for any other value, return ``""``."""
+    """Return a string or number as text on one line, and ``""`` for any other value."""
     return " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def texts(value: Any) -> list[str]:
-    """Return the strings and numbers of a JSON list as texts; a single string or number counts as a list of one item.
+    """Return the strings and numbers of a JSON list as texts; a single value counts as a list of one item.
 
-    In each text, white space is collapsed to single spaces. Empty texts and all other values are left out.
+    In each text, white space is collapsed to single spaces. Empty texts and values of other types are left out.
     """
     values = value if isinstance(value, list) else [value]
     return [text for item in values if (text := text_of(item))]
@@ -67,8 +67,8 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
     Parameters
     ----------
     cleaned
-        Attributes of a record, such as ``title`` and ``doi``, that the reader of a search export made from the fields;
-        by default, the fields are read as columns of a table.
+        Attributes of a record, such as ``title`` and ``doi``, made from the fields by the reader of a search export. By
+        default, the fields are read as columns of a table.
     text
         Text that was shown to the coder.
     """

@@ -33,8 +33,8 @@ _LINES = "*.jsonl"
 class About(Strict):
     """Description of one file of coded records.
 
-    ``title`` is the name by which reports refer to the file. ``texts`` is ``synopses`` (published abstracts,
-    reworded), ``invented``, or ``published`` (abstracts as published).
+    ``title`` is the name of the file in reports. ``texts`` is ``synopses`` (reworded abstracts), ``invented`` (invented
+    abstracts), or ``published`` (abstracts as published).
     """
 
     title: str = Field(min_length=1)
@@ -46,7 +46,7 @@ class _Abouts(RootModel[dict[str, About]]):
 
 
 def files_of(path: StrPath, what: str) -> list[Path]:
-    """Return the path itself if it is a file, or the ``*.jsonl`` files of a folder in alphabetical order.
+    """Return the ``*.jsonl`` files of a folder in alphabetical order; if ``path`` is a file, return only this file.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        If the folder contains no ``*.jsonl`` file, contains a table (CSV, XLSX), which would be ignored, or contains
-        ``added.jsonl``, whose name is reserved.
+        If the folder contains no ``*.jsonl`` file. If it contains a table (CSV, XLSX), which would be ignored. If it
+        contains ``added.jsonl``, whose name is reserved.
     """
     path = Path(path)
     if not path.is_dir():
@@ -82,14 +82,14 @@ def files_of(path: StrPath, what: str) -> list[Path]:
 def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     """Return the title and kind of text of each file of coded records, keyed by file name without extension.
 
-    The files are in the order of `files_of`. ``about.yaml`` in the same folder states the titles and kinds. For
-    a file that ``about.yaml`` does not describe, the title is the file name and the kind of text is ``unknown``.
+    The files are in the order of `files_of`. Their titles and kinds of text are read from ``about.yaml`` in the same
+    folder. If ``about.yaml`` does not describe a file, its title is the file name, and its kind of text is ``unknown``.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `files_of`, or if ``about.yaml`` is invalid or describes a file that is not in
-        the folder.
+        For the same reasons as in `files_of`. If ``about.yaml`` is invalid. If ``about.yaml`` describes a file that is
+        not in the folder.
     """
     path = Path(path)
     files = files_of(path, what)
@@ -123,7 +123,7 @@ class Codes(Row):
     labels
         Labels of the record, in codebook order.
     sentence_labels
-        Labels of each sentence, in codebook order; ``None`` if only the record was coded.
+        Labels of each sentence, in codebook order; ``None`` if the sentences were not coded.
     """
 
     key: str
@@ -136,23 +136,24 @@ class Codes(Row):
 
 
 class CodedRecord(Codes):
-    """A coded record with its codes and its text, split into the sentences that were coded.
+    """A coded record, with its text split into the sentences that were coded.
 
     Attributes
     ----------
     record
-        The record; its abstract consists of the sentences joined by single spaces.
+        The record. Its abstract consists of the sentences, joined by single spaces.
     sentences
-        Sentences with offsets into the abstract; one per item of ``sentence_labels``, unless that is ``None``.
+        Sentences with offsets into the abstract. If ``sentence_labels`` is not ``None``, it has one item per sentence.
     not_judged
         Labels without a usable code, because nobody judged them or because coders disagree.
     sentences_not_judged
-        Labels for which ``sentence_labels`` must not be used, because nobody went through all sentences for the label,
-        or because a later coding changed the record's code for the label.
+        Labels for which ``sentence_labels`` must not be used. Either nobody went through all sentences for the label,
+        or a later coding changed the record's code for the label.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
-        Whether this is an irrelevant record that is easily mistaken for a relevant one; ``None`` if not documented.
+        ``True`` for an irrelevant record that is easily mistaken for a relevant one, ``False`` for any other record,
+        ``None`` if the file does not say.
     set_name
         Name, without extension, of the file that contained the record; `ADDED` for records of 'mechtag retrain'.
     """
@@ -166,13 +167,13 @@ class CodedRecord(Codes):
     set_name: str = ""
 
     def code(self, label: str) -> int | None:
-        """Return the record's code for a label: 1 (yes), 0 (no) or ``None`` (not judged)."""
+        """Return the record's code for a label: ``1`` (yes), ``0`` (no) or ``None`` (not judged)."""
         return None if label in self.not_judged else int(label in self.labels)
 
     def sentence_codes(self, label_keys: Sequence[str]) -> list[list[float]]:
-        """Return a code for each sentence and label: 1, 0, or NaN if the sentences were not judged for the label.
+        """Return one row of codes per sentence, in the order of ``label_keys``; empty if the sentences were not coded.
 
-        The result is empty if only the record was coded.
+        A code is 1 (yes), 0 (no), or NaN if the sentences were not judged for the label.
         """
         return [
             [math.nan if key in self.sentences_not_judged else float(key in labels) for key in label_keys]
@@ -180,7 +181,7 @@ class CodedRecord(Codes):
         ]
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
-        """Return one `Coding` for relevance, followed by one for each label in the order of ``label_keys``."""
+        """Return one `Coding` for relevance, followed by one `Coding` for each label in the order of ``label_keys``."""
         return [
             Coding(
                 record_id=self.record.record_id,
@@ -201,10 +202,10 @@ class Exemplar(Row):
     Attributes
     ----------
     labels
-        Labels of the sentence; empty for a negative example. All other labels are a no if the sentence was invented,
-        and unknown if it was taken from a paper.
+        Labels of the sentence; empty for a negative example. If the sentence was invented, it has none of the other
+        labels. If it was taken from a paper, the other labels are not judged.
     record_id
-        Record id of the paper that the sentence was taken from; ``None`` if the sentence was invented.
+        Record id of the paper that contains the sentence; ``None`` if the sentence was invented.
     """
 
     id: str
@@ -265,7 +266,13 @@ LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:
-    """Return the content of a UTF-8 text file; if it cannot be read, raise a `MechtagError` that mentions ``what``."""
+    """Return the content of a UTF-8 text file.
+
+    Raises
+    ------
+    MechtagError
+        If the file cannot be read. The message mentions ``what``, a description of the expected file.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -287,8 +294,8 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
     Raises
     ------
     MechtagError
-        If the file cannot be read or is empty, or if a line is not valid; messages contain ``what``, a description of
-        the expected file.
+        If the file cannot be read or is empty, or if a line is not valid. The message mentions ``what``, a description
+        of the expected file.
     """
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
@@ -349,7 +356,13 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add the identifier on a line of a file to ``seen``; raise `MechtagError` if an earlier line has the same one."""
+    """Add the identifier on a line of a file to ``seen``.
+
+    Raises
+    ------
+    MechtagError
+        If an earlier line has the same identifier.
+    """
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
@@ -360,7 +373,7 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Return the labels of each sentence of a record, or ``None`` if only the whole record was coded.
+    """Return the labels of each sentence of a record; ``None`` if no sentence was coded.
 
     Raises `MechtagError` if only some of the sentences are coded.
     """
@@ -413,10 +426,12 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
 
 
 def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
-    """Read coded records from JSON Lines files; each line has ``sentences: [{text, mechanisms}]``.
+    """Read coded records from JSON Lines files.
 
-    If a record was coded only as a whole, its sentences have no ``mechanisms``. The ``section`` of a
-    sentence is the heading printed above the sentence.
+    The field ``sentences`` of a line is a list of objects with the fields ``text``, ``section`` and ``mechanisms`` (the
+    labels). ``section`` is the heading printed above the sentence. If only the record as a whole was coded, the
+    sentences
+    have no ``mechanisms``.
 
     Parameters
     ----------
@@ -428,9 +443,9 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     Raises
     ------
     MechtagError
-        For the same reasons as in `files_of`; if a file is missing or empty; if a line is not JSON, lacks a field, or
-        has an unknown field or label; if a paper occurs more than once; if an irrelevant record has a label; or if a
-        sentence has a label that its record lacks, or is not coded although other sentences of the record are.
+        For the same reasons as in `files_of`. If a file is missing or empty. If a line is not JSON, lacks a field, or
+        has an unknown field or label. If a paper occurs more than once. If an irrelevant record has a label. If a
+        sentence has a label that its record lacks. If only some of the sentences of a record are coded.
     """
     what = "coded records, one JSON object per line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()
@@ -445,11 +460,10 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
 
 
 def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
-    """Read a second coder's codes from JSON Lines files; each line has ``sentences: [[label, ...], ...]`` and no text.
+    """Read a second coder's codes from JSON Lines files, which contain no texts.
 
-    ``sentences`` is omitted if only the record was coded.
-
-    The parameters and errors are the same as for `read_coded`.
+    The field ``sentences`` of a line is a list with the labels of each sentence, ``[[label, ...], ...]``. The field is
+    omitted if only the record was coded. The parameters and errors are the same as in `read_coded`.
     """
     what = "codes, one JSON object per line"
     rows, seen = [], dict[str, tuple[Path, int]]()
@@ -461,9 +475,14 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
 
 def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Read exemplars from a JSON Lines file; each line has ``id``, ``text``, ``mechanisms`` and perhaps ``record_id``.
+    """Read exemplars from a JSON Lines file.
 
-    Raises `MechtagError` if the file is missing or empty, a line is not valid, or two exemplars have the same id.
+    Each line has the fields ``id``, ``text`` and ``mechanisms``. The field ``record_id`` is optional.
+
+    Raises
+    ------
+    MechtagError
+        If the file is missing or empty, if a line is not valid, or if two exemplars have the same id.
     """
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()
@@ -475,7 +494,7 @@ def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
 
 
 def all_exemplars(settings: TrainSettings, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Return the exemplars in the files that the settings ``train.exemplars`` and ``train.examples`` name.
+    """Return the exemplars in the files that are named by the settings ``train.exemplars`` and ``train.examples``.
 
     The file ``train.examples`` may be missing. Raises the same errors as `read_exemplars`.
     """
@@ -486,7 +505,7 @@ def all_exemplars(settings: TrainSettings, label_keys: Sequence[str]) -> list[Ex
 
 
 def write_exemplars(path: Path, exemplars: Iterable[Exemplar]) -> None:
-    """Write exemplars to a JSON Lines file, as `read_exemplars` reads them; there must be at least one."""
+    """Write exemplars, of which there must be at least one, to a JSON Lines file that `read_exemplars` can read."""
     lines = [
         json.dumps(
             {"id": one.id, "text": one.text, "labels": one.labels}

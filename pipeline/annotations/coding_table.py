@@ -1,4 +1,4 @@
-"""Read training annotations, which are either coded records with text, or a table of codings and a table of records."""
+"""Read training annotations: either coded records with their texts, or a table of codings and a table of records."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_annotations(
     Parameters
     ----------
     version
-        Version of the added codings, from the folder ``train.added``; by default, the version in use.
+        Version of the added codings in the folder ``train.added``. By default, the version in use.
 
     Raises
     ------
@@ -65,14 +65,15 @@ def read_annotations(
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
     """Read the coded records in ``train.records``, without the codings that were added later.
 
-    ``train.records`` is either a JSON Lines file or a folder of such files, or a table of codings; the records of
-    a table of codings are read from ``train.texts``.
+    ``train.records`` is a JSON Lines file, a folder of JSON Lines files, or a table of codings. For a table of codings,
+    the records are read from ``train.texts``.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_coded`, `read_codings` and `coded_from`; also if a language model coded a
-        record in a JSON Lines file, or ``train.texts`` is not set or is missing.
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`. If a language model coded a record in
+        a
+        JSON Lines file. If ``train.texts`` is needed, but not set or missing.
     """
     path = Path(settings.train.records)
     if not is_table(path):
@@ -104,10 +105,11 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
 def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_train: bool = False) -> list[Coding]:
     """Read a table of codings (CSV or XLSX), which has one row per record, coder and label.
 
-    At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
-    The columns ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``
-    are required; the other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. Rows about
-    passages with a role of evidence are combined with the row about their label; `read_role_codings` returns them
+    At least one column must identify the record: ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``. The
+    columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
+    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. If a
+    row
+    has a role of evidence, it is combined with the other rows about the same label; `read_role_codings` returns it
     separately.
 
     Parameters
@@ -115,19 +117,21 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Finders of records, which are tried in the given order. If the record of a coding is found, the coding
-        receives the id of the record. All other codings remain as they are in the table; if a coding has neither
-        record id nor key, its first identifier becomes its key.
+        Finders of records, which are tried in the given order. If the record of a coding is found, the coding receives
+        the id of the record. If it is not found and the coding has neither record id nor key, the first other
+        identifier
+        in the row becomes the key.
     to_train
         Whether a model is to learn from the codings. A coding by a language model then becomes a coding of the person
-        who confirmed it (``confirmed_by``). If nobody confirmed it, it is an error or, without a value, left out.
+        who confirmed it (``confirmed_by``). If nobody confirmed it, a coding without a value is left out.
 
     Raises
     ------
     MechtagError
-        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
-        value; if a coder coded one label of a record differently in two rows with the same basis; or if ``to_train`` is
-        true and nobody confirmed a yes or no by a language model.
+        If the file is missing or is not such a table. If a label is not in the codebook. If a cell has an invalid
+        value.
+        If a coder coded one label of a record differently in two rows with the same basis. If ``to_train`` is true and
+        nobody confirmed a yes or no by a language model.
     """
     found = dict[tuple[str | None, ...], Coding]()
     places, with_role = dict[tuple[str | None, ...], str](), set[tuple[str | None, ...]]()
@@ -150,7 +154,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
 
 def without_roles(codings: Iterable[Coding]) -> list[Coding]:
-    """Combine codings that differ only in their role of evidence, and return them without roles.
+    """Combine codings that differ only in their role of evidence, and return the combined codings without roles.
 
     Each combined coding has the passages of all roles.
     """
@@ -163,7 +167,7 @@ def without_roles(codings: Iterable[Coding]) -> list[Coding]:
 
 
 def _combined(first: Coding, second: Coding) -> Coding:
-    """Return the first of two codings of one label, with the passages of the second added."""
+    """Return the first of two codings of one label, with the passages of the second coding added."""
     rows = (first, second)
     texts = dict.fromkeys(text for row in rows for text in passages_of(row.evidence))
     sentences = sorted({number for row in rows for number in row.sentences or ()})
@@ -185,7 +189,7 @@ def _combined(first: Coding, second: Coding) -> Coding:
 
 
 def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> list[Coding]:
-    """Read only those rows of a table of codings that state the role of evidence of passages; see `read_codings`.
+    """Return only those rows of a table of codings that have a role of evidence; see `read_codings`.
 
     Raises
     ------
@@ -205,7 +209,7 @@ def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> li
 def _read_rows(
     path: Path, all_keys: Sequence[str], finders: Sequence[Finder], to_train: bool
 ) -> Iterator[tuple[str, Coding]]:
-    """Yield the place of each row of a table of codings, and the coding in the row; see `read_codings`."""
+    """Yield the place and the coding of each row of a table of codings; see `read_codings`."""
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
@@ -271,24 +275,25 @@ def coded_from(
 
     If a coder has read all sentences of a record for a label, the sentences also have codes for this label.
 
-    A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
-    abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
-    relevance need not be coded where all records are relevant. A coder who did not judge relevance, but coded a label
-    as yes, counts as having coded the record as relevant.
+    A label counts as not judged if coders disagree on it. The same applies if one coder coded the label differently for
+    the abstract and for the full text. A record counts as not relevant only if all coders who judged it coded it as not
+    relevant. Coders who did not judge relevance, but coded a label as yes, count as having coded the record as
+    relevant.
+    Relevance therefore need not be coded if all records are relevant.
 
     Parameters
     ----------
     records
-        Records that may be coded; records without a coding are ignored. See `record_finder.Finder` for how the record
-        of a coding is found.
+        Records that may be coded. Records without a coding are ignored. `record_finder.Finder` finds the record of a
+        coding.
     place
         Source of the codings, for error messages.
 
     Raises
     ------
     MechtagError
-        If the record of a coding is not among ``records`` or cannot be distinguished from others, an irrelevant record
-        has a label, or a coding marks a sentence that the abstract does not have.
+        If the record of a coding is not among ``records``, or several records have its identifier. If an irrelevant
+        record has a label. If a coding marks a sentence that the abstract does not have.
     """
     finder = Finder(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
@@ -343,8 +348,8 @@ def _sentence_labels(
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
     """Return the labels of each sentence, and the labels for which the sentences have no codes.
 
-    The sentences have codes for a label if a coder has read all of them for this label, and if the coder's code for the
-    record agrees with ``values``. If they have no codes for any label, the result is ``None`` and an empty tuple.
+    The sentences have codes for a label if a coder read all of them for this label and the coder's code for the record
+    agrees with ``values``. If the sentences have no codes for any label, the result is ``(None, ())``.
 
     Parameters
     ----------
@@ -378,7 +383,7 @@ def _sentence_labels(
 def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
     """Write a table of codings that `read_codings` can read.
 
-    Columns that earlier versions of mechtag did not have are omitted if they are empty, unless they are in ``columns``.
+    The columns are those that `used_fields` returns.
     """
     used = used_fields(codings, columns)
     write_csv(path, used, [[cell_of(row, name) for name in used] for row in codings], bom=True)
@@ -387,7 +392,8 @@ def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str
 def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
     """Return the fields that `write_codings` writes to a table of codings.
 
-    Fields that earlier versions of mechtag did not have are omitted if they are empty, unless they are in ``columns``.
+    Some fields did not exist in earlier versions of mechtag. If such a field is empty in all codings, it is omitted,
+    unless it is in ``columns``.
     """
     return [
         name
@@ -397,7 +403,7 @@ def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> lis
 
 
 def cell_of(coding: Coding, field: str) -> str | int | None:
-    """Return the value of a field of a coding as `write_codings` writes it to a table."""
+    """Return the value that `write_codings` writes for a field of a coding."""
     value: Any = getattr(coding, field)
     if isinstance(value, tuple):
         return ";".join("" if each is None else str(each) for each in value)
@@ -412,10 +418,11 @@ def add_codings(
     relevance_key: str,
     settings: Settings,
 ) -> list[CodedRecord]:
-    """Apply later codings to the coded records in ``base``, and return these records, followed by newly added ones.
+    """Apply later codings to the coded records in ``base``.
 
-    A later code replaces an earlier code by the same coder for the same label and basis. A label on which coders
-    disagree counts as not judged.
+    Return the records in ``base``, followed by the newly added records. A later code replaces an earlier code by the
+    same
+    coder for the same label and basis. A label on which coders disagree counts as not judged.
 
     Raises
     ------
@@ -460,7 +467,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
     """Return whether a record counts as relevant: a coder coded it as relevant, or nobody judged its relevance.
 
-    A coder who coded any label as yes, and did not judge relevance, counts as having coded the record as relevant.
+    Coders who coded a label as yes without judging relevance count as having coded the record as relevant.
     """
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
@@ -478,9 +485,12 @@ def _agreed(codings: Sequence[Coding], label: str) -> int | None:
 
 
 def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file of annotations that training reads, keyed by the name of the file.
+    """Return the SHA-256 of each file of annotations that training reads, keyed by file name.
 
-    ``version`` is the version of the added codings; by default, the version in use.
+    Parameters
+    ----------
+    version
+        Version of the added codings. By default, the version in use.
     """
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""

@@ -1,4 +1,4 @@
-"""Read a gold standard, which consists of a coding matrix as printed in a review and optional notes on the matrix.
+"""Read a gold standard: a coding matrix as printed in a review, with optional notes.
 
 The labels are passed to each function in codebook order; they are never taken from the data.
 """
@@ -38,7 +38,7 @@ class Matrix:
     path
         File from which the matrix was read, for error messages.
     keys, papers
-        Identifier and citation of each paper; without a column ``paper``, the identifier serves as the citation.
+        Identifier and citation of each paper. If there is no column ``paper``, the identifier is also the citation.
     columns
         Names of the columns of codes, in file order.
     rows
@@ -52,12 +52,12 @@ class Matrix:
     rows: tuple[TableRow, ...]
 
     def values(self, column: str) -> tuple[Value, ...]:
-        """Return the code of each paper in a column: 1 (yes), 0 (no) or ``None`` (not judged); see `tables.read_tick`.
+        """Return the code of each paper in a column: ``1`` (yes), ``0`` (no) or ``None`` (not judged).
 
         Raises
         ------
         MechtagError
-            If there is no such column, or a cell contains something that is not a code.
+            If there is no such column, or if `tables.read_tick` cannot read a cell.
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
@@ -67,12 +67,12 @@ class Matrix:
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
-        """Return one `Coding` per paper and label, paper by paper.
+        """Return one `Coding` per paper and label, grouped by paper.
 
         Raises
         ------
         MechtagError
-            If a label has no column, or a cell contains something that is not a code.
+            If a label has no column, or if a cell contains something that is not a code.
         """
         columns = {label: self.values(label) for label in label_keys}
         return [
@@ -90,14 +90,17 @@ class GoldNotes(Row):
     source
         Publication that printed the table.
     printed_counts
-        Number of papers with each label, if the publication states it.
+        Number of papers with each label, according to the publication; empty if the publication does not state them.
     expected_empty
-        Columns in which, according to the publication, no paper has a yes; each with the place of this statement.
+        Columns in which no paper has a yes, according to the publication. Each key is the name of a column, and its
+        value
+        says where the publication states this.
     not_in_training
-        Papers that resemble a training paper but, as people verified, are different papers; keyed by the key of the
-        paper, with an explanation. 'mechtag evaluate' does not refuse these papers.
+        Papers that resemble a training paper, but that people found to be different papers. The keys are keys of
+        papers,
+        and the values are explanations. 'mechtag evaluate' does not refuse these papers.
     notes
-        Further information that readers need to interpret the metrics, as single sentences.
+        Further information that readers need to interpret the metrics. Each item is one sentence.
     """
 
     source: str
@@ -108,16 +111,17 @@ class GoldNotes(Row):
 
 
 def load_matrix(path: StrPath) -> Matrix:
-    """Read a coding matrix (CSV or XLSX), which has a column that identifies the paper, and one column per code.
+    """Read a coding matrix (CSV or XLSX), which has one row per paper and one column per code.
 
-    The paper may be identified in any of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and ``title``;
-    its citation may be in a column ``paper``.
+    At least one of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and ``title`` must identify the
+    papers.
+    An optional column ``paper`` contains their citations.
 
     Raises
     ------
     MechtagError
-        If the table cannot be read (see `tables.read_table`) or is empty, no column identifies the papers, two rows
-        have the same identifier, a row has no identifier, or a column of codes has no name.
+        If the table cannot be read (see `tables.read_table`) or is empty. If no column identifies the papers. If a row
+        has no identifier, or two rows have the same identifier. If a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):
@@ -147,9 +151,9 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read ``NAME.yaml``, the notes on the gold standard in the table ``NAME.csv`` or ``NAME.xlsx`` next to it.
+    """Read ``NAME.yaml``, the notes on the gold standard in the table ``NAME.csv`` or ``NAME.xlsx`` in the same folder.
 
-    Return ``None`` if the file does not exist.
+    Return ``None`` if ``NAME.yaml`` does not exist.
 
     Raises
     ------
@@ -171,9 +175,9 @@ class GoldStandard:
     Attributes
     ----------
     records
-        Records by key of the paper; papers without a record are omitted.
+        Record of each paper, keyed by the key of the paper. Papers without a record are omitted.
     notes
-        Notes on the matrix, or ``None`` if there are none.
+        Notes on the matrix; ``None`` if there are none.
     """
 
     matrix: Matrix
@@ -182,13 +186,13 @@ class GoldStandard:
 
     @property
     def evaluated(self) -> list[Record]:
-        """Return the records of the gold papers, in the order of the matrix; papers without a record are omitted."""
+        """Return the records of the gold papers, in the order of the matrix. Papers without a record are omitted."""
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
         """Return the codes of the papers that have a record, shape (n_papers, n_labels).
 
-        Papers are in the order of the matrix; NaN means not judged.
+        The papers are in the order of the matrix, and the columns in the order of ``labels``. NaN means not judged.
         """
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
@@ -196,9 +200,9 @@ class GoldStandard:
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Match each paper of a coding matrix to its record, and return the matrix and the records as a gold standard.
+    """Match each paper of a coding matrix to its record, and combine the matrix and the records into a gold standard.
 
-    See `record_finder.Finder` for how records are found.
+    `record_finder.Finder` finds the records.
 
     Raises
     ------

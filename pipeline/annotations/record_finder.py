@@ -1,4 +1,4 @@
-"""Find the records of papers that are cited in a table of codings, a gold standard or a file of decisions."""
+"""Find the records of papers that are named in a table of codings, a gold standard or a file of decisions."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Found(NamedTuple):
     Attributes
     ----------
     record
-        The record; ``None`` if no record was found, or more than one.
+        The record; ``None`` unless exactly one record was found.
     by
-        Kind of identifier by which the record was found.
+        Kind of identifier by which the record was found; ``""`` if it was not found.
     tried
-        Identifiers that were looked up, with the results, if the record was not found.
+        If the record was not found: identifiers that were looked up, each with its result.
     candidates
-        The most similar records, the best match first, if the record was not found.
+        If the record was not found: the most similar records, the best match first.
     several
-        Whether several records have the identifier, so that each of the candidates may be the paper's record.
+        Whether several records have the identifier. If so, ``candidates`` contains these records.
     """
 
     record: Record | None
@@ -59,7 +59,7 @@ def cited_in(row: TableRow) -> CitedPaper:
 
 
 def name_of(row: TableRow) -> str:
-    """Return the first identifier of the paper in a table row, for messages; ``""`` if the row has none."""
+    """Return the first identifier of the paper in a table row; ``""`` if the row does not identify a paper."""
     cells = {fold(name): cell for name, cell in row.cells.items()}
     paper = cited_in(row)
     found = (*map(cells.get, IDENTIFIERS[:3]), paper.doi, paper.pmid, paper.title, *paper.names)
@@ -67,28 +67,30 @@ def name_of(row: TableRow) -> str:
 
 
 def identifying(names: Sequence[str]) -> set[str]:
-    """Return those columns of a table that identify papers, such as the DOI or a key."""
+    """Return the names of the columns that identify papers, such as the DOI or a key."""
     known = {name for name, (attribute, _) in attributes(names).items() if attribute in IDENTIFIERS}
     return known | {name for name in names if fold(name) in NAMES}
 
 
 def describing(names: Sequence[str]) -> set[str]:
-    """Return those columns of a table that identify or describe papers and therefore contain no codes."""
+    """Return the names of the columns that identify or describe papers, and therefore contain no codes."""
     known = {name for name, (attribute, _) in attributes(names).items() if attribute in _DESCRIBING}
     return known | identifying(names)
 
 
 class Finder:
-    """Finds a paper's record by record id, DOI, PubMed id, key, title with authors and year, or text shown to coders.
+    """Finds the record of a paper.
+
+    A record can be found by record id, DOI, PubMed id, key or title, or by the text that was shown to coders.
 
     Parameters
     ----------
     records
         Records without duplicates.
     settings
-        Limits on how much the titles and years of one paper may differ; by default, those of `DedupeSettings`.
+        Limits on how much the titles and years of one paper may differ. By default, the limits of `DedupeSettings`.
     given
-        Record ids that the user assigned to names, DOIs, PubMed ids or titles of papers.
+        Record ids that the user assigned to papers. The keys are names, DOIs, PubMed ids or titles of papers.
     """
 
     def __init__(
@@ -133,7 +135,10 @@ class Finder:
         return self._compared[record.record_id]
 
     def find(self, paper: CitedPaper) -> Found:
-        """Find the record of a paper by its identifiers; ignore records that contradict the paper's other details."""
+        """Find the record of a paper by its identifiers.
+
+        A record that contradicts the paper's other details is ignored.
+        """
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
         return self._cache[paper]
@@ -163,9 +168,9 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Look up the records of a paper by each of its identifiers, the most reliable identifier first.
+        """Yield the kind of each identifier of a paper, its value, and the records with this identifier.
 
-        Yield the kind of the identifier, its value, and the records with this identifier.
+        The most reliable identifier comes first.
         """
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
@@ -184,7 +189,7 @@ class Finder:
     def _by_title(self, seen: ComparableFields) -> list[Record]:
         """Return the records that have the title of a paper, unless their authors or year contradict the paper.
 
-        If there are none, return records with a similar title that deduplication would merge with the paper.
+        If there are no such records, return records with a similar title that deduplication would merge with the paper.
         """
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
@@ -196,9 +201,9 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the authors and year of a paper agree with those of a record that has the same title.
+        """Return whether the authors and the year of a paper agree with those in a record that has the same title.
 
-        If neither can be compared, return whether the title alone identifies a work.
+        If neither can be compared, return whether the title identifies a work on its own.
         """
         other = self._fields(record)
         if seen.notice != other.notice:
@@ -212,7 +217,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the details of a cited paper show that a record describes a different paper."""
+        """Return whether a record describes a different paper than the cited one, according to the details of both."""
         other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -269,7 +274,7 @@ def _index(pairs: Iterable[tuple[Hashable | None, Record]]) -> dict[Hashable, li
 
 
 def _texts(record: Record) -> set[str]:
-    """Return the texts that identify a record: its abstract, with and without the title before it."""
+    """Return two texts that identify a record: its abstract, and its title followed by its abstract."""
     if not record.abstract:
         return set()
     return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}
@@ -278,7 +283,7 @@ def _texts(record: Record) -> set[str]:
 def shows_part(text: str, record: Record) -> bool | None:
     """Return whether a text that was shown to a coder is only a part of a record's title and abstract.
 
-    If so, a label that the coder denied for the text may still apply to the record. Return ``None`` if the title and
+    If it is, a label that the coder denied for the text may still apply to the record. Return ``None`` if the title and
     abstract do not contain the text.
     """
     shown = normalise_title(text)

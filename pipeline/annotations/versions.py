@@ -1,8 +1,13 @@
-"""Store versions of the annotations that retraining adds; all versions are kept, and at most one is in use.
+"""Store versions of the annotations that retraining adds. All versions are kept, and at most one is in use.
 
-The folder ``train.added`` has one subfolder per version, which contains all codings added so far (``codings.jsonl``),
-their records (``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version
-that training reads; ``history.jsonl`` records each change. In a DVC repository the folder is tracked by DVC.
+The folder ``train.added`` contains one subfolder per version with three files:
+
+- ``codings.jsonl``: all codings added so far;
+- ``records.parquet``: the records of these codings;
+- ``definitions.json``: the label definitions.
+
+``in_use.json`` names the version that training reads. ``history.jsonl`` records each change of the model. If the
+project is a DVC repository, DVC tracks the folder.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from mechtag.pipeline.annotations.coded_records import json_lines
 
 
 def track_with_dvc(path: Path) -> str:
-    """Track a file or folder with DVC, and return its DVC hash; return ``""`` if the project does not use DVC.
+    """Track a file or folder with DVC, and return its DVC hash; ``""`` if the project does not use DVC.
 
     Raises
     ------
@@ -69,8 +74,8 @@ class Additions:
     records
         Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
     definitions
-        Label definitions (see `mechtag.core.codebook.Codebook.definitions`), keyed by the ``codebook_version`` of the
-        codings. The definitions under which ``train.records`` was coded have the key ``BASE``.
+        Label definitions under which the codings were made; see `mechtag.core.codebook.Codebook.definitions`. The keys
+        are the codings' values of ``codebook_version``. The key ``BASE`` is for ``train.records``.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -86,11 +91,8 @@ class Additions:
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding that count for the hash of a version of the annotations.
-
-    Fields that later releases of mechtag added are left out if they have their default value, so that the hashes of old
-    versions remain valid.
-    """
+    """Return the fields of a coding that are part of the hash of a version."""
+    # Fields that later releases added are left out if they have their default value, so that old hashes remain valid.
     content = coding.model_dump(mode="json")
     return {
         name: value
@@ -100,14 +102,14 @@ def _content(coding: Coding) -> dict[str, Any]:
 
 
 def read_additions(folder: StrPath, name: str | None = None) -> Additions:
-    """Read a version of the added annotations, by default the version in use.
+    """Read a version of the added annotations. By default, the version in use is read.
 
     If no version is in use, the result is empty.
 
     Raises
     ------
     MechtagError
-        If there is no such version, or if it is not readable or was changed after it was created.
+        If there is no such version, if it cannot be read, or if it was changed after it was created.
     """
     name = version_in_use(folder) if name is None else name
     if not name:
@@ -128,9 +130,10 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
 
 
 def write_additions(folder: str | Path, additions: Additions) -> str:
-    """Write added annotations atomically as a new version, and return its name.
+    """Write added annotations as a new version, and return the name of the version.
 
-    If a version with the same content exists, its name is returned and nothing is written.
+    If a version with the same content exists, its name is returned and nothing is written. The version is written
+    completely or not at all.
     """
     folder = Path(folder)
     names = list_versions(folder)
@@ -149,13 +152,13 @@ def write_additions(folder: str | Path, additions: Additions) -> str:
 
 
 def list_versions(folder: StrPath) -> list[str]:
-    """Return the names of all versions, oldest first."""
+    """Return the names of all versions, the oldest first."""
     found = [path.name for path in Path(folder).glob("*/") if _NAME.fullmatch(path.name)]
     return sorted(found, key=_number)
 
 
 def version_in_use(folder: StrPath) -> str:
-    """Return the name of the version that training reads, or ``""`` if there is none.
+    """Return the name of the version that training reads; ``""`` if there is none.
 
     Raises `MechtagError` if ``in_use.json`` does not contain the name of a version.
     """
@@ -172,7 +175,7 @@ def version_in_use(folder: StrPath) -> str:
 
 
 def use_version(folder: str | Path, name: str) -> None:
-    """Set the version that training reads; ``""`` means that training reads no version.
+    """Set the version that training reads. If ``name`` is ``""``, training reads no version.
 
     Raises `MechtagError` if there is no such version.
     """
@@ -182,17 +185,17 @@ def use_version(folder: str | Path, name: str) -> None:
 
 
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
-    """Return the paths of the codings and records of a version, by default the version in use.
+    """Return the paths of the files with the codings and records of a version. By default, this is the version in use.
 
-    The paths are keyed by ``VERSION/FILE``, as in the configuration of a model. The result is empty if no version is in
-    use.
+    The paths are keyed by ``VERSION/FILE``, as in the configuration of a model. If no version is in use, the result is
+    empty.
     """
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
 
 
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
-    """Return the history of model changes (promotions, rejected challengers and rollbacks), oldest first.
+    """Return the history of model changes (promotions, rejected challengers and rollbacks), the oldest first.
 
     Raises `MechtagError` if a line of ``history.jsonl`` is not a JSON object.
     """
@@ -211,7 +214,7 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
 
 
 def append_history(folder: str | Path, row: Mapping[str, Any]) -> None:
-    """Append a row to the history of model changes, unless it equals the last row."""
+    """Append a row to the history of model changes, unless the row equals the last one."""
     rows = read_history(folder)
     if not rows or rows[-1] != row:
         text = "".join(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in (*rows, row))
