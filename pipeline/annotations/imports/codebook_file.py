@@ -34,21 +34,21 @@ class _Entry(NamedTuple):
 def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codebook:
     """Read a codebook that was made in another program.
 
-    Names of codes become keys in lower case; descriptions become definitions. In files that mechtag wrote, the
-    description also contains the key and the rules. The code named ``Relevant`` never becomes a label; it becomes the
-    relevance rule unless ``relevance`` is set.
+    The names of the codes become keys in lower case. The descriptions become definitions. In files that mechtag wrote,
+    the description also contains the key and the rules. The code named ``Relevant`` never becomes a label. Unless
+    ``relevance`` is set, this code becomes the relevance rule.
 
     Parameters
     ----------
     name
-        Name of the codebook; by default, the name of the file.
+        Name of the codebook. By default, the name of the file.
     relevance
-        Definition of relevance; by default, the description of the code named ``Relevant``.
+        Definition of relevance. By default, the description of the code named ``Relevant``.
 
     Raises
     ------
     MechtagError
-        If the file cannot be read or contains no codes, a code has no description, or relevance is not defined.
+        If the file cannot be read or contains no codes, if a code has no description, or if relevance is not defined.
     """
     entries = list(_from_table(path) if is_table(path) else _from_qda(path))
     if not entries:
@@ -84,7 +84,7 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
 
 
 def _keys(entries: Sequence[_Entry]) -> list[str]:
-    """Return a unique key for each code: the key in the file or, if there is none, a key made from the name."""
+    """Return a unique key for each code: the key in the file, or a key made from the name."""
     found: list[str] = []
     for entry in entries:
         key = entry.key or fold(entry.name)
@@ -131,8 +131,9 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 def _codes(parent: Any) -> Iterator[_Entry]:
     """Yield the codes below an XML element ``Codes`` or ``Code``, at any depth.
 
-    Codes are left out if coders cannot assign them (categories), or if mechtag wrote them for roles of evidence, for
-    signs of passages (present or absent) or for labels that need review.
+    Categories are left out, because coders cannot assign them. Codes that mechtag wrote for roles of evidence, for
+    signs
+    of passages, or for labels that need review are left out, too.
     """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())

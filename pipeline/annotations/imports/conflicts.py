@@ -14,9 +14,10 @@ from mechtag.pipeline.export.review_rows import excel_cell
 
 
 class Judgement(NamedTuple):
-    """A code from a reviewer's file, with the record and label to which it was matched, and its place in the file.
+    """A code from a reviewer's file, matched to its record and label, with its place in the file.
 
-    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract. For ``details`` and ``role``,
+    ``text`` is the text shown to the coder, or ``""`` if the coder saw the whole abstract. For ``details`` and
+    ``role``,
     see `formats.base.Code`.
     """
 
@@ -37,12 +38,15 @@ class Judgement(NamedTuple):
 class Conflict(NamedTuple):
     """Codes by one coder for one record that cannot all be kept.
 
+    A code that only repeats an earlier code is not a conflict.
+
     Attributes
     ----------
     kind
-        ``contradicting``: yes and no for the same label; neither is kept. ``not relevant, yet coded``: a paper is
-        coded as not relevant but has labels; none of these codes is kept. A code that repeats an earlier one is not
-        a conflict.
+        ``contradicting`` if the same label is coded as yes and as no. Neither code is kept. ``not relevant, yet coded``
+        if the paper is coded as not relevant, but has labels. None of these codes is kept.
+    rows
+        The codes.
     """
 
     kind: Literal["contradicting", "not relevant, yet coded"]
@@ -52,7 +56,7 @@ class Conflict(NamedTuple):
 class Disagreement(NamedTuple):
     """A label of one record on which coders disagree, although they read the same basis (abstract or full text).
 
-    All their codes are kept.
+    The codes of all coders are kept. ``yes`` and ``no`` contain the names of the coders.
     """
 
     record: Record
@@ -65,8 +69,9 @@ class Disagreement(NamedTuple):
 class Settled(NamedTuple):
     """The codings that `settle` kept, and the conflicts and disagreements that it found.
 
-    ``doubled`` and ``contradicting`` are the numbers of codes that were left out because they repeat or contradict
-    other codes.
+    ``doubled`` is the number of codes that were left out because they repeat other codes. ``contradicting`` is the
+    number
+    of codes that were left out because they contradict other codes.
     """
 
     codings: tuple[Coding, ...]
@@ -79,8 +84,9 @@ class Settled(NamedTuple):
 def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
     """Keep at most one code per record, coder, basis, label and role, and report the conflicts and disagreements.
 
-    If a coder coded several texts from one record, such as its sentences, their codes are combined: a yes
-    for one text is a yes for the record, but a no for one text says nothing about the other texts.
+    A coder may have coded several texts from one record, such as its sentences. Their codes are then combined: a yes
+    for
+    one text is a yes for the record, but a no for one text does not apply to the other texts.
     """
     groups = defaultdict(list)
     for judgement in _of_texts(judgements):
@@ -111,7 +117,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace a no for one passage by "not judged" if its coder coded several passages of the record separately."""
+    """Replace each no for a passage by "not judged" if its coder coded several passages of the record separately."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -125,7 +131,7 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge judgements with the same code into one, with all evidence and marked sentences, and the latest date."""
+    """Merge judgements with the same code into one, with all evidence, all marked sentences and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     details = {name: value for row in reversed(rows) for name, value in row.details.items()}
@@ -138,17 +144,16 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the signs (such as ``absent``) of a judgement that is merged from several others; ``None`` for no sign.
+    """Return the sign, such as ``absent``, of each passage of a merged judgement; ``None`` means no sign.
 
-    There is one sign per marked sentence in ``sentences``; if this is ``None``, there is one per passage in
-    ``evidence``.
+    The passages are the marked ``sentences``. If ``sentences`` is ``None``, they are the passages in ``evidence``.
 
     Parameters
     ----------
     rows
         The judgements that are merged.
     evidence
-        Passages of the merged judgement.
+        Passages of the merged judgement, as one text.
     sentences
         Numbers of the marked sentences of the merged judgement, or ``None``.
     """
@@ -163,9 +168,9 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """Remove contradictory codes: a coder coded a paper as not relevant, but also coded labels of it as yes.
+    """Move contradictory codes of one coder for one paper from ``own`` to ``conflicts``, and return their number.
 
-    The no for relevance and each yes are moved from ``own`` to ``conflicts``. Return their number.
+    Codes are contradictory if the coder coded the paper as not relevant, but at least one of its labels as yes.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

@@ -1,4 +1,4 @@
-"""Import codings from reviewers' files: read them, match them to records, resolve conflicts, and report the outcome."""
+"""Import codings from reviewers' files: read the codings, match them to records, resolve conflicts, and report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from mechtag.pipeline.reading.archives import refuse_nested, unpack
 
 
 class CoderNote(NamedTuple):
-    """A coder's notes on a paper, and their place in the file; ``record`` is ``None`` if no record matches."""
+    """A coder's notes on a paper, and the place of the notes in the file.
+
+    ``record`` is ``None`` if the paper does not match a record.
+    """
 
     record: Record | None
     title: str
@@ -38,7 +41,7 @@ class CoderNote(NamedTuple):
 
 
 class Unmatched(NamedTuple):
-    """An entry in a file of codings whose paper matches no record or several records."""
+    """An entry in a file of codings whose paper does not match exactly one record."""
 
     place: str
     item: Item
@@ -54,11 +57,11 @@ class Imported:
     codings
         Codings, ordered by record, coder, basis and label (in codebook order).
     unmatched
-        Entries whose paper matches no record or several records.
+        Entries whose paper does not match exactly one record.
     conflicts
         Codes by one coder for one record that contradict each other.
     disagreements
-        Labels on which coders disagree; ``codings`` contains the code of every coder.
+        Labels on which coders disagree. ``codings`` contains the code of every coder.
     rejected
         Entries that could not be read, with the reason.
     notes
@@ -66,17 +69,15 @@ class Imported:
     coder_notes
         Notes that coders took on papers.
     never_no
-        Labels that have at least one yes but no "no", so that a model cannot learn when to answer no.
-    entries, codes
-        Numbers of entries and codes by outcome.
-
-        Entries: read = matched + without codes + unmatched + rejected.
-
-        Codes: read + unticked = written + doubled + contradicting + unmatched + passed over. Here, unticked means that
-        an unticked label counts as no, doubled that the code repeats another, and passed over that the name of the
-        label is unknown or ignored.
+        Labels that have at least one yes but no "no". A model cannot learn when to answer no for these labels.
+    entries
+        Numbers of entries by outcome: ``read`` = ``matched`` + ``without codes`` + ``unmatched`` + ``rejected``.
+    codes
+        Numbers of codes by outcome: ``read`` + ``unticked`` = ``written`` + ``doubled`` + ``contradicting`` +
+        ``unmatched`` + ``passed over``. ``unticked`` are unticked labels that count as no. ``doubled`` are codes that
+        repeat another code. ``passed over`` are codes whose label name is unknown or ignored.
     found_by
-        Number of matched entries, by kind of identifier.
+        Number of matched entries, keyed by the kind of identifier.
     files
         Name and format of each imported file.
     """
@@ -125,24 +126,26 @@ def read_codings_from(
     Parameters
     ----------
     paths
-        Files, folders, or zip files that contain such files.
+        Files, folders, or zip archives that contain files of codings.
     records
         Records of the papers that may be coded, without duplicates.
     settings
         Thresholds for comparing titles.
-    coder, basis
-        Name of the coder, and what the coder read (abstract or full text); used for files that do not record them.
+    coder
+        Name of the coder, for files that do not record the coder.
+    basis
+        Text that the coder read (abstract or full text), for files that do not record the basis.
     unticked
-        Meaning of an empty cell in a matrix and of a label that a coder did not tick. By default, an
-        empty cell is an error, and an unticked label counts as not judged.
+        Meaning of an empty cell in a matrix, and of a label that a coder did not tick. By default, an empty cell is an
+        error, and an unticked label counts as not judged.
     mapped
-        The user's mapping of the label, coder and paper names in the files.
+        The user's mapping of the names of labels, coders and papers in the files.
 
     Raises
     ------
     MechtagError
-        If a file cannot be read or has an unknown format, if a name is not a label of the codebook, or
-        if neither the file nor the user states the coder or the basis.
+        If a file cannot be read or has an unknown format. If a name is not a label of the codebook. If neither the file
+        nor the user states the coder or the basis.
     """
     mapped = mapped or MapFile()
     asked = Asked(LabelMap(codebook, mapped.labels), coder, basis, unticked)
@@ -158,7 +161,7 @@ def read_codings_from(
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield the name and content of each file at a path, which must exist; files in an archive are yielded separately.
+    """Yield the name and content of each file at a path; for an archive, of each file in the archive.
 
     Hidden files are skipped. A note is added for each subfolder and special file, because these are not read.
     """
@@ -194,9 +197,9 @@ class _Run:
     moved: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file.
+        """Read the codings in a file; ``spare`` means that the file is in a folder or an archive.
 
-        A file without codings is an error, unless it is in a folder or an archive (``spare``).
+        A file without codings is an error unless ``spare`` is true.
         """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
@@ -208,8 +211,9 @@ class _Run:
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
         """Return the tables or sheets of a file that contain codings, each with its format.
 
-        A note is added for each table or sheet without codings. If none contains codings, this is an error, unless the
-        file is in a folder or an archive (``spare``).
+        A note is added for each table or sheet without codings. If there are no codings in the file, this is an error
+        unless
+        ``spare`` is true.
         """
         found, faults = [], []
         try:
@@ -258,15 +262,15 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _by_llm(self, item: Item) -> str:
-        """Return the reason for refusing an entry that a language model coded; ``""`` for all other entries."""
+        """Return the reason for refusing an entry that a language model coded; ``""`` for any other entry."""
         names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
         llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield the codes of an entry in a file, each preceded by the key of its label.
+        """Yield the label key and the code for each code of an entry.
 
-        Unknown names of labels are collected for an error message, and names that the user mapped to null are skipped.
+        Unknown names of labels are collected for an error message. Names that the user mapped to null are skipped.
         """
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
@@ -283,7 +287,7 @@ class _Run:
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
         """Return a no for each label that a coder left unticked, if the user specified that unticked means no.
 
-        Coders who excluded the paper or were in doubt are left out, because they may not have looked at the labels.
+        No labels are returned for coders who excluded the paper or were in doubt.
         """
         if self.asked.unticked != "no":
             return []
@@ -334,7 +338,7 @@ class _Run:
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
-        """Return the ``details`` of a code (see `formats.base.Code`).
+        """Return the ``details`` of a code; see `formats.base.Code`.
 
         The numbers of marked sentences are left out if they may refer to a different version of the abstract.
         """
@@ -380,10 +384,7 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note if the name that the user specified with ``--coder`` is used for several files, or is not used.
-
-        Several files may contain codes of different people, which should not be recorded under one name.
-        """
+        """Add a note if the user's ``--coder`` was not used, or if it was used for several files."""
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:
@@ -428,16 +429,17 @@ _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 
 
 def imported_files(path: Path) -> tuple[Path, ...]:
-    """Return the paths of all files that `write_imported` writes when the table of codings is written to ``path``."""
+    """Return the paths of all files that `write_imported` writes if the path of the table of codings is ``path``."""
     return (path, *map(path.with_name, _NEXT_TO_IT))
 
 
 def write_imported(path: Path, imported: Imported) -> None:
-    """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
+    """Write the codings to ``path``, and everything that did not become a coding to files in the same folder.
 
-    The file at ``path`` is a table that `coding_table.read_codings` can read. ``unmatched.csv``, ``conflicts.csv``,
-    ``disagreements.csv``, ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so
-    that no file from an earlier run remains.
+    The file at ``path`` is a table that `coding_table.read_codings` can read. The other files are ``unmatched.csv``,
+    ``conflicts.csv``, ``disagreements.csv``, ``rejected.jsonl``, ``codings.json`` and ``notes.csv``. They are written
+    even
+    if they are empty, so that no file from an earlier run remains.
     """
     _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
@@ -499,7 +501,7 @@ def _coder_note(row: CoderNote) -> Sequence[object]:
 
 
 def describe_import(imported: Imported) -> Iterator[str]:
-    """Yield the lines of a report on an import: how many entries and codes were read, and with what outcome."""
+    """Yield the lines of a report on an import: the numbers of entries and codes that were read, by outcome."""
     for file, form in imported.files:
         yield f"{file}: {form}"
     counts = imported.entries

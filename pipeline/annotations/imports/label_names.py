@@ -1,4 +1,4 @@
-"""Map the names that reviewers' files use for codes to the labels of the codebook."""
+"""Find the labels of the codebook that the names of codes in reviewers' files mean."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Meaning(NamedTuple):
     key
         Key of the label; ``None`` if the name is to be ignored.
     value
-        Code that a tick at this name expresses: 1 (yes), 0 (no) or ``None`` (not judged).
+        Code that is meant if this name is ticked: ``1`` (yes), ``0`` (no) or ``None`` (not judged).
     role
-        Key of the role of evidence that the name adds to the label, as in ``Trust: Context``; ``None`` if there is
-        none.
+        Key of the role of evidence that the name adds to the label, as in ``Trust: Context``. ``None`` if the name does
+        not add a role.
     """
 
     key: str | None
@@ -61,9 +61,9 @@ class MapFile(Strict):
     Attributes
     ----------
     labels
-        Meaning of each name in the files: ``KEY`` for the label with this key, ``not KEY`` if the label does not
-        apply, ``KEY:ROLE`` for a passage with this role in an explanation of the label, or ``null`` (``None``) if the
-        name is to be ignored.
+        Meaning of each name in the files. ``KEY`` means the label with this key. ``not KEY`` means that the label does
+        not apply. ``KEY:ROLE`` means a passage with this role in an explanation of the label. If the meaning is
+        ``None`` (``null`` in the file), the name is ignored.
     coders
         Name under which to record each coder, keyed by the coder's name in the files.
     papers
@@ -104,7 +104,7 @@ def _meant(name: str, codebook: Codebook) -> Meaning | None:
 
 
 def _divided(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the ways in which a name can consist of a label and a role: ``LABEL: ROLE`` or ``LABEL (ROLE)``."""
+    """Yield each label and role into which a name such as ``LABEL: ROLE`` or ``LABEL (ROLE)`` can be divided."""
     name = name.strip()
     if ":" in name:
         first, _, rest = name.partition(":")
@@ -159,8 +159,9 @@ class LabelMap:
     def find(self, name: str | None) -> Meaning | None:
         """Return the meaning of a label name; ``None`` if the name is unknown.
 
-        If ``name`` is ``None``, the meaning is relevance. ``Trust: Context`` and ``Trust (context)`` mean a label
-        and a role.
+        If ``name`` is ``None``, the meaning is relevance. Names such as ``Trust: Context`` and ``Trust (context)`` mean
+        a
+        label and a role.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)
@@ -174,7 +175,7 @@ class LabelMap:
         return None
 
     def find_role(self, name: str) -> str | None:
-        """Return the key of the role of evidence that a name means; ``None`` if it means no role.
+        """Return the key of the role of evidence that a name means; ``None`` if the name does not mean a role.
 
         The name may be a plural, such as ``Outcomes``, and may have a prefix, as in ``Mechanism: resource``.
         """
@@ -183,7 +184,7 @@ class LabelMap:
         return next((self._roles[part] for part in (*folded, *singular) if part in self._roles), None)
 
     def split(self, cell: str) -> list[str]:
-        """Split a table cell into label names at semicolons and commas; keep known names that contain commas whole."""
+        """Split a table cell into label names at semicolons and commas; do not split known names that contain commas."""
         if len(cell) > _LONGEST_LIST:
             return [cell]
         names = []

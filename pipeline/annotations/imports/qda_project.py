@@ -1,4 +1,4 @@
-"""Read the sources and codings in a project of the REFI-QDA standard (``.qdpx``), without unpacking it to disk."""
+"""Read the sources and codings of a REFI-QDA project (``.qdpx``), without unpacking it to disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class QdaCoding(NamedTuple):
     sets
         Names of the sets that contain the code.
     quote
-        Text of the passage, or of a note on the coding; ``""`` if there is none.
+        Text of the passage. If there is no passage, text of a note on the coding, or ``""``.
     """
 
     path: tuple[str, ...]
@@ -48,14 +48,16 @@ class QdaCoding(NamedTuple):
 
 
 class QdaSource(NamedTuple):
-    """A source (text) of a project, with its codings, and with the variables of the case to which it belongs.
+    """A source (text) of a project, with its codings and variables.
 
     Attributes
     ----------
+    variables
+        Values of the variables of the source and of the case to which it belongs, keyed by the name of the variable.
     users
         Names of all users of the project.
     codes
-        All codes of the project, each as the path of names from the root of the code tree.
+        All codes of the project. Each code is the path of names from the root of the code tree.
     """
 
     name: str
@@ -67,12 +69,12 @@ class QdaSource(NamedTuple):
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file is a REFI-QDA project, that is, a zip archive with a file ``*.qde``."""
+    """Return whether a file is a REFI-QDA project, which is a zip archive with a file ``*.qde``."""
     return any(name.endswith(".qde") for name in source.members)
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per source, with a `QdaSource` as its only field; sources without text are included.
+    """Yield one entry per source, including sources without text. The only field of an entry is a `QdaSource`.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def read_root(source: Source) -> Any:
-    """Return the root element of the project file; raise the same errors as `read`."""
+    """Return the root element of the project file. Raises the same errors as `read`."""
     with _opened(source) as archive:
         return _root(source, archive)
 
@@ -107,7 +109,7 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 class _Fault(Exception):
-    """Raised if the text of a source, or the passage that a coder selected in it, cannot be determined."""
+    """Raised if the text of a source cannot be read, or if the passage that a coder selected cannot be found in it."""
 
 
 @dataclass
@@ -184,7 +186,10 @@ class _Project:
         )
 
     def _content(self, element: Any) -> str:
-        """Return the plain text of a source or note, from the project file or from a file in the archive."""
+        """Return the plain text of a source or note.
+
+        The text is stored in the project file or in a separate file of the archive.
+        """
         inside = child_of(element, "PlainTextContent")
         if inside is not None:
             return text_of(inside)
@@ -232,9 +237,9 @@ def _lines(text: str) -> str:
 def _passage(selection: Any, raw: str) -> str:
     """Return the text of the passage that a coder selected in the text ``raw``.
 
-    The positions of a selection count code points, with one character per line end. The name of a selection usually
-    is the beginning of its passage. If the text at the positions begins differently, the program counted differently,
-    and the beginning is searched for nearby.
+    The positions of a selection count code points, with one character per line end. The name of a selection is usually
+    the beginning of its passage. If the text at the positions does not begin like the name, the program counted
+    differently. The beginning is then searched for nearby.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
-ASReview writes the column ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG``
-per tag. RIS files contain the same values in notes. Tables of version 1 have only the column ``included``, and are read
-as a matrix.
+ASReview writes the column ``asreview_label``. Since version 2, it also writes one column ``asreview_tag_GROUP_TAG``
+per tag. RIS files contain the same values in notes. Tables written by version 1 have only the column ``included``, and
+are read by the module `matrix`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def recognise(content: Content) -> bool:
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per record, with its decision and its tags.
 
-    If a record is relevant, an unchecked tag means no. In all other records, it means not judged, because reviewers who
-    press 'not relevant' may not have looked at the tags.
+    If a record is relevant, an unchecked tag means no. In all other records, an unchecked tag means not judged, because
+    reviewers who press 'not relevant' may not have looked at the tags.
     """
     own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
     if content.kind == "table":
@@ -79,7 +79,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Return the notes of a RIS record that contain ASReview's columns, as table cells keyed by column name."""
+    """Return ASReview's columns and their values in the notes of a RIS record, as a dict."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")
@@ -94,8 +94,8 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 def _tag(name: str, asked: Asked) -> str:
     """Return the label name in the name of a tag column, such as ``trust`` in ``asreview_tag_mechanisms_trust``.
 
-    The label name is the longest ending of the column name that is a known label. If there is none, everything after
-    ``asreview_tag_`` is returned.
+    The label name is the longest ending of the column name that is a known label. If no ending is a known label, the
+    result is everything after ``asreview_tag_``.
     """
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]

@@ -46,15 +46,15 @@ class Content:
     path
         Path of the file, for error messages.
     stem
-        File name without folder and extension; some programs name the file after the coder.
+        File name without folder and extension. Some programs name the file after the coder.
     kind
-        ``table`` (with a header), ``objects`` (JSON) or ``records`` (from a search export).
+        ``table`` for a table with a header, ``objects`` for JSON, ``records`` for a search export.
     names
         Columns of the table, or keys of the first object or record.
     clean
         Function that converts the fields of an entry to attributes of a record.
     notes
-        Irregularities in the file, and parts of it that were not read.
+        Irregularities in the file, and parts of the file that were not read.
     """
 
     path: str
@@ -66,7 +66,7 @@ class Content:
     notes: list[str] = field(default_factory=list)
 
     def note_unread(self, read: Collection[str]) -> None:
-        """Add a note that lists ignored columns: those that are not in ``read`` and do not describe papers."""
+        """Add a note that lists the ignored columns: they are not in ``read``, and do not describe papers."""
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
@@ -74,7 +74,7 @@ class Content:
 
 
 def load(source: Source) -> list[Content]:
-    """Read a file of codings, which may be in an archive; return one `Content`, or one per visible sheet of a workbook.
+    """Return the content of a file of codings as one `Content`, or one `Content` per visible sheet of a workbook.
 
     Raises
     ------
@@ -91,6 +91,7 @@ def load(source: Source) -> list[Content]:
         return [_keyed(source, "objects", list(csl_json.read(source)))]
     if jsonl.recognise(source):
         return [_keyed(source, "objects", list(jsonl.read(source)))]
+    # Tables first, because a cell of a table may look like a record of another format.
     for form in () if _begins_table(source) else RECORD_FORMATS:
         if form.name not in _TABLES and form.recognise(source):
             return [_keyed(source, "records", list(form.read(source)), form.clean)]
@@ -99,10 +100,7 @@ def load(source: Source) -> list[Content]:
 
 
 def _begins_table(source: Source) -> bool:
-    """Return whether the first line of a file is the header of a table about papers.
-
-    A cell of a table may look like a record of another format, so this is checked before other formats are.
-    """
+    """Return whether the first line of a file is the header of a table about papers."""
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
     return len(cells) > 1 and bool(known)
@@ -159,15 +157,15 @@ class Code(NamedTuple):
     label
         Label as written by the tool; ``None`` for the decision on relevance.
     value
-        1 (ticked), 0 (explicitly unticked) or ``None`` (not judged).
-    coder, basis
-        Coder (or ``""``), and what the coder read (or ``None``), if the source records them.
+        ``1`` if the label is ticked, ``0`` if it is explicitly unticked, ``None`` if it is not judged.
+    coder
+        Name of the coder; ``""`` if the source does not record it.
+    basis
+        Text that the coder read; ``None`` if the source does not record it.
     details
-        Fields of mechtag's own codings that other programs do not have (`mechtag.core.records.LATER_FIELDS`), such as
-        the marked sentences.
+        Fields that only mechtag's own codings have (`mechtag.core.records.LATER_FIELDS`), such as the marked sentences.
     role
-        Key of the role of evidence that ``label`` also names, as in ``Trust: Context``. Readers leave it empty; the
-        importer fills it in.
+        Key of the role of evidence if ``label`` also names a role, as in ``Trust: Context``. Only the importer sets it.
     """
 
     label: str | None
@@ -189,11 +187,11 @@ class Item(NamedTuple):
     number, line
         Number of the entry, and its line in the file; both start at 1.
     finished
-        Coders who went through all labels: if a label has no code, they left the label unticked on purpose.
+        Coders who went through all labels. If they did not code a label, they left it unticked on purpose.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
-        Reason why the entry cannot be used, or ``""``.
+        Reason why the entry cannot be used; ``""`` if it can be used.
     notes
         The coder's notes on the paper.
     """
@@ -210,7 +208,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Information that files of codings may lack, such as the coder, as provided by the user."""
+    """Information from the user that files of codings may lack, such as the name of the coder."""
 
     labels: LabelMap
     coder: str = ""
@@ -223,7 +221,8 @@ class CodingFormat:
     """A file format of codings: its name, a function that recognises it, and a function that reads it.
 
     `recognise` inspects the names of columns or keys, and the notes on papers. `read` yields an `Item` for each entry,
-    in file order.
+    in
+    file order.
     """
 
     name: str
@@ -232,12 +231,12 @@ class CodingFormat:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the JSON objects in a list; for any other value, return an empty list."""
+    """Return the JSON objects in a list; empty if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def date_of(value: Any) -> str:
-    """Return the ISO 8601 date at the start of a text, or ``""`` if the text does not start with a date."""
+    """Return the ISO 8601 date with which a text starts; ``""`` if the text does not start with a date."""
     match = re.match(r"\d{4}-\d\d-\d\d", text_of(value))
     return match[0] if match else ""
 
@@ -250,19 +249,21 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    The first of these names whose meaning is known (``asked.labels``) is returned:
+    The following names are tried in this order. The first name with a known meaning (``asked.labels``) is returned:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
-    2. the name of the code, such as ``Trust``; if a branch above it is named after a role of evidence, ``Trust: ROLE``;
-    3. ``LABEL: ROLE``, if the code is named after a role, and a branch above it after a label;
-    4. the path of a branch above the code that the user mapped to null, so that the code is ignored.
+    2. the name of the code, such as ``Trust``. If a branch above the code is named after a role of evidence, the role
+    is
+       added, as in ``Trust: Context``;
+    3. ``LABEL: ROLE``, if the code is named after a role and a branch above the code is named after a label;
+    4. the path of a branch above the code that the user mapped to null. The code is then ignored.
 
     Parameters
     ----------
     path
         Names of the codes from the root of the tree to the code.
     otherwise
-        Name to return if the meaning of none of these names is known; by default, the path.
+        Name to return if no name has a known meaning. By default, the path.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
     if not asked.labels.find(paths[0]):
@@ -282,13 +283,16 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 
 def quotes_in(note: str) -> dict[str, str]:
-    """Return the passages that mechtag wrote as evidence into the note on a record, keyed by label key."""
+    """Return the passages that mechtag wrote as evidence into a note on a record, keyed by label key."""
     _, *parts = _QUOTED.split(note)
     return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def with_quote(code: Code, quotes: Mapping[str, str], asked: Asked) -> Code:
-    """Return a code, with the evidence for its label added from ``quotes``, which are keyed by label key."""
+    """Return a copy of a code whose evidence is the quote for its label.
+
+    ``quotes`` contains the quotes, keyed by label key. If there is no quote for the label, the evidence is ``""``.
+    """
     meaning = asked.labels.find(code.label)
     return code._replace(evidence=quotes.get((meaning and meaning.key) or "", ""))
 
@@ -309,5 +313,5 @@ def cells_of(entry: Entry) -> Mapping[str, str]:
 
 
 def notes_of(entry: Entry) -> list[str]:
-    """Return the values of the fields of a record or table row that contain notes."""
+    """Return the notes in a record or table row."""
     return [value for name, value in entry.fields if fold(name) in _NOTES and isinstance(value, str)]

@@ -19,13 +19,16 @@ _NEEDED = {"label", "value"}
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file has columns for a label, for its value, and for an identifier of the paper."""
+    """Return whether a file has columns for a label, for the value of the label, and for an identifier of the paper."""
     names = set(map(fold, content.names))
     return content.kind != "records" and names >= _NEEDED and bool(identifying(content.names))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one `Item` per row of a table of codings, with one code; an empty cell ``value`` means not judged."""
+    """Yield one `Item` per row of a table of codings; each `Item` has one code.
+
+    If the cell ``value`` is empty, the label is not judged.
+    """
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry)
 
@@ -61,9 +64,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the filled-in cells of columns that only mechtag's format has (`LATER_FIELDS`), and an error message.
+    """Return the filled-in cells of the columns that only mechtag's format has (`LATER_FIELDS`), and an error message.
 
-    The message is ``""`` if all these cells are valid; otherwise, no cells are returned.
+    If all these cells are valid, the message is ``""``. Otherwise, no cells are returned.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
@@ -78,7 +81,7 @@ def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], st
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the code in a cell, and an error message, which is ``""`` if the cell is valid."""
+    """Return the code in a cell, and an error message; the message is ``""`` if the cell is valid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

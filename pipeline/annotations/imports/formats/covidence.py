@@ -27,7 +27,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per row, with the tags of a study or the answers in an extraction form.
+    """Yield one item per row; a row contains the tags of a study, or the answers in an extraction form.
 
     Raises the same errors as `matrix.read`.
     """

@@ -1,7 +1,7 @@
 """Read exports of doccano (JSON lines or JSON): text classification, sequence labelling, or both.
 
-If the members of a project annotate separately, the export has one file per member, named after the member;
-a shared project is exported as ``all``.
+If the members of a project annotate separately, the export has one file per member, which is named after the member.
+If they share their annotations, the file is named ``all``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _NOBODY = ("all", "unknown")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file consists of objects with a text and labels but, unlike mechtag's own format, no value."""
+    """Return whether a file consists of objects with a text and labels, but without a value.
+
+    Objects with a value are in mechtag's own format.
+    """
     names = set(content.names)
     return (
         content.kind == "objects"

@@ -1,7 +1,7 @@
 """Read the JSON report of EPPI-Reviewer: the tree of codes, and the codes of each reference.
 
-The report contains the completed coding, but not the coder. The status of an item is not read, because every
-item is 'included in review' until someone excludes it.
+The report contains the completed codings, but not the names of the coders. The status of an item is not read, because
+every item is 'included in review' until someone excludes it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _FIELDS = {"Title": "title", "Authors": "authors", "Year": "year", "DOI": "doi",
 
 
 class Node(NamedTuple):
-    """A code in EPPI-Reviewer's tree of codes: the names on the path from the root to the code, and its type."""
+    """A code in EPPI-Reviewer's tree of codes.
+
+    ``path`` contains the names of the codes from the root to this code. ``kind`` is the type of the code.
+    """
 
     path: tuple[str, ...]
     kind: str
@@ -45,12 +48,14 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per reference; its ticks are codes, and text that was entered or highlighted is evidence.
+    """Yield one item per reference.
+
+    A ticked code is a yes for the label. Text that was entered or highlighted is its evidence.
 
     Raises
     ------
     MechtagError
-        If there is no tree of codes, or it is nested too deeply.
+        If there is no tree of codes, or if the tree has too many levels.
     """
     documents = [dict(entry.fields) for entry in content.entries if not entry.fault]
     yield from (faulty(entry) for entry in content.entries if entry.fault)
@@ -74,7 +79,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Return all codes in the tree below a node, keyed by code id; raise an error if the tree is too deep."""
+    """Return all codes in the tree below a node, keyed by code id.
+
+    Raises `MechtagError` if the tree has too many levels.
+    """
     if len(above) > _DEEPEST:
         raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
     found: dict[int, Node] = {}

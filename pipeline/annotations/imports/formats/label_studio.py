@@ -1,7 +1,7 @@
 """Read JSON and JSON_MIN exports of Label Studio with choices, taxonomies and labelled text spans.
 
-https://labelstud.io/guide/task_format. The export does not contain the labelling interface, so it does
-not show which labels coders could choose from.
+The format is described on https://labelstud.io/guide/task_format. The export does not contain the labelling
+interface. Therefore, it does not show which labels coders could choose from.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield the codes of each annotation as an `Item`; a task that the coder skipped has no codes."""
+    """Yield each annotation as an `Item` with its codes; a task that the coder skipped has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
@@ -50,9 +50,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
-    """Return the fields of a task that may identify its paper, and the text that was probably shown to coders.
+    """Return the fields of a task that may identify its paper, and the longest text among the fields.
 
-    That text is the longest text among the fields; ``""`` if there is none.
+    The longest text was probably shown to the coders. It is ``""`` if there is no text.
     """
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]
@@ -78,7 +78,7 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels in one result of an annotation, each with the marked text (``""`` if no text was marked)."""
+    """Return the labels in one result of an annotation, each with the marked text; ``""`` if no text was marked."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
@@ -97,7 +97,7 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Return the codes in an object of the export format JSON_MIN, as an `Item`.
+    """Return an object of the export format JSON_MIN as an `Item` with its codes.
 
     In this format, the fields before ``id`` describe the task, and the fields after ``id`` are the coder's results.
     """

@@ -1,7 +1,8 @@
 """Read a matrix (CSV or XLSX) with one row per paper and one column per code; extraction forms have this layout too.
 
-A column contains either ticks for the label in its header, or names of labels chosen from a list. A column for a role
-of evidence, such as ``Trust: Context``, contains ticks or passages. A column and a row named "total" are not read.
+A column contains either ticks for the label in its header, or names of labels that were chosen from a list. A column
+for a role of evidence, such as ``Trust: Context``, contains ticks or passages. If a column or row is named "total", it
+is not read.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        If there is no column of codes, if two columns of codes have the same name, or if a cell is empty and
-        the user did not specify what an empty cell means.
+        If there is no column of codes. If two columns of codes have the same name. If a cell is empty and the user did
+        not specify what an empty cell means.
     """
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
@@ -54,7 +55,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
-    """Return whether a row contains the totals of the columns: the word 'total' takes the place of a paper."""
+    """Return whether a row contains the totals of the columns: it has the word 'total' in place of a paper."""
     described = {fold(value) for name, value in entry.fields if value and name not in codes and fold(name) != TOTAL}
     return described == {TOTAL}
 
@@ -62,9 +63,10 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column contains ticks if its name is a label or mapped to one, or if all its cells are ticks and its name does not
-    show that it describes papers or coders. Columns that the user mapped to null are left out. A name that is not a
-    label causes an error later.
+    There are two kinds of columns with ticks. In the first, the name of the column is a label, or is mapped to a label.
+    In
+    the second, all cells are ticks, and the name does not show that the column describes papers or coders. Columns that
+    the user mapped to null are left out.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 
 
 def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
-    """Return whether a column contains label names and not comments: at least half of its cells name a label."""
+    """Return whether a column contains label names: at least half of its cells must name a label."""
     naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
     return bool(naming) and 2 * len(naming) >= len(cells)
 
@@ -105,7 +107,9 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Return the codes in a row, and a message for each faulty cell; raise the same errors as `read`.
+    """Return the codes in a row, and a message for each faulty cell.
+
+    Raises the same errors as `read`.
 
     Parameters
     ----------

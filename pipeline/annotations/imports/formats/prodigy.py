@@ -1,6 +1,6 @@
 """Read JSON lines written by Prodigy's ``db-out``: tasks with categories, choices or spans, and their answers.
 
-https://prodi.gy/docs/api-interfaces
+The format is described on https://prodi.gy/docs/api-interfaces.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LAST_SECOND = 4_102_444_800  # the year 2100
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file consists of objects with an answer, or with Prodigy's task hashes."""
+    """Return whether a file consists of objects with the key ``answer`` or with Prodigy's task hashes."""
     return content.kind == "objects" and not {"answer", "_task_hash", "_input_hash"}.isdisjoint(content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield the codes of each answered task as an `Item`; a task that the coder ignored has no codes."""
+    """Yield each answered task as an `Item` with its codes; a task that the coder ignored has no codes."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, asked)
 
@@ -89,7 +89,7 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
 
 
 def _option(option: Mapping[str, Any], asked: Asked) -> str:
-    """Return the label name of an answer option: its id if that is a label, otherwise the text that was shown."""
+    """Return the label name of an answer option: its id if this is a label, and otherwise the text that was shown."""
     name, shown = text_of(option.get("id")), text_of(option.get("text"))
     return shown if shown and not asked.labels.find(name) else name
 

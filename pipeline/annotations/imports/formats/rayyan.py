@@ -2,7 +2,7 @@
 
 The notes look like ``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``; see
 https://help.rayyan.ai/hc/en-us/articles/45958666246161-Understanding-Your-Rayyan-Export-Files. All labels are recorded
-under one coder, because the export does not state which team member set them.
+under one coder, because the export does not say which team member assigned them.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per record, with the decisions of each team member, and the labels.
+    """Yield one item per record, with the decisions of each team member, and with the labels.
 
     Raises
     ------
     MechtagError
-        If a record has labels, but the export does not have exactly one team member and the user did not name
-        the coder of the labels.
+        If a record has labels, but it is not known who assigned them: the user did not name the coder, and the export
+        does not have exactly one team member.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
@@ -94,7 +94,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the columns of an extraction form: those that contain ticks, and those that contain label names."""
+    """Return the columns of an extraction form that contain ticks, and the columns that contain label names."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)
@@ -114,7 +114,10 @@ def _sections(entry: Entry) -> dict[str, str]:
 
 
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the evidence that mechtag wrote into the notes of each team member, keyed by member and label."""
+    """Return the evidence that mechtag wrote into the notes of each team member.
+
+    The result is a dict from each member to a dict from label keys to evidence.
+    """
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
         for note in re.findall(_STRING, notes):

@@ -1,4 +1,4 @@
-"""Read references that mechtag exported (RIS, BibTeX) with the codes of people in notes."""
+"""Read references (RIS, BibTeX) that mechtag exported; their notes contain the codes that people assigned."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per reference, with the codes of all people; the suggestions of a model are not read."""
+    """Yield one item per reference, with the codes that people assigned; the suggestions of a model are not read."""
     for entry in content.entries:
         if entry.fault:
             yield faulty(entry)
@@ -60,9 +60,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Convert a list such as ``absent, -``, with one sign per passage, to a mapping with the key ``signs``.
+    """Convert a list of one sign per passage, such as ``absent, -``, to a dict with the key ``signs``.
 
-    The mapping is empty if no passage has a sign.
+    If no passage has a sign, the dict is empty.
     """
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}

@@ -1,7 +1,7 @@
 """Read projects of qualitative analysis programs (NVivo, MAXQDA, ATLAS.ti, QualCoder) in the REFI-QDA format ``.qdpx``.
 
-A coding means yes. Projects that mechtag exported also contain variables with the answers no and not judged; such an
-answer is ignored if its coder has coded the label since.
+A coding means yes. Projects that mechtag exported also contain the answers no and not judged, as variables. If the
+coder of such an answer has coded the label since, the answer is ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per source (text) of a project, with the codings of all users; omit suggestions of a model."""
+    """Yield one item per source (text) of a project, with the codings of all users.
+
+    The suggestions of a model are omitted.
+    """
     models: set[str] = set()
     for entry in content.entries:
         if entry.fault:
@@ -69,8 +72,9 @@ def _paper(source: QdaSource) -> CitedPaper:
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield a code for each coding by a person, and for each answer that mechtag exported as a variable of the source.
 
-    Variables with the answer yes are skipped, because codings mean yes. A variable is also skipped if its coder has
-    since coded the source with the label.
+    Variables with the answer yes are skipped, because codings already mean yes. If a coder has coded the source with
+    the
+    label since, the variable with this coder's answer is skipped, too.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
@@ -100,10 +104,12 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Separate codings that give passages a sign (such as absent) from the other codings, and return both.
+    """Return the signs of passages in a list of codings, and the codings that do not assign a sign.
 
-    The signs are keyed by the key of the label, the coder and the text of the passage. If a coder gave a passage a
-    sign but not the label itself, the sign also becomes a coding with the label.
+    A sign, such as absent, belongs to a label. The key of a sign is a tuple: label key, coder, text of the passage. If
+    a
+    coder assigned a sign to a passage but did not code the passage with the sign's label, a coding with this label is
+    added.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
@@ -127,7 +133,7 @@ def _signs(
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the name of the label that a coding assigns, and the value: 1 (yes), or ``None`` if it needs review.
+    """Return the name of the label that a coding assigns, and ``1`` (yes), or ``None`` if the label needs review.
 
     If the code is in a set that is named after a role of evidence, the name includes this role.
     """

@@ -21,7 +21,7 @@ def recognise(content: Content) -> bool:
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per row, with the reviewer's decision and codes; an empty cell means not judged.
 
-    The columns with mechtag's suggestions are not read.
+    mechtag's suggestions are not read.
     """
     keys = {f"{name}{OWN_CODE}": key for key, name in column_names(asked.labels.codebook.names).items()}
     own = {name: keys.get(name, name.removesuffix(OWN_CODE)) for name in content.names if name.endswith(OWN_CODE)}
