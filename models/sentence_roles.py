@@ -1,7 +1,7 @@
 """Classify the sentences of an abstract by their role: background, methods or results.
 
-The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag.
-``python -m benchmarks.roles`` fits the weights on structured abstracts from public data, and reports their accuracy.
+The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag. ``python -m
+benchmarks.roles`` fits the weights on structured abstracts from public data, and reports their accuracy.
 """
 
 from __future__ import annotations

@@ -90,8 +90,7 @@ class Units:
         """Return one text per document: its title, followed by the parts of its sentences that are content.
 
         Parts about methods, parts in notes and repeated parts are not content; see `Units`. If only the title of a
-        document
-        is content, all its parts outside notes are used.
+        document is content, all its parts outside notes are used.
         """
         wholes = []
         end = 0
@@ -342,15 +341,13 @@ class Tagger:
         """Tag full texts.
 
         Relevance is judged by title and abstract. Each label is judged by the window with the highest score. Sentences
-        that
-        occur in several windows are scored once. Pass some dozens of papers per call.
+        that occur in several windows are scored once. Pass some dozens of papers per call.
 
         Parameters
         ----------
         abstracts
             Output of `tag` for the title and abstract of each paper. An item is ``None`` if the output has not been
-            computed
-            yet. By default, all outputs are computed.
+            computed yet. By default, all outputs are computed.
 
         Returns
         -------

@@ -68,8 +68,7 @@ class WindowCalibration:
         """Return the calibration for a text with ``count`` windows.
 
         It is adjusted from ``calibration``, the calibration for abstracts. For a text with one window, ``calibration``
-        is
-        returned unchanged.
+        is returned unchanged.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

@@ -181,8 +181,7 @@ class Runtimes:
         ----------
         tagger
             Function that makes a tagger from two arguments: an encoder, and a function that loads a more precise
-            encoder
-            for documents near a decision bound. The second argument may be ``None``.
+            encoder for documents near a decision bound. The second argument may be ``None``.
         """
         try:
             where = machine(self._threads)

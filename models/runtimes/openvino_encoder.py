@@ -236,8 +236,7 @@ class Exported:
     ----------
     graph, weights
         Model and weights in OpenVINO's own format. The inputs are token ids and mask, each of shape (n_texts,
-        n_tokens).
-        The output is one vector of unit length per text.
+        n_tokens). The output is one vector of unit length per text.
     tokenizer
         Tokenizer in the JSON format of the tokenizers library. The tokenizer truncates texts at the encoder's limit.
     pad

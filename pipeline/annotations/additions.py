@@ -76,8 +76,7 @@ def match_codings(
     ------
     MechtagError
         If a coding refers to a record that is neither in ``records`` nor in ``known``. If two rows of one coder
-        disagree
-        on a label of a record, for example under two identifiers of the record.
+        disagree on a label of a record, for example under two identifiers of the record.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]

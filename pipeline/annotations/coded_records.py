@@ -430,8 +430,7 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
 
     The field ``sentences`` of a line is a list of objects with the fields ``text``, ``section`` and ``mechanisms`` (the
     labels). ``section`` is the heading printed above the sentence. If only the record as a whole was coded, the
-    sentences
-    have no ``mechanisms``.
+    sentences have no ``mechanisms``.
 
     Parameters
     ----------

@@ -72,8 +72,7 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     ------
     MechtagError
         For the same reasons as in `read_coded`, `read_codings` and `coded_from`. If a language model coded a record in
-        a
-        JSON Lines file. If ``train.texts`` is needed, but not set or missing.
+        a JSON Lines file. If ``train.texts`` is needed, but not set or missing.
     """
     path = Path(settings.train.records)
     if not is_table(path):
@@ -108,8 +107,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     At least one column must identify the record: ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``. The
     columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
     `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. If a
-    row
-    has a role of evidence, it is combined with the other rows about the same label; `read_role_codings` returns it
+    row has a role of evidence, it is combined with the other rows about the same label; `read_role_codings` returns it
     separately.
 
     Parameters
@@ -119,8 +117,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     finders
         Finders of records, which are tried in the given order. If the record of a coding is found, the coding receives
         the id of the record. If it is not found and the coding has neither record id nor key, the first other
-        identifier
-        in the row becomes the key.
+        identifier in the row becomes the key.
     to_train
         Whether a model is to learn from the codings. A coding by a language model then becomes a coding of the person
         who confirmed it (``confirmed_by``). If nobody confirmed it, a coding without a value is left out.
@@ -129,9 +126,8 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     ------
     MechtagError
         If the file is missing or is not such a table. If a label is not in the codebook. If a cell has an invalid
-        value.
-        If a coder coded one label of a record differently in two rows with the same basis. If ``to_train`` is true and
-        nobody confirmed a yes or no by a language model.
+        value. If a coder coded one label of a record differently in two rows with the same basis. If ``to_train`` is
+        true and nobody confirmed a yes or no by a language model.
     """
     found = dict[tuple[str | None, ...], Coding]()
     places, with_role = dict[tuple[str | None, ...], str](), set[tuple[str | None, ...]]()
@@ -278,8 +274,7 @@ def coded_from(
     A label counts as not judged if coders disagree on it. The same applies if one coder coded the label differently for
     the abstract and for the full text. A record counts as not relevant only if all coders who judged it coded it as not
     relevant. Coders who did not judge relevance, but coded a label as yes, count as having coded the record as
-    relevant.
-    Relevance therefore need not be coded if all records are relevant.
+    relevant. Relevance therefore need not be coded if all records are relevant.
 
     Parameters
     ----------
@@ -421,8 +416,7 @@ def add_codings(
     """Apply later codings to the coded records in ``base``.
 
     Return the records in ``base``, followed by the newly added records. A later code replaces an earlier code by the
-    same
-    coder for the same label and basis. A label on which coders disagree counts as not judged.
+    same coder for the same label and basis. A label on which coders disagree counts as not judged.
 
     Raises
     ------

@@ -93,12 +93,10 @@ class GoldNotes(Row):
         Number of papers with each label, according to the publication; empty if the publication does not state them.
     expected_empty
         Columns in which no paper has a yes, according to the publication. Each key is the name of a column, and its
-        value
-        says where the publication states this.
+        value says where the publication states this.
     not_in_training
         Papers that resemble a training paper, but that people found to be different papers. The keys are keys of
-        papers,
-        and the values are explanations. 'mechtag evaluate' does not refuse these papers.
+        papers, and the values are explanations. 'mechtag evaluate' does not refuse these papers.
     notes
         Further information that readers need to interpret the metrics. Each item is one sentence.
     """
@@ -114,8 +112,7 @@ def load_matrix(path: StrPath) -> Matrix:
     """Read a coding matrix (CSV or XLSX), which has one row per paper and one column per code.
 
     At least one of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and ``title`` must identify the
-    papers.
-    An optional column ``paper`` contains their citations.
+    papers. An optional column ``paper`` contains their citations.
 
     Raises
     ------

@@ -42,9 +42,10 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield pairs of positions that have the same key, as arrays of shape (n, 2).
+    """Yield pairs of positions that have the same key, as arrays of shape (n_pairs, 2).
 
-    Among the positions with the same key, those at most ``window`` places apart are paired.
+    In the list of all positions with the same key, two positions are paired if they are at most ``window`` places
+    apart.
     """
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
@@ -60,6 +61,9 @@ def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.
 def candidates(items: Sequence[ComparableFields], positions: Sequence[int], window: int) -> Iterator[Pair]:
     """Yield the pairs of records to compare, as pairs of positions, in order and without repetition.
 
+    Two records are paired if they have the same blocking key, such as the DOI or the title, and are close to each other
+    among the records with this key.
+
     Parameters
     ----------
     items
@@ -67,8 +71,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance between two records that are paired. Only records with the same blocking key, such as the DOI
-        or the title, are paired, and their distance is measured in records with this key.
+        Maximum distance of two paired records in the list of the records with their key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -83,7 +86,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """Two similar records, as their positions in the list of records, and their comparison.
+    """Two similar records, given as positions in the list of records, and their comparison.
 
     If the records are not merged, a person should decide whether they describe the same paper.
     """
@@ -96,13 +99,12 @@ class Doubt(NamedTuple):
 class Clusters:
     """A union-find structure that does not join two clusters if some of their members describe different papers.
 
-    Without this restriction, an incomplete record that agrees with two different papers of the same title would
-    join these papers.
+    Without this restriction, an incomplete record that agrees with two different papers would join these papers.
 
     Parameters
     ----------
     items
-        Comparable fields of the records; positions refer to this sequence.
+        Comparable fields of the records. All positions refer to this sequence.
     known
         Positions of records that an earlier run found to be distinct papers.
     """
@@ -118,14 +120,17 @@ class Clusters:
         self.links: dict[int, list[Comparison]] = defaultdict(list)
 
     def find(self, position: int) -> int:
-        """Return the number of the cluster that contains a record: the position of one of the cluster's members."""
+        """Return the number of the cluster that contains a record.
+
+        The number is the position of one of the cluster's members.
+        """
         while self._parent[position] != position:
             self._parent[position] = self._parent[self._parent[position]]
             position = self._parent[position]
         return position
 
     def decide(self, left: int, right: int, same: bool) -> bool:
-        """Join or separate two records as a person decided; return ``False`` if an earlier decision forbids it."""
+        """Join or separate two records as a person decided; return ``False`` if an earlier decision forbids this."""
         one, other = sorted((self.find(left), self.find(right)))
         if same:
             if self.kept_apart(one, other):
@@ -152,15 +157,17 @@ class Clusters:
         return True
 
     def kept_apart(self, left: int, right: int) -> bool:
-        """Return whether, according to a person's decisions, two records belong to different papers."""
+        """Return whether a person decided that the clusters of two records describe different papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
     def apart_from(self, cluster: int) -> frozenset[int]:
-        """Return the clusters that, according to people's decisions, are not the same paper as the given cluster."""
+        """Return the clusters that people decided to keep apart from the given cluster."""
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position in ``items`` of the cluster's member that an earlier run kept; ``None`` without one."""
+        """Return the position of the record in the cluster that an earlier run kept; ``None`` if there is no such
+        record.
+        """
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:
@@ -202,22 +209,23 @@ def cluster(
 
     Parameters
     ----------
-    items, contents
-        Comparable fields of the records, and the content by which identical records are recognised. Both sequences
-        are sorted by content.
+    items
+        Comparable fields of the records, sorted by content.
+    contents
+        Content of the records, in the same order. Records with the same content are identical.
     known
         Positions of records that an earlier run found to be distinct papers.
     decisions
-        People's decisions: the positions of two records, whether the records describe the same paper, and the place
-        of the decision in its file.
+        People's decisions. Each has four items: the positions of two records, whether the records describe the same
+        paper, and the place of the decision in its file.
 
     Returns
     -------
     clusters
         The clusters, and the comparisons that link the members of each cluster.
     doubts
-        Pairs that were not joined but should be checked by a person, the most likely duplicates first; at
-        most one per pair of clusters.
+        Pairs that were not joined, but that a person should check, the most likely duplicates first. There is at most
+        one pair for each two clusters.
 
     Raises
     ------
@@ -259,7 +267,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one per pair of clusters."""
+    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one for each two clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

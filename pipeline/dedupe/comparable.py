@@ -110,27 +110,27 @@ class ComparableFields(NamedTuple):
     Attributes
     ----------
     title, compact
-        Normalised title, with and without spaces; without spaces, hyphens make no difference.
+        Normalised title with spaces, and normalised title without spaces.
     numbers
         All digits and Roman numerals of the title, which distinguish part 1 of a work from part 2.
     notice
-        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record describes such a
-        notice about a study or paper, and not the paper itself; otherwise ``""``.
+        Kind of notice if the record describes a notice about a study or paper: ``correction``, ``reply``, ``protocol``,
+        or ``registration`` followed by its number. ``""`` if the record describes the paper itself.
     stock
-        Whether the title is a common one that journals use for many items, such as 'Editorial'.
+        Whether the title is one that journals use for many items, such as 'Editorial'.
     recurring
-        Whether several items of a journal may have the title: it is ``stock`` or has fewer than four words.
+        Whether several items of a journal may have the title, because it is ``stock`` or has fewer than four words.
     telling
         Whether the title is long enough to identify a single work.
     authors, names
-        Family names and full names of the authors, in order.
+        Family names of the authors, and full names of the authors, both in order.
     prefix
         Letters before the number of the first page, such as the S of S12 or the e of e1001.
     supplement
-        Whether the record is marked as a meeting abstract or is from a supplement, where most items are
+        Whether the record is marked as a meeting abstract, or is from a supplement. Most items in supplements are
         meeting abstracts.
     abstract
-        The record's abstract, unchanged; the few rules that use it normalise it.
+        The record's abstract, which is not normalised.
     """
 
     doi: str | None
@@ -163,7 +163,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """Return the number of a volume, such as 63 for '63 (Suppl 1)'; return ``None`` for a year or an issue."""
+    """Return the number of a volume, such as 63 for '63 (Suppl 1)'; ``None`` if the value is a year or an issue."""
     if not value or (")" in value and "(" not in value):
         return None
     match = _VOLUME.match(value.split("(")[0])
@@ -173,7 +173,7 @@ def _volume(value: str) -> str | None:
 def _journal(value: str) -> tuple[str, ...]:
     """Return the significant words of a journal's name.
 
-    Subtitles, places and the meetings that Embase appends are left out, and so are words such as 'of' and 'the'.
+    Words such as 'of' and 'the', subtitles, places, and names of meetings that Embase appends are left out.
     """
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()

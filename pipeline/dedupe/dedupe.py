@@ -1,4 +1,4 @@
-"""Deduplicate records: group those that describe one paper, and merge each group."""
+"""Deduplicate records: group the records that describe one paper, and merge each group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Return a sort key for completeness: numbers of filled fields, of characters in the abstract, and of authors."""
+    """Return a sort key for completeness: numbers of filled fields, characters in the abstract, and authors."""
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
@@ -36,8 +36,8 @@ def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
     Parameters
     ----------
     members
-        The record to keep, followed by the others in order of preference. Existing values and ``raw``
-        fields of the kept record do not change.
+        The record to keep, followed by the other records in order of preference. Existing values and ``raw`` fields of
+        the kept record do not change.
     """
     kept, *others = members
     values: dict[str, Any] = {}
@@ -71,17 +71,17 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Append the papers of an earlier run to the records, except papers whose kept record is read again.
+    """Append the papers of an earlier run to the records.
 
-    The paper is then represented by the new copy of its kept record, which lacks the fields that the earlier run filled
-    in from other records. `merge` and `_as_before` fill in these fields later.
+    A paper is not appended if its kept record was read again. The new copy of this record then represents the paper. It
+    lacks the fields that the earlier run filled in from other records; `merge` and `_as_before` fill them in later.
 
     Returns
     -------
     records
-        The records, followed by the existing papers whose records were not read again.
+        The records, followed by the appended papers.
     owners
-        Mapping from the index of a record to the index of its paper in ``existing``.
+        Mapping from the index of a record to the index in ``existing`` of the paper that the record represents.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -105,8 +105,8 @@ def _resolve(
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
     """Find the positions of the records to which people's decisions refer.
 
-    Return the decisions with the positions of both records, and the places (file and row) of decisions whose records
-    are not in the input.
+    Return two things: the decisions, each with the positions of both records; and the places (file and row) of ignored
+    decisions. A decision is ignored if one of its records is not in ``records``.
     """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
@@ -129,15 +129,15 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the best of the group members' record ids: one from a DOI, else from a PubMed id, else from a title."""
+    """Return the best record id of the group: the best ids are from a DOI, the next best are from a PubMed id."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
     """Return a unique record id for each new paper, keyed like ``papers``.
 
-    Different papers may share an identifier, as abstracts from one meeting do. The ids of such
-    papers get a suffix that depends on the content of the paper, but not on the order of the input.
+    Different papers may share an identifier, for example abstracts from one meeting. The ids of these papers get a
+    suffix. The suffix depends on the content of the paper, but not on the order of the input.
     """
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
@@ -168,8 +168,8 @@ def dedupe(
 ) -> Deduped:
     """Group records that describe the same paper, and merge each group into one record.
 
-    Nothing is deleted: every record is in ``unique`` or is a member of a group. The groups
-    do not depend on the order of ``records``. Every unique record has a different ``record_id``.
+    No record is lost: every record is in ``unique`` or is a member of a group. The groups do not depend on the order of
+    ``records``. Every unique record has a different ``record_id``.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def dedupe(
     settings
         Limits on the differences between records of one paper.
     existing
-        Unique records from an earlier run. These records keep their ids, and are not merged with each other unless a
+        Unique records from an earlier run. These records keep their ids. They are only merged with each other if a
         decision says so.
     decisions
         People's decisions, which override the rules; see `review_tables.read_decisions`.
@@ -186,7 +186,7 @@ def dedupe(
     Raises
     ------
     MechtagError
-        If decisions contradict each other, or existing records share an id.
+        If decisions contradict each other, or if existing records share an id.
     """
     together, owners = _add_existing(records, existing)
     contents = [_content(record) for record in together]
@@ -248,9 +248,9 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore values that a paper had after an earlier run, but that no record in the input provides any more.
+    """Restore values that a paper had after an earlier run, but that none of the records in the input has now.
 
-    A value is not restored if a record in ``split`` has the same value, because it may be from this record.
+    If a record in ``split`` has the same value, the value is not restored, because it may be from this record.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
     earlier
         The paper as an earlier run wrote it.
     split
-        Records that, according to people's decisions, do not belong to the paper.
+        Records that people decided to separate from the paper.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
@@ -267,6 +267,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence among the comparisons that link a group, and all their reasons as one text."""
+    """Return the lowest confidence among the comparisons that link a group, and the reasons of all comparisons."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

@@ -1,9 +1,10 @@
 """Weigh the evidence that two records describe one paper: every field that agrees or differs has a weight.
 
-The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio: how often two records
-of one paper agree (or differ) in a field, divided by how often two records of similar but different papers do.
-`benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of records. The weights are
-fixed and rounded, so the result for two records does not depend on the other records, and a sum can be checked by hand.
+The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio. The numerator is how
+often two records of one paper agree (or differ) in a field. The denominator is how often two records of similar, but
+different papers do. `benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of
+records. The weights are fixed and rounded. Therefore, the result for two records does not depend on other records, and
+a sum can be checked by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _IDENTIFIER = {True: 8, None: 0, False: -8}
 
 
 def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have a title and a list of authors that are long enough to identify one paper.
+    """Return whether two records have titles and lists of authors that are long enough to identify one paper.
 
     A single author is not enough, because journals have regular columns by one author.
     """
@@ -46,7 +47,7 @@ def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def everybody(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have the same list of at least two authors."""
+    """Return whether two records have the same authors in the same order, and at least two of them."""
     return len(left.authors) > 1 and left.authors == right.authors
 
 
@@ -67,7 +68,7 @@ def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement
 
 
 def _far(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the first pages of two records are so far apart that a typing error cannot be the reason."""
+    """Return whether the first pages of two records are too far apart for a typing error."""
     return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
 
 
@@ -81,7 +82,7 @@ def weigh(
     found
         Result of `compare_fields`.
     identifier
-        Whether the DOIs or PubMed ids agree; ``None`` if unknown.
+        Whether the DOIs or PubMed ids agree; ``None`` if this is unknown.
     year_gap
         Largest difference between the years of two records of one paper; see `DedupeSettings`.
     """

@@ -39,10 +39,10 @@ _ABSTRACT = 400
 
 
 class FieldAgreement(NamedTuple):
-    """Whether two records agree in each field: ``True``, ``False``, or ``None`` if unknown.
+    """Agreement of two records in each field: ``True``, ``False``, or ``None`` if unknown.
 
-    Exceptions are ``title``, the kind of agreement that `compare_titles` returns, and ``years``, the difference between
-    the years (``None`` if unknown).
+    Two fields differ: ``title`` is the kind of agreement that `compare_titles` returns, and ``years`` is the difference
+    between the years (``None`` if unknown).
     """
 
     title: str
@@ -55,11 +55,14 @@ class FieldAgreement(NamedTuple):
 
     @property
     def contradicted(self) -> int:
-        """Return the number of fields, among journal, volume, issue and page, that differ between the records."""
+        """Return how many of the fields journal, volume, issue and page differ between the records."""
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:
-        """List the fields in which two records agree and differ, for a person who decides whether to merge them."""
+        """Return a text that lists the fields that agree and the fields that differ.
+
+        A person reads the text to decide whether to merge the two records.
+        """
         fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
         fields["year"] = None if self.years is None else not self.years
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
@@ -69,15 +72,15 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether two records have the same volume and first page.
+        """Return whether two records have the same volume and the same first page.
 
-        Their journals and issues must agree or be unknown.
+        Their journals must agree or be unknown, and so must their issues.
         """
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 
 def agree(left: str | None, right: str | None) -> bool | None:
-    """Return whether two values are equal, or ``None`` if either is unknown."""
+    """Return whether two values are equal; ``None`` if at least one of them is unknown."""
     return None if left is None or right is None else left == right
 
 
@@ -87,9 +90,15 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
     Returns
     -------
     str
-        ``same``, ``alike`` (the spelling differs), ``near`` (similar, but words differ), ``cut`` (one title is cut off
-        within a word), ``shorter`` (one title lacks the subtitle), ``led`` (one title starts with a running title or
-        the number of an abstract) or ``""`` (no agreement).
+        One of these kinds:
+
+        - ``same``: the titles agree, apart from spaces;
+        - ``alike``: the spelling differs;
+        - ``near``: the titles are similar, but words differ;
+        - ``cut``: one title is cut off within a word;
+        - ``shorter``: one title lacks the subtitle;
+        - ``led``: one title starts with a running title or the number of an abstract;
+        - ``""``: the titles do not agree.
     """
     if left.compact == right.compact:
         return "same"
@@ -114,7 +123,7 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 def _slip(one: str, other: str) -> bool:
     """Return whether one word is a typing error for the other, such as 'toleance' or 'sutdy'.
 
-    In a typing error, a letter is missing or two letters are swapped, but the first letter is correct. Therefore,
+    In a typing error, a letter is missing or two letters are swapped, but the first letter is correct. For example,
     'typical' is not a typing error for 'atypical'.
     """
     if min(len(one), len(other)) < 5 or one[0] != other[0]:
@@ -128,7 +137,10 @@ def _spelling(one: str, other: str) -> bool:
 
 
 def spelt_alike(left: str, right: str) -> bool:
-    """Return whether two titles differ at most in spelling ('labour', 'labor') and not in a word ('men', 'women')."""
+    """Return whether two titles have the same words, except for differences in spelling ('labour', 'labor').
+
+    Titles in which a word is different ('men', 'women') are not spelt alike.
+    """
     words, others = ([word for word in title.split() if word not in _SMALL_WORDS] for title in (left, right))
     return len(words) == len(others) and all(
         one == other or _slip(one, other) or _spelling(one, other) for one, other in zip(words, others, strict=True)
@@ -148,10 +160,10 @@ def _clash(one: str, other: str) -> bool:
 
 
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the authors of two records agree; return ``None`` if this cannot be decided.
+    """Return whether the authors of two records agree; ``None`` if this cannot be decided.
 
-    The authors agree if the first authors may be the same person, or if at least half of the authors in the shorter
-    list are also in the longer list.
+    The authors agree if the first authors may be the same person. They also agree if at least half of the authors in
+    the shorter list are in the longer list.
     """
     if not left.authors or not right.authors:
         return None
@@ -199,9 +211,9 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two journal issues agree.
+    """Return whether two journal issues agree; ``None`` if this is unknown.
 
-    ``None`` means that an issue is unknown, or that they differ but are not both numbers, as with supplements.
+    It is unknown if an issue is missing, or if different issues are not both numbers, such as supplements.
     """
     if left is None or right is None or left == right:
         return agree(left, right)
@@ -209,9 +221,10 @@ def _issues(left: str | None, right: str | None) -> bool | None:
 
 
 def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the first pages of two records agree.
+    """Return whether the first pages of two records agree; ``None`` if this is unknown.
 
-    ``None`` means that the pages are unknown or use different numberings, such as 969 in print and a1754 online.
+    It is unknown if a page is missing, if the pages use different numberings (969 in print and a1754 online), if one
+    page is 1, or if they differ by 1.
     """
     if left.page is None or right.page is None:
         return None
@@ -224,7 +237,7 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have the same range of at least two pages.
+    """Return whether two records have the same page range, which must have at least two pages.
 
     Ranges that start on page 1 do not count, because different papers can share them by chance.
     """
@@ -236,7 +249,10 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts begin similarly; short ones do not count, because they may be stock phrases."""
+    """Return whether two abstracts begin similarly.
+
+    Short abstracts do not count, because they may be stock phrases.
+    """
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
@@ -254,13 +270,16 @@ def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the longer of two abstracts begins with the whole of the shorter one, which must not be short."""
+    """Return whether the longer of two abstracts begins with the whole shorter abstract.
+
+    Short abstracts do not count, because they may be stock phrases.
+    """
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return len(short) >= SHORT_ABSTRACT and long.startswith(short)
 
 
 def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have the same number of pages, which must be at least three."""
+    """Return whether two records have the same number of pages, which must be at least three."""
     if None in (left.page, left.last_page, right.page, right.last_page):
         return False
     one, other = (int(item.last_page or 0) - int(item.page or 0) for item in (left, right))
@@ -271,20 +290,26 @@ _OTHER_WORKS = frozenset(("preprint", "thesis", "dataset"))
 
 
 def other_works(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have different publication types, one of which is a preprint, thesis or data set."""
+    """Return whether the publication types of two records differ, and one is a preprint, thesis or data set."""
     return left.kind != right.kind and not _OTHER_WORKS.isdisjoint((left.kind, right.kind))
 
 
 def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether the publication types of two records differ.
 
-    An unknown type differs from preprint, thesis and data set, but not from any other type.
+    An unknown type counts as different from preprint, thesis and data set, but not from any other type.
     """
     return (left.kind != right.kind and None not in (left.kind, right.kind)) or other_works(left, right)
 
 
 def compare_fields(left: ComparableFields, right: ComparableFields, title: str) -> FieldAgreement:
-    """Compare two records field by field; the titles were compared by `compare_titles`, whose result is ``title``."""
+    """Compare two records field by field.
+
+    Parameters
+    ----------
+    title
+        Result of `compare_titles` for the two records.
+    """
     page = _pages(left, right)
     if page and left.page == "1" and title != "same":
         # Many journals number each article from page 1.

@@ -1,4 +1,4 @@
-"""Look up records that were merged into others as duplicates, by the ids and details that they had before."""
+"""Look up records that were merged into other records as duplicates, by their former ids and details."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEEDED = ("group", "kept", "record_id")
 
 
 class MergedRecord(NamedTuple):
-    """A record that was merged into another.
+    """A record that was merged into another record.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class MergedRecords:
     Parameters
     ----------
     merged
-        All merged records. A record may have been merged into one that was itself merged later.
+        All merged records. Some may have been merged into records that were themselves merged later.
     known
         Ids of the records in the table.
     """
@@ -64,10 +64,10 @@ class MergedRecords:
                 self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """Return the ids of the records in the table into which the record called ``name`` was merged.
+        """Return the ids of the records in the table into which the merged records called ``name`` were merged.
 
-        ``name`` is the former id, the DOI or the PubMed id of the merged record. The result is empty if no merged
-        record has this name. It has several items if records with this name were merged into different records.
+        ``name`` is a former record id, a DOI or a PubMed id. If no merged record has this name, the result is empty. If
+        records with this name were merged into different records, the result has several items.
         """
         forms = (name, normalise_doi(name), (pmid := normalise_pmid(name)) and f"pmid:{pmid}")
         start = next((form for form in forms if form and form in self._into), None)
@@ -76,7 +76,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id is that of a merged record, and not of a record in the table of unique records."""
+        """Return whether an id belongs to a merged record, and not to a record in the table of unique records."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -91,9 +91,9 @@ class MergedRecords:
         return tuple(sorted(found))
 
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
-        """Yield each merged record, with the id of the record that represents it in the table.
+        """Yield each merged record, and the id of the record that represents it in the table.
 
-        A merged record is omitted if no record in the table represents it, or if several do.
+        A merged record is omitted if no record in the table represents it, or if several records do.
         """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:
@@ -118,9 +118,10 @@ def read_merged(paths: Sequence[Path]) -> list[MergedRecord]:
 
 
 def read_merged_beside(path: Path, on_note: Callable[[str], None]) -> list[MergedRecord]:
-    """Read the merged records in a ``groups.csv``; if it cannot be read, call ``on_note`` with the reason.
+    """Read the merged records in a file ``groups.csv`` that lies next to a table of records.
 
-    This is not an error, because a file of this name next to a table of records need not be one of mechtag's.
+    If the file cannot be read, ``on_note`` is called with the reason and the result is empty. No error is raised,
+    because the file may not have been written by mechtag.
     """
     try:
         return read_merged([path])

@@ -17,8 +17,7 @@ class Judgement(NamedTuple):
     """A code from a reviewer's file, matched to its record and label, with its place in the file.
 
     ``text`` is the text shown to the coder, or ``""`` if the coder saw the whole abstract. For ``details`` and
-    ``role``,
-    see `formats.base.Code`.
+    ``role``, see `formats.base.Code`.
     """
 
     record: Record
@@ -70,8 +69,7 @@ class Settled(NamedTuple):
     """The codings that `settle` kept, and the conflicts and disagreements that it found.
 
     ``doubled`` is the number of codes that were left out because they repeat other codes. ``contradicting`` is the
-    number
-    of codes that were left out because they contradict other codes.
+    number of codes that were left out because they contradict other codes.
     """
 
     codings: tuple[Coding, ...]
@@ -85,8 +83,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
     """Keep at most one code per record, coder, basis, label and role, and report the conflicts and disagreements.
 
     A coder may have coded several texts from one record, such as its sentences. Their codes are then combined: a yes
-    for
-    one text is a yes for the record, but a no for one text does not apply to the other texts.
+    for one text is a yes for the record, but a no for one text does not apply to the other texts.
     """
     groups = defaultdict(list)
     for judgement in _of_texts(judgements):

@@ -212,8 +212,7 @@ class _Run:
         """Return the tables or sheets of a file that contain codings, each with its format.
 
         A note is added for each table or sheet without codings. If there are no codings in the file, this is an error
-        unless
-        ``spare`` is true.
+        unless ``spare`` is true.
         """
         found, faults = [], []
         try:
@@ -438,8 +437,7 @@ def write_imported(path: Path, imported: Imported) -> None:
 
     The file at ``path`` is a table that `coding_table.read_codings` can read. The other files are ``unmatched.csv``,
     ``conflicts.csv``, ``disagreements.csv``, ``rejected.jsonl``, ``codings.json`` and ``notes.csv``. They are written
-    even
-    if they are empty, so that no file from an earlier run remains.
+    even if they are empty, so that no file from an earlier run remains.
     """
     _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)

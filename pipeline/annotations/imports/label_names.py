@@ -160,8 +160,7 @@ class LabelMap:
         """Return the meaning of a label name; ``None`` if the name is unknown.
 
         If ``name`` is ``None``, the meaning is relevance. Names such as ``Trust: Context`` and ``Trust (context)`` mean
-        a
-        label and a role.
+        a label and a role.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)
@@ -184,7 +183,10 @@ class LabelMap:
         return next((self._roles[part] for part in (*folded, *singular) if part in self._roles), None)
 
     def split(self, cell: str) -> list[str]:
-        """Split a table cell into label names at semicolons and commas; do not split known names that contain commas."""
+        """Split a table cell into label names at semicolons and commas.
+
+        Known names that contain commas are not split.
+        """
         if len(cell) > _LONGEST_LIST:
             return [cell]
         names = []

@@ -1,8 +1,8 @@
 """Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
-ASReview writes the column ``asreview_label``. Since version 2, it also writes one column ``asreview_tag_GROUP_TAG``
-per tag. RIS files contain the same values in notes. Tables written by version 1 have only the column ``included``, and
-are read by the module `matrix`.
+ASReview writes the column ``asreview_label``. Since version 2, it also writes one column ``asreview_tag_GROUP_TAG`` per
+tag. RIS files contain the same values in notes. Tables written by version 1 have only the column ``included``, and are
+read by the module `matrix`.
 """
 
 from __future__ import annotations

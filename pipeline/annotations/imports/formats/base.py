@@ -221,8 +221,7 @@ class CodingFormat:
     """A file format of codings: its name, a function that recognises it, and a function that reads it.
 
     `recognise` inspects the names of columns or keys, and the notes on papers. `read` yields an `Item` for each entry,
-    in
-    file order.
+    in file order.
     """
 
     name: str
@@ -253,8 +252,7 @@ def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
     2. the name of the code, such as ``Trust``. If a branch above the code is named after a role of evidence, the role
-    is
-       added, as in ``Trust: Context``;
+       is added, as in ``Trust: Context``;
     3. ``LABEL: ROLE``, if the code is named after a role and a branch above the code is named after a label;
     4. the path of a branch above the code that the user mapped to null. The code is then ignored.
 

@@ -1,7 +1,7 @@
 """Read exports of doccano (JSON lines or JSON): text classification, sequence labelling, or both.
 
-If the members of a project annotate separately, the export has one file per member, which is named after the member.
-If they share their annotations, the file is named ``all``.
+If the members of a project annotate separately, the export has one file per member, which is named after the member. If
+they share their annotations, the file is named ``all``.
 """
 
 from __future__ import annotations

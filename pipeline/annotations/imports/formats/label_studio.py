@@ -1,7 +1,7 @@
 """Read JSON and JSON_MIN exports of Label Studio with choices, taxonomies and labelled text spans.
 
-The format is described on https://labelstud.io/guide/task_format. The export does not contain the labelling
-interface. Therefore, it does not show which labels coders could choose from.
+The format is described on https://labelstud.io/guide/task_format. The export does not contain the labelling interface.
+Therefore, it does not show which labels coders could choose from.
 """
 
 from __future__ import annotations

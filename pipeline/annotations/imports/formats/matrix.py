@@ -64,9 +64,8 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
     There are two kinds of columns with ticks. In the first, the name of the column is a label, or is mapped to a label.
-    In
-    the second, all cells are ticks, and the name does not show that the column describes papers or coders. Columns that
-    the user mapped to null are left out.
+    In the second, all cells are ticks, and the name does not show that the column describes papers or coders. Columns
+    that the user mapped to null are left out.
 
     Raises
     ------

@@ -73,8 +73,7 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield a code for each coding by a person, and for each answer that mechtag exported as a variable of the source.
 
     Variables with the answer yes are skipped, because codings already mean yes. If a coder has coded the source with
-    the
-    label since, the variable with this coder's answer is skipped, too.
+    the label since, the variable with this coder's answer is skipped, too.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
@@ -107,8 +106,7 @@ def _signs(
     """Return the signs of passages in a list of codings, and the codings that do not assign a sign.
 
     A sign, such as absent, belongs to a label. The key of a sign is a tuple: label key, coder, text of the passage. If
-    a
-    coder assigned a sign to a passage but did not code the passage with the sign's label, a coding with this label is
+    a coder assigned a sign to a passage but did not code the passage with the sign's label, a coding with this label is
     added.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
