@@ -165,9 +165,7 @@ class Clusters:
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the record in the cluster that an earlier run kept; ``None`` if there is no such
-        record.
-        """
+        """Return the position of the member that an earlier run kept; ``None`` if the cluster has no such member."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:
