@@ -1,9 +1,10 @@
 """Decide with stated confidence whether enough of the relevant records have been found to stop reading.
 
-The rule is to read by rank until relevant records become rare (`sample_due`), and then to read a random sample of the
-unread records, in an order drawn once. The sample yields an upper bound on the relevant records that were unread when
-it was drawn. Reading may stop when the target recall is reached even if there are as many relevant records as the bound
-allows. The bound remains valid if it is checked repeatedly, so it may be checked after each record.
+People first read records by rank until relevant records become rare (`sample_due`). They then read a random sample of
+the unread records, in an order that is drawn once. The sample yields an upper bound on the number of relevant records
+that were unread when the sample was drawn. Reading may stop when recall would reach the target even with as many
+relevant records as this bound allows. The bound may be checked after each record, because it remains valid if it is
+checked repeatedly.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of read records after which the random sample is due; ``None`` if it is not due yet.
+    """Return the number of records after which the random sample is due; ``None`` if it is not due yet.
 
-    The sample is due when relevant records have become rare: after a run of irrelevant records that comprises at least
-    100 records and at least 5% of all records.
+    The sample is due when relevant records have become rare. This is the case after a run of irrelevant records that
+    comprises at least 100 records and at least 5% of all records.
 
     Parameters
     ----------
     labels
-        Label of each record read, 1 (relevant) or 0 (irrelevant), in reading order.
+        Label of each record read, in reading order: ``1`` (relevant) or ``0`` (irrelevant).
     total
         Number of records of the review.
     """
@@ -66,7 +67,8 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of sampled records that were read, in the order of the draw, up to the first unread record.
+        Number of records of the sample that were read. The sample is read in the order in which it was drawn, and only
+        the records before the first unread record count.
     found
         Number of relevant records among the ``drawn`` records.
     """
@@ -84,12 +86,14 @@ class Sample:
 
 
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
-    """Return an upper bound on the relevant records in the population of a random sample that is examined only once.
+    """Return an upper bound on the number of relevant records in the population of a random sample.
+
+    This bound may be computed only once, at the end of a sample whose size was fixed beforehand; compare
+    `bound_of_any_look`.
 
     The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which drawing at most ``found`` of
-    them has a probability above ``1 - confidence``. It is valid only if the size of the sample was fixed beforehand,
-    and the bound is computed once, at the end of the sample.
+    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which the sample would contain
+    ``found`` relevant records or fewer with a probability above ``1 - confidence``.
     """
 
     def excluded(unread: int) -> bool:
@@ -101,13 +105,14 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
-    """Return an upper bound on the relevant records in the population from which a random sample is drawn.
+    """Return an upper bound on the number of relevant records in the population of a random sample.
 
-    The bound may be checked after each record of the sample: with probability ``confidence``, none of the bounds
-    computed on the way is below the true number, so reading may stop as soon as one is low enough. The method is the
-    prior-posterior-ratio confidence sequence for sampling without replacement (Waudby-Smith and Ramdas 2020,
-    arXiv:2006.04347, theorem 2.1). The prior affects only how tight the bound is. In the prior, K relevant records have
-    the weight 1 / ((K + 1) (K + 2)), so about half of the weight is on zero relevant records.
+    The bound may be checked after each record of the sample. With probability ``confidence``, none of the bounds
+    computed along the way is below the true number. Reading may therefore stop as soon as one bound is low enough.
+
+    The method is the prior-posterior-ratio confidence sequence for sampling without replacement (Waudby-Smith and
+    Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior affects only how tight the bound is. In the prior, K relevant
+    records have the weight 1 / ((K + 1) (K + 2)), so about half of the weight is on zero relevant records.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
@@ -125,7 +130,7 @@ def _log_choose(of: NDArray[np.int64], chosen: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class StoppingVerdict:
-    """The verdict of a stopping rule on the reading so far.
+    """The result of a stopping rule after the records read so far.
 
     Attributes
     ----------
@@ -134,8 +139,8 @@ class StoppingVerdict:
     missed_at_most
         Upper bound on the number of relevant records among the unread records.
     recall_at_least
-        Lower bound on recall: the relevant records found as a proportion of the largest possible number of relevant
-        records; ``None`` if this number is 0.
+        Lower bound on recall: the number of relevant records found, divided by the largest possible number of relevant
+        records. ``None`` if the largest possible number is 0.
     still_to_read
         Number of records to read until ``stop`` is true, if none of them is relevant.
     """
@@ -158,19 +163,22 @@ def judge_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> StoppingVerdict:
-    """Return the verdict of the stopping rule on a random sample of unread records.
+    """Apply the stopping rule to a random sample of unread records.
 
     Parameters
     ----------
     sample
-        Progress in a random sample of all records that were unread when it was drawn.
+        Progress in a random sample of all records that were unread when the sample was drawn.
     found_before
         Number of relevant records found before the sample was drawn.
     found_since
         Number of relevant records found since the sample was drawn, in the sample or elsewhere.
+    recall, confidence
+        Target recall and target confidence, between 0 and 1.
     bound
-        Function that returns an upper bound on the number of relevant records in the population of the sample; use
-        `bound_of_one_look` if the sample size was fixed beforehand and the sample is examined only at its end.
+        Function that returns an upper bound on the number of relevant records in the population of the sample. Use
+        `bound_of_one_look` if the sample size was fixed beforehand and the bound is computed only once, at the end of
+        the sample.
 
     Raises
     ------
@@ -190,23 +198,24 @@ def judge_sample(
 def judge_ranked(
     labels: NDArray[np.int64], total: int, *, recall: float, confidence: float, found_before: int = 0
 ) -> StoppingVerdict:
-    """Return a verdict on stopping from ranked reading only, assuming that the ranking is not worse than chance.
+    """Apply a stopping rule to records that were read by rank, without a random sample.
 
-    This is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4.
-    The last ``n`` records read are treated as a random sample of all records that were unread before them. The test
-    is repeated for every ``n``, and the smallest p-value counts. The confidence is therefore not guaranteed: many
-    tests make errors more likely, and a ranking better than chance makes them less likely. `docs/ranking.md`
-    reports the measured error rate.
+    The rule assumes that the ranking is not worse than chance. It is the test on ranked records of Callaghan and
+    Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4. The last ``n`` records read are treated as a random sample of
+    all records that were unread before them. The test is repeated for every ``n``, and the smallest p-value counts. The
+    confidence is not guaranteed. Repeated tests make errors more likely, but a ranking better than chance makes errors
+    less likely. `docs/ranking.md` reports the measured error rate.
 
     Parameters
     ----------
     labels
-        Label of each record read, 1 (relevant) or 0 (irrelevant), in reading order.
+        Label of each record read, in reading order: ``1`` (relevant) or ``0`` (irrelevant).
     total
         Number of records of the review.
     found_before
-        Number of relevant records found before new records were added to the review. ``labels`` and ``total`` must not
-        include the records read before that, because they are not a sample of the records that are unread now.
+        Number of relevant records found before new records were added to the review. If new records were added,
+        ``labels`` and ``total`` must not include the records read before. Those records are not a sample of the records
+        that are unread now.
 
     Raises
     ------
@@ -234,7 +243,7 @@ def too_many(found: int, recall: float) -> int:
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
     """Return the p-value of the hypothesis that at least ``missed`` relevant records are unread.
 
-    A p-value is computed from the last ``n`` records read, for every ``n``, and the smallest is returned.
+    For every ``n``, a p-value is computed from the last ``n`` records read. The smallest p-value is returned.
     """
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.
@@ -247,7 +256,7 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 
 
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
-    """Return the verdict of a stopping rule.
+    """Return the result of a stopping rule.
 
     ``missed(n)`` is an upper bound on the number of missed relevant records if the next ``n`` records read are
     irrelevant.
@@ -263,5 +272,5 @@ def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: floa
 
 
 def _first(holds: Callable[[int], bool], last: int) -> int:
-    """Return the smallest number from 0 to ``last`` for which the monotone condition ``holds`` is true."""
+    """Return the smallest number from 0 to ``last`` for which ``holds`` is true; ``holds`` must be monotone."""
     return bisect_left(range(last), True, key=holds)

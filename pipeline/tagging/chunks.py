@@ -1,4 +1,4 @@
-"""Store the results of a tagging run in chunks, so that the run can be interrupted and resumed."""
+"""Store the results of a tagging run in chunks, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Identity(Strict):
     Attributes
     ----------
     input
-        SHA-256 of each input file, or its size and modification time if it is in an object store; keyed by the name
-        of the file.
+        Fingerprint of each input file, keyed by the name of the file: the SHA-256 of the file. For a file in an object
+        store, the fingerprint is its size and modification time.
     model_id, codebook
         Id of the model, and SHA-256 hash of the codebook.
     settings
@@ -51,7 +51,7 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a message for each difference between the run that was started (``self``) and the current request."""
+        """Yield a message for each difference between ``self``, when the run was started, and ``now``."""
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),
@@ -72,9 +72,9 @@ class Identity(Strict):
 class RunManifest(Strict):
     """Content of ``manifest.json``, which describes a tagging run and does not change during the run.
 
-    Chunk ``n`` contains the records from ``n * chunk_records`` up to but not including
-    ``(n + 1) * chunk_records``, counted from 0. ``intake`` contains counts that describe the input
-    (`inputs.Inputs`), for the summary.
+    Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n + 1) * chunk_records``; the first
+    record has the number 0. ``intake`` contains the fields of `inputs.Inputs`, which are counts that describe the
+    input.
     """
 
     format_version: int = FORMAT_VERSION
@@ -89,7 +89,7 @@ class RunManifest(Strict):
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Return the range of records in a chunk: the number of its first record, and of the first record after it."""
+        """Return the number of the first record in a chunk, and the number of the first record after the chunk."""
         start = number * self.chunk_records
         return start, min(start + self.chunk_records, self.records)
 
@@ -102,11 +102,12 @@ class Chunk(Strict):
     part
         Number of the chunk, starting at 0.
     start, stop
-        Range of records in the chunk: the number of its first record, and of the first record after it.
+        Number of the first record in the chunk, and number of the first record after the chunk.
     rows, sha256
-        Number of predictions in the chunk, and SHA-256 of the file that contains them.
+        Number of predictions in the chunk, and SHA-256 of the file that contains the predictions.
     decisions
-        Number of records by label and decision; ``not_scored`` counts the records decided ``no`` without scoring.
+        Number of records by label and decision. ``not_scored`` counts the records that were decided ``no`` without
+        scoring.
     unlike
         Number of records that may be relevant but are unlike the training texts.
     full_texts
@@ -124,11 +125,11 @@ class Chunk(Strict):
 
 
 class ChunkStore:
-    """The chunks of a run, stored in a folder.
+    """The chunks of a tagging run, stored in a folder.
 
-    A chunk consists of two files: its predictions (``predictions-00000.parquet``) and their description
-    (``predictions-00000.json``, see `Chunk`), which is written last. A chunk counts as finished if its
-    description exists and, on this machine, if its predictions have the SHA-256 that the description states.
+    A chunk consists of two files: its predictions (``predictions-00000.parquet``) and the description of the chunk
+    (``predictions-00000.json``, see `Chunk`). The description is written last. A chunk counts as finished if its
+    description exists. On this machine, the SHA-256 of the predictions must also be the one in the description.
     Therefore, several processes can write chunks without coordination.
     """
 
@@ -170,7 +171,8 @@ class ChunkStore:
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
     def delete(self) -> None:
-        """Delete the manifest, and then the chunks, which are useless without the manifest."""
+        """Delete the manifest, and then the chunks."""
+        # The chunks are useless without the manifest, so they may be left if this is interrupted.
         for name in sorted(self.folder.names(), key=lambda name: name != MANIFEST):
             if name == MANIFEST or _PART.fullmatch(name):
                 (self.folder / name).delete()
@@ -219,7 +221,7 @@ class ChunkStore:
         return chunk
 
     def written(self) -> int:
-        """Return the number of chunks that were written, without checking their content."""
+        """Return the number of chunks that were written; the content of the chunks is not checked."""
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
     def finished(self, manifest: RunManifest) -> dict[int, Chunk]:
@@ -269,7 +271,10 @@ def _name(place: StoragePath) -> str:
 
 
 def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
-    """Return the number of records by label and decision, added up over all chunks."""
+    """Return the number of records with each decision, added up over all chunks.
+
+    The keys of the result are labels; the values are dicts of numbers of records, keyed by decision.
+    """
     totals: dict[str, Counter[str]] = {}
     for chunk in chunks:
         for label, counts in chunk.decisions.items():
@@ -279,10 +284,10 @@ def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a folder if necessary, and lock it until the context ends.
+    """Create a folder if necessary, and lock the folder until the context ends.
 
-    A folder that was created is deleted at the end if it is still empty. A lock that was left by a process that died
-    is ignored.
+    If the folder was created and is still empty at the end, it is deleted. A lock left by a process that has died is
+    ignored.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Tag full texts: choose the sections to score, divide them into windows, and find evidence with its page."""
+"""Tag full texts: choose the sections to score, divide them into windows, and find evidence with its page.
+
+A window consists of consecutive sentences, which are scored in the same way as an abstract.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +53,11 @@ class Divided(NamedTuple):
     sentences
         Sentences of the scored sections; their offsets refer to the full text.
     windows
-        Numbers of the sentences of each window.
+        Range of the numbers of the sentences in each window.
     opening
-        Sentences that replace the abstract of a record without an abstract: the abstract in the full text, otherwise
-        the first sentences of its introduction, otherwise the first scored sentences.
+        Sentences that replace the abstract if the record has no abstract. They are the abstract in the full text. If
+        there is none, they are the first sentences of the introduction. If there is no introduction, they are the first
+        scored sentences.
     judged
         Words that describe ``opening`` in notes, such as 'abstract in the full text'.
     recognised
@@ -70,15 +74,19 @@ class Divided(NamedTuple):
 
 @dataclass(frozen=True)
 class TaggedFullText:
-    """The result of tagging a full text: its windows, the sentences by which relevance was judged, and the scores.
+    """The result of tagging a full text.
 
     Attributes
     ----------
+    divided
+        The full text, divided into windows.
     first
-        Sentences by which relevance was judged: those of the record's abstract or, if the record has no abstract,
-        those of the full text in ``divided.opening``.
+        Sentences by which relevance was judged. They are the sentences of the record's abstract. If the record has no
+        abstract, they are the sentences in ``divided.opening``.
     has_abstract
         Whether the record has an abstract.
+    scored
+        Scores of ``first`` and of the windows.
     """
 
     divided: Divided
@@ -88,7 +96,7 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return the number of windows, and notes on anything unusual about how the paper was tagged."""
+        """Return the number of windows (the abstract counts as one), and notes on anything unusual about the paper."""
         found = (
             []
             if self.divided.recognised
@@ -100,9 +108,10 @@ class TaggedFullText:
 
 
 def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
-    """Raise `MechtagError` if the table of full texts at ``path`` is not readable, or the model cannot tag full texts.
+    """Raise `MechtagError` if the table of full texts at ``path`` is not readable, or if the model cannot tag full
+    texts.
 
-    ``model`` is the folder from which ``tagger`` was loaded, for the message.
+    ``model`` is the folder from which ``tagger`` was loaded; it is named in the message.
     """
     if tagger.long is None:
         raise MechtagError(
@@ -113,11 +122,10 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 
 
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
-    """Return the sections to score, grouped in runs of neighbouring sections of the same kind.
+    """Return the sections to score, grouped into runs, and whether any section was recognised by its heading.
 
-    The second item of the result states whether any section was recognised by its heading. If none was recognised, all
-    sections before the last list of references are scored, except those that are certainly not running text, such as
-    tables.
+    A run consists of neighbouring sections of the same kind. If no section was recognised, all sections before the last
+    list of references are scored. Sections that are certainly not running text, such as tables, are then left out.
 
     Parameters
     ----------
@@ -171,7 +179,8 @@ def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceS
 def sentences_to_code(full_text: FullText, settings: SentenceSettings) -> list[Evidence]:
     """Return the sentences of a full text that a person can mark as evidence, with their pages and sections.
 
-    Only lists of references are left out. All sentences that `tag_full_texts` scores are included.
+    All sentences are returned except those in lists of references, so each sentence that `tag_full_texts` scores is
+    included.
     """
     kept = [section for section in full_text.sections if section.kind != "references"]
     return [_placed(full_text, sentence, 0.0) for sentence in _split(full_text, kept, settings)]
@@ -215,10 +224,9 @@ class TaggedAbstract(NamedTuple):
 def tag_full_texts(
     tagger: Tagger, abstracts: Sequence[TaggedAbstract], table: FullTextTable, settings: Settings
 ) -> Iterator[tuple[Record, TaggedFullText]]:
-    """Yield each record that has a full text in ``table``, with the result of tagging the full text.
+    """Tag the full texts in ``table``, and yield each record that has one with the result.
 
-    At most `BATCH` full texts are tagged at the same time, to limit memory. A sentence that occurs in several papers is
-    encoded only once.
+    At most `BATCH` full texts are tagged at the same time, to limit memory.
     """
     by_record = {abstract.record.record_id: abstract for abstract in abstracts}
     remembering = replace(tagger, encoder=RememberingEncoder(tagger.encoder, _REMEMBERED))
@@ -279,17 +287,17 @@ def _to_score(sentences: Sequence[Sentence]) -> list[Sentence]:
 def full_text_rows(
     tagger: Tagger, model_id: str, record: Record, tagged: TaggedFullText, evidence_sentences: int
 ) -> Iterator[Prediction]:
-    """Yield one prediction per label of a record, based on its full text; relevance comes first."""
+    """Yield the predictions for one record based on its full text: relevance first, then labels in codebook order."""
     for column in range(len(tagger.codebook.all_keys)):
         evidence = _evidence(tagged, column, evidence_sentences)
         yield prediction_of(tagger, model_id, record, tagged.scored.whole, column, evidence, "full-text")
 
 
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
-    """Return the evidence for relevance (column 0) or a label, the sentence with the highest score first.
+    """Return the evidence for relevance or for a label, the sentence with the highest score first.
 
-    The evidence for relevance is from the sentences by which relevance was judged. The evidence for a label is from the
-    windows with the highest scores. ``column`` is the column of the label in the scores.
+    ``column`` is 0 for relevance, and otherwise the column of the label in the scores. Evidence for relevance is taken
+    from ``tagged.first``, and evidence for a label from the windows with the highest scores.
     """
     scored, divided = tagged.scored, tagged.divided
     best = [0]
@@ -330,5 +338,5 @@ def _placed(full_text: FullText, sentence: Sentence, score: float) -> Evidence:
 
 
 def _at(tiles: Sequence[TileT], place: int) -> TileT:
-    """Return the section or page that contains the character at the offset ``place`` of the text."""
+    """Return the section or page that contains the character at offset ``place``."""
     return tiles[bisect_right(tiles, place, key=lambda tile: tile.start) - 1]

@@ -44,9 +44,12 @@ class Inputs(Strict):
 
     Attributes
     ----------
-    records, without_abstract, abstracts_cut
-        Number of records to tag (one per paper), of records without an abstract, and of records whose abstract
-        ends in mid-sentence.
+    records
+        Number of records to tag; there is one per paper.
+    without_abstract
+        Number of records without an abstract.
+    abstracts_cut
+        Number of records whose abstract ends in mid-sentence.
     sources
         Counts of records for each source file; ``None`` if not known.
     notes, unread
@@ -125,13 +128,13 @@ class Inputs(Strict):
 
 
 def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | None:
-    """Return the path of the source if it is a table of records, or ``None`` if the sources are search exports.
+    """Return the path of the table of records; ``None`` if the sources are search exports.
 
     Raises
     ------
     MechtagError
-        If a table is combined with other sources, a source that is not a table has a URI, or
-        sentences are combined with search exports.
+        If a table is combined with other sources; if a source with a URI is not a table; or if ``sentences`` are
+        combined with search exports.
     """
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
@@ -155,8 +158,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, *others: Path | None) -> dict[str, str]:
     """Return a fingerprint of each input file, keyed by the name of the file.
 
-    The fingerprint is the SHA-256 of the file; for a table of records in an object store, it is the size and
-    modification time. A source that is a folder has one fingerprint per file in it.
+    The fingerprint is the SHA-256 of the file. If ``table`` is in an object store, its fingerprint is its size and
+    modification time. If a source is a folder, each file in the folder has a fingerprint.
 
     Parameters
     ----------
@@ -175,7 +178,9 @@ def _files(source: Path) -> Iterable[Path]:
 
 
 def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> Inputs:
-    """Read search exports, remove duplicates, and write the unique records, duplicate groups and rejected entries.
+    """Read search exports, remove duplicates, and write the resulting tables to a folder.
+
+    `input_files` returns the paths of these tables.
 
     Raises
     ------
@@ -196,12 +201,14 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records in a table, and the abstracts that, after cleaning, are missing or end in mid-sentence.
+    """Count the records in a table, the missing abstracts, and the abstracts that end in mid-sentence.
+
+    Abstracts are cleaned before they are counted.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `parquet.read_records`, if a record is repeated, or if the ``ingest.json`` next to
+        For the same reasons as in `parquet.read_records`; if a record is repeated; or if the ``ingest.json`` next to
         the table is invalid.
     """
     without_abstract = abstracts_cut = 0
@@ -225,7 +232,7 @@ def survey(place: StoragePath) -> Inputs:
 
 
 def copy_table(place: StoragePath, folder: Path) -> None:
-    """Write a cleaned copy of a table of records, and empty tables of duplicates and rejected entries.
+    """Write a cleaned copy of a table of records to a folder, with empty tables of duplicates and rejected entries.
 
     Cleaning does not change tables written by mechtag. Offsets of evidence refer to the abstracts in the copy.
     """
@@ -253,7 +260,7 @@ def _number(record_id: str) -> int:
 
 
 def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> None:
-    """Raise an error if a table contains a record more than once; the check needs eight bytes of memory per record."""
+    """Raise an error if a table contains a record more than once."""
     ordered = np.sort(np.asarray(ids, dtype=np.int64))
     repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not repeated:
@@ -267,10 +274,10 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Read the counts of each source file from the ``ingest.json`` next to a table of records.
+    """Read the counts of each source file from the ``ingest.json`` next to a table; return the counts, and notes.
 
-    Return the counts, and notes. The counts are ``None`` if the file is missing, or if it describes different records;
-    in the latter case, a note says so. An invalid file is an error.
+    If ``ingest.json`` is missing, the counts are ``None``. If it describes different records, the counts are also
+    ``None``, and a note says so. If it is invalid, an error is raised.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():
@@ -290,7 +297,7 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Reads a table of sentences that were split earlier, which must be in the order of their records."""
+    """Reads a table of sentences that were split earlier; the sentences must be in the order of their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -300,7 +307,7 @@ class GivenSentences:
         self._next = next(self._groups, None)
 
     def of(self, records: Iterable[Record]) -> list[Sentence]:
-        """Return the sentences of ``records``, which must follow the records of the previous call.
+        """Return the sentences of ``records``; successive calls must pass the records in the order of the table.
 
         Raises
         ------
@@ -319,7 +326,7 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Raise `MechtagError` if sentences are left after the last record."""
+        """Raise `MechtagError` if the table contains sentences that no call of `of` has returned."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 

@@ -1,4 +1,4 @@
-"""Find full texts of records that were merged into others as duplicates, and tag the kept records by these texts."""
+"""Use the full texts of merged duplicates for the records into which the duplicates were merged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ _SHOWN = 5
 
 
 class MergedFullTexts(NamedTuple):
-    """The full texts whose record is not among the tagged records, for example because it was merged into another.
+    """The full texts whose own record is not among the tagged records.
+
+    Most of these records were merged into another record, which was kept.
 
     Attributes
     ----------
     used
-        Merged records whose full text is used for the kept record: id of the kept record, keyed by id of the merged
-        record.
+        Merged records whose full text is used for the kept record. Keys are ids of merged records; values are ids of
+        kept records.
     replaced
-        Merged records whose full text is not used, because the kept record has a different one; keyed as in ``used``.
+        Merged records whose full text is not used, because the kept record has a different full text. Keys are ids of
+        merged records; values are ids of kept records.
     unknown
         Ids of records that are neither tagged nor merged into exactly one tagged record.
     """
@@ -32,7 +35,7 @@ class MergedFullTexts(NamedTuple):
     unknown: tuple[str, ...]
 
     def notes(self) -> Iterator[str]:
-        """Yield notes on full texts whose record is not tagged: which are used for a kept record, and which are not."""
+        """Yield notes that list the full texts in ``used``, ``replaced`` and ``unknown``."""
         used = [f"{one} was merged into {kept}" for one, kept in self.used.items()]
         replaced = [f"{one} was merged into {kept}" for one, kept in self.replaced.items()]
         for text, names in (
@@ -46,10 +49,10 @@ class MergedFullTexts(NamedTuple):
 
 
 def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
-    """Find the records to which the full texts in a table belong.
+    """Find the record to which each full text in a table belongs.
 
-    If a kept record has no full text, one of the full texts of the records that were merged into it is used. It is
-    chosen as in `mechtag.pipeline.fulltext.attaching.attach`.
+    If a kept record has no full text of its own, a full text of a record that was merged into it is used. If there are
+    several, the choice is made as in `mechtag.pipeline.fulltext.attaching.attach`.
     """
     texts = list(table.summaries())
     known = {row["record_id"] for row in records.rows(["record_id"])}

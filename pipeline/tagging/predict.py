@@ -28,7 +28,7 @@ def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Return the document to score (see `document_of`) and the sentences of each record, in the given order."""
+    """Return, for each record, the document to score (see `document_of`) and the sentences of the record."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
@@ -40,7 +40,7 @@ def documents_of(
 def tag_records(
     tagger: Tagger, model_id: str, records: Iterable[Record], sentences: SentenceSettings, *, evidence_sentences: int
 ) -> tuple[list[Record], list[Prediction]]:
-    """Clean records, split them into sentences and tag them, as ``mechtag tag`` does.
+    """Clean records, split their abstracts into sentences, and tag the records, as ``mechtag tag`` does.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def tag_records(
     Returns
     -------
     tuple
-        The cleaned records, in input order, and the result of `predict`. Offsets of evidence refer to the abstracts
-        of the cleaned records, not of the input.
+        The cleaned records, in input order, and the result of `predict`. Offsets of evidence refer to the abstracts of
+        the cleaned records, not to the abstracts of the input.
     """
     cleaned = [clean_record(record) for record in records]
     found = split(cleaned, sentences)
@@ -71,7 +71,7 @@ def predict(
 ) -> list[Prediction]:
     """Tag records that were already cleaned and split into sentences.
 
-    `tag_records` also cleans and splits the records.
+    For other records, use `tag_records`.
 
     Parameters
     ----------
@@ -108,18 +108,19 @@ def prediction_rows(
     scored: Sequence[Scored],
     evidence_sentences: int,
 ) -> Iterator[Prediction]:
-    """Yield one prediction per record and label from the scores of the records.
+    """Yield the predictions for records, made from the scores of their abstracts.
 
-    ``sentences`` and ``scored`` have one item per record.
+    For each record, relevance comes first, then the labels in codebook order. ``sentences`` and ``scored`` have one
+    item per record.
     """
     for record, own, result in zip(records, sentences, scored, strict=True):
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
 def _deduction(section: str) -> float:
-    """Return how much is subtracted from the score of a sentence when evidence is chosen, in log odds.
+    """Return the deduction from the score of a sentence when evidence is chosen, in log odds.
 
-    This is 0 unless the sentence is in a section on background or methods.
+    The deduction is 0 unless the sentence is in a section on background or methods.
     """
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
@@ -166,5 +167,5 @@ def prediction_of(
 
 
 def evidence_of(sentence: Sentence, score: float) -> Evidence:
-    """Return a sentence as evidence for a label, with its score for the label."""
+    """Return a sentence as evidence for a label; ``score`` is the score of the sentence for this label."""
     return Evidence(sentence=sentence.sentence, start=sentence.start, end=sentence.end, text=sentence.text, score=score)

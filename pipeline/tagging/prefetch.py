@@ -21,22 +21,23 @@ _ITEM, _END, _ERROR = range(3)
 def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
     """Start a process that computes the next item of an iterator while the main process uses the current item.
 
-    A thread would not help, because its Python code would block the encoder. The process computes at most
-    one item in advance; it ends when the context ends or when the main process is killed.
+    The process computes at most one item in advance. It ends when the context ends, or when the main process is killed.
 
     Parameters
     ----------
     what
         Task of the process as a verb phrase, such as "splits sentences", for error messages.
     prepare, *arguments
-        A module-level function, and its arguments. The new process calls the function first, to load what it needs.
+        A module-level function, and its arguments. The new process calls this function first, to load what the iterator
+        needs.
 
     Yields
     ------
     Runner
-        Function that runs an iterator in the new process. The iteration raises `MechtagError` if the process
-        was killed, and re-raises any error of ``prepare`` or of the iterator.
+        Function that runs an iterator in the new process. If the process was killed, the iteration raises
+        `MechtagError`. Any error of ``prepare`` or of the iterator is raised again.
     """
+    # A thread would not help, because its Python code would block the encoder.
     # Spawn instead of fork, because a forked process inherits locks but not the threads that would release them.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -59,7 +60,7 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Return the iterator ``make(*arguments)``, which runs in the current process, without prefetching."""
+    """Return the iterator ``make(*arguments)``; the iterator runs in the current process, without prefetching."""
     return make(*arguments)
 
 

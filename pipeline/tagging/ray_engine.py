@@ -32,7 +32,7 @@ _ENVIRONMENT = {
 
 
 class Tries:
-    """Counts the attempts at each chunk, because Ray would endlessly retry a chunk that kills its worker."""
+    """Counts the attempts at each chunk, because Ray would retry forever if a chunk always killed its worker."""
 
     def __init__(self) -> None:
         self._begun: Counter[int] = Counter()
@@ -58,7 +58,7 @@ class Worker:
         return ChunkScorer(self._job, self._load(), self._settings, full_texts)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        """Process the chunk whose number is ``row["item"]``, and return the pickled result under the key ``made``.
+        """Process chunk number ``row["item"]``, and return a dict with the pickled result under the key ``made``.
 
         The result is a `Chunk` or an error. Errors are returned and not raised, because Ray would wrap them.
         """
@@ -68,9 +68,9 @@ class Worker:
             return {"made": pickle.dumps(error)}
 
     def _make(self, number: int) -> Chunk:
-        """Process one chunk and return its description; processing a chunk again yields the same result.
+        """Process one chunk and return its description; a chunk may be processed more than once.
 
-        Raises `MechtagError` if workers that processed the chunk died repeatedly.
+        Raises `MechtagError` if several workers have died while they processed the chunk.
         """
         import ray
 
@@ -95,10 +95,8 @@ def run_ray(
 ) -> None:
     """Process the unfinished chunks of a run on the Ray cluster at ``RAY_ADDRESS``.
 
-    If ``RAY_ADDRESS`` is not set, the workers run on this machine.
-
-    If a worker dies, a different worker processes its chunk again. All workers must have access to the
-    records, the chunks and the model.
+    If ``RAY_ADDRESS`` is not set, the workers run on this machine. If a worker dies, a different worker processes its
+    chunk again. All workers must have access to the records, the chunks and the model.
 
     Parameters
     ----------
@@ -112,8 +110,8 @@ def run_ray(
     Raises
     ------
     MechtagError
-        If Ray is not installed or its cluster cannot be reached; if precomputed sentences are passed, which
-        workers cannot use; if a chunk repeatedly killed its worker; or for the same reasons as in `run_local`.
+        If Ray is not installed or its cluster cannot be reached; if the run has precomputed sentences, which workers
+        cannot use; if a chunk repeatedly killed its worker; or for the same reasons as in `run_local`.
     """
     if job.sentences:
         raise MechtagError(
@@ -143,9 +141,9 @@ def run_ray(
 
 @contextmanager
 def _connected(workers: int | None) -> Iterator[Any]:
-    """Import Ray and start or join a cluster, without usage statistics, dashboard, logs or progress bars.
+    """Import Ray, and start or join a cluster.
 
-    Raises `MechtagError` if Ray is not installed, or the cluster cannot be reached.
+    Raises `MechtagError` if Ray is not installed, or if the cluster cannot be reached.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -192,7 +190,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Discard standard error output in this context, because Ray writes its log level to it on every start."""
+    """Discard standard error output in this context, because Ray writes its log level there on every start."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

@@ -32,8 +32,11 @@ Progress = Callable[[int], None]
 class ScoredChunk(NamedTuple):
     """The sentences and scores of each record in a chunk.
 
-    ``full_texts`` maps the id of each record with a full text to the predictions based on this text, and to a
-    description of how the text was tagged; ``None`` if only abstracts are tagged.
+    Attributes
+    ----------
+    full_texts
+        For each record with a full text, keyed by record id: the predictions based on the full text, and a description
+        of how it was tagged. ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
@@ -82,7 +85,7 @@ class ChunkScorer:
         return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
 
     def _rows(self, given: ChunkInput, scored: ScoredChunk) -> Iterator[Prediction]:
-        """Yield the predictions for each record, first those based on the abstract, then any based on the full text."""
+        """Yield the predictions for each record: first by the abstract, then by the full text if there is one."""
         tagger, model_id, settings = self._model.tagger, self._model.config.model_id, self._settings.tag
         full_texts = scored.full_texts or {}
         for record, own, one in zip(given.records, scored.sentences, scored.abstracts, strict=True):
@@ -108,7 +111,7 @@ def run_local(
     on_progress
         Called with the number of records processed since the last call.
     run
-        Function that starts the iterator that reads chunks and splits their records into sentences.
+        Function that starts an iterator. The iterator reads chunks and splits their records into sentences.
     """
 
     def note(writing: Future[Chunk] | None) -> None:
@@ -137,19 +140,19 @@ def finish(
     on_progress: Progress = lambda _: None,
     read_signs: ReadSigns = by_words,
 ) -> dict[str, Any]:
-    """Write the result tables of a tagging run and then ``summary.json``; return the content of ``summary.json``.
+    """Write the result tables of a tagging run, then ``summary.json``; return the content of ``summary.json``.
 
-    On this machine, the chunks are joined into one table and deleted; in an object store, the chunks
-    themselves are the result.
+    On this machine, the chunks are joined into one table and then deleted. In an object store, the chunks are kept as
+    the result.
 
     Parameters
     ----------
     calibration
-        Calibration of the model; the workbook explains its bounds.
+        Calibration of the model; the workbook explains the bounds in it.
     on_progress
         Called with the number of records written since the last call.
     read_signs
-        Function that returns the sign (present or absent) of each sentence of evidence, for the tables.
+        Function that returns the sign (``present`` or ``absent``) of each sentence of evidence, for the tables.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)

@@ -1,7 +1,7 @@
 """Use the tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
 
-spaCy finds the component through the entry point in ``pyproject.toml``, so users do not have to import anything.
-spaCy loads this module for every pipeline; therefore, heavy libraries are imported only when the component is created.
+spaCy finds the component through the entry point in ``pyproject.toml``, so users do not have to import anything. spaCy
+loads this module for every pipeline. Therefore, heavy libraries are imported only when the component is created.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SENTENCE_SPANS = "mechtag_sentences"
 def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -> MechtagComponent:
     """Create the spaCy component from its settings.
 
-    When a pipeline is saved, spaCy saves only these settings, not the model.
+    When a pipeline is saved, spaCy saves these settings but not the model.
 
     Parameters
     ----------
@@ -57,18 +57,22 @@ def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -
 class MechtagComponent:
     """A spaCy component that tags documents in batches.
 
-    A document is an abstract; its title is ``doc._.title``, or ``title`` in the context passed to
-    ``nlp.pipe(..., as_tuples=True)``. The component uses the sentences of the pipeline; if the pipeline finds no
-    sentences, the component splits the text as 'mechtag tag' does. The text is not cleaned, because offsets
-    refer to it; keywords and notices at its ends, which 'mechtag tag' removes, are not scored. The component sets:
+    A document is an abstract. Its title is ``doc._.title``, or ``title`` in the context passed to ``nlp.pipe(...,
+    as_tuples=True)``. The component uses the sentences that the pipeline found. If the pipeline found no sentences, the
+    component splits the text as 'mechtag tag' does. The text is not cleaned, because offsets refer to it. Keywords and
+    notices at the ends of the text, which 'mechtag tag' removes, are not scored.
 
-    - ``doc.cats``: the probability of relevance and of each label;
-    - ``doc._.mechtag``: for each label, ``score``, ``probability``, ``threshold``, ``decision`` and
-      ``evidence`` with exact offsets into ``doc.text``;
-    - ``doc.spans["mechtag"]``: evidence for labels whose decision is not ``no``, labelled with the key of the label,
-      the strongest first; a sentence that starts or ends within a token is expanded to whole tokens;
-    - ``doc.spans["mechtag_sentences"]``: all scored sentences, with the score of each label in
-      ``span._.mechtag_scores``, and also in ``sent._.mechtag_scores`` if the pipeline found the sentences.
+    The component sets:
+
+    - ``doc.cats``: the probability of relevance and of each label.
+    - ``doc._.mechtag``: for each label, ``score``, ``probability``, ``threshold``, ``decision`` and ``evidence``.
+      The evidence has exact offsets into ``doc.text``.
+    - ``doc.spans["mechtag"]``: the evidence for each label whose decision is not ``no``, the strongest evidence first.
+      Each span is labelled with the key of the label. If a sentence starts or ends within a token, its span is
+      expanded to whole tokens.
+    - ``doc.spans["mechtag_sentences"]``: all scored sentences. The score of each label is in
+      ``span._.mechtag_scores``. If the pipeline found the sentences, ``sent._.mechtag_scores`` contains the same
+      scores.
     """
 
     def __init__(self, model: Model, evidence_sentences: int) -> None:
@@ -84,7 +88,7 @@ class MechtagComponent:
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Tag documents in batches of ``batch_size``, and yield them in the same order."""
+        """Tag documents in batches of ``batch_size``, and yield them in the order of ``stream``."""
         stream = iter(stream)
         while docs := list(islice(stream, batch_size)):
             self._tag(docs)
@@ -146,10 +150,9 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences of a document: those that the pipeline found or, if there are none, those from `split`.
+    """Yield the sentences of a document that are content, without keywords and notices at its ends.
 
-    The text of a `Doc` cannot be cleaned, because offsets refer to it. Keywords and notices at its ends, which
-    cleaning would remove, are skipped instead.
+    The sentences are those that the pipeline found. If it found none, `split` is used.
     """
     content = find_content(doc.text)
     found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())
@@ -166,7 +169,7 @@ def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
 
 
 def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences that the spaCy pipeline found, without surrounding spaces."""
+    """Yield the sentences that the spaCy pipeline found, without spaces around them."""
     found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
     for number, (offset, text) in enumerate(found):
         start = offset + len(text) - len(text.lstrip())

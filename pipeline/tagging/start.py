@@ -62,12 +62,12 @@ class Job:
         Table of the records to tag.
     sentences
         Table of precomputed sentences, or ``None``.
-    full_texts
-        Table of full texts, or ``None`` if only abstracts are tagged.
     output
         Folder for the results.
     finished
-        Finished chunks, keyed by number. Code that finishes a chunk adds it here.
+        Finished chunks, keyed by number. Code that finishes a chunk adds the chunk to this dict.
+    full_texts
+        Table of full texts, or ``None`` if only abstracts are tagged.
     merged
         Full texts of records that were merged into others as duplicates; ``None`` if only abstracts are tagged.
     """
@@ -83,7 +83,7 @@ class Job:
 
     @contextmanager
     def open_full_texts(self) -> Iterator[FullTextTable | None]:
-        """Open the table of full texts and yield it; yield ``None`` if only abstracts are tagged."""
+        """Open the table of full texts, and yield the open table; yield ``None`` if only abstracts are tagged."""
         if self.full_texts is None:
             yield None
             return
@@ -93,7 +93,7 @@ class Job:
 
     @property
     def inputs(self) -> Inputs:
-        """Return counts of the input records, such as those without an abstract, as known before tagging starts."""
+        """Return the counts that describe the input, such as the number of records without an abstract."""
         return Inputs.model_validate(self.manifest.intake)
 
     @property
@@ -114,10 +114,10 @@ class Request:
     Attributes
     ----------
     sources
-        Search exports or folders of search exports, or one Parquet table of records. A table may have a URI; its
-        records are not deduplicated.
+        Search exports or folders of search exports, or one Parquet table of records. A table may have a URI. The
+        records of a table are not deduplicated.
     output
-        Folder for the results; may be a URI if the source is a table.
+        Folder for the results. It may be a URI if the source is a table.
     sentences
         Table of precomputed sentences, or ``None``.
     full_texts
@@ -126,7 +126,7 @@ class Request:
         Table of the records that were merged into the records of the source table, or ``None``; see
         `mechtag.pipeline.dedupe.merged`. It is used only with full texts.
     runtime
-        Runtime of the encoder, which is recorded because scores differ slightly between runtimes.
+        Runtime of the encoder. It is recorded because scores differ slightly between runtimes.
     """
 
     sources: Sequence[str]
@@ -157,7 +157,7 @@ class Request:
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
     """Raise `MechtagError` if a new run would overwrite one of its input files, or a person's decisions.
 
-    A folder that contains an unfinished run is not checked, because it was checked when the run was started.
+    If the folder contains an unfinished run, nothing is checked, because the check was made when that run was started.
     """
     folder = None if is_remote(output) else locate(output).local
     if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
@@ -169,8 +169,7 @@ def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> N
 def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     """Start or resume a tagging run, and lock its output folder against other runs.
 
-    Object stores have no locks, so users must make sure that no two runs write to the
-    same folder at the same time.
+    A folder in an object store cannot be locked. Users must make sure that no two runs write to it at the same time.
 
     Parameters
     ----------
@@ -182,9 +181,9 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     MechtagError
         If the sources cannot be read; if the output is a URI, but the sources are not one table of records; if
         sentences are passed without a table or belong to different records; if a different run is writing to the output
-        folder; if there is an unfinished run and ``resume`` is not set; or if ``resume`` is set, but a source, the
-        model, the codebook or a setting has changed. Also if the run is stopped with Ctrl-C or the disk is full, in
-        which case finished chunks are kept.
+        folder; if there is an unfinished run and ``resume`` is false; if ``resume`` is true, but a source, the model,
+        the codebook or a setting has changed; or if the run is stopped with Ctrl-C or the disk is full. In the last two
+        cases, finished chunks are kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
@@ -213,7 +212,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
     """Find out which full texts of merged records are used for the kept records; ``None`` without full texts.
 
-    ``groups`` is the table of merged records (``groups.csv``), if there is one.
+    ``groups`` is the table of merged records, or ``None``.
     """
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
@@ -279,7 +278,7 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
 def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
     """Raise an error unless all precomputed sentences occur in the abstracts of a table.
 
-    If ``clean`` is set, the abstracts are cleaned before the sentences are looked up.
+    If ``clean`` is true, the sentences must occur in the cleaned abstracts.
     """
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:
@@ -296,9 +295,9 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield the records and sentences of each chunk in ``chunks``, in ascending order.
+    """Yield the number, records and sentences of each chunk in ``chunks``, in ascending order of the numbers.
 
-    Unless ``sentences`` is passed, the abstracts are split into sentences.
+    If ``sentences`` is ``None``, the abstracts are split into sentences.
     """
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:

@@ -51,10 +51,8 @@ class StoragePath:
 
     @property
     def _native(self) -> str | bytes:
-        """Return the path in the form that pyarrow needs.
-
-        Local paths are bytes, because pyarrow would encode text as UTF-8, but file names may have other encodings.
-        """
+        """Return the path in the form that pyarrow needs."""
+        # pyarrow would encode text as UTF-8, but names of local files may have other encodings.
         return os.fsencode(self.path) if self.local else self.path
 
     def exists(self) -> bool:
@@ -88,7 +86,7 @@ class StoragePath:
         return data
 
     def write(self, data: bytes) -> None:
-        """Write the file atomically; in object stores, a file appears only when it is complete."""
+        """Write the file so that it appears only when it is complete."""
         if self.local:
             with replacing(self.local) as part:
                 part.write_bytes(data)
@@ -107,7 +105,7 @@ class StoragePath:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a fingerprint of the file: its SHA-256 or, in an object store, its size and modification time."""
+        """Return a fingerprint of the file: its SHA-256. In an object store, it is the size and modification time."""
         if self.local:
             return self.sha256()
         with self._naming_this_path():
@@ -116,7 +114,7 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Name this path in the messages of errors that are raised in this context.
+        """Add this path to the messages of errors that are raised in this context.
 
         A missing file, and any error of an object store, becomes a `MechtagError`. Other errors of local files are
         raised unchanged.
@@ -132,7 +130,7 @@ class StoragePath:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether a text is the URI of a file in an object store, and not a path on this machine."""
+    """Return whether a text is the URI of a file in an object store; ``False`` for a path on this machine."""
     return "://" in text and not text.startswith("file://")
 
 
