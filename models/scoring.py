@@ -207,7 +207,7 @@ class Calibration:
 
 
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
-    """Convert scores to two probabilities: that a document is relevant, and that it has each label.
+    """Convert scores to the probability of relevance and the probability of each label.
 
     Relevance and each label have their own logistic curves (Platt 1999). The curves of the labels were fitted on
     relevant records, because only relevant records are coded. Therefore, these curves yield probabilities conditional

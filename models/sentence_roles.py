@@ -1,7 +1,7 @@
 """Classify the sentences of an abstract by their role: background, methods or results.
 
-The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag. ``python -m
-benchmarks.roles`` fits the weights on structured abstracts from public data, and reports their accuracy.
+The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag. They are fitted
+on structured abstracts from public data by ``python -m benchmarks.roles``, which also reports their accuracy.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Return the role of each part of a sentence; see `PartRoles`.
+    """Return the roles of sentence parts; see `PartRoles`.
 
     Printed headings are ignored, so that the scores of a paper do not depend on whether its journal prints headings.
     """

@@ -144,9 +144,9 @@ def units_of(documents: Sequence[Document]) -> Units:
 class Heads:
     """A head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
-    A part has two scores for a label: one is computed from its features, and one from its words. The sum of both and of
-    the intercept is the label score of the part. Without coded records, the weights for features are computed from the
-    definitions (`features.Definitions.label_weights`), and the vocabulary is empty.
+    The label score of a part is the sum of three numbers: a score computed from the features of the part, a score
+    computed from its words, and the intercept of the label. Without coded records, the weights for features are
+    computed from the definitions (`features.Definitions.label_weights`), and the vocabulary is empty.
 
     Attributes
     ----------

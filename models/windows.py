@@ -67,7 +67,7 @@ class WindowCalibration:
     def of(self, calibration: Calibration, count: int) -> Calibration:
         """Return the calibration for a text with ``count`` windows.
 
-        It is adjusted from ``calibration``, the calibration for abstracts. For a text with one window, ``calibration``
+        The result is adjusted from ``calibration``, which is for abstracts. For a text with one window, ``calibration``
         is returned unchanged.
         """
         power = min(round(np.log2(count)), len(self.low))

@@ -65,7 +65,7 @@ class Agreement:
     Attributes
     ----------
     difference
-        Largest difference between two probabilities of the same label of the same document.
+        Largest difference between the probabilities that the two runtimes return for a label of a document.
     changed
         Proportion of decisions that differ.
     """
@@ -89,7 +89,7 @@ def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> A
 
 @dataclass(frozen=True)
 class Choice:
-    """A runtime, and the reason for choosing it in one line."""
+    """A runtime, and a one-line reason for choosing it."""
 
     runtime: Runtime
     reason: str

@@ -120,7 +120,8 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
         identifier in the row becomes the key.
     to_train
         Whether a model is to learn from the codings. A coding by a language model then becomes a coding of the person
-        who confirmed it (``confirmed_by``). If nobody confirmed it, a coding without a value is left out.
+        who confirmed it (``confirmed_by``). If nobody confirmed it, it is left out if its value is empty, and is an
+        error otherwise.
 
     Raises
     ------
@@ -378,7 +379,7 @@ def _sentence_labels(
 def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str] = ()) -> None:
     """Write a table of codings that `read_codings` can read.
 
-    The columns are those that `used_fields` returns.
+    The columns are the fields that `used_fields` returns.
     """
     used = used_fields(codings, columns)
     write_csv(path, used, [[cell_of(row, name) for name in used] for row in codings], bom=True)

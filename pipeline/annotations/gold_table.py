@@ -90,7 +90,7 @@ class GoldNotes(Row):
     source
         Publication that printed the table.
     printed_counts
-        Number of papers with each label, according to the publication; empty if the publication does not state them.
+        Number of papers with each label, as stated in the publication; empty if the publication does not state it.
     expected_empty
         Columns in which no paper has a yes, according to the publication. Each key is the name of a column, and its
         value says where the publication states this.

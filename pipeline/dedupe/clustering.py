@@ -223,7 +223,7 @@ def cluster(
         The clusters, and the comparisons that link the members of each cluster.
     doubts
         Pairs that were not joined, but that a person should check, the most likely duplicates first. There is at most
-        one pair for each two clusters.
+        one pair for any two clusters.
 
     Raises
     ------
@@ -265,7 +265,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one for each two clusters."""
+    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one for any two clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

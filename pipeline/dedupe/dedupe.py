@@ -129,7 +129,7 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the best record id of the group: the best ids are from a DOI, the next best are from a PubMed id."""
+    """Return the best record id of a group; ids from a DOI are best, followed by ids from a PubMed id."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 

@@ -2,9 +2,9 @@
 
 The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio. The numerator is how
 often two records of one paper agree (or differ) in a field. The denominator is how often two records of similar, but
-different papers do. `benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of
-records. The weights are fixed and rounded. Therefore, the result for two records does not depend on other records, and
-a sum can be checked by hand.
+different papers agree (or differ) in the field. `benchmarks.dedupe_weights` measures these logarithms on labelled and
+on generated pairs of records. The weights are fixed and rounded. Therefore, the result for two records does not depend
+on other records, and a sum can be checked by hand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def everybody(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have the same authors in the same order, and at least two of them."""
+    """Return whether two records have the same list of authors, which must have at least two authors."""
     return len(left.authors) > 1 and left.authors == right.authors
 
 

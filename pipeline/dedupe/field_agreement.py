@@ -41,8 +41,8 @@ _ABSTRACT = 400
 class FieldAgreement(NamedTuple):
     """Agreement of two records in each field: ``True``, ``False``, or ``None`` if unknown.
 
-    Two fields differ: ``title`` is the kind of agreement that `compare_titles` returns, and ``years`` is the difference
-    between the years (``None`` if unknown).
+    There are two exceptions. ``title`` is the kind of agreement that `compare_titles` returns. ``years`` is the
+    difference between the years; ``None`` if unknown.
     """
 
     title: str

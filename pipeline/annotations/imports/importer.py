@@ -267,7 +267,7 @@ class _Run:
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield the label key and the code for each code of an entry.
+        """Yield each code of an entry as a tuple of its label key and the code.
 
         Unknown names of labels are collected for an error message. Names that the user mapped to null are skipped.
         """

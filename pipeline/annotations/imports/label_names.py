@@ -1,4 +1,4 @@
-"""Find the labels of the codebook that the names of codes in reviewers' files mean."""
+"""Find the label of the codebook for each name that reviewers' files use for a code."""
 
 from __future__ import annotations
 

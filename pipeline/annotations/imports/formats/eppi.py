@@ -50,7 +50,7 @@ def recognise(content: Content) -> bool:
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per reference.
 
-    A ticked code is a yes for the label. Text that was entered or highlighted is its evidence.
+    A ticked code is a yes for the label. Text that was entered or highlighted for a code is the evidence.
 
     Raises
     ------

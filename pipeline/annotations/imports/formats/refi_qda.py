@@ -131,9 +131,9 @@ def _signs(
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the name of the label that a coding assigns, and ``1`` (yes), or ``None`` if the label needs review.
+    """Return the label name and the value of a coding; the value is ``1`` (yes), or ``None`` if the label needs review.
 
-    If the code is in a set that is named after a role of evidence, the name includes this role.
+    If the code is in a set that is named after a role of evidence, the label name includes this role.
     """
     name = coding.path[-1].removesuffix(REFERRED)
     if name != coding.path[-1] and asked.labels.find(name):
