@@ -1,8 +1,10 @@
 """Compute the chance-corrected agreement between coders who answer yes or no.
 
-Every coefficient is (observed - expected) / (1 - expected), where both are proportions of agreement; the coefficients
-differ in the agreement that they expect by chance. They are computed from counts summed over records, so for a
-bootstrap sample it suffices to multiply the counts by the number of times that each record was drawn.
+Every coefficient is (observed - expected) / (1 - expected). Both are proportions of agreement. The coefficients differ
+in the agreement that they expect by chance.
+
+All coefficients are computed from counts that are summed over records. For a bootstrap sample, it is therefore
+sufficient to multiply the counts of each record by the number of times that the record was drawn.
 """
 
 from __future__ import annotations
@@ -22,19 +24,26 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
 
 
 def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    """Compute Cohen's (1960) kappa of two coders who answer yes or no, from counts of their answers.
+    """Compute Cohen's (1960) kappa of two coders who answer yes or no.
+
+    The four arrays of counts have the same shape.
 
     Parameters
     ----------
-    tp, fp, fn, tn
-        Numbers of items answered yes by both coders, only by the second, only by the first, and by neither; arrays of
-        the same shape.
+    tp
+        Number of items to which both coders answered yes.
+    fp
+        Number of items to which only the second coder answered yes.
+    fn
+        Number of items to which only the first coder answered yes.
+    tn
+        Number of items to which both coders answered no.
 
     Returns
     -------
     numpy.ndarray
         Kappa, in the same shape. It is NaN where both coders answered yes to every item, or both answered no to every
-        item, because the expected agreement is then 1.
+        item.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -48,13 +57,13 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
     Parameters
     ----------
     coincidences
-        Shape (..., k, k) for k codes: entry (i, j) of a matrix is the number of times that codes i and j coincide in a
+        Shape (..., k, k) for k codes. Entry (i, j) of a matrix is the number of times that codes i and j coincide in a
         unit; see Krippendorff, *Content Analysis* (2004), section 11.3.
 
     Returns
     -------
     numpy.ndarray
-        Alpha, one value per matrix, shape (...); NaN where only one code was ever used.
+        Alpha of each matrix, shape (...); NaN where only one code was ever used.
     """
     marginals = coincidences.sum(axis=-1)
     total = marginals.sum(axis=-1)
@@ -64,17 +73,24 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
 
 
 def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
-    """Compute all agreement coefficients of two coders who judged the same items, from counts of their answers.
+    """Compute all agreement coefficients of two coders who judged the same items.
 
     PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) assumes that two coders agree by chance on
-    half of the items. Gwet's AC1 (2008, doi:10.1348/000711006X126600) assumes that they agree by chance on 2p(1 - p)
-    of the items, where p is the proportion of yes among all codes of both coders.
+    half of the items. Gwet's AC1 (2008, doi:10.1348/000711006X126600) assumes that they agree by chance on 2p(1 - p) of
+    the items, where p is the proportion of yes among all codes of both coders.
+
+    The four arrays of counts have the same shape.
 
     Parameters
     ----------
-    both_yes, only_a, only_b, both_no
-        Numbers of items answered yes by both coders, only by the first, only by the second, and by neither; arrays of
-        the same shape.
+    both_yes
+        Number of items to which both coders answered yes.
+    only_a
+        Number of items to which only the first coder answered yes.
+    only_b
+        Number of items to which only the second coder answered yes.
+    both_no
+        Number of items to which both coders answered no.
 
     Returns
     -------
@@ -98,20 +114,25 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Compute seven terms for each item, from whose sums over items `many_coders` computes agreement coefficients.
+    """Compute seven terms for each item; `many_coders` computes agreement coefficients from the sums of these terms.
 
     Parameters
     ----------
     codes
-        Shape (coders, ...): 1, 0, or NaN where a coder did not judge an item.
+        Shape (coders, ...): 1 for yes, 0 for no, NaN where a coder did not judge an item.
 
     Returns
     -------
     numpy.ndarray
-        Shape (7, ...). The first four terms of an item are: 1 if any coder judged the item; the proportion of yes among
-        its codes; 1 if two or more coders judged the item; and the proportion of coder pairs who agree on it. The last
-        three terms are the coincidences no-no, no-yes (equal to yes-no) and yes-yes. A proportion or coincidence of an
-        item is 0 if it cannot be computed because too few coders judged the item.
+        Shape (7, ...). The terms of an item are, in this order:
+
+        - ``1`` if any coder judged the item, otherwise ``0``.
+        - The proportion of yes among its codes.
+        - ``1`` if two or more coders judged the item, otherwise ``0``.
+        - The proportion of coder pairs who agree on the item.
+        - The number of coincidences of no with no, of no with yes, and of yes with yes (three terms).
+
+        A term that cannot be computed, because too few coders judged the item, is 0.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)
@@ -135,20 +156,20 @@ def many_coders(sums: Array) -> dict[str, Array]:
     """Compute the agreement coefficients of two or more coders, who need not have judged every item.
 
     Observed agreement is the proportion of coder pairs who agree, averaged over the items that at least two coders
-    judged. The proportion of yes is averaged over the items that at least one coder judged. This is how Gwet,
-    *Handbook of Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3, extends Fleiss' (1971,
-    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items that only one coder judged.
+    judged. The proportion of yes is averaged over the items that at least one coder judged. In this way, Gwet
+    (*Handbook of Inter-Rater Reliability*, 4th edition, 2014, chapters 2 and 3) extends AC1 and the kappa of Fleiss
+    (1971, doi:10.1037/h0031619) to missing codes. Alpha omits items that only one coder judged.
 
     Parameters
     ----------
     sums
-        Shape (7, ...): sum of the `tallies` of the items.
+        Shape (7, ...): sum over the items of their `tallies`.
 
     Returns
     -------
     dict
-        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...). All are NaN where no item was
-        judged by two coders; kappa and alpha are also NaN where all answers are yes or all are no.
+        ``fleiss_kappa``, ``gwet_ac1`` and ``krippendorff_alpha``, each of shape (...). All are NaN where no item was
+        judged by two coders. Kappa and alpha are also NaN where all answers are yes, or all answers are no.
     """
     coded, yes_shares, shared, agreeing, no_no, mixed, yes_yes = sums
     observed, yes = ratio(agreeing, shared), ratio(yes_shares, coded)
@@ -162,5 +183,5 @@ def many_coders(sums: Array) -> dict[str, Array]:
 
 
 def _beyond(observed: Array, expected: Array) -> Array:
-    """Correct agreement for chance: return (observed - expected) / (1 - expected), NaN if expected is 1."""
+    """Return (observed - expected) / (1 - expected), the agreement corrected for chance; NaN if ``expected`` is 1."""
     return ratio(observed - expected, 1 - expected)

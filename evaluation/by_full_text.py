@@ -1,7 +1,7 @@
 """Evaluate predictions that are based on full texts instead of abstracts.
 
-The metrics cover the gold papers with a full text. They are compared with the metrics of naive methods, and with the
-metrics of predictions based on the abstracts of the same papers.
+The metrics cover the gold papers that have a full text. They are compared with the metrics of naive methods. They are
+also compared with the metrics of predictions that are based on the abstracts of the same papers.
 """
 
 from __future__ import annotations
@@ -40,9 +40,16 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Number of words of a full text, number of windows in which it was scored, and frequency of a query.
+    """Measures of a full text, by which the naive methods score papers.
 
-    ``query_words`` is the number of occurrences of the query, a word or phrase, per 1,000 words.
+    Attributes
+    ----------
+    words
+        Number of words.
+    windows
+        Number of windows in which the full text was scored.
+    query_words
+        Number of occurrences of the query (a word or phrase) per 1,000 words.
     """
 
     words: int
@@ -58,11 +65,12 @@ class FullTextSet:
     ----------
     predictions
         Predictions based on full texts.
-    texts, tagging
-        Full text of each record in ``predictions``, and information on how the full text was tagged, keyed by record
-        id.
+    texts
+        Full text of each record in ``predictions``, keyed by record id.
+    tagging
+        How each of these full texts was tagged, keyed by record id.
     query
-        Word or phrase whose frequency is the score of a paper in one of the naive methods; ``""`` to omit this method.
+        Word or phrase for the naive method that scores a paper by the frequency of a query; ``""`` to omit this method.
     """
 
     predictions: Sequence[Prediction]
@@ -71,7 +79,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return the numbers by which naive methods rank a paper: words, windows, and frequency of the query."""
+        """Return the numbers of words and windows of a paper's full text, and the frequency of the query."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()
@@ -83,19 +91,19 @@ class FullTextSet:
 def read_full_text_set(
     predictions: Path, rows: Sequence[Prediction], table: Path, gold: GoldStandard, query: str
 ) -> FullTextSet:
-    """Read the full texts of gold papers and how they were tagged, to evaluate the predictions based on them.
+    """Read the full texts of gold papers for the evaluation of predictions based on full texts.
 
     Parameters
     ----------
     predictions
-        File of predictions. The ``summary.json`` in the same folder contains the number of windows (runs of sentences
-        about as long as an abstract) in which each full text was scored.
+        File of predictions. The file ``summary.json`` in the same folder must state the number of windows of each full
+        text.
     rows
         Predictions in this file that are based on full texts.
     table
         Table of the full texts.
     query
-        Word or phrase whose frequency is the score of a paper in one of the naive methods; ``""`` to omit this method.
+        Word or phrase for the naive method that scores a paper by the frequency of a query; ``""`` to omit this method.
 
     Raises
     ------
@@ -132,10 +140,11 @@ def read_full_text_set(
 
 
 def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, list[Prediction]]:
-    """Return the predictions of methods that use only the length of a full text or the frequency of one word.
+    """Return the predictions of naive methods for each paper with a full text, keyed by the name of the method.
 
-    The score of a paper is the same for every label. Nothing is learned: if the score of a paper is at least the
-    median of all scores, every label is predicted for the paper, otherwise none.
+    One method scores a paper by the number of words of its full text, one by the number of windows, and one by the
+    frequency of the query. The score is the same for every label. If the score of a paper is at least the median of all
+    scores, the decision is ``yes`` for every label. Otherwise, it is ``no`` for every label.
     """
     counts = {record_id: found.counts(record_id) for record_id in found.texts}
     scores = {
@@ -180,7 +189,7 @@ def full_text_section(
     found
         The full texts, and the predictions based on them.
     coded
-        Coded records of the project; the gold papers are ranked by relevance among the irrelevant coded records.
+        Coded records of the project. Each gold paper is ranked by relevance among the irrelevant coded records.
         ``None`` to omit this ranking.
     """
     own = papers_with(gold, found)
@@ -211,7 +220,7 @@ def full_text_section(
 
 
 def papers_with(gold: GoldStandard, found: FullTextSet) -> GoldStandard:
-    """Return the gold standard with only the records of papers that have a full text."""
+    """Return the gold standard, keeping only the records of papers that have a full text."""
     return replace(gold, records={key: own for key, own in gold.records.items() if own.record_id in found.texts})
 
 
@@ -224,12 +233,7 @@ def _measured(
     *,
     naive: bool = False,
 ) -> tuple[Judged, dict[str, Any]]:
-    """Compute the metrics of a system on the gold papers that have a record.
-
-    Parameters
-    ----------
-    naive
-        Whether the system is a naive method, for which fewer metrics are computed per label.
+    """Compute the metrics of a system on the gold papers that have a record; fewer metrics if the system is ``naive``.
 
     Returns
     -------
@@ -273,7 +277,7 @@ def _paired(
 ) -> dict[str, Any] | None:
     """Compare predictions based on full texts with predictions based on abstracts, on papers that have both texts.
 
-    The result is ``None`` if there are no such papers.
+    The result is ``None`` if no paper has both texts.
     """
     both = replace(gold, records={key: record for key, record in gold.records.items() if record.abstract})
     if not both.records:

@@ -1,7 +1,7 @@
-"""Compute metrics on the project's own coded records by comparing people's codes with out-of-fold decisions.
+"""Compute metrics on the project's own coded records, by comparing people's codes with out-of-fold decisions.
 
-The project assigned these codes from abstracts: they are training data, not a gold standard. The metrics help
-to choose between methods and are never reported as the accuracy of mechtag.
+The coded records are training data, not a gold standard. Their metrics help to choose between methods, and are never
+reported as the accuracy of mechtag.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ADDED_TITLE = "added by mechtag retrain"
 
 @dataclass(frozen=True)
 class CodedSet:
-    """The project's own coded records and the out-of-fold predictions for them.
+    """The project's own coded records and the out-of-fold predictions for these records.
 
     Attributes
     ----------
@@ -49,16 +49,17 @@ class CodedSet:
     documents
         Predictions for records, one per record and label, including relevance.
     sentences
-        Predictions for sentences; their ``record_id`` is the record's id, ``#``, and the sentence's number from 0.
+        Predictions for sentences. ``record_id`` of a prediction consists of the id of the record, ``#``, and the number
+        of the sentence from 0.
     relevance_baselines
         Predictions of relevance by each baseline, keyed by the name of the baseline.
     second
         A second coder's codes for some of the records.
     table
-        Codings of each coder, if the records were coded in a table; the records then contain the codes on which all
+        Codings of each coder, if the records were coded in a table. ``records`` then contains the codes on which all
         coders agree.
     learning
-        Predictions as in ``documents``, keyed by the number of papers on which the model was trained.
+        Predictions like ``documents``, keyed by the number of papers on which the model was trained.
     about
         Title and kind of text of each set of records, keyed by the name of the set.
     """
@@ -73,7 +74,7 @@ class CodedSet:
     about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def truth(self, labels: Sequence[str]) -> Array:
-        """Return the codes of the records, shape (records, labels); NaN for not judged."""
+        """Return the codes of the records, shape (records, labels): 1 for yes, 0 for no, NaN for not judged."""
         return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
 
     def described(self, name: str) -> tuple[str, str]:
@@ -81,7 +82,7 @@ class CodedSet:
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Count the coded records by kind of text, such as synopses; by default, all coded records are counted."""
+        """Count the coded records of each kind of text, such as synopses; by default, all coded records are counted."""
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 
@@ -92,19 +93,26 @@ class CodedSet:
 
 
 def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
-    """Return an array of shape (items, labels), with 1 for each label that an item has and 0 for all other labels."""
+    """Return an array of shape (items, labels): 1 if the item has the label, otherwise 0.
+
+    Parameters
+    ----------
+    carried
+        Labels of each item.
+    """
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
 def by_sentence(records: Sequence[CodedRecord], labels: Sequence[str]) -> tuple[list[tuple[int, int]], Array]:
-    """Return the coded sentences of the records and the codes of these sentences.
+    """Return the places of the coded sentences, and the codes of these sentences.
 
     Returns
     -------
     places
-        Index of the record in ``records``, and index of the sentence in the record, for each coded sentence.
+        Two indexes for each coded sentence: index of the record in ``records``, and index of the sentence in the
+        record.
     codes : ndarray, shape (n_sentences, n_labels)
-        1, 0, or NaN for not judged, one row per coded sentence.
+        Codes of the sentences in the order of ``places``: 1 for yes, 0 for no, NaN for not judged.
     """
     codes = [record.sentence_codes(labels) for record in records]
     places = [(row, number) for row, own in enumerate(codes) for number in range(len(own))]
@@ -112,7 +120,7 @@ def by_sentence(records: Sequence[CodedRecord], labels: Sequence[str]) -> tuple[
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the accuracy of the labels on the coded records, for whole records and for their sentences."""
+    """Compute the metrics of the labels on the coded records: of whole records, of sentences, and of evidence."""
     records = coded.records
     documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
@@ -141,7 +149,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Compute the learning curve: the metrics of `LearningStep` for each number of training papers, in order."""
+    """Compute the learning curve, which contains the metrics of `LearningStep` for each number of training papers."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -154,7 +162,7 @@ def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> di
 
 
 def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute the metrics of the ranking of sentences, per label and averaged over the labels."""
+    """Compute how well sentences are ranked, for each label and on average over the labels."""
     whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
 
     def mean(name: str) -> Array:
@@ -187,10 +195,9 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 
 
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the out-of-fold metrics of relevance on the coded records, for the model and its baselines.
+    """Compute the out-of-fold metrics of relevance on the coded records, for the model and for each baseline.
 
-    If all records are relevant, metrics that need irrelevant records, such as the ROC AUC, are undefined; the result
-    then contains the reason.
+    If all records are relevant, some metrics are undefined, such as the ROC AUC. The result then states the reason.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
@@ -208,15 +215,21 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
     """Count the model's decisions on relevant gold papers, and rank these papers among irrelevant coded records.
 
-    A paper counts as relevant unless the gold table has a column for relevance that codes the paper as irrelevant.
+    A gold paper counts as relevant unless the gold table codes it as irrelevant.
 
     Returns
     -------
     dict
-        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision (``kept`` counts yes and
-        needs review together), and the rank of each paper among the irrelevant coded records. Rank 1 is above all of
-        these records, and ties count against the paper. The scores of the coded records are out of fold, so they come
-        from models that were trained on slightly less data.
+        Empty if no relevant gold paper has a record. Otherwise, it has these keys:
+
+        - ``included``: number of relevant gold papers.
+        - ``papers``: number of relevant gold papers that have a record. All other entries are about these papers.
+        - ``yes``, ``refer``, ``no``: number of papers with this decision.
+        - ``kept``: sum of ``yes`` and ``refer``.
+        - ``irrelevant_records``: number of irrelevant coded records.
+        - ``ranks``: rank of each paper among the irrelevant coded records, keyed by the key of the paper. Rank 1 is
+          above all of these records, and ties count against the paper.
+        - ``median_rank``: median of ``ranks``.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -253,14 +266,16 @@ def coded_agreement(
     Returns
     -------
     dict
-        The result of `coders.agreement_section` for the records that several people coded, or for all records if
-        there are none. If two people coded sentences, their agreement on sentences is one more entry of ``pairs``. The
-        entry ``adjudicate`` lists the codes to resolve in all records.
+        Result of `coders.agreement_section` for the records that several people coded, with further entries. If no
+        record was coded by several people, the result is for all records. If two people coded sentences, their
+        agreement on sentences is one more entry of ``pairs``. ``adjudicate`` lists the codes to resolve in all records.
+        ``texts`` contains the number of records of each kind of text.
 
     Raises
     ------
     MechtagError
-        If a record of the second coder is not among the coded records, or has a different number of sentences there.
+        If a record of the second coder is not among the coded records, or is divided into a different number of
+        sentences.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -283,8 +298,8 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the gold standard codes that are confidently contradicted by a model that was not trained on them.
 
-    People should check these codes; no code is changed. Papers without a record are omitted, as are labels that fewer
-    than ``least`` papers have, because the model cannot have learned these.
+    People should check these codes. Papers without a record are omitted. Labels that fewer than ``least`` papers have
+    are also omitted, because the model cannot have learned them.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -294,10 +309,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of the people who coded the records, followed by the codes of the second coder.
-
-    If the records were coded in a table, it contains the codes of each person; otherwise, the records contain them.
-    """
+    """Return the codes of all people who coded the records, including the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}
@@ -323,12 +335,13 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     """Return the coded record to which a second coder's codes belong.
 
-    The record has the same key and, if the second coder coded sentences, the same number of sentences.
+    This is the record that has the same key as the codes. If the second coder coded sentences, the record also has the
+    same number of sentences.
 
     Raises
     ------
     MechtagError
-        If no coded record or several coded records match.
+        If no coded record matches, or if several coded records match.
     """
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
@@ -357,9 +370,9 @@ def _sentence_pair(
 ) -> dict[str, Any]:
     """Compute the agreement of two coders on the labels of sentences.
 
-    The bootstrap draws whole records, because codes of sentences in the same record are not independent. Labels with
-    fewer than ``least`` sentences coded yes get no metrics.
+    A label has no metrics if fewer than ``least`` sentences were coded yes.
     """
+    # The bootstrap draws whole records, because codes of sentences in the same record are not independent.
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:
         one, two = np.array(first.sentence_codes(labels)), ticks(second.sentence_labels or (), labels)

@@ -32,18 +32,19 @@ class Coders:
     Attributes
     ----------
     names
-        Names of the coders: people, then language models, in the order in which they first appear; the model, if
-        included, is last.
+        Names of the coders: people, then language models, each in the order in which they first appear. If the model is
+        included, it is last.
     model : bool
         Whether the last coder is the model.
-    records, keys
-        Id of each record, or its key if the id is unknown; and key of each record, or ``None`` if it has none. The key
-        is the coders' own identifier of a record.
+    records
+        Id of each record. If the id of a record is unknown, the key of the record is used.
+    keys
+        Key of each record, which is the coders' own identifier of the record; ``None`` if the record has no key.
     labels
-        Relevance first, then the labels in codebook order.
+        Relevance, followed by the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
-        1, 0, or NaN where the coder did not judge. If a decision of the model needs review, the code is 1 if the
-        probability reaches the threshold, otherwise 0.
+        1 for yes, 0 for no, NaN where the coder did not judge. If a decision of the model needs review, the code is 1
+        if the probability reaches the threshold, otherwise 0.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
     """
@@ -58,22 +59,22 @@ class Coders:
 
     @property
     def llms(self) -> int:
-        """Return the number of coders that are language models; they come after the people in ``names``."""
+        """Return the number of coders that are language models; in ``names``, they follow the people."""
         return sum(map(is_llm, self.names))
 
     @property
     def people(self) -> int:
-        """Return the number of coders who are people; people come first in ``names``."""
+        """Return the number of coders who are people; in ``names``, people come first."""
         return len(self.names) - self.model - self.llms
 
     def kind(self, coder: int) -> Kind:
-        """Return the kind of a coder: a person, a language model, or the trained model."""
+        """Return the kind of a coder: ``human``, ``llm`` for a language model, or ``model`` for the trained model."""
         if coder < self.people:
             return "human"
         return "llm" if coder < self.people + self.llms else "model"
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return the codes of only the records for which the mask ``rows`` is true."""
+        """Return the codes for only those records for which the mask ``rows`` is true."""
         return replace(
             self,
             records=tuple(name for name, kept in zip(self.records, rows, strict=True) if kept),
@@ -83,7 +84,10 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return the codes of only the records that two or more people coded; if there are none, of all records."""
+        """Return the codes for only those records that two or more people coded.
+
+        If there are no such records, the codes for all records are returned.
+        """
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -97,12 +101,12 @@ def coders_of(
     Parameters
     ----------
     labels
-        Keys of the labels, relevance first, in the order of the codebook.
+        Keys of the labels: relevance, followed by the labels in codebook order.
     place
-        Name of the source of the codings, used in error messages.
+        Name of the source of the codings, for error messages.
     ids
-        Record ids of papers, keyed by the coders' own identifiers of the papers. They are needed only for papers whose
-        record id is in none of the codings.
+        Record ids, keyed by the coders' own identifiers of the papers. They are needed only for papers whose record id
+        is in none of the codings.
 
     Raises
     ------
@@ -185,17 +189,17 @@ CONTRADICTED = "the model confidently contradicts"
 def confident_errors(code: Array, probability: Array) -> Array:
     """Return how confident the model is that each code is wrong; 0 for codes that are not doubted.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a "no" is doubted if its
-    out-of-fold probability of yes is at least the mean probability of yes of the items coded "yes". A "yes" is
-    doubted likewise, based on the probability of no. The threshold thus adapts to the model: a model that is generally
-    under- or overconfident does not doubt more codes for that reason.
+    The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). A code ``0`` is
+    doubted if its probability of yes is at least the mean probability of yes of the items coded ``1``. A code ``1`` is
+    doubted if its probability of no is at least the mean probability of no of the items coded ``0``. A model that is
+    generally under- or overconfident therefore does not doubt more codes.
 
     Parameters
     ----------
     code
-        Shape (items,): 1, 0, or NaN for no code, which is never doubted.
+        Shape (items,): 1 for yes, 0 for no, NaN for no code. A missing code is never doubted.
     probability
-        Shape (items,): probability of yes; NaN if the model has no probability.
+        Shape (items,): out-of-fold probability of yes; NaN if the model has no probability.
 
     Returns
     -------
@@ -219,7 +223,7 @@ def disagreement(codes: Array) -> Array:
     Parameters
     ----------
     codes
-        Shape (coders, ...): 1, 0, or NaN for not judged.
+        Shape (coders, ...): 1 for yes, 0 for no, NaN for not judged.
     """
     pairs = [(codes[one], codes[two]) for one, two in combinations(range(len(codes)), 2)]
     both = sum((~np.isnan(one) & ~np.isnan(two) for one, two in pairs), np.zeros(codes.shape[1:]))
@@ -230,17 +234,17 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
-    The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the model's
-    probability of the opposite code, and only codes doubted by `confident_errors` are listed. Codes with equal scores
-    are grouped by paper; papers with more codes to resolve come first.
+    If people disagree on a code, its score is the proportion of coder pairs who disagree. If people agree, but
+    `confident_errors` doubts the code, its score is the model's probability of the opposite code. All other codes are
+    omitted. Among codes with equal scores, papers with more codes to resolve come first.
 
     Parameters
     ----------
     coders
-        Codes of all coders; the model's probabilities must come from models that were not trained on the records.
+        Codes of all coders. The model's probabilities must come from models that were not trained on the records.
     least
-        Minimum number of records with a yes for a label. The codes of a label with fewer such records are not doubted,
-        because the model cannot have learned the label.
+        Minimum number of records that have a label. If fewer records have the label, its codes are not doubted, because
+        the model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)
@@ -278,26 +282,26 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 
 
 def cells_of(first: Array, second: Array) -> Array:
-    """Return, for each item, the cell of two coders' contingency table to which the item belongs.
+    """Return for each item the cell of two coders' contingency table to which the item belongs.
 
     Parameters
     ----------
     first, second
-        Codes of the two coders, of the same shape: 1, 0, or NaN for not judged. Items that one of the coders did not
-        judge are in no cell.
+        Codes of the two coders, of the same shape: 1 for yes, 0 for no, NaN for not judged. Items that one of the
+        coders did not judge are in no cell.
 
     Returns
     -------
     numpy.ndarray
-        Shape (4, ...): 1 in the item's cell, otherwise 0. The cells are: both yes, only the first yes, only the second
-        yes, both no.
+        Shape (4, ...): 1 in the item's cell, otherwise 0. The cells are in this order: both yes, only the first yes,
+        only the second yes, both no.
     """
     pairs = ((1, 1), (1, 0), (0, 1), (0, 0))
     return np.stack([((first == one) & (second == two)).astype(float) for one, two in pairs])
 
 
 def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders, pooled over labels and per label.
+    """Compute the agreement of two coders, for each label and over all labels.
 
     Parameters
     ----------
@@ -305,9 +309,10 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
         Shape (4, records, labels): number of items of each record in each cell of the contingency table of the two
         coders; see `cells_of`.
     labels
-        Relevance, then the labels; the pooled metrics exclude relevance, because it is a different question.
+        Relevance, followed by the labels. The agreement over all labels excludes relevance.
     least
-        Minimum number of items coded yes by at least one of the two coders; labels with fewer items get no metrics.
+        Minimum number of items of a label that at least one of the two coders coded yes. Labels with fewer items get no
+        metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -330,7 +335,7 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of two coders over all items.
 
-    If fewer than ``least`` items were coded yes, the reason why there are no metrics is returned instead.
+    If fewer than ``least`` items were coded yes by at least one coder, the result contains a note instead of metrics.
 
     Parameters
     ----------
@@ -345,9 +350,9 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of any number of coders, per label and over all labels except relevance.
+    """Compute the agreement of any number of coders, for each label and over all labels except relevance.
 
-    Labels with fewer than ``least`` items coded yes get a note instead of metrics.
+    A label with fewer than ``least`` items coded yes gets a note instead of metrics.
 
     Parameters
     ----------
@@ -370,8 +375,8 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
     """Yield each pair of coders who judged at least one item in common.
 
-    A pair consists of the indices of the two coders and the kind of pair, such as ``human-llm``. The kinds are in
-    alphabetical order, so pairs of people (``human-human``) come first.
+    A pair consists of the indexes of the two coders and the kind of the pair, such as ``human-llm``. Pairs are sorted
+    by kind in alphabetical order, so pairs of people (``human-human``) come first.
     """
     found = [
         (one, two, f"{coders.kind(one)}-{coders.kind(two)}")
@@ -384,8 +389,8 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of each pair of coders and of groups of coders.
 
-    The groups are: all people, all people with all language models, and all people with the model; groups of fewer
-    than two coders are omitted. Labels with fewer than ``least`` items coded yes get a note instead of metrics.
+    The groups are: all people, all people with all language models, and all people with the model. Groups of fewer than
+    two coders are omitted. Labels with fewer than ``least`` items coded yes get a note instead of metrics.
     """
     section: dict[str, Any] = {
         "records": len(coders.records),

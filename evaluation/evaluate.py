@@ -1,4 +1,4 @@
-"""Evaluate files of predictions and codings, and write ``metrics.json`` and the tables that belong to it."""
+"""Evaluate files of predictions and codings, and write ``metrics.json`` and the tables next to it."""
 
 from __future__ import annotations
 
@@ -59,28 +59,29 @@ def evaluate_files(
     Parameters
     ----------
     predictions
-        Predictions of the model; no gold paper was used in its training.
+        Predictions of the model, which was not trained on any gold paper.
     gold
-        Coding matrix of the gold standard; notes are read from the YAML file of the same name, if there is one.
+        Coding matrix of the gold standard. Notes are read from the YAML file of the same name, if it exists.
     records
         Records of the gold papers.
     output
-        Metrics file to write; ``headline.json``, ``per_label.csv``, the table of human codes and predictions, and the
-        plot points are written next to it.
+        Metrics file to write. Further files are written next to it: ``headline.json``, ``per_label.csv``, the table of
+        human codes and predictions, and the plot points.
     baselines
-        Folder with one prediction file per baseline, named after the baseline. In the file ``leave_one_out``, each gold
-        paper was tagged by a model trained on the coded records and all other gold papers. Files whose names begin with
-        ``relevance_`` predict relevance for the coded records.
+        Folder with one prediction file per baseline, named after the baseline. If the name of a file begins with
+        ``relevance_``, the file predicts relevance for the coded records. The file ``leave_one_out`` contains
+        predictions of models that were each trained on the coded records and on all gold papers but one.
     out_of_fold
         Folder with the out-of-fold predictions for the coded records (``documents.parquet``, ``sentences.parquet``).
     curve
-        Folder of prediction files for the coded records, each named after the number of papers on which the model was
-        trained; requires ``out_of_fold``.
+        Folder of prediction files for the coded records. Each file is named after the number of papers on which the
+        model was trained. Requires ``out_of_fold``.
     variations
-        Folder of prediction files for the coded records, each named after the variation that was made to their texts.
+        Folder of prediction files for the coded records. Each file is named after the variation that was made to the
+        texts.
     full_texts
-        Table of the full texts that the gold papers were tagged with. The predictions based on full texts are then
-        evaluated as well, and tables about them are written to the folder ``full_text`` next to the metrics.
+        Table of the full texts from which the gold papers were tagged. If it is passed, predictions based on full texts
+        are also evaluated, and tables on them are written to the folder ``full_text`` next to the metrics.
     llms
         Tables of codings of the gold papers by language models.
     check
@@ -93,7 +94,7 @@ def evaluate_files(
     Returns
     -------
     TrainingCheck
-        Result of ``check``, which the metrics file also contains.
+        Result of ``check``; the metrics file also contains this result.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def evaluate_files(
 
 
 def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Path | None) -> None:
-    """Raise an error if out-of-fold predictions and predictions for gold papers were made by different models."""
+    """Raise an error if different models made the out-of-fold predictions and the predictions for the gold papers."""
     others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
     if others != set(made_by):
         raise MechtagError(
@@ -168,19 +169,19 @@ def agreement_of_files(
     predictions: Path | None = None,
     records: Path | None = None,
 ) -> Agreement:
-    """Compute the agreement of the coders in tables of codings with one another and with the model.
+    """Compute the agreement of coders with one another and with the model, from tables of codings.
 
     Parameters
     ----------
     codings
-        Tables of codings by people or language models; each coder may occur in only one table.
+        Tables of codings by people or language models. Each coder may occur in only one table.
     all_keys
-        Key of relevance, then the keys of the labels in codebook order.
+        Key of relevance, followed by the keys of the labels in codebook order.
     predictions
         Predictions of a model that was not trained on the records.
     records
-        Table in which the records of the codings are looked up; by default, ``records.parquet`` next to the
-        predictions, if it exists.
+        Table in which the records of the codings are looked up. By default, this is ``records.parquet`` in the folder
+        of the predictions, if it exists.
 
     Raises
     ------

@@ -34,9 +34,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text of a paper's record: abstract, synopsis, title only, or none if there is no record.
+    """Return the kind of text of a paper's record; ``none`` if the paper has no record.
 
-    A record that was supplied with a synopsis has the kind synopsis until an abstract replaces the synopsis.
+    If a record was supplied with a synopsis, the kind is ``synopsis`` until an abstract replaces the synopsis.
     """
     if record is None:
         return "none"
@@ -49,10 +49,7 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Return the number of gold standard papers by the text that is available.
-
-    The keys are ``abstract``, ``synopsis``, ``title_only`` and ``none``.
-    """
+    """Return the number of gold standard papers with each kind of text; the kinds are those of `text_basis`."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}
@@ -63,13 +60,12 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the gold standard and its known faults, without correcting any of them.
+    """Describe the gold standard and its known faults; no fault is corrected.
 
     Returns
     -------
     dict
-        Column sums and the counts printed in the publication, papers without a label, columns that should be empty
-        but are not, columns that are not labels, and a sentence on each fault.
+        The content of `results.GoldStandard`.
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}
@@ -130,18 +126,17 @@ def evaluate(
     Parameters
     ----------
     label_keys
-        Keys of the labels, without relevance, in codebook order.
+        Keys of the labels in codebook order, without relevance.
     systems
-        Predictions for the gold papers, keyed by the name of the system: ``transfer`` for the model that was not
-        trained on the gold standard, ``leave_one_out`` for models that were each trained on all gold papers but one,
-        and the names of baselines.
+        Predictions for the gold papers, keyed by the name of the system. The system ``transfer`` is the model, which
+        was not trained on the gold standard. The system ``leave_one_out`` consists of models that were each trained on
+        all gold papers but one. All other systems are baselines.
     generator
         Random generator for all resamples; the same state yields the same results.
     variations
-        Predictions for the coded records, keyed by the variation that was made to their texts.
+        Predictions for the coded records, keyed by the variation that was made to the texts.
     full_texts
-        Full texts of gold papers with the predictions based on them, which are compared with the predictions based on
-        abstracts.
+        Full texts of gold papers, and the predictions based on them.
     llms
         Language models that coded the gold papers.
 

@@ -1,4 +1,4 @@
-"""Measure invariance, that is, how little decisions change when the texts of papers are varied slightly."""
+"""Measure invariance, which means how little decisions change when the texts of papers are varied slightly."""
 
 from __future__ import annotations
 
@@ -26,26 +26,33 @@ def invariance_section(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compare the decisions for papers with varied texts with the decisions for the original papers.
+    """Compare the decisions for papers with varied texts with the decisions for the same papers with original texts.
 
     Parameters
     ----------
     predictions
-        Predictions, keyed by variation; ``AS_IT_IS`` (the original texts) includes the papers of all other variations.
+        Predictions, keyed by variation. The key ``AS_IT_IS`` stands for the original texts; its predictions must
+        include the papers of all other variations.
 
     Returns
     -------
     dict
-        For each variation, keyed by its name: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and
-        ``changed`` (number and proportion of cells whose decision differs), ``mean_change`` (mean change of the
-        probability), ``relevance_changed`` (number of papers whose decision on relevance differs), and
-        ``relevance_reversed`` (number of papers whose decision on relevance changes from yes to no or from no to yes).
-        If a variation changes no paper, its counts are 0 and it has no metrics.
+        One dict for each variation, keyed by the name of the variation, with these keys:
+
+        - ``papers``: number of papers whose text the variation changes.
+        - ``cells``: number of papers times number of labels. A cell is the decision on one label of one paper.
+        - ``changed_cells``, ``changed``: number and proportion of cells whose decision differs.
+        - ``mean_change``: mean change of the probability.
+        - ``relevance_changed``: number of papers whose decision on relevance differs.
+        - ``relevance_reversed``: number of papers whose decision on relevance changes from yes to no, or from no to
+          yes.
+
+        If a variation changes no paper, the counts are 0, and the metrics have no value.
 
     Raises
     ------
     MechtagError
-        If predictions for the original papers are missing, predictions of a variation lack a paper or a label, or
+        If predictions for the original papers are missing; if predictions of a variation lack a paper or a label; or if
         the name of a variation is unknown.
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]

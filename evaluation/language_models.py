@@ -31,9 +31,9 @@ class LanguageModel:
     Attributes
     ----------
     codes
-        Answers of the model, keyed by record and label: 1, 0, or ``None`` for unclear.
+        Answers of the model, keyed by a tuple of record id and label: 1 for yes, 0 for no, ``None`` for unclear.
     runs
-        Description of the run of the model or, for a vote, of the runs of the voters; ``None`` if there is no
+        Description of the run of the model. For a vote, it describes the runs of all voters. ``None`` if there is no
         description next to the table of codings.
     """
 
@@ -51,8 +51,8 @@ def read_language_models(
     Raises
     ------
     MechtagError
-        If a table is invalid or contains no gold paper; or if a coder is a person, is also in another table, or coded
-        both abstracts and full texts.
+        If a table is invalid; or if a coder is a person, coded no gold paper, is also in another table, or coded both
+        abstracts and full texts.
     """
     finder = Finder(gold.evaluated, settings)
     papers = {record.record_id for record in gold.evaluated}
@@ -91,7 +91,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
 
 
 def _own(runs: LlmRuns | None, name: str) -> LlmRuns | None:
-    """Return the runs of one language model; for a vote, return the runs of all voters."""
+    """Return the runs of one language model; if the coder is a vote, return the runs of all voters."""
     if runs is None or runs.vote:
         return runs
     return LlmRuns(runs=tuple(run for run in runs.runs if run.coder == name)) if runs.runs else None
@@ -102,8 +102,8 @@ def language_models_section(
 ) -> list[dict[str, Any]]:
     """Compute the metrics of each language model on all gold papers that have a record.
 
-    An unclear answer is treated as a decision that needs review: it counts as no, and ranks between yes and no. A
-    missing answer is treated in the same way, so that all coders are measured on the same papers.
+    If an answer is unclear or missing, it is treated like a decision that needs review. It counts as no, and ranks
+    between yes and no.
     """
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

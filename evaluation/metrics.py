@@ -1,10 +1,11 @@
 """Compute metrics of agreement between a system and people, for many resamples at once.
 
-The functions take the judgements and a stack of resamples, and return the metrics with one value (or one value per
-label) for each resample. The value of a metric is computed from the single resample in which each paper counts once, so
-values, intervals and p-values come from the same code. Items that were not judged (NaN) are excluded and never count as
-no. An undefined metric, such as the precision of a label that was never suggested, is NaN; `UNDEFINED` lists the
-reasons.
+The functions take the judgements and a stack of resamples. For each resample, they return one value per metric, or one
+value per metric and label. The value of a metric in the sample is the value for a single resample in which each paper
+counts once.
+
+Items that were not judged (NaN) are excluded and never count as no. An undefined metric, such as the precision of a
+label that was never suggested, is NaN. `UNDEFINED` contains the reasons why metrics are undefined.
 """
 
 from __future__ import annotations
@@ -60,18 +61,19 @@ class Judged:
     Attributes
     ----------
     truth
-        Human codes: 1, 0, or NaN for not judged.
+        Human codes: 1 for yes, 0 for no, NaN for not judged.
     score
         Scores that rank papers within a label; all are finite.
     probability
-        Probabilities; NaN if the system has none.
+        Probabilities; NaN if the system has no probabilities.
     decided
-        Whether the label counts as predicted: the decision is yes, or it needs review and the probability is at least
-        ``threshold``.
+        Whether the label counts as predicted. This is true if the decision is yes. It is also true if the decision
+        needs review and the probability is at least ``threshold``.
     referred
-        Whether the decision needs review by a person.
+        Whether the decision needs review.
     threshold
-        Probability from which a decision that needs review counts as predicted; NaN if the system has none.
+        Lowest probability at which a decision that needs review counts as predicted; NaN if the system has no
+        thresholds.
     """
 
     truth: Array
@@ -89,10 +91,10 @@ class Resamples:
     Attributes
     ----------
     weight
-        Shape (resamples, papers): number of times that each paper was drawn.
+        Number of times that each paper was drawn, shape (resamples, papers).
     truth
-        Human codes, shape (resamples, papers, labels), or (1, papers, labels) if the codes are the same in all
-        resamples.
+        Human codes, shape (resamples, papers, labels). If the codes are the same in all resamples, the shape is (1,
+        papers, labels).
     """
 
     weight: Array
@@ -100,17 +102,17 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper that was coded yes, and 0 for others; shape (resamples, papers, labels)."""
+        """Return weights of shape (resamples, papers, labels): ``weight`` if the paper was coded yes, otherwise 0."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper that was coded no, and 0 for others; shape (resamples, papers, labels)."""
+        """Return weights of shape (resamples, papers, labels): ``weight`` if the paper was coded no, otherwise 0."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
 def as_it_is(truth: Array) -> Resamples:
-    """Return `Resamples` with the original sample only: one row, in which the weight of each paper is 1.
+    """Return the original sample as a single resample, in which the weight of each paper is 1.
 
     Parameters
     ----------
@@ -121,9 +123,9 @@ def as_it_is(truth: Array) -> Resamples:
 
 
 def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, Array]:
-    """Return the counts of true positives, false positives, false negatives and true negatives, in this order.
+    """Return the numbers of true positives, false positives, false negatives and true negatives, in this order.
 
-    Each count is an array of shape (resamples, labels).
+    Each number is an array of shape (resamples, labels).
     """
     positive, negative, yes = samples.positive, samples.negative, judged.decided
     return (
@@ -137,20 +139,22 @@ def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, 
 def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Array]:
     """Compute the ROC AUC and average precision of one label.
 
-    Ties count one half in the AUC and as one step in average precision, as in
-    scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
+    Ties count one half in the AUC. In average precision, tied papers count as one step. Both are as in scikit-learn's
+    ``roc_auc_score`` and ``average_precision_score``.
 
     Parameters
     ----------
     score
         Scores, shape (papers,).
-    positive, negative
-        Shape (resamples, papers): weights of papers with and without the label.
+    positive
+        Weights of the papers with the label, shape (resamples, papers); 0 for all other papers.
+    negative
+        Weights of the papers without the label, shape (resamples, papers); 0 for all other papers.
 
     Returns
     -------
     auc, average_precision : numpy.ndarray
-        Shape (resamples,).
+        Two arrays of shape (resamples,).
     """
     order = np.argsort(score, kind="stable")
     starts = np.unique(score[order], return_index=True)[1]
@@ -171,8 +175,8 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     Returns
     -------
     dict
-        ``precision``, ``recall``, ``f1``, ``specificity``, ``kappa``, ``mcc``, ``roc_auc``,
-        ``average_precision`` and ``brier``; each has shape (resamples, labels).
+        ``precision``, ``recall``, ``f1``, ``specificity``, ``kappa``, ``mcc``, ``roc_auc``, ``average_precision`` and
+        ``brier``, each of shape (resamples, labels).
     """
     tp, fp, fn, tn = confusion(judged, samples)
     positive, negative = samples.positive, samples.negative
@@ -197,8 +201,6 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
     """Average a metric over the chosen labels; the mean is NaN if the metric is undefined for any of these labels.
 
-    The labels are fixed beforehand, so that all resamples average over the same labels.
-
     Parameters
     ----------
     figure
@@ -212,7 +214,7 @@ def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
 
 
 def midranks(score: Array, weight: Array) -> Array:
-    """Rank papers by score within each label; ties share the middle rank.
+    """Rank papers by score within each label; papers with the same score get the same, middle rank.
 
     Parameters
     ----------
@@ -224,8 +226,8 @@ def midranks(score: Array, weight: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (resamples, papers, labels): weight of the papers with a lower score, plus half the
-        weight of the papers with the same score. Values are multiples of one half, so that equal ranks compare equal.
+        Ranks, shape (resamples, papers, labels). A rank is the weight of the papers with a lower score, plus half the
+        weight of the papers with the same score.
     """
     ranks = np.empty((len(weight), *score.shape))
     for label in range(score.shape[1]):
@@ -238,12 +240,14 @@ def midranks(score: Array, weight: Array) -> Array:
 
 
 def within_auc(judged: Judged, samples: Resamples) -> Array:
-    """Compute the AUC within papers: how well a system ranks labels that a paper has above labels that it lacks.
+    """Compute the AUC within papers: how well a system ranks the labels of a paper above all other labels.
 
-    The value is the probability that a label of a paper outranks a label that the paper does not have, for
-    a pair drawn at random from all such pairs of all papers; ties count one half. A paper with more pairs thus
-    has more weight. Scores are first converted to ranks over papers within each label, so that a label with
-    generally high scores has no advantage. The value expected by chance is 0.5.
+    All pairs of a label that a paper has with a label that this paper does not have are considered. The value is the
+    proportion of pairs in which the first label ranks above the second; ties count one half. The value expected by
+    chance is 0.5. A paper with more pairs has more weight.
+
+    Scores are first converted to ranks over papers within each label. A label with generally high scores therefore has
+    no advantage.
 
     Returns
     -------
@@ -268,10 +272,12 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
 def example_f1(judged: Judged, samples: Resamples) -> Array:
     """Compute example-based F1: the harmonic mean of precision and recall, each averaged over papers.
 
-    The precision of a paper is the proportion of its suggested labels that are right (0 if none was suggested);
-    its recall is the proportion of its labels that were suggested. A paper without labels has no recall and is
-    omitted. The BLUE benchmark (Peng et al. 2019, doi:10.18653/v1/W19-5006) uses this metric for the Hallmarks of
-    Cancer documents, all of which have a label. The result is 0 if no suggested label is right.
+    The precision of a paper is the proportion of its suggested labels that are right; it is 0 if no label was
+    suggested. The recall of a paper is the proportion of its labels that were suggested. Papers without labels are
+    omitted. If no suggested label is right, the result is 0.
+
+    The BLUE benchmark (Peng et al. 2019, doi:10.18653/v1/W19-5006) uses this metric for the Hallmarks of Cancer
+    documents, all of which have a label.
 
     Returns
     -------
@@ -295,13 +301,16 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     Returns
     -------
     dict
-        Metrics by name, each of shape (resamples,). ``across_auc``, ``macro_f1`` and
-        ``macro_average_precision`` are means over the labels for which the metric is defined in the whole sample.
-        ``within_auc`` states how well the labels of a paper are ranked above the labels that the paper does not have.
-        ``micro_f1``, ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` treat each combination of paper and
-        label as one item. ``subset_accuracy`` is the proportion of papers for which every label is right.
-        ``yes_right`` and ``no_right`` are the proportions of yes and no decisions with which people agree,
-        excluding decisions that need review.
+        Metrics by name, each of shape (resamples,):
+
+        - ``across_auc``, ``macro_f1``, ``macro_average_precision``: means over the labels for which the metric is
+          defined in the whole sample.
+        - ``within_auc``: how well the labels of a paper are ranked above all other labels; see `within_auc`.
+        - ``micro_f1``, ``kappa``, ``alpha``, ``hamming_loss``, ``referred``: metrics in which each combination of paper
+          and label is one item.
+        - ``subset_accuracy``: proportion of papers for which every label is right.
+        - ``yes_right``, ``no_right``: proportion of ``yes`` decisions, and of ``no`` decisions, that agree with
+          people's codes. Decisions that need review are excluded.
     """
     whole = label_figures(judged, as_it_is(judged.truth))
     figures = label_figures(judged, samples)

@@ -32,10 +32,12 @@ class Difference:
     ----------
     figure
         Name of the metric.
-    champion, challenger, difference
-        Values, or ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
+    champion, challenger
+        Value of the metric for this model; ``None`` if the metric is undefined on these papers.
+    difference
+        Value of the challenger minus value of the champion; ``None`` if one of the values is ``None``.
     ci_low, ci_high
-        95% interval (expanded percentile) of the difference; both models use the same resamples of papers.
+        95% interval (expanded percentile) of the difference. Both models use the same resamples of papers.
     """
 
     figure: str
@@ -48,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class PromotionVerdict:
-    """Decision on whether the challenger (new model) may replace the champion (model in use), with the reasons."""
+    """Decision on whether the challenger (the new model) may replace the champion (the model in use), with reasons."""
 
     promote: bool
     reasons: tuple[str, ...]
@@ -63,7 +65,7 @@ def compare_systems(
     settings: RetrainSettings,
     generator: np.random.Generator,
 ) -> list[Difference]:
-    """Compute the differences in metrics between two systems, on papers on which neither system was trained.
+    """Compute the difference between two systems in each metric, on papers on which neither system was trained.
 
     Parameters
     ----------
@@ -75,12 +77,12 @@ def compare_systems(
     Returns
     -------
     list of Difference
-        Differences in `RELEVANCE_AUC`, then in the metrics of `metrics.pooled_figures`.
+        Difference in `RELEVANCE_AUC`, followed by the differences in the metrics of `metrics.pooled_figures`.
 
     Raises
     ------
     MechtagError
-        If a prediction is missing, or the settings name a metric that is unknown or for which lower is better.
+        If a prediction is missing, or if the settings name a metric that is unknown or for which lower is better.
     """
     ids = [record.record.record_id for record in coded]
     relevant = np.array([[float(record.relevant)] for record in coded])
@@ -104,7 +106,10 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
 
 
 def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
-    """Return the difference, challenger minus champion, in each metric of ``statistic``, with a bootstrap interval."""
+    """Return the difference between two models in each metric of ``statistic``, with a bootstrap interval.
+
+    The difference is the value of the challenger minus the value of the champion.
+    """
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
     found = []
@@ -132,9 +137,9 @@ def _number(value: float) -> float | None:
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
     """Decide whether the challenger (the new model) may replace the champion (the model in use).
 
-    The challenger may replace the champion if, on every set of papers, it is not worse by more than the margin in any
-    metric of ``settings.margins``. For this, the lower end of the interval of the difference must be above the negative
-    margin. A metric that is undefined on a set is skipped; if no metric is defined on any set, the champion is kept.
+    For each set of papers and each metric of ``settings.margins``, the lower end of the interval of the difference must
+    be above the negative margin. The challenger is then not worse by more than the margin. If a metric is undefined on
+    a set, the metric is skipped for this set. If no metric is defined on any set, the champion is kept.
 
     Parameters
     ----------
@@ -167,12 +172,12 @@ def write_comparison(
     papers: Mapping[str, Sequence[Difference]],
     verdict: PromotionVerdict,
 ) -> None:
-    """Write a comparison to ``comparison.json`` and, in readable form, to ``comparison.md``.
+    """Write a comparison of two models to ``comparison.json``, and in readable form to ``comparison.md``.
 
     Parameters
     ----------
     heading
-        Description of the comparison; both files begin with it.
+        Description of the comparison, which is written at the beginning of both files.
     papers
         Differences for each set of papers, keyed by the name of the set.
     """

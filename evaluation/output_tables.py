@@ -24,13 +24,13 @@ _PLOTS = ("roc", "precision_recall", "reliability", "coverage_risk", "learning_c
 
 
 def output_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `write_outputs` writes into a folder for a gold table."""
+    """Return the paths of the files that `write_outputs` writes to a folder; ``gold`` is the gold table."""
     plots = (folder / f"plots/{name}.csv" for name in _PLOTS)
     return (folder / "per_label.csv", _comparison(folder, gold), *plots)
 
 
 def full_text_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `write_full_text_outputs` writes into a folder for a gold table."""
+    """Return the paths of the files that `write_full_text_outputs` writes to a folder; ``gold`` is the gold table."""
     plots = (folder / f"full_text/plots/{name}.csv" for name in _PLOTS[:-1])
     return (folder / "full_text/per_label.csv", _comparison(folder / "full_text", gold), *plots)
 
@@ -48,10 +48,9 @@ def write_outputs(
 ) -> None:
     """Write the tables and plot points that go with ``metrics.json``.
 
-    The tables are about the predictions that have one of these names in ``systems``: ``transfer``, by the model that
-    was not trained on the gold standard, and ``leave_one_out``, by models that were each trained on all gold papers but
-    one. ``predictions_vs_<name of the gold table>.csv`` is about only one of the two: ``transfer`` if there are both.
-    ``plots/learning_curve.csv`` is about the coded records.
+    Of ``systems``, only ``transfer`` and ``leave_one_out`` are used; see `results.Results.protocols`. The table
+    ``predictions_vs_<name of the gold table>.csv`` is about ``transfer`` or, if this is missing, about
+    ``leave_one_out``. The file ``plots/learning_curve.csv`` is about the coded records.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
@@ -66,12 +65,12 @@ def write_outputs(
 def write_full_text_outputs(
     folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
 ) -> None:
-    """Write the tables of `write_outputs` for the predictions based on full texts, to the folder ``full_text``.
+    """Write the tables of `write_outputs` for predictions based on full texts, to the folder ``full_text``.
 
     Parameters
     ----------
     gold
-        Gold standard with only the records of papers that have a full text.
+        Gold standard that contains only the records of papers that have a full text.
     """
     if results.by_full_text is None:
         return
@@ -83,7 +82,7 @@ def write_full_text_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write a table of counts and metrics, with one row per label for each way of training in `PROTOCOLS`."""
+    """Write a table of counts and metrics, with one row for each protocol and label."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
@@ -99,7 +98,7 @@ def write_per_label(path: str | Path, results: Results) -> None:
 
 
 def write_predictions_vs_gold(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
-    """Write the human code and the system's prediction for every paper and label of the gold standard."""
+    """Write a table with the human code and the system's prediction for every paper and label of the gold standard."""
     header = ["key", "paper", "text", "label", "human", "score", "probability", "threshold", "decision"]
     codes = {label: gold.matrix.values(label) for label in label_keys}
     rows: list[list[Any]] = []
@@ -133,13 +132,14 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    ROC and precision-recall have one curve per system and label, if some papers have the label and some do not.
-    Reliability and coverage-risk have one curve per system, over all labels, if the system has probabilities.
+    There is one ROC curve and one precision-recall curve per system and label. They are omitted unless some papers have
+    the label and some do not. There is one reliability curve and one coverage-risk curve per system, over all labels.
+    They are omitted if the system has no probabilities.
 
     Parameters
     ----------
     judged
-        Predictions and human codes, keyed by the name of the system, such as ``transfer`` (see `results.PROTOCOLS`).
+        Predictions and human codes, keyed by the name of the system, such as ``transfer``.
     """
     roc: list[list[Any]] = []
     precision_recall: list[list[Any]] = []
@@ -165,10 +165,11 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 
 
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return the points of a reliability curve, one for each of several bins with equal numbers of judgements.
+    """Return the points of a reliability curve.
 
-    A point consists of three values for the judgements in a bin: their mean probability, the proportion that people
-    answered with yes, and their number.
+    The judgements are sorted by probability and divided into bins of equal size. Each bin yields one point, a tuple of
+    three values: the mean probability of the judgements in the bin, the proportion of them that people answered with
+    yes, and their number.
     """
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]
@@ -185,14 +186,14 @@ def _with_interval(figure: Figure) -> list[float | None]:
 
 
 def write_learning(path: Path, results: Results) -> None:
-    """Write the learning curve as a CSV table with one row per number of training papers."""
+    """Write the learning curve as a CSV table, with one row for each number of training papers."""
     write_csv(path, *learning_rows(list(results.learning_curve.values())))
 
 
 def learning_rows(steps: Sequence[LearningStep]) -> tuple[list[str], list[list[float | None]]]:
-    """Return the column names and rows of the learning curve: one row per number of training papers.
+    """Return the column names and the rows of the learning curve, with one row for each number of training papers.
 
-    Each row contains the number of papers, then each metric with the ends of its interval.
+    A row contains the number of papers, followed by each metric and the ends of its interval.
     """
     header = ["papers"]
     for name in LearningStep.words():

@@ -19,15 +19,15 @@ class System:
     Parameters
     ----------
     name
-        Name of the system shown in error messages.
+        Name of the system, for error messages.
     predictions
-        Predictions of the system, which may include records and labels that are not evaluated.
+        Predictions of the system. They may include records and labels that are not evaluated.
 
     Raises
     ------
     MechtagError
-        If there are two predictions for a record and label; if a score is missing or not finite; or if a decision that
-        needs review has no probability or threshold.
+        If there are two predictions for a record and label; if a score is missing or not finite; or if a decision needs
+        review, but has no probability or threshold.
     """
 
     def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:
@@ -63,12 +63,13 @@ class System:
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
-        """Arrange the predictions in the same order as the human codes.
+        """Arrange the predictions in arrays in the same order as the human codes.
 
         Parameters
         ----------
         truth
-            Human codes, shape (records, labels), in the order of ``record_ids`` and ``labels``; NaN for not judged.
+            Human codes, shape (records, labels), in the order of ``record_ids`` and ``labels``: 1 for yes, 0 for no,
+            NaN for not judged.
         """
         rows = [[self.row(record_id, label) for label in labels] for record_id in record_ids]
         return Judged(
@@ -86,9 +87,10 @@ class System:
 
 
 def decided(row: Prediction) -> bool:
-    """Return whether a label counts as suggested: the decision is yes, or it needs review and leans towards yes.
+    """Return whether a label counts as predicted.
 
-    A decision leans towards yes if its probability reaches the threshold.
+    This is true if the decision is yes. It is also true if the decision needs review and the probability reaches the
+    threshold.
     """
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold

@@ -1,6 +1,7 @@
-"""Compute metrics separately for each set of coded records; sets differ in kind of text and in difficulty.
+"""Compute metrics separately for each set of coded records.
 
-A set consists of the coded records in one file, or of the records added by 'mechtag retrain'.
+A set consists of the coded records in one file, or of all records that 'mechtag retrain' added. Sets differ in kind of
+text and in difficulty.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def sets_section(
     Returns
     -------
     dict
-        For each set, keyed by name, the fields of `results.RecordSet`.
+        The fields of `results.RecordSet` for each set, keyed by the name of the set.
     """
     again = [(first_coding(coded.records, codes), codes) for codes in coded.second]
     section = {}
@@ -80,10 +81,10 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of relevance against all irrelevant records, and against the hard and the easy ones alone.
+    """Compute the metrics of relevance on a set, among all irrelevant records and among only the hard or easy ones.
 
-    Hard records are irrelevant, but easily mistaken for relevant ones. A metric that would be based on fewer than
-    ``least`` records is replaced with the reason why it is missing.
+    Hard records are irrelevant, but easily mistaken for relevant ones. If a metric would be based on fewer than
+    ``least`` records, it is replaced by a reason.
     """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
@@ -126,15 +127,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return a reason for omitting a metric if fewer than ``least`` records are selected; otherwise ``None``.
-
-    Parameters
-    ----------
-    rows
-        Mask of the selected records.
-    what
-        Name of the selected records in the plural, for the reason.
-    """
+    """Return a reason for omitting a metric if fewer than ``least`` records are selected; otherwise ``None``."""
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -142,7 +135,7 @@ def _few(rows: Mask, what: str, least: int) -> str | None:
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Compute the metrics of the labels over the relevant papers of a set; only relevant papers have coded labels."""
+    """Compute the metrics of the labels over the relevant papers of a set; only these papers have coded labels."""
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
@@ -169,8 +162,8 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
     """Compute the metrics over all labels, for the papers, the sentences and the evidence of a set.
 
-    The metrics of evidence need at least ``least`` combinations of a paper with a label that it has. If there are
-    fewer, the result contains the reason why these metrics are missing.
+    If fewer than ``least`` combinations of a paper with one of its labels exist, metrics of evidence are replaced by a
+    reason.
     """
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
@@ -206,7 +199,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Return the mean over all labels of the proportion of judged papers (or sentences) that have the label."""
+    """Return the proportion of judged papers (or sentences) that have a label, averaged over the labels."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]
@@ -216,10 +209,7 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences.
-
-    Where fewer than ``least`` items were coded yes, the result contains the reason why the agreement is missing.
-    """
+    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences."""
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)

@@ -45,12 +45,11 @@ class Draws:
     Attributes
     ----------
     weights
-        Bootstrap, shape (resamples, papers): number of times that each paper was drawn; each row sums to the number of
-        papers.
+        Number of times that each paper was drawn, shape (resamples, papers). Each row sums to the number of papers.
     orders
-        Permutation, shape (permutations, papers): index of the paper whose codes each paper receives.
+        Index of the paper whose codes each paper receives in a permutation, shape (permutations, papers).
     papers
-        Number of papers in the sample. If each column of ``weights`` belongs to a sentence, there are fewer papers than
+        Number of papers in the sample. If the columns of ``weights`` are sentences, there are fewer papers than
         columns.
     """
 
@@ -73,14 +72,15 @@ class Estimate:
     Attributes
     ----------
     value
-        Value of the metric; ``None`` if it is undefined in the sample.
+        Value of the metric; ``None`` if the metric is undefined in the sample.
     ci_low, ci_high
-        95% interval; ``None`` if the resamples do not show how precise the value is. This is the case if the metric is
-        undefined in more than half of them, or if they all have the same value and the metric is not a proportion.
+        Ends of the 95% interval; ``None`` if the resamples do not show how precise the value is. This is the case if
+        the metric is undefined in more than half of the resamples. It is also the case if all resamples have the same
+        value and the metric is not a proportion.
     p_value
         Permutation p-value; ``None`` if there was no permutation test.
     dropped
-        Number of resamples in which the metric is undefined; the interval excludes them.
+        Number of resamples in which the metric is undefined. The interval excludes these resamples.
     """
 
     value: float | None
@@ -91,11 +91,11 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Return the proportion of resamples to cut off on each side of a 95% interval.
+    """Return the proportion of resamples to cut off on each side of a 95% interval, which is below 2.5%.
 
-    The proportion is below 2.5%, because percentile intervals of n papers are too short: by the factor
-    sqrt((n - 1) / n), and by the ratio of normal to Student's t quantiles. Hesterberg (2015,
-    doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to correct for both.
+    With 2.5%, percentile intervals of n papers would be too short by the factor sqrt((n - 1) / n), and by the ratio of
+    normal quantiles to Student's t quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1)
+    corrects for both by using more extreme percentiles.
     """
     if papers < 2:
         return 0.0
@@ -104,17 +104,22 @@ def tail(papers: int) -> float:
 
 
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Return the ends of the expanded percentile interval, and the number of undefined resamples, which are excluded.
+    """Return the expanded percentile interval of a metric, and the number of resamples where the metric is undefined.
 
-    The ends are ``None`` if more than half of the resamples are undefined, because the remaining
-    resamples would no longer represent the papers.
+    These resamples are excluded from the interval. If they are more than half of all resamples, both ends of the
+    interval are ``None``.
 
     Parameters
     ----------
     resampled
-        Value of the metric in each resample; NaN where it is undefined.
+        Value of the metric in each resample; NaN where the metric is undefined.
     papers
         Number of papers in the sample; see `tail`.
+
+    Returns
+    -------
+    tuple
+        Lower end, upper end, and number of undefined resamples.
     """
     defined = resampled[~np.isnan(resampled)]
     dropped = len(resampled) - len(defined)
@@ -128,16 +133,25 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return a bias-corrected interval of a metric between 0 and 1, for metrics whose resamples are biased upwards.
 
-    The bias is the mean of the resamples minus the metric of the sample. The interval is centred on the metric minus
-    this bias, and extends to either side by Student's t times the standard deviation of the resamples, all on the
-    logit scale. Average precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its
-    duplicate, so resamples have higher values than the sample. The sample in turn has a higher value than a large
-    sample would have.
+    The interval is computed on the logit scale. The bias is the mean of the resamples minus the value in the sample.
+    The interval is centred on the value in the sample minus this bias. To either side, it extends by Student's t times
+    the standard deviation of the resamples.
+
+    Average precision needs this correction (see `BIASED`). If a paper is drawn twice, it ranks next to its duplicate,
+    so resamples have higher values than the sample. The sample, in turn, has a higher value than a large sample would
+    have.
 
     Parameters
     ----------
     value
-        Value of the metric in the sample. The other parameters and the result are those of `interval`.
+        Value of the metric in the sample.
+    resampled, papers
+        See `interval`.
+
+    Returns
+    -------
+    tuple
+        Lower end, upper end, and number of undefined resamples.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:
@@ -150,14 +164,14 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
 
 
 def _logit(share: Array) -> Array:
-    """Convert proportions to log odds; 0 and 1, whose log odds are infinite, are replaced by 0.001 and 0.999."""
+    """Convert proportions to log odds; 0 and 1 are replaced by 0.001 and 0.999, because their log odds are infinite."""
     return np.asarray(logit(np.clip(share, 0.001, 0.999)))
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
     """Return an estimate of a proportion of papers, with the Wilson (1927) interval instead of the bootstrap interval.
 
-    A proportion of 0 or 1 is the same in every resample, so a bootstrap interval would have no width.
+    If the proportion is 0 or 1, it is the same in every resample, so a bootstrap interval would have no width.
 
     Parameters
     ----------
@@ -172,10 +186,17 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def permutation_p(value: float | None, null: Array) -> float | None:
-    """Return the p-value of a metric, (1 + b) / (1 + n), if b of n permutations reach the value of the metric.
+    """Return the one-sided p-value of a metric for which higher values are better.
 
-    The test is one-sided, because higher values are better. See Phipson and Smyth (2010),
+    The p-value is (1 + b) / (1 + n), if the value is reached in b of n permutations; see Phipson and Smyth (2010),
     doi:10.2202/1544-6115.1585.
+
+    Parameters
+    ----------
+    value
+        Value of the metric; ``None`` if the metric is undefined.
+    null
+        Value of the metric in each permutation; NaN where the metric is undefined.
     """
     null = null[~np.isnan(null)]
     if value is None or not len(null):
@@ -186,22 +207,24 @@ def permutation_p(value: float | None, null: Array) -> float | None:
 def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: Array) -> dict[str, float | None]:
     """Compute two-sided p-values of the differences between two systems that judged the same papers.
 
-    If the systems do not differ, it makes no difference which of the two judged a paper. Papers are therefore exchanged
-    between the systems at random; the p-value is the proportion of exchanges after which the difference is at least as
-    large (approximate randomisation: Noreen 1989, "Computer-intensive methods for testing hypotheses"). Scores are
-    replaced by their ranks within each system and label, because the scales of the scores may differ.
+    The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). If the
+    systems do not differ, it makes no difference which of them judged a paper. Papers are therefore exchanged between
+    the systems at random, many times. The p-value is the proportion of these exchanges in which the difference is at
+    least as large as without exchange.
+
+    Scores are replaced by their ranks within each system and label, because the scales of the scores may differ.
 
     Parameters
     ----------
     statistic
-        Function whose metrics have one value per resample.
+        Function that computes metrics with one value per resample.
     exchanged
-        Whether each paper is exchanged: 1 or 0, shape (exchanges, papers).
+        Whether each paper is exchanged (1) or not (0), shape (exchanges, papers).
 
     Returns
     -------
     dict
-        P-value by name of the metric; ``None`` if the difference is undefined on these papers.
+        P-values, keyed by the name of the metric; ``None`` if the difference is undefined on these papers.
     """
     joined = Judged(
         *(
@@ -236,12 +259,17 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
 
 
 def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Compute metrics in resamples of the papers; each metric has shape (resamples,) or (resamples, labels).
+    """Compute metrics in resamples of the papers.
 
     Parameters
     ----------
     weights
-        Number of times that each paper was drawn; see `Draws`.
+        Number of times that each paper was drawn, shape (resamples, papers).
+
+    Returns
+    -------
+    dict
+        Metrics by name, each of shape (resamples,) or (resamples, labels).
     """
     blocks = _blocks(len(weights), judged.truth)
     return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
@@ -250,22 +278,24 @@ def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, 
 def estimates(
     statistic: Statistic, judged: Judged, draws: Draws, permuted: tuple[str, ...] = ()
 ) -> dict[str, list[Estimate]]:
-    """Compute metrics with bootstrap intervals and, for the metrics in ``permuted``, permutation p-values.
+    """Compute metrics with bootstrap intervals and, for some metrics, permutation p-values.
 
-    A permutation shuffles the rows of codes among the papers, which preserves label frequencies and co-occurrences but
+    A permutation shuffles the rows of codes among the papers. This preserves label frequencies and co-occurrences, but
     removes every relation between texts and codes.
 
     Parameters
     ----------
     statistic
-        Function that returns each metric for a stack of resamples, in shape (resamples,) or (resamples, labels).
+        Function that computes metrics for many resamples at once. Each metric has the shape (resamples,) or (resamples,
+        labels).
     permuted
         Names of the metrics that get a p-value.
 
     Returns
     -------
     dict
-        Estimates, keyed by name of the metric: a list of one, or of one per label in the order of the labels.
+        List of estimates of each metric, keyed by the name of the metric. The list has one estimate per label, in the
+        order of the labels. If the metric is over all labels, the list has only one estimate.
     """
     result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
@@ -282,19 +312,20 @@ def estimates(
 
 
 def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> dict[str, list[Estimate]]:
-    """Compute the metrics of the sample with bootstrap intervals.
+    """Compute metrics of the sample with bootstrap intervals.
 
     Parameters
     ----------
     figures
-        Function that computes the metrics from weights of the papers, shape (resamples, papers).
+        Function that computes metrics from weights of the papers, shape (resamples, papers). Each metric has the shape
+        (resamples,) or (resamples, columns).
     biased
         Names of the metrics whose interval is computed by `corrected_interval`.
 
     Returns
     -------
     dict
-        Estimates, keyed by name of the metric: one for each column of the values that ``figures`` returns.
+        List of estimates of each metric, keyed by the name of the metric. The list has one estimate per column.
     """
     weights, papers = draws.weights, draws.papers
     whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)
@@ -331,9 +362,9 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
-    """Replace or remove an interval of width 0, which would wrongly suggest that the value is exact.
+    """Replace an interval of width 0, which would wrongly suggest that the value is exact.
 
-    The interval of a proportion is replaced by the Wilson interval (see `of_papers`); all other intervals are removed.
+    If the metric is a proportion, the interval becomes the Wilson interval (see `of_papers`). Otherwise, it is removed.
     """
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found

@@ -1,9 +1,11 @@
 """Define the content of ``metrics.json`` as pydantic models, and the display names of metrics.
 
-A block is a JSON object in the file. Each metric is a field of a block; the type of the field includes the display
-names (`Words`) of the metric. Fields that are not set are not written: for example, agreement metrics have no
-``p_value``. In every block, ``undefined`` contains the reasons why metrics have no value, and ``dropped_resamples`` the
-number of resamples excluded from each interval. Both are keyed by the name of the metric.
+A block is a JSON object in the file. Each metric is a field of a block. The type of the field includes the display
+names (`Words`) of the metric. Fields that are not set are not written; for example, agreement metrics have no
+``p_value``.
+
+In every block, ``undefined`` contains the reasons why metrics have no value. ``dropped_resamples`` contains the number
+of resamples that were excluded from each interval. Both are keyed by the name of the metric.
 """
 
 from __future__ import annotations
@@ -54,8 +56,10 @@ class Words:
     ----------
     column
         Column heading for the metric.
-    narrow, full
-        Name for narrow tables, and name for places with more room; by default, both are the same as ``column``.
+    narrow
+        Name for narrow tables; by default the same as ``column``.
+    full
+        Name for places with more room; by default the same as ``column``.
     """
 
     column: str
@@ -73,7 +77,7 @@ def describe_texts(texts: Mapping[str, int]) -> str:
     Parameters
     ----------
     texts
-        Number of records by kind of text: ``synopses``, ``invented``, ``published`` or ``unknown``.
+        Number of records of each kind of text. The kinds are ``synopses``, ``invented``, ``published`` and ``unknown``.
     """
     if not texts.get("synopses") and not texts.get("invented"):
         return ""
@@ -85,14 +89,14 @@ def describe_texts(texts: Mapping[str, int]) -> str:
 
 
 def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int:
-    """Return the number of decimal places that are needed to print the two ends of an interval differently.
+    """Return the number of decimal places at which the two ends of an interval are printed differently.
 
     Parameters
     ----------
     decimals
         Minimum number of decimal places.
     factor
-        Factor by which the ends are multiplied, 100 for percentages.
+        Factor by which the ends are multiplied; 100 for percentages.
     """
     if figure.ci_low is None or figure.ci_high is None:
         return decimals
@@ -107,7 +111,7 @@ class Block(BaseModel):
 
     @classmethod
     def words(cls) -> dict[str, Words]:
-        """Return the display names of the metrics in this block of the metrics file, keyed by metric."""
+        """Return the display names of the metrics in this block, keyed by metric."""
         return {
             name: words
             for name, field in cls.model_fields.items()
@@ -125,12 +129,15 @@ class Block(BaseModel):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Convert this part of the results to JSON objects, as in the metrics file."""
+        """Convert this block to JSON objects, as in the metrics file."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Figure(Block):
-    """Value of a metric with its 95% interval and, if there was a permutation test, its p-value."""
+    """Value of a metric with its 95% interval and its p-value.
+
+    ``p_value`` is ``None`` if there was no permutation test.
+    """
 
     value: float | None
     ci_low: float | None
@@ -184,7 +191,7 @@ _MeanChange: TypeAlias = Annotated[Figure, Words("mean change of probability")]
 
 
 class Coverage(Block):
-    """Number of gold standard papers by the kind of text available."""
+    """Number of gold standard papers with each kind of text."""
 
     abstract: int
     synopsis: int
@@ -192,7 +199,7 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Return a sentence on the papers of which a reworded synopsis was read; ``""`` if there are none."""
+        """Return a sentence on the papers whose text is a synopsis; ``""`` if there are no such papers."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only
@@ -220,7 +227,7 @@ class Pooled(Block):
 
 
 class Confusion(Block):
-    """Numbers of true positives, false positives, false negatives and true negatives among the decisions on a label."""
+    """Numbers of true positives, false positives, false negatives and true negatives for a label."""
 
     tp: int
     fp: int
@@ -229,7 +236,7 @@ class Confusion(Block):
 
 
 class LabelFigures(Block):
-    """Counts and metrics of a label; ``note`` states the reason if metrics are missing."""
+    """Counts and metrics of a label; if metrics are missing, ``note`` states the reason."""
 
     papers: int
     support: int
@@ -251,17 +258,23 @@ class LabelFigures(Block):
 
 
 class BaselineLabelFigures(Block):
-    """Metrics of one label for a naive method, such as ranking papers by length of text."""
+    """Metrics of a naive method for one label."""
 
     f1: _F1
     roc_auc: _RocAuc
 
 
 class CoverageRisk(Block):
-    """A point of the coverage-risk curve.
+    """A point of the coverage-risk curve, where the most confident judgements are included first.
 
-    ``coverage`` is the proportion of judgements that are included, the most confident first, and ``risk`` the
-    proportion of the included judgements that are wrong. ``judgements`` is the number of included judgements.
+    Attributes
+    ----------
+    coverage
+        Proportion of all judgements that are included.
+    risk
+        Proportion of the included judgements that are wrong.
+    judgements
+        Number of included judgements.
     """
 
     coverage: float
@@ -270,7 +283,7 @@ class CoverageRisk(Block):
 
 
 class BaselineFigures(Block):
-    """Metrics of a naive method (such as ranking papers by length of text), with which the model is compared."""
+    """Metrics of a naive method, with which the model is compared."""
 
     papers: int
     pooled: Pooled
@@ -294,8 +307,12 @@ class SystemFigures(Block):
 class LlmFigures(SystemFigures):
     """Metrics of a language model as a coder of the gold papers.
 
-    ``unanswered`` is the number of combinations of a paper and a label that the model did not answer. ``runs``
-    describes the run of the model or, for a vote, the runs of the voters.
+    Attributes
+    ----------
+    unanswered
+        Number of combinations of a paper and a label that the model did not answer.
+    runs
+        Description of the run of the model. For a vote, it describes the runs of all voters.
     """
 
     name: str
@@ -305,9 +322,9 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return the runs of each language model or vote, omitting runs that also belong to an earlier element of ``llms``.
+    """Return a list of runs for each language model or vote; each run is only in the first list to which it belongs.
 
-    A run can occur twice, because the voters of a vote may also be evaluated alone.
+    A run can belong to several elements of ``llms``, because a vote consists of the runs of its voters.
     """
     known: list[LlmRun] = []
     found = []
@@ -319,14 +336,17 @@ def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
 
 
 class SentenceFigures(Block):
-    """Metrics of the ranking of sentences, over all labels."""
+    """How well sentences are ranked, on average over the labels."""
 
     macro_average_precision: _MacroPrecision
     across_auc: _Across
 
 
 class SentenceLabel(Block):
-    """Metrics of the ranking of sentences for a label; ``note`` states the reason if metrics are missing."""
+    """Counts of a label in sentences, and how well sentences are ranked for the label.
+
+    If metrics are missing, ``note`` states the reason.
+    """
 
     support: int
     prevalence: float | None
@@ -338,7 +358,7 @@ class SentenceLabel(Block):
 
 
 class Sentences(Block):
-    """Metrics of the ranking of sentences in the coded records, over all labels and for each label."""
+    """How well the sentences of the coded records are ranked, over all labels and for each label."""
 
     sentences: int
     pooled: SentenceFigures
@@ -348,7 +368,7 @@ class Sentences(Block):
 
 
 class EvidenceFigures(Block):
-    """Metrics of evidence: how well the model ranks the sentences of a paper for each label that the paper has."""
+    """Metrics of evidence: how well the sentences of a paper are ranked for each label that the paper has."""
 
     papers_and_labels: int
     precision_at_1: _TopSentence
@@ -367,9 +387,10 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Numbers of decisions on relevance in a set of records, separately for relevant and irrelevant records.
+    """Numbers of decisions on relevance in a set of records.
 
-    ``hard`` counts only those irrelevant records that are marked as hard to distinguish from relevant ones.
+    The decisions are counted separately for relevant and irrelevant records. ``hard`` counts only those irrelevant
+    records that are marked as hard to distinguish from relevant ones.
     """
 
     relevant: Decisions
@@ -378,7 +399,7 @@ class SetDecisions(Block):
 
 
 class SetRelevance(Block):
-    """Metrics of the relevance scores, and decisions on relevance, in a set of coded records."""
+    """Metrics of relevance in a set of coded records, and numbers of decisions."""
 
     roc_auc: _RocAuc
     roc_auc_hard: _RocAucHard
@@ -394,7 +415,7 @@ class SetRelevance(Block):
 
 
 class SetMechanisms(Block):
-    """Counts and metrics of the labels of relevant records in a set."""
+    """Metrics of the labels in a set, over only the relevant records."""
 
     papers: int
     across_auc: _Across
@@ -408,7 +429,7 @@ class SetMechanisms(Block):
 
 
 class SetDocuments(Block):
-    """Counts and metrics of the labels of all records in a set."""
+    """Metrics of the labels in a set, over all records."""
 
     prevalence: float | None
     macro_average_precision: _MacroPrecision
@@ -419,7 +440,7 @@ class SetDocuments(Block):
 
 
 class SetSentences(Block):
-    """Number of coded sentences in a set, and metrics of their ranking, averaged over the labels."""
+    """Number of coded sentences in a set, and how well they are ranked on average over the labels."""
 
     sentences: int
     prevalence: float | None
@@ -430,7 +451,7 @@ class SetSentences(Block):
 
 
 class PairAgreement(Block):
-    """Agreement of two coders; ``note`` states the reason if metrics are missing."""
+    """Agreement of two coders; if metrics are missing, ``note`` states the reason."""
 
     n: int
     both_yes: int
@@ -448,7 +469,7 @@ class PairAgreement(Block):
 
 
 class SecondCoder(Block):
-    """Agreement of the first and the second coder of a set of records, on records and on their sentences."""
+    """Agreement of the first with the second coder of a set of records."""
 
     records: int
     relevance: PairAgreement
@@ -473,7 +494,7 @@ class RecordSet(Block):
 
 
 class CodedRecords(Block):
-    """Out-of-fold metrics of the coded records: of all records together, then of each set."""
+    """Out-of-fold metrics of all coded records together and of each set of coded records."""
 
     records: int
     relevant: int
@@ -487,7 +508,7 @@ class CodedRecords(Block):
 
 
 class LearningStep(Block):
-    """Metrics of a model trained on a given number of papers."""
+    """Metrics of a model that was trained on a given number of papers."""
 
     papers: int
     across_auc: _Across
@@ -499,7 +520,7 @@ class LearningStep(Block):
 
 
 class GoldRelevance(Block):
-    """Relevance decisions for the gold papers that count as relevant; see `coded_records.gold_relevance`."""
+    """Decisions on relevance for the relevant gold papers; see `coded_records.gold_relevance`."""
 
     included: int
     papers: int
@@ -513,7 +534,10 @@ class GoldRelevance(Block):
 
 
 class Relevance(Block):
-    """Relevance metrics of the model and of naive methods on the coded records, and decisions on the gold papers."""
+    """Metrics of relevance on the coded records, and decisions on relevance for the gold papers.
+
+    ``baselines`` are naive methods.
+    """
 
     coded_records: LabelFigures
     baselines: dict[str, LabelFigures]
@@ -521,14 +545,14 @@ class Relevance(Block):
 
 
 class Coder(Block):
-    """A coder: a person, a prompted language model, or mechtag's trained model (``model``)."""
+    """A coder: a person (``human``), a language model (``llm``) or the trained model (``model``)."""
 
     name: str
     kind: Literal["human", "llm", "model"]
 
 
 class CoderPair(Block):
-    """Agreement of two coders who coded the same records or sentences, over all labels and per label."""
+    """Agreement of two coders, over all labels and for each label."""
 
     a: str
     b: str
@@ -539,7 +563,7 @@ class CoderPair(Block):
 
 
 class CoderGroupLabel(Block):
-    """Agreement of several coders on a label; ``note`` states the reason if metrics are missing."""
+    """Agreement of several coders on a label; if metrics are missing, ``note`` states the reason."""
 
     n: int
     fleiss_kappa: _FleissKappa
@@ -551,7 +575,7 @@ class CoderGroupLabel(Block):
 
 
 class CoderGroup(Block):
-    """Agreement of several coders, over all labels except relevance and per label."""
+    """Agreement of several coders, for each label and over all labels except relevance."""
 
     fleiss_kappa: _FleissKappa
     gwet_ac1: _Ac1
@@ -562,7 +586,7 @@ class CoderGroup(Block):
 
 
 class OpenCode(Block):
-    """A code that people should check, because coders disagree on it or the model doubts it."""
+    """A code that people should check, because coders disagree on the code or the model doubts it."""
 
     record_id: str
     key: str | None
@@ -574,10 +598,10 @@ class OpenCode(Block):
 
 
 class Agreement(Block):
-    """Agreement of people with one another, with language models and with the model, and the codes to resolve first.
+    """Agreement of coders with one another, and the codes that people should resolve first.
 
-    ``llms`` contains sentences that describe the language models among the coders; a language model whose
-    table has no description of its run is left out.
+    The coders are people, language models and the model. ``llms`` contains sentences on the runs of the language
+    models.
     """
 
     records: int
@@ -600,8 +624,8 @@ class FullTextPaper(Block):
     windows
         Number of windows that were scored, including the window of the abstract.
     query_words
-        Number of occurrences of the phrase in the setting ``evaluate.baseline_query``, per 1,000 words of
-        ``word_count``; ``None`` if the setting is empty.
+        Number of occurrences of the word or phrase ``evaluate.baseline_query`` per 1,000 words; ``None`` if this
+        setting is empty.
     warnings
         Warnings from reading the file.
     notes
@@ -624,7 +648,7 @@ class FullTextPaper(Block):
 
 
 class Years(Block):
-    """Range and median of the years of publication of some papers; papers without a year are left out."""
+    """First, median and last year of publication of some papers; papers without a year are left out."""
 
     first: int
     median: float
@@ -632,10 +656,24 @@ class Years(Block):
 
 
 class FullTextCoverage(Block):
-    """Numbers of gold standard papers with and without a full text, and the range of their years.
+    """Numbers of gold standard papers with and without a full text, and their years of publication.
 
-    ``papers`` counts the papers of the gold standard, ``full_text`` those with a full text, and ``both`` those with a
-    full text and an abstract. ``without`` lists the papers that have a record, but no full text.
+    Attributes
+    ----------
+    papers
+        Number of papers in the gold standard.
+    full_text
+        Number of papers with a full text.
+    both
+        Number of papers with both a full text and an abstract.
+    by_paper
+        The papers with a full text, keyed by the key of the paper.
+    without
+        Keys of the papers that have a record, but no full text.
+    years_with
+        Years of the papers with a full text.
+    years_without
+        Years of the papers in ``without``.
     """
 
     papers: int
@@ -647,7 +685,7 @@ class FullTextCoverage(Block):
     years_without: Years | None = None
 
     def describe(self) -> str:
-        """Return sentences on the number of papers with a full text, and on the years of all papers."""
+        """Return sentences on the number of papers with a full text, and on the years of papers with and without it."""
         is_one = self.full_text == 1
         found = (
             f"{self.full_text} of the {self.papers} papers of the gold standard {'has' if is_one else 'have'} a full "
@@ -676,15 +714,15 @@ class BasisDifference(Block):
 
 
 class PairedBases(Block):
-    """Differences between metrics of predictions based on full texts and on abstracts, for papers that have both."""
+    """Comparison of predictions based on full texts with predictions based on abstracts, for papers that have both."""
 
     papers: int
     differences: dict[str, BasisDifference]
 
     def describe(self) -> str:
-        """Return sentences that state in which metrics full texts lead to better or worse predictions than abstracts.
+        """Return sentences that name the metrics in which full texts are better or worse than abstracts.
 
-        If there are fewer than `FEWEST_PAIRED` papers, the text says only that there are too few.
+        If there are fewer than `FEWEST_PAIRED` papers, the result says only that there are too few.
         """
         counted_papers = (
             f"{self.papers} paper{' has' if self.papers == 1 else 's have'} both an abstract and a full text"
@@ -706,9 +744,9 @@ class PairedBases(Block):
         return " ".join(found)
 
     def _direction(self, name: str) -> int:
-        """Return 1 if full texts lead to a better value of a metric than abstracts, and -1 if to a worse value.
+        """Return ``1`` if full texts are better than abstracts in a metric, ``-1`` if they are worse, otherwise ``0``.
 
-        The result is 0 if the interval of the difference includes 0 or does not exist.
+        The result is ``0`` if the interval of the difference includes 0 or does not exist.
         """
         found = self.differences[name].difference
         if found.ci_low is None or found.ci_high is None or found.ci_low <= 0 <= found.ci_high:
@@ -724,17 +762,17 @@ class ByFullText(Block):
     full_text
         Metrics of the predictions based on full texts.
     naive
-        Metrics of naive methods on the same papers.
+        Metrics of naive methods on the same papers, keyed by the name of the method.
     not_above_windows
-        Names of the metrics over all labels in which the predictions are not better than the naive method that uses
-        only the length of a full text (the number of windows in which it is scored).
+        Names of the metrics over all labels in which the predictions are no better than the naive method ``windows``.
+        This method ranks papers by the number of windows of their full text.
     labels_not_above_windows
-        Labels for which the ROC AUC of the predictions is not higher than that of this naive method.
+        Labels for which the ROC AUC of the predictions is not higher than that of the naive method ``windows``.
     paired
         Comparison with the predictions based on abstracts; ``None`` if no paper has both texts.
     best_available
-        Metrics on all papers, each tagged from its full text if it has one, and otherwise from its abstract. These
-        metrics cannot be compared with ``full_text``, because they are measured on other papers.
+        Metrics on all papers. If a paper has a full text, its prediction is based on the full text, otherwise on the
+        abstract. These metrics cannot be compared with ``full_text``, because they are measured on other papers.
     relevance
         Decisions on relevance for the papers with a full text.
     doubted
@@ -752,7 +790,7 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in which the tool is no better than ranking by length alone."""
+        """Return a sentence on the metrics in which the tool is no better than ranking papers by number of windows."""
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
         words = Pooled.words()
@@ -770,14 +808,38 @@ class ByFullText(Block):
 
 
 class ColumnSum(Block):
-    """Number of ticks in a column of the gold standard, and the number stated in the publication."""
+    """Number of ticks in a column of the gold standard, and number stated in the publication.
+
+    ``counted`` is the number of ticks. ``printed`` is the number stated in the publication; it is ``None`` if the
+    publication states no number.
+    """
 
     counted: int
     printed: int | None
 
 
 class GoldStandard(Block):
-    """The gold standard and its known faults."""
+    """The gold standard and its known faults.
+
+    Attributes
+    ----------
+    source
+        Publication of the gold standard; ``""`` if it is not known.
+    papers
+        Number of papers.
+    column_sums
+        Number of ticks in the column of each label, keyed by label key.
+    without_label
+        Keys of the papers that have none of the labels.
+    expected_empty
+        Keys of the papers that are ticked in columns that should be empty, keyed by column.
+    other_columns
+        Columns of the table that are not labels.
+    faults
+        A sentence on each fault.
+    notes
+        Notes on the gold standard.
+    """
 
     source: str
     papers: int
@@ -792,8 +854,14 @@ class GoldStandard(Block):
 class Resampling(Block):
     """Settings of the resampling.
 
-    ``bootstrap`` is the number of resamples for each interval, ``permutations`` the number for each p-value. The
-    metrics of a label are computed only if at least ``min_positives`` papers have the label.
+    Attributes
+    ----------
+    bootstrap
+        Number of resamples for each interval.
+    permutations
+        Number of permutations for each p-value.
+    min_positives
+        Minimum number of papers that must have a label for its metrics to be computed.
     """
 
     bootstrap: int
@@ -802,7 +870,7 @@ class Resampling(Block):
 
 
 class Variation(Block):
-    """Changes in the decisions when one variation is applied to the texts of papers."""
+    """Changes in the decisions after one variation was applied to the texts; see `invariance.invariance_section`."""
 
     papers: int
     cells: int
@@ -816,9 +884,13 @@ class Variation(Block):
 class TrainingPaper(Block):
     """A paper of the gold standard that may have been used in training.
 
-    ``reason`` names the training paper that the gold paper resembles, and describes the resemblance. If people compared
-    the two papers and found that they are different, ``different`` quotes this finding from the YAML file of the gold
-    standard.
+    Attributes
+    ----------
+    reason
+        Name of the training paper that the gold paper resembles, with a description of the resemblance.
+    different
+        Statement that the two papers are different, if people compared them; otherwise ``None``. The statement is
+        quoted from the YAML file of the gold standard.
     """
 
     key: str
@@ -829,7 +901,12 @@ class TrainingPaper(Block):
 class TrainingCheck(Block):
     """Result of comparing the papers of the gold standard with the papers that the model was trained on.
 
-    ``unchecked`` is the reason why the papers could not be compared; ``None`` if they were compared.
+    Attributes
+    ----------
+    papers
+        Gold papers that resemble training papers.
+    unchecked
+        Reason why the papers could not be compared; ``None`` if they were compared.
     """
 
     papers: tuple[TrainingPaper, ...] = ()
@@ -852,7 +929,7 @@ class TrainingCheck(Block):
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:
-        """Return sentences that state whether papers of the gold standard were used in training, and name such papers.
+        """Return sentences that state whether gold papers were used in training, and name these papers.
 
         Parameters
         ----------
@@ -878,7 +955,7 @@ NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with th
 
 
 class Results(Block):
-    """The content of ``metrics.json``; the file contains only the blocks that were measured."""
+    """The content of ``metrics.json``. The file contains only the blocks that were measured."""
 
     coverage: Coverage | None = None
     training_check: TrainingCheck = NOT_CHECKED
@@ -921,16 +998,17 @@ class Results(Block):
 
     @property
     def protocols(self) -> dict[str, SystemFigures]:
-        """Return the model's metrics on the gold standard, keyed by the papers that were used in training.
+        """Return the model's metrics on the gold standard, keyed by protocol.
 
-        ``transfer``: no gold paper was used. ``leave_one_out``: each gold paper was tagged by a model that was also
-        trained on the other gold papers. A key is missing if its metrics were not computed.
+        A protocol states how the models were trained. ``transfer`` is one model, which was trained on no gold paper.
+        ``leave_one_out`` is one model per gold paper, which was also trained on all other gold papers. A protocol is
+        missing if its metrics were not computed.
         """
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}
 
     def describe_training(self) -> str:
-        """Return sentences that state whether papers of the gold standard were used in training."""
+        """Return sentences that state whether gold papers were used in training, and name these papers."""
         return self.training_check.describe(self.transfer.papers if self.transfer else 0)
 
     @property

@@ -65,7 +65,17 @@ from mechtag.evaluation.results import (
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the accuracy table: a heading, lines of text, and a table, whose cells may have several lines."""
+    """A section of the accuracy table.
+
+    Attributes
+    ----------
+    title
+        Heading.
+    lines
+        Paragraphs of text above the table.
+    header, rows
+        Column names and rows of the table; empty if there is no table. A cell may have several lines.
+    """
 
     title: str
     lines: Sequence[str] = ()
@@ -74,7 +84,7 @@ class Section:
 
 
 def cell(figure: Figure, decimals: int = 2) -> str:
-    """Format a metric with its interval and its p-value, if it has them, on further lines."""
+    """Format a metric for a cell of a table; its interval and its p-value, if any, are on lines below."""
     lines = [number(figure.value, decimals), interval(figure, decimals)]
     if figure.p_value is not None:
         lines.append(p_value(figure.p_value))
@@ -82,13 +92,13 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of the named metrics for tables with wide columns, keyed by metric."""
+    """Return the column headings of metrics for tables with wide columns, keyed by metric."""
     words = block.words()
     return {name: words[name].column for name in names}
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of the named metrics for tables with narrow columns, keyed by metric."""
+    """Return the column headings of metrics for tables with narrow columns, keyed by metric."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -101,7 +111,10 @@ _OVER_ALL = _narrow(Pooled, "macro_average_precision", "across_auc", "within_auc
 
 
 def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
-    """Return the rows of a table of all sets of coded records; each set has a row for records and one for sentences."""
+    """Return the rows of a table of sets of coded records.
+
+    Each set has a row for its records. If sentences were coded, the set also has a row for its sentences.
+    """
     rows = []
     for own in sets.values():
         figures = [cell(own.documents.figure(name)) for name in _OVER_ALL]
@@ -113,7 +126,10 @@ def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
 
 
 def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
-    """Return the sections that compare sets of coded records: relevance, labels, and agreement with a second coder."""
+    """Return the sections that compare sets of coded records.
+
+    The sections are about relevance, labels, and agreement with a second coder.
+    """
     if not sets:
         return []
     sections = [
@@ -216,12 +232,12 @@ _NO_GOLD = ("The metrics include no gold standard: agreement with people on new 
 
 
 def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) -> list[Section]:
-    """Return the sections of the accuracy table: coverage, metrics, coded records, faults of the gold standard.
+    """Return all sections of the accuracy table.
 
     Parameters
     ----------
     names
-        Display names of labels, by key.
+        Display names of labels, keyed by label key.
     """
     names = names or {}
     results = for_readers(results, names)
@@ -288,12 +304,14 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
 
 
 def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[Section]:
-    """Return the sections on language models: one that describes all runs, and one per model with metrics per label.
+    """Return the sections on language models.
+
+    The first section describes all runs. Each further section contains the metrics per label of one model.
 
     Parameters
     ----------
     names
-        Display names of labels, by key.
+        Display names of labels, keyed by label key.
     """
     rows = [
         [
@@ -321,7 +339,7 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
 
 
 def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
-    """Return sentences on how each language model, or vote of several, was run and how many codes it left open."""
+    """Return sentences on how each language model was run, and how many codes it left unanswered."""
     found: list[str] = []
     for own in llms:
         found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]
@@ -331,12 +349,12 @@ def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
 
 
 def full_text_sections(found: ByFullText, names: Mapping[str, str]) -> list[Section]:
-    """Return the sections on predictions by full text: coverage, metrics, and comparison with abstracts.
+    """Return the sections on predictions based on full texts, including the comparison with abstracts.
 
     Parameters
     ----------
     names
-        Display names of labels, by key.
+        Display names of labels, keyed by label key.
     """
     systems: dict[str, SystemFigures | BaselineFigures] = {"mechtag, full text": found.full_text}
     systems |= {f"Naive: {naive_method(name)[0]}": own for name, own in found.naive.items()}
@@ -388,7 +406,7 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
     """Return a sentence on the labels for which the model is no better than ranking papers by length of full text.
 
-    The length is the number of windows in which a full text is scored.
+    The length is measured by the number of windows of the full text.
     """
     if not found.labels_not_above_windows:
         return "Each label with enough papers is ranked better than by the number of windows alone."
@@ -397,10 +415,9 @@ def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
 
 
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
-    """Return a table of the most important metrics, without intervals, that fits on one screen.
+    """Return a section with the most important metrics, without intervals, which fits on one screen.
 
-    They measure the model that was not trained on the gold standard (``transfer``) or, if it was not evaluated, models
-    that were each trained on all gold papers but one (``leave_one_out``).
+    The metrics are those of ``transfer`` or, if this is missing, of ``leave_one_out``; see `results.Results.protocols`.
     """
     results = for_readers(results, names or {})
     if not results.protocols:
@@ -428,14 +445,14 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """Return a section with a line that explains dashes, if the table of the section contains dashes."""
+    """Return a section; if its table contains dashes, a line that explains dashes is added."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences that state on which data the models were trained; ``protocol`` is one of `PROTOCOLS`."""
+    """Return sentences on the data on which the models were trained; ``protocol`` is one of `PROTOCOLS`."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."
@@ -543,12 +560,12 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
 
 
 def agreement_sections(agreement: Agreement, names: Mapping[str, str] | None = None) -> list[Section]:
-    """Return the sections of a table on agreement between coders, and on the codes that people should resolve first.
+    """Return the sections on agreement between coders, and on the codes that people should resolve first.
 
     Parameters
     ----------
     names
-        Display names of labels, by key.
+        Display names of labels, keyed by label key.
     """
     names = names or {}
     sections = [
@@ -593,7 +610,7 @@ def _kappas(
     figure: str,
     names: Mapping[str, str],
 ) -> Section:
-    """Return a section with a table of an agreement coefficient.
+    """Return a section with a table of one agreement coefficient, ``figure``.
 
     The table has one row per label, and one column per pair or group of coders.
     """
@@ -641,9 +658,9 @@ def _faults(gold: GoldStandard) -> Section:
 
 
 def terminal(sections: Sequence[Section]) -> Group:
-    """Render sections of a table for a terminal, without relying on colour.
+    """Render sections for a terminal, without relying on colour.
 
-    A table that is too wide is split into several tables, which have different columns.
+    If a table is wider than the terminal, its columns are divided among several tables.
     """
     parts: list[RenderableType] = []
     for section in sections:
@@ -655,7 +672,7 @@ def terminal(sections: Sequence[Section]) -> Group:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A table that is split by columns into several tables, one below the other, if it is wider than the terminal."""
+    """A table whose columns are divided among several tables if the table is wider than the terminal."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -675,12 +692,12 @@ class _Fitted:
     def _parts(self, width: int) -> list[list[int]]:
         """Distribute the columns over tables that are at most ``width`` characters wide.
 
-        The first column names the rows and is in all tables. If possible, all tables get the same number of columns.
+        The first column names the rows, and is in all tables. If possible, all tables get the same number of columns.
 
         Returns
         -------
         list of list of int
-            For each table, the numbers of its columns except the first.
+            For each table, the positions of its columns. Position 0, the first column, is left out.
         """
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
@@ -696,7 +713,7 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return the width in characters that a column needs so that only its long texts and headings are wrapped."""
+        """Return the width of a column in characters, such that only long texts and headings are wrapped."""
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:
@@ -705,7 +722,7 @@ class _Fitted:
 
 
 def accuracy_markdown(results: Results, names: Mapping[str, str] | None = None) -> str:
-    """Render the accuracy table, whose sections `accuracy_sections` returns, as Markdown."""
+    """Render all sections of the accuracy table as Markdown; see `accuracy_sections`."""
     blocks = []
     for level, section in zip(chain("#", repeat("##")), accuracy_sections(results, names), strict=False):
         blocks.append(f"{level} {section.title}")

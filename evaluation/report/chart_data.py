@@ -29,11 +29,13 @@ class Charts:
     Attributes
     ----------
     legend
-        Sample (small drawing) and name of each line.
+        Two texts for each line in the charts: a small drawing of the line (SVG), and the name of the line.
     panels
-        Caption and drawing of each panel; a single panel has no caption.
+        Two texts for each chart: its caption, and its drawing (SVG). A single chart has the caption ``""``.
+    header
+        Column names of the table.
     rows
-        Rows of the table, without the column names, which are in ``header``.
+        Rows of the table.
     missing
         Reason why charts are missing; ``""`` if no chart is missing.
     """
@@ -54,17 +56,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw the charts from the files of plot points in a folder, and return them keyed by the name of the file.
+    """Draw the charts from the files of plot points in a folder, and return them keyed by file name without extension.
 
     Parameters
     ----------
     names
-        Display name of each label.
+        Display names of labels, keyed by label key.
     protocols
-        Display name of each protocol, which defines the papers that the evaluated model was trained on, such as
-        ``transfer``.
+        Display names of the protocols to draw, keyed by protocol. A protocol, such as ``transfer``, states on which
+        papers the evaluated model was trained.
     frame
-        Size of each chart; in a wide chart, the name of each line is written next to the line.
+        Size of each chart. If it is `svg.WIDE`, the name of each line is written next to the line.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -117,9 +119,14 @@ def chart_files(folder: Path, results: Results) -> dict[str, str]:
 
 
 def reliability_charts(rows: Sequence[Row], protocols: Mapping[str, str], frame: Frame = PANEL) -> Charts:
-    """Draw a reliability curve for each evaluation protocol (such as ``transfer``) that is a key of ``protocols``.
+    """Draw a reliability curve for each evaluation protocol, such as ``transfer``.
 
-    The points in ``rows`` come from `output_tables.reliability_points`.
+    Parameters
+    ----------
+    rows
+        Points of the curves; see `output_tables.reliability_points`.
+    protocols
+        Display names of the protocols to draw, keyed by protocol.
     """
     return _pooled(
         rows,
@@ -142,10 +149,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw ROC or precision-recall charts, with one panel per label.
-
-    A panel has one line per evaluation protocol, such as ``transfer``.
-    """
+    """Draw ROC or precision-recall charts, with one panel per label and one line per protocol, such as ``transfer``."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -202,7 +206,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw one chart over all labels, with one line per evaluation protocol (such as ``transfer``)."""
+    """Draw one chart over all labels, with one line per protocol, such as ``transfer``."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
@@ -269,13 +273,13 @@ def _points(rows: Iterable[Row], x: str, y: str) -> Points:
 
 
 def _describe(lines: Iterable[ChartLine]) -> str:
-    """Return a text that lists the points of the lines in a chart, for people who cannot see the chart."""
+    """Return a text with the points of all lines in a chart, for people who cannot see the chart."""
     listed = (f"{line.name}: {', '.join(f'{y:.2f} at {x:.2f}' for x, y in line.points)}" for line in lines)
     return "; ".join(listed) + "."
 
 
 def _corners(points: Points) -> Points:
-    """Return the points of a line without those that lie on the straight line between their neighbours."""
+    """Return the points of a line, except points on the straight line between their neighbours."""
     kept = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points[1:]):
         x0, y0 = kept[-1]

@@ -1,4 +1,4 @@
-"""Write the accuracy report: a self-contained HTML page for reviewers, with technical details at the end."""
+"""Write the accuracy report, an HTML page for reviewers that needs no other files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _RUN_FILE = "mlflow_run.json"
 class Numbers:
     """Formats numbers from the metrics file as HTML, and marks each number with its path in the file.
 
-    A path consists of the keys from the top of the file, joined by ``/``. A missing number is
+    A path consists of keys of the file from the outermost to the innermost, joined by ``/``. A missing number is
     written as a dash.
     """
 
@@ -110,7 +110,7 @@ class Numbers:
     def between(self, path: str) -> Markup:
         """Format the interval of a metric as percentages, such as ``(between 61% and 78%)``.
 
-        The result is empty if the metric has no interval, or if the two ends of the interval are equal.
+        The result is empty if the metric has no interval, or if both ends of the interval are equal.
 
         Parameters
         ----------
@@ -125,7 +125,10 @@ class Numbers:
         return Markup(" (between {} and {})").format(*ends)
 
     def figure(self, path: str) -> Markup:
-        """Format the number at a path in the metrics file; for a metric, add lines with its interval and p-value."""
+        """Format the metric or number at a path in the metrics file.
+
+        If it is a metric, its interval and p-value are added.
+        """
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -146,7 +149,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A cell of the matrix of papers and labels: the human code and the model's decision for one label of one paper."""
+    """A cell of the matrix of papers and labels: the human code and the model's decision on one label of one paper."""
 
     label: str
     human: str
@@ -159,7 +162,10 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixPaper:
-    """A row of the matrix of papers and labels; ``text`` is the kind of text that the model read, such as abstract."""
+    """A row of the matrix of papers and labels.
+
+    ``text`` is the kind of text that the model read, such as abstract.
+    """
 
     key: str
     name: str
@@ -168,7 +174,12 @@ class MatrixPaper:
 
 
 def read_comparison(path: Path) -> list[MatrixPaper]:
-    """Read the table of human codes and predictions that 'mechtag evaluate' wrote, and return its papers in order.
+    """Read the table of human codes and predictions that 'mechtag evaluate' wrote.
+
+    Returns
+    -------
+    list of MatrixPaper
+        The papers in the order of the table.
 
     Raises
     ------
@@ -197,19 +208,23 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
 
 @dataclass(frozen=True)
 class Sources:
-    """Files that the report uses in addition to the metrics file; files that are ``None`` or missing are skipped.
+    """Files that the report uses in addition to the metrics file. Missing files are skipped.
 
     Attributes
     ----------
-    comparison, plots, methods
-        Files next to the metrics file: the table of human codes and predictions, the folder of plot points, and the
-        methods text for the authors' paper.
+    comparison
+        Table of human codes and predictions.
+    plots
+        Folder of plot points.
+    methods
+        Methods text for the authors' paper.
     model
         Model folder.
     summary
         ``summary.json`` of a tagged batch, for the PRISMA counts.
     mlflow_run
-        ``mlflow_run.json``. Its id differs between runs, so reports that must be reproducible omit this file.
+        ``mlflow_run.json``. The id in this file differs between runs, so reports that must be reproducible omit the
+        file.
     """
 
     comparison: Path
@@ -220,7 +235,7 @@ class Sources:
     mlflow_run: Path | None = None
 
     def files(self, metrics: Path) -> list[Path]:
-        """Return the paths of the existing files from which the report is made, except ``mlflow_run``."""
+        """Return the paths of all existing files from which the report is made, except ``mlflow_run``."""
         beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
         model = [self.model / name for name in _MODEL_FILES] if self.model else []
         return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]
@@ -234,8 +249,8 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     metrics
         Metrics file written by `evaluate.evaluate_files`.
     codebook
-        Content of the codebook file: ``name``, ``title``, ``relevance``, and ``labels`` with ``key``, ``name`` and
-        ``definition``.
+        Content of the codebook file. It must have the keys ``name``, ``title``, ``relevance`` and ``labels``. Each
+        label must have ``key``, ``name`` and ``definition``.
 
     Raises
     ------
@@ -302,21 +317,21 @@ def _coded_labels(results: Results) -> set[str]:
 
 
 def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
-    """Return the path, the MD5 hash (as in ``dvc.lock``) and the size of each file.
+    """Return a tuple for each file: path, MD5 hash (as in ``dvc.lock``), and size in bytes.
 
-    Paths are relative to the innermost folder that contains all files, so that a published report does not reveal the
-    author's folders.
+    Paths are relative to the innermost folder that contains all files.
     """
+    # Absolute paths in a published report would reveal the author's folders.
     shared = os.path.commonpath([path.absolute().parent for path in paths])
     contents = [(path.absolute().relative_to(shared).as_posix(), path.read_bytes()) for path in paths]
     return [(name, hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)) for name, content in contents]
 
 
 def render_markdown(text: str) -> Markup:
-    """Convert the drafted methods and results of a publication from Markdown to HTML, for a section of the report.
+    """Convert a methods text for the authors' paper from Markdown to HTML, for a section of the report.
 
-    The title is omitted, because the section has its own, and all headings are below the second level. HTML in the text
-    is escaped, images are not displayed, and each table is in a region that can be scrolled.
+    The title of the text is omitted, and all headings are at level 3 or below. HTML in the text is escaped, and images
+    are not displayed. Each table is in a region that can be scrolled.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = markdown.parse(text)
@@ -340,7 +355,7 @@ def render_markdown(text: str) -> Markup:
 
 
 class _Renderer(RendererHTML):
-    """Renders Markdown as HTML in which each table is in a labelled region that can be scrolled."""
+    """Renders Markdown as HTML, with each table in a labelled region that can be scrolled."""
 
     def table_open(self, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType) -> str:
         label = f"Text for the paper, table {tokens[place].meta['number']}"

@@ -1,4 +1,4 @@
-"""Write the methods text for the authors' paper, and the model card, from the metrics and the model's settings."""
+"""Write the methods text for the authors' paper, and the model card."""
 
 from __future__ import annotations
 
@@ -59,15 +59,14 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of a tagged search; if it is ``None``, text on the search is omitted.
+        Content of the ``summary.json`` of a tagged search. If it is ``None``, text on the search is omitted.
 
     Returns
     -------
     dict
-        Markdown, keyed by the name of the text. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
-        doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); square
-        brackets mark what the authors must fill in. ``model_card`` is in the format of Hugging Face (Mitchell
-        et al. 2019, doi:10.1145/3287560.3287596).
+        Two Markdown texts. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021, doi:10.1136/bmj.n71) and
+        the RAISE recommendations (https://osf.io/fwaud). Square brackets in this text mark what the authors must fill
+        in. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
 
     Raises
     ------
@@ -95,12 +94,14 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Raise an error if the metrics or the tagged search belong to a different model than ``model``.
+    """Raise an error if the metrics or the tagged search belong to a model other than ``model``.
 
     Parameters
     ----------
-    model, summary
-        Contents of the model's ``config.json`` and of the ``summary.json`` of the tagged search.
+    model
+        Content of the model's ``config.json``.
+    summary
+        Content of the ``summary.json`` of the tagged search; ``None`` if there is no such search.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def plain(text: str) -> str:
 
 
 def be(count: int, one: str = "was", many: str = "were") -> str:
-    """Return ``one`` if a count is 1, otherwise ``many``; by default, 'was' or 'were'."""
+    """Return ``one`` if a count is 1, otherwise ``many``."""
     return one if count == 1 else many
 
 
@@ -219,7 +220,7 @@ def _content(
 
 
 def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
-    """Return each distinct prompt, with the names of the language models that it was sent to."""
+    """Return each distinct prompt as a dict that also names the language models to which the prompt was sent."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in runs:
         questions = tuple(run.questions.values())
@@ -243,7 +244,7 @@ def _coverage(coverage: Coverage) -> str:
 def _paired_differences(found: ByFullText | None) -> str:
     """Return a text that lists how much the most important metrics differ between full text and abstract.
 
-    The text is empty if no paper has both a full text and an abstract.
+    If no paper has both texts, the result is ``""``.
     """
     if found is None or found.paired is None:
         return ""
@@ -267,8 +268,7 @@ def _sources(summary: Mapping[str, Any]) -> str:
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
     """Return the YAML metadata of the model card, in the format of the Hugging Face hub.
 
-    The metrics are included only if it was verified that no gold paper was used in training (``is_clean``), because
-    indexes of models display them as an evaluation.
+    If ``is_clean`` is false, some gold papers may have been used in training, and the metadata contain no metrics.
     """
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
@@ -278,6 +278,7 @@ def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_cle
         "license": "unknown",
         "tags": ["systematic-review", "evidence-synthesis", "multi-label-classification"],
     }
+    # Indexes of models display these metrics as an evaluation.
     if is_clean:
         header["model-index"] = [
             {

@@ -1,7 +1,7 @@
-"""Draw SVG line charts that are readable without colour, because each line has its own dash pattern, marker and name.
+"""Draw SVG charts that are readable without colour, because each line has its own dash pattern, marker and name.
 
-Colours are in attributes, so that a chart works as a separate file; a page that embeds
-it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
+Colours are attributes of the drawing, so that a chart can be a separate file. A page that contains the chart may
+restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis with its name, range and tick marks (position, text)."""
+    """An axis of a chart.
+
+    Attributes
+    ----------
+    low, high
+        Range of values.
+    marks
+        Tick marks, each a tuple of value and text.
+    """
 
     name: str
     low: float
@@ -41,11 +49,12 @@ class ChartLine:
     Attributes
     ----------
     bars
-        Interval (low, high) of each point, drawn as a vertical bar; empty if there are no intervals.
+        Interval of each point, as a tuple of lower and upper end. It is drawn as a vertical bar. Empty if there are no
+        intervals.
     markers
-        Whether to mark each point; curves of many points have no markers.
+        Whether each point is marked. Curves of many points have no markers.
     reference
-        Whether the line is a reference, such as chance, and is drawn faintly.
+        Whether the line is a reference, such as chance. It is then drawn faintly.
     """
 
     name: str
@@ -57,7 +66,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a drawing and of the margins around its plot, in pixels at full size."""
+    """Size of a drawing, and width of the margins around its plot, in pixels."""
 
     width: int
     height: int
@@ -79,12 +88,12 @@ def share_axis(name: str) -> Axis:
 
 
 def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
-    """Draw a line chart as SVG; the x values are treated as equally spaced categories.
+    """Draw a line chart as SVG, with x values at equal distances.
 
     Parameters
     ----------
     lines
-        Points (x, y) of each line, keyed by the name of the line.
+        Points of each line, keyed by the name of the line. A point is a tuple (x, y).
     title, description
         Text for screen readers.
     """
@@ -103,13 +112,12 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
 
 
 def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
-    """Draw a line chart as SVG.
+    """Draw a line chart as SVG, without scripts, style sheets or external resources.
 
-    Returns
-    -------
-    str
-        SVG with a title and a description for screen readers, without scripts, style sheets or external
-        resources. The same input always yields the same text.
+    Parameters
+    ----------
+    title, description
+        Text for screen readers.
     """
     width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
 
@@ -165,14 +173,17 @@ _DOTS_WIDTH, _DOTS_MARGIN, _NAME_HEIGHT, _DOT_HEIGHT, _AXIS_HEIGHT = 400, 16, 24
 def dot_chart(
     rows: Sequence[tuple[str, Sequence[Dot | None]]], series: Sequence[str], x: Axis, *, title: str, description: str
 ) -> str:
-    """Draw values with their intervals as SVG, one row per name, with the name of the row above its values.
+    """Draw values with their intervals as SVG.
+
+    Each row consists of a name, and below it one value per series.
 
     Parameters
     ----------
     rows
-        Name of each row, and its values, one per series; ``None`` where a value is missing.
+        For each row, a tuple of its name and its values. The values are in the order of ``series``, with ``None`` for a
+        missing value.
     series
-        Names of the series, in the order of the values.
+        Names of the series.
     title, description
         Text for screen readers.
     """
@@ -207,7 +218,7 @@ def dot_chart(
 
 
 def _attributes(caption: Caption, width: float, height: float) -> dict[str, str | float]:
-    """Return the attributes of the element ``svg`` of a chart with the given size."""
+    """Return the attributes of the ``svg`` element of a chart with the given size."""
     return {
         "class": "chart",
         "viewBox": f"0 0 {width} {height}",
@@ -219,7 +230,7 @@ def _attributes(caption: Caption, width: float, height: float) -> dict[str, str 
 
 
 def legend_of(lines: Sequence[ChartLine]) -> list[tuple[str, str]]:
-    """Return a pair for each line: a small SVG drawing of the line, which screen readers skip, and the line's name."""
+    """Return two texts for each line: a small SVG drawing, which screen readers skip, and the name of the line."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
         ("".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"]), line.name)
@@ -268,7 +279,7 @@ def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Shift the vertical positions of line names down until the names do not overlap; return the new positions."""
+    """Shift the vertical positions of line names down until names no longer overlap; return the new positions."""
     placed = list(wanted)
     lowest = float("-inf")
     for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):

@@ -1,4 +1,4 @@
-"""Define the words and number formats that the report, the accuracy table and the text for the paper share."""
+"""Define words and number formats for the report, the accuracy table and the text for the paper."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """Format a number with the given number of decimal places; write zero without a sign."""
+    """Format a number with the given number of decimal places; zero is written without a sign."""
     return NONE if value is None else f"{round(value, decimals) + 0:.{decimals}f}".replace("-", "−")
 
 
@@ -63,7 +63,7 @@ def count(value: int | None) -> str:
 
 
 def interval(found: Figure, decimals: int = 2) -> str:
-    """Format the interval of a metric; return ``""`` if the metric has no interval or the interval has no width."""
+    """Format the interval of a metric; return ``""`` if there is no interval, or if both ends are equal."""
     if found.ci_low is None or found.ci_low == found.ci_high:
         return ""
     decimals = interval_decimals(found, decimals)
@@ -71,13 +71,13 @@ def interval(found: Figure, decimals: int = 2) -> str:
 
 
 def figure(found: Figure) -> str:
-    """Format a metric with its interval in brackets."""
+    """Format a metric, with its interval in brackets."""
     between = interval(found) if found.value is not None else ""
     return f"{number(found.value)} ({between})" if between else number(found.value)
 
 
 def p_value(value: float) -> str:
-    """Format a p-value as 'p = 0.012', or as 'p < 0.001' for smaller values."""
+    """Format a p-value as 'p = 0.012', or as 'p < 0.001' if it is below 0.001."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
@@ -87,7 +87,7 @@ def sentence_case(text: str) -> str:
 
 
 def naive_method(name: str) -> tuple[str, str]:
-    """Return the short name of a naive method, and a description of the method."""
+    """Return two texts: the short name of a naive method, and a description of the method."""
     if name in _NAIVE:
         return _NAIVE[name]
     if name.endswith("_cosine"):
@@ -105,7 +105,7 @@ def variation(name: str) -> str:
 
 
 def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
-    """Return the display names of the relevance rule and of the labels, keyed by label.
+    """Return the display names of relevance and of the labels, keyed by the key of relevance or of the label.
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
 def for_readers(results: Results, names: Mapping[str, str]) -> Results:
     """Return the results in a form for readers outside the project.
 
-    People are named by role, such as 'first coder', and labels in the faults of the gold standard by display name. The
-    metrics are the same as in ``results``.
+    The names of people are replaced by roles, such as 'first coder'. In the list of faults of the gold standard, the
+    keys of labels are replaced by display names. The metrics do not change.
 
     Parameters
     ----------
     names
-        Display names of labels, by key.
+        Display names of labels, keyed by label key.
     """
     roles = _roles(results)
     update: dict[str, Any] = {}
@@ -155,12 +155,12 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
 
 
 def coder_name(name: str) -> str:
-    """Return the name of a coder for display, with the words 'language model' if the coder is one."""
+    """Return the name of a coder for display; if the coder is a language model, the name says so."""
     return f"language model {name.strip().removeprefix(LLM)}" if is_llm(name) else name
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return the name of each coder for readers outside the project, such as 'first coder', keyed by the real name."""
+    """Return a name for each coder that readers outside the project may see, keyed by the real name."""
     agreement = results.agreement
     named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
@@ -179,7 +179,7 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace the label key at the start of the description of a fault with the display name of the label."""
+    """Replace the label key at the start of a fault of the gold standard by the display name of the label."""
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))
