@@ -108,8 +108,7 @@ class TaggedFullText:
 
 
 def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
-    """Raise `MechtagError` if the table of full texts at ``path`` is not readable, or if the model cannot tag full
-    texts.
+    """Raise `MechtagError` if the table of full texts at ``path`` or the model cannot be used to tag full texts.
 
     ``model`` is the folder from which ``tagger`` was loaded; it is named in the message.
     """
@@ -338,5 +337,5 @@ def _placed(full_text: FullText, sentence: Sentence, score: float) -> Evidence:
 
 
 def _at(tiles: Sequence[TileT], place: int) -> TileT:
-    """Return the section or page that contains the character at offset ``place``."""
+    """Return the section or page that contains the character at offset ``place`` of the text."""
     return tiles[bisect_right(tiles, place, key=lambda tile: tile.start) - 1]

@@ -1,6 +1,6 @@
 """Clean text from exports: remove or correct markup, entities, mojibake, spaces, notices and keyword lists.
 
-`clean_record` cleans a record from any source; the readers of exports clean text in the same way.
+`clean_record` cleans a record from any source. The readers of exports clean text in the same way.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ _MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
 
 
 def mend_mojibake(text: str) -> str:
-    """Correct text that was certainly decoded wrongly ('Ã©', 'â€™'); return other text unchanged.
+    """Correct text that was certainly decoded wrongly, such as 'Ã©'; return other text unchanged.
 
-    ftfy decides whether a decoding was wrong, from sequences of letters that do not occur in any language:
+    ftfy recognises wrong decoding by sequences of letters that do not occur in any language:
     https://ftfy.readthedocs.io/en/latest/heuristic.html.
     """
     if len(text) > LONGEST or not _SUSPECT.search(_CAPITALS.sub("", text)):
@@ -83,7 +83,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return ``True`` only if a text certainly needs no cleaning of markup, entities, spaces or characters."""
+    """Return whether a text certainly needs no cleaning of markup, entities, spaces or characters."""
     return (
         text.isprintable()
         and "<" not in text
@@ -95,7 +95,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
-    """Correct mojibake in a text; return the text, and whether it is one line that needs no further cleaning."""
+    """Correct mojibake in a text; return the text, and whether the text is one line that needs no further cleaning."""
     # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):
@@ -117,7 +117,7 @@ def _without_comments(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text is only a placeholder that programs write for a missing value, such as 'NA' or '-'."""
+    """Return whether a text is only a placeholder for a missing value, such as 'NA' or '-'."""
     return text in _MISSING or text.strip() in _MISSING
 
 
@@ -139,12 +139,11 @@ def _from_bytes(found: re.Match[str]) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Replace character entities, and escape sequences of R such as ``<U+00E9>``, by characters, and remove tags.
+    """Remove tags, and replace character entities and escape sequences of R, such as ``<U+00E9>``, by characters.
 
-    Paragraphs and titles are separated by blank lines in the result.
-
-    Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106. A one-letter
-    name in angle brackets counts as a tag only if the text contains its closing tag.
+    In the result, blank lines separate paragraphs and titles. Superscript numbers become Unicode superscripts, so that
+    10<sup>6</sup> does not become 106. A single letter in angle brackets counts as a tag only if the text contains its
+    closing tag.
     """
     for _ in range(_NESTED_ENTITIES):
         resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
@@ -188,13 +187,13 @@ def clean_text(value: Any, notes: list[str] | None = None) -> str:
 
 
 def clean_value(value: Any, notes: list[str] | None = None) -> str:
-    """Clean a value with `clean_text`; return ``""`` if it is only a placeholder for a missing value."""
+    """Clean a value with `clean_text`; return ``""`` if the value is only a placeholder for a missing value."""
     text = clean_text(value, notes)
     return "" if text in _MISSING else text
 
 
 def _settled(text: str, clean: Callable[[str], str]) -> str:
-    """Apply ``clean`` to a text until the text no longer changes, so that cleaning is idempotent."""
+    """Apply ``clean`` to a text again and again until the text no longer changes."""
     for _ in range(_ROUNDS):
         cleaned = clean(text)
         if cleaned == text:
@@ -225,9 +224,9 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Join the wrapped lines of a text; keep line ends only at blank lines and headings.
+    """Return a text without line ends, except at blank lines and at headings on their own line.
 
-    If ``wrapped`` is false, lines are not joined. In both cases, blank lines are removed.
+    If ``wrapped`` is false, all line ends are kept. In both cases, blank lines are removed.
     """
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))
@@ -257,18 +256,18 @@ def _body(text: str, notes: list[str] | None, wrapped: bool) -> str:
 def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
     r"""Clean an abstract, and return it together with the keywords that are listed at its end.
 
-    Paragraphs and headings remain on separate lines. Notices at the start and end, and keyword lists at the end, are
+    Paragraphs and headings remain on separate lines. Notices at the start or end, and keyword lists at the end, are
     removed from the abstract.
 
     Parameters
     ----------
     value
-        The abstract; a value that is not text is cleaned by `clean_text`.
+        The abstract. A value that is not text is cleaned by `clean_text`.
     notes
         List to which the note `MENDED` is added if mojibake was corrected.
     wrapped
         Whether line ends may merely wrap the text, as in an export. If ``True``, a single ``\n`` is kept where the
-        source has a blank line, a paragraph or a heading on its own line; other line ends become spaces.
+        source has a blank line, a paragraph or a heading on its own line. Other line ends become spaces.
 
     Returns
     -------
@@ -287,7 +286,7 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Return the keywords in ``first``, followed by those in ``others`` that are not in ``first``, ignoring case."""
+    """Return the keywords in ``first``, followed by the keywords that are only in ``others``; case is ignored."""
     found = dict.fromkeys(first)
     known = {keyword.casefold() for keyword in found}
     for keyword in others:
@@ -298,11 +297,11 @@ def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...
 
 
 def clean_record(record: Record) -> Record:
-    r"""Clean the title, abstract and keywords of a record as the readers of exports do; other fields do not change.
+    r"""Clean the title, abstract and keywords of a record; other fields do not change.
 
-    Records that come from a reader or were cleaned before are returned unchanged. Line ends in the abstract are
-    kept, because they separate paragraphs in a `Record`. Clean a record before splitting it into sentences, and
-    keep the cleaned record, because offsets of sentences and evidence refer to the abstract that was split.
+    Records from the readers of exports are already clean and are returned unchanged. Line ends in the abstract are
+    kept, because they separate paragraphs in a `Record`. Clean a record before its abstract is split into sentences,
+    and keep the cleaned record. Offsets of sentences and evidence refer to the cleaned abstract.
     """
     title = clean_text(record.title)
     abstract, listed = clean_abstract(record.abstract, wrapped=False)

@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """A heading in an abstract: ``abstract[start:end]``. ``name`` is the heading in lower case without punctuation."""
+    """A heading in an abstract.
+
+    Attributes
+    ----------
+    start, end
+        Offsets in the abstract; the heading is ``abstract[start:end]``.
+    name
+        The heading in lower case, without punctuation.
+    """
 
     start: int
     end: int
@@ -154,7 +162,7 @@ def _name(text: str) -> str:
 
 
 def heading_name(printed: str) -> str:
-    """Convert a printed heading to its name, which is in lower case and without surrounding punctuation.
+    """Return the name of a heading: its words in lower case, without punctuation around them.
 
     Parameters
     ----------
@@ -165,7 +173,7 @@ def heading_name(printed: str) -> str:
 
 
 def _reads_as_heading(phrase: str) -> bool:
-    """Return whether words form a single heading, as "Key Findings" does and "Results Patients" does not."""
+    """Return whether words form a single heading: ``True`` for "Key Findings", ``False`` for "Results Patients"."""
     if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
         return False
     return phrase.isupper() or all(
@@ -175,9 +183,9 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether words in capitals are a heading and not part of a text that is all in capitals.
+    """Return whether words in capitals are a heading, judging by the text that follows them.
 
-    The following text decides: for example, if it has words in lower case, the words in capitals are a heading.
+    They are not a heading if they belong to a text that is all in capitals.
     """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
@@ -189,7 +197,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading that has no punctuation after it or is a question: (start, end, words, kind).
+    """Yield each possible heading without punctuation after it, and each question: (start, end, words, kind).
 
     The kind states how certain it is that the words are a heading; see `_kind`.
     """
@@ -207,10 +215,10 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return how certain it is that words are a heading, or ``""`` if they are not a heading.
+    """Return how certain it is that words are a heading: ``label``, ``bare``, ``guess`` or ``""``.
 
-    ``label`` and ``bare`` are certain. A ``guess`` is a heading only if the abstract contains a different heading that
-    is ``bare`` or a ``guess``.
+    ``label`` and ``bare`` mean that the words are certainly a heading. ``guess`` means that they are a heading only if
+    the abstract contains a different ``bare`` heading or ``guess``. ``""`` means that they are not a heading.
     """
     phrase = match["phrase"]
     if match.re is _QUESTION:
@@ -227,8 +235,8 @@ def _kind(match: re.Match[str]) -> str:
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield each possible heading, with or without punctuation after it: (start, end, words, kind).
 
-    The kind is ``colon`` (a colon follows), ``line`` (nothing follows on the line) or, as in `_kind`, ``label``,
-    ``bare`` or ``guess``.
+    If a colon follows, the kind is ``colon``. If nothing else follows on the line, the kind is ``line``. Otherwise, the
+    kind is ``label``, ``bare`` or ``guess``; see `_kind`.
     """
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
@@ -255,8 +263,8 @@ def find_headings(text: str) -> list[Heading]:
     Returns
     -------
     list of Heading
-        Headings in order, without overlap. The list is empty for an abstract in running prose: "The results:
-        three themes" and "Methods were compared" contain no heading.
+        Headings in order, without overlap; empty for an abstract without headings. "The results: three themes" and
+        "Methods were compared" contain no heading.
     """
     found: list[tuple[Heading, str]] = []
     last = 0

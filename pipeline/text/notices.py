@@ -1,7 +1,7 @@
 """Find notices by publishers and databases in abstracts, such as ``© 2019 Elsevier Ltd.``.
 
-Text counts as a notice only if it starts like a notice and contains nothing but names, numbers and
-words typical of notices. If anything else follows, it could be content, so the whole text is kept.
+Text counts as a notice only if it starts like a notice, and if all other words are names, numbers or typical of
+notices. Any other word could be content, so a text that contains such a word is kept as a whole.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _NONE = re.compile(r"[\[(]?\s*(?:no abstract(?: is)? available|no abstract|abstr
 
 
 def _is_notice(text: str) -> bool:
-    """Return whether a text that starts like a notice contains nothing else."""
+    """Return whether a text contains nothing that could be content; the text must start like a notice."""
     if _CONTENT.search(text):
         return False
     words = _WORD.findall(_LINK.sub(" ", text))
@@ -84,14 +84,14 @@ def _is_notice(text: str) -> bool:
 
 
 def is_only_notice(sentence: str) -> bool:
-    """Return whether a sentence starts like a notice and contains nothing else."""
+    """Return whether a sentence is a notice as a whole."""
     return _signed(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
 
 
 def _notice_start(window: str, whole: bool) -> int:
-    """Return the position where the notices at the end of a text start, or the text's length if there are none.
+    """Return the position in ``window`` where the notices at its end start, or its length if there are none.
 
-    ``whole`` means that ``window`` is the whole text, not only its end.
+    If ``whole`` is true, ``window`` is the whole text. If it is false, ``window`` is only the end of the text.
     """
     for match in _OPENING.finditer(window):
         start = match.start()
@@ -105,7 +105,7 @@ def _notice_start(window: str, whole: bool) -> int:
 
 
 def _signed(end: str) -> bool:
-    """Return whether the end of an abstract may contain a notice; this check is faster than matching the patterns."""
+    """Return whether the end of an abstract may contain a notice; this check is fast."""
     return (
         "©" in end
         or "opyright" in end

@@ -13,6 +13,6 @@ _GLUED = re.compile(r"([a-z]{3}[.,;:)\]’”\"]?)\d{1,3}(?:[,–‒-]\d{1,3}){0
 def without_reference_numbers(text: str) -> str:
     """Return a sentence without the reference numbers attached to its words: 'care12,13 and' becomes 'care and'.
 
-    The result is used only for scoring; quotations are not changed.
+    The result is used only for scoring. Quotations keep the numbers.
     """
     return _GLUED.sub(r"\1", text)

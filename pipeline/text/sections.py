@@ -1,9 +1,9 @@
 """Recognise notes, keyword lists, copyright notices and truncation in abstracts.
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print such
-notes under separate headings or as plain sentences at the end. `is_note` recognises a note by its heading; `note_of`
-recognises, by its words, a sentence that is a note as a whole. The kind of note that `note_of` returns becomes the
-section of the sentence.
+notes under separate headings, or as plain sentences at the end of the abstract. `is_note` recognises a note by its
+heading. `note_of` recognises a sentence that is a note as a whole by its words. It returns the kind of the note, which
+becomes the section of the sentence.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ _NOTE_HEADING = re.compile(
 def is_note(section: str) -> bool:
     """Return whether a section contains keywords or a note on funding, registration, approval, interests or rights.
 
-    Text in such a section is neither scored nor used as evidence. 'Ethics and dissemination' is not such a
-    section, because it describes how the findings of a study will be shared.
+    Text in such a section is neither scored nor used as evidence. The section 'Ethics and dissemination' does not
+    count, because it describes how the findings of a study will be shared.
 
     Parameters
     ----------
     section
-        Name of a section as in `records.Sentence`, or a heading as printed, in any case; empty
-        for text without a heading.
+        Name of a section as in `records.Sentence`, or a heading as printed, in upper or lower case; ``""`` for text
+        without a heading.
     """
     name = " ".join(section[:_LONGEST_NAME].lower().split()).strip(" .:;–—-?")
     return _NOTE_HEADING.fullmatch(name) is not None
 
 
 def is_keywords(section: str) -> bool:
-    """Return whether a section is a list of keywords or index terms, judging by its name."""
+    """Return whether a section is a list of keywords or index terms, judging by the name of the section."""
     return is_note(section) and section.startswith(("author", "key", "index", "mesh", "subject", "descriptors"))
 
 
@@ -156,10 +156,10 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Return the kind of note, such as ``funding``, if the whole sentence is a note; otherwise return ``""``.
+    """Return the kind of note, such as ``funding``, if a whole sentence is a note; otherwise, return ``""``.
 
     The kinds are ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
-    and ``notice``. `is_note` returns ``True`` for each of them.
+    and ``notice``. `is_note` returns ``True`` for each of these kinds.
     """
     if len(sentence) > _LONGEST_NOTE:
         return ""
@@ -190,9 +190,9 @@ _NEAR = 300
 def is_cut(abstract: str) -> bool:
     """Return whether an abstract ends in mid-sentence, as in exports that truncate long texts.
 
-    A missing full stop alone does not count, because journals and databases often omit the last full stop. The signs of
-    truncation are an ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a
-    last word such as "and".
+    The signs of truncation are an ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open
+    bracket, or a last word such as "and". A missing full stop is not a sign of truncation, because journals and
+    databases often omit the last full stop.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ _RESULTS = re.compile(
 def role_of(section: str) -> Role:
     """Return the role of a section: ``background``, ``methods``, ``results`` or ``note``.
 
-    Returns ``""`` if the name of the section fits no role or more than one.
+    If the name of the section fits no role or several roles, ``""`` is returned.
 
     Parameters
     ----------
@@ -281,7 +281,17 @@ _LEADING_ON = re.compile(
 
 
 class Tail(NamedTuple):
-    """A keyword list or notice at ``text[start:end]``, which is not content; ``kind`` is `KEYWORDS` or `NOTICE`."""
+    """A keyword list or notice at the start or end of an abstract, which is not content.
+
+    Attributes
+    ----------
+    start, end
+        Offsets in the abstract.
+    kind
+        `KEYWORDS` or `NOTICE`.
+    keywords
+        The keywords in the list; empty for a notice.
+    """
 
     start: int
     end: int
@@ -290,7 +300,15 @@ class Tail(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The content of an abstract, ``text[start:end]``; ``tails`` are keyword lists and notices after it, in order."""
+    """The position of the content in an abstract, and what follows the content.
+
+    Attributes
+    ----------
+    start, end
+        Offsets in the abstract; the content is ``abstract[start:end]``.
+    tails
+        Keyword lists and notices after the content, in order.
+    """
 
     start: int
     end: int
@@ -303,7 +321,7 @@ class Content(NamedTuple):
 
 
 def _items(text: str) -> list[str]:
-    """Split a keyword list into items at line ends and at the first kind of separator that occurs in the list."""
+    """Split a keyword list at line ends and at the first kind of separator that occurs in the list."""
     for separator in (";；", "•·▪●|", ",，、"):
         if any(char in text for char in separator):
             return re.split(f"[{separator}\n]", text)
@@ -325,7 +343,10 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a word such as "Keywords:" can begin a keyword list: it starts a line or follows a sentence."""
+    """Return whether a word such as "Keywords:" is at a position where a keyword list can begin.
+
+    If ``whole`` is true, the start of ``text`` is such a position.
+    """
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole
@@ -366,9 +387,9 @@ def _keyword_list(text: str, start: int, end: int) -> Tail | None:
 def find_content(text: str) -> Content:
     """Separate the content of an abstract from the keyword lists and notices around it.
 
-    Anything that could be content counts as content, such as a list followed by a sentence, or a notice with
-    words that are not typical of notices. The function is idempotent: applied to ``text[start:end]``, it
-    returns the whole text as content.
+    Anything that could be content counts as content. Examples are a keyword list followed by a sentence, and a notice
+    with words that are not typical of notices. If the function is applied to the content that it found, it returns all
+    of this content again.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

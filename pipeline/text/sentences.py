@@ -1,7 +1,7 @@
 """Split abstracts into sentences with exact offsets, and separate the headings from the sentences.
 
-spaCy splits the text, either with the rules in this module, which need no download, or with an installed
-model. spaCy is imported only when the first abstract is split, so that the command line starts fast.
+spaCy splits the text, either with the rules in this module or with an installed model. The rules need no download.
+spaCy is imported only when the first abstract is split, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 
 def _ends(earlier: str, word: str, following: str) -> bool:
-    """Return whether a sentence ends after ``word``; ``earlier`` and ``following`` are the adjacent words.
+    """Return whether a sentence ends after ``word``; ``earlier`` and ``following`` are the words before and after it.
 
     All words include their punctuation.
     """
@@ -105,7 +105,7 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 
 
 def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
-    """Yield the position of each word with which a sentence starts, except the first word.
+    """Yield the position of each word that starts a sentence, except the first word.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
 
 
 def _mark_sentences(doc: Doc) -> Doc:
-    """Mark the starts of sentences in a document; this is the spaCy component for the built-in rules."""
+    """Mark the starts of sentences in a document with the built-in rules; this function is a spaCy component."""
     # Use arrays, because creating spaCy's token objects would take longer than everything else.
     strings = doc.vocab.strings
     words = ((index, strings[orth]) for index, orth in enumerate(doc.to_array("ORTH").tolist()))
@@ -136,7 +136,7 @@ def _mark_sentences(doc: Doc) -> Doc:
 
 
 def _words(passage: str) -> Iterator[tuple[int, str]]:
-    """Yield the offset and the text of each word, divided as by the tokenizer of the built-in rules in spaCy."""
+    """Yield the offset and text of each word, divided as spaCy does with the built-in rules."""
     for found in re.finditer(r"\S+", passage):
         word, start = found[0], 0
         for glue in () if _ADDRESS.search(word) else _GLUED.finditer(word):
@@ -181,7 +181,13 @@ def _load_model(name: str) -> Language:
 
 
 def prepare(settings: SentenceSettings) -> None:
-    """Load the spaCy pipeline for `split` in advance, which takes a few seconds; raise the same errors as `split`."""
+    """Load the spaCy pipeline for `split` in advance, which takes a few seconds.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `split`.
+    """
     _pipeline(settings.spacy_model)
 
 
@@ -195,8 +201,8 @@ def _pipeline(name: str) -> Language:
 def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
     """Yield the line ends in an abstract that also end a sentence.
 
-    A blank line always ends a sentence. A single line end does not if a lower-case letter follows, because some
-    exports break lines within sentences.
+    A blank line always ends a sentence. A single line end does not end a sentence if a lower-case letter follows,
+    because some exports break lines within sentences.
     """
     for gap in _LINE_END.finditer(abstract, start, stop):
         if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
@@ -206,8 +212,8 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
     """Yield the starts of the sections of an abstract.
 
-    A section starts at a heading, or is a notice or keyword list (`Tail`) that cleaning would remove. Each item
-    consists of the offset where the preceding text ends, the offset where the text of the section starts, and the
+    A section starts at a heading, or at a notice or keyword list (`Tail`) that cleaning would remove. Each item has
+    three parts: the offset where the preceding text ends, the offset where the text of the section starts, and the
     heading or `Tail`.
     """
     content = find_content(abstract)
@@ -227,7 +233,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between headings and line ends: the start of the section (as in `_parts`), offset and text."""
+    """Yield the passages between headings and line ends: the heading or `Tail` of the section, offset and text."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
@@ -242,11 +248,14 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     """Return the name of the section that a sentence belongs to.
 
-    Usually, this is the heading above the sentence. There are two exceptions. First, if the whole sentence is a note,
-    such as a statement on funding, its section is the kind of the note (see `sections.note_of`), unless the heading is
-    on ethics. Second, a heading that announces a note, such as "Trial registration:", applies only to the first
-    sentence below it, because exports may print such notes in the middle of an abstract. The sentences after it have
-    no section, unless they are notes themselves.
+    Usually, this is the heading above the sentence. There are two exceptions.
+
+    First, if the whole sentence is a note, such as a statement on funding, its section is the kind of the note; see
+    `sections.note_of`. A note under a heading on ethics keeps this heading.
+
+    Second, a heading that announces a note, such as "Trial registration:", applies only to the first sentence below it,
+    because exports may print such notes in the middle of an abstract. Later sentences have no section unless they are
+    notes themselves.
 
     Parameters
     ----------
@@ -265,16 +274,16 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
 
 
 def _starts(doc: Doc) -> list[int]:
-    """Return the offsets at which sentences of a passage start, except the first, as spaCy marked them."""
+    """Return the offsets in a passage at which spaCy marked the start of a sentence, except offset 0."""
     opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
     starts: list[int] = offsets[(opens == 1) & (offsets > 0)].tolist()
     return starts
 
 
 def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the start and end of each sentence in a passage, without surrounding spaces.
+    """Return the start and end of each sentence in a passage, without spaces around the sentence.
 
-    ``starts`` are the offsets at which sentences start, except the first.
+    ``starts`` are the offsets at which the second sentence and all later sentences start.
     """
     spans: list[tuple[int, int]] = []
     begin = 0
@@ -295,9 +304,9 @@ def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
     """Split the abstracts of records into sentences, lazily and in order.
 
-    Headings are not sentences but become the ``section`` of the sentences below them; see `section_of`. Every
-    other non-space character is in exactly one sentence. Offsets refer to the abstract as passed. Keyword lists
-    and notices that cleaning would remove are in the sections ``keywords`` and ``notice``.
+    Headings are not sentences. A heading becomes the ``section`` of the sentences below it; see `section_of`. All other
+    text is in exactly one sentence, except spaces. Keyword lists and notices that cleaning would remove are in the
+    sections ``keywords`` and ``notice``. Offsets refer to the abstract as passed.
 
     Parameters
     ----------
@@ -344,11 +353,11 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
 
 
 def sentence_before(abstract: str, offset: int) -> str:
-    """Return the last sentence of an abstract that ends at an offset or before it; ``""`` if there is none.
+    """Return the last sentence of an abstract that ends at ``offset`` or before it; ``""`` if there is none.
 
-    The sentences are those that `split` finds with the built-in rules. spaCy is not imported, because spaCy and
-    PyTorch, which spaCy imports, would need more than a third of the memory of an export.
+    The sentences are the same as from `split` with the built-in rules.
     """
+    # Importing spaCy, and PyTorch with it, would need more than a third of the memory of an export.
     last = ""
     for _, place, passage in _passages(abstract):
         for start, end in _spans(passage, _openings(_words(passage))):
@@ -359,9 +368,14 @@ def sentence_before(abstract: str, offset: int) -> str:
 
 
 def split_each(records: Sequence[Record], settings: SentenceSettings) -> dict[str, list[Sentence]]:
-    """Split the abstracts of records, and return the sentences of each record (perhaps none), keyed by record id.
+    """Split the abstracts of records, and return the sentences of each record, keyed by record id.
 
-    Raises `MechtagError` for the same reasons as `split`, unless there are no records.
+    The list of a record without sentences is empty. If ``records`` is empty, spaCy is not loaded.
+
+    Raises
+    ------
+    MechtagError
+        For the same reasons as in `split`.
     """
     found: dict[str, list[Sentence]] = {record.record_id: [] for record in records}
     for sentence in split(records, settings) if records else ():

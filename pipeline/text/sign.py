@@ -1,12 +1,14 @@
 """Distinguish evidence that something is present from evidence that it is lacking, weak, denied or failing.
 
 *The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
-By default, the sign is decided by words alone (`by_words`): a sentence is about absence if a word that expresses lack
-remains after expressions such as *not only* or *without blame* have been set aside. In a sentence with *but* or
-*although*, the main statement decides. The words were chosen on the coded records. ``python -m benchmarks.sign``
-measures how well they work on other sentences. There, only a half to three quarters of the sentences classified as
-absence are classified correctly, and absence that is expressed without such words (*each agency kept its own records*)
-is not found. `sign_by_vectors` also finds such absence, but needs the encoder ``accurate``.
+By default, the sign is decided by words alone (`by_words`). First, expressions such as *not only* or *without blame*
+are set aside. If a word that expresses lack remains, the sentence is about absence. In a sentence with *but* or
+*although*, the main statement decides.
+
+The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work on other
+sentences. On these, only a half to three quarters of the sentences classified as absence are classified correctly.
+Absence that is expressed without such words (*each agency kept its own records*) is not found. `sign_by_vectors` also
+finds absence of this kind, but needs the encoder ``accurate``.
 """
 
 from __future__ import annotations
@@ -87,10 +89,10 @@ _STATEMENT = 4
 
 
 def sign_of(sentence: str) -> Sign:
-    """Return the sign of an English sentence that is evidence for a label, as decided by its words.
+    """Return the sign of an English sentence that is evidence for a label, as decided by the words of the sentence.
 
     The sign is ``absent`` if the sentence says that what the label describes was lacking, weak, refused or
-    insufficient; otherwise, it is ``present``. What is recommended counts as ``present``.
+    insufficient. Otherwise, the sign is ``present``. What is recommended counts as ``present``.
     """
     if not _says_lack(sentence):
         return "present"
@@ -105,7 +107,7 @@ def by_words(sentences: Sequence[str]) -> list[Sign]:
 
 
 def word_features(sentence: str) -> tuple[float, ...]:
-    """Return features of a sentence's words, from which a classifier can learn to recognise evidence of absence."""
+    """Return numbers that describe the words of a sentence, from which a classifier can learn to recognise absence."""
     rest = _HARMLESS.sub(" ", sentence)
     return (
         float(_says_lack(sentence)),
@@ -118,8 +120,9 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Return ``absent`` if all signs are ``absent``, ``partly absent`` if only some are, and ``""`` if none is.
+    """Summarise the signs of several sentences.
 
+    Returns ``absent`` if all signs are ``absent``, ``partly absent`` if only some signs are, and ``""`` if no sign is.
     ``""`` does not prove that something is present, because not all absence is found.
     """
     found = set(signs)

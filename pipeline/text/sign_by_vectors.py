@@ -3,9 +3,11 @@
 Absence is often expressed without a word such as *no* or *lack*: *decisions stayed with the finance director*. Vectors
 of the encoder ``accurate`` reveal such absence, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`).
 The classifier is a logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`.
-It was trained on invented pairs of sentences about the same subject, one present and one absent, from several fields,
-and on sentences of coded records; ``python -m benchmarks.sign_training`` trains it again. It knows nothing about
-labels, so it can be used with any codebook.
+It can be used with any codebook, because it was not trained on labels.
+
+The training data are invented pairs of sentences, and sentences of coded records. The two sentences of a pair are about
+the same subject, one states presence and one states absence. ``python -m benchmarks.sign_training`` trains the
+classifier again.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class SignsByVectors:
         self._encoder = encoder
 
     def __call__(self, sentences: Sequence[str]) -> list[Sign]:
-        """Return for each sentence whether it states that something is ``present`` or ``absent``."""
+        """Return, for each sentence, whether it states that something is ``present`` or ``absent``."""
         if not sentences:
             return []
         weights, intercept = _weights()
@@ -68,20 +70,20 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that decides whether sentences of evidence state the presence or absence of something.
+    """Return the function that decides whether sentences state the presence or absence of something.
 
-    It is `by_words` or an instance of `SignsByVectors`, depending on the setting ``tag.sign``.
+    Depending on the setting ``tag.sign``, the function is `by_words` or an instance of `SignsByVectors`.
 
     Raises
     ------
     MechtagError
-        If the method needs the encoder ``accurate``, and this encoder is not on this machine.
+        If the function needs the encoder ``accurate``, and this encoder is not on this machine.
     """
     return by_words if settings.sign == "words" else SignsByVectors(accurate_encoder())
 
 
 def accurate_encoder() -> Encoder:
-    """Return the encoder ``accurate``; raise `MechtagError` if it is not on this machine."""
+    """Return the encoder ``accurate``; raise `MechtagError` if this encoder is not on this machine."""
     name, sha256 = ENCODERS["accurate"]
     return RememberingEncoder(TransformerEncoder(locate_encoder(name, sha256=sha256)), _KEPT)
 

@@ -1,6 +1,6 @@
 """Vary the text of records in ways that should not change the predicted labels.
 
-Each variation is a function that takes a record, its sentences and a random number generator, and returns the record
+Each variation is a function of a record, its sentences and a random number generator. It returns a copy of the record
 with a changed text, or the same record if there is nothing to change. The rest of the text remains identical. All
 inserted sentences are invented.
 """
@@ -120,8 +120,8 @@ def is_methods(text: str, section: str = "") -> bool:
     Parameters
     ----------
     section
-        Heading above the sentence, as in `records.Sentence`. If there is a heading, it alone decides;
-        otherwise, doubtful sentences do not count as methods.
+        Heading above the sentence, as in `records.Sentence`. If there is a heading, only the heading decides.
+        Otherwise, the words of the sentence decide, and a doubtful sentence does not count as methods.
     """
     if section:
         return _SECTION.search(section) is not None
@@ -144,12 +144,15 @@ _BREAK = re.compile(
 
 
 def with_abstract(record: Record, abstract: str) -> Record:
-    """Return a copy of a record with ``abstract`` as its abstract, or the record itself if it has this abstract."""
+    """Return a copy of a record with ``abstract`` as its abstract; return the record itself if nothing changes."""
     return record if abstract == record.abstract else record.model_copy(update={"abstract": abstract})
 
 
 def cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """Remove spans from a text, each with the space after it or, at the end of the text, the space before it."""
+    """Remove spans from a text.
+
+    The space after each span is also removed. If a span is at the end of the text, the space before it is removed.
+    """
     parts, start = [], 0
     for begin, end in spans:
         parts.append(text[start:begin])
@@ -172,7 +175,7 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
     """Remove sentences on methods, and headings that have only such sentences below them.
 
-    A record with no sentences except those on methods is returned unchanged.
+    If all sentences are on methods, the record is returned unchanged.
     """
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
@@ -187,7 +190,7 @@ def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def keywords_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Append a list of keywords to the abstract: words from the title, and keywords that fit any paper."""
+    """Append a keyword list to the abstract, with words from the title and keywords that fit any paper."""
     if not record.abstract:
         return record
     words = [word for word in dict.fromkeys(_TITLE_WORD.findall(record.title)) if word.lower() not in _COMMON]
@@ -241,7 +244,10 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def _parts(left: str, right: str) -> bool:
-    """Return whether a sentence can be split into ``left`` and ``right``: both must be long, with balanced brackets."""
+    """Return whether a sentence can be split into ``left`` and ``right``.
+
+    Both must have at least five words, and no bracket may be open where the sentence is split.
+    """
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 
@@ -257,9 +263,9 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return the headings to insert into an abstract, each keyed by the number of the sentence that follows it.
+    """Return four headings to insert into an abstract, keyed by the number of the sentence that follows the heading.
 
-    The headings are background, methods, results and conclusions.
+    The headings are ``background``, ``methods``, ``results`` and ``conclusions``.
     """
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
@@ -271,9 +277,9 @@ def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
 
 
 def headed(style: str, record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Rewrite the headings of the abstract in a style; if there are no headings, insert four headings.
+    """Rewrite the headings of the abstract in a style; if the abstract has no headings, insert four.
 
-    An abstract without headings that has fewer than four sentences is not changed.
+    If the abstract has no headings and fewer than four sentences, nothing changes.
 
     Parameters
     ----------
@@ -338,12 +344,12 @@ VARIATIONS: Mapping[str, Variation] = {
 
 
 def vary(name: str, records: Iterable[Record], sentences: Iterable[Sentence], seed: int) -> list[Record]:
-    """Apply one variation to records, and return the changed records, with the same ids.
+    """Apply one variation to records, and return the records that it changed; their ids stay the same.
 
     Parameters
     ----------
     name
-        One of ``VARIATIONS``.
+        One of the keys of ``VARIATIONS``.
     sentences
         Sentences of all records; the sentences of each record are consecutive.
     seed
