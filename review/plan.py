@@ -1,4 +1,4 @@
-"""Define the plan of a review: its settings, for example the number of coders and the rule for stopping screening."""
+"""Define the settings of a review (its plan), such as the number of coders and the rule for stopping screening."""
 
 from __future__ import annotations
 
@@ -30,19 +30,23 @@ _Coders = Annotated[int, Field(ge=1, le=2)]
 
 
 class Plan(Strict):
-    """The settings of a review, which owners change on the page *Settings*; every change is stored as an event.
+    """The settings of a review, which owners change on the page *Settings*.
+
+    Every change is stored as an event.
 
     Attributes
     ----------
-    coders_screen, coders_code
-        Number of people who independently screen each record, and number who independently code each record.
+    coders_screen
+        Number of people who independently screen each record.
+    coders_code
+        Number of people who independently code each record.
     mode_screen, mode_code
-        Mode of screening and mode of coding (``off``, ``blind``, ``after`` or ``assisted``); see `Mode`.
+        Mode of screening, and mode of coding: ``off``, ``blind``, ``after`` or ``assisted``. See `Mode`.
     audit_share
-        Proportion of records that are shown without suggestions in the mode ``assisted``, to estimate the effect of
-        suggestions.
+        In the mode ``assisted``, the proportion of records that are shown without suggestions. These records are used
+        to estimate the effect of suggestions.
     reasons
-        Whether coders choose a reason when they exclude a record: ``none`` (no), ``optional`` or ``required``.
+        Whether coders choose a reason when they exclude a record: ``none`` (they cannot), ``optional`` or ``required``.
     exclusion_reasons
         Reasons that coders can choose.
     rule, recall, confidence
@@ -50,14 +54,14 @@ class Plan(Strict):
     rerank_after
         Number of new decisions after which the records are ranked again.
     words_for, words_against
-        Words for and against inclusion that are highlighted in title and abstract; ``stem*`` highlights all words that
-        begin with ``stem``.
+        Words for inclusion, and words against inclusion. They are highlighted in titles and abstracts. An asterisk
+        stands for any ending: ``stem*`` highlights all words that begin with ``stem``.
     roles
-        Whether coders can give sentences roles of evidence, and link them to configurations.
+        Whether coders can give roles of evidence to sentences, and link these sentences to configurations.
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded
-        Whether blinding has ended, so that everyone may see everyone's codes.
+        Whether blinding has ended. If it has, everyone may see everyone's codes.
     """
 
     coders_screen: _Coders = 2
@@ -87,5 +91,5 @@ class Plan(Strict):
         return {stage: self.coders(stage) for stage in STAGES}
 
     def mode(self, stage: str) -> Mode:
-        """Return the mode of a stage, which determines what coders see of the model."""
+        """Return the mode of a stage, which determines when coders see suggestions of the model."""
         return self.mode_screen if stage == "screen" else self.mode_code

@@ -27,13 +27,15 @@ _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def extract_log(path: Path, folder: Path) -> None:
-    """Unpack the log in the zip of a project to a new folder; other files in the zip are not unpacked.
+    """Unpack the log of a review from the zip of its project to a new folder.
+
+    Other files in the zip are not unpacked.
 
     Raises
     ------
     MechtagError
-        If the file is not a zip of one review with its log, is damaged or encrypted, or contains links, duplicate
-        names, paths outside the project, or more data than a project can have.
+        If the file is not a zip of one review with its log, or if the zip is damaged or encrypted. Also raised if the
+        zip contains links, duplicate names, paths outside the project, or more data than a project can have.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -59,7 +61,7 @@ def extract_log(path: Path, folder: Path) -> None:
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse a zip that mechtag cannot have exported; only its list of files is read, and nothing is unpacked."""
+    """Refuse a zip that mechtag cannot have exported, judging by its list of files."""
     if len(members) > MOST_FILES:
         raise MechtagError(
             f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask the "

@@ -64,7 +64,13 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Render a template as HTML; all values are escaped, and a missing value raises ``jinja2.UndefinedError``."""
+    """Render a template as HTML, with all values escaped.
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        If a value that the template needs is missing.
+    """
     return _environment().get_template(template).render(**context)
 
 
@@ -75,17 +81,20 @@ def when(moment: str) -> str:
 
 
 def reference_type(kind: str) -> str:
-    """Return a common RIS type in words, such as ``Journal article`` for ``JOUR``; return other types unchanged."""
+    """Return the description of a common RIS type, such as ``Journal article`` for ``JOUR``.
+
+    Any other type is returned unchanged.
+    """
     return _RIS_TYPES.get(kind.upper(), kind)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun in singular or plural, such as ``1 record`` or ``2,000 records``.
+    """Return a number with its noun in the singular or plural, such as ``1 record`` or ``2,000 records``.
 
     Parameters
     ----------
     one, many
-        Singular and plural of the noun; by default, the plural is the singular with an ``s``.
+        Singular and plural of the noun. By default, an ``s`` is added to the singular.
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

@@ -58,9 +58,8 @@ class Restored:
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield all events in the files of a log, in the order of their numbers.
 
-    There is one file per month. Each file is sorted, but an event that was imported from a colleague is in the file of
-    the month in which it happened, so the numbers in two files can overlap. Only one event of each file is in memory at
-    a time, because a log can be long.
+    There is one file per month, in which the events are sorted by number. The numbers in two files can overlap, because
+    an event that was imported from a colleague is in the file of the month in which it happened.
 
     Raises
     ------
@@ -85,9 +84,8 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
 def restore(database: Path, folder: Path, seed: int) -> Restored:
     """Create a database from the log in a folder.
 
-    The accounts of all people are restored with their names and roles, but without passwords, because the log contains
-    no passwords. The first active owner can sign in without a password on this computer; all others need a new
-    password.
+    The accounts of all people are restored with their names and roles. The log contains no passwords, so everybody
+    needs a new password, except the first active owner. This owner can sign in without a password on this computer.
 
     Parameters
     ----------
@@ -96,7 +94,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
     folder
         The folder ``data/review/log``.
     seed
-        Seed of the random order in which people read the records until the worker has ranked them.
+        Seed of a random order of the records. People read the records in this order until the records have been ranked.
 
     Raises
     ------
@@ -132,7 +130,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]]) -> None:
     """Insert the accounts of all people, each with the role that the person had at the beginning.
 
-    Current roles and states are derived from the log later.
+    Current roles and states are later derived from the log.
     """
     for row in people:
         value = row["value"]
@@ -197,12 +195,12 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Add a record for a duplicate that somebody separated from its paper, and return the number of the record.
+    """Add a record for a duplicate that somebody separated from its paper, and return the number of the new record.
 
     Parameters
     ----------
     row
-        First event of the log about the record.
+        First event of the log about the duplicate.
     """
     copy, record = schema.copy, schema.record
     found = connection.execute(
@@ -238,13 +236,13 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
     """Insert the jobs that the log contains, and return the number for the next new job.
 
-    The log contains only jobs that had ended. The number for the next job is larger than the numbers of all earlier
-    jobs, including those that had not ended.
+    The log contains only jobs that had ended. The returned number is larger than the number of every earlier job,
+    whether or not this job had ended.
 
     Parameters
     ----------
     written
-        Numbers of the jobs that wrote events, from the ids of these events.
+        Numbers of the jobs that wrote events; they are part of the ids of these events.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
@@ -254,7 +252,7 @@ def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) 
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Add jobs that finish interrupted imports, and jobs that compute the data that the log does not contain.
+    """Add jobs that finish interrupted imports, and jobs that compute the data missing from the log.
 
     Parameters
     ----------

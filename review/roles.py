@@ -1,4 +1,7 @@
-"""Collect the passages to which people gave roles of evidence, for the page of configurations and for exports."""
+"""Collect the passages to which people gave roles of evidence.
+
+The page of configurations and exports use these passages.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,13 @@ class PlacedPassage(NamedTuple):
 
     Attributes
     ----------
-    record, stage
-        Number of the record that represents the paper, and the stage.
+    record
+        Number of the record that represents the paper.
+    stage
+        Stage at which the passage was marked.
     sentence
-        Number of the sentence, from 0; ``None`` if the person marked it in a different text, such as the abstract of a
-        duplicate or an earlier full text.
+        Number of the sentence, from 0. ``None`` if the person marked the sentence in a text that the pages no longer
+        show, such as the abstract of a duplicate or an earlier full text.
     """
 
     passage: RolePassage
@@ -41,18 +46,19 @@ def read_role_passages(
     """Return the passages with roles of evidence, in the order of records, stages, people and labels.
 
     Only passages of finished codes with the answer yes are returned. Roles and labels that are no longer in the
-    codebook are left out. A passage that belongs to several configurations is returned once for each of them. Passages
-    of a joined record are returned for the record that represents the paper; they have offsets only if they were marked
-    in the text that the pages show for this record.
+    codebook are left out. A passage that belongs to several configurations is returned once for each of them.
+
+    If records are joined as one paper, the passages are returned for the record that represents the paper. A passage
+    has offsets only if it was marked in the text that the pages show for this record.
 
     Parameters
     ----------
     coder
-        Account number of the person whose passages are returned; by default, those of all people. Passages of withdrawn
-        people are always left out.
+        Account number of the person whose passages are returned. By default, the passages of all people are returned.
+        Passages of withdrawn people are always left out.
     viewer
-        Account number of the owner or adjudicator who will see the result. Passages of others are left out if they must
-        still be hidden from this person (see `hidden_places`). By default, nothing is left out for this reason.
+        Account number of the owner or adjudicator who will see the result. Passages of other people are left out if
+        they must still be hidden from the viewer (see `hidden_places`). By default, no passages are hidden.
     """
     current, account = schema.current, schema.account
     query = (
@@ -94,10 +100,14 @@ def _passages(
 
     Parameters
     ----------
-    entry, paper
-        Record that was coded, and record that represents its paper; they differ if records were joined.
-    reading, shown
-        Text in which the sentences were marked, and text that the pages show for the paper.
+    entry
+        Record that was coded.
+    paper
+        Record that represents the paper of ``entry``. It differs from ``entry`` if records were joined.
+    reading
+        Text in which the sentences were marked.
+    shown
+        Text that the pages show for the paper.
     """
     numbers = [number for number in json.loads(row.sentences) if number < len(reading.sentences)]
     signs, is_shown = signs_of(row, numbers), reading == shown

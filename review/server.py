@@ -57,11 +57,11 @@ class Team:
     certificate, private_key
         PEM files for HTTPS.
     proxy
-        Address of a reverse proxy that provides HTTPS; forwarded headers are trusted only from this address.
+        Address of a reverse proxy that provides HTTPS. Forwarded headers are trusted only from this address.
     insecure
-        Whether to serve without HTTPS, although others on the network can then read passwords and codes.
+        Whether to serve without HTTPS. Others on the network can then read passwords and codes.
     owner_link
-        Whether to print a link with which a new owner can join, for example because the owner has lost the password.
+        Whether to print a link with which a new owner can join. This helps if the owner has lost the password.
     """
 
     host: str
@@ -118,15 +118,15 @@ def serve(
 ) -> None:
     """Serve the review page of a project until the process is interrupted.
 
-    If another process already serves the page of this project, the address of this page is printed and opened instead.
-    If the folder is not a project yet, a form for creating the project is served first.
+    If another process already serves the page of this project, its address is printed and opened instead. If the folder
+    is not a project yet, a form for creating the project is served first.
 
     Parameters
     ----------
     root
         Folder of the project.
     port
-        Port to use. If it is taken and the page is not served to a team, the next free port is used.
+        Port to use. If the port is taken and the page is not served to a team, the next free port is used.
     browser
         Whether to open the page in a browser.
     team
@@ -183,8 +183,8 @@ def serve(
 def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
     """Compute all derived tables of a review again from its log of events.
 
-    If the database is missing, damaged, or older than the text files of the log, a new database is created from these
-    files.
+    If the database is missing, damaged, or older than the text files of the log, it is replaced by a new database that
+    is created from these files.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
 
 
 def _sound(project: Project) -> Workspace | None:
-    """Open a project with its database; return ``None`` if the database is missing, damaged or older than the log."""
+    """Open a project, or return ``None`` if its database is missing, damaged, or older than its log."""
     folder = project.root / FOLDER
     if lacks_events(folder / DATABASE, folder / "log"):
         return None
@@ -228,10 +228,7 @@ def _sound(project: Project) -> Workspace | None:
 
 
 def _make_again(project: Project, say: Callable[[str], None]) -> None:
-    """Replace the database of a review by a new one, which is restored from the text files of the log.
-
-    The old database is moved to the folder ``backups``.
-    """
+    """Move the database of a review to the folder ``backups``, and restore a new one from the text files of the log."""
     root, folder = project.root, project.root / FOLDER
     new, old = folder / f"new-{DATABASE}", folder / DATABASE
     for path in _files_of(new):
@@ -268,7 +265,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folders that must be created so that a folder exists: itself and its parents, the innermost first."""
+    """Return the folders that do not exist among a folder and its parents, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -347,7 +344,7 @@ def _back_up(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
-    """Print a link with which an owner can choose a password, if no owner has one or if a link was requested.
+    """Print a link with which an owner can choose a password, if no owner has a password or if a link was requested.
 
     Parameters
     ----------
@@ -395,7 +392,10 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
 
 @contextmanager
 def _worker(root: Path) -> Iterator[None]:
-    """Return a context manager that runs the worker process during its block, and restarts a worker that ended."""
+    """Return a context manager that runs the worker process during its block.
+
+    If the worker ends during the block, it is restarted.
+    """
     stopped = threading.Event()
     context = multiprocessing.get_context("spawn")
     current: list[BaseProcess] = []

@@ -51,7 +51,7 @@ class Faults(MechtagError):
 
 @dataclass
 class Switch:
-    """Passes requests to the form for a new review until the review exists, and to the pages of the review afterwards.
+    """Passes requests to the form for a new review until the review exists, and then to the pages of the review.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Switch:
     pages: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the form for a new review or, once the review exists, to the pages of the review."""
+        """Pass a request to the form for a new review, or to the pages of the review if the review exists."""
         # If the form is sent twice, the second request arrives after the review has been created.
         app = self.setup if self.pages is None or scope.get("path") == "/new" else self.pages
         app = app or self.pages

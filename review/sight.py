@@ -1,4 +1,4 @@
-"""Determine which suggestions and codes of others a person may see, and store what the person was shown.
+"""Determine which suggestions and which codes of others a person may see, and store what the person was shown.
 
 Pages receive suggestions and codes of others only from this module. Hidden data are not sent to the browser at all.
 """
@@ -47,21 +47,23 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A code that one person gave for one label of a record that the person has finished.
+    """A code that one person gave for one label of a record, after the person has finished the record.
 
     Attributes
     ----------
     letter
         Letter that identifies the person on the page of this record, such as ``A``.
     record
-        Number of the record that the person coded: the record itself, or a duplicate that was joined to it.
+        Number of the record that the person coded. This is the record on the page, or a duplicate that was joined to
+        it.
     value
-        1 (yes), 0 (no) or ``None``.
+        ``1`` for yes, ``0`` for no, or ``None``.
     sentences
-        Numbers of the marked sentences in the text that is shown; empty if the person marked sentences in a different
+        Numbers of the marked sentences in the text that is shown. Empty if the person marked sentences in a different
         text, such as the abstract of a duplicate.
     signs
-        Sign of each marked sentence that has one (see `mechtag.core.records.Sign`), keyed by number of the sentence.
+        Signs of the marked sentences (see `mechtag.core.records.Sign`), keyed by number of the sentence. Sentences
+        without a sign are left out.
     """
 
     letter: str
@@ -85,11 +87,11 @@ class Sight:
     id
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
-        Mode in which the record is shown: the mode of the plan; ``blind`` for an audited record that the person has not
-        finished, and for a record of a running calibration exercise (see `hides_suggestions`); or ``reconcile`` for an
-        adjudicator.
+        Mode in which the record is shown. For an adjudicator, this is ``reconcile``. For a coder, it is usually the
+        mode of the plan. It is ``blind`` for an audited record that the coder has not finished, and for a record whose
+        suggestions are hidden by a calibration exercise (see `hides_suggestions`).
     audited
-        Whether the record belongs to the audit sample of the mode ``assisted``; coders judge this sample without
+        Whether the record belongs to the audit sample of the mode ``assisted``. Coders judge this sample without
         suggestions, to estimate the effect of suggestions.
     suggestions
         Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
@@ -122,7 +124,7 @@ def show(
 ) -> Sight:
     """Return what a coder may see of a record, and store it in table ``sight``.
 
-    If the person last saw the record with the same content, no new row is stored.
+    If the content has not changed since the person last saw the record, no new row is stored.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def show(
     highlights
         Whether words are highlighted in the text.
     plan
-        Plan of the review; by default, it is read from the database.
+        Plan of the review; by default, the plan is read from the database.
     """
     plan = plan or read_plan(connection)
     committed = has_committed(connection, entry.id, coder, stage)
@@ -177,7 +179,7 @@ def show(
 
 
 def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
-    """Return what a person was shown of a record so far, as rows of table ``sight``, the oldest first."""
+    """Return the rows of table ``sight`` about a record and a person, the oldest first."""
     table = schema.sight
     return connection.execute(
         select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)
@@ -222,10 +224,10 @@ def note_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage, and must therefore not see the codes of others.
+    """Return whether a person can still judge a record at a stage.
 
-    A coder of a running calibration exercise can judge each record of the exercise once, even if enough others have
-    judged it.
+    Such a person must not see the codes of others. A coder of a running calibration exercise can judge each record of
+    the exercise once, even if enough others have judged the record.
     """
     head, _ = family_of(connection, record)
     need = schema.need
@@ -234,19 +236,20 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 
 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether the codes of others for a record at a stage must still be hidden from an owner or adjudicator.
+    """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
-    They are hidden while this person can still judge the record, or while a running calibration exercise contains it.
+    The codes are hidden while this person can still judge the record, and while the record is in a running calibration
+    exercise.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
 
 
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
-    """Return the records whose codes are still hidden from an owner or adjudicator, each with the stage.
+    """Return pairs of a record and a stage for which codes of others are still hidden from an owner or adjudicator.
 
-    Codes are hidden while this person can still judge the record, or while a running calibration exercise contains it.
-    Records that were joined to such a record are included.
+    Codes are hidden while this person can still judge the record, and while the record is in a running calibration
+    exercise. Records that were joined to such a record are included.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
@@ -259,17 +262,20 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 def hidden_from(
     connection: Connection, coder: int, record: ColumnElement[int], stage: ColumnElement[str]
 ) -> ColumnElement[bool]:
-    """Return an SQL condition: the judgements of others on a record must be hidden from an owner or adjudicator.
+    """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
-    They must be hidden while this person can still judge the paper, or while the record belongs to a running
-    calibration exercise.
+    Judgements on a record must be hidden while this person can still judge the paper of the record, and while the paper
+    is in a running calibration exercise.
 
     Parameters
     ----------
+    coder
+        Account number of the owner or adjudicator.
     record
         Column of the numbers of the records, some of which may be joined records.
     stage
-        Column of the stages. In rows where it is NULL, the condition is true if judgements at any stage must be hidden.
+        Column of the stages. In rows where the stage is NULL, the condition holds if judgements at any stage must be
+        hidden.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -285,12 +291,14 @@ def in_exercise(connection: Connection, record: ColumnElement[int], stage: Colum
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition that selects the events about other people's judgements that a person may see.
+    """Return an SQL condition that holds if a person may see an event about judgements of others.
 
-    It applies to table ``event``. The condition does not consider whether blinding has ended for the whole review.
+    The condition is for rows of table ``event``. It does not consider whether blinding has ended for the whole review.
 
     Parameters
     ----------
+    viewer
+        Account number of the person.
     blinded
         Whether the person is neither owner nor adjudicator. Such a person may see only events about records whose codes
         were shown to everyone.
@@ -336,11 +344,13 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the codes of all people who finished a record or one of its joined records.
+    """Return the codes that people gave for a record and its joined records, if they finished this record.
 
-    Codes of withdrawn people are left out, and so are sentences that were marked in a text other than that of the
-    record. On the page, each person is shown as a letter (A, B and so on), in the order of people's names. A person who
-    judged several joined records has a letter for each of them.
+    Codes of withdrawn people are left out. If sentences were marked in a text other than the text of the record, these
+    sentences are left out.
+
+    On the page, each person is shown as a letter (A, B and so on), in the order of people's names. A person who judged
+    several joined records has a letter for each of them.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
@@ -389,13 +399,16 @@ def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
     """Return whether a record belongs to the audit sample, which coders judge without suggestions.
 
-    This depends only on the id of the record, the seed, and the size of the sample in the plan (``audit_share``).
+    The result depends only on the id of the record, the seed, and the size of the sample (``plan.audit_share``).
     """
     return random.Random(f"audit/{seed}/{record_id}").random() < plan.audit_share
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has finished a record at a stage, including any labels added to the codebook since."""
+    """Return whether a person has finished a record at a stage.
+
+    If labels were added to the codebook later, the person must also have coded the record for these labels.
+    """
     table = schema.current
     committed = connection.execute(
         select(table.c.record).where(
@@ -406,7 +419,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether a suggestion for one of the labels was shown, according to these rows of table ``sight``."""
+    """Return whether these rows of table ``sight`` contain a suggestion for one of the labels."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
@@ -414,7 +427,8 @@ def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
 def read_suggestions(connection: Connection, record: int, stage: str, model_id: str) -> dict[str, Suggestion]:
     """Return the suggestions of a model for a record at a stage, keyed by label.
 
-    At the stage ``full-text``, they are based on the full text; at the other stages, on the abstract.
+    At the stage ``full-text``, the suggestions are based on the full text. At the other stages, they are based on the
+    abstract.
     """
     table = schema.suggestion
     text = "full-text" if stage == "full-text" else "code"

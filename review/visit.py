@@ -35,10 +35,12 @@ class Visit:
     ----------
     path
         Values in the path of the address, such as the number of a record.
-    query, form
-        Values in the query string, and values in the submitted form; empty if there are none.
+    query
+        Values in the query string; empty if there are none.
+    form
+        Values in the submitted form; empty if no form was submitted.
     by_script
-        Whether JavaScript sent the request, so that the response replaces the content of the page.
+        Whether JavaScript sent the request. If so, the response replaces the content of the page.
     """
 
     workspace: Workspace
@@ -76,7 +78,7 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return the page that answers a submitted form, with a header that sets the address shown by the browser."""
+        """Return ``response`` with a header that makes the browser show ``address`` as the address of the page."""
         response.headers["HX-Replace-Url"] = address
         return response
 
@@ -87,14 +89,14 @@ class Visit:
     def go_back(self, otherwise: str) -> RedirectResponse:
         """Return a redirect to the address in the field ``back`` of the submitted form.
 
-        If the field is missing or is not an address on this server, redirect to ``otherwise``.
+        If the field is missing or is not an address on this server, the redirect is to ``otherwise``.
         """
         back = self.text("back")
         # A second slash would make the rest the name of a host; browsers read a backslash as a slash.
         return self.go(back if back.startswith("/") and back[1:2] not in ("/", "\\") else otherwise)
 
     def stamp(self) -> Stamp:
-        """Return who submitted the form, and what this person had seen of the record, as a `Stamp` for the log."""
+        """Return a `Stamp` for the log: who submitted the form, and what this person had seen of the record."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -109,7 +111,7 @@ class Visit:
         return value if isinstance(value, str) else default
 
     def number(self, name: str) -> int | None:
-        """Return a field of the submitted form as a whole number, or ``None`` if it is missing or not such a number."""
+        """Return a field of the submitted form as a whole number, or ``None`` if the field does not contain one."""
         return whole_number(self.text(name))
 
     def numbers(self, name: str) -> tuple[int, ...]:
@@ -118,7 +120,7 @@ class Visit:
         return tuple(sorted({number for text in texts if (number := whole_number(text)) is not None}))
 
     def decimal(self, name: str) -> float | None:
-        """Return a duration in a field of the submitted form, in seconds.
+        """Return the number of seconds in a field of the submitted form.
 
         The result is ``None`` if the field does not contain a number from 0 to 86,400.
         """
@@ -138,7 +140,7 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
     Parameters
     ----------
     name
-        Name of the route, which is its key in `access.MATRIX`.
+        Name of the route, which is a key of `access.MATRIX`.
     handler
         Function that answers the requests.
 
@@ -191,7 +193,8 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 def sign_in_page(request: Request) -> Response:
     """Return the response to a request without a session.
 
-    If the page is served to a team, this is a redirect to the sign-in page; otherwise, it is an explanation.
+    If the page is served to a team, the response is a redirect to the sign-in page. Otherwise, it is a page that
+    explains how to sign in.
     """
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)

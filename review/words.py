@@ -26,16 +26,20 @@ _OWN = "words of "
 
 @dataclass(frozen=True)
 class Words:
-    """The words that are highlighted for a person; ``stem*`` highlights all words that begin with ``stem``.
+    """The words that are highlighted for a person.
+
+    If a word ends with an asterisk, such as ``stem*``, all words that begin with ``stem`` are highlighted.
 
     Attributes
     ----------
-    speaking_for, speaking_against
-        Words for and against inclusion, from the plan of the review.
+    speaking_for
+        Words for inclusion, from the plan of the review.
+    speaking_against
+        Words against inclusion, from the plan of the review.
     own
         Words that the person chose.
     on
-        Whether words are highlighted: if there are any, and the person has not switched highlighting off.
+        Whether words are highlighted. ``False`` if there are no words, or if the person has switched highlighting off.
     """
 
     speaking_for: tuple[str, ...] = ()
@@ -49,9 +53,9 @@ class Words:
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Return a text as HTML with words highlighted.
+        """Return a text as HTML with the words highlighted.
 
-        If several words match at one place, the longest is highlighted.
+        If several words match at one place, the longest word is highlighted.
         """
         if not (self.on and self.any):
             return escape(text)
@@ -68,10 +72,13 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern with one group for each word to highlight, and the kind of the word in each group.
+    """Return a pattern with one group for each word to highlight, and a tuple with the kind of each word.
 
-    The arguments are the words that speak for inclusion (kind ``for``), those that speak against it (``against``), and
-    the person's own words (``own``).
+    Parameters
+    ----------
+    *lists
+        Three tuples of words: words for inclusion (kind ``for``), words against inclusion (kind ``against``), and the
+        person's own words (kind ``own``).
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
@@ -104,7 +111,7 @@ def switch_words(connection: Connection, account: int, *, on: bool) -> None:
 
 
 def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -> None:
-    """Store the words that a person chose, which nobody else sees, and switch highlighting on.
+    """Store a person's own words to highlight, which nobody else sees, and switch highlighting on for the person.
 
     Raises
     ------
@@ -137,7 +144,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether a key of table ``fact`` is that of a person's own list of words to highlight."""
+    """Return whether the value under a key of table ``fact`` is a person's own list of words to highlight."""
     return key.startswith(_OWN)
 
 

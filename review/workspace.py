@@ -32,7 +32,7 @@ class Workspace:
 
     @classmethod
     def open(cls, project: Project) -> Workspace:
-        """Open a project for the review page; its database is created if it does not exist.
+        """Open a project for the review page, and create its database if necessary.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class Workspace:
 
     @property
     def codebook(self) -> Codebook:
-        """Return the codebook in use; the file is read again after people have changed the codebook."""
+        """Return the codebook in use, including changes that people have made to its file."""
         path = Path(self.project.settings.codebook)
         stat = path.stat()
         return _load(path, stat.st_mtime_ns, stat.st_size)
@@ -64,7 +64,7 @@ class Workspace:
 
     @property
     def name(self) -> str:
-        """Return the name of the review: the name that a person chose, or else the name of the folder."""
+        """Return the name of the review, which is the name of its folder unless a person chose a different name."""
         with self.store.read() as connection:
             return self.name_in(connection)
 
@@ -84,12 +84,12 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return the value stored under a key in table ``fact``, such as the name of the review, or ``None``."""
+    """Return the value under a key of table ``fact``, such as the name of the review, or ``None``."""
     return read_facts(connection, key)[0]
 
 
 def read_facts(connection: Connection, *keys: str) -> list[Any]:
-    """Return the values stored under several keys in table ``fact``, in the order of the keys; see `read_fact`."""
+    """Return the values under several keys of table ``fact``, in the order of the keys; see `read_fact`."""
     table = schema.fact
     rows = connection.execute(select(table.c.key, table.c.value).where(table.c.key.in_(keys)))
     found = {row.key: json.loads(row.value) for row in rows}
@@ -97,7 +97,7 @@ def read_facts(connection: Connection, *keys: str) -> list[Any]:
 
 
 def write_fact(connection: Connection, key: str, value: Any) -> None:
-    """Store a value under a key of table ``fact``; it replaces any earlier value."""
+    """Store a value under a key of table ``fact``, instead of any earlier value."""
     text = json.dumps(value, ensure_ascii=False)
     connection.execute(
         upsert(schema.fact).values(key=key, value=text).on_conflict_do_update(["key"], set_={"value": text})
@@ -107,8 +107,8 @@ def write_fact(connection: Connection, key: str, value: Any) -> None:
 def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments: Any) -> int:
     """Add a job for the worker process, and return the number of the job.
 
-    If a job of the same kind with the same arguments is already waiting, no job is added, and the number of the waiting
-    job is returned.
+    If a job of the same kind with the same arguments is already waiting, no job is added. In this case, the number of
+    the waiting job is returned.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
 
 
 def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
-    """Return the latest job of a kind as a row of table ``job``, or ``None`` if there is none.
+    """Return the latest job of a kind as a row of table ``job``, or ``None`` if there is no such job.
 
     If ``done`` is true, only jobs that succeeded count.
     """
@@ -138,7 +138,17 @@ def last_job(connection: Connection, kind: str, *, done: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Working:
-    """The progress of a job: its number, a message, and the progress in percent, or ``None`` if not known."""
+    """The progress of a job.
+
+    Attributes
+    ----------
+    job
+        Number of the job.
+    message
+        Text about the current step.
+    percent
+        Progress in percent; ``None`` if not known.
+    """
 
     job: int
     message: str
@@ -176,7 +186,10 @@ JOB_NAMES = {
 
 
 def now_working(connection: Connection) -> Working | None:
-    """Return the progress of the running job or, if none is running, of the next job; ``None`` if no job is left."""
+    """Return the progress of the running job.
+
+    If no job is running, return the progress of the next job that waits, or ``None`` if no job waits.
+    """
     table = schema.job
     row = connection.execute(
         select(table).where(table.c.state.in_(ACTIVE)).order_by(table.c.state == "waiting", table.c.id).limit(1)
@@ -185,7 +198,7 @@ def now_working(connection: Connection) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Convert a row of table ``job`` to the progress of the job: current step, and percentage done if known."""
+    """Return the progress of a job, given its row of table ``job``."""
     name = JOB_NAMES.get(row.kind, "Work")
     message = row.message or f"Waiting to {name[0].lower()}{name[1:]}"
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

@@ -67,7 +67,10 @@ def add_account(connection: Connection, name: str, role: str, password: str | No
 
 
 def find_account(connection: Connection, name: str) -> Any:
-    """Return the row of table ``account`` with the given name (ignoring case), or ``None`` if there is none."""
+    """Return the row of table ``account`` with the given name, or ``None`` if there is no such account.
+
+    Upper and lower case are not distinguished.
+    """
     folded = " ".join(name.split()).casefold()
     rows = connection.execute(select(schema.account)).all()
     return next((row for row in rows if row.name.casefold() == folded), None)
@@ -88,7 +91,7 @@ def names_of(connection: Connection) -> dict[int, str]:
 def invite(connection: Connection, role: str, made_by: int | None, resets: int | None = None) -> str:
     """Create an invitation or a password reset, and return the secret token for its link.
 
-    Only the hash of the token is stored.
+    The database stores only the hash of the token.
 
     Parameters
     ----------
@@ -133,7 +136,7 @@ def find_invitation(connection: Connection, token: str) -> Any:
 
 
 def use_invitation(connection: Connection, token: str, name: str, password: str) -> int:
-    """Create the account of an invited person or, for a password reset, set the password; return the account number.
+    """Create the account of an invited person or, for a password reset, set the new password.
 
     Parameters
     ----------
@@ -143,6 +146,11 @@ def use_invitation(connection: Connection, token: str, name: str, password: str)
         Name of the invited person; ignored for a password reset.
     password
         Hash of the password.
+
+    Returns
+    -------
+    int
+        Number of the account.
 
     Raises
     ------
@@ -168,7 +176,7 @@ def open_invitations(connection: Connection) -> list[Any]:
 
 
 def revoke_invitation(connection: Connection, token_sha256: str) -> None:
-    """Delete an invitation or a password reset, given the hash of its token, unless it has been used."""
+    """Delete an invitation or a password reset that has not been used, given the hash of its token."""
     table = schema.invitation
     connection.execute(delete(table).where(table.c.token_sha256 == token_sha256, table.c.used_by.is_(None)))
 

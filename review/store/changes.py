@@ -1,4 +1,4 @@
-"""Store the suggestions that the last training changed, and list those of them that people may see."""
+"""Store the suggestions that the last training changed, and list the changed suggestions that people may see."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ _ROWS = 100
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """Numbers of suggestions that a training changed.
+    """Counts of the suggestions that a training changed.
 
     Attributes
     ----------
-    changes, records
-        Number of suggestions, and number of their records.
+    changes
+        Number of changed suggestions.
+    records
+        Number of records with a changed suggestion.
     shown
-        Number of these suggestions that `read_changes` returns.
+        Number of changed suggestions that `read_changes` returns.
     """
 
     changes: int
@@ -40,7 +42,7 @@ class ChangeCounts:
 
 
 def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
-    """Store the suggestions that a training changed; they replace the stored changes of earlier trainings.
+    """Store the suggestions that a training changed, instead of the stored changes of earlier trainings.
 
     Parameters
     ----------
@@ -87,15 +89,14 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
     """Return at most `PAGE` of the suggestions that a training changed, with the titles of the records.
 
-    Suggestions for records that somebody can still judge are left out for everybody, because it is not recorded who
-    sees them here before judging.
+    Suggestions for records that somebody can still judge are left out for everybody.
 
     Parameters
     ----------
     job
         Number of the job that trained the model.
     after
-        Only changes with a higher number than this are returned.
+        Only changes with a higher number than ``after`` are returned.
     """
     table, record = schema.change, schema.record
     return list(
@@ -110,7 +111,7 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
 
 
 def _is_visible(connection: Connection) -> ColumnElement[bool]:
-    """Return an SQL condition for those rows of table ``change`` whose records nobody can judge any more."""
+    """Return an SQL condition that selects the rows of table ``change`` whose records nobody can judge any more."""
     table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
     copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
     hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}

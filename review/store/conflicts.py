@@ -52,11 +52,11 @@ class Selection:
     name
         Name of the list: a key of `LISTS` or `DIFFERING`, the value of `DOUBTED`, or ``settled``.
     label
-        Key of a label, or ``None``; if set, only records that are in the list because of this label are selected. Has
-        no effect on the list ``settled``.
+        If set, only records that are in the list because of this label are selected. This filter has no effect on the
+        list ``settled``.
     coder
-        Account number, or ``None``; if set, only records that this person has judged are selected. Has no effect on the
-        lists ``settled`` and `DOUBTED`.
+        If set, only records that the person with this account number has judged are selected. This filter has no effect
+        on the lists ``settled`` and `DOUBTED`.
     """
 
     name: str
@@ -72,10 +72,10 @@ def count_selected(connection: Connection, chosen: Selection) -> int:
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return some consecutive records of a list of the page *Reconcile*, each as its number and stage.
+    """Return some consecutive records of a list of the page *Reconcile*, each as a tuple of its number and stage.
 
-    The records that have waited longest come first. In the list ``settled``, the records that were settled last come
-    first; in the list `DOUBTED`, those with the most doubtful codes.
+    The records that have waited longest come first, with two exceptions. In the list ``settled``, the records that were
+    settled last come first. In the list `DOUBTED`, the records with the most doubtful codes come first.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return those of the given records that ``chosen`` (a list of the page *Reconcile*, with filters) contains."""
+    """Return the given records that a list of the page *Reconcile* contains after its filters are applied."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -102,10 +102,11 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return the records before and after a record in a list of the page *Reconcile*, each with its stage.
+    """Return the records before and after a record in a list of the page *Reconcile*.
 
-    The record before is ``None`` at the beginning of the list, and the record after at its end. Both are ``None`` if
-    the list does not contain the record, and always for the list ``settled``.
+    Each is a tuple of the number and the stage of the record. At the beginning of the list, the record before is
+    ``None``; at the end, the record after is ``None``. Both are ``None`` if the list does not contain the record, and
+    always for the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None
@@ -172,7 +173,10 @@ def _rows(connection: Connection, chosen: Selection) -> Subquery:
 
 
 def _doubted(connection: Connection) -> Select[Any]:
-    """Return a query for the final codes that the model contradicts, without codes that an adjudicator has settled."""
+    """Return a query for the final codes that the model contradicts.
+
+    Codes that an adjudicator has settled are left out.
+    """
     final, record = schema.final, schema.record
     known = json.dumps(read_fact(connection, DOUBTED_CODES) or [])
     each = func.json_each(known).table_valued("key", "value", name="doubted")
@@ -194,8 +198,8 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 def _differing(stage: str) -> Select[Any]:
     """Return a query for final codes on which two people agree, but for different reasons.
 
-    At screening, both people excluded the record, for different reasons. At the other stages, both answered yes, but
-    marked no sentence in common.
+    At screening, both people excluded the record but chose different reasons. At the other stages, both people answered
+    yes but marked no sentence in common.
     """
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
@@ -222,8 +226,8 @@ def _differing(stage: str) -> Select[Any]:
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
     """Return the labels that the page *Reconcile* offers for settling when it shows a record.
 
-    These are the labels that still have to be settled (see `open_labels`). If a person opened the record from a list
-    of settled records (`DIFFERING` or `DOUBTED`), the labels because of which it is in this list are added.
+    These are the labels that an adjudicator still has to settle (see `open_labels`). If ``chosen`` is a list of settled
+    records (`DIFFERING` or `DOUBTED`), the labels that put the record in this list are added.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:
@@ -240,7 +244,7 @@ def labels_to_settle(connection: Connection, chosen: Selection, record: int, sta
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:
     """Return the labels of a record that an adjudicator still has to settle at a stage.
 
-    A label is open if the coders disagree about it, or if one of them referred it to the adjudicator.
+    An adjudicator has to settle a label if the coders disagree about it, or if a coder referred it to the adjudicator.
     """
     head, _ = family_of(connection, record)
     table = schema.need

@@ -32,8 +32,7 @@ class Damaged(MechtagError):
 class Store:
     """The database of a review, in one SQLite file.
 
-    SQLite writes a transaction to the disk before it confirms the transaction (``synchronous=FULL``), so a confirmed
-    event survives a crash and a loss of power. Readers never wait for writers.
+    A committed transaction survives a crash or a loss of power. Readers never wait for writers.
 
     Parameters
     ----------
@@ -78,15 +77,15 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """Return a context manager for a transaction that writes.
 
-        The transaction is committed at the end of the block, or rolled back after an error. Only one such transaction
-        is open at a time, so the data that the block reads do not change until the block ends.
+        The transaction is committed at the end of the block, or rolled back after an error. Only one transaction that
+        writes is open at a time, so the data that the block reads do not change until the block ends.
         """
         # Threads take turns here, because SQLite lets a waiting writer try again only after longer and longer pauses.
         with self._turn, self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
     def catch_up(self) -> None:
-        """Update the derived tables for all records whose update was postponed, in short transactions."""
+        """Update the derived tables, in short transactions, for all records whose update was postponed."""
         more = True
         while more:
             with self.write() as connection:
@@ -111,7 +110,7 @@ class Store:
         return wrong
 
     def backup(self, target: Path) -> None:
-        """Copy the database to a new file; this is possible while the database is in use."""
+        """Copy the database to a new file, even while the database is in use."""
         source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         copy = sqlite3.connect(target)
         try:
@@ -151,10 +150,7 @@ def _engine(path: Path) -> Engine:
 
 
 def _create(connection: Connection, path: Path) -> None:
-    """Create the tables of a new database, or convert a database of an earlier format.
-
-    For the conversion, the derived tables are computed again from the log.
-    """
+    """Create the tables of a new database, or convert a database of an earlier format."""
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found == schema.VERSION:
         return

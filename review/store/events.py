@@ -32,8 +32,8 @@ class Draft:
     kind
         What happened, for example ``code``, ``commit``, ``settle`` or ``undo``.
     record
-        Number of the record that the event is about, or ``None``. For an event that undoes or redoes an action,
-        `append` writes the record of that action instead.
+        Number of the record that the event is about, or ``None``. If the event undoes or redoes an action, this value
+        is ignored, and `append` writes the record of that action.
     stage
         Stage that the event is about (``screen``, ``code`` or ``full-text``), or ``None``.
     label
@@ -41,7 +41,7 @@ class Draft:
     value
         Content of the event, as a JSON object whose keys depend on ``kind``.
     undoes
-        For an event of kind ``undo`` or ``redo``, number of the action that is undone or redone; otherwise ``None``.
+        Number of the action that an event of kind ``undo`` or ``redo`` undoes or redoes; ``None`` for other events.
     """
 
     kind: str
@@ -54,22 +54,26 @@ class Draft:
 
 @dataclass(frozen=True)
 class Act:
-    """One action of a person, which consists of one or more events that are written, undone and redone together.
+    """One action of a person, which consists of one or more events.
+
+    The events of an action are written, undone and redone together.
 
     Attributes
     ----------
     coder
         Account number of the person.
     client_id
-        Id of the action, created by the browser; each id is written only once.
+        Id of the action, created by the browser. An action with the same id cannot be written again.
     at
         Time in UTC (ISO 8601, milliseconds).
     sight
         Number of the row of table ``sight`` that describes what the person saw.
     seconds
         Time that the person spent on the record.
-    codebook, app
-        Version of the codebook, and version of mechtag.
+    codebook
+        Version of the codebook.
+    app
+        Version of mechtag.
     """
 
     coder: int
@@ -85,8 +89,8 @@ class Act:
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
-    If the action changes the state of many records, these records are only added to table ``stale``; `derive_stale`
-    updates their rows in the derived tables later.
+    If the action changes the state of many records, the update of these records is postponed. In this case, they are
+    added to table ``stale``, and `derive_stale` updates the derived tables later.
 
     Returns
     -------
@@ -135,12 +139,12 @@ _REVERSING = schema.event.alias()
 
 
 def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if an action is undone.
+    """Return an SQL condition that holds if an action has been undone and not redone.
 
     Parameters
     ----------
     act
-        Column that contains the number of the action.
+        Column of the number of the action.
     """
     table = _REVERSING
     last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
@@ -148,7 +152,10 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return the draft of an event; if the event undoes or redoes an action, it gets the record of that action."""
+    """Return the draft of an event, with the right record.
+
+    If the event undoes or redoes an action, it gets the record of that action.
+    """
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -198,7 +205,10 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
 
 
 def read_plan(connection: Connection) -> Plan:
-    """Return the current plan of the review; settings that nobody has changed have their default values."""
+    """Return the current plan of the review.
+
+    Settings that nobody has changed have their default values.
+    """
     rows = connection.execute(select(schema.setting.c.key, schema.setting.c.value))
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
 
@@ -206,7 +216,7 @@ def read_plan(connection: Connection) -> Plan:
 def is_stopped(connection: Connection) -> bool:
     """Return whether screening is stopped.
 
-    After somebody has stopped screening, it stays stopped until somebody resumes it, or until an import is added or
+    Once somebody has stopped screening, it stays stopped until somebody resumes it, or until an import is added or
     undone.
     """
     last = project_events(connection, "stop", "resume", "import")
@@ -214,7 +224,7 @@ def is_stopped(connection: Connection) -> bool:
 
 
 def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether somebody has shown the codes of a record at a stage to everyone (`Acts.unblind`)."""
+    """Return whether somebody has shown the codes of a record at a stage to everyone; see `Acts.unblind`."""
     table = schema.event
     shown = (table.c.record == record, table.c.kind == "unblind", table.c.stage == stage)
     return connection.execute(select(table.c.seq).where(*shown)).first() is not None
@@ -251,7 +261,7 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
 
 
 def alive_comments(connection: Connection, record: int) -> list[Event]:
-    """Return the comments on a record and its joined records, the oldest first; undone comments are left out."""
+    """Return the comments on a record and its joined records, the oldest first, without undone comments."""
     table = schema.event
     _, members = family_of(connection, record)
     kinds = ("comment", "undo", "redo")
@@ -262,8 +272,8 @@ def alive_comments(connection: Connection, record: int) -> list[Event]:
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     """Return the head of the family of a record, and all members of the family, beginning with the head.
 
-    A family consists of the records that are joined as one paper. Its head is the record that represents the paper. A
-    record without joined records is the only member of its family.
+    The family of a record consists of all records that are joined as one paper. The head is the record that represents
+    the paper. A record without joined records is the only member of its family.
     """
     ((head, members),) = _families(connection, [record]).items()
     return head, members
@@ -280,7 +290,13 @@ _FAMILY_ROWS = (
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return all records of the papers that ``records`` describe, keyed by the record that represents the paper."""
+    """Return the numbers of all records of some papers, keyed by the record that represents the paper.
+
+    Parameters
+    ----------
+    records
+        Any records of the papers.
+    """
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
@@ -297,7 +313,7 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
     """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage.
 
-    Records that have codes, but are no longer to be coded, are included.
+    Records that have codes but are no longer to be coded are included.
     """
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
@@ -316,7 +332,7 @@ def _mark_stale(connection: Connection, records: Select[int]) -> None:
 
 
 def derive_stale(connection: Connection) -> bool:
-    """Update the derived tables for the next records in table ``stale``, and return whether records are left.
+    """Update the derived tables for the next records in table ``stale``, and return whether the table has more records.
 
     Table ``stale`` contains the records whose update was postponed by `append`.
     """
@@ -334,7 +350,7 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Recompute and replace the rows of some records, and of their joined records, in the derived tables.
+    """Compute the rows of some records, and of their joined records, in the derived tables again.
 
     Parameters
     ----------
@@ -358,7 +374,7 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
-    """Add the rows of the derived tables for new records, which have no events yet."""
+    """Add rows to the derived tables for new records that have no events yet."""
     rules = _read_rules(connection)
     _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, rules).needs])
 
@@ -504,9 +520,10 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
     Parameters
     ----------
     copy
-        Number of the row of table ``copy``, which describes the duplicate.
+        Number of the row of table ``copy`` that describes the duplicate.
     together
-        Whether the duplicate belongs to the record. If false, the fields that were filled from it are emptied.
+        Whether the duplicate belongs to the record. If ``False``, the fields that were filled from the duplicate are
+        emptied.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()

@@ -33,8 +33,8 @@ class Exercise:
     coders
         Account numbers of the people who judge all these records.
     state
-        ``running``, ``kept`` (the exercise has ended, and its codes count like all other codes) or ``set aside`` (the
-        exercise has ended, and its records must be judged again).
+        ``running``, ``kept`` or ``set aside``. An exercise in the state ``kept`` has ended, and its codes count like
+        all other codes. An exercise in the state ``set aside`` has ended, and its records must be judged again.
     """
 
     id: int
@@ -79,7 +79,7 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 
 
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
-    """Return the records of the calibration exercise that is running at a stage, or nothing if none is running.
+    """Return the records of the calibration exercise that is running at a stage; empty if no exercise is running.
 
     Nobody may see the state and the codes of these records before the exercise ends.
     """
@@ -88,10 +88,11 @@ def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
 
 
 def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether suggestions for a record at a stage are hidden because of the running calibration exercise.
+    """Return whether the running calibration exercise hides the suggestions for a record at a stage.
 
-    An exercise in coding, by abstract or by full text, hides the suggestions at both stages, because a suggestion for
-    one text would influence how the other is coded.
+    An exercise hides the suggestions for its records at its own stage. An exercise at one of the two coding stages
+    (``code`` and ``full-text``) hides them at both, because a suggestion for one text would influence the coding of the
+    other text.
     """
     exercise = running_exercise(connection)
     if exercise is None or record not in exercise.records:
@@ -118,9 +119,8 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
     """Return the records from which a calibration exercise at a stage can be drawn.
 
-    Nobody has judged these records at this stage. Records of earlier exercises are left out, even if their codes were
-    set aside, because people have seen and discussed each other's codes. At the stage ``full-text``, records are left
-    out if their full text contains no sentence to code.
+    Nobody has judged these records at this stage, and they were not in an earlier exercise at this stage. For the stage
+    ``full-text``, only records whose full text contains a sentence to code are returned.
     """
     need, joined = schema.need, schema.joined
     earlier = {record for one in read_exercises(connection) if one.stage == stage for record in one.records}

@@ -1,4 +1,7 @@
-"""Query records that are, or may be, the same paper: duplicates from imports, joined records, and uncertain pairs."""
+"""Query records that are, or may be, the same paper.
+
+These are duplicates that were found in imports, records that people joined, and pairs of possible duplicates.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from mechtag.review.store.events import family_of
 
 
 def any_apart(connection: Connection, record: int, other: int) -> bool:
-    """Return whether somebody has marked two records, or records joined to them, as different papers."""
+    """Return whether somebody has marked two records as different papers.
+
+    A mark on records that are joined to these two records also counts.
+    """
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart
     one_way = table.c.record.in_(ours) & table.c.other.in_(theirs)
@@ -23,8 +29,8 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 def record_of_copy(connection: Connection, copy: int) -> int | None:
     """Return the record number of a duplicate that an import found, or ``None`` if there is no such duplicate.
 
-    At first, such a duplicate is not a record. In this case, a record is added for it and joined to the record that it
-    duplicates.
+    If the duplicate is not a record yet, a record is added for it, and is joined to the record that the duplicate
+    repeats.
 
     Parameters
     ----------
@@ -43,7 +49,7 @@ def record_of_copy(connection: Connection, copy: int) -> int | None:
 
 
 def undecided() -> Select[Any]:
-    """Return a query for the pairs of possible duplicates that nobody has decided on yet, the most likely first."""
+    """Return a query for the pairs of possible duplicates that nobody has decided on yet, the likeliest first."""
     pair, apart = schema.pair, schema.apart
     one, other = schema.joined.alias(), schema.joined.alias()
     left, right = func.coalesce(one.c.into, pair.c.left), func.coalesce(other.c.into, pair.c.right)
@@ -60,7 +66,8 @@ def undecided() -> Select[Any]:
 def count_papers(connection: Connection) -> tuple[int, int]:
     """Return the number of papers, and the number of duplicates.
 
-    Joined records count as one paper. Duplicates are the other records of a paper, and the records that imports merged.
+    Joined records count as one paper; all of them except one are duplicates. Records that imports merged with another
+    record are also duplicates.
     """
 
     def count(table: Table, *where: Any) -> int:

@@ -1,4 +1,7 @@
-"""Find the records that people must code for new labels, which were added after they finished these records."""
+"""Find the records that people must code for new labels.
+
+New labels were added to the codebook after a person finished the record.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count records by their state at a stage, and the records that each person has judged or can still judge."""
+"""Count the records in each state at a stage, and the records that each person has judged or can still judge."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def has_full_texts(connection: Connection) -> bool:
 
 
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage, as the pages show them.
+    """Return the number of records in each state at a stage, as the pages show these numbers.
 
-    Unlike `count_states`, the result reveals nothing about a running calibration exercise: a judged record of the
-    exercise counts as ``waiting``, even if the coders disagree.
+    Unlike `count_states`, the result does not reveal the codes of a running calibration exercise. Judged records of the
+    exercise count as ``waiting``, even if the coders disagree.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)
@@ -48,9 +48,9 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return how many records to be coded at a stage are held back by a calibration exercise at screening.
+    """Return the number of records at a stage that nobody can code before a calibration exercise at screening ends.
 
-    Nobody can code these records before the exercise ends. The result is 0 for the stage ``screen``.
+    The result is ``0`` for the stage ``screen``.
     """
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
@@ -89,7 +89,7 @@ _JUDGED_BUT_OPEN = _judged_but_open()
 
 
 def count_waiting(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that still need judgements at a stage and that a person has not judged yet."""
+    """Return the number of records that need judgements at a stage and that a person can still judge."""
     done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
     return states["open"] + states["waiting"] - done - _held_back(connection, stage)
@@ -97,7 +97,17 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """The number of records that a person has judged at a stage, in total (``records``) and today (``today``)."""
+    """The number of records that a person has judged at a stage.
+
+    Attributes
+    ----------
+    name
+        Name of the person.
+    records
+        Number of records in total.
+    today
+        Number of records judged today.
+    """
 
     name: str
     stage: str
@@ -106,9 +116,9 @@ class Work:
 
 
 def count_work(connection: Connection, midnight: str) -> list[Work]:
-    """Return how many records each person has judged at each stage, in total and today, sorted by name of the person.
+    """Return the number of records that each person has judged at each stage, in total and today.
 
-    Withdrawn people are left out.
+    The result is sorted by the name of the person. Withdrawn people are left out.
 
     Parameters
     ----------

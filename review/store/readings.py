@@ -1,4 +1,4 @@
-"""Read the text by which people code a record at a stage: its abstract or its full text."""
+"""Read the text by which people code a record at a stage: the abstract or the full text of the record."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Line(NamedTuple):
     Attributes
     ----------
     start, end
-        Offsets of the first character and of the end of the sentence.
+        Offset of the first character of the sentence, and offset of the end of the sentence.
     section
-        Heading of the section that contains the sentence; empty if it has none.
+        Heading of the section that contains the sentence; empty if there is no heading.
     page
         Label of the page on which the sentence begins; empty if the text has no pages.
     """
@@ -42,7 +42,7 @@ class Reading:
     Attributes
     ----------
     sentences
-        Positions of the sentences, in the order of the text; codes refer to sentences by number, counted from 0.
+        Positions of the sentences, in the order of the text. Codes refer to a sentence by its index in this tuple.
     file
         Name of the file of a full text; empty for an abstract.
     sha256
@@ -55,14 +55,14 @@ class Reading:
     sha256: str = ""
 
     def sentence(self, number: int) -> str:
-        """Return the text of one sentence; numbers of sentences are counted from 0."""
+        """Return the text of the sentence with the given number, counted from 0."""
         line = self.sentences[number]
         return self.text[line.start : line.end]
 
     def quote(self, numbers: Iterable[int]) -> str:
         """Return the text of some sentences, joined as in the field ``evidence`` of a coding.
 
-        Numbers that no sentence has are ignored.
+        Numbers to which no sentence belongs are ignored.
         """
         return BETWEEN_QUOTES.join(self.sentence(number) for number in numbers if number < len(self.sentences))
 
@@ -75,8 +75,8 @@ def abstract_of(entry: Entry) -> Reading:
 def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
     """Return the text by which a record is coded at a stage.
 
-    At the stage ``full-text``, this is the full text of the record or of a record joined to it; the result is empty if
-    there is none. At all other stages, it is the abstract.
+    At the stage ``full-text``, this is the full text of the record or of a record joined to it. If there is no full
+    text, the returned text is empty. At all other stages, this is the abstract.
     """
     if stage != "full-text":
         return abstract_of(entry)
@@ -86,9 +86,11 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
     """Return the numbers of the sentences that a person marked in the text that is shown.
 
-    The result is empty if the person marked sentences of another full text, such as that of a duplicate that was later
-    separated from the record. Codes written by earlier versions of mechtag do not name their full text, so their
-    sentences are always returned.
+    The result is empty if the person marked sentences in a different full text. This can be the full text of a
+    duplicate that was later separated from the record.
+
+    Codes written by early versions of mechtag do not name the full text. For these codes, all marked sentences are
+    returned.
 
     Parameters
     ----------
@@ -101,9 +103,9 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
 
 
 def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
-    """Return the signs (such as ``absent``) in a row of table ``current`` or ``final`` for the given sentences.
+    """Return the signs of the given sentences, as stored in a row of table ``current`` or ``final``.
 
-    The signs are keyed by number of the sentence; sentences without a sign are left out.
+    The signs (such as ``absent``) are keyed by number of the sentence. Sentences without a sign are left out.
     """
     signs = json.loads(row.signs)
     return {number: signs[str(number)] for number in sentences if str(number) in signs}
@@ -112,12 +114,11 @@ def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
 def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int]]]:
     """Return the roles of evidence of the given sentences, as stored in a row of table ``current``.
 
-    Sentences without a role are left out.
-
     Returns
     -------
     dict
-        For each sentence, the numbers of the configurations to which it belongs, keyed by role.
+        One dict for each sentence that has a role, keyed by number of the sentence. The dict of a sentence is keyed by
+        role. Its values are the numbers of the configurations to which the sentence belongs in this role.
     """
     roles = json.loads(row.roles)
     return {number: roles[str(number)] for number in sentences if str(number) in roles}
@@ -130,12 +131,12 @@ def read_file(connection: Connection, sha256: str) -> Reading:
 
 
 def _reading_of(row: Any) -> Reading:
-    """Convert a row of table ``full_text`` to a `Reading`; if there is no row (``None``), the text is empty."""
+    """Convert a row of table ``full_text`` to a `Reading`; for ``None``, return a `Reading` with an empty text."""
     return Reading("", ()) if row is None else Reading(row.text, read_lines(row.sentences), row.name, row.sha256)
 
 
 def read_lines(sentences: str) -> tuple[Line, ...]:
-    """Convert the JSON text in the column ``sentences`` of table ``full_text`` to positions of sentences."""
+    """Convert the column ``sentences`` of table ``full_text``, which is JSON, to positions of sentences."""
     return tuple(Line(*line) for line in json.loads(sentences))
 
 
@@ -147,8 +148,8 @@ def full_text_of(row: Any, record_id: str) -> FullText:
 def attached_file(connection: Connection, record: int) -> Any:
     """Return the row of table ``full_text`` for the full text of a record's paper.
 
-    The file may be attached to any of the records that are joined as this paper. Returns ``None`` if there is no file,
-    or if mechtag has not read its text.
+    The file may be attached to any of the records that are joined as this paper. The result is ``None`` if there is no
+    file, or if mechtag has not read the text of the file.
     """
     return _attached(connection, record, schema.full_text).one_or_none()
 
@@ -156,8 +157,8 @@ def attached_file(connection: Connection, record: int) -> Any:
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
     """Return an SQL condition that holds if the paper of a record has a full text with at least one sentence.
 
-    ``record`` is a column with the number of a record. If several records are joined as one paper, it must be the
-    number of the record to which the others are joined.
+    ``record`` is a column of record numbers. If records are joined as one paper, the column must contain the number of
+    the record that represents the paper.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (
@@ -179,9 +180,9 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text that people read to code a record at a stage, without loading the text.
+    """Return the SHA-256 of the full text that people read to code a record at a stage.
 
-    The result is ``""`` at stages that use the abstract, and if the record has no full text.
+    The result is ``""`` if people read the abstract at this stage, or if the record has no full text.
     """
     if stage != "full-text":
         return ""

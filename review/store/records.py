@@ -103,7 +103,8 @@ def add_records(
     wave
         Number of the import.
     copies
-        Number of times that each paper was found, keyed by record id; 1 for records that are missing here.
+        Number of times that each paper was found, keyed by record id. If a record is missing from this dict, its number
+        is 1.
     """
     table = schema.record
     names = [record.record_id for record in records]
@@ -131,7 +132,10 @@ def read_entry(connection: Connection, number: int) -> Entry | None:
 
 
 def read_entries(connection: Connection, numbers: Sequence[int]) -> list[Entry]:
-    """Return the records with the given numbers, in the given order; numbers without a record are left out."""
+    """Return the records with the given numbers, in the given order.
+
+    Numbers that no record has are left out.
+    """
     found = dict[int, Entry]()
     for start in range(0, len(numbers), _AT_ONCE):
         some = numbers[start : start + _AT_ONCE]

@@ -1,9 +1,10 @@
 """Define the tables of the database of a review.
 
 Table ``event`` is an append-only log of everything that people did. The tables in `DERIVED` can be computed from this
-log at any time. They are updated in the transaction that adds an event or, if the event concerns many records, soon
-afterwards. The other tables contain, for example, accounts, imported records, the order of reading, and suggestions of
-the model.
+log at any time. An event and the changes that it causes in these tables are written in the same transaction. If an
+event concerns many records, the tables are updated soon afterwards.
+
+Other tables contain, for example, accounts, imported records, the order of reading, and suggestions of the model.
 """
 
 from __future__ import annotations

@@ -22,24 +22,28 @@ _FTS = table("record_fts")
 
 @dataclass(frozen=True)
 class Query:
-    """Search terms and filters; an empty text means no filter.
+    """Search terms and filters; an empty text means that this filter is not used.
 
     Attributes
     ----------
     words
         Words, phrases in quotation marks, and conditions such as ``author:smith``, ``doi:10.1/2`` or
         ``year:2019-2021``.
-    screen, code, full_text
-        State of the record at screening, at coding by abstract, and at coding by full text, such as ``conflict``; see
-        `mechtag.review.store.state.Need`.
+    screen
+        State of the record at screening, such as ``conflict``; see `mechtag.review.store.state.Need`.
+    code
+        State of the record at coding by abstract.
+    full_text
+        State of the record at coding by full text.
     decision
         Final decision at screening: ``include`` or ``exclude``.
     mine
-        The searching person's decision at screening: ``include``, ``exclude``, ``refer`` or ``none`` (not decided yet).
+        Decision at screening of the person who searches: ``include``, ``exclude``, ``refer`` or ``none`` (not decided
+        yet).
     label
-        Key of a label; a record matches if its final code for this label is yes; see `final_labels`.
+        Key of a label. Only records whose final code for this label is yes match; see `final_labels`.
     tag
-        A free-text tag; a record matches if it has this tag.
+        A free-text tag. Only records with this tag match.
     """
 
     words: str = ""
@@ -64,7 +68,7 @@ def find_records(
     relevance
         Key of the relevance rule in the codebook.
     after
-        Number of the last record on the previous page; 0 for the first page.
+        Number of the last record on the previous page; ``0`` for the first page.
     """
     record = schema.record
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
@@ -129,14 +133,14 @@ def _conditions(
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
     """Return an SQL condition that selects the rows of table ``final`` that assign a label to a record.
 
-    These are final codes with the answer yes. If a record has final codes by its full text, only these count;
-    otherwise, those by the abstract count.
+    These are final codes with the answer yes. If a record has final codes by its full text, only these count.
+    Otherwise, the final codes by the abstract count.
 
     Parameters
     ----------
     hidden
-        Numbers of the records whose codes nobody may see yet, because of a calibration exercise; keyed by stage. Final
-        codes of these records are not selected.
+        Records whose codes nobody may see yet, because they are in a running calibration exercise. The dict is keyed by
+        stage, and its values are the numbers of the records. Final codes of these records are not selected.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(

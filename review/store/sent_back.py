@@ -1,4 +1,4 @@
-"""Find the records that an adjudicator or owner has sent back to a coder, with the message of the sender."""
+"""Find the records that were sent back to a coder, with the message of the adjudicator or owner who sent them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ def sent_back(
 ) -> list[SentBack]:
     """Return the records that were sent back to a person and that this person has not yet finished again.
 
-    They are sorted by the time at which they were first sent back, the earliest first.
+    The record that was sent back earliest comes first.
 
     Parameters
     ----------
-    stage, record
-        A stage, and the number of a record; if set, only this stage or this record is considered.
+    stage
+        If given, only records that were sent back at this stage are returned.
+    record
+        If given, only this record is considered.
     """
     event, account, paper = schema.event, schema.account, schema.record
     draft, done, joined = schema.current, schema.current.alias(), schema.joined

@@ -1,7 +1,7 @@
 """Compute the state of a record from the events about the record.
 
 The same function, `derive`, is used when an event is added and when the tables are computed again from the log, so the
-results cannot differ. Undone actions are left out first, so undoing an action restores the previous state exactly.
+results cannot differ. Events of undone actions are ignored, so undoing an action restores the previous state exactly.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ _Voter = tuple[int, int]
 
 @dataclass(frozen=True)
 class Event:
-    """One event of the log, and what the person who caused it had seen before.
+    """One event of the log, and what the person who caused the event had seen before.
 
     Attributes
     ----------
-    seq, act
-        Number of the event, and number of the action to which it belongs.
+    seq
+        Number of the event.
+    act
+        Number of the action to which the event belongs.
     kind, record, stage, label, value, undoes
         See `mechtag.review.store.events.Draft`.
     at, coder, codebook
         See `mechtag.review.store.events.Act`.
     assisted
-        Whether the person had seen suggestions of a model; ``None`` if that is unknown.
+        Whether the person had seen suggestions of a model; ``None`` if this is unknown.
     others_shown
         Whether the person had seen the codes of others.
     model_id
@@ -59,10 +61,11 @@ class Code:
     Attributes
     ----------
     signs
-        Sign of each marked sentence that has one (see `mechtag.core.records.Sign`), keyed by number of the sentence.
+        Signs of the marked sentences (see `mechtag.core.records.Sign`), keyed by number of the sentence. Sentences
+        without a sign are left out.
     roles
-        Roles of evidence that the coder gave to a marked sentence, keyed by its number: for each role, the numbers of
-        the configurations to which the sentence belongs in this role.
+        Roles of evidence of the marked sentences, keyed by number of the sentence. The value for a sentence is keyed by
+        role, and contains the numbers of the configurations to which the sentence belongs in this role.
     text
         SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
@@ -94,7 +97,7 @@ class Code:
     def answer(self) -> tuple[int | None, bool]:
         """Return the value of the code, and whether the coder answered *needs review*.
 
-        Coders agree if both are the same.
+        Coders agree if their answers are equal.
         """
         return self.value, self.refer
 
@@ -106,9 +109,10 @@ class Final:
     Attributes
     ----------
     signs
-        Signs of the marked sentences on which the coders agree; see `Code`.
+        Signs on which the coders agree, keyed by number of the marked sentence; see `Code`.
     how
-        ``single`` (given by one coder), ``agreed`` (by all coders) or ``adjudicated`` (by an adjudicator).
+        Who gave the final code: ``single`` (one coder), ``agreed`` (all coders, who agree) or ``adjudicated`` (an
+        adjudicator).
     """
 
     record: int
@@ -150,7 +154,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules that determine the state of all records, in addition to the events about each record.
+    """Rules that, together with the events about each record, determine the state of all records.
 
     Attributes
     ----------
@@ -161,8 +165,9 @@ class Rules:
     retired
         Keys of labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
     added
-        Keys of labels that were added to the codebook during the review, with the number of the event that added them.
-        People who finished a record before this event must still code the record for the label.
+        Labels that were added to the codebook during the review. The dict is keyed by label key; its values are the
+        numbers of the events that added the labels. People who finished a record before this event must still code the
+        record for the label.
     away
         Account numbers of people who can no longer code, and who therefore need not code new labels.
     """
@@ -305,8 +310,8 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
 def _text_of(found: State, row: Event) -> str:
     """Return the SHA-256 of the full text that an event of full-text coding refers to; ``""`` for other events.
 
-    Events that were written by earlier versions of mechtag do not contain the SHA-256. They refer to the full text that
-    the record had at that time.
+    Events written by early versions of mechtag do not contain the SHA-256. These events refer to the full text that the
+    record had at the time of the event.
     """
     if row.stage != "full-text":
         return ""
@@ -321,8 +326,8 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
     """Choose the full text of a paper, and return the record to which the file is attached and its SHA-256.
 
     Several records of the paper may have a file. The file by which the paper was first coded is chosen, so that codes
-    keep their text when records are joined. If the paper has not been coded by any of the files, the file of the record
-    ``head``, which represents the paper, is chosen, or else the file that was attached first.
+    keep their text when records are joined. If the paper has not been coded by a file, the file of the record ``head``,
+    which represents the paper, is chosen. If ``head`` has no file, the file that was attached first is chosen.
     """
 
     def rank(record: int) -> tuple[int, bool, int]:
@@ -339,9 +344,9 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
     Parameters
     ----------
     before
-        The code before the event; ``None`` if the coder had none.
+        The code before the event; ``None`` if the coder had not coded the label.
     text
-        SHA-256 of the full text that the event refers to, or ``""``.
+        SHA-256 of the full text that the event refers to; ``""`` if there is no full text.
     """
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
@@ -381,7 +386,7 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of evidence of sentences after an event that changes a role or its link to a configuration."""
+    """Return the roles of evidence after an event that changes a role of a sentence or links it to a configuration."""
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
@@ -403,12 +408,14 @@ def _new_labels(
 ) -> frozenset[str]:
     """Return the labels that were added to the codebook after a person finished a record.
 
-    A label that was removed and added again is not new to a person who has given a code for it.
+    If the person has finished a code for an added label, this label is not returned. This can happen if a label was
+    removed and added again.
 
     Parameters
     ----------
     last
-        Number of the event with which the person finished the record; ``None`` if the person has not finished it.
+        Number of the event with which the person finished the record; ``None`` if the person has not finished the
+        record.
     """
     if last is None:
         return frozenset()
@@ -442,8 +449,8 @@ def _resolve(
 ) -> None:
     """Add the final codes and the state of a record at a stage to ``found``.
 
-    Both follow from the codes of people who finished the record (``votes``) and the decisions of an adjudicator
-    (``settled``).
+    ``votes`` are the codes of people who finished the record. ``settled`` are the decisions of an adjudicator, keyed by
+    label.
     """
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
     labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
@@ -496,8 +503,8 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether people are asked to code a record.
 
-    They are if the record is included, or if coding has begun although nobody has screened the record. If a record is
-    excluded after coding has begun, its codes are kept, but nobody is asked to code it any more.
+    People are asked if the record is included, or if coding has begun although nobody has screened the record. If a
+    record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
     """
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
@@ -506,12 +513,15 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
 def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
     """Return whether the sentences of a code were marked in the text that the pages show for the paper.
 
-    The result is false, for example, for sentences marked in the abstract of a duplicate or in an earlier full text.
+    The result is ``False``, for example, for sentences marked in the abstract of a duplicate or in an earlier full
+    text.
 
     Parameters
     ----------
-    head, record
-        Record that represents the paper, and record that was coded.
+    head
+        Record that represents the paper.
+    record
+        Record that was coded.
     text
         SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
@@ -523,7 +533,7 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
     """Return the signs (such as ``absent``) on which coders agree, keyed by number of the sentence.
 
-    Coders who gave a sentence no sign are ignored.
+    If a coder gave no sign to a sentence, this coder is ignored for the sentence.
     """
     given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
     return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
@@ -550,9 +560,14 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 
 
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the final code of a label on which all coders agree; ``votes`` are their codes.
+    """Return the final code of a label on which all coders agree.
 
-    The final code contains every sentence that at least one of them marked in the text that the pages show.
+    The final code contains every sentence that at least one coder marked in the text that the pages show.
+
+    Parameters
+    ----------
+    votes
+        Codes that the coders gave for the label.
     """
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
     own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]

@@ -14,7 +14,7 @@ _PROPOSED = 50
 
 
 def count_tags(connection: Connection) -> list[tuple[str, int]]:
-    """Return all tags of the review in alphabetical order, each with its number of records."""
+    """Return all tags of the review in alphabetical order, each with the number of records that have the tag."""
     tags = schema.tag
     rows = connection.execute(select(tags.c.tag, func.count()).group_by(tags.c.tag).order_by(tags.c.tag))
     return [(name, number) for name, number in rows]
@@ -33,8 +33,8 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
     Parameters
     ----------
     coder
-        Account number; if set, only tags that this person added are returned. A person who can still judge a record
-        must not see the tags of others, because these may reveal what the others think of the record.
+        Account number. If given, only tags that this person added are returned. A person who can still judge a record
+        must not see the tags of others, because these tags may reveal opinions of the record.
     """
     tags, event = schema.tag, schema.event
     query = select(tags.c.tag).where(tags.c.record == record).order_by(tags.c.tag)
@@ -47,9 +47,9 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
 
 
 def tags_of_several(connection: Connection, records: Sequence[int]) -> dict[int, list[str]]:
-    """Return the tags of some records in alphabetical order, keyed by the number of the record.
+    """Return the tags of some records, keyed by the number of the record.
 
-    Records without tags are left out.
+    The tags of each record are in alphabetical order. Records without tags are left out.
     """
     tags = schema.tag
     rows = connection.execute(select(tags.c.record, tags.c.tag).where(tags.c.record.in_(records)).order_by(tags.c.tag))
