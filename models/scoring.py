@@ -235,8 +235,8 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 def decide(probability: float, low: float, high: float) -> Decision:
     """Return the decision for a probability.
 
-    The decision is ``yes`` if the probability is at least ``high``, ``no`` if it is below ``low``, and otherwise
-    ``refer``, which means that a person must review the label.
+    The decision is ``yes`` if the probability is at least ``high``, ``no`` if it is below ``low``, and ``refer``
+    otherwise. ``refer`` means that a person must review the label.
     """
     if probability >= high:
         return "yes"

@@ -194,9 +194,9 @@ def _disputed(
 ) -> dict[str, str]:
     """Describe the contradictory codes on relevance among the records in ``touched``, keyed by record id.
 
-    Codes are contradictory if two coders disagree on relevance, or if one coder coded a record as not relevant, but
-    assigned a label to it. Coders who assigned a label without judging relevance count as having coded the record as
-    relevant.
+    Codes are contradictory if two coders disagree on relevance. They are also contradictory if one coder coded a record
+    as not relevant, but assigned a label to it. Coders who assigned a label without judging relevance count as having
+    coded the record as relevant.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}

@@ -344,8 +344,8 @@ def _sentence_labels(
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
     """Return the labels of each sentence, and the labels for which the sentences have no codes.
 
-    The sentences have codes for a label if a coder read all of them for this label and the coder's code for the record
-    agrees with ``values``. If the sentences have no codes for any label, the result is ``(None, ())``.
+    The sentences have codes for a label if a coder read all sentences for this label. The coder's code for the record
+    must also agree with ``values``. If the sentences have no codes for any label, the result is ``(None, ())``.
 
     Parameters
     ----------

@@ -61,8 +61,7 @@ def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.
 def candidates(items: Sequence[ComparableFields], positions: Sequence[int], window: int) -> Iterator[Pair]:
     """Yield the pairs of records to compare, as pairs of positions, in order and without repetition.
 
-    Two records are paired if they have the same blocking key, such as the DOI or the title, and are close to each other
-    among the records with this key.
+    Only records with the same blocking key, such as the DOI or the title, are paired.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance of two paired records in the list of the records with their key.
+        Maximum distance between two paired records in the list of all records with the same blocking key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]

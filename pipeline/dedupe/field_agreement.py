@@ -211,9 +211,9 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two journal issues agree; ``None`` if this is unknown.
+    """Return whether two journal issues agree; ``None`` if this cannot be decided.
 
-    It is unknown if an issue is missing, or if different issues are not both numbers, such as supplements.
+    The result is ``None`` if an issue is missing. It is also ``None`` if the issues differ, but are not both numbers.
     """
     if left is None or right is None or left == right:
         return agree(left, right)
@@ -221,10 +221,10 @@ def _issues(left: str | None, right: str | None) -> bool | None:
 
 
 def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the first pages of two records agree; ``None`` if this is unknown.
+    """Return whether the first pages of two records agree; ``None`` if this cannot be decided.
 
-    It is unknown if a page is missing, if the pages use different numberings (969 in print and a1754 online), if one
-    page is 1, or if they differ by 1.
+    The result is ``None`` if a page is missing, or if the pages use different numberings (969 in print and a1754
+    online). If the pages differ, the result is also ``None`` if one of them is 1, or if they differ by 1.
     """
     if left.page is None or right.page is None:
         return None

@@ -105,9 +105,9 @@ def _signs(
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
     """Return the signs of passages in a list of codings, and the codings that do not assign a sign.
 
-    A sign, such as absent, belongs to a label. The key of a sign is a tuple: label key, coder, text of the passage. If
-    a coder assigned a sign to a passage but did not code the passage with the sign's label, a coding with this label is
-    added.
+    A sign, such as absent, belongs to a label. The key of a sign is a tuple: label key, coder, text of the passage. A
+    coder may have assigned a sign to a passage without coding the passage with the sign's label. A coding with this
+    label is then added.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
