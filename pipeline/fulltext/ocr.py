@@ -37,7 +37,8 @@ class Picture(NamedTuple):
     width, height
         Size of the picture in pixels.
     pixels
-        One byte per pixel, from 0 (black) to 255 (white), row by row.
+        One byte per pixel, from 0 (black) to 255 (white). The pixels are in reading order: row by row, from left to
+        right.
     scale
         Number of pixels per point.
     """
@@ -124,10 +125,10 @@ class _Word(NamedTuple):
 
 
 def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
-    """Combine the words that tesseract recognised on a page into lines of text.
+    """Combine the words on a page into lines of text.
 
-    ``table`` is tesseract's output, with positions in pixels from the top of the page. The positions of the lines are
-    in points from the bottom of the page.
+    ``table`` is the output of tesseract, whose positions are in pixels from the top of the page. The positions of the
+    lines are in points from the bottom of the page.
     """
     rows = csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE)
     by_line: dict[tuple[str, ...], list[_Word]] = {}

@@ -9,10 +9,12 @@ _FORMATS: tuple[Format, ...] = ("jats", "tei", "pdf", "epub", "html", "docx", "t
 
 
 def preference(titled: bool, format: Format, chars: int) -> tuple[bool, int, int]:
-    """Return a sort key that puts the best of several files with the full text of one record last.
+    """Return a sort key for choosing between several full-text files of one record; the best file is last.
 
-    A file that contains the title of the record (``titled``) is better than one that does not. If this is equal, the
-    format decides; from best to worst: JATS, TEI, PDF, EPUB, HTML, DOCX, plain text. If the format is equal, too, the
-    text with more characters (``chars``) is better.
+    Files are compared by these criteria, the most important first:
+
+    1. A file that contains the title of the record (``titled``) is better.
+    2. Formats, from best to worst: JATS, TEI, PDF, EPUB, HTML, DOCX, plain text.
+    3. A text with more characters (``chars``) is better.
     """
     return titled, -_FORMATS.index(format), chars

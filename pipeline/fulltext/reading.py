@@ -58,7 +58,7 @@ class _Reader(NamedTuple):
     module
         Name of the module in `formats` that contains the function.
     package
-        Library that the module needs; ``""`` for none.
+        Library that the module needs, or ``""`` if it needs no library.
     function
         Name of the function.
     """
@@ -85,9 +85,10 @@ class ReadFile(Row):
     Attributes
     ----------
     title, doi, pmid, pmcid
-        Title and identifiers as the file states them; empty or ``None`` if its format has no fields for them.
+        Title and identifiers that the file states. If the file states no title, ``title`` is ``""``. If it does not
+        state an identifier, that identifier is ``None``.
     beginning
-        Text of the first page or, if the format has no pages, the first characters of the text.
+        Text of the first page. If the format has no pages, the first characters of the text.
     """
 
     full_text: FullText
@@ -161,22 +162,23 @@ def read_full_text(
 ) -> ReadFile:
     """Read a full text in any supported format, in this process.
 
-    To read untrusted files, use `isolated.IsolatedReader` instead, because a damaged file can crash the libraries that
-    read it.
+    To read untrusted files, use `isolated.IsolatedReader` instead. A damaged file can crash the libraries that read it.
 
     Parameters
     ----------
-    path, name
-        Path of the file, and the name of the file in the result and in messages.
+    path
+        Path of the file.
+    name
+        Name of the file in the result and in messages.
     on_pages
         Function that is called with the number of pages of a PDF, before its text is read.
     recogniser
-        Recognises the text of scanned pages of a PDF; by default, scanned pages have no text.
+        Recognises the text of scanned pages of a PDF. By default, scanned pages have no text.
 
     Raises
     ------
     MechtagError
-        If the file cannot be read; the message begins with ``name``.
+        If the file cannot be read. The message begins with ``name``.
     """
     with readable(path):
         data = path.read_bytes()
@@ -190,7 +192,18 @@ def read_full_text(
 
 
 def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFile:
-    """Build the full text from a draft, which is the content of a file as the reader of its format returned it.
+    """Build the full text of a file.
+
+    Parameters
+    ----------
+    draft
+        Content of the file, as the reader of its format returned it.
+    form
+        Format of the file.
+    name
+        Name of the file in the result and in messages.
+    sha256
+        Hash of the file.
 
     Raises
     ------

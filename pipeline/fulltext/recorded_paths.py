@@ -18,10 +18,10 @@ class RecordedPaths:
     records
         Records after deduplication.
     files
-        All files for which `find` will be called; they show which file names are unique.
+        All files for which `find` will be called. They show which file names are unique.
     merged
-        One tuple for each duplicate that was merged into one of ``records``: the paths in the duplicate's fields (see
-        `recorded_paths`), the id of the kept record, and the id of the duplicate.
+        One tuple for each duplicate that was merged into one of ``records``. Each tuple has three items: the paths that
+        `recorded_paths` returned for the duplicate, the id of the kept record, and the id of the duplicate.
     """
 
     def __init__(
@@ -42,15 +42,16 @@ class RecordedPaths:
     def find(self, file: Path) -> tuple[str, str] | None:
         """Find the record whose fields contain the path of a file.
 
-        A path in a record matches a file if both end in the same folder and file name. A path that is only a file name
-        matches if exactly one of the files has this name. If several paths match, the one that shares the most folders
-        with the path of the file counts.
+        A path in a record matches a file if both end in the same folder and file name. A path without folders matches
+        only if exactly one of the files has this name. If several paths match, the path that shares the most folders
+        with the path of the file is used.
 
         Returns
         -------
         tuple of str, or None
-            The id of the record, and the id of the merged duplicate whose fields contain the path (``""`` if those of
-            the record itself do). ``None`` if no record matches, or several match equally well.
+            The id of the record, and the id of the merged duplicate whose fields contain the path. The second id is
+            ``""`` if the record's own fields contain the path. The result is ``None`` if no record matches, or if
+            several records match equally well.
         """
         parts = folded(file.absolute().parts)
         ranked: dict[int, dict[str, str]] = defaultdict(dict)

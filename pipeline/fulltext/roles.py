@@ -44,8 +44,10 @@ class Style(NamedTuple):
 
     Attributes
     ----------
-    height, font
-        Height in points, and font, of most letters.
+    height
+        Letter height of the running text in points.
+    font
+        Font of most of the running text.
     leading
         Usual distance from one line to the next, in points.
     """
@@ -56,7 +58,10 @@ class Style(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Line]) -> Style:
-        """Return the style of the running text, judging by the lines of a document (``rows``, at least one)."""
+        """Return the style of the running text of a document.
+
+        ``rows`` contains the lines of the document, at least one.
+        """
         height, fonts = text_height(rows), Counter[str]()
         steps = list[float]()
         for above, below in pairwise(rows):
@@ -76,9 +81,16 @@ class Style(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A line of a document, the lines before and after it, and the right edge of its text column.
+    """A line of a document and its surroundings.
 
-    ``heading`` is the line before if that line is a heading, and otherwise ``None``.
+    Attributes
+    ----------
+    row, before, after
+        The line, the line before it and the line after it.
+    heading
+        The line before, if that line is a heading; otherwise ``None``.
+    right
+        Right edge of the text column.
     """
 
     row: Line
@@ -105,9 +117,9 @@ def same_look(above: Line, row: Line) -> bool:
 
 
 def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]]:
-    """Yield each line of a document with its role: text, heading, caption, table or aside (such as a footnote).
+    """Yield a pair (role, line) for each line of a document; see `Role`.
 
-    A line that begins with a heading and continues with text is yielded as two lines.
+    If a line begins with a heading and continues with text, it is yielded as two lines.
     """
     rights = _right_edges(rows)
     caption: Line | None = None  # first row of the caption or table that goes on
@@ -147,10 +159,11 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 
 
 def _right_edges(rows: Sequence[Line]) -> list[float]:
-    """Return, for each line, the right edge of its text column.
+    """Return the right edge of the text column of each line.
 
-    The edge is the upper quartile of the right edges of all lines on the same page with nearly the same left edge, but
-    never left of the line's own right edge.
+    The lines of a column are on the same page and have nearly the same left edge. The right edge of the column is the
+    upper quartile of the right edges of these lines. If a line extends further to the right, its own right edge is
+    returned.
     """
     by_page = defaultdict[int, list[Line]](list)
     for row in rows:
@@ -197,7 +210,7 @@ def _is_prose(row: Line, style: Style) -> bool:
 
 
 def _ends_table(place: _Place, style: Style) -> bool:
-    """Return whether the table before a line has ended, because the line is the heading of a section."""
+    """Return whether a line ends the table above it, because the line is the heading of a section."""
     row, before = place.row, place.before
     is_apart = before is None or before.bottom - row.bottom > 1.2 * style.leading or before.bottom <= row.bottom
     larger = row.height >= _HIGHER * style.height or (kind_of(row.text) is not None and style.is_text(row))
@@ -205,7 +218,7 @@ def _ends_table(place: _Place, style: Style) -> bool:
 
 
 def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> bool:
-    """Return whether a line in a list of references is the heading of a new chapter, because text follows it."""
+    """Return whether a line in a list of references is the heading of a new chapter, judging by the lines after it."""
     row = place.row
     if row.height < _HIGHER * style.height or not _is_heading(place, style, in_references=False):
         return False
@@ -217,7 +230,7 @@ def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> b
 
 
 def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
-    """Return whether a line is a heading, judging by its words, and by how it differs from the text around it."""
+    """Return whether a line is a heading, judging by its words, its typography and the lines around it."""
     row, before, after = place.row, place.before, place.after
     text, words = row.text, row.text.split()
     kind, bare = kind_of(text), without_number(text)
@@ -275,13 +288,14 @@ def _continues(row: Line, after: Line) -> bool:
 
 
 def split_run_in(row: Line, style: Style) -> tuple[Line, Line] | None:
-    """Cut a line that begins with a heading, such as '2.1. Search strategy. We searched', into heading and text.
+    """Split a line such as '2.1. Search strategy. We searched' into a heading and the text after the heading.
+
+    A heading without a number is recognised only if it is bold, or in a different font from the text after it.
 
     Returns
     -------
     tuple of Line or None
-        The heading and the text; ``None`` if the line does not begin with a heading. A heading without a number must
-        be bold, or in a different font from the text that follows it.
+        The heading and the text, or ``None`` if the line does not begin with a heading.
     """
     found = _RUN_IN.match(row.text)
     if found is None or len(found[2].split()) > _MOST_WORDS or _VERB.search(found[2]):

@@ -1,4 +1,4 @@
-"""Parse XML files without loading or expanding anything to which the files refer."""
+"""Parse XML files without expanding entities, and without loading files to which they refer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mechtag.core.errors import MechtagError
 def parse(data: bytes, name: str) -> Any:
     """Return the root element of an XML document.
 
-    Entities are not resolved, no document type definition is loaded, nothing is fetched, and the size of a text node
-    is limited, so that a hostile file cannot read other files or fill the memory.
+    A hostile file can neither read other files nor fill the memory. Entities are not expanded, no other file is loaded,
+    and the size of a text node is limited.
 
     Raises
     ------
     MechtagError
-        If the file is not well-formed.
+        If the file is not well-formed. The message begins with ``name``.
     """
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
@@ -31,12 +31,12 @@ def parse(data: bytes, name: str) -> Any:
 
 
 def local(element: Any) -> str:
-    """Return the name of an element without its namespace; ``""`` for anything that is not an element."""
+    """Return the name of an element without its namespace, or ``""`` for anything that is not an element."""
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
 def children(element: Any, *names: str) -> Iterator[Any]:
-    """Yield those children of an element that have one of the given names."""
+    """Yield the children of an element that have one of the given names."""
     return (child for child in element if local(child) in names)
 
 
@@ -56,16 +56,20 @@ def child_of(element: Any, name: str) -> Any:
 
 
 def attribute(element: Any, name: str) -> str:
-    """Return the value of an attribute with a namespace, such as ``xlink:href``, by its name without the namespace.
+    """Return the value of an attribute that has a namespace.
 
-    The result is ``""`` if the element has no such attribute, or if ``element`` is ``None``.
+    ``name`` is the name without the namespace, such as ``href`` for ``xlink:href``. The result is ``""`` if the element
+    has no such attribute, or if ``element`` is ``None``.
     """
     found = {} if element is None else element.attrib
     return next((str(value) for key, value in found.items() if key.endswith("}" + name)), "")
 
 
 def text_of(element: Any, leave_out: frozenset[str] = frozenset()) -> str:
-    """Return the text of an element and of all elements in it, except elements with a name in ``leave_out``."""
+    """Return the text of an element, including the text of all elements in it.
+
+    Elements whose name is in ``leave_out`` are left out. If ``element`` is ``None``, the result is ``""``.
+    """
     if element is None:
         return ""
     parts = [element.text or ""]
