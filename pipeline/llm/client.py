@@ -61,7 +61,7 @@ class Endpoint:
 
     @property
     def service(self) -> Service:
-        """Return the `Service` with which `Transport` sends requests to the endpoint."""
+        """Return the `Service` through which `Transport` sends requests to the endpoint."""
         return Service(NAME, self.host, self.url, _RATE, key_header="Authorization", key_scheme="Bearer", own=True)
 
 
@@ -71,13 +71,15 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     Parameters
     ----------
     send_text_to
-        Host to which the user allows texts to be sent; needed unless the endpoint is on this machine.
+        Name of the machine to which the user allows texts to be sent. It is needed if the endpoint is on another
+        machine.
 
     Raises
     ------
     MechtagError
-        If the address is not that of a web server, or contains a user name, a query or a fragment. If the endpoint is
-        on another machine, also if its host is not ``send_text_to``, or the connection is not encrypted.
+        If the address is not the address of a web server. Also if the address contains a user name, a query or a
+        fragment. If the endpoint is on another machine, also if that machine is not ``send_text_to``, or if the
+        connection is not encrypted.
     """
     try:
         parts = urlsplit(url.strip())
@@ -121,7 +123,7 @@ class _Details(_Lenient):
 
 
 class Usage(_Lenient):
-    """Numbers of tokens of a request and of its answer, as the endpoint counted them."""
+    """Numbers of tokens in a request and in its answer, as the endpoint counted them."""
 
     prompt_tokens: int = Field(ge=0, le=_MOST_TOKENS)
     completion_tokens: int = Field(ge=0, le=_MOST_TOKENS)
@@ -129,11 +131,11 @@ class Usage(_Lenient):
 
     @property
     def cached_tokens(self) -> int | None:
-        """Return the number of tokens of the prompt that the endpoint took from its cache; ``None`` if unknown."""
+        """Return how many tokens of the prompt the endpoint took from its cache, or ``None`` if this is unknown."""
         return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
 
     def cost(self, price: LlmPrice | None) -> float | None:
-        """Return the price of these tokens in US dollars; ``None`` if the price is unknown."""
+        """Return the price of these tokens in US dollars, or ``None`` if the price is unknown."""
         return price.of(self.prompt_tokens, self.completion_tokens) if price else None
 
 
@@ -148,10 +150,7 @@ class _Billed(_Lenient):
     @field_validator("usage", mode="wrap")
     @classmethod
     def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Usage | None:
-        """Return the numbers of tokens, or ``None`` if they are invalid.
-
-        Invalid numbers do not make the answer invalid, because the answer was paid for and can still be used.
-        """
+        """Return the numbers of tokens, or ``None`` if they are invalid, so that the answer can still be used."""
         try:
             found: Usage | None = read(value)
         except ValidationError:
@@ -166,7 +165,7 @@ class _Message(_Lenient):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        """Join the text parts of a message that consists of several parts; leave out other parts, such as thoughts."""
+        """Join the text parts of a message that consists of several parts, without other parts such as thoughts."""
         if not isinstance(value, list):
             return value
         return "".join(
@@ -194,13 +193,14 @@ class Completion:
     content
         Text that the model wrote.
     refusal
-        Reason why the model refused to answer; empty if it did not refuse.
+        Reason why the model refused to answer. Empty if the model did not refuse.
     finish_reason
-        ``stop`` if the answer is complete; ``length`` if it was cut off.
+        ``stop`` if the answer is complete, ``length`` if the answer was cut off. Empty if the endpoint states no
+        reason.
     usage
-        Numbers of tokens; ``None`` if the endpoint does not state them.
+        Numbers of tokens, or ``None`` if the endpoint does not state them.
     model, fingerprint
-        Name and version of the model as stated by the endpoint; empty if the endpoint does not state them.
+        Name and version of the model, as stated by the endpoint. Each is empty if the endpoint does not state it.
     time
         Time of the answer in seconds since 1970.
     """
@@ -226,7 +226,7 @@ def _check(body: bytes) -> None:
 
 
 def read_completion(answer: Answer) -> Completion:
-    """Return the chat completion in an answer; the transport has checked that the answer contains one."""
+    """Return the chat completion in an answer that the transport has checked."""
     found = _Completion.model_validate(answer.json())
     choice = found.choices[0]
     return Completion(
@@ -241,7 +241,10 @@ def read_completion(answer: Answer) -> Completion:
 
 
 def usage_of(answer: Answer) -> Usage | None:
-    """Return the numbers of tokens that an answer states, even if it cannot be used; ``None`` if it states none."""
+    """Return the numbers of tokens that an answer states, even if the text of the answer cannot be used.
+
+    The result is ``None`` if the answer states no valid numbers of tokens.
+    """
     try:
         return _Billed.model_validate_json(answer.body).usage
     except ValidationError:
@@ -250,7 +253,7 @@ def usage_of(answer: Answer) -> Usage | None:
 
 @dataclass(frozen=True)
 class Asking:
-    """Everything that is the same in all requests of a run: endpoint, model, prompt and length of answers."""
+    """What is the same in all requests of a run: endpoint, model, prompt and maximum length of an answer in tokens."""
 
     endpoint: Endpoint
     model: str
@@ -258,13 +261,13 @@ class Asking:
     max_tokens: int
 
     def request(self, passages: Sequence[Passage], label: str, mode: Mode, max_tokens: int, seed: int = 1) -> Request:
-        """Return the request about one label of one paper, with at most ``max_tokens`` tokens in the answer."""
+        """Return the request about one label of one paper; its answer may have at most ``max_tokens`` tokens."""
         numbers = [passage.number for passage in passages]
         messages = self.prompt.messages(passages, label, seed)
         return self._request(messages, self._form(numbers, mode), max_tokens, seed)
 
     def probe(self, label: str, mode: Mode) -> Request:
-        """Return a short request that shows whether the endpoint accepts a mode (way to demand answers in JSON)."""
+        """Return a short request that tests whether the endpoint accepts ``mode``, a way to demand answers in JSON."""
         return self.request(_PROBE, label, mode, self.max_tokens)
 
     def _form(self, numbers: Sequence[int], mode: Mode) -> Mapping[str, Any]:
@@ -299,15 +302,15 @@ def parameters(seed: int) -> dict[str, float | int]:
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return upper bounds for the number of tokens of a request, and for the number of tokens of its answer.
+    """Return an upper bound on the tokens of a request, and the maximum number of tokens of its answer.
 
-    The first is estimated from the length of the request; the second is stated in the request.
+    The upper bound is estimated from the length of the request. The maximum is stated in the request.
     """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
 
 def json_in(content: str) -> str:
-    """Return the JSON in a model's answer, without thoughts before the JSON and without code fences around it."""
+    """Return the JSON in a model's answer, without thoughts before the JSON and without a code fence around it."""
     text = content.strip()
     # Some endpoints leave out the mark at which the thoughts begin.
     if text.startswith("<think>") or (not text.startswith("{") and "</think>" in text):
@@ -320,10 +323,19 @@ def json_in(content: str) -> str:
 
 @dataclass
 class Budget:
-    """The cost so far, and its limit, in US dollars; the limit is ``None`` if the cost is not limited.
+    """The cost of requests so far, and the limit of this cost.
 
-    ``spent`` is the cost of all answers, including answers in earlier runs, unusable answers, and answers to short test
-    requests.
+    Attributes
+    ----------
+    limit
+        Maximum cost in US dollars, or ``None`` if the cost is not limited.
+    price
+        Price of tokens, or ``None`` if the price is unknown.
+    spent
+        Cost of all answers so far in US dollars. This includes answers in earlier runs, unusable answers, and answers
+        to short test requests.
+    exhausted
+        Whether a request was refused because the cost could have exceeded the limit.
     """
 
     limit: float | None = None
@@ -332,26 +344,29 @@ class Budget:
     exhausted: bool = False
 
     def allows(self, request: Request) -> bool:
-        """Return whether the cost stays within the limit even if a request is as expensive as possible.
+        """Return whether a request may be sent: even at its highest possible cost, the limit is not exceeded.
 
-        After the first request that could exceed the limit, the result is false for all requests.
+        Once a request was refused, all later requests are refused.
         """
         if self.limit is not None:
             self.exhausted |= self.spent + self.most(request) > self.limit
         return not self.exhausted
 
     def most(self, request: Request) -> float:
-        """Return an upper bound of the cost of a request and its answer; 0 if the price is unknown."""
+        """Return an upper bound on the cost of a request and its answer in US dollars; 0 if the price is unknown."""
         return self.price.of(*most_tokens(request)) if self.price else 0.0
 
     def pay(self, request: Request, usage: Usage | None) -> None:
-        """Add the cost of an answer to ``spent``; if ``usage`` is ``None``, add an upper bound of the cost."""
+        """Add the cost of an answer to ``spent``; if the cost is unknown, add an upper bound on it."""
         cost = usage.cost(self.price) if usage else None
         self.spent += self.most(request) if cost is None else cost
 
 
 def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
-    """Return the mode (way to demand answers in JSON) that an endpoint accepted in an earlier run, or ``None``."""
+    """Return the mode that an endpoint accepted in an earlier run, or ``None`` if it is not known.
+
+    A mode is a way to demand answers in JSON.
+    """
     for mode in _MODES:
         if (known := transport.known(asking.probe(label, mode))) and _accepts(read_completion(known)):
             return mode
@@ -366,22 +381,22 @@ def find_mode(
     confirm: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Mode:
-    """Return the strictest mode (way to demand answers in JSON) that an endpoint accepts.
+    """Return the strictest mode that an endpoint accepts.
 
-    Modes are tried with short requests, the strictest mode first. A mode is also accepted, with a note, if the answer
-    was cut off before the model had written anything except thoughts.
+    A mode is a way to demand answers in JSON. Modes are tried with short requests, the strictest mode first. If an
+    answer was cut off while the model was still thinking, the mode is accepted and ``note`` is called.
 
     Parameters
     ----------
     confirm
-        Called before each request is sent; it raises an error if nothing may be sent.
+        Function that is called before each request is sent. It raises an error if nothing may be sent.
     note
-        Called with a message for the user.
+        Function that is called with a message for the user.
 
     Raises
     ------
     MechtagError
-        If the endpoint does not answer, or accepts no mode, or if the requests could exceed the limit of the cost.
+        If the endpoint does not answer or accepts no mode. Also if the requests could exceed the cost limit.
     """
     known = known_mode(asking, label, transport)
     for mode in _MODES:
@@ -424,9 +439,9 @@ def find_mode(
 
 
 def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
-    """Return the callback of `Transport.ask` that counts the cost of an unusable answer.
+    """Return a callback for `Transport.ask` that adds the cost of an unusable answer to the budget.
 
-    The callback returns whether the budget allows sending the request again.
+    The callback returns whether the budget allows the request to be sent again.
     """
 
     def again(answer: Answer) -> bool:
@@ -437,6 +452,6 @@ def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
 
 
 def _accepts(completion: Completion) -> bool:
-    """Return whether an answer to a test request begins with a JSON object, or was cut off while the model thought."""
+    """Return whether an answer to a test request begins with JSON, or was cut off while the model was thinking."""
     text = json_in(completion.content)
     return text.startswith("{") or (not text and completion.finish_reason == "length")

@@ -1,4 +1,4 @@
-"""Have a language model code papers: one call for each paper and label, with verified quotes."""
+"""Have a language model code papers: one call for each paper and label, after which quotes are verified."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _SHOWN = 300
 
 
 class Unanswered(Row):
-    """A paper and label without a usable answer, with the reason and the beginning of what the model wrote."""
+    """A question about one label of one paper that has no usable answer.
+
+    ``reason`` states why the answer cannot be used. ``answer`` is the beginning of the text that the model wrote.
+    """
 
     record_id: str
     label: str
@@ -48,7 +51,10 @@ class Unanswered(Row):
 
 
 class Quote(NamedTuple):
-    """A quote in an answer that occurs in the paper; the offsets refer to the text that ``place`` names."""
+    """A quote in an answer that was found in the paper.
+
+    ``place`` is ``title``, ``abstract`` or ``full text``. ``start`` and ``end`` are offsets into this text.
+    """
 
     record_id: str
     label: str
@@ -63,7 +69,7 @@ class Quote(NamedTuple):
 
 
 class _Unusable(Exception):
-    """Raised if an answer cannot be used; ``final`` states that asking again with more tokens would not help."""
+    """Raised if an answer cannot be used; if ``final`` is true, more tokens would not help."""
 
     def __init__(self, reason: str, completion: Completion | None = None, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -76,7 +82,19 @@ class _NotAsked(Exception):
 
 @dataclass
 class Coded:
-    """The codings of one coder, in the order of papers and labels, and the questions that did not lead to a coding."""
+    """The codings of one language model, and counts of its answers.
+
+    Attributes
+    ----------
+    codings
+        Codings in the order of papers and labels.
+    quotes
+        Verified quotes that are evidence of the codings.
+    rejected
+        Questions without a usable answer.
+    not_asked
+        Number of questions that were not asked, because the endpoint failed or the cost limit was reached.
+    """
 
     codings: list[Coding] = field(default_factory=list)
     quotes: list[Quote] = field(default_factory=list)
@@ -94,20 +112,22 @@ class Coder:
 
     Parameters
     ----------
-    asking, mode
-        Content of the requests, and way to demand answers in JSON; see `client.find_mode`.
+    asking
+        Content of the requests.
+    mode
+        Way to demand answers in JSON; see `client.find_mode`.
     transport
-        Sends the requests; its cache prevents answered questions from being asked again.
+        Sends the requests. It caches answers, so answered questions are not asked again.
     basis
         Whether the abstract or the full text is read.
     budget
-        Limit of the cost, which several coders may share.
+        Cost limit, which several coders may share.
     confirm
-        Function that is called before each request is sent; it raises an error if nothing may be sent.
+        Function that is called before each request is sent. It raises an error if nothing may be sent.
     log
         Function that is called with a log entry for each answer received.
     seed
-        Random seed for the endpoint; any seed other than 1 also changes the order of the coding rules.
+        Random seed for the endpoint. Any seed other than 1 also changes the order of the coding rules.
     """
 
     def __init__(
@@ -183,10 +203,10 @@ class Coder:
                     raise
 
     def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
-        """Ask about one label of one paper once, and add the coding to ``found``.
+        """Ask once about one label of one paper, and add the coding to ``found``.
 
-        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent. ``factor``
-        multiplies the maximum number of tokens in the answer.
+        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent. The maximum number
+        of tokens in the answer is multiplied by ``factor``.
         """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)
@@ -270,7 +290,7 @@ class Coder:
     def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
         """Add the tokens and the cost of an answer to ``found``, and the cost to the budget.
 
-        If the endpoint states no numbers of tokens, only the budget is changed, by an upper bound of the cost.
+        If the endpoint states no numbers of tokens, only an upper bound on the cost is added to the budget.
         """
         if usage:
             found.counts["prompt_tokens"] += usage.prompt_tokens
@@ -325,7 +345,10 @@ class Coder:
         ]
 
     def describe(self, found: Coded, labels: Sequence[str], papers: int) -> LlmRun:
-        """Return a description of the coder and its codings for reports; ``papers`` is the number of papers to code."""
+        """Return a description of the coder and its codings for reports.
+
+        ``papers`` is the number of papers that were to be coded.
+        """
         asking, counts = self._asking, found.counts
         cost = None if None in found.costs or not found.costs else sum(filter(None, found.costs))
         return LlmRun(

@@ -27,18 +27,22 @@ _TICKS = re.compile(r"`+")
 
 
 class Passage(NamedTuple):
-    """A numbered sentence that the model reads, and where it is in the paper.
+    """A numbered sentence that the model reads.
 
     Attributes
     ----------
     number
-        Number in the prompt: 0 for the title, then from 1.
+        Number in the prompt. The title is 0; the other sentences are numbered from 1.
     text
-        The sentence, which is ``source[start:end]``; ``place`` names the source: title, abstract or full text.
+        The sentence.
+    start, end
+        Offsets of the sentence into the text that ``place`` names.
+    place
+        ``title``, ``abstract`` or ``full text``.
     sentence
-        Number of the sentence in the abstract, from 0; ``None`` in the title and in a full text.
+        Number of the sentence in the abstract, from 0. ``None`` if the sentence is not in the abstract.
     page, section
-        Page and section title of a sentence of a full text, if the full text has them.
+        Page and section title of a sentence in a full text. Each is ``None`` if it is not known.
     """
 
     number: int
@@ -52,12 +56,12 @@ class Passage(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Return the sentence on one line, so that no text can imitate the number of another sentence."""
+        """Return the sentence on one line, so that no part of it looks like a new numbered sentence."""
         return " ".join(self.text.split())
 
 
 def passages_of(record: Record, sentences: Sequence[Sentence]) -> tuple[Passage, ...]:
-    """Return the title of a record and the sentences of its abstract; the result is empty if there are no sentences."""
+    """Return the title of a record and the sentences of its abstract, or ``()`` if there are no sentences."""
     if not sentences:
         return ()
     numbered = (
@@ -68,7 +72,10 @@ def passages_of(record: Record, sentences: Sequence[Sentence]) -> tuple[Passage,
 
 
 def passages_of_full_text(record: Record, text: FullText, settings: SentenceSettings) -> tuple[Passage, ...]:
-    """Return the title of a record and the sentences of its full text, without the references."""
+    """Return the title of a record and the sentences of its full text except references.
+
+    The result is ``()`` if there are no sentences.
+    """
     found = sentences_to_code(text, settings)
     if not found:
         return ()
@@ -110,9 +117,9 @@ def answer_schema(numbers: Sequence[int], *, think_first: bool, with_lengths: bo
     numbers
         Numbers of the sentences that can be quoted.
     think_first
-        Whether the evidence and the reason precede the answer in the schema.
+        Whether the evidence and the reason precede the code in the schema.
     with_lengths
-        Whether the schema limits the number of quotes and the length of texts; some endpoints refuse such schemas.
+        Whether the schema limits the number of quotes and the length of texts. Some endpoints refuse such limits.
     """
     quote: dict[str, Any] = {"type": "string"} | ({"maxLength": 500} if with_lengths else {})
     own = {"sentence": {"type": "integer", "enum": list(numbers)}, "quote": quote}
@@ -130,16 +137,16 @@ def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Prompt:
-    """The prompt of a run, from which the messages about each paper and label are made.
+    """The prompt of a run, which makes the messages about each paper and label.
 
     Parameters
     ----------
     codebook
-        Codebook whose labels are asked for.
+        Codebook that defines the labels.
     think_first
-        Whether the model states evidence and reason before its answer.
+        Whether the model states evidence and reason before its code.
     examples
-        Invented example sentences to show, keyed by label.
+        Invented example sentences to show to the model, keyed by label.
     """
 
     def __init__(
@@ -176,7 +183,7 @@ class Prompt:
     def messages(self, passages: Sequence[Passage], label: str, seed: int = 1) -> list[dict[str, str]]:
         """Return the messages about one label of one paper.
 
-        The text comes before the label, so that an endpoint can reuse its computations for the text in the question
+        The text comes before the label. An endpoint can therefore reuse its computations for the text when it is asked
         about the next label.
         """
         user = f"{self.text(passages)}\n\n{self.question(label, seed)}"
@@ -184,7 +191,7 @@ class Prompt:
 
     @cached_property
     def sha256(self) -> str:
-        """Return a hash of the rules, templates, labels and examples, which are the same for all papers."""
+        """Return a hash of those parts of the prompt that are the same for all papers."""
         content = {
             "system": self.system,
             "text": (_TEMPLATES / "text.txt.j2").read_text(encoding="utf-8"),

@@ -1,4 +1,4 @@
-"""Describe, for reports and for the methods section of a paper, how a language model coded papers."""
+"""Describe how a language model coded papers, for reports and for the methods section of a paper."""
 
 from __future__ import annotations
 
@@ -17,46 +17,64 @@ from mechtag.core.words import counted
 class LlmRun(Strict):
     """How one language model coded papers: model, prompt, and numbers of answers, quotes and tokens.
 
+    A question is about one label of one paper.
+
     Attributes
     ----------
     coder
         Name of the coder in the table of codings.
-    model, reported_models, fingerprints
-        Name under which the model was asked for, and the names and versions that the endpoint stated.
+    model
+        Name by which the model was requested.
+    reported_models, fingerprints
+        Names and versions of the model that the endpoint stated.
     endpoint
-        Whether the endpoint is on the reviewers' machine or elsewhere.
+        ``local`` if the endpoint is on the reviewers' machine, otherwise ``remote``.
     host
-        Name of the machine of the endpoint; empty if it is the reviewers' machine.
+        Name of the machine of the endpoint. Empty if it is the reviewers' machine.
     prompt_sha256
         Hash of the parts of the prompt that are the same for all papers.
-    system, text, questions
-        The prompt in full: the first message, how the text of a paper is laid out, and the question for each label.
+    system
+        First message of the prompt.
+    text
+        Part of the prompt that contains the text of a paper, here without a text.
+    questions
+        Part of the prompt that asks about a label, keyed by label.
     parameters
         Sampling parameters, and the maximum number of tokens in the first answer.
     mode
         Way in which answers in JSON were demanded from the endpoint.
     papers
         Number of papers that were to be coded.
-    asked, answered, rejected, not_asked
-        Numbers of questions, each about one label of one paper: asked = answered + rejected. ``not_asked`` counts the
-        questions that were not asked because the endpoint failed or the cost limit was reached.
+    asked
+        Number of questions that were asked: the sum of ``answered`` and ``rejected``.
+    answered, rejected
+        Number of questions with a usable answer, and number of questions without a usable answer.
+    not_asked
+        Number of questions that were not asked, because the endpoint failed or the cost limit was reached.
     yes, no, unclear
-        Numbers of answers, by code.
+        Number of answers with each code.
     unsupported
-        Number of answers that were yes, but count as unclear, because no quote is in the text.
-    quotes, moved, invented
-        Numbers of all quotes, of quotes that are in a different sentence than stated, and of quotes that are in no
-        sentence or too short to be verified.
-    calls, calls_without_usage
-        Number of chat completions received, and number of those for which the endpoint stated no numbers of tokens.
+        Number of answers that count as unclear, because the model answered yes but none of its quotes is in the text.
+    quotes
+        Number of all quotes.
+    moved
+        Number of quotes that are in a different sentence than the model stated.
+    invented
+        Number of quotes that are in no sentence, or are too short to be verified.
+    calls
+        Number of chat completions received.
+    calls_without_usage
+        Number of chat completions for which the endpoint stated no numbers of tokens.
     unusable
-        Number of further answers that were not chat completions or did not arrive whole. The endpoint may bill them.
-    prompt_tokens, completion_tokens, cached_tokens
-        Numbers of tokens in prompts, in answers, and in the parts of prompts that the endpoint took from its cache.
+        Number of further answers that were not chat completions or were incomplete. The endpoint may bill them.
+    prompt_tokens, completion_tokens
+        Number of tokens in prompts, and number of tokens in answers.
+    cached_tokens
+        Number of tokens of prompts that the endpoint took from its cache.
     cost_usd
-        Price of these tokens in US dollars; ``None`` if it is unknown.
+        Price of these tokens in US dollars, or ``None`` if it is unknown.
     first, last
-        Dates of the first and last answer; empty without answers.
+        Dates of the first and last answer. Empty if there are no answers.
     """
 
     coder: str
@@ -98,26 +116,26 @@ class LlmRun(Strict):
 
     @property
     def invented_share(self) -> float | None:
-        """Return the share of quotes that could not be found in the text; ``None`` without quotes."""
+        """Return the proportion of quotes that were not found in the text, or ``None`` if there are no quotes."""
         return self.invented / self.quotes if self.quotes else None
 
     @property
     def unclear_share(self) -> float | None:
-        """Return the share of answers that are unclear; ``None`` without answers."""
+        """Return the proportion of answers that are unclear, or ``None`` if there are no answers."""
         return self.unclear / self.answered if self.answered else None
 
     @property
     def place(self) -> str:
-        """Return a phrase that states where the model ran, for reports."""
+        """Return a phrase for reports that states where the model ran."""
         return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
 
     @property
     def price(self) -> str:
-        """Return a phrase that states the cost, for reports."""
+        """Return a phrase for reports that states the cost."""
         return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
 
     def describe(self) -> str:
-        """Return sentences for reports: model, place, prompt, quotes, unclear answers, tokens and cost."""
+        """Return sentences for reports that state model, place, prompt, quotes, unclear answers, tokens and cost."""
         invented, unclear = (
             "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
         )
@@ -137,20 +155,22 @@ class LlmRun(Strict):
 
 
 class LlmRuns(Strict):
-    """The content of ``NAME_run.json``, which describes the language models next to their codings in ``NAME.csv``.
+    """The content of ``NAME_run.json``, which describes the language models whose codings are in ``NAME.csv``.
 
     Attributes
     ----------
     vote
-        Name of the coder if the table contains the majority vote of ``runs``; empty if it contains the codings of
-        ``runs`` themselves.
+        Name of the coder if ``NAME.csv`` contains the majority vote of ``runs``. Empty if it contains the codings of
+        each run.
+    runs
+        One description per language model.
     """
 
     vote: str = ""
     runs: tuple[LlmRun, ...]
 
     def describe(self) -> list[str]:
-        """Return a description of each language model, after a sentence on the vote if there was one."""
+        """Return a description of each language model; if they voted, a sentence on the vote comes first."""
         found = [run.describe() for run in self.runs]
         if self.vote:
             voters = ", ".join(run.coder for run in self.runs) or "language models"
@@ -169,12 +189,17 @@ def write_runs(table: Path, runs: LlmRuns) -> None:
 
 
 def read_runs(table: Path) -> LlmRuns | None:
-    """Read the file that describes the language models of a table of codings; return ``None`` if there is none.
+    """Read the file that describes the language models whose codings are in a table.
+
+    Returns
+    -------
+    LlmRuns or None
+        The description, or ``None`` if there is no such file.
 
     Raises
     ------
     MechtagError
-        If the file is damaged, or a different version of mechtag wrote it in a different form.
+        If the file is damaged, or was written by an incompatible version of mechtag.
     """
     path = path_of_runs(table)
     if not path.is_file():

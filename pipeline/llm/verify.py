@@ -18,7 +18,7 @@ _INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 
 
 class _Folded(NamedTuple):
-    """A text normalised for comparison, and the position of each of its characters in the original text."""
+    """A text normalised for comparison; ``places`` contains the position of each character in the original text."""
 
     text: str
     places: tuple[int, ...]
@@ -58,7 +58,7 @@ class Found(NamedTuple):
     passage
         Sentence that contains the quote.
     start, end
-        Offsets of the quote into the text (title, abstract or full text) that contains the sentence.
+        Offsets of the quote into the title, abstract or full text.
     text
         The quote as it is written in the paper, even if the model wrote it slightly differently.
     """
@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 @dataclass
 class Quotes:
-    """The verified quotes of one answer, and how many quotes were moved or invented.
+    """The verified quotes of one answer.
 
     Attributes
     ----------
@@ -89,10 +89,11 @@ class Quotes:
 
 
 def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
-    """Search for each quote in the sentence that the model names as its source, then in all other sentences.
+    """Look up quotes in the sentences that the model was shown.
 
-    A quote is accepted if it is part of a sentence and has at least `SHORTEST` characters, or is a whole sentence.
-    Case, kinds of quotation marks, dashes and spaces, and typographic ligatures make no difference.
+    Each quote is first looked up in the sentence that the model names as its source, then in all other sentences. A
+    quote is accepted if it is a whole sentence, or if it has at least `SHORTEST` characters and is part of a sentence.
+    Case, spaces, ligatures, and the kinds of quotation marks and dashes make no difference.
     """
     folded = [(passage, _fold(passage.text)) for passage in passages]
     result = Quotes()
@@ -111,9 +112,9 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Return the first place where a quote occurs in the passages, with or else without its quotation marks.
+    """Return the first place in the passages where a quote occurs, if necessary without its quotation marks.
 
-    A quote that is shorter than `SHORTEST` is found only if it is a whole passage.
+    A quote shorter than `SHORTEST` is found only if it is a whole passage.
     """
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):

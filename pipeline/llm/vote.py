@@ -13,17 +13,22 @@ VOTE = f"{LLM}vote"
 
 
 def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
-    """Return the majority vote of several language models, for each record, label and basis that any of them coded.
+    """Return the majority vote of several language models.
 
-    The vote is yes or no if more than half of all voters say so, and otherwise unclear. The number of votes needed does
-    not decrease if a voter is unclear or did not answer. A vote has the evidence of the voters who agree with it; an
-    unclear vote has the evidence of all voters.
+    There is one vote for each record, label and basis that any of the models coded. The vote is yes or no if more than
+    half of all models say so; otherwise, it is unclear. Models that are unclear or did not answer also count as models.
+    A yes or no has the evidence of the models that agree with it. An unclear vote has the evidence of all models.
+
+    Parameters
+    ----------
+    coder
+        Name of the vote.
 
     Raises
     ------
     MechtagError
-        If fewer than two language models vote, if one of the coders is a person, or if ``coder`` is the name of a voter
-        or does not consist of the prefix of language models (``llm:``) and a name.
+        If there are fewer than two language models, or if one of the coders is a person. Also if ``coder`` is the name
+        of one of the models, or is not ``llm:`` followed by a name.
     """
     voters = list(dict.fromkeys(row.coder for row in codings))
     if people := [name for name in voters if not is_llm(name)]:
