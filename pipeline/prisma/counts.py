@@ -26,7 +26,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def clean_name(value: object) -> str:
-    """Return a name, such as the name of a database, on one line, without invisible characters.
+    """Return a name, such as the name of a database, on one line and without invisible characters.
 
     Characters that are illegal in XML are removed, too.
     """
@@ -44,7 +44,7 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Parse the user's value for a database or register: a count, ``None`` (not known), or file names of exports."""
+    """Parse the user's value for a source: a count, the names of its exports, or ``None`` if the count is not known."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -86,15 +86,15 @@ OtherSources = Annotated[dict[str, Known | None], BeforeValidator(_named)]
 
 
 class Identification(Strict):
-    """Counts of records before screening; the content of the block ``prisma`` in ``summary.json``.
+    """Counts of records before screening, as stored under ``prisma`` in ``summary.json``.
 
     Attributes
     ----------
     identified_by_source
-        Number of records read, by file; ``None`` if not known, in which case ``duplicates_removed``
-        and ``removed_for_other_reasons`` must also be ``None``.
+        Number of records read from each file, keyed by file name. ``None`` if not known; then ``duplicates_removed``
+        and ``removed_for_other_reasons`` must be ``None``, too.
     removed_by_automation
-        Number of records removed by automation tools; mechtag always writes 0, because it removes no records.
+        Number of records removed by automation tools. mechtag always writes 0, because it removes no records.
     removed_for_other_reasons
         Number of unreadable entries, which are listed in ``rejected.jsonl``.
     screened
@@ -125,7 +125,7 @@ class Identification(Strict):
 
     @property
     def identified(self) -> int | None:
-        """Return the number of records identified in all sources, or ``None`` if not known."""
+        """Return the number of records identified in all sources, or ``None`` if the number is not known."""
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
@@ -233,8 +233,8 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     Raises
     ------
     MechtagError
-        If the file is missing or is not a YAML mapping; if a key is unknown or repeated; or if a count is
-        negative or not a whole number.
+        If the file is missing or is not a YAML mapping. Also if a key is unknown or repeated, or if a count is negative
+        or not a whole number.
     """
     return read_yaml(
         path,

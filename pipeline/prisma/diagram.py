@@ -49,9 +49,14 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """A rectangle in the diagram, with lines of text as pairs (indent, text).
+    """A rectangle in the diagram.
 
-    ``row_top`` and ``y`` are set when the heights of all rectangles are known.
+    Attributes
+    ----------
+    lines
+        Lines of text, each as a pair (indent, text).
+    row_top, y
+        Top of the row and top of the rectangle; set when the heights of all rectangles are known.
     """
 
     lines: Sequence[tuple[float, str]]
@@ -87,7 +92,7 @@ def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
 
 
 class _Layout:
-    """Computes the positions of boxes in rows and columns, for the wide or the narrow layout."""
+    """Computes the positions of boxes in the wide or the narrow layout."""
 
     def __init__(self, flow: Flow, narrow: bool) -> None:
         self.narrow = narrow
@@ -127,7 +132,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set the y coordinates of the boxes, and of the bars with the names of stages; return the lowest edge."""
+        """Set the y coordinates of the boxes and of the stage bars, and return the y coordinate of the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -188,7 +193,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return the points of a line from ``start`` to ``end`` that bypasses the panels in between on the left.
+        """Return the points of a line from ``start`` to ``end`` that passes to the left of the panels in between.
 
         ``lane`` is the x coordinate of the vertical part of the line.
         """
@@ -285,7 +290,9 @@ def counts_path(path: Path) -> Path:
 
 
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
-    """Write a diagram, and a table of its counts as ``NAME_counts.csv`` in the same folder; return the table's path.
+    """Write a diagram and the table of its counts, and return the path of the table.
+
+    The table is ``NAME_counts.csv`` in the folder of the diagram.
 
     Raises
     ------

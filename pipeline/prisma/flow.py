@@ -26,16 +26,21 @@ class Flow:
     Attributes
     ----------
     counts
-        Counts (``None`` if not known), keyed by the path of their key in the user's file of counts, such as
-        ``reports.sought``. Sources have the keys ``databases.NAME``, ``registers.NAME`` and
-        ``other_methods.sources.NAME``. The following totals are not in the user's file:
-        ``identified``, ``databases``, ``registers``, ``other_methods.identified``,
-        ``total.studies`` and ``total.reports``.
+        Counts, keyed by their path in the user's file of counts, such as ``reports.sought``. A count is ``None`` if it
+        is not known. Sources have the keys ``databases.NAME``, ``registers.NAME`` and ``other_methods.sources.NAME``.
+        The following totals are not in the user's file: ``identified``, ``databases``, ``registers``,
+        ``other_methods.identified``, ``total.studies`` and ``total.reports``.
     reasons
-        Number of reports excluded for each reason; the reasons are grouped under the keys ``reports``,
-        ``other_methods.reports`` and ``reports_together``.
+        Numbers of excluded reports for ``reports``, ``other_methods.reports`` and ``reports_together``. Each value maps
+        reasons to numbers.
     without_abstract
         Number of screened records without an abstract, or ``None`` if not known.
+    other_methods
+        Whether studies were also identified by other methods.
+    together
+        Whether reports from databases and from other methods are counted together.
+    updated
+        Whether the review updates a previous review.
     """
 
     title: str
@@ -47,17 +52,18 @@ class Flow:
     updated: bool
 
     def sources(self, group: str) -> dict[str, int | None]:
-        """Return the counts of the sources in one group, keyed by the name of the source; ``None`` means not known.
+        """Return the counts of the sources in one group, keyed by the name of the source.
 
-        ``group`` is ``databases``, ``registers`` or ``other_methods.sources``.
+        ``group`` is ``databases``, ``registers`` or ``other_methods.sources``. A count is ``None`` if it is not known.
         """
         return {key.removeprefix(f"{group}."): n for key, n in self.counts.items() if key.startswith(f"{group}.")}
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Return the sum of the counts of the files ``wanted``, and remove these from ``files`` (counts by file name).
+    """Remove the files ``wanted`` from ``files``, and return the sum of their counts.
 
-    Raises `MechtagError`, whose message begins with ``place``, if a file is not in ``files``.
+    ``files`` maps file names to counts. If a file is missing, raises `MechtagError` with a message that begins with
+    ``place``.
     """
     total = 0
     for file in wanted:
@@ -74,8 +80,8 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     """Return the number of records from each source, keyed by ``databases.NAME`` or ``registers.NAME``.
 
-    A file that the user's counts (``elsewhere``) do not assign to a source counts as a database of its own. Raises
-    `MechtagError` if the user counted a file that mechtag had counted already, or named an unknown file.
+    Each file that the user did not assign to a source counts as a database. Raises `MechtagError` if the user stated a
+    count for a file that mechtag counted, or named an unknown file.
     """
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
@@ -96,7 +102,7 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that mechtag (``found``) or the user (``elsewhere``) stated.
+    """Return the counts of records that mechtag (``found``) and the user (``elsewhere``) stated.
 
     Raises `MechtagError` if the two contradict each other.
     """
@@ -134,9 +140,10 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the user's counts of other methods, reports and studies, keyed by path, such as ``reports.assessed``.
+    """Return the user's counts of other methods, reports and studies, and the reasons for excluding reports.
 
-    The second result contains the numbers of excluded reports by reason.
+    The counts are keyed by path, such as ``reports.assessed``. The reasons are keyed by block, such as ``reports``;
+    each value maps reasons to numbers of excluded reports.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -158,7 +165,10 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the sums that must hold in a flow diagram, each as a total and the counts that add up to it."""
+    """Return the sums that must hold in a flow diagram.
+
+    Each sum is a pair: the key of the total, and the keys of the counts that add up to it.
+    """
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
@@ -206,7 +216,7 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Derive unknown counts from a total and its parts; return whether any count could be derived.
+    """Derive unknown counts from a total and its parts, and return whether any count was derived.
 
     Raises `MechtagError` if the known counts do not add up.
     """
@@ -231,13 +241,20 @@ def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str,
 def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
     """Combine the counts from mechtag and from the user, and derive each count that follows from other counts.
 
-    The user's counts of databases, registers and removed records (``elsewhere``) are added to the counts
-    from mechtag (``found``).
+    The user's databases and registers are added to the sources in ``found``. The user's numbers of removed records are
+    added to the numbers in ``found``.
+
+    Parameters
+    ----------
+    found
+        Counts from mechtag, or ``None``.
+    elsewhere
+        Counts from the user.
 
     Raises
     ------
     MechtagError
-        If the counts contradict one another, or refer to a file that is not in ``found``.
+        If the counts contradict one another. Also if the user names a file that is not in ``found``.
     """
     counts = _given(found, elsewhere)
     more, reasons = _flatten(elsewhere)
@@ -267,7 +284,12 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
 
 
 def read_flow(summary: str | Path | None, elsewhere: str | Path | None) -> Flow:
-    """Read and combine the counts from a ``summary.json`` and from a user's file; either path may be ``None``.
+    """Read the counts from a ``summary.json`` and from the user's file, and combine them.
+
+    Parameters
+    ----------
+    summary, elsewhere
+        Path of ``summary.json`` and path of the user's file, or ``None`` if there is no such file.
 
     Raises
     ------
@@ -300,9 +322,10 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A line in a box: a description and its count (``None`` if unknown).
+    """A line in a box: a description, and a count ``n`` that is ``None`` if it is not known.
 
-    A line with ``level`` 1 counts a part of the nearest line above it with level 0, such as one reason for exclusion.
+    A line with ``level`` 1 counts a part of the nearest line above it with ``level`` 0. For example, it counts one
+    reason for exclusion.
     """
 
     text: str
@@ -312,9 +335,9 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class Box:
-    """A box in the diagram for a step of the review.
+    """A box of the diagram, which counts records, reports or studies at one step of the review.
 
-    A ``side`` box counts what was removed, excluded or not retrieved at this step.
+    If ``side`` is true, the box counts what was removed, excluded or not retrieved at this step.
     """
 
     panel: Panel
@@ -325,7 +348,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the headings of the panels of the diagram, keyed by panel; a panel without a heading is left out."""
+    """Return the heading of each panel of the diagram, keyed by panel; panels without a heading are left out."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"
@@ -422,7 +445,10 @@ HEADER = ("panel", "stage", "item", "n")
 
 
 def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
-    """Return all counts as rows of a table with the columns panel, stage, item, and number (or ``not known``)."""
+    """Return all counts as rows of a table.
+
+    The columns are panel, stage, item and number. The number is ``not known`` if the count is ``None``.
+    """
     found = []
     for box in boxes(flow):
         above = ""
@@ -437,7 +463,10 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text; the first line of each panel is its heading, or empty if it has none."""
+    """Yield the counts as lines of text.
+
+    The lines of each panel follow the heading of the panel, which is an empty line if the panel has no heading.
+    """
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:
