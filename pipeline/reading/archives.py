@@ -1,7 +1,7 @@
 """Read the files in zip and gzip archives in memory, without unpacking the archives to disk.
 
-Archives are untrusted input: sizes are limited before and during reading, and the names of
-members are used only in messages.
+Archives are untrusted input. Sizes are limited before and during reading, and the names of the files in an archive are
+used only in messages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _archive(path: Path) -> Iterator[None]:
 
 
 def refuse_bomb(path: Path, size: int, packed: int) -> None:
-    """Raise an error if the unpacked size of a file is suspiciously large, compared with its ``packed`` size."""
+    """Raise an error if the size of an unpacked file is suspiciously large, compared with its ``packed`` size."""
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
             f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, far more "
@@ -57,9 +57,9 @@ def refuse_bomb(path: Path, size: int, packed: int) -> None:
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Return a stream of an archive member's content that raises an error as soon as the content becomes too large.
+    """Return a stream of an unpacked file that raises an error as soon as the file becomes too large.
 
-    The content is counted while it is read, because the size that the archive states may be false.
+    The bytes are counted while they are read, because the size that the archive states may be false.
     """
     size = 0
 
@@ -72,10 +72,7 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
-    """Return whether a zip file is a document that must be read as one file.
-
-    These are office documents, such as XLSX, and projects of qualitative analysis programs (QDPX).
-    """
+    """Return whether a zip file is a document and not an archive, such as an XLSX workbook or a QDPX project."""
     names = archive.namelist()
     return not {"[Content_Types].xml", "mimetype"}.isdisjoint(names) or any(name.endswith(".qde") for name in names)
 
@@ -86,13 +83,13 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
     Yields
     ------
     tuple of str and Source
-        Name and content of a file; the name is ``""`` unless the file is in a zip archive. An unreadable file in an
-        archive raises an error only when it is read.
+        Name and content of a file. The name is ``""`` unless the file is in a zip archive. If a file in an archive is
+        unreadable, an error is raised only when the file is read.
 
     Raises
     ------
     MechtagError
-        If the archive is damaged or empty, or if it has too many or too large members.
+        If the archive is damaged or empty. Also if it contains too many files, or files that are too large.
     """
     if source.start.startswith(_GZIP):
         packed = source.path.stat().st_size
@@ -166,7 +163,7 @@ def _hidden(name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Return an archive member's name as shown in messages, without ``..``, other path steps and control characters."""
+    """Return the name of a file in an archive for messages, without control characters and steps such as ``..``."""
     parts = name.replace("\\", "/").split("/")
     kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
     return "/".join(kept) or "unnamed"

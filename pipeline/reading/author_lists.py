@@ -1,4 +1,4 @@
-"""Split lists of authors, as found in the fields of search exports, into names."""
+"""Split lists of authors in the fields of search exports into names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ET_AL = re.compile(r"[,;]?\s{1,5}(?:et\.? al|and others)\.?$", re.I)
 
 
 def as_list(cell: str) -> list[str] | None:
-    """Return the items of a list in Python syntax, as pandas writes it to CSV; ``None`` if the cell is not a list."""
+    """Return the items of a list in Python syntax, as pandas writes it to CSV; ``None`` if ``cell`` is not a list."""
     if not (cell.startswith("[") and cell.endswith("]") and len(cell) < _LONGEST_LIST):
         return None
     try:
@@ -38,9 +38,9 @@ def as_list(cell: str) -> list[str] | None:
 
 
 def split_authors(cell: str) -> list[str]:
-    """Split a table cell with a list of authors into names; any usual separator is recognised.
+    """Split a list of authors in a table cell into names; any usual separator is recognised.
 
-    ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names each, and ``Smith, Jane`` is one name.
+    ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names each. ``Smith, Jane`` is one name.
     """
     if (items := as_list(cell)) is not None:
         return items
@@ -63,8 +63,8 @@ def split_authors(cell: str) -> list[str]:
 def family_first(name: str) -> str:
     """Put the family name of an author first: 'Jan van der Berg Jr' becomes 'van der Berg, Jan, Jr'.
 
-    As in BibTeX, the family name begins at the first word in lower case; if there is none, it is the last word.
-    Names of groups and names of a single word are returned unchanged.
+    As in BibTeX, the family name begins at the first word in lower case. If no word is in lower case, the last word is
+    the family name. The name of a group and a name of a single word are returned unchanged.
     """
     words = name.split()
     suffix = [words.pop()] if len(words) > 2 and _SUFFIX.fullmatch(words[-1]) else []
@@ -77,10 +77,10 @@ def family_first(name: str) -> str:
 
 
 def split_list(text: str) -> list[str]:
-    """Split a field for one author into names if it certainly contains several names.
+    """Split a field for one author into names if the field certainly contains several names.
 
-    ``Smith, J., Doe, A.B., and Berg, C.`` is split into three names; ``King, Martin L., Jr.`` and ``Centers for
-    Disease Control and Prevention`` are one name each and are not split.
+    ``Smith, J., Doe, A.B., and Berg, C.`` is split into three names. ``King, Martin L., Jr.`` and ``Centers for Disease
+    Control and Prevention`` are not split, because each of them is one name.
     """
     if not ("," in text or "and" in text or "&" in text or _BREAK.search(text)) or len(text) > _LONGEST_LIST:
         return [text]
@@ -119,9 +119,9 @@ def _comma_parts(text: str) -> list[str]:
 
 
 def _with_initials(parts: Sequence[str]) -> list[str]:
-    """Combine the parts between the commas of an author list into names with initials, if all names have initials.
+    """Return the names in a list that was split at its commas, or ``[]`` if not all names have initials.
 
-    Otherwise, the result is an empty list.
+    A family name and its initials may be two parts, such as 'Smith' and 'J.'.
     """
     if len(parts) < 2:
         return []
@@ -132,7 +132,7 @@ def _with_initials(parts: Sequence[str]) -> list[str]:
 
 
 def _ends_in_initials(name: str) -> bool:
-    """Return whether a text consists of a family name and initials, and not only of initials such as 'T. A.'."""
+    """Return whether a text is a family name with initials, such as 'Smith J', and not only initials."""
     return bool(_NAME_AND_INITIALS.fullmatch(name)) and not _INITIALS.fullmatch(name)
 
 

@@ -47,14 +47,14 @@ class _Cleaner(Protocol[_T]):
 
 
 class _Once(Generic[_T]):
-    """A cache of cleaned values, which saves time because values such as journals, years and names recur."""
+    """A cache of cleaned values, because values such as journals, years and names recur."""
 
     def __init__(self, clean: _Cleaner[_T]) -> None:
         self._clean = clean
         self._known: dict[str | None, _T] = {}
 
     def each(self, values: Sequence[Any], notes: list[str] | None = None) -> list[_T]:
-        """Return the cleaned form of each value, from the cache if it is known."""
+        """Return the cleaned form of each value, from the cache if the value was cleaned before."""
         known = self._known
         try:
             return [known[value] for value in values]
@@ -76,7 +76,7 @@ class _Once(Generic[_T]):
 def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
     """Return the first plausible year of publication in a value, or ``None`` if there is none.
 
-    The year may be part of a date without separators. A year of two digits counts only if it cannot be a day or a
+    The year may be part of a date without separators. A year of two digits is accepted only if it cannot be a day or a
     month.
     """
     text = clean_text(value)[:_LONGEST_IDENTIFIER]
@@ -89,9 +89,9 @@ def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
 
 
 def clean_author(value: Any, notes: list[str] | None = None) -> str:
-    """Clean the name of an author; return ``Family, Given`` if the family name can be recognised.
+    """Clean the name of an author, and return ``Family, Given`` if the family name can be recognised.
 
-    The family name is recognised by a comma after it, or by initials at the end of the whole name.
+    The family name is recognised if a comma or initials follow it.
     """
     name = clean_value(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
@@ -161,13 +161,13 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     Parameters
     ----------
     entry
-        Entry as read; its fields become the attribute ``raw`` of the record.
+        Entry as read. Its fields become the attribute ``raw`` of the record.
     cleaned
         Result of `Format.clean` for the fields of the entry.
     file
-        Name of the file, as recorded in records and shown in messages.
+        Name of the file in the record and in messages.
     notes
-        List to which a note is added for each defect that was corrected in the texts of the entry.
+        List to which a note is added for each corrected defect in the texts of the entry.
     """
     raw = tuple(entry.fields)
     get = cleaned.get

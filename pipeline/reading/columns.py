@@ -181,10 +181,10 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the record attribute that a column contains, and its rank; ``None`` if the column name is unknown.
+    """Return the record attribute that a column contains, and the column's rank; ``None`` for an unknown column name.
 
-    If several columns contain the same attribute, the column with the lowest rank is preferred. ``tagged`` states
-    whether the columns of the table are named by tags, such as ``TI``.
+    If several columns contain the same attribute, the column with the lowest rank is preferred. If ``tagged`` is true,
+    the columns of the table are named by tags, such as ``TI``.
     """
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
@@ -211,14 +211,17 @@ class _Plan(NamedTuple):
     Attributes
     ----------
     places
-        Index and attribute of each column except those with keywords; if several columns contain the same attribute,
-        the preferred one is last.
-    keyword_places, year_places
-        Indices of the columns with keywords and with years, the preferred one first.
+        Pairs (index of a column, attribute), except for columns with keywords. If several columns contain the same
+        attribute, the preferred column is last.
+    keyword_places
+        Indices of the columns with keywords, the preferred column first.
     given_first
         Whether author names begin with the given name.
+    year_places
+        Indices of the columns with years, the preferred column first.
     glued
-        Whether a column named "Item Title" shows that the table is from SpringerLink, which joins names without spaces.
+        Whether the table is from SpringerLink, which joins names without spaces. Such a table has a column "Item
+        Title".
     """
 
     places: list[tuple[int, str]]
@@ -230,7 +233,7 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Return how the filled columns of a row map to attributes; cached, because many rows fill the same columns."""
+    """Return how the filled columns of a row map to attributes."""
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
@@ -250,7 +253,7 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the attribute that each known column contains, and the rank of the column, keyed by column name.
+    """Return the record attribute and the rank of each known column, keyed by column name.
 
     If several columns contain the same attribute, the column with the lowest rank is preferred.
     """
@@ -260,10 +263,11 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 
 def is_header(row: Sequence[str]) -> bool:
-    """Return whether a row is certainly the header of a table: its cells are column names, including one for titles.
+    """Return whether a row is certainly the header of a table.
 
-    In a row with four or more cells, up to half of the names may be unknown. If every cell looks like a name, two known
-    names are enough.
+    Empty cells are ignored. One cell must be a column name for titles. In a row with fewer than four cells, all cells
+    must be known column names. In a longer row, half of the cells are enough. If every cell of a longer row looks like
+    a column name, two known column names are enough.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -278,7 +282,7 @@ def is_header(row: Sequence[str]) -> bool:
 
 
 def may_be_header(line: str) -> bool:
-    """Check quickly, without recognising all names, whether a line may contain the header of a table."""
+    """Check quickly, without recognising all column names, whether a line may contain the header of a table."""
     if len(line) > _LONGEST_HEADER or not _mentions_title(line):
         return False
     for cell in reversed(_ANY_DELIMITER.split(line)):
@@ -298,7 +302,7 @@ def _mentions_title(text: str) -> bool:
 def header_of(line: str, delimiters: str = DELIMITERS) -> Table | None:
     """Return the column names and the delimiter of a header line, or ``None`` if the line is not a header.
 
-    A single column name does not count as a header.
+    A line with a single column name does not count as a header.
     """
     if not may_be_header(line):
         return None
@@ -313,7 +317,7 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
     Raises
     ------
     MechtagError
-        If no column is known to contain titles; the message lists the columns that were found.
+        If no column is known to contain titles. The message lists the columns that were found.
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(
@@ -323,9 +327,9 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
 
 
 def from_inverted(index: Any) -> str | None:
-    """Convert an inverted index, which maps each word to its positions, to text; ``None`` if it is not valid.
+    """Convert an abstract from an inverted index to text, or return ``None`` if the index is not valid.
 
-    OpenAlex provides abstracts only in this form.
+    An inverted index maps each word to its positions. OpenAlex provides abstracts only in this form.
     """
     if isinstance(index, str):
         try:
@@ -345,7 +349,7 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note that lists the unread columns of a table, if abstracts, authors or years were not found.
+    """Return a note that lists the unread columns of a table if abstracts, authors or years were not found.
 
     The result is ``""`` if columns with all three were found, or if every column was read.
     """
@@ -365,23 +369,23 @@ def unread(names: Sequence[str]) -> str:
 
 
 def is_search(line: str, continued: bool) -> bool:
-    """Return whether a line is part of the search query that databases print above the header or the first record.
+    """Return whether a line is part of a search query, which databases print above the header or the first record.
 
     Parameters
     ----------
     continued
-        Whether the previous line is part of the query, which may continue on this line with an operator.
+        Whether the previous line is part of the query. If so, an operator at the start of this line continues the
+        query.
     """
     found = _SEARCH.match(line) or (continued and _OPERATOR.match(line))
     return bool(found) and _TITLE_CELL.search(line) is None
 
 
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
-    """Yield notes for the user on the rows above the header of a table, which are not read.
+    """Yield notes for the user on the unread rows above the header of a table.
 
-    One note counts the rows that look like rows of the table: they have at least half as many filled cells as the
-    header, or many filled cells that do not begin with a space. (A delimiter before a space is often a part of the
-    text.) Another note counts the other rows, and quotes the first. Routine rows, such as search queries, are ignored.
+    One note counts the rows that look like rows of the table, because many of their cells are filled. Another note
+    counts the other rows and quotes the first of them. Search queries and other routine rows are ignored.
 
     Parameters
     ----------
@@ -407,10 +411,10 @@ def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) 
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
-    """Return the index of the row that is the header of a table.
+    """Return the index of the header of a table, which search histories and titles may precede.
 
-    Search histories and headings may precede the header. Therefore, if the first non-empty row is not certainly a
-    header (see `is_header`), a later row that has a column of titles and more known column names is the header.
+    If the first non-empty row is certainly a header (see `is_header`), it is the header. Otherwise, a later row is the
+    header if it has a column of titles and more known column names.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):
@@ -430,8 +434,8 @@ def _cell(text: str) -> str:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the columns of a table row to attributes of a record.
 
-    If several columns contain the same attribute, the one that comes first in `COLUMNS` is used; keywords are collected
-    from all columns.
+    If several columns contain the same attribute, the column that comes first in `COLUMNS` is used. Keywords are
+    collected from all columns.
     """
     places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}

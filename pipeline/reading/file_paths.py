@@ -27,8 +27,8 @@ _LATEX = {r"{\_}": "_", r"{\&}": "&", r"{\%}": "%", r"{\#}": "#", r"$\backslash$
 def recorded_paths(record: Record) -> list[tuple[str, ...]]:
     """Return the file paths in the fields of a record, each as a tuple of its folders and its file name.
 
-    All names are returned in lower case. The paths in the record may have slashes or backslashes, because the record
-    may have been exported on a different computer. Web addresses are not returned.
+    All names are in lower case. Paths with slashes and paths with backslashes are recognised, because the record may be
+    from a different computer. Web addresses are not returned.
     """
     found = dict.fromkeys(parts for value in _values(record.raw) if (parts := _parts(value)))
     return list(found)
@@ -50,10 +50,10 @@ def _values(fields: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _bibtex_paths(value: str) -> Iterator[str]:
-    r"""Yield the paths in a field that JabRef, Zotero or Mendeley wrote in the form ``description:path:type;...``.
+    r"""Yield the paths in a field of the form ``description:path:type;...``, which JabRef, Zotero and Mendeley write.
 
-    Colons, semicolons and backslashes within a path are preceded by a backslash. Some programs write only the path, or
-    do not escape the colon after a Windows drive; a drive may therefore be missing from the result.
+    Colons, semicolons and backslashes within a path are preceded by a backslash. Some programs do not do this after a
+    Windows drive; the drive is then missing from the result. A field may also contain only a path.
     """
     for written, plain in _LATEX.items():
         value = value.replace(written, plain)
@@ -72,7 +72,7 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def folded(parts: Sequence[str]) -> tuple[str, ...]:
-    """Return the names in a path in the form in which paths are compared: lower case, composed accents, no drive."""
+    """Return the names in a path for comparison: in lower case, with composed accents, and without a Windows drive."""
     # macOS stores the letters of file names and their accents separately.
     return tuple(
         unicodedata.normalize("NFC", part).casefold()

@@ -1,8 +1,8 @@
 """Readers of search exports, one module for each format.
 
-Each module parses a file into entries (``read``) and maps the fields of an entry to attributes of a record (``clean``);
-`build_record` then creates the records. To add a format, write a module and list it in `FORMATS`. Files that are not
-search exports are refused with advice on what to export instead.
+The function ``read`` of a module parses a file into entries. The function ``clean`` maps the fields of an entry to
+attributes of a record, from which `build_record` creates the record. To add a format, write a module and list it in
+`FORMATS`. Files that are not search exports are refused with advice on what to export instead.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def describe(source: Source) -> str:
     """Describe a file that no reader recognises, for an error message.
 
-    If the file is of a known but unsupported kind, the description says what to export instead; otherwise it
-    quotes the start of the file.
+    If the file is of a known but unsupported kind, the description says what to export instead. Otherwise, it quotes
+    the start of the file.
     """
     head = source.head
     for pattern, description in _KNOWN:
@@ -123,10 +123,10 @@ _QUOTED = ("JSON", "JSONL", "XML")
 
 
 def find_format(source: Source) -> Format:
-    """Return the format of a search export, which is recognised by the file's content and not by its name.
+    """Return the format of a search export, judging by the content of the file and not by its name.
 
-    If the content matches several formats, the format that matches the earliest lines is returned, because a
-    later cell or abstract may contain text that looks like the start of a different format.
+    If the content matches several formats, the format that matches the earliest lines is returned. Later text, such as
+    an abstract, may merely look like the start of a different format.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def find_format(source: Source) -> Format:
 
 
 def _earliest(source: Source, formats: Sequence[Format]) -> Format:
-    """Return the format that can be recognised from the smallest number of lines at the start of a file."""
+    """Return the format that can be recognised from the fewest lines at the start of a file."""
     lines = source.head.split("\n")
     low, high = 1, len(lines)
     while low < high:

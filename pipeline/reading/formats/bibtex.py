@@ -1,8 +1,8 @@
 """Read BibTeX and BibLaTeX files.
 
-bibtexparser splits a file into entries and fields, continues after a broken entry, and parses names;
-pylatexenc, one of its dependencies, converts LaTeX to text. The higher layers of bibtexparser are not
-used, because they drop unreadable entries and cut text at a per cent sign.
+bibtexparser splits a file into entries and fields, continues after a broken entry, and parses names. pylatexenc, one of
+its dependencies, converts LaTeX to text. The higher layers of bibtexparser are not used, because they drop unreadable
+entries and cut text at a per cent sign.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield the entries of a BibTeX file; the fields ``ENTRYTYPE`` and ``ID`` contain the type and key of an entry.
+    """Yield the entries of a BibTeX file.
+
+    The fields ``ENTRYTYPE`` and ``ID`` of an entry contain its type and its key.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Report texts between entries, line by line, as unread; leave out comments that programs write.
+    """Report the lines of texts between entries as unread, except comments that programs write.
 
     Each piece is a pair: the number of the first line of a text, and the text.
     """
@@ -166,14 +168,16 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Find entries that lack their start (``@type{key,``) in the text after an entry.
+    """Find entries without a start (``@type{key,``) in the text after ``entry``.
 
-    Each field ``title`` begins such an entry, but the first one belongs to ``entry`` if ``entry`` has no title.
+    Each field ``title`` belongs to a new entry. If ``entry`` has no title, the first field ``title`` belongs to
+    ``entry``.
 
     Returns
     -------
     rest, found
-        Text that is not part of these entries, and text of each entry that was found, with their line numbers.
+        The texts that are not part of an entry, and the texts of the entries. Both are lists of pairs: the number of
+        the first line, and the text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -195,7 +199,7 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
 
 
 def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in ``text``, in which the start of the entry (``@type{key,``) is missing.
+    """Return the entry in a text without the start of the entry (``@type{key,``).
 
     Lines before the first field of the entry are reported as unread.
     """
@@ -215,7 +219,7 @@ def _swallows(value: str) -> bool:
 
 
 def _by_name(text: str) -> list[tuple[str, str]]:
-    """Return the fields of a damaged entry, in which each value is assumed to end where the next field name starts."""
+    """Return the fields of a damaged entry; each value is assumed to end where the next field name starts."""
     found = list(_FIELD.finditer(text))
     ends = [*(field.start() for field in found[1:]), len(text)]
     return [
@@ -233,10 +237,10 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the BibTeX entry in a block of the file, and the reason why it cannot be read.
+    """Return the BibTeX entry in a block of the file, and the reason why the entry cannot be read.
 
-    The entry is ``None`` if it cannot be read, or if the block is something else, such as a comment. The reason is
-    ``""`` unless the block is an unreadable entry.
+    If the entry cannot be read, the entry is ``None``. If it can be read, the reason is ``""``. If the block is not an
+    entry but, for example, a comment, the result is ``(None, "")``.
     """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
@@ -353,7 +357,7 @@ def _writer(form: Callable[..., str]) -> Callable[..., str]:
 
 
 def plain(value: str) -> str:
-    """Convert LaTeX to text, with superscripts in <sup> tags; return text without LaTeX unchanged."""
+    """Convert LaTeX to text, with superscripts in <sup> tags; text without LaTeX is returned unchanged."""
     value = _FORMULA.sub(lambda found: f"{{{_levelled(found[1] or found[2])}}}", value)
     if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:

@@ -1,7 +1,7 @@
 """Read registrations from ClinicalTrials.gov: JSON from its API, and XML from its former site.
 
-The site's CSV files are read as tables (see `delimited`). A registration has no authors; its year is the year of the
-first posting.
+The CSV files of the site are read as tables (see `delimited`). A registration has no authors. Its year is the year of
+the first posting.
 """
 
 from __future__ import annotations

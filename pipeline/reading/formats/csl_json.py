@@ -1,6 +1,6 @@
 """Read JSON documents: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain field names.
 
-Items are parsed one by one, so that a truncated file loses only its last item.
+Items are parsed one by one, so a truncated file loses only its last item.
 CSL variables: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
 """
 
@@ -108,11 +108,17 @@ def read_items(source: Source) -> Iterator[Entry]:
 
 
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
-    """Return the earlier values of fields that a JSON object contains with several values, and a note on them.
+    """Find fields that a JSON object contains with several different values.
 
     JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
-    because some text between them is missing. The values are returned with their field names, or with ``""`` if the
-    field is in a nested object. An object is examined only if its title, abstract, authors or DOI seem to occur twice.
+    because some text between them is missing. An object is examined only if its title, abstract, authors or DOI seem to
+    occur twice.
+
+    Returns
+    -------
+    tuple of list and str
+        The earlier values of repeated fields, and a note on them. Each value is paired with its field name, or with
+        ``""`` if the field is in a nested object.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()
