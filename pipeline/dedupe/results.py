@@ -9,14 +9,16 @@ from mechtag.core.records import Record, normalise_title
 
 
 class Reference(NamedTuple):
-    """The fields that identify a record in ``groups.csv`` and ``uncertain.csv``.
+    """The fields by which ``groups.csv`` and ``uncertain.csv`` identify a record.
 
     Attributes
     ----------
-    file, number
-        Name of the export that contains the record, and number of the record in this export.
+    file
+        Name of the export that contains the record.
+    number
+        Number of the record in the export.
     title
-        Normalised title of the record, which shows whether ``number`` still belongs to the same record.
+        Normalised title of the record. If the title differs, the number now belongs to a different record.
     """
 
     file: str
@@ -26,7 +28,15 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision on whether two records describe the same paper; ``place`` is its file and row."""
+    """A person's decision on whether two records describe the same paper.
+
+    Attributes
+    ----------
+    same
+        Whether the records describe the same paper.
+    place
+        File and row that contain the decision.
+    """
 
     left: Reference
     right: Reference
@@ -40,7 +50,7 @@ def refer(record: Record) -> Reference:
 
 
 class Filled(NamedTuple):
-    """A field that was missing in the kept record, and the record from which its value was taken."""
+    """A field that was missing in the kept record, and the record that supplied the value."""
 
     field: str
     giver: Record
@@ -53,15 +63,14 @@ class Group:
     Attributes
     ----------
     kept
-        The record kept for the paper, with missing fields filled from the other members. If an earlier run kept a
-        record for this paper, it is kept again; otherwise, the most complete record is kept.
+        The record that is kept for the paper. Its missing fields are filled from the other members. If an earlier run
+        kept a record for this paper, this record is kept again. Otherwise, the most complete record is kept.
     members
-        All records as they were read: first the record that is kept, then the others in order of decreasing
-        completeness.
+        All records as they were read. The kept record is the first; the others are in order of decreasing completeness.
     filled
         Fields of ``kept`` that were filled from other members.
     confidence
-        Lowest confidence of all comparisons by which the records were merged; see `rules.Comparison`.
+        Lowest confidence of the comparisons by which the records were merged; see `rules.Comparison`.
     reason
         Reasons of these comparisons, the most confident comparison first.
     """
@@ -77,7 +86,7 @@ class Group:
 class Uncertain:
     """Two similar records that were not merged and that a person should check.
 
-    If one of the records was merged with other records, it has the id of the record that was kept for them.
+    A record that was merged with other records has the id of the record that was kept for all of them.
     """
 
     left: Record
@@ -95,15 +104,16 @@ class Deduped:
     groups
         Groups of two or more records.
     unique
-        One record per paper: first the papers of an earlier run in their order, then new papers in input order.
+        One record per paper. The papers of an earlier run come first, in their earlier order. New papers follow in
+        input order.
     new
-        Records of ``unique`` whose papers were not in the earlier run.
+        Records in ``unique`` whose papers were not in the earlier run.
     uncertain
         Pairs of records that a person should check, the most likely duplicates first.
     read
         Number of input records, including papers of the earlier run whose records were not read again.
     ignored
-        Places (file and row) of decisions about records that are not in the input.
+        File and row of each decision that is about a record not in the input.
     """
 
     groups: tuple[Group, ...]

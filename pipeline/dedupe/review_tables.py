@@ -1,8 +1,8 @@
-"""Write tables of duplicates and uncertain pairs, and read the decisions of the people who check these tables.
+"""Write tables of duplicates and uncertain pairs, and read the decisions that people enter in these tables.
 
-``groups.csv`` lists the records that were merged into one paper; ``uncertain.csv`` lists uncertain pairs that were not
-merged. In both tables, a person can write ``same`` or ``different`` in the column ``decision`` and pass the file
-to the next run.
+``groups.csv`` lists the records that were merged into one paper. ``uncertain.csv`` lists uncertain pairs, which were
+not merged. In both tables, a person can enter ``same`` or ``different`` in the column ``decision``. The next run can
+read the decisions from the file.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def _cell(record: Record, name: str) -> object:
 def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
-    The kept record comes first in its group. The column ``gave`` lists the fields that the kept record
-    lacked and that were taken from the record in this row. The columns `ORIGINAL_ID` and `FILES` contain the
-    ids and files of merged records, by which `merged.read_merged` finds the kept record.
+    The first row of each group is the kept record. The column ``gave`` lists the fields of the kept record that were
+    filled from the record in this row. The columns `ORIGINAL_ID` and `FILES` contain the ids and files of merged
+    records. With these columns, `merged.read_merged` finds the kept record of a merged record.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -69,7 +69,7 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
 
 
 def split_files(cell: str) -> tuple[tuple[str, ...], ...]:
-    """Return the paths in a cell of the column `FILES`, each as a tuple of its folders and its file name."""
+    """Return the paths in a cell of the column `FILES`; each path is a tuple of its folders and its file name."""
     return tuple(tuple(path.split("/")) for path in cell.split(_BETWEEN_FILES) if path)
 
 
@@ -120,9 +120,9 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Yield the decisions in ``groups.csv``; each states whether a member describes the same paper as the kept one.
+    """Yield the decisions in ``groups.csv``; each compares a member of a group with the kept record.
 
-    If a member is removed from a group, the members without a decision count as confirmed, so that they stay in it.
+    If a member is removed from a group, all members without a decision count as ``same``.
     """
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
@@ -150,17 +150,17 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
-    """Read the decisions that people wrote in ``groups.csv`` or ``uncertain.csv``.
+    """Read the decisions that people entered in ``groups.csv`` or ``uncertain.csv``.
 
-    In ``uncertain.csv``, rows without a decision are ignored. In ``groups.csv``, a decision compares the
-    record in its row with the kept record of its group; ``different`` removes the record from the group,
-    and records without a decision stay in it.
+    In ``uncertain.csv``, rows without a decision are ignored. In ``groups.csv``, each decision compares the record in
+    its row with the kept record of the group. ``different`` removes the record from the group. Records without a
+    decision stay in the group.
 
     Raises
     ------
     MechtagError
-        If a file is missing or lacks the expected columns, or if a decision is neither ``same`` nor
-        ``different``, or is in the row of a kept record.
+        If a file is missing or lacks the expected columns. If a decision is neither ``same`` nor ``different``. If the
+        row of a kept record contains a decision, or the rows of a group are not in their original order.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

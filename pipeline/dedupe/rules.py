@@ -1,7 +1,7 @@
 """Decide whether two records describe the same paper.
 
-Some pairs, such as a paper and its erratum, must stay apart however many of their fields agree; rules recognise these
-pairs. All other pairs are decided by the sum of the weights of all fields; see `evidence`.
+Some pairs, such as a paper and its erratum, must not be merged even if most of their fields agree. Rules recognise
+these pairs. All other pairs are decided by the sum of the weights of all fields; see `evidence`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ class Comparison(NamedTuple):
     Attributes
     ----------
     same
-        Whether the records describe the same paper; ``None`` if the evidence is insufficient, so that the pair is not
-        merged.
+        Whether the records describe the same paper. If the evidence is insufficient, the value is ``None``, and the
+        records are not merged.
     confidence
-        Number from 0 to 1 that is higher the more the fields agree; it is not a probability.
+        Number from 0 to 1. It is higher if more fields agree, but it is not a probability.
     reason
-        Fields that agree and differ, in words; ``""`` for a pair that is not merged and that nobody needs to check.
+        Fields that agree and fields that differ, in words. If the records are not merged and nobody needs to check the
+        pair, the value is ``""``.
     """
 
     same: bool | None
@@ -66,10 +67,10 @@ UNSURE = Comparison(None)
 
 
 def _printed_twice(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two records are reprints: the same text and number of pages in two volumes of one journal.
+    """Return whether two records are reprints: the same text in two volumes of one journal, on as many pages.
 
-    Within one volume, the second record could be a reply that repeats the abstract. Supplements are excluded,
-    because research groups present the same abstract year after year.
+    Within one volume, the second record could be a reply that repeats the abstract. Abstracts in supplements do not
+    count as reprints, because research groups often present the same abstract every year.
     """
     return bool(
         (found.title, found.journal, found.volume) == ("same", True, False)
@@ -89,10 +90,9 @@ def _cochrane(item: ComparableFields) -> bool:
 
 
 def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool | None:
-    """Return whether two records are versions of one work, such as two versions of a preprint or a Cochrane review.
+    """Return whether two records are versions of one work, such as versions of a preprint or a Cochrane review.
 
-    Reviewers treat versions as separate works. The result is ``None`` if this cannot be decided because years and
-    issues are missing.
+    Versions are separate works. If this cannot be decided because years and issues are missing, the result is ``None``.
     """
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
@@ -107,8 +107,7 @@ def _other_version(left: ComparableFields, right: ComparableFields, found: Field
 def compare_records(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Comparison:
     """Decide whether two records describe the same paper.
 
-    Doubtful pairs are not merged, because a wrong merge costs the reviewer a paper, but a missed
-    duplicate costs only a minute.
+    Doubtful pairs are not merged. A wrong merge loses a paper, but checking a missed duplicate takes only a minute.
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
     identified = True in identifiers
@@ -156,7 +155,7 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
 
 
 def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
-    """Compare each value on the left with each value on the right; ``None`` is not equal to anything.
+    """Compare each value on the left with each value on the right; ``None`` does not equal any value, not even itself.
 
     The result is a Boolean array with one row per value on the left and one column per value on the right.
     """
@@ -172,10 +171,10 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Return which pairs of a record on the left and a record on the right must be compared.
+    """Return which pairs of records `compare_records` must compare; a pair has one record from each side.
 
-    The result is a Boolean array with one row per record on the left and one column per record on the right. For each
-    pair that is ``False``, `compare_records` would find that the papers differ and that nobody needs to check the pair.
+    The result is a Boolean array with one row per record on the left and one column per record on the right. If an
+    entry is ``False``, `compare_records` would find that the papers differ, and that nobody needs to check the pair.
     """
     titles = [item.compact for item in right]
     scores = process.cdist(
@@ -194,7 +193,7 @@ def comparable_pairs(
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
-    """Decide on a pair of records by the total weight of the evidence.
+    """Decide on a pair of records by ``total``, the weight of the evidence.
 
     A pair is merged if the weight suffices and nothing suggests two similar works by the same people.
     """
@@ -211,7 +210,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return the reason why two records may be similar works by the same people, or ``""`` if there is no reason."""
+    """Return the reason why two records may be similar but different works; ``""`` if there is no reason."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -236,9 +235,9 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two similar titles have different numbers, such as the number of a part or a year.
+    """Return whether two similar titles contain different numbers, such as numbers of parts or years.
 
-    The result is ``False`` if the other fields show that the number is a footnote mark or a typing error.
+    If the other fields show that the number is a footnote mark or a typing error, the result is ``False``.
     """
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
@@ -251,9 +250,9 @@ def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgr
 def _other_title(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: str, settings: DedupeSettings
 ) -> Comparison:
-    """Decide whether two records with different titles describe the same paper, judging by all other fields.
+    """Decide, by all other fields, whether two records with different titles describe the same paper.
 
-    Records of one paper can have different titles, because a translated title differs entirely from the original.
+    For example, one record may contain a translation of the title.
     """
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.
