@@ -1,1 +1,1 @@
-"""Read, suggest and tabulate the roles that passages have as evidence, such as context and outcome."""
+"""Read and suggest roles of evidence, such as context or outcome, and arrange them in tables."""

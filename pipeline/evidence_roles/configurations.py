@@ -1,8 +1,9 @@
-"""Read and write ``configurations.csv``: passages with their roles, which people link into configurations.
+"""Read and write ``configurations.csv``, a table of passages with roles that people link into configurations.
 
-A configuration explains a label: it states the context in which a mechanism leads to an outcome. The mechanism consists
-of a resource and of the reasoning with which people respond to the resource. Each row of the table is one passage.
-Passages with the same ``config_id`` are linked; a passage without one has a role only.
+A configuration explains a label. It states the context in which a mechanism leads to an outcome. The mechanism consists
+of a resource, and of the reasoning with which people respond to the resource. Each row of the table is one passage.
+Passages with the same ``config_id`` are linked. A passage without a ``config_id`` has a role, but is not linked to
+other passages.
 """
 
 from __future__ import annotations
@@ -27,26 +28,32 @@ def _absent(value: Any) -> Any:
 
 
 class RolePassage(Row):
-    """A passage of a text that has a role in an explanation of a label.
+    """A passage of a text, and its role in a configuration (the linked passages that explain a label).
 
     Attributes
     ----------
     config_id
-        Identifier of the configuration to which the passage belongs; ``""`` if it is not linked.
+        Identifier of the configuration. If the passage belongs to no configuration, the value is ``""``.
     record_id
-        Identifier of the record; ``""`` if the passage summarises several papers.
+        Identifier of the record. If the passage summarises several papers, the value is ``""``.
     coder
-        Name of the coder; ``""`` if it is not known.
+        Name of the coder; ``""`` if the name is not known.
+    label
+        Key of the label that the configuration explains.
     role
         Key of one of the codebook's roles.
     sign
-        Whether the passage says that what it describes is present or absent; ``None`` if the coder did not say.
+        Whether the passage says that what the label describes is present or absent; ``None`` if the coder did not say.
     start, end
-        Offsets of the passage into the text that ``basis`` names; ``None`` if they are not known.
+        Offsets of the passage into the abstract or the full text; ``None`` if the offsets are not known.
+    text
+        Text of the passage.
     order
         Position of the passage in its configuration, from 1.
+    basis
+        Text that contains the passage: ``abstract`` or ``full-text``; ``None`` if this is not known.
     page
-        Page of the full text on which the passage begins; ``None`` if it is not known.
+        Page of the full text on which the passage begins; ``None`` if the page is not known.
     """
 
     config_id: str = ""
@@ -76,24 +83,24 @@ COLUMNS = tuple(RolePassage.model_fields)
 
 
 class Configurations(NamedTuple):
-    """Passages that were read from a table, and the rows that could not be read, with the reasons."""
+    """The passages that were read from a table, and the rejected rows, each with its reason."""
 
     passages: tuple[RolePassage, ...]
     rejected: tuple[Rejected, ...]
 
 
 def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
-    """Read a table of passages with their roles; rows that are not valid are rejected, each with a reason.
+    """Read a table of passages with roles; invalid rows are rejected, each with a reason.
 
-    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected if its label or role is
-    not in the codebook, if a cell has an invalid value, if it repeats an earlier row, if it belongs to a configuration
-    of a different label or coder, or if another passage of its configuration has the same ``order``. The rows of one
-    passage that has several roles may have the same ``order``.
+    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected in these cases: its
+    label or role is not in the codebook; a cell has an invalid value; the row repeats an earlier row; its configuration
+    has a different label or coder; a different passage of its configuration has the same ``order``. If a passage has
+    several roles, all its rows may have the same ``order``.
 
     Raises
     ------
     MechtagError
-        If the file is missing, is not a table, or lacks a column.
+        If the file is missing, is not a table, or lacks a required column.
     """
     table = read_table(path, "a table of configurations, one row per passage", _NEEDED)
     if missing := [name for name in _NEEDED if name not in table.names]:
@@ -159,15 +166,16 @@ def _rejected(path: str, row: TableRow, reason: str) -> Rejected:
 
 
 def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
-    """Write passages with their roles as a CSV table that `read_configurations` can read."""
+    """Write passages with their roles as a CSV table, which `read_configurations` can read."""
     rows = ([getattr(passage, name) for name in COLUMNS] for passage in passages)
     write_csv(path, COLUMNS, rows, bom=True)
 
 
 def passages_from(codings: Iterable[Coding]) -> Iterator[RolePassage]:
-    """Yield the passages of codings with a role; the passages are not linked to configurations.
+    """Yield the passages of those codings that have a role.
 
-    A coding without a quoted passage, such as a tick in a matrix, yields nothing.
+    The passages belong to no configuration. A coding without a quoted passage, such as a tick in a matrix, yields
+    nothing.
     """
     for row in codings:
         texts = passages_of(row.evidence) if row.role else []

@@ -1,8 +1,9 @@
-"""Read configurations from text in which markers follow the passages, as realist reviews print them.
+"""Read configurations from a text in which a marker follows each passage, as in published realist reviews.
 
-Markers name the role of the passage before them, and may state whether what it describes is present (``+``) or absent
-(``-``): ``(C)``, ``(M+, Resource)``, ``[M-, Reasoning]``, ``(M-Res)``, ``(O-)``. A paragraph with markers is one
-configuration; a paragraph without markers is the heading of the paragraphs below it, and names their label.
+A marker names the role of the passage before it, such as ``(C)`` or ``(M+, Resource)``. The marker may also state
+whether what the passage describes is present (``+``) or absent (``-``). Further examples are ``[M-, Reasoning]``,
+``(M-Res)`` and ``(O-)``. A paragraph with markers is one configuration. A paragraph without markers is the heading of
+the paragraphs below it, and names their label.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class _Marker(NamedTuple):
     Attributes
     ----------
     roles
-        Keys of the roles that the marker names, with their signs.
+        Key and sign of each role that the marker names.
     fault
-        Why the marker cannot be read; ``""`` if it can be.
+        Reason why the marker cannot be read; ``""`` if the marker can be read.
     """
 
     start: int
@@ -54,11 +55,11 @@ class _Marker(NamedTuple):
 
 
 class _Unreadable(Exception):
-    """Raised if a marker of a role, such as ``(C)``, cannot be read; the message says why."""
+    """Raised if a marker such as ``(C)`` cannot be read; the message states the reason."""
 
 
 class _Block(NamedTuple):
-    """A paragraph, its first line, and the number of this line in the text."""
+    """A paragraph: the number of its first line in the text, and its text."""
 
     line: int
     text: str
@@ -67,20 +68,22 @@ class _Block(NamedTuple):
 def read_marked_text(
     text: str, codebook: Codebook, *, file: str = "", label: str = "", coder: str = "", record_id: str = ""
 ) -> Configurations:
-    """Return the passages that are followed by a marker, and the pieces of the text that are rejected, with reasons.
+    """Read the passages that are followed by a marker, such as ``(C)``; other pieces of the text are rejected.
 
-    Two markers in a row, or one marker with two roles such as ``(C/O)``, give the same passage two roles. Text after
-    the last marker of a paragraph has no role; it is rejected, so that nothing is lost without notice. So are passages
-    whose marker cannot be read, and paragraphs for which no label is known.
+    Two markers in a row give the same passage two roles, and so does a marker such as ``(C/O)``. These pieces are
+    rejected, each with a reason: text after the last marker of a paragraph, a passage whose marker cannot be read, and
+    a paragraph whose label is not known.
 
     Parameters
     ----------
     file
-        Name of the file that contained the text, for the rejected pieces.
+        Name of the file that contained the text. It is stored with each rejected piece.
     label
-        Key of the label of those paragraphs whose heading does not name a label.
-    coder, record_id
-        Name of the coder who set the markers, and identifier of the record that the text quotes.
+        Key of the default label. It is used for each paragraph whose heading names no label.
+    coder
+        Name of the coder who set the markers.
+    record_id
+        Identifier of the record that the text quotes.
     """
     passages: list[RolePassage] = []
     rejected: list[Rejected] = []
@@ -111,7 +114,7 @@ def read_marked_text(
 
 
 def _blocks(text: str, codebook: Codebook) -> Iterator[_Block]:
-    """Yield the paragraphs of a text; a line that is a heading is a paragraph of its own."""
+    """Yield the paragraphs of a text; each heading line is a paragraph of its own."""
     lines: list[str] = []
     start = 1
     for number, line in enumerate([*text.splitlines(), ""], start=1):
@@ -162,7 +165,7 @@ def _shown(text: str) -> str:
 
 
 def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
-    """Yield the markers in a text, including those that cannot be read; other text in brackets is not a marker."""
+    """Yield the markers in a text, including unreadable markers; all other text in brackets is skipped."""
     for match in _BRACKETS.finditer(text):
         inside = " ".join(match["inside"].split())
         shown = f"{match[0][0]}{inside}{match[0][-1]}"
@@ -180,7 +183,7 @@ def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
 
 
 def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None], ...]:
-    """Return the roles that the text within the brackets of a marker names, with their signs.
+    """Return the key and the sign of each role that is named in a marker; ``inside`` is the text between its brackets.
 
     Raises
     ------
@@ -232,14 +235,14 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that is named in a marker such as ``(C)``, and the signs that follow the name.
+    """Yield the key of each role that is named in a marker such as ``(C)``, and the signs after the name of the role.
 
-    The key is ``None`` if the marker names the mechanism as a whole, that is, resource and reasoning together.
+    If the marker names the whole mechanism (resource and reasoning together), the key is ``None``.
 
     Parameters
     ----------
     words
-        Words of the marker, each with the signs that follow it.
+        Words of the marker, each with the signs after the word.
 
     Raises
     ------
@@ -267,7 +270,7 @@ def _named(
 
 
 def _joined(signs: list[Sign]) -> Sign | None:
-    """Combine the signs that follow the name of a role: different signs, such as ``+/-``, mean ``unclear``."""
+    """Combine the signs of one role in a marker; different signs, such as ``+/-``, become ``unclear``."""
     return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
 
 
@@ -276,12 +279,12 @@ def _unclear(codebook: Codebook) -> str:
 
 
 def _names(codebook: Codebook) -> dict[str, set[str]]:
-    """Return the key and the name of each role in the form in which names are compared (`fold_name`), keyed by role."""
+    """Return the key and the name of each role, both normalised by `fold_name`; the dict is keyed by role key."""
     return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
 
 
 def _exact(name: str, names: dict[str, set[str]]) -> str | None:
-    """Return the key of the role with a name, which may be in the plural; ``None`` if there is no such role."""
+    """Return the key of the role with this name (singular or plural); ``None`` if there is no such role."""
     folded = fold_name(name)
     for form in (folded, folded.removesuffix("s")):
         if found := [key for key, own in names.items() if form in own]:
@@ -292,7 +295,7 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
     """Return the keys of the roles whose names begin with a word.
 
-    The entry ``None`` is added if the word is the beginning of 'mechanism', that is, resource and reasoning together.
+    If 'mechanism' also begins with the word, ``None`` is added, which means resource and reasoning together.
     """
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
@@ -304,9 +307,10 @@ def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
 
 
 def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
-    """Return whether text in brackets is meant as a marker, although it does not clearly name a role.
+    """Return whether text in brackets is probably a marker, although it does not clearly name a role.
 
-    Examples are (M), (C?), (O: fewer falls) and (X+), but not (vitamin C), (C-reactive protein) and (Table 2).
+    The result is ``True`` for (M), (C?), (O: fewer falls) and (X+). It is ``False`` for (vitamin C), (C-reactive
+    protein) and (Table 2).
     """
     names = _names(codebook)
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(inside)]
@@ -327,7 +331,10 @@ def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
 
 
 def _label_in(heading: str, codebook: Codebook) -> str:
-    """Return the key of the label whose name or key a heading contains, or ``""``; the longest match counts."""
+    """Return the key of the label whose name or key occurs in a heading; ``""`` if there is none.
+
+    If several labels occur, the longest name or key counts.
+    """
     words = f" {fold_name(heading)} "
     found = [
         (len(name), entry.key)

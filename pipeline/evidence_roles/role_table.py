@@ -1,8 +1,8 @@
-"""Arrange passages with roles as a table of context, mechanism and outcome, and write the table for readers.
+"""Arrange passages with roles as a table of context, mechanism and outcome, and write the table to a file.
 
-There is one row per configuration, grouped by label, and one column per role. Passages that nobody has linked are in
-rows of their own, one per paper and coder. Every passage is also in a list of quotations, with its paper and page, to
-which the cells of the table link.
+The table has one column per role and one row per configuration. The rows are grouped by label. Passages that belong to
+no configuration are in separate rows, one per paper and coder. A second list contains every passage with its paper and
+page. In a workbook, the cells of the table link to this list.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class RoleQuote(NamedTuple):
     number
         Number of the passage in the list of quotations, from 1.
     paper
-        Short citation of the paper, such as ``Williams (2012)``; the record id if the paper is not known, and ``""`` if
-        the passage summarises several papers.
+        Short citation of the paper, such as ``Williams (2012)``. If the paper is not known, the value is the record id.
+        If the passage summarises several papers, the value is ``""``.
     """
 
     number: int
@@ -55,14 +55,15 @@ class RoleQuote(NamedTuple):
 class RoleRow(NamedTuple):
     """A row of the table of configurations.
 
-    The row contains a configuration, or the passages of one coder and paper that belong to no configuration.
+    The row contains the passages of one configuration, or those passages of one coder and paper that belong to no
+    configuration.
 
     Attributes
     ----------
     config_id
         Identifier of the configuration; ``""`` if the passages belong to none.
     cells
-        Passages of each role, in the order of the codebook.
+        Passages of each role, with the roles in the order of the codebook.
     """
 
     label: str
@@ -80,7 +81,7 @@ class RoleTable:
     roles
         Names of the roles, in the order of the codebook.
     groups
-        Name of each label that has passages, with its rows.
+        Pairs of the name of a label and the rows of this label. Labels without passages are omitted.
     """
 
     roles: tuple[str, ...]
@@ -88,7 +89,7 @@ class RoleTable:
 
     @property
     def quotes(self) -> list[RoleQuote]:
-        """Return all passages of the table in the order of their numbers."""
+        """Return all passages of the table, ordered by number."""
         return [quote for _, rows in self.groups for row in rows for cell in row.cells for quote in cell]
 
 
@@ -98,7 +99,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
     Parameters
     ----------
     papers
-        Papers to cite as sources of the passages; a paper that is not among them is cited by its record id.
+        Papers from which the short citations are made. A paper that is missing here is cited by its record id.
 
     Raises
     ------
@@ -137,17 +138,17 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
 
 
 def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
-    """Write a table of configurations in the format that the extension of the file name states.
+    """Write a table of configurations; the extension of the file name determines the format.
 
     Parameters
     ----------
     note
-        Sentence below the table, such as the origin of the passages.
+        Sentence below the table, such as the origin of the passages. CSV files do not contain the note.
 
     Raises
     ------
     MechtagError
-        If the extension is not that of a supported format.
+        If no supported format has this extension.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -156,13 +157,13 @@ def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
 
 
 def describe(table: RoleTable) -> str:
-    """Return the numbers of configurations and passages as text, such as ``2 configurations with 9 passages``."""
+    """Return a text that states the size of the table, such as ``2 configurations with 9 passages``."""
     linked = sum(bool(row.config_id) for _, rows in table.groups for row in rows)
     return f"{counted(linked, 'configuration')} with {counted(len(table.quotes), 'passage')}"
 
 
 def sheets(table: RoleTable) -> list[TableSheet]:
-    """Return the table and the list of quotations as sheets of a workbook, in which cells link to quotations."""
+    """Return two sheets of a workbook: the table, and the list of quotations to which its cells link."""
     header, rows = _flat(table)
     linked = []
     cells = (cell for _, own in table.groups for row in own for cell in row.cells)

@@ -1,11 +1,12 @@
-"""Suggest roles of evidence for sentences, by cue phrases and by likeness to the definitions of the roles.
+"""Suggest a role of evidence for each sentence, by cue phrases or by similarity to the definitions of the roles.
 
-Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. The role with the most cues in a sentence is suggested. If
-several roles have the most cues, or no role has any, the one whose definition is most similar to the sentence is
-suggested, provided that it is clearly more similar than the others. Otherwise, no role is suggested. The position of a
-sentence is not used.
+Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. If one role has more cue phrases in the sentence than any
+other role, this role is suggested. If several roles have the most cue phrases, the definitions of these roles are
+compared with the sentence. If the sentence contains no cue phrase, the definitions of all roles are compared. The role
+with the most similar definition is suggested if its lead is large enough. Otherwise, no role is suggested. The position
+of a sentence is not used.
 
-``python -m benchmarks.evidence_roles`` measures the suggestions.
+``python -m benchmarks.evidence_roles`` measures how good the suggestions are.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ _CLEARLY = 0.05
 
 
 def cue_phrases() -> dict[str, list[str]]:
-    """Return the cue phrases of each role, in the notation of ``cues.yaml``."""
+    """Return the cue phrases in ``cues.yaml``, keyed by role."""
     text = (Path(__file__).parent / "cues.yaml").read_text(encoding="utf-8")
     found: dict[str, list[str]] = yaml.safe_load(text)
     return found
 
 
 def pattern_of(phrase: str) -> list[dict[str, Any]]:
-    """Return a cue phrase as a pattern of spaCy's matcher.
+    """Convert a cue phrase to a pattern of spaCy's matcher.
 
-    ``a|b`` matches either word, ``stem*`` any word that begins with the stem, and ``_`` any one word. Case does not
-    matter.
+    ``a|b`` matches one of two words. ``stem*`` matches every word that begins with the stem. ``_`` matches any word.
+    Upper and lower case are not distinguished.
     """
     return [{} if word == "_" else {"LOWER": {"REGEX": _expression(word)}} for word in phrase.split()]
 
@@ -66,12 +67,12 @@ def _matcher() -> tuple[Callable[[str], Any], Any]:
 
 
 def count_cues(texts: Sequence[str]) -> Array:
-    """Return how many different cue phrases of each role each text contains.
+    """Count the different cue phrases of each role in each text.
 
     Returns
     -------
     array of shape (texts, roles)
-        Roles in the order of `EVIDENCE_ROLES`.
+        Number of cue phrases; the roles are in the order of `EVIDENCE_ROLES`.
     """
     make_doc, matcher = _matcher()
     keys = [role.key for role in EVIDENCE_ROLES]
@@ -85,13 +86,14 @@ def count_cues(texts: Sequence[str]) -> Array:
 
 
 def choose(counts: Array, likeness: Array) -> list[int | None]:
-    """Return the index of the suggested role of each text; ``None`` if no role is suggested.
+    """Return the index of the suggested role for each text; ``None`` for a text without a suggestion.
 
     Parameters
     ----------
-    counts, likeness
-        Number of cue phrases of each role in each text, and similarity of each text to the definition of each role.
-        Both are arrays of shape (texts, roles).
+    counts : array of shape (texts, roles)
+        Number of cue phrases of each role in each text.
+    likeness : array of shape (texts, roles)
+        Similarity of each text to the definition of each role.
     """
     found: list[int | None] = []
     for own, alike in zip(counts, likeness, strict=True):
@@ -106,12 +108,14 @@ def choose(counts: Array, likeness: Array) -> list[int | None]:
 
 
 def likeness_to(texts: Sequence[str], encode: Callable[[Sequence[str]], Array]) -> Array:
-    """Return the cosine of each text with the definition of each role of `EVIDENCE_ROLES`.
+    """Return the cosine similarity of each text to the definition of each role, an array of shape (texts, roles).
+
+    The roles are in the order of `EVIDENCE_ROLES`.
 
     Parameters
     ----------
     encode
-        Function that returns vectors of unit length.
+        Function that returns one vector of unit length per text.
     """
     definitions = encode([role.definition for role in EVIDENCE_ROLES])
     return np.asarray(encode(texts) @ definitions.T, dtype=float)
@@ -120,12 +124,12 @@ def likeness_to(texts: Sequence[str], encode: Callable[[Sequence[str]], Array]) 
 def suggest_roles(
     texts: Sequence[str], codebook: Codebook, encode: Callable[[Sequence[str]], Array]
 ) -> list[str | None]:
-    """Return the key of the suggested role of each text; ``None`` where no role is suggested.
+    """Return the key of the suggested role for each text; ``None`` for a text without a suggestion.
 
     Raises
     ------
     MechtagError
-        If the codebook defines roles of its own, for which there are no cue phrases.
+        If the codebook defines its own roles, because mechtag has no cue phrases for these.
     """
     if codebook.roles != EVIDENCE_ROLES:
         raise MechtagError(
@@ -137,6 +141,6 @@ def suggest_roles(
 
 
 def describe_suggestions() -> str:
-    """Return a text to be shown next to suggested roles; it states how well the method agreed with coders."""
+    """Return a text to show next to suggested roles; it states how well the suggestions agreed with coders."""
     sentence = f"suggested by a method that agreed with the coders at kappa {KAPPA:.2f} (n = {SENTENCES})"
     return sentence if KAPPA >= LEAST_KAPPA else f"experimental: {sentence}"
