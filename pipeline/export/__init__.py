@@ -1,4 +1,4 @@
-"""Export tagged records; each format has its own module."""
+"""Export tagged records to CSV, RIS or XLSX files, and codes to other formats; each format has its own module."""
 
 from __future__ import annotations
 
@@ -34,23 +34,22 @@ def writing(
 ) -> Iterator[Add]:
     """Write tagged records to files of several formats, within a context that yields a function to add one record.
 
-    The files are complete when the context ends. The records need not fit into memory. CSV and XLSX files have the
-    same rows, which are sorted only once.
+    The files are complete when the context ends. Not all records need to fit into memory.
 
     Parameters
     ----------
     paths
-        Files to write, by format.
+        Files to write, keyed by format.
     labels
         Key and name of every label, relevance first.
     guide
-        Definition of each label and bounds of its decisions, for the explanations in the workbook; keyed by label.
+        Definition of each label and bounds of its decisions, keyed by label. The workbook explains them to reviewers.
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets of the XLSX workbook, which are iterated after all records were added.
+        Further sheets of the XLSX workbook. They are iterated after all records were added.
     read_signs
-        Function that returns the sign (present or absent) of each sentence of evidence.
+        Function that returns the sign (such as absent) of each sentence of evidence.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -83,32 +82,34 @@ def export(
     read_signs: ReadSigns = by_words,
     on_record: Callable[[Record, Sequence[Prediction]], None] | None = None,
 ) -> int:
-    """Write tagged records atomically, in a format that other programs can read; return the number of records.
+    """Write tagged records to a file, whole or not at all, and return the number of records.
 
     Parameters
     ----------
     to
-        Name of the format, which is a key of `NAMES`.
-    records, predictions
-        Records without duplicates, and at most one prediction per record, label and basis; predictions based on the
-        full text take precedence. If a record has no prediction for a label, the corresponding cells are empty. Both
-        are iterated twice and need not fit into memory, so neither can be an iterator; see `parquet.Rows`.
+        Name of the format, a key of `NAMES`.
+    records
+        Records without duplicates. They are iterated twice, so they cannot be an iterator; see `parquet.Rows`.
+    predictions
+        At most one prediction per record, label and basis. Predictions based on the full text take precedence. If a
+        record has no prediction for a label, the cells for this label are empty. The predictions are iterated twice,
+        too.
     labels
         Key and name of every label in codebook order, relevance first.
     guide
-        Definition of each label and bounds of its decisions, for the explanations in a workbook; keyed by label.
+        Definition of each label and bounds of its decisions, keyed by label. A workbook explains them to reviewers.
     tables
-        Further sheets of the XLSX workbook, which are iterated after all records were written.
+        Further sheets of the XLSX workbook. They are iterated after all records were written.
     read_signs
-        Function that returns the sign (present or absent) of each sentence of evidence.
+        Function that returns the sign (such as absent) of each sentence of evidence.
     on_record
         Function that is called with each record and all its predictions, before ``tables`` are iterated.
 
     Raises
     ------
     MechtagError
-        If the format is unknown, a record or a prediction is repeated, or a prediction refers to
-        an unknown record or label.
+        If the format is unknown. If a record or a prediction is repeated. If a prediction refers to an unknown record
+        or label.
     """
     if to not in NAMES:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(NAMES)}")
@@ -151,9 +152,9 @@ def export(
 def _sorted(
     predictions: Iterable[Prediction], places: Mapping[str, int], folder: Path
 ) -> Iterator[Iterable[Prediction]]:
-    """Yield the predictions in the order of their records, sorted with temporary files in ``folder``.
+    """Sort predictions in the order of their records, within a context that yields the sorted predictions.
 
-    ``places`` are the positions of the records, by record id.
+    ``places`` maps each record id to the position of the record. Temporary files are written to ``folder``.
     """
     with sorting.sorting(folder) as sorter:
         for number, row in enumerate(predictions):
@@ -164,7 +165,7 @@ def _sorted(
 def _matched(
     records: Iterable[Record], predictions: Iterable[Prediction]
 ) -> Iterator[tuple[Record, Sequence[Prediction]]]:
-    """Yield each record with its predictions, which must be in the order of the records."""
+    """Yield each record with its predictions; the predictions must be in the order of the records."""
     groups = groupby(predictions, key=lambda row: row.record_id)
     name, rows = next(groups, (None, iter(())))
     for record in records:

@@ -1,4 +1,4 @@
-"""Define coded papers, the intermediate form of decisions and codings from which most exports are written."""
+"""Define coded papers, to which decisions and codings are converted before most exports."""
 
 from __future__ import annotations
 
@@ -47,12 +47,15 @@ class Quote(NamedTuple):
     Attributes
     ----------
     start, end
-        Offsets of the passage into the text that ``basis`` names; ``None`` if the text does not contain the passage.
+        Offsets of the passage into the abstract or the full text (see ``basis``); ``None`` if the text does not contain
+        the passage.
+    basis
+        Text from which the passage is: ``abstract`` or ``full-text``.
     score
-        Score of the passage, if a model chose it.
+        Score of the passage if a model chose it, otherwise ``None``.
     sign
-        Sign that the coder gave to the passage, such as ``absent``; ``None`` if the coder gave none. If a model chose
-        the passage, mechtag determines the sign, which is then ``absent`` or ``None``.
+        Sign that the coder gave to the passage, such as ``absent``; ``None`` if the coder gave no sign. If a model
+        chose the passage, mechtag sets the sign to ``absent`` or ``None``.
     """
 
     text: str
@@ -71,16 +74,19 @@ class Code(NamedTuple):
     Attributes
     ----------
     coder
-        Name of the coder; for a model, the result of `model_coder`.
+        Name of the coder. For a model, it is the result of `model_coder`.
     value
-        1 for yes and 0 for no; ``None`` if the label was not judged, or needs review.
+        ``1`` for yes, ``0`` for no, ``None`` if the label was not judged or needs review.
     quotes
-        Passages that support the answer; there are none for a no of a model.
+        Passages that support the answer. If a model answers no, there are no passages.
     refer
         Whether the label needs review.
-    probability, threshold, model_id
-        Probability of the label, lowest probability at which the model suggests the label, and id of the model;
-        ``None`` for the code of a person.
+    probability
+        Probability of the label; ``None`` if a person coded it.
+    threshold
+        Lowest probability at which the model suggests the label; ``None`` if a person coded it.
+    model_id
+        Id of the model; ``None`` if a person coded the label.
     source
         Coding that contains the code; ``None`` for a decision of a model.
     """
@@ -104,7 +110,15 @@ class Code(NamedTuple):
 
 
 class CodedPaper(NamedTuple):
-    """A paper with its codes, at most one per coder and label, and its full text (``""`` if it is not known)."""
+    """A paper with its codes and its full text.
+
+    Attributes
+    ----------
+    codes
+        At most one code per coder and label.
+    full_text
+        Full text of the paper; ``""`` if it is not known.
+    """
 
     record: Record
     codes: tuple[Code, ...]
@@ -117,7 +131,15 @@ class CodedPaper(NamedTuple):
 
 @dataclass(frozen=True)
 class CodedPapers:
-    """The papers to export, the codebook that defines their labels, and passages with a role of evidence."""
+    """The papers to export.
+
+    Attributes
+    ----------
+    codebook
+        Codebook that defines the labels.
+    passages
+        Passages with a role of evidence.
+    """
 
     codebook: Codebook
     papers: tuple[CodedPaper, ...]
@@ -125,12 +147,15 @@ class CodedPapers:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Return a unique name for each label, keyed by label key: the key is appended to a name that is not unique."""
+        """Return a unique name for each label, keyed by label key.
+
+        If a name is not unique, the key of the label is appended to the name.
+        """
         return column_names(self.codebook.names)
 
     @cached_property
     def coders(self) -> tuple[str, ...]:
-        """Return the names of all coders in alphabetical order; models come last."""
+        """Return the names of all coders: first people, then models, both in alphabetical order."""
         models = {passage.coder: False for passage in self.passages if passage.coder}
         models |= {code.coder: code.model_id is not None for paper in self.papers for code in paper.codes}
         return tuple(sorted(models, key=lambda name: (models[name], name)))
@@ -142,7 +167,7 @@ class CodedPapers:
 
 
 def name_answer(value: Value, refer: bool) -> Answer:
-    """Return a code as words: ``yes``, ``no``, ``not judged`` or, if it was referred, ``needs review``."""
+    """Return a code as words: ``needs review`` if ``refer`` is true, otherwise ``yes``, ``no`` or ``not judged``."""
     if refer:
         return "needs review"
     return "not judged" if value is None else "yes" if value else "no"
@@ -154,7 +179,7 @@ def model_coder(model_id: str) -> str:
 
 
 def is_model(coder: str) -> bool:
-    """Return whether a coder name in a file is that of a model, whose codes are suggestions and not codings."""
+    """Return whether a coder name in an exported file stands for a model."""
     return coder.startswith(_MODEL)
 
 
@@ -171,18 +196,17 @@ def from_predictions(
     Parameters
     ----------
     full_texts
-        Full texts by record id.
+        Full texts, keyed by record id.
     basis
-        Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
-        the abstract.
+        Basis of the decisions to return. By default, both bases are used; if a label was decided on both, only the
+        decision based on the full text is returned.
     read_signs
-        Function that returns the sign (present or absent) of each sentence of evidence.
+        Function that returns the sign (such as absent) of each sentence of evidence.
 
     Raises
     ------
     MechtagError
-        If a prediction refers to a label that is not in the codebook, or to a record that is not among the records; or
-        if no prediction has the requested basis.
+        If a prediction refers to an unknown label or record, or if no prediction has the requested basis.
     """
     found: dict[str, list[Prediction]] = {record.record_id: [] for record in records}
     for row in predictions:
@@ -214,15 +238,15 @@ def decided_paper(
     basis: Basis | None = None,
     read_signs: ReadSigns = by_words,
 ) -> CodedPaper | None:
-    """Return a record with its predictions as a coded paper, or ``None`` if no prediction has the requested basis.
+    """Return a record and its predictions as a coded paper; ``None`` if no prediction has the requested basis.
 
     Parameters
     ----------
     basis
-        Basis of the decisions to return; by default, a decision based on the full text replaces the decision based on
-        the abstract.
+        Basis of the decisions to return. By default, both bases are used; if a label was decided on both, only the
+        decision based on the full text is returned.
     read_signs
-        Function that returns the sign (present or absent) of each sentence of evidence.
+        Function that returns the sign (such as absent) of each sentence of evidence.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]
@@ -230,7 +254,7 @@ def decided_paper(
 
 
 def no_decisions(basis: Basis | None) -> str:
-    """Return the error message for the case that no prediction has the requested basis."""
+    """Return the error message that is shown if no prediction has the requested basis."""
     if basis is None:
         return "the predictions are empty; run 'mechtag tag' again"
     return (
@@ -257,7 +281,10 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Return a sentence of evidence as a quote; omit its offsets if they do not point to the sentence in ``text``."""
+    """Convert a sentence of evidence to a quote.
+
+    The quote has offsets only if the sentence is at this position in ``text``.
+    """
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
@@ -274,25 +301,28 @@ def from_codings(
 ) -> CodedPapers:
     """Return codings as coded papers, in the order of the records.
 
-    The passages that coders marked or quoted are looked up in the abstract or the full text. A paper without a record
-    comes last, with its key as its title.
+    The passages that coders marked or quoted are looked up in the abstract and the full text. A paper without a record
+    comes last; its title is its key.
 
     Parameters
     ----------
     codings
-        Codings whose field ``record_id`` is set if the record is known; see `coding_table.read_codings`.
+        Codings to return. If the record of a coding is known, ``record_id`` must be set; see
+        `coding_table.read_codings`.
     full_texts
-        Full texts by record id.
-    basis, coder
-        Basis and coder of the codings to return. By default, the codings of all coders are returned; if a coder coded a
-        label from both the abstract and the full text, only the code from the full text is kept.
+        Full texts, keyed by record id.
+    basis
+        Basis of the codings to return. By default, both bases are used; if a coder coded a label on both, only the code
+        by the full text is returned.
+    coder
+        Coder of the codings to return. By default, the codings of all coders are returned.
     settings
-        Settings by which the texts that the coders read were split into sentences.
+        Settings with which the texts were split into sentences when the coders read them.
 
     Raises
     ------
     MechtagError
-        If there are no codings, or none of the given basis or coder.
+        If there are no codings, or if no coding has the given basis or coder.
     """
     if not codings:
         raise MechtagError("there are no codings to export; code papers first")
@@ -336,10 +366,10 @@ def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sen
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:
-    """Find a passage in the abstract or full text of a record, and return it as a quote with its offsets.
+    """Find a passage in the abstract or full text of a record, and return it as a quote with offsets.
 
-    White space may differ. The abstract is searched first, because a full text usually contains the abstract as well.
-    If the passage is not found, the quote has no offsets.
+    The abstract is searched first. Differences in white space are ignored. If the passage is not found, the quote has
+    no offsets.
     """
     # Abstracts and full texts are in normalisation form C.
     pattern = re.compile(r"\s+".join(map(re.escape, unicodedata.normalize("NFC", text).split())))
@@ -351,7 +381,10 @@ def _located(text: str, record: Record, full_text: str) -> Quote:
 
 
 def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
-    """Return a passage with a role as a quote, with its offsets if the abstract or full text contains it."""
+    """Return a passage that has a role as a quote.
+
+    The quote has offsets if the abstract or the full text contains the passage.
+    """
     if passage.start is not None and passage.end is not None:
         basis = passage.basis or "abstract"
         text = paper.record.abstract if basis == "abstract" else paper.full_text
@@ -363,10 +396,10 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
 def _paper(
     record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
 ) -> CodedPaper | None:
-    """Return a record as a coded paper with at most one code per coder and label; ``None`` if no code is kept.
+    """Return a record as a coded paper; ``None`` if no code is kept.
 
-    Only codes with the given basis are kept. If ``basis`` is ``None``, and a coder coded a label from both the abstract
-    and the full text, only the code from the full text is kept. Codes are ordered by label and coder.
+    Only codes with the given basis are kept. If ``basis`` is ``None``, both bases are used; if a coder coded a label on
+    both, only the code by the full text is kept. The codes are ordered by label and coder.
     """
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}
@@ -378,9 +411,9 @@ def _paper(
 
 
 def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
-    """Combine two sets of coded papers; a paper in both sets gets the codes from both.
+    """Combine two sets of coded papers; the papers of ``first`` come first.
 
-    The papers of ``first`` come first.
+    If a paper is in both sets, its codes are combined.
     """
     papers = {paper.record.record_id: paper for paper in first.papers}
     for paper in second.papers:
@@ -390,17 +423,24 @@ def joined(first: CodedPapers, second: CodedPapers) -> CodedPapers:
 
 
 def joined_paper(first: CodedPaper, second: CodedPaper, codebook: Codebook) -> CodedPaper:
-    """Return a paper with the codes of two coded papers that have the same record."""
+    """Combine the codes of two coded papers that have the same record."""
     keys = codebook.all_keys
     codes = sorted((*first.codes, *second.codes), key=lambda code: (keys.index(code.label), code.coder))
     return CodedPaper(first.record, tuple(codes), first.full_text or second.full_text)
 
 
 def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
-    """Return title, abstract and full text of a paper as one text, and the positions of abstract and full text in it.
+    """Return the title, abstract and full text of a paper as one text.
 
-    Each character that other programs could remove, such as a carriage return, is replaced by a space, so that the
-    positions are also valid in these programs.
+    Characters that other programs might remove, such as carriage returns, are replaced by spaces. Offsets are therefore
+    valid in these programs, too.
+
+    Returns
+    -------
+    text : str
+        Title, abstract and full text.
+    starts : dict
+        Position at which the abstract and the full text begin in ``text``, keyed by basis.
     """
     text = " ".join(paper.record.title.split())
     starts: dict[Basis, int] = {}
@@ -414,7 +454,7 @@ def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
 
 
 def codings_of(coded: CodedPapers) -> list[Coding]:
-    """Return the codes of people as codings, in the order of papers, labels and coders."""
+    """Return the codes of people as codings, ordered by paper, label and coder."""
     return [
         code.source.model_copy(
             update={
@@ -429,9 +469,9 @@ def codings_of(coded: CodedPapers) -> list[Coding]:
 
 
 def agreed(codes: Iterable[Code]) -> Answer:
-    """Return the answer on which all coders of a label agree, or ``needs review`` if they disagree.
+    """Return the answer on which all coders of a label agree; ``needs review`` if their answers differ.
 
-    Coders who did not judge the label are ignored; if no coder judged it, the answer is ``not judged``.
+    Coders who did not judge the label are ignored. If no coder judged the label, the answer is ``not judged``.
     """
     answers = {code.answer for code in codes} - {"not judged"}
     if len(answers) > 1:

@@ -10,5 +10,5 @@ from mechtag.pipeline.export.sorting import Row
 
 
 def write(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write the rows of tagged records (see `review_rows.ranking`) as a CSV table with header and byte order mark."""
+    """Write the rows of tagged records to a CSV file with a header and a byte order mark; see `review_rows.ranking`."""
     write_csv(path, names, rows, bom=True)

@@ -1,4 +1,4 @@
-"""Write zip archives whose bytes do not depend on the time, and remove characters that XML forbids."""
+"""Write zip archives without timestamps, and remove characters that XML forbids."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def legal_text(text: str, instead: str = "") -> str:
-    """Replace each character that XML forbids or that UTF-8 cannot encode, and return the new text.
+    """Replace each character that XML forbids by ``instead``, and each lone surrogate by a question mark.
 
-    Lone surrogates, which UTF-8 cannot encode, are replaced by question marks; characters that XML forbids are replaced
-    by ``instead``.
+    UTF-8 cannot encode lone surrogates.
     """
     return _ILLEGAL.sub(instead, text.encode("utf-8", errors="replace").decode())
 

@@ -14,15 +14,15 @@ _SELECTABLE = "Selectable (show checkbox)"
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write coded papers with the codes of one person to a JSON file for EPPI-Reviewer.
+    """Write coded papers to a JSON file for EPPI-Reviewer; the papers must have only one coder.
 
-    A label is written only if it is a yes; relevance is written as included or excluded. Evidence from a full text
-    becomes highlighted text; evidence from an abstract becomes the text of the info box.
+    A label is written only if it is a yes. Relevance is written as ``Included`` or ``Excluded``. Evidence from a full
+    text is highlighted there. Evidence from an abstract is written to the info box of the code.
 
     Raises
     ------
     MechtagError
-        If the papers were coded by several people.
+        If the papers have several coders.
     """
     one_coder(coded, "EPPI-Reviewer")
     book = coded.codebook

@@ -1,7 +1,8 @@
-"""Write tasks of Label Studio, with the codes of people as annotations and the decisions of a model as predictions.
+"""Write coded papers as tasks of Label Studio.
 
-The format is described at https://labelstud.io/guide/task_format. The labelling configuration, which the user enters in
-Label Studio, is written to a second file.
+The codes of people become annotations, and the decisions of a model become predictions. A second file contains the
+labelling configuration, which the user enters in Label Studio. The format is described at
+https://labelstud.io/guide/task_format.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ _VIEW, _HEAD = b"<View", 200
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     """Write coded papers as tasks of Label Studio, and the labelling configuration for these tasks.
 
-    The configuration is written to a file of the same name that ends in ``.xml``. A yes becomes a choice, and each
-    passage of evidence becomes a labelled span.
+    The configuration is written to a file of the same name, but with the extension ``.xml``. A yes becomes a choice,
+    and each passage of evidence becomes a labelled span. A quotation is left out if the text does not contain it, or if
+    its label needs review.
 
     Returns
     -------
-    tuple of Path and int
-        Path of the configuration, and number of quotations that were left out, because the text does not contain
-        them or because the label needs review.
+    config : Path
+        Path of the configuration.
+    left_out : int
+        Number of quotations that were left out.
 
     Raises
     ------
@@ -89,8 +92,7 @@ def _result(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the choices and labelled spans of one coder, and the number of quotations that were left out.
 
-    A quotation is left out if the text does not contain it, or if its label needs review. The ids of choices and spans
-    begin with ``prefix``.
+    The ids of choices and spans begin with ``prefix``.
     """
     text, starts = paper_text(paper)
     names, codebook = coded.names, coded.codebook
@@ -132,7 +134,7 @@ def _units(text: str) -> int:
 
 
 def _config(coded: CodedPapers) -> bytes:
-    """Return Label Studio's labelling configuration (XML) for the exported tasks, with the names that the tasks use."""
+    """Return Label Studio's labelling configuration (XML), which fits the exported tasks."""
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$title")
     relevance = etree.SubElement(view, "Choices", name=_RELEVANCE, toName=_TEXT, choice="single")

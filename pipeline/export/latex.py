@@ -12,12 +12,12 @@ _SPECIAL = {
 
 
 def escape(text: str, symbols: Mapping[str, str] | None = None) -> str:
-    """Escape text for LaTeX; the result has as many opening as closing braces.
+    """Escape text for LaTeX; in the result, all braces are balanced.
 
     Parameters
     ----------
     symbols
-        Commands for further characters, keyed by character.
+        LaTeX commands for further characters, keyed by character.
     """
     commands = _SPECIAL | dict(symbols or {})
     text = "".join(commands.get(char, char) for char in text)

@@ -1,4 +1,4 @@
-"""Write a matrix of papers by labels, as reviews print it, for spreadsheets, word processors, LaTeX and the web."""
+"""Write a matrix of papers by labels for spreadsheets, word processors, LaTeX and the web."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class MatrixRow(NamedTuple):
     name
         Short citation, such as ``Williams (2012a)``.
     cells
-        Content of the cell of each label, in codebook order.
+        One cell per label, in codebook order.
     total
-        Number of labels with a yes.
+        Number of labels that were answered yes.
     """
 
     record_id: str
@@ -72,9 +72,9 @@ class LabelMatrix:
     keys, names
         Keys and names of the labels, in codebook order.
     totals
-        Number of papers with a yes, for each label.
+        For each label, number of papers that were answered yes.
     footnotes
-        Sentences that explain the cells, and name who coded the papers.
+        Sentences that explain the cells and name the coders.
     """
 
     cells: Cells
@@ -88,21 +88,20 @@ class LabelMatrix:
 def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelMatrix:
     """Arrange coded papers as a matrix, whose rows are ordered by author and year.
 
-    If several people coded a label of a paper, the cell shows their common answer; see `coded_papers.agreed`. Papers
-    that are not relevant, and papers without a code for any label, are left out; a footnote states their number.
+    If several people coded a label of a paper, the cell shows their common answer; see `coded_papers.agreed`. A paper
+    is left out if it is not relevant, or has no code for any label. A footnote states how many papers were left out.
 
     Parameters
     ----------
     cells
-        What cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
+        What the cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
     note
         Sentence to add to the footnotes, such as the date of the coding.
 
     Raises
     ------
     MechtagError
-        If the cells are to show probabilities, but the papers were coded by people, whose codes have none; or if all
-        papers are left out.
+        If all papers are left out. If the cells should show probabilities, but only people coded the papers.
     """
     arrangement = Arrangement(coded.codebook, cells)
     for paper in coded.papers:
@@ -111,14 +110,14 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
 
 
 class Arrangement:
-    """Builds a matrix from papers that are added one by one; of a paper, only what the matrix shows stays in memory.
+    """Builds a matrix from papers that are added one by one; it stores only what the matrix shows.
 
     Parameters
     ----------
     codebook
         Codebook with which the papers were coded.
     cells
-        What cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
+        What the cells show: ticks, probabilities, pages of the evidence, or values that programs can read.
     """
 
     def __init__(self, codebook: Codebook, cells: Cells = "tick") -> None:
@@ -129,7 +128,7 @@ class Arrangement:
         self._origin = _Origin()
 
     def add(self, paper: CodedPaper) -> None:
-        """Add a paper; it is left out if it is not relevant, or has no code for any label."""
+        """Add a paper; if it is not relevant, or has no code for any label, the matrix leaves it out."""
         self._papers += 1
         relevance = self._book.relevance.key
         for code in paper.codes:
@@ -157,14 +156,13 @@ class Arrangement:
         note
             Sentence to add to the footnotes, such as the date of the coding.
         coders
-            Names of further people who worked on the papers, such as those who gave passages roles; a footnote names
-            them together with the coders of the labels.
+            Names of people who worked on the papers in other ways, such as by giving roles to passages. A footnote
+            lists them together with the coders of the labels.
 
         Raises
         ------
         MechtagError
-            If the cells are to show probabilities, but the papers were coded by people, whose codes have none; or if
-            all papers were left out.
+            If all papers were left out. If the cells should show probabilities, but only people coded the papers.
         """
         if self._cells == "probability" and not self._origin.probabilities:
             raise MechtagError(
@@ -197,18 +195,18 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """Where the codes of a matrix come from, for the footnotes; papers that the matrix leaves out count as well.
+    """The details of the codes that footnotes of a matrix state; papers that the matrix leaves out count as well.
 
     Attributes
     ----------
     probabilities
         Whether any code has a probability.
     bounds
-        Probability from which the model decides yes, by label.
+        Lowest probability at which the model decides yes, keyed by label.
     signers
-        Coders who gave a sign (such as absent) to a passage; ``""`` for a model.
+        Coders who gave a sign (such as absent) to a passage; a model is listed as ``""``.
     bases
-        Bases of the codes for labels other than relevance.
+        Bases of the codes, without those for relevance.
     """
 
     probabilities: bool = False
@@ -219,9 +217,9 @@ class _Origin:
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
-        """Record the coder or model of a code, and the other details that footnotes state.
+        """Record the details of a code that footnotes state, such as its coder.
 
-        ``of_relevance`` states whether it is a code for relevance.
+        ``of_relevance`` states whether the code is for relevance.
         """
         self.probabilities |= code.probability is not None
         if code.model_id:
@@ -236,12 +234,13 @@ class _Origin:
 
 
 class Citable(NamedTuple):
-    """The details of a paper that determine its short citation.
+    """The details of a paper from which its short citation is made.
 
     Attributes
     ----------
     plain
-        Citation by author and year, such as ``Williams (2012)``. `cite_all` adds a letter if several papers have it.
+        Citation by author and year, such as ``Williams (2012)``. If several papers have the same citation, `cite_all`
+        adds letters.
     """
 
     plain: str
@@ -250,19 +249,19 @@ class Citable(NamedTuple):
 
 
 def citable(record: Record) -> Citable:
-    """Return the details of a record from which `cite_all` makes its short citation."""
+    """Return the details from which `cite_all` makes the short citation of a record."""
     return Citable(_citation(record), record.title, record.record_id)
 
 
 def cite(records: Iterable[Record]) -> list[str]:
-    """Return a short citation of each record, such as ``Williams (2012a)``; see `cite_all`."""
+    """Return one short citation per record, such as ``Williams (2012a)``; see `cite_all`."""
     return cite_all([citable(record) for record in records])
 
 
 def cite_all(papers: Sequence[Citable]) -> list[str]:
-    """Return a short citation of each paper, such as ``Williams (2012a)``; all citations are different.
+    """Return one short citation per paper, such as ``Williams (2012a)``; all citations are different.
 
-    Papers with the same first author and year are distinguished by letters, in the order of their titles.
+    If several papers have the same first author and year, letters are added in the order of their titles.
     """
     cited = [paper.plain for paper in papers]
     places: dict[str, list[int]] = {}
@@ -310,9 +309,10 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark that follows a tick if all or some evidence has the sign ``absent``; otherwise ``""``.
+    """Return the mark after a tick: a mark for absence, a mark for partial absence, or ``""``.
 
-    If people gave a sign (such as absent) to any of the passages, signs that a model gave are ignored.
+    Absence means that all evidence has the sign ``absent``; partial absence means that only some evidence has this
+    sign. If people gave a sign to any passage, the signs of models are ignored.
     """
     if cells != "tick" or answer != "yes":
         return ""
@@ -363,7 +363,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield phrases for a footnote that name who gave passages the sign ``absent``: people, mechtag, or both."""
+    """Yield phrases for a footnote that states who gave the sign ``absent`` to passages."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:
@@ -371,12 +371,12 @@ def _signed_by(origin: _Origin) -> Iterator[str]:
 
 
 def write(path: Path, matrix: LabelMatrix) -> None:
-    """Write a matrix in the format that the extension of the file name states.
+    """Write a matrix; the extension of the file name determines the format.
 
     Raises
     ------
     MechtagError
-        If the extension is not that of a supported format.
+        If no supported format has this extension.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -389,8 +389,8 @@ def write(path: Path, matrix: LabelMatrix) -> None:
 def table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of a matrix for a spreadsheet.
 
-    With the option ``--cells value``, the table has no totals, and its header contains keys of labels instead of names,
-    so that the table can be used as a gold standard.
+    If the cells show values that programs can read, the table can be used as a gold standard. It then has no totals,
+    and its header contains the keys of the labels instead of their names.
     """
     if matrix.cells == "value":
         rows: list[list[Any]] = [[row.record_id, excel_cell(row.name), *row.cells] for row in matrix.rows]
@@ -464,7 +464,7 @@ def _write_docx(path: Path, matrix: LabelMatrix) -> None:
 
 
 def printed(matrix: LabelMatrix) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a matrix as text; the last row contains the total of each label."""
+    """Return the header and the rows of a matrix as text; the last row contains the totals."""
     rows = [[row.name, *row.cells, str(row.total)] for row in matrix.rows]
     rows.append(["Total", *map(str, matrix.totals), str(sum(matrix.totals))])
     return ["Paper", *matrix.names, "Total"], rows
@@ -479,10 +479,10 @@ def _write_template(path: Path, matrix: LabelMatrix) -> None:
 
 
 def template(name: str) -> Any:
-    """Return a template of this package for a printed table, such as ``matrix.html``.
+    """Return the template of a printed table; ``name`` is its file name, such as ``matrix.html``.
 
-    The extension of the name determines how text is escaped: in HTML, all text is escaped; in LaTeX and Markdown, only
-    text that passes through the filter ``tex`` or ``md``.
+    In HTML templates, all text is escaped. In LaTeX and Markdown templates, only text that passes through the filter
+    ``tex`` or ``md`` is escaped.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,4 +1,4 @@
-"""Write coded papers as references: RIS, BibTeX, and the files that Rayyan and ASReview import."""
+"""Write coded papers as references: in RIS, in BibTeX, and in files that Rayyan or ASReview can import."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _one_line(text: str) -> str:
 
 
 def write_ris(path: Path, coded: CodedPapers) -> None:
-    """Write papers as RIS with all their original fields, the labels as keywords, and each code as a note."""
+    """Write papers as RIS with all their original fields; labels are added as keywords, and each code as a note."""
     with writing_records(path) as add:
         for paper in coded.papers:
             keywords = (("KW", keyword) for keyword in _keywords(paper, coded.codebook))
@@ -51,9 +51,9 @@ def _is_ours(tag: str, value: str) -> bool:
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield the labels that apply to a paper, and those that need review, as keywords.
+    """Yield keywords for the labels of a paper that are a yes or need review.
 
-    For a paper that is not relevant, a keyword states this. If people coded the paper, codes of a model are ignored.
+    If the paper is not relevant, one keyword states this. If people coded the paper, the codes of models are ignored.
     """
     people = paper._replace(codes=tuple(code for code in paper.codes if not code.model_id))
     decided = people if people.codes else paper
@@ -66,7 +66,7 @@ def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield a note for each code; `imports.formats.references` can import the notes with codes of people."""
+    """Yield a note for each code; `imports.formats.references` can import the notes about codes of people."""
     for code in paper.codes:
         # The key is the first word in square brackets, and only a note begins with the words that begin a note.
         name = _harmless(codebook.names[code.label]).replace("[", "(").replace("]", ")")
@@ -81,12 +81,12 @@ def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _harmless(text: str) -> str:
-    """Return a text on one line, changed so that no part of it looks like the beginning of a note about a code."""
+    """Return a text on one line, in which nothing looks like the beginning of a note about a code."""
     return _one_line(text).replace(CODE, CODE.replace(":", " :"))
 
 
 def write_bibtex(path: Path, coded: CodedPapers) -> None:
-    """Write papers as BibTeX, the labels as keywords, and each code as a line of the field ``annote``."""
+    """Write papers as BibTeX; labels are written as keywords, and codes to the field ``annote``."""
     records = [paper.record for paper in coded.papers]
     blocks = []
     seen: dict[str, int] = {}
@@ -121,7 +121,7 @@ def _bibtex(paper: CodedPaper, codebook: Codebook) -> Iterator[tuple[str, str]]:
 
 
 def _verbatim(text: str) -> str:
-    """Return a DOI or URL on one line for BibTeX, with braces and backslashes percent-encoded."""
+    """Return a DOI or URL on one line for BibTeX; braces and backslashes are percent-encoded."""
     return _one_line(text).replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
 
 
@@ -131,10 +131,10 @@ def _escaped(text: str) -> str:
 
 
 def write_rayyan(path: Path, coded: CodedPapers) -> None:
-    """Write papers as RIS, with decisions and labels in the form in which Rayyan exports them.
+    """Write papers as RIS, with decisions and labels in Rayyan's notation.
 
-    In Rayyan, decisions and notes belong to a coder, but labels to the whole team. Therefore, a label is written if all
-    coders who judged it agree on a yes. Quotations become notes of their coders.
+    In Rayyan, a decision or a note belongs to one coder, but a label belongs to the whole team. A label is therefore
+    written only if all coders who judged it answered yes. Quotations are written as notes of their coders.
     """
     with writing_records(path) as add:
         for paper in coded.papers:
@@ -168,29 +168,29 @@ def _rayyan(paper: CodedPaper, coded: CodedPapers) -> str:
 
 
 def quote_note(code: Code) -> str:
-    """Return a note that quotes the evidence for a label, or ``""`` if there is none."""
+    """Return a note with the quotations that support a code; ``""`` if there are no quotations."""
     quotes = _one_line(BETWEEN_QUOTES.join(quote.text for quote in code.quotes))
     return f"{QUOTE}{code.label}: {quotes}" if quotes else ""
 
 
 def _ruby(text: str) -> str:
-    """Return text in quotation marks, as in the Ruby hashes in which Rayyan writes decisions and notes.
+    """Return text in quotation marks, as in the Ruby hashes in which Rayyan stores decisions and notes.
 
-    Characters that Rayyan would take for a separator or a heading are escaped.
+    Characters that Rayyan would read as a separator or a heading are escaped.
     """
     text = json.dumps(_one_line(text), ensure_ascii=False).replace("|", "\\u007c")
     return re.sub("(RAYYAN|USER)-", r"\1\\u002d", text)
 
 
 def write_asreview(path: Path, coded: CodedPapers) -> None:
-    """Write papers as CSV or RIS, with the columns in which ASReview stores decisions, tags and notes.
+    """Write papers as CSV or RIS, with decisions, tags and notes in ASReview's columns.
 
     The extension of the file name determines the format.
 
     Raises
     ------
     MechtagError
-        If the papers were coded by several people, or the extension is neither ``.csv`` nor ``.ris``.
+        If the papers have several coders, or if the extension is neither ``.csv`` nor ``.ris``.
     """
     coder = one_coder(coded, "ASReview")
     if path.suffix.lower() not in (".csv", ".ris"):
@@ -211,12 +211,14 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 
 
 def one_coder(coded: CodedPapers, program: str) -> str:
-    """Return the name of the only coder of the papers.
+    """Return the name of the only coder of the papers, for a program whose files can contain only one coder.
+
+    ``program`` is the name of the program in the message.
 
     Raises
     ------
     MechtagError
-        If there are several coders; the files of ``program`` can contain the codes of only one.
+        If the papers have several coders.
     """
     if len(coded.coders) > 1:
         raise MechtagError(

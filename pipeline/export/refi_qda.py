@@ -1,7 +1,8 @@
-"""Write projects (``.qdpx``) and codebooks (``.qdc``) of the REFI-QDA standard, for qualitative analysis programs.
+"""Write projects (``.qdpx``) and codebooks (``.qdc``) in the REFI-QDA standard.
 
-NVivo, MAXQDA, ATLAS.ti, QualCoder and others read these files; see https://www.qdasoftware.org. A project is checked
-against the published schema, ``schemas/Project-mrt2019.xsd``, before it is written.
+NVivo, MAXQDA, ATLAS.ti, QualCoder and other programs for qualitative analysis read these files; see
+https://www.qdasoftware.org. Before a project is written, it is checked against the published schema,
+``schemas/Project-mrt2019.xsd``.
 """
 
 from __future__ import annotations
@@ -56,9 +57,14 @@ _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 
 
 def code_variable(name: str, coder: str, basis: Basis) -> str:
-    """Return the name of the variable that contains a coder's answer for the label with a given name.
+    """Return the name of the variable that contains a coder's answer for a label.
 
-    Answers are stored in variables because a coding in a QDA program can express only a yes.
+    Answers need variables, because a coding in a QDA program can express only a yes.
+
+    Parameters
+    ----------
+    name
+        Name of the label.
     """
     return _one_line(f"{name}: {coder} ({basis})")
 
@@ -66,12 +72,15 @@ def code_variable(name: str, coder: str, basis: Basis) -> str:
 def write_project(path: Path, coded: CodedPapers) -> None:
     """Write papers with their codes as a REFI-QDA project.
 
-    Each paper is a text source (title, abstract and, if known, full text) and a case, whose variables describe the
-    record and contain the answers of all coders. Passages are selections with a coding; their positions count code
-    points, and the end is exclusive. A yes without a passage is a coding of the source, and a quotation that is not in
-    the text is a note on such a coding. A label that needs review has a separate code, below the code of the label.
-    There is also a separate code for each sign (present or absent) that passages of the label have, so a passage with a
-    sign has two codings.
+    Each paper becomes a text source and a case. The text consists of the title, the abstract and, if known, the full
+    text. The variables of the case describe the record, and contain the answers of all coders.
+
+    Each passage becomes a selection with a coding. Positions count code points, and the end is exclusive. A yes without
+    a passage becomes a coding of the whole source. If the text does not contain a quotation, the quotation becomes a
+    note on such a coding.
+
+    A label that needs review has a separate code below the code of the label. Each sign of the passages of a label
+    (such as absent) has a separate code, too. A passage with a sign therefore has two codings.
 
     Raises
     ------
@@ -95,7 +104,7 @@ def write_project(path: Path, coded: CodedPapers) -> None:
 
 
 def write_codebook(path: Path, codebook: Codebook) -> None:
-    """Write a codebook as a REFI-QDA codebook, with definitions and rules as descriptions of the codes."""
+    """Write a codebook as a REFI-QDA codebook; the description of each code contains the definition and the rules."""
     root = etree.Element(f"{{{CODEBOOK}}}CodeBook", {"origin": "mechtag"}, nsmap={None: CODEBOOK})
     codes = etree.SubElement(root, f"{{{CODEBOOK}}}Codes")
     names = column_names(codebook.names)
@@ -119,7 +128,7 @@ def _guid(*parts: object) -> str:
 
 
 def sign_code(name: str, sign: Sign) -> str:
-    """Return the name of the code for those passages of a label that have a sign, such as ``Trust (absent)``.
+    """Return the name of the code that marks passages of a label with a sign, such as ``Trust (absent)``.
 
     ``name`` is the name of the label.
     """
@@ -180,14 +189,20 @@ def _one_line(text: str) -> str:
 
 
 class _Signed(NamedTuple):
-    """A code or role of a passage, and the sign (such as absent) that its coder gave to the passage."""
+    """The code or the role of a passage, and the sign (such as absent) that the coder gave to the passage."""
 
     code: Code | RolePassage
     sign: Sign | None
 
 
 class _Project:
-    """A REFI-QDA project while it is built; ``texts`` contains the text of each source, keyed by GUID."""
+    """A REFI-QDA project that is being built.
+
+    Attributes
+    ----------
+    texts
+        Text of each source, keyed by the GUID of the source.
+    """
 
     def __init__(self, coded: CodedPapers) -> None:
         self._coded = coded
@@ -287,7 +302,7 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return a name for the source with a paper's text; no other source has this name, in whatever case."""
+        """Return a unique name for the source that contains a paper's text; case does not count as a difference."""
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))
@@ -310,9 +325,9 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the coding that states the sign of a passage, such as absent; its label is a coding of its own.
+        """Return the coding that states the sign (such as absent) of a passage.
 
-        ``place`` identifies the passage; the GUID of the coding is derived from it.
+        ``place`` identifies the passage. The GUID of the coding is derived from it.
         """
         code, sign = signed
         assert sign is not None
@@ -349,9 +364,9 @@ def _element(tag: str, *children: Any, **attributes: str) -> Any:
 
 
 def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) -> Any:
-    """Return a REFI-QDA set of all codes for a role; each label that has passages with this role has such a code.
+    """Return a REFI-QDA set of all codes that stand for a role; there is one such code per label.
 
-    ``used`` are the labels and roles of the passages.
+    ``used`` contains each pair of a label and a role for which there are passages. Other labels are left out.
     """
     labels = [key for key in codebook.keys if (key, role.key) in used]
     description = _element("Description")
@@ -367,7 +382,7 @@ def _user(code: Code | RolePassage) -> dict[str, str]:
 def _coding(code: Code | RolePassage, *place: object) -> Any:
     """Return the REFI-QDA coding of a passage or of a whole source.
 
-    ``place`` identifies the passage or source; the GUID of the coding is derived from it.
+    ``place`` identifies the passage or the source. The GUID of the coding is derived from it.
     """
     if isinstance(code, RolePassage):
         meaning = (code.label, "role", code.role)

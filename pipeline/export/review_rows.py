@@ -1,4 +1,4 @@
-"""Define the rows and columns of the tables that reviewers fill in, ``tagged.csv`` and ``review.xlsx``."""
+"""Define the rows and columns of ``tagged.csv`` and ``review.xlsx``, the tables that reviewers fill in."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REFERS_BACK = re.compile(
 
 
 class Column(NamedTuple):
-    """A column of the table for reviewers, which either describes the paper or is filled in by reviewers.
+    """A column of the table for reviewers.
 
     Attributes
     ----------
@@ -96,10 +96,10 @@ SIGN = ": sign"
 
 
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
-    """Return a mapping from the key of each label to the prefix of its column names; all prefixes are different.
+    """Return the beginning of the column names of each label, keyed by label key; all beginnings are different.
 
-    The prefix is the name of the label. If another label has the same name, or if the name is the key of another label,
-    the prefix also contains the key. Names and keys that differ only in case or punctuation count as the same.
+    The beginning is the name of the label. If another label has this name or key, the key of the label is added.
+    Differences in case or punctuation are ignored in this comparison.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def column_names(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def fold_name(name: str) -> str:
-    """Return the name or key of a label without capitals, accents and punctuation, so that names can be compared."""
+    """Return a name without capitals, accents and punctuation, so that it can be compared with other names."""
     return normalise_title(name.replace("_", " "))
 
 
@@ -125,8 +125,8 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
     Parameters
     ----------
     labels
-        Key and name of each label, relevance first. Relevance has no column for the sign of its evidence, and none for
-        the reviewer's code, because reviewers enter it in the column ``decision``.
+        Key and name of each label, relevance first. Relevance has no column for the sign of its evidence. It has no
+        column for the reviewer's code either, because reviewers enter this code in the column ``decision``.
     by_basis
         Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
@@ -142,7 +142,7 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
 
 
 def excel_cell(text: str) -> str:
-    """Return a text on one line; if it is too long for an Excel cell, truncate it and append a note."""
+    """Return a text on one line; if it is too long for an Excel cell, it is cut and a note is appended."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that `neutralise` may put before a formula
     units = text.encode("utf-16-le", errors="replace")
@@ -152,9 +152,10 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(record: Record, prediction: Prediction) -> str:
-    """Return the evidence sentences of a prediction in quotation marks, the strongest first; ``""`` for a decision no.
+    """Return the evidence sentences of a prediction in quotation marks, the strongest first.
 
-    The preceding sentence is added in square brackets if the words of a sentence, such as 'this', refer back to it.
+    If a sentence refers back to the preceding sentence, for example with the word 'this', the preceding sentence is
+    added in square brackets. If the decision is ``no``, the result is ``""``.
     """
     if prediction.decision == "no":
         return ""
@@ -176,9 +177,9 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the page labels of the evidence, those of the strongest evidence first, each only once.
+    """Return the different page labels of the evidence; the pages of the strongest evidence come first.
 
-    If there is no prediction, or the decision is ``no``, the result is ``""``.
+    If there is no prediction, or if the decision is ``no``, the result is ``""``.
     """
     if prediction is None or prediction.decision == "no":
         return ""
@@ -187,10 +188,10 @@ def _pages(prediction: Prediction | None) -> str:
 
 
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
-    """Return ``absent`` if all sentences of the evidence say that what the label describes is absent.
+    """Return ``absent`` if all sentences of the evidence have the sign ``absent``.
 
-    If only some of them say so, the result is ``partly absent``. If none does, or the decision on the label is ``no``,
-    the result is ``""``.
+    If only some sentences have this sign, the result is ``partly absent``. If no sentence has it, there is no
+    prediction, or the decision is ``no``, the result is ``""``.
     """
     if prediction is None or prediction.decision == "no":
         return ""
@@ -204,9 +205,9 @@ def cells_of(
     by_basis: bool = False,
     read_signs: ReadSigns = by_words,
 ) -> Iterator[str | float | None]:
-    """Yield the cells of a record's row in the table for reviewers, in the order of `header`, but without the rank.
+    """Yield the cells of a record in the table for reviewers, in the order of `header`, but without the rank.
 
-    ``read_signs`` returns the sign (present or absent) of each sentence of evidence.
+    ``read_signs`` is the function that returns the sign (such as absent) of each sentence of evidence.
     """
     yield None
     yield excel_cell("; ".join(record.authors))
@@ -242,11 +243,11 @@ def cells_of(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False, read_signs: ReadSigns = by_words
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Sort table rows of tagged records by relevance, within a context that yields two functions.
+    """Sort the table rows of tagged records by relevance, within a context that yields two functions.
 
-    The first function adds a record and its predictions. The second function, called after all records were added,
-    yields the rows in descending order of the probability of relevance, then of ``record_id``; records without a
-    probability come last. Sorting uses temporary files in ``folder``.
+    The first function adds a record and its predictions. The second function yields the sorted rows; call it after all
+    records were added. The rows are in descending order of the probability of relevance. Rows with the same probability
+    are ordered by ``record_id``. Rows without a probability come last. Temporary files are written to ``folder``.
     """
     relevance = labels[0][0]
     with sorting(folder) as sorter:

@@ -1,4 +1,4 @@
-"""Write ``review.xlsx``, the workbook in which reviewers read, decide and take notes."""
+"""Write ``review.xlsx``, the workbook in which reviewers read papers, decide and take notes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
-    """The definition of a label and the bounds of its decisions, which the workbook explains to reviewers."""
+    """The definition of a label and the bounds of its decisions; the workbook explains both to reviewers."""
 
     definition: str
     bounds: tuple[float, float] | None
@@ -59,7 +59,7 @@ def guide_to(codebook: Codebook, bounds: Sequence[tuple[float, float]] | None = 
     Parameters
     ----------
     bounds
-        Lower and upper bound of the decisions of a model on each label, relevance first; ``None`` if the model is not
+        Lower and upper bound of the model's decisions on each label, relevance first; ``None`` if the model is not
         known.
     """
     known: Iterable[tuple[float, float] | None] = bounds or [None] * len(codebook.entries)
@@ -70,7 +70,7 @@ def guide_to(codebook: Codebook, bounds: Sequence[tuple[float, float]] | None = 
 
 
 def too_long(records: int) -> str:
-    """Return a note if the records do not fit into a sheet of a workbook, otherwise ``""``."""
+    """Return a note if the records do not fit into a sheet of a workbook; otherwise ``""``."""
     if records < MOST_ROWS:
         return ""
     return (
@@ -80,14 +80,30 @@ def too_long(records: int) -> str:
 
 
 class Linked(NamedTuple):
-    """Text of a cell that links to a place in the workbook, such as ``'Quotations'!F2``."""
+    """A cell with a link.
+
+    Attributes
+    ----------
+    text
+        Text of the cell.
+    place
+        Cell of the workbook to which the link leads, such as ``'Quotations'!F2``.
+    """
 
     text: str
     place: str
 
 
 class TableSheet(NamedTuple):
-    """A sheet with a table; ``widths`` are those of its columns, in characters."""
+    """A sheet that contains a table.
+
+    Attributes
+    ----------
+    names
+        Names of the columns.
+    widths
+        Widths of the columns, in characters.
+    """
 
     title: str
     names: Sequence[str]
@@ -103,18 +119,20 @@ def write(
     by_basis: bool = False,
     tables: Iterable[TableSheet] = (),
 ) -> None:
-    """Write tagged records as a workbook, which has a sheet for reviewing and a sheet with explanations.
+    """Write tagged records as a workbook with a review sheet and a sheet of explanations.
 
     Parameters
     ----------
-    labels, rows
-        Key and name of each label, and the rows of the records in reading order; see `review_rows.ranking`.
+    labels
+        Key and name of each label, relevance first.
+    rows
+        Rows of the records in reading order; see `review_rows.ranking`.
     guide
-        Definition and bounds of each label, by key.
+        Definition and bounds of each label, keyed by label.
     by_basis
         Whether the rows contain the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets, which are iterated after ``rows``.
+        Further sheets. They are iterated after ``rows``.
     """
     with _workbook(path, "Papers to review") as (book, folder):
         left = _review(_sheet(book, _REVIEW, folder), header(labels, by_basis), rows)
@@ -133,7 +151,7 @@ def write_table(
     title
         Title of the workbook, and name of the sheet that contains the table.
     notes
-        Sentences for a sheet of explanations, which mechtag ignores when it reads the workbook.
+        Sentences for a sheet of explanations. mechtag ignores this sheet when it reads the workbook.
     """
     write_tables(path, title, [TableSheet(title, names, rows, _widths(names))], notes)
 
@@ -144,7 +162,7 @@ def write_tables(path: Path, title: str, tables: Sequence[TableSheet], notes: Se
     Parameters
     ----------
     notes
-        Sentences for a sheet of explanations, which mechtag ignores when it reads the workbook.
+        Sentences for a sheet of explanations. mechtag ignores this sheet when it reads the workbook.
     """
     with _workbook(path, title) as (book, folder):
         for table in tables:
@@ -195,9 +213,9 @@ def _table(sheet: Any, table: TableSheet) -> None:
 
 
 def _fill(sheet: Any, place: str) -> None:
-    """Colour the cells of a range, such as ``A2:F9``, that consist of a decision; each decision has its colour.
+    """Add a rule that colours the cells of a range that contain a decision; ``place`` is the range, such as ``A2:F9``.
 
-    The spreadsheet program applies this rule, so the colour changes when a reviewer changes a decision.
+    The spreadsheet program applies the rule, so the colour changes when a reviewer changes a decision.
     """
     from openpyxl.formatting.rule import Rule
     from openpyxl.styles import Font, PatternFill
@@ -212,9 +230,9 @@ def _fill(sheet: Any, place: str) -> None:
 
 @contextmanager
 def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
-    """Create a workbook and write it to ``path`` when the context ends.
+    """Create a workbook, and write it to ``path`` when the context ends.
 
-    Yield the workbook, and a folder for the temporary files of its sheets.
+    The context yields the workbook and a folder for the temporary files of its sheets.
     """
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
@@ -229,11 +247,7 @@ def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
 
 
 def _sheet(book: Any, name: str, folder: Path) -> Any:
-    """Add a sheet to a workbook and return it; its rows are written one by one to a temporary file in ``folder``.
-
-    By default, openpyxl would use the system's folder for temporary files, and leave the file there if the process is
-    killed.
-    """
+    """Add a sheet to a workbook and return the sheet; its rows are written to a temporary file in ``folder``."""
     from openpyxl.worksheet import _writer
 
     sheet = book.create_sheet(name)
@@ -250,7 +264,7 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return an empty cell with the given style, to be written several times with different values."""
+    """Return an empty cell with the given style; the cell is written several times, each time with a new value."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
@@ -275,10 +289,7 @@ def _set(cell: Any, value: Any) -> Any:
 
 
 def _link(sheet: Any, value: Linked) -> Any:
-    """Return a new cell with a link.
-
-    A cell of `_cells_of` is written many times, and would keep the link.
-    """
+    """Return a new cell with a link."""
     from openpyxl.worksheet.hyperlink import Hyperlink
 
     cell = _set(_cells_of(sheet), value.text)
@@ -287,10 +298,7 @@ def _link(sheet: Any, value: Linked) -> Any:
 
 
 def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -> None:
-    """Append a row to a sheet, with a height that fits its wrapped texts.
-
-    The height is set because not all programs adapt it to wrapped texts.
-    """
+    """Append a row to a sheet; the row is high enough for its wrapped texts."""
     longest = max(
         (
             math.ceil(len(cell.value) / (_PER_WIDTH * width))
@@ -312,12 +320,12 @@ def _landscape(sheet: Any) -> None:
 
 
 def _is_own(name: str) -> bool:
-    """Return whether a column is one that reviewers fill in."""
+    """Return whether reviewers fill in the column with this name."""
     return name in (DECISION, NOTES) or name.endswith(OWN_CODE)
 
 
 def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
-    """Write the sheet for reviewing; return the number of papers that did not fit into the sheet."""
+    """Write the review sheet, and return the number of papers that did not fit into it."""
     from openpyxl.utils import get_column_letter
     from openpyxl.worksheet.datavalidation import DataValidation
     from openpyxl.worksheet.filters import AutoFilter
@@ -382,9 +390,9 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
 def _explanation(
     sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
 ) -> None:
-    """Write the sheet that explains the columns and, if they are known, the bounds of the decisions.
+    """Write the sheet that explains the columns and, if known, the bounds of the decisions.
 
-    It also states how many papers do not fit into the review sheet (``left``).
+    ``left`` is the number of papers that do not fit into the review sheet.
     """
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
@@ -492,9 +500,9 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label and its two bounds; what is not known is ``None``.
+    """Return the definition of a label, its lower bound and its upper bound; unknown values are ``None``.
 
-    Below the first bound, the decision is no; from the second bound upwards, it is yes.
+    Below the lower bound, the decision is no. From the upper bound on, the decision is yes.
     """
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
@@ -502,5 +510,5 @@ def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, 
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound of the decisions as the sheet shows it: a number, or ``never`` if no probability can reach it."""
+    """Return a bound as the sheet shows it: a number, or ``never`` if no probability can reach the bound."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

@@ -1,4 +1,4 @@
-"""Write ``tagged.ris``: the original records, with their labels as keywords and the evidence as notes."""
+"""Write ``tagged.ris``: the original records, with labels as keywords and evidence as notes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether the ``raw`` fields of a record are RIS fields and not fields of a different tagged format."""
+    """Return whether the ``raw`` fields of a record are RIS fields, not fields of a different tagged format."""
     tags = [tag for tag, _ in record.raw]
     if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
         return False
@@ -72,10 +72,10 @@ def _from_ris(record: Record) -> bool:
 
 
 def _as_ris(tag: str, value: str) -> tuple[str, str]:
-    """Return the tag and value of a field in RIS.
+    """Convert a field to RIS, and return its tag and value.
 
-    A tag of more than two letters is replaced by the RIS tag with the same meaning; if there is none, the field becomes
-    a note.
+    A tag of more than two letters is replaced by the RIS tag with the same meaning. If there is no such tag, the field
+    becomes a note.
     """
     if len(tag) == 2:
         return tag, value
@@ -118,9 +118,9 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield RIS fields for the DOI and the abstract of a record if they are not among the fields that were read.
+    """Yield RIS fields for the DOI and the abstract of a record if they are not among ``fields``, which its file has.
 
-    Such a DOI or abstract was taken from a duplicate of the record or added later, for example by 'mechtag fetch'.
+    Such a DOI or abstract comes from a duplicate, or was added later, for example by 'mechtag fetch'.
     """
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
@@ -129,9 +129,9 @@ def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple
 
 
 def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields that mechtag adds: keywords for the labels, and notes with their evidence.
+    """Yield the RIS fields that mechtag adds: keywords for the labels, and notes with the evidence.
 
-    Labels decided ``no`` are omitted.
+    Labels that were decided ``no`` are omitted.
     """
     tagged = [
         (key, name, prediction)
@@ -167,7 +167,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Format one RIS field; join those lines of its value that programs could mistake for a new field."""
+    """Format one RIS field; lines that programs could read as a new field are joined to the line before them."""
     value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
@@ -180,7 +180,7 @@ def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[
     added
         Fields to add, as pairs of tag and value.
     is_ours
-        Function that returns whether a field of the record was added by an earlier run; such fields are replaced.
+        Function that returns whether an earlier run added a field of the record. Such fields are left out.
     """
     if _from_ris(record):
         pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
@@ -203,13 +203,14 @@ def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Yield a function that adds a tagged record to a RIS file (UTF-8); records are in input order.
+    """Yield a function that adds a tagged record to a RIS file (UTF-8).
 
-    A record that was read from RIS keeps all its fields; if its file has no DOI or no abstract, but a duplicate has
-    one, the DOI or abstract of the duplicate is added. All other records are written from the attributes of `Record`.
-    For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
-    ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace the fields
-    that an earlier run added for the same labels.
+    A record that was read from RIS keeps all its fields. A DOI or abstract that is missing in its file is added if the
+    record has one, for example from a duplicate. All other records are written from the attributes of `Record`.
+
+    For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added. For each label decided ``refer``, a field
+    ``KW  - mechtag:KEY?`` is added. The evidence is added in fields ``N1``. Fields that an earlier run added for the
+    same labels are removed.
 
     Parameters
     ----------
@@ -226,10 +227,10 @@ def writing(
 def writing_records(
     path: Path,
 ) -> Iterator[Callable[[Record, Iterable[tuple[str, str]], Callable[[str, str], bool]], None]]:
-    """Yield a function that adds a record to a RIS file (UTF-8), with fields that mechtag adds.
+    """Yield a function that adds a record, with further fields, to a RIS file (UTF-8).
 
-    The yielded function takes the record, the fields to add (pairs of tag and value), and a function that returns
-    whether a field of the record was added by an earlier run; such fields are replaced.
+    The yielded function takes three arguments: the record, the further fields (pairs of tag and value), and a function.
+    This last function returns whether an earlier run added a field of the record. Such fields are left out.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:

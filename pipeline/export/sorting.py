@@ -1,4 +1,4 @@
-"""Sort rows with temporary files on disk, so that they do not have to fit into memory."""
+"""Sort rows with temporary files, so that the rows need not fit into memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FILES = 64
 
 
 class Sorter:
-    """Sorts rows that may not fit into memory, using files on disk.
+    """Sorts rows that may not fit into memory, by an external merge sort.
 
-    This is an external merge sort (Knuth, The Art of Computer Programming, volume 3, section 5.4).
+    Source: Knuth, The Art of Computer Programming, volume 3, section 5.4.
 
     Parameters
     ----------
     folder
-        Folder for temporary files, which together are as large as the rows in JSON format.
+        Folder for temporary files. Together, the files are as large as the rows in JSON format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,6 +71,6 @@ def _read(path: Path) -> Iterator[Row]:
 
 @contextmanager
 def sorting(folder: Path) -> Iterator[Sorter]:
-    """Yield a `Sorter` whose temporary files are in ``folder`` and are deleted when the context ends."""
+    """Yield a `Sorter` with temporary files in ``folder``; the files are deleted when the context ends."""
     with temporary_folder(folder) as files:
         yield Sorter(files)

@@ -1,4 +1,4 @@
-"""Write the sheets of an exported workbook, except the sheet for reviewing."""
+"""Write all sheets of an exported workbook except the review sheet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CODEBOOK = ("key", "name", "definition", "include", "exclude")
 
 
 def write(path: Path, coded: CodedPapers) -> None:
-    """Write the codes of people as a workbook; 'mechtag codings' can import its sheet ``Codes``."""
+    """Write the codes of people as a workbook; 'mechtag codings' can import the sheet ``Codes``."""
     people = ", ".join(coded.coders)
     notes = [
         f"{counted(len(coded.papers), 'paper')}, coded by {people}.",
@@ -61,8 +61,8 @@ def codes(coded: CodedPapers) -> TableSheet:
 class DerivedSheets:
     """The sheets of a workbook that people only read: evidence, matrix, roles and codebook.
 
-    Papers are added one by one. Quotations are kept in files until the sheets are written; of each paper, only what the
-    matrix shows is in memory.
+    Papers are added one by one. Quotations are stored in temporary files. Only the content of the matrix stays in
+    memory.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ class DerivedSheets:
         Parameters
         ----------
         place
-            Number by which papers are ordered in the sheet ``Evidence``; by default, they are in the order in which
-            they were added.
+            Position of the paper in the sheet ``Evidence``. By default, papers are in the order in which they were
+            added.
         """
         number = len(self._papers)
         self._papers.append(citable(paper.record))
@@ -99,7 +99,7 @@ class DerivedSheets:
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
         """Yield a row for each quotation of a paper, and the sign (such as absent) of the quotation.
 
-        The rows are in the order of labels and coders. They lack the citation of the paper, which is known only after
+        The rows are ordered by label and coder. They do not contain the citation of the paper, which is not known until
         all papers were added.
         """
         for code in paper.codes:
@@ -115,12 +115,12 @@ class DerivedSheets:
 
     @property
     def footnotes(self) -> tuple[str, ...]:
-        """Return the footnotes of the matrix; without papers that are relevant and coded, there are none."""
+        """Return the footnotes of the matrix; if no paper is both relevant and coded, there are no footnotes."""
         arranged = self._arranged()
         return arranged.footnotes if arranged else ()
 
     def sheets(self) -> Iterator[TableSheet]:
-        """Yield the sheets with the evidence, the matrix, the roles and the codebook, after all papers were added."""
+        """Yield the sheets with evidence, matrix, roles and codebook; call this after all papers were added."""
         columns = (*_EVIDENCE, *([_SIGN] if self._signed else []))
         widths = (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * self._signed)
         yield TableSheet("Evidence", columns, self._evidence_rows(), widths)
@@ -150,9 +150,9 @@ class DerivedSheets:
 
 @contextmanager
 def deriving(codebook: Codebook, folder: Path, passages: Sequence[RolePassage] = ()) -> Iterator[DerivedSheets]:
-    """Context manager: yield an empty `DerivedSheets`, to which papers can be added.
+    """Yield an empty `DerivedSheets`, to which papers can be added.
 
-    Its temporary files are in ``folder``, and are deleted when the context ends.
+    Temporary files are in ``folder``, and are deleted when the context ends.
     """
     with sorting(folder) as sorter:
         yield DerivedSheets(codebook, sorter, passages)

@@ -1,4 +1,4 @@
-"""Write coded papers in any of the export formats, which are selected by name."""
+"""Write coded papers in an export format that is selected by name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _WRITERS: dict[str, Callable[[Path, CodedPapers], None]] = {
 
 
 def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
-    """Write coded papers in a format, and return notes for the user, for example on quotations that were left out.
+    """Write coded papers in a format, and return notes for the user, such as how many quotations were left out.
 
     Parameters
     ----------
     to
-        Name of a format of ``mechtag export``, except ``matrix``, which needs further settings.
+        Name of a format of ``mechtag export``. The format ``matrix`` is not possible, because it needs further
+        settings.
     """
     if to != "label-studio":
         _WRITERS[to](path, coded)
