@@ -1,4 +1,4 @@
-"""Store the answers of web services in a file, so that an answered request is not sent again."""
+"""Store the answers of web services in a file, so that no request has to be sent twice."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ CREATE TABLE IF NOT EXISTS answer (
 class Cache:
     """The answers of web services to earlier requests.
 
-    Each answer is saved before the next request is sent, so a run that is killed loses at most one answer.
+    Each answer is saved before the next request is sent. A run that is killed therefore loses at most one answer.
 
     Parameters
     ----------
     path
-        SQLite file. If it does not exist, it is created or, if ``read_only`` is set, counts as an empty cache.
+        SQLite file. If it does not exist, it is created. If ``read_only`` is set, a missing file counts as an empty
+        cache.
     read_only
-        Whether the file is neither changed nor created.
+        If true, the file is neither created nor changed.
 
     Raises
     ------
@@ -78,10 +79,16 @@ class Cache:
             ) from None
 
     def get(self, key: str, now: float) -> Answer | None:
-        """Return the stored answer to a request, or ``None`` if there is no valid answer.
+        """Return the stored answer to a request; ``None`` if there is no valid answer.
 
-        ``key`` identifies the request, and ``now`` is the time in seconds since 1970. A negative answer, such as "not
-        found", is valid for 30 days, because services add papers later.
+        A negative answer, such as "not found", is valid for 30 days, because services add papers later.
+
+        Parameters
+        ----------
+        key
+            Text that identifies the request.
+        now
+            Current time in seconds since 1970.
         """
         with self._readable():
             found = self._database.execute("SELECT status, url, body, time FROM answer WHERE key = ?", (key,))
@@ -94,9 +101,16 @@ class Cache:
             return None
 
     def put(self, key: str, source: str, answer: Answer, *, replace: bool = True) -> None:
-        """Store the answer to the request that ``key`` identifies; ``source`` is the name of the service.
+        """Store the answer to a request.
 
-        Unless ``replace`` is set, an answer that is already stored is kept.
+        Parameters
+        ----------
+        key
+            Text that identifies the request.
+        source
+            Name of the service.
+        replace
+            Whether the new answer replaces an answer that is already stored.
         """
         with self._readable():
             self._database.execute(

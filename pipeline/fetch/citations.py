@@ -27,9 +27,16 @@ MOST = 20_000
 
 
 class Step(NamedTuple):
-    """How citation searching found a paper: the id of the seed, the direction, and the name of the service.
+    """How citation searching found a paper.
 
-    The seed is the paper whose citations were followed.
+    Attributes
+    ----------
+    seed
+        Id of the paper whose citations were followed.
+    direction
+        ``backward`` if that paper cites the found paper; ``forward`` if the found paper cites that paper.
+    source
+        Name of the service.
     """
 
     seed: str
@@ -42,10 +49,17 @@ class Step(NamedTuple):
 
 
 class SeedCount(NamedTuple):
-    """Numbers of papers that a service lists for one seed, that is, for a paper whose citations were followed.
+    """The numbers of papers that a service lists for one seed; a seed is a paper whose citations are followed.
 
-    ``backward`` counts the papers that the seed cites, and ``forward`` the papers that cite the seed. A number is
-    ``None`` if the service does not have the seed, or if papers in this direction were not requested.
+    A number is ``None`` if it was not requested, if the service does not know the seed, or if the service cannot list
+    such papers.
+
+    Attributes
+    ----------
+    backward
+        Number of papers that the seed cites.
+    forward
+        Number of papers that cite the seed.
     """
 
     record: Record
@@ -55,14 +69,14 @@ class SeedCount(NamedTuple):
 
 
 class Chased(NamedTuple):
-    """A new paper that citation searching found, and the steps by which it was found."""
+    """A new paper, and the steps by which citation searching found it."""
 
     record: Record
     steps: tuple[Step, ...]
 
     @property
     def seeds(self) -> int:
-        """Return the number of different papers (seeds) whose citations led to this paper."""
+        """Return the number of seeds that led to this paper; a seed is a paper whose citations were followed."""
         return len({step.seed for step in self.steps})
 
 
@@ -70,16 +84,19 @@ class Chased(NamedTuple):
 class Chase:
     """The result of citation searching.
 
+    In this result, a seed is a paper whose citations were followed.
+
     Attributes
     ----------
     papers
-        New papers, in descending order of the number of papers (seeds) whose citations led to them.
+        New papers. Those to which most seeds led come first.
     identified
-        Number of different papers that were found, including those that were known before.
+        Number of different papers that were found, including papers that were known before.
     seeds
-        Numbers of papers that each service lists for each seed, that is, for each paper whose citations were followed.
+        For each seed and service, the numbers of papers that the service lists.
     complete
-        Whether all citations were followed; false if the search was stopped because it had found `MOST` papers.
+        Whether all citations were followed. The value is ``False`` if the search stopped after it had found `MOST`
+        papers.
     """
 
     papers: list[Chased]
@@ -89,12 +106,12 @@ class Chase:
 
     @property
     def known(self) -> int:
-        """Return the number of found papers that are not new, because they were included or found earlier."""
+        """Return how many of the papers that were found had been included or known before."""
         return self.identified - len(self.papers)
 
 
 class _Enough(Exception):
-    """Raised to stop citation searching when `MOST` papers were found, which is more than anybody would read."""
+    """Raised to stop citation searching when `MOST` papers were found."""
 
 
 class Chaser:
@@ -103,11 +120,11 @@ class Chaser:
     Parameters
     ----------
     directions
-        Directions in which to follow citations: ``backward`` to cited papers, ``forward`` to citing papers.
+        ``backward`` to find the papers that a paper cites; ``forward`` to find the papers that cite a paper.
     sources
-        Names of the services to ask; see `SOURCES`.
+        Names of the services to ask, such as ``openalex``.
     settings
-        Settings for recognising duplicates.
+        Settings by which duplicates are recognised.
     """
 
     def __init__(
@@ -125,17 +142,17 @@ class Chaser:
         self._seeds: list[SeedCount] = []
 
     def chase(self, included: Sequence[Record], known: Sequence[Record], rounds: int) -> Chase:
-        """Find papers that are linked to the included papers by citations and are neither included nor known.
+        """Find new papers that the included papers cite, or that cite the included papers.
 
         Parameters
         ----------
         included
             Records of the included papers, without duplicates.
         known
-            Records that have been found before, for example by searching databases.
+            Records that were found before, for example by searching databases. Their papers do not count as new.
         rounds
-            1 to follow the citations of the included papers; 2 to follow also the citations of the papers that the
-            first round found.
+            ``1`` to follow the citations of the included papers. ``2`` to follow also the citations of the papers that
+            the first round found.
         """
         existing = list({record.record_id: record for record in (*included, *known)}.values())
         seeds, complete = included, True
@@ -154,7 +171,7 @@ class Chaser:
         return Chase(papers, identified, self._seeds, complete)
 
     def _follow(self, source: str, seeds: Sequence[Record]) -> None:
-        """Ask a service for the citations of papers (the seeds), and store the papers that it lists for each seed."""
+        """Ask a service for the citations of each paper in ``seeds``, and store the papers that the service lists."""
         module = openalex if source == openalex.SERVICE.name else europepmc
         label = module.SERVICE.label
         with self._progress(f"following citations in {label}", len(seeds)) as advance:
@@ -173,14 +190,14 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service can list cited papers (direction ``backward``) or citing papers (``forward``).
+        """Return whether a service can list cited papers (``backward``) or citing papers (``forward``).
 
         OpenAlex lists citing papers only for users with a key.
         """
         return source != openalex.SERVICE.name or direction == "backward" or self._transport.has_key(openalex.SERVICE)
 
     def _others(self, source: str, seed: Found, direction: Direction) -> Iterator[Found]:
-        """Yield the papers that ``seed`` cites (backward), or that cite it (forward), as a service lists them."""
+        """Yield the papers that ``seed`` cites (``backward``), or the papers that cite ``seed`` (``forward``)."""
         if source == openalex.SERVICE.name:
             if direction == "backward":
                 yield from openalex.works(seed.references, self._transport)
@@ -197,9 +214,14 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge duplicates among the papers found, and return the papers that are not among ``existing``.
+        """Merge duplicates among the papers that were found.
 
-        The second value is the number of all different papers found, including those among ``existing``.
+        Returns
+        -------
+        new : list of Chased
+            Papers that are not among ``existing``.
+        identified : int
+            Number of different papers that were found, including papers among ``existing``.
         """
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
@@ -220,9 +242,9 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the service's description of the paper of each record, keyed by record id.
+    """Return the service's description of each record's paper, keyed by record id.
 
-    Papers whose title differs from the title of the record are left out.
+    A description is left out if its title differs from the title of the record.
     """
     believed: dict[str, Found] = {}
     for record, paper in found:

@@ -1,4 +1,4 @@
-"""Ask Crossref about papers by DOI or title (https://api.crossref.org/swagger-ui/index.html)."""
+"""Ask Crossref about papers, by DOI or title (https://api.crossref.org/swagger-ui/index.html)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _CANDIDATES = 5
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Look up records in Crossref by DOI; yield each record that is found, with Crossref's description of the paper."""
+    """Look up records in Crossref by DOI.
+
+    Yield each record that is found, together with Crossref's description of the paper.
+    """
     dois = list(dict.fromkeys(record.doi for record in records if record.doi))
     # A comma separates the values of a filter.
     listed = [doi for doi in dois if "," not in doi]
@@ -45,7 +48,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Search Crossref for the title and first author of a record; yield descriptions of the papers found."""
+    """Search Crossref for the title and first author of a record; yield a description of each paper that is found."""
     family = record.authors[0].split(",")[0] if record.authors else ""
     query = " ".join(f"{record.title} {family}".split())
     parameters = (("query.bibliographic", query), ("rows", str(_CANDIDATES)))

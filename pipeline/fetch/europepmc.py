@@ -23,7 +23,7 @@ _OUTSIDE_QUERIES = str.maketrans('"\\', "  ")
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
     """Look up records in Europe PMC by DOI or PubMed id.
 
-    Yield each record that is found, with Europe PMC's description of the paper.
+    Yield each record that is found, together with Europe PMC's description of the paper.
     """
     terms = list(dict.fromkeys(term for record in records if (term := _term(record))))
     if terms:
@@ -51,7 +51,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Search Europe PMC for the title of a record; yield descriptions of the papers found."""
+    """Search Europe PMC for the title of a record; yield a description of each paper that is found."""
     words = " ".join(record.title.translate(_OUTSIDE_QUERIES).split())
     answer = transport.ask(_query([f'TITLE:"{words}"'], _CANDIDATES))
     if answer and answer.found:
@@ -77,7 +77,7 @@ def _read(answer: Answer) -> Iterator[Found]:
 
 
 def full_text(pmcid: str) -> Request:
-    """Return a request for the full text, in JATS XML, of the paper with this PMC id."""
+    """Return a request for the full text (JATS XML) of the paper with this PMC id."""
     return Request(SERVICE, f"/{pmcid}/fullTextXML", check=_check_article)
 
 
@@ -94,7 +94,7 @@ def cited(work: str, direction: str, transport: Transport) -> Iterator[Found]:
     work
         Identifier of the paper in Europe PMC, such as ``MED/12345678``; see `Found.work`.
     direction
-        ``references`` for the papers that the paper cites; ``citations`` for the papers that cite it.
+        ``references`` to yield the papers that the paper cites; ``citations`` to yield the papers that cite it.
     """
     page, left = 1, 1
     while left > 0:

@@ -19,7 +19,13 @@ _HEADING = re.compile(r"(?:abstract|summary)(?:\s?[:.–—]\s+|\s?\n\s*)", re.I
 
 
 class Link(NamedTuple):
-    """The URL of a full text, and its licence as the service names it; the licence is empty if unknown."""
+    """The URL of a full text, and its licence.
+
+    Attributes
+    ----------
+    licence
+        Licence as the service names it; ``""`` if it is not known.
+    """
 
     url: str
     licence: str
@@ -40,17 +46,17 @@ class Found:
     time
         Time of the answer, such as ``2026-11-29T20:00:00Z``.
     licence
-        Licence of the paper; empty if unknown.
+        Licence of the paper; ``""`` if it is not known.
     retracted
         Whether the service states that the paper was retracted.
     links
         URLs and licences of free PDFs.
     open_pmcid
-        PMC id of the paper, if the open-access subset of Europe PMC contains its text; otherwise empty.
+        PMC id of the paper if the open-access subset of Europe PMC contains its full text; otherwise ``""``.
     work
-        The service's own identifier of the paper; empty if the service has none.
+        Identifier by which the service itself names the paper; ``""`` if there is none.
     references
-        The service's own identifiers of the papers that this paper cites.
+        Identifiers by which the service names the papers that this paper cites.
     """
 
     record: Record
@@ -70,7 +76,7 @@ Pair = tuple[Record, Found]
 
 
 def objects(content: Any, *path: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in a list within the content of an answer; empty if there are none.
+    """Return the JSON objects in a list that is part of an answer; the result is empty if there are none.
 
     ``path`` contains the names that lead to the list, such as ``"message", "items"``.
     """
@@ -78,12 +84,12 @@ def objects(content: Any, *path: str) -> list[dict[str, Any]]:
 
 
 def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service) -> Record | None:
-    """Build a record from the fields that a service returned for a paper; return ``None`` if they are not sufficient.
+    """Build a record from the fields that a service returned; ``None`` if the fields are not sufficient.
 
     Parameters
     ----------
     form
-        Format of search exports that has the same fields; it defines how the fields become a record.
+        Format of search exports with the same fields. It defines how the fields become a record.
     fields
         Pairs of field name and value.
     """
@@ -97,12 +103,15 @@ def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service)
 
 
 def time_of(answer: Answer) -> str:
-    """Return the time at which a service sent an answer, in ISO 8601, such as ``2026-11-29T20:00:00Z``."""
+    """Return the time of an answer in ISO 8601, such as ``2026-11-29T20:00:00Z``."""
     return datetime.fromtimestamp(answer.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pairs(records: Sequence[Record], founds: Iterable[Found]) -> Iterator[Pair]:
-    """Match records with the papers that a service found; yield each pair that shares a DOI or PubMed id."""
+    """Yield each pair of a record and a paper with the same DOI or PubMed id.
+
+    ``founds`` are the papers that a service found.
+    """
     by_doi: dict[str, list[Record]] = {}
     by_pmid: dict[str, list[Record]] = {}
     for record in records:

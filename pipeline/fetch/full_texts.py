@@ -33,17 +33,17 @@ def fetch_full_texts(
     *,
     any_licence: bool = False,
 ) -> list[Fetched]:
-    """Download a free full text for each record for which services were asked; return one row per downloaded file.
+    """Download free full texts, at most one per record; return one row per downloaded file.
 
-    JATS XML from the open-access subset of Europe PMC is preferred. If there is none, the free PDFs that Unpaywall
-    and OpenAlex list are tried in order.
+    Only records about which services were asked are considered. JATS XML from the open-access subset of Europe PMC is
+    preferred. If there is no such file, the free PDFs that Unpaywall and OpenAlex list are tried in order.
 
     Parameters
     ----------
     result
-        Result of `gaps.fill`, which asked the services about these records.
+        Result of `gaps.fill`, which asked the services.
     folder
-        Folder for the files, which are named after the record ids; ``None`` to save no files.
+        Folder for the files, which are named by record id. If ``None``, files are downloaded, but not saved.
     any_licence
         Whether PDFs without a Creative Commons licence are downloaded, too.
     """
@@ -62,9 +62,9 @@ def fetch_full_texts(
 def _text_of(
     record: Record, founds: Sequence[Found], wanted: Wanted, transport: Transport, any_licence: bool
 ) -> tuple[str, str, str, Answer] | None:
-    """Return the extension, service, licence and content of the first full text that can be downloaded.
+    """Download the first full text that is available.
 
-    The result is ``None`` if no full text can be downloaded.
+    Return its extension, service, licence and content; ``None`` if no full text can be downloaded.
     """
     for found in founds:
         if found.open_pmcid and (answer := transport.ask(europepmc.full_text(found.open_pmcid))) and answer.found:
@@ -105,7 +105,7 @@ def _save(
 
 
 def file_names(records: Sequence[Record]) -> list[str]:
-    """Return a different file name, without extension, for each record."""
+    """Return one file name per record, without extension; all names are different."""
     names = [_NOT_IN_NAMES.sub("_", record.record_id)[:_LONGEST_NAME] for record in records]
     # Some systems do not distinguish capitals in names.
     shared = Counter(name.casefold() for name in names)

@@ -1,4 +1,4 @@
-"""Complete records: ask web services, one after the other, for missing abstracts and identifiers."""
+"""Complete records: ask web services in turn for missing abstracts and identifiers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mechtag.pipeline.fetch.transport import Transport
 
 
 class Source(Protocol):
-    """Interface of the modules that look up papers in a service by their identifiers."""
+    """Interface of the modules that ask one service about papers by their identifiers."""
 
     SERVICE: Service
     BATCH: int
 
     def look_up(self, records: Sequence[Record], transport: Transport) -> Iterable[Pair]:
-        """Yield each record that the service has, with the service's description of the paper."""
+        """Yield each record that the service knows, together with its description of the paper."""
 
 
 # Services that look up papers by identifiers, in the order in which they are asked.
@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
     replace_shorter
         Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
     limit
-        Maximum number of records for which services are asked; ``None`` for all records.
+        Maximum number of records about which services are asked; ``None`` for no limit.
     """
 
     what: tuple[str, ...] = WHAT[:2]
@@ -66,7 +66,7 @@ class Wanted(NamedTuple):
     def lacks(self, record: Record) -> bool:
         """Return whether a record lacks an abstract or a DOI that the user wants to fetch.
 
-        With ``replace_shorter``, an abstract that may have been cut off counts as missing.
+        If ``replace_shorter`` is set, an abstract that may have been cut off counts as missing.
         """
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)
@@ -85,9 +85,9 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that may be the paper of a record, but not with certainty, so that a person has to decide.
+        Papers that a service found, but that may not be the papers of the records. A person has to decide.
     found
-        Descriptions that services returned of the paper of each record, keyed by record id.
+        Services' descriptions of the paper of each record, keyed by record id.
     """
 
     records: list[Record]
@@ -98,15 +98,15 @@ class Result:
 
 
 def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progress: Progress) -> Result:
-    """Ask services for the data that records lack, and return the completed records and what the services sent.
+    """Ask services for data that the records lack, and return the completed records and the data.
 
-    ``wanted`` states which data to ask for: abstracts, identifiers or full texts.
-
-    Records are looked up by DOI or PubMed id. Records that have neither are searched for by title; if this search finds
-    an identifier, they are also looked up by the identifier.
+    Records are looked up by DOI or PubMed id. If a record has neither, its title is searched for. If this search finds
+    an identifier, the record is then looked up by the identifier.
 
     Parameters
     ----------
+    wanted
+        Data to ask for (abstracts, identifiers or full texts), and services to ask.
     progress
         Function that shows the progress of a step; see `workflows.reporter.Reporter.progress`.
     """
@@ -168,9 +168,9 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill missing fields of a record with those of a paper that a service found.
+        """Fill missing fields of a record from a paper that a service found.
 
-        If it is not certain that the record describes this paper, the paper is only listed as a candidate.
+        If it is not certain that the record describes this paper, the paper is only added to the candidates.
         """
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:

@@ -1,4 +1,4 @@
-"""Decide whether a paper that a service found is the paper that a record describes."""
+"""Decide whether a record describes the paper that a service found."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHORTEST_TITLE = 30
 
 
 class Verdict(NamedTuple):
-    """The decision on whether a paper that a service found is the paper that a record describes.
+    """The decision on whether a record describes the paper that a service found.
 
     Attributes
     ----------
     likeness
-        Similarity of the titles, from 0 to 1; ``None`` if the record has no title.
+        Similarity of the two titles, from 0 to 1; ``None`` if the record has no title.
     doubt
-        Sentence that states why the two papers may differ; empty if they are the same paper.
+        Sentence that states why the record may describe a different paper; ``""`` if there is no doubt.
     """
 
     likeness: float | None
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A record, a paper that a service found for it, and the verdict on whether the record describes this paper."""
+    """A record, a paper that a service found, and the verdict on whether the record describes this paper."""
 
     record: Record
     found: Found
@@ -40,12 +40,12 @@ class Candidate(NamedTuple):
 
 
 def likeness(left: str, right: str) -> float:
-    """Return the similarity of two titles, from 0 to 1, regardless of the order of their words."""
+    """Return the similarity of two titles, from 0 to 1; the order of the words does not matter."""
     return float(round(fuzz.token_sort_ratio(normalise_title(left), normalise_title(right)) / 100, 4))
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Judge by the titles whether a paper that was found by a record's DOI or PubMed id is the record's paper."""
+    """Decide, by the titles, whether a record describes a paper that was found by its DOI or PubMed id."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)
@@ -55,10 +55,9 @@ def by_identifier(record: Record, found: Found) -> Verdict:
 
 
 def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
-    """Compare a record with the papers that a search for its title found, and return each paper with its verdict.
+    """Compare a record with the papers that a search for its title found, and return each paper with a verdict.
 
-    At most one paper is accepted, that is, the ``doubt`` of its verdict is empty. Papers with clearly different titles
-    are left out.
+    At most one paper has a verdict without doubt. Papers with clearly different titles are left out.
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

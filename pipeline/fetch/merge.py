@@ -1,6 +1,7 @@
-"""Fill the missing fields of a record with the values that services returned for its paper.
+"""Fill the missing fields of a record with values that services returned for its paper.
 
-Existing values are not replaced, with one exception: an abstract that was cut off is replaced if the user asks for it.
+Existing values are not replaced. There is one exception: if the user asks for it, an abstract that may have been cut
+off is replaced by a longer one.
 """
 
 from __future__ import annotations
@@ -27,16 +28,21 @@ class Fetched(NamedTuple):
     Attributes
     ----------
     field
-        ``abstract``, ``doi``, ``pmid``, ``full-text``, or ``retraction`` if a service states that the paper was
-        retracted.
-    source, url, time
-        Name of the service, URL of the paper or the file, and time of the answer.
+        ``abstract``, ``doi``, ``pmid``, ``full-text`` or ``retraction``. The last value means that a service states
+        that the paper was retracted.
+    source
+        Name of the service.
+    url
+        URL of the paper or of the downloaded file.
+    time
+        Time of the answer, such as ``2026-11-29T20:00:00Z``.
     licence
         Licence as the service names it, or ``unknown``.
     likeness
-        Similarity of the titles, from 0 to 1; ``None`` for full texts, and for records without a title.
+        Similarity of the titles of the record and the paper, from 0 to 1; ``None`` for full texts and for records
+        without a title.
     sha256
-        SHA-256 of the value in UTF-8, or of the file; empty for a retraction.
+        SHA-256 of the value (in UTF-8) or of the file; ``""`` for a retraction.
     """
 
     record_id: str
@@ -57,9 +63,9 @@ def provenance(record_id: str, field: str, found: Found, likeness: float | None,
     found
         Description of the paper that the service returned.
     likeness
-        Similarity of the titles of the record and of the paper, from 0 to 1.
+        Similarity of the titles of the record and the paper, from 0 to 1; ``None`` if the record has no title.
     value
-        Value of the field; empty for a retraction.
+        Value of the field; ``""`` for a retraction.
     """
     return Fetched(
         *(record_id, field, found.service.name, found.url, found.time, found.licence or "unknown", likeness),
@@ -68,14 +74,15 @@ def provenance(record_id: str, field: str, found: Found, likeness: float | None,
 
 
 def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool:
-    """Return whether the abstract that a service returned should become the abstract of the record.
+    """Return whether the abstract that a service returned should be used for the record.
 
-    This is the case if the record has no abstract, and the service did not return a placeholder.
+    Placeholders are never used. All other abstracts are used if the record has no abstract.
 
     Parameters
     ----------
     replace_shorter
-        Whether an abstract that may have been cut off should be replaced by a longer abstract with the same beginning.
+        Whether the new abstract is also used if it is longer than the record's abstract, which may have been cut off,
+        and begins in the same way.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):
@@ -84,7 +91,7 @@ def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool
 
 
 def may_be_cut(abstract: str) -> bool:
-    """Return whether an abstract may have been cut off: it is short, or ends in mid-sentence."""
+    """Return whether an abstract may have been cut off, because it is short or ends in mid-sentence."""
     return bool(abstract) and (len(abstract) < _SHORT or is_cut(abstract))
 
 
@@ -96,9 +103,7 @@ def _is_longer(old: str, new: str) -> bool:
 
 
 def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool) -> tuple[Record, list[Fetched]]:
-    """Fill the missing fields of a record with those of a paper that a service found.
-
-    Return the completed record, and one row of ``fetched.csv`` for each field that was filled.
+    """Fill the missing fields of a record from a paper that a service found.
 
     Parameters
     ----------
@@ -106,6 +111,13 @@ def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool)
         Decision that the record describes this paper.
     replace_shorter
         Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
+
+    Returns
+    -------
+    record : Record
+        The completed record.
+    rows : list of Fetched
+        One row of ``fetched.csv`` for each field that was filled.
     """
     values = dict(_lacking(record, found, replace_shorter))
     rows = [provenance(record.record_id, field, found, verdict.likeness, value) for field, value in values.items()]

@@ -1,6 +1,6 @@
 """Ask OpenAlex about papers and their citations (https://docs.openalex.org/api-entities/works).
 
-Without a key, only requests for single papers are sent, which are free; searches and lists need a key.
+Without a key, only requests for single papers are sent, because these are free. Searches and lists need a key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _FIELDS = (
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Look up records in OpenAlex by DOI or PubMed id; yield each record that is found, with OpenAlex's description."""
+    """Look up records in OpenAlex by DOI or PubMed id.
+
+    Yield each record that is found, together with OpenAlex's description of the paper.
+    """
     if not transport.has_key(SERVICE):
         for record in records:
             if record.doi or record.pmid:
@@ -54,7 +57,10 @@ def _name(record: Record) -> str:
 
 
 def _one(name: str, transport: Transport) -> Iterator[Found]:
-    """Yield OpenAlex's description of the paper with an id such as ``doi:10.1000/1`` or ``W123``, if it has one."""
+    """Yield OpenAlex's description of the paper with this identifier, such as ``doi:10.1000/1`` or ``W123``.
+
+    If OpenAlex does not know the paper, nothing is yielded.
+    """
     answer = transport.ask(Request(SERVICE, f"/works/{name}", (("select", _FIELDS),)))
     if answer and answer.found:
         yield from _read(answer)
@@ -76,7 +82,7 @@ def _check(body: bytes) -> None:
 
 
 def search(record: Record, transport: Transport) -> Iterator[Found]:
-    """Search OpenAlex for the title of a record, and yield descriptions of the papers found.
+    """Search OpenAlex for the title of a record; yield a description of each paper that is found.
 
     Without an OpenAlex key, nothing is searched.
     """
@@ -89,7 +95,7 @@ def search(record: Record, transport: Transport) -> Iterator[Found]:
 
 
 def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
-    """Yield OpenAlex's descriptions of the papers with the given OpenAlex identifiers, such as ``W123``."""
+    """Yield OpenAlex's descriptions of papers by their OpenAlex identifiers, such as ``W123``."""
     if transport.has_key(SERVICE):
         yield from _listed("openalex", identifiers, transport)
         return
@@ -98,9 +104,9 @@ def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
 
 
 def citing(work: str, transport: Transport) -> Iterator[Found]:
-    """Yield the papers that cite the paper with the OpenAlex identifier ``work``.
+    """Yield the papers that cite a paper; ``work`` is the OpenAlex identifier of the cited paper.
 
-    OpenAlex requires a key for this; yield nothing if the user has none.
+    OpenAlex lists these papers only for users with a key. Without a key, nothing is yielded.
     """
     cursor = "*" if transport.has_key(SERVICE) else ""
     while cursor:
@@ -150,8 +156,8 @@ def _identifier(url: str) -> str:
 def mark_gaps(index: Any) -> dict[str, list[int]] | None:
     """Mark missing words in the inverted index of an abstract with ellipses, and return the new index.
 
-    An inverted index maps each word to the list of its positions; a word is missing where a position occurs in no list.
-    The result is ``None`` if the index is not valid, or if more than a fifth of the words are missing.
+    An inverted index maps each word to its positions. If a position is not listed for any word, a word is missing
+    there. If the index is not valid, or if too many words are missing, the result is ``None``.
     """
     if not isinstance(index, dict):
         return None

@@ -1,4 +1,4 @@
-"""Recognise texts that services return in place of an abstract, such as ``No abstract available``."""
+"""Recognise texts that services return instead of an abstract, such as ``No abstract available``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PLACEHOLDER = re.compile(
 
 
 def is_placeholder(abstract: str) -> bool:
-    """Return whether a text is very short, or only a notice or placeholder such as 'No abstract available'.
+    """Return whether a text is not an abstract: it is very short, or only a notice such as ``No abstract available``.
 
     Parameters
     ----------
     abstract
-        Content of the field for the abstract, cleaned by `text.cleaning.clean_abstract`.
+        Abstract as the service returned it, cleaned by `text.cleaning.clean_abstract`.
     """
     text = abstract.strip()
     if sum(map(str.isalpha, text)) < _FEWEST_LETTERS or says_none(text) or is_only_notice(text):

@@ -1,4 +1,4 @@
-"""Ask PubMed about papers by their PubMed ids (https://www.ncbi.nlm.nih.gov/books/NBK25499/)."""
+"""Ask PubMed about papers, by PubMed id (https://www.ncbi.nlm.nih.gov/books/NBK25499/)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _ENDS = (b"</PubmedArticleSet>", b"<PubmedArticleSet/>", b"<PubmedArticleSet></P
 
 
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
-    """Look up records in PubMed by PubMed id; yield each record that is found, with PubMed's description of it."""
+    """Look up records in PubMed by PubMed id.
+
+    Yield each record that is found, together with PubMed's description of the paper.
+    """
     pmids = list(dict.fromkeys(record.pmid for record in records if record.pmid))
     if pmids:
         for answer in ask_for_all(pmids, _request, transport.ask):

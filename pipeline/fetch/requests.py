@@ -25,20 +25,26 @@ class Service:
     label
         Name of the service in messages.
     address
-        Start of the URLs of the service; empty for the sites of publishers, whose requests contain the whole URL.
-    rate, keyed_rate
-        Maximum number of requests per second without a key, and with a key.
+        Beginning of all URLs of the service. The value is ``""`` for the sites of publishers, because requests to them
+        contain the whole URL.
+    rate
+        Maximum number of requests per second without a key.
+    keyed_rate
+        Maximum number of requests per second with a key.
     key_variable
-        Environment variable that contains the user's key; empty if the service has no keys.
-    key_parameter, key_header
-        Parameter or header by which the key is sent.
+        Environment variable that contains the user's key; ``""`` if the service has no keys.
+    key_parameter
+        Name of the query parameter that contains the key.
+    key_header
+        Name of the header that contains the key.
     key_scheme
         Word before the key in the header, such as ``Bearer``.
     email_parameter
-        Parameter by which the e-mail address is sent in addition to the header ``User-Agent``.
+        Name of the query parameter that contains the e-mail address. The address is also sent in the header
+        ``User-Agent``.
     own
-        Whether the user chose the service, such as the endpoint of a language model. Such a service does not receive an
-        e-mail address, its redirects are not followed, and only successful answers are cached.
+        Whether the user chose the service, such as the endpoint of a language model. The e-mail address is not sent to
+        such a service. Its redirects are not followed. Only its successful answers are cached.
     """
 
     name: str
@@ -55,16 +61,16 @@ class Service:
 
 
 class UselessAnswer(ValueError):
-    """Raised for an answer that cannot be used and that would not change if the request were repeated."""
+    """Raised for an answer that cannot be used, and that would be the same if the request were sent again."""
 
 
 def readable_json(body: bytes) -> Any:
-    """Parse the body of an answer as JSON and return its content, an object or a list.
+    """Return the content of an answer, a JSON object or list; ``body`` is the body of the answer.
 
     Raises
     ------
     ValueError
-        If the answer is not a JSON object or list, or reports an error.
+        If the body is not a JSON object or list, or if it reports an error.
     """
     try:
         content = json.loads(body)
@@ -78,10 +84,10 @@ def readable_json(body: bytes) -> Any:
 
 
 def message_in(body: bytes) -> str:
-    """Return the message in the body of an answer that reports an error, on one line; ``""`` if there is none.
+    """Return the error message in the body of an answer, on one line; ``""`` if there is no message.
 
-    A body that is neither JSON with a message nor plain text, such as a web page, contains no message. Characters that
-    a terminal could interpret are replaced by spaces.
+    A message is found if the body is plain text, or JSON that contains a message. A web page contains no message.
+    Characters that a terminal could interpret are replaced by spaces.
     """
     text = body.decode("utf-8", errors="replace")
     try:
@@ -105,14 +111,14 @@ class Request(NamedTuple):
     Attributes
     ----------
     path
-        Path below the address of the service, in which special characters are already quoted.
+        Path below the address of the service; special characters are already percent-encoded.
     parameters
         Names and values of the query string.
     body
-        JSON text to send; empty for a GET request, not empty for a POST request.
+        JSON text to send in a POST request; ``""`` for a GET request.
     check
         Function that raises `ValueError` if an answer cannot be read, for example because it is cut off. The request is
-        then sent again, unless the error is a `UselessAnswer`.
+        then sent again. If the function raises `UselessAnswer`, the request is not sent again.
     cost
         Price of the request in US dollars.
     """
@@ -125,7 +131,7 @@ class Request(NamedTuple):
     cost: float = 0.0
 
     def url(self, address: str) -> str:
-        """Return the URL of the request for a service at ``address``."""
+        """Return the URL of the request; ``address`` is the address of the service."""
         query = urlencode(self.parameters, quote_via=quote, safe=":/|,")
         return f"{address}{self.path}" + (f"?{query}" if query else "")
 
@@ -151,21 +157,21 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        """Return whether the request succeeded, that is, whether the status code is below 300."""
+        """Return whether the request succeeded (status code below 300)."""
         return self.status < 300
 
     @property
     def unreadable(self) -> bool:
-        """Return whether the service rejected the request as malformed or too long (status 400, 413 or 414)."""
+        """Return whether the service rejected the request as malformed or too long (status code 400, 413 or 414)."""
         return self.status in _NOT_READABLE
 
     def json(self) -> Any:
-        """Return the JSON content of the answer, an object or a list.
+        """Return the content of the answer, a JSON object or list.
 
         Raises
         ------
         ValueError
-            If the answer is not a JSON object or list, or reports an error.
+            If the answer is not a JSON object or list, or if it reports an error.
         """
         return readable_json(self.body)
 
@@ -177,8 +183,8 @@ Ask = Callable[[Request], Answer | None]
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
     """Ask a service about many items, such as DOIs, in one request, and yield the successful answers.
 
-    If the service rejects the request as malformed, the items are divided into two halves that are requested
-    separately, and so on, so that one invalid item does not affect the others.
+    If the service rejects the request as malformed or too long, each half of the items is requested separately. Halves
+    that are rejected are divided again. One invalid item therefore does not affect the others.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _FIELDS = "title,abstract,year,authors,externalIds,journal,url"
 def look_up(records: Sequence[Record], transport: Transport) -> Iterator[Pair]:
     """Look up records in Semantic Scholar by DOI or PubMed id.
 
-    Yield each record that is found, with Semantic Scholar's description of the paper.
+    Yield each record that is found, together with Semantic Scholar's description of the paper.
     """
     names = [
         f"DOI:{record.doi}" if record.doi else f"PMID:{record.pmid}" for record in records if record.doi or record.pmid

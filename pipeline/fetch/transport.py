@@ -1,4 +1,7 @@
-"""Send requests to web services at a limited rate and with retries, and take known answers from a cache."""
+"""Send requests to web services at a limited rate, and send them again after failures.
+
+Answers that are already in a cache are taken from the cache.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +57,14 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-
 
 
 class Clock:
-    """The clock of this computer, which tests replace by a simulated clock."""
+    """The clock of this computer; tests replace it with a simulated clock."""
 
     def now(self) -> float:
         """Return the time in seconds since 1970."""
         return time.time()
 
     def elapsed(self) -> float:
-        """Return the seconds since an arbitrary fixed time; changes of the computer's clock have no effect."""
+        """Return the seconds since a fixed time in the past; a change of the computer's clock has no effect."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -70,7 +73,17 @@ class Clock:
 
 
 class Failure(NamedTuple):
-    """A request that failed: the name of the service, the URL without key and e-mail address, and the reason."""
+    """A request that failed.
+
+    Attributes
+    ----------
+    service
+        Name of the service, or host of a publisher.
+    url
+        URL of the request, without key and e-mail address.
+    reason
+        Reason why the request failed.
+    """
 
     service: str
     url: str
@@ -80,8 +93,10 @@ class Failure(NamedTuple):
 class Pause(NamedTuple):
     """The reason why no more requests are sent to a service in this run.
 
-    ``until`` is the time, in seconds since 1970, from which the service will answer again; ``None`` if the service
-    stated no time.
+    Attributes
+    ----------
+    until
+        Time, in seconds since 1970, until which the service asked to wait; ``None`` if the service named no time.
     """
 
     reason: str
@@ -89,14 +104,11 @@ class Pause(NamedTuple):
 
 
 class _Refused(Exception):
-    """Raised if mechtag itself refuses a request or an answer, such as a redirect to a different site."""
+    """Raised if mechtag refuses a request or an answer, such as a redirect to a different site."""
 
 
 class _Bucket:
-    """Limits the rate of requests to one service or host.
-
-    This is a token bucket that holds one token, so requests are evenly spaced and never come in bursts.
-    """
+    """Limits the rate of requests to one service or host; the requests are evenly spaced."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self.rate, self._clock, self._next = rate, clock, 0.0
@@ -109,12 +121,12 @@ class _Bucket:
 
 
 def check_email(email: str) -> None:
-    """Check the e-mail address that the user passed.
+    """Check the e-mail address of the user.
 
     Raises
     ------
     MechtagError
-        If the text is empty or is not an e-mail address.
+        If the text is empty, or is not an e-mail address.
     """
     if not email:
         raise MechtagError(
@@ -127,23 +139,23 @@ def check_email(email: str) -> None:
 
 
 class Transport:
-    """Sends requests to services, unless the cache already contains the answers.
+    """Sends requests to services; if the cache already contains the answer, no request is sent.
 
     Requests are sent one after the other, because some services allow only one request at a time.
 
     Parameters
     ----------
     cache
-        Answers to earlier requests; new answers are added to it.
+        Answers to earlier requests. New answers are added to the cache.
     email
-        E-mail address of the user; only needed if requests are sent. ``None`` if all services are the user's own
-        (`Service.own`).
+        E-mail address of the user. If ``offline`` is set, no address is needed. ``None`` if the user chose all services
+        (see `Service.own`), because these receive no address.
     keys
         The user's keys, keyed by the name of the service.
     addresses
         Addresses to use instead of `Service.address`, keyed by the name of the service.
     offline
-        Whether no request is sent; requests that the cache cannot answer are added to ``unsent``.
+        If true, no request is sent. Requests that the cache cannot answer are added to ``unsent``.
     refresh
         Whether cached answers from before this run are ignored.
     note
@@ -160,11 +172,11 @@ class Transport:
     failures
         Requests that were sent but failed.
     paused
-        Reason why no more requests are sent to a service, keyed by the name of the service or host.
+        Reasons why no more requests are sent to services, keyed by the label of the service or by the host.
     skipped
-        Number of requests that were not sent to a paused service, keyed by the name of the service or host.
+        Numbers of requests that were not sent because the service is paused, with the same keys as ``paused``.
     sent
-        Number of requests that were sent, including retries.
+        Number of requests that were sent, including repeated requests.
     """
 
     def __init__(
@@ -211,21 +223,21 @@ class Transport:
         return service.name in self._keys
 
     def url(self, request: Request) -> str:
-        """Return the URL of a request without the key and the e-mail address."""
+        """Return the URL of a request, without the key and the e-mail address."""
         return request.url(self._addresses.get(request.service.name, request.service.address))
 
     def ask(self, request: Request, again: Callable[[Answer], bool] = lambda _: True) -> Answer | None:
-        """Return the answer to a request from the cache or from the service.
+        """Return the answer to a request, from the cache or from the service.
 
-        The answer may be negative: its status code then states that nothing was found, or that the service rejected
-        the request. The result is ``None`` if no readable answer arrived, or if the request was not sent.
+        The answer may be negative: its status code then states that nothing was found, or that the service rejected the
+        request. If the request was not sent, or no readable answer arrived, the result is ``None``.
 
         Parameters
         ----------
         again
-            Function that decides whether the request is sent again after an answer that cannot be used. It is called
-            with this answer, whose body is empty if it did not arrive whole, and only if the user chose the service
-            (`Service.own`). By default, the request is always sent again.
+            Function that decides whether to send the request again after an answer that cannot be used. It is called
+            only for a service that the user chose (`Service.own`). Its argument is the answer; if the answer was
+            incomplete, its body is empty. By default, the request is sent again.
         """
         if known := self.known(request):
             return known
@@ -249,17 +261,17 @@ class Transport:
         return answer
 
     def known(self, request: Request) -> Answer | None:
-        """Return the answer to a request from the cache.
+        """Return the answer to a request from the cache; ``None`` if there is no answer.
 
-        The result is ``None`` if there is no answer, or if ``refresh`` is set and the answer is from before this run.
+        If ``refresh`` is set, answers from before this run are ignored.
         """
         known = self._cache.get(self._key(request), self._clock.now())
         return known if known and known.time >= self._earliest else None
 
     def unusable(self, request: Request) -> list[Answer]:
-        """Return the unusable answers to a request, from this run and from earlier runs.
+        """Return those answers to a request that could not be used, from this run and from earlier runs.
 
-        They are kept only for services of the user (`Service.own`), because the user may be billed for them.
+        Such answers are stored only for services that the user chose (`Service.own`).
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):
@@ -267,10 +279,10 @@ class Transport:
         return found
 
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
-        """Return whether a request may be sent again after an answer that cannot be used.
+        """Return whether a request may be sent again after an answer that could not be used.
 
-        For a service of the user (`Service.own`), the answer is stored in the cache for `unusable`, and ``again``
-        decides. Requests to all other services may be sent again.
+        If the user chose the service (`Service.own`), the answer is stored for `unusable`, and ``again`` decides. For
+        all other services, the result is ``True``.
         """
         if not request.service.own:
             return True
@@ -284,7 +296,7 @@ class Transport:
         return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name under which requests are counted and limited: the service or the host of a publisher."""
+        """Return the name under which requests are counted and limited: the service, or the host of a publisher."""
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(
@@ -360,7 +372,7 @@ class Transport:
     def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
         """Record a failed request; after several failures in a row, stop sending requests to the service.
 
-        If ``counts`` is false, the failure concerns only this request and does not count towards stopping.
+        If ``counts`` is false, this failure does not count towards stopping.
         """
         self.failures.append(Failure(label, url, self._printable(reason)))
         self._in_a_row[label] += counts
@@ -372,7 +384,7 @@ class Transport:
         return self._buckets.setdefault(label, _Bucket(rate, self._clock))
 
     def _slow_down(self, service: Service, label: str, headers: Mapping[str, str]) -> None:
-        """Reduce the request rate to the limit in the response headers, if the limit is lower than the current rate."""
+        """Reduce the request rate to the limit in the headers of an answer, if this limit is lower."""
         limit, interval = headers.get("x-rate-limit-limit", ""), headers.get("x-rate-limit-interval", "")
         period = _INTERVAL.fullmatch(interval.strip())
         if period and int(period[1]) and limit.strip().isdecimal() and int(limit):
@@ -380,9 +392,9 @@ class Transport:
             bucket.rate = min(bucket.rate, int(limit) / (int(period[1]) * _SECONDS[period[2]]))
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
-        """Return the pause in seconds that the header Retry-After asks for; ``None`` if it is missing or invalid.
+        """Return the pause in seconds that the header Retry-After requests; ``None`` if it is missing or invalid.
 
-        The value of the header is a number of seconds or a date.
+        The header contains a number of seconds or a date.
         """
         value = headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}", value):
@@ -412,7 +424,7 @@ class Transport:
         return self._client
 
     def _send(self, request: Request, url: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request once, follow redirects within the site, and return the status code, headers and body."""
+        """Send a request once, and return the status code, headers and body; redirects within the site are followed."""
         import httpx
 
         service, started = request.service, self._clock.elapsed()
@@ -449,9 +461,9 @@ class Transport:
         return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain), *escaped]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
-        """Remove keys and the e-mail address from an answer, because a service may quote the request in its answer.
+        """Return the body of an answer without keys and e-mail address, because a service may quote the request.
 
-        Full texts from the sites of publishers are not changed, because the user may be an author named in the paper.
+        The body of a full text from a publisher is not changed, because the user may be an author of the paper.
         """
         if request.service.address:
             for secret in self._secrets():
@@ -459,10 +471,10 @@ class Transport:
         return body
 
     def _message(self, request: Request, body: bytes) -> str:
-        """Return the error message in an answer, with a colon before it; ``""`` if there is none.
+        """Return the error message in an answer, preceded by a colon; ``""`` if there is none.
 
-        Only messages of services that the user chose (`Service.own`), such as the endpoint of a language model, are
-        returned. Messages of other services concern requests that mechtag wrote, which the user cannot change.
+        If the user did not choose the service (`Service.own`), the result is ``""``. The message of such a service is
+        about a request that mechtag wrote, and that the user cannot change.
         """
         said = self._printable(message_in(body)) if request.service.own else ""
         return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""
@@ -502,6 +514,6 @@ def _redirected(place: str, location: str) -> str:
 
 
 def _same_site(left: str, right: str) -> bool:
-    """Return whether two hosts are the same, or one is a subdomain of the other."""
+    """Return whether two hosts are the same, or whether one host is a subdomain of the other."""
     one, other = (host.removeprefix("www.") for host in (left, right))
     return bool(one and other) and (one == other or one.endswith(f".{other}") or other.endswith(f".{one}"))

@@ -1,4 +1,4 @@
-"""Ask Unpaywall for the URLs of free PDFs of a paper (https://unpaywall.org/products/api)."""
+"""Ask Unpaywall for the URLs of free PDFs of papers (https://unpaywall.org/products/api)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVICE = Service("unpaywall", "Unpaywall", "https://api.unpaywall.org/v2", rate
 def links(record: Record, transport: Transport) -> list[Link]:
     """Return the URLs and licences of free PDFs of a record's paper, the best PDF first.
 
-    The list is empty if the record has no DOI, or if Unpaywall lists no PDF.
+    If the record has no DOI, or if Unpaywall lists no PDF, the list is empty.
     """
     if not record.doi:
         return []

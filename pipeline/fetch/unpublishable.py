@@ -16,17 +16,16 @@ _BASES: dict[str, Basis] = {"abstract": "abstract", "full-text": "full-text"}
 def leave_out(
     fetched: Path, records: Iterable[Record], predictions: Iterable[Prediction]
 ) -> tuple[Iterable[Record], Iterable[Prediction]]:
-    """Remove abstracts and quoted sentences that must not be published, and return the records and predictions.
+    """Return records and predictions without the fetched abstracts and quotations that must not be published.
 
-    Records and predictions are changed while the results are iterated, so they need not fit into memory.
-
-    An abstract or full text must not be published if it was fetched and has no Creative Commons licence. Records are
-    returned without such abstracts, and predictions without the sentences quoted from such abstracts and full texts.
+    A fetched abstract or full text must not be published if it has no Creative Commons licence. Such abstracts are
+    removed from the records. Sentences that are quoted from such abstracts or full texts are removed from the
+    predictions. This happens while the results are iterated, so they need not fit into memory.
 
     Parameters
     ----------
     fetched
-        Table ``fetched.csv`` that 'mechtag fetch' wrote, which states the licences.
+        Table ``fetched.csv`` that 'mechtag fetch' wrote. It states the licences.
 
     Raises
     ------
@@ -61,5 +60,5 @@ def _without_abstract(record: Record) -> Record:
 
 
 def is_open(licence: str) -> bool:
-    """Return whether a licence is a Creative Commons licence, named like ``cc-by`` or ``CC BY`` or by its URL."""
+    """Return whether a text names a Creative Commons licence: ``cc-by``, ``CC BY``, the URL of a licence, and so on."""
     return licence.casefold().startswith("cc") or "creativecommons.org" in licence.casefold()
