@@ -1,4 +1,4 @@
-"""Write tables that list which full texts were attached to records, which match no record, and which were rejected."""
+"""Write tables of the files that were attached to records, of the files without a record, and of unreadable files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,19 @@ class Paths(NamedTuple):
 
 
 def output_paths(output: Path) -> Paths:
-    """Return the paths of all result files; ``output`` is their folder, or the path of the table of full texts."""
+    """Return the paths of all result files.
+
+    Parameters
+    ----------
+    output
+        Folder for the files, or path of the table of full texts.
+    """
     table = output if output.suffix.lower() == ".parquet" else output / "fulltexts.parquet"
     return Paths(table, *(table.with_name(name) for name in ("attached.csv", "unmatched.csv", "rejected.jsonl")))
 
 
 def refuse_filled(path: Path) -> None:
-    """Raise an error if a person entered records in the table ``unmatched.csv``, which would be overwritten.
+    """Refuse to overwrite a table ``unmatched.csv`` in which a person entered records; ``path`` is its path.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def refuse_filled(path: Path) -> None:
 
 
 def write_tables(paths: Paths, result: Attached) -> None:
-    """Write the tables ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, which list the files by outcome."""
+    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, which list the files by outcome."""
     rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
     write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)
     write_csv(paths.unmatched, _UNMATCHED, map(_unmatched, (*result.uncertain, *_unknown(result))), bom=True)

@@ -1,4 +1,4 @@
-"""Attach full texts to records: find the record to which each file belongs, and choose one file for each record."""
+"""Attach full texts to records: find the record of each file, and choose one file for each record."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ class FileFound(NamedTuple):
 
 
 class FilesFound(NamedTuple):
-    """The files to read, and the number of ignored files with each file name extension."""
+    """The files to read, and the number of ignored files, keyed by file name extension."""
 
     files: tuple[FileFound, ...]
     ignored: Mapping[str, int]
 
 
 def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesFound:
-    """Find the files to read: files in ``sources``, and full texts in folders in ``sources`` and their subfolders.
+    """Find the files to read.
 
-    In folders, full texts are recognised by their file name extensions, and PDFs also by their content; all other files
-    are counted as ignored. Hidden files and ``excluded`` files are left out. Links to folders are not followed.
+    These are all files in ``sources``, and all full texts in folders in ``sources`` and their subfolders. In folders,
+    full texts are recognised by their extensions, and PDFs also by their content. All other files in folders are
+    counted as ignored. Hidden files and the files in ``excluded`` are left out. Links to folders are not followed.
 
     Raises
     ------
     MechtagError
-        If a source does not exist, or no full texts are found.
+        If a source does not exist, or if no full texts are found.
     """
     left_out = {path.resolve() for path in excluded}
     found: dict[Path, Path] = {}
@@ -109,7 +110,10 @@ def _is_pdf(path: Path) -> bool:
 class Assigned(NamedTuple):
     """The record that a person assigned to a file.
 
-    ``duplicate`` is the id of a record that was merged into it, if the person named that one; otherwise ``""``.
+    Attributes
+    ----------
+    duplicate
+        Id of a duplicate that was merged into the record, if the person named the duplicate; otherwise ``""``.
     """
 
     record: Record
@@ -119,21 +123,25 @@ class Assigned(NamedTuple):
 def read_map(
     path: StrPath, records: Sequence[Record], files: Sequence[FileFound], merged: MergedRecords | None = None
 ) -> dict[str, Assigned]:
-    """Read a table in which a person assigned files to records; return the records, keyed by the name of the file.
+    """Read a table in which a person assigned records to files.
 
-    Rows without a file or record, and rows about files that are not in ``files``, are skipped.
+    Rows without a file or a record are skipped, and so are rows about files that are not in ``files``.
 
     Parameters
     ----------
     merged
-        Records that were merged into ``records``. A row may name them instead of the kept records.
+        Duplicates that were merged into ``records``. A row may name a duplicate instead of the kept record.
+
+    Returns
+    -------
+    dict
+        Records that the person assigned, keyed by the name of the file.
 
     Raises
     ------
     MechtagError
-        If the table has no columns ``file`` and ``record_id``, or a row names an unknown record, an identifier that
-        several records have, a name that several files have, or a file that a different row assigns to a different
-        record.
+        If the column ``file`` or ``record_id`` is missing. If a row names an unknown record, an identifier of several
+        records, or a name of several files. If two rows assign different records to the same file.
     """
     table = read_table(path, f"a table with the columns {_FILE} and {_RECORD}", needed=())
     if missing := [name for name in (_FILE, _RECORD) if name not in table.names]:
@@ -173,12 +181,12 @@ def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], 
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the names of the files that a row of the user's table names; empty if it names none of ``files``.
+    """Return the names of those files in ``files`` that a row of the user's table names.
 
     Raises
     ------
     MechtagError
-        If the row contains only a file name, and files in several folders have this name.
+        If the row contains a file name without a folder, and files in several folders have this name.
     """
     value = row.cells[_FILE]
     exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]
@@ -193,16 +201,18 @@ def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
 
 
 class Row(NamedTuple):
-    """A full text that was read, with the values that the tables of results show.
+    """A full text that was read, with the values for the tables of results.
 
     Attributes
     ----------
     match
-        Result of searching for the record that belongs to the file.
+        Result of searching for the record of the file.
+    pages, chars
+        Number of pages, and number of characters.
     begins
         First words of the file.
     used
-        Name of the file that was attached to the record instead of this one, or ``""``.
+        Name of a different file that was attached to the record instead; ``""`` if there is none.
     """
 
     file: str
@@ -221,6 +231,8 @@ class Attached:
 
     Attributes
     ----------
+    files
+        Number of all files.
     attached
         Files that were attached, each to a different record.
     duplicates
@@ -233,7 +245,7 @@ class Attached:
     Raises
     ------
     RuntimeError
-        If the numbers of files in the tuples do not add up to ``files``.
+        If the tuples do not contain ``files`` files in total.
     """
 
     files: int
@@ -251,7 +263,7 @@ class Attached:
 
     @property
     def uncertain(self) -> tuple[Row, ...]:
-        """Return the unmatched files for which a possible record was found, which a person has to confirm."""
+        """Return the files in ``unmatched`` for which a possible record was found; a person has to confirm it."""
         return tuple(row for row in self.unmatched if row.match.record or row.match.candidates)
 
 
@@ -263,11 +275,11 @@ class Matcher:
     records
         Records without duplicates.
     files
-        All files that will be looked up.
+        All files for which `find` will be called.
     assigned
         Records that a person assigned to files, keyed by the name of the file; see `read_map`.
     merged
-        Records that were merged into ``records``; files that belong to them are attached to the kept records.
+        Duplicates that were merged into ``records``. A file of a duplicate is attached to the kept record.
     """
 
     def __init__(
@@ -286,8 +298,13 @@ class Matcher:
     def find(self, file: FileFound, read: ReadFile) -> Match:
         """Find the record to which a file belongs.
 
-        The user's table of files and records comes first, then the file paths in the records. If neither names the
-        file, its content is searched for identifiers and titles.
+        The records that a person assigned to files are used first, then the file paths in the records. If neither names
+        the file, its content is searched for identifiers and titles.
+
+        Parameters
+        ----------
+        read
+            Content of the file.
         """
         beginning = Beginning(read)
         if assigned := self._assigned.get(file.name):
@@ -315,20 +332,20 @@ def attach(
     output: Path,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Attached:
-    """Read files, write one full text for each record to which a file belongs, and return the outcome for each file.
+    """Read files, choose one file for each record, write the full texts, and return the outcome for each file.
 
-    If several files belong to one record, a file that contains the title of the record is preferred. Among such files,
-    JATS is preferred to TEI, TEI to PDF and PDF to other formats; among files of one format, the longest text is
+    If several files belong to one record, a file that contains the title of the record is preferred. Among these files,
+    JATS is preferred to TEI, TEI to PDF, and PDF to other formats. Among files of the same format, the longest text is
     preferred. Only a few full texts are in memory at the same time.
 
     Parameters
     ----------
     read
-        Function that reads a file, given its path and its name; see `isolated.IsolatedReader.read`.
+        Function that reads a file; its arguments are the path and the name. See `isolated.IsolatedReader.read`.
     output
-        Parquet table of full texts to write.
+        Parquet file to which the full texts are written.
     on_progress
-        Function that is called with the number of files read since the last call.
+        Function that is called with the number of files that were read since the last call.
     """
     rows: list[Row] = []
     rejected: list[Rejected] = []

@@ -1,4 +1,4 @@
-"""Build a full text from blocks, that is, from the paragraphs and headings that were found in a file."""
+"""Build a full text from blocks; a block is a paragraph or a heading of a file."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Block(NamedTuple):
     Attributes
     ----------
     text
-        Text of the block; runs of spaces are collapsed when the full text is built.
+        Text of the block; it may still contain runs of spaces.
     heading
-        Level of the heading, from 1; 0 for a paragraph.
+        Level of the heading, from 1; ``0`` for a paragraph.
     kind
-        Kind of the section that contains the block, if the format states the kind; otherwise ``None``, and the heading
-        above the block determines the kind.
+        Kind of the section that contains the block. If the format does not state the kind, the value is ``None``, and
+        the heading above the block decides.
     page
         Number of the page on which the block starts, from 1; ``None`` if the format has no pages.
     breaks
-        Pairs of an offset in ``text`` at which a new page begins, and the number of this page.
+        Offset in ``text`` at which each further page begins, and number of the page.
     """
 
     text: str
@@ -49,20 +49,21 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Draft:
-    """The content of a file, as returned by the reader of its format.
+    """The content of a file, as the reader of its format returns it.
 
     Attributes
     ----------
     blocks
         Headings and paragraphs in reading order.
     title, doi, pmid, pmcid
-        Title and identifiers of the paper, if the format has fields for them; a PDF has no such fields.
+        Title and identifiers of the paper, if the format has fields for them. PDF has no such fields.
     first_page
-        Text of the first page, in which a title and identifiers may be found; ``""`` to use the start of the text.
+        Text of the first page, which may contain the title and identifiers. If it is ``""``, the start of the text is
+        used instead.
     licence
         Licence as the file names it.
     page_labels
-        Label of each page, if the format has pages.
+        Label of each page; empty if the format has no pages.
     scanned_pages
         Number of pages without text.
     ocr_pages
@@ -85,7 +86,7 @@ class Draft:
 
 
 class Assembled(NamedTuple):
-    """The text of a paper, and the sections and pages into which it is divided."""
+    """The text of a paper, its sections and its pages."""
 
     text: str
     sections: tuple[Section, ...]
@@ -93,7 +94,7 @@ class Assembled(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Return the text of a block in its stored form: composed characters, single spaces, and no control characters."""
+    """Clean the text of a block: composed characters, single spaces, plain letters, and no control characters."""
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _SPACE.sub(" ", text))
     return unicodedata.normalize("NFC", _SPACE.sub(" ", _REMOVED.sub("", text)).strip())
 
@@ -101,9 +102,9 @@ def clean(text: str) -> str:
 def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assembled:
     """Join blocks into one text, and return the text with its sections and pages.
 
-    A heading begins a section, and so does a block with a different `Block.kind` than the previous block. The kind of a
-    section is the first of these that is known: the kind of its first block, the kind that its title announces, such as
-    'Methods', and the kind of the section that contains it.
+    A section begins at each heading, and at each block whose `Block.kind` differs from that of the previous block. The
+    kind of a section is the kind of its first block. If this kind is not known, the title decides, such as 'Methods'.
+    If the title does not show the kind either, the section has the kind of the section that contains it.
 
     Parameters
     ----------
@@ -147,14 +148,14 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Cut the text of a block at its page breaks and clean the pieces.
+    """Cut the text of a block at its page breaks, and clean the pieces.
 
     Returns
     -------
     pieces : list of str
-        Cleaned pieces, which together are the text of the block.
+        Cleaned pieces. Joined, they are the text of the block.
     offsets : list of tuple
-        Pairs of an offset in the cleaned text and the number of the page that begins there.
+        Offset in the cleaned text at which each page begins, and number of the page.
     """
     if block.page is None:
         return [clean(block.text)], []
@@ -174,13 +175,13 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
-    """Return the pages of a text of ``length`` characters.
+    """Return the pages of a text; ``length`` is the number of its characters.
 
     Parameters
     ----------
     starts
-        Offset and number of each page that contains text. All other pages are empty, and start and end where the next
-        page starts.
+        Offset and number of each page that contains text. All other pages are empty. An empty page starts and ends
+        where the next page starts.
     labels
         Label of each page.
     """

@@ -1,4 +1,4 @@
-"""Open zip packages and decode bytes for the readers of full texts."""
+"""Open zip packages, and decode bytes, for the readers of full texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_package(data: bytes, name: str) -> zipfile.ZipFile:
 
 
 def decoded(data: bytes, *encodings: str) -> str:
-    """Decode bytes with the first of the encodings that fits or, if none of them fits, as Windows-1252 or Latin-1."""
+    """Decode bytes with the first suitable encoding; if none is suitable, use Windows-1252 or Latin-1."""
     for encoding in (*encodings, "cp1252"):
         try:
             return data.decode(encoding)

@@ -1,4 +1,4 @@
-"""Read PDFs with a GROBID server, which the user must start and whose address the user must specify."""
+"""Read PDFs with a GROBID server, which the user starts and whose address the user states."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIELDS = {"consolidateHeader": "0", "consolidateCitations": "0", "teiCoordinate
 
 
 def check_address(url: str, *, may_send: bool) -> str:
-    """Check the address of a GROBID server, and return it without a slash at its end.
+    """Check the address of a GROBID server, and return it without a final slash.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def check_address(url: str, *, may_send: bool) -> str:
     Raises
     ------
     MechtagError
-        If the text is not the address of a web server, or if it names a different machine and ``may_send`` is not set.
+        If the text is not the address of a web server. If the server is on a different machine, and ``may_send`` is
+        false.
     """
     try:
         parts = urlsplit(url)
@@ -59,21 +60,20 @@ def check_address(url: str, *, may_send: bool) -> str:
 
 
 class GrobidReader:
-    """Reads PDFs with a GROBID server, and all other files in a separate process.
+    """Reads PDFs with a GROBID server, and all other files in a separate process; use it as a context manager.
 
-    If the server cannot read a PDF, the separate process reads it, and a warning is added to its text. A reader must be
-    used as a context manager.
+    If the server cannot read a PDF, the separate process reads the PDF, and a warning is added to the full text.
 
     Parameters
     ----------
     url
         Address of the server; see `check_address`.
     files
-        Files in the order in which they will be read, so that the next PDF can be sent while one is being read.
+        Files in the order in which they will be read. The next PDF is sent to the server while the current one is read.
     reader
-        Reader for all other files, which uses a separate process.
+        Reader that uses a separate process.
     wait
-        Function that waits for a number of seconds, called before a request to a busy server is repeated.
+        Function that waits for a number of seconds. It is called before a request to a busy server is sent again.
     """
 
     def __init__(
@@ -108,7 +108,10 @@ class GrobidReader:
         self._client.close()
 
     def read(self, path: Path, name: str) -> ReadFile | Rejected:
-        """Read a file and return its content, or the reason why it cannot be read; see `IsolatedReader.read`."""
+        """Read a file and return its content; if it cannot be read, return a `Rejected` with the reason.
+
+        See `IsolatedReader.read`.
+        """
         if path not in self._sent and path not in self._left:
             return self._reader.read(path, name)
         while self._left and len(self._sent) < _AT_ONCE:

@@ -1,4 +1,4 @@
-"""Find the record of a full text by the DOI, PubMed id, PMC id and title on its first page."""
+"""Find the record of a full text by the identifiers and the title on the first page of the text."""
 
 from __future__ import annotations
 
@@ -45,24 +45,25 @@ _PROTOCOL, _BEHIND = "protocol", 50
 
 
 class Match(NamedTuple):
-    """The result of searching for the record that belongs to a file.
+    """The result of searching for the record to which a file belongs.
 
     Attributes
     ----------
     record
-        The record; ``None`` if no record was found. If ``doubt`` is not empty, a person has to confirm the record.
+        The record; ``None`` if no record was found. If ``doubt`` is not ``""``, a person has to confirm the record.
     by
         Detail by which the record was found, such as ``DOI`` or ``title``.
     likeness
-        Similarity of the record's title and the beginning of the file: 1 if the title occurs in the beginning, 0 if the
-        two are not more similar than unrelated texts. ``None`` if nothing was found, or the record has no title.
+        Similarity of the record's title and the beginning of the file. The value is ``1`` if the beginning contains the
+        title, and ``0`` if the two are not more similar than unrelated texts. It is ``None`` if nothing was found, or
+        if the record has no title.
     doubt
-        Sentence that states why the file is not attached without confirmation; ``""`` if it is attached.
+        Sentence that states why a person has to confirm the record; ``""`` if there is no doubt.
     candidates
         The possible records, if several records match the file equally well.
     duplicate
-        Id of a duplicate that was merged into ``record``, if the file was recognised by the duplicate, for example by
-        the path in it; otherwise ``""``.
+        Id of a duplicate that was merged into ``record``, if the file was found by the duplicate, for example by a path
+        in it; otherwise ``""``.
     """
 
     record: Record | None
@@ -74,7 +75,7 @@ class Match(NamedTuple):
 
 
 class Beginning:
-    """The beginning of a full text, prepared to be searched for titles and identifiers.
+    """The beginning of a full text, in which titles and identifiers can be searched for.
 
     The list of references is left out, because it contains titles and identifiers of other papers.
     """
@@ -89,13 +90,14 @@ class Beginning:
         self.dois = [*stated, *_dois(self.text)]
 
     def letters_before(self, place: int) -> int:
-        """Return the number of letters before a position in `Beginning.text`."""
+        """Return how many letters precede a position in `Beginning.text`."""
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
-        """Return the similarity, from 0 to 100, of a title and the most similar part of the text's beginning.
+        """Return the similarity, from 0 to 100, of a title and the most similar part of the beginning.
 
-        The title must consist of letters only; see `letters_of`. A similarity below ``cutoff`` is returned as 0.
+        If the similarity is below ``cutoff``, the result is ``0``. ``title`` must consist of letters only; see
+        `letters_of`.
         """
         if title in self.letters:
             return 100.0
@@ -104,9 +106,9 @@ class Beginning:
         return scorer(title, self.letters, score_cutoff=cutoff)
 
     def place(self, title: str) -> tuple[int, int] | None:
-        """Return the start and end of a title, or of a very similar text, as positions in `Beginning.letters`.
+        """Return the start and end of a title, or of a very similar text, in `Beginning.letters`.
 
-        The result is ``None`` if the title does not occur. The title must consist of letters only; see `letters_of`.
+        If the title does not occur, the result is ``None``. ``title`` must consist of letters only; see `letters_of`.
         """
         if not title:
             return None
@@ -117,14 +119,14 @@ class Beginning:
 
 
 class Identifier:
-    """Finds the record of a full text by the identifiers and the title at its beginning.
+    """Finds the record of a full text by the identifiers and the title at the beginning of the text.
 
     Parameters
     ----------
     records
         Records without duplicates.
     merged
-        Records that were merged into ``records``; their DOIs and PubMed ids belong to the kept records.
+        Duplicates that were merged into ``records``. The DOI or PubMed id of a duplicate leads to the kept record.
     """
 
     def __init__(self, records: Sequence[Record], merged: MergedRecords | None = None) -> None:
@@ -140,24 +142,25 @@ class Identifier:
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
-        """Return the similarity of a record's title and the beginning of a file, from 0 to 1; ``None`` without a title.
+        """Return the similarity, from 0 to 1, of a record's title and the beginning of a file.
 
-        It is 1 if the title occurs in the beginning, and 0 if the two are not more similar than unrelated texts.
+        If the beginning contains the title, the result is ``1``. If the two are not more similar than unrelated texts,
+        it is ``0``. If the record has no title, it is ``None``.
         """
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
 
     def find(self, beginning: Beginning, name: str) -> Match:
-        """Find the record of a file by its beginning.
+        """Find the record of a file by the beginning of its text.
 
-        ``name``, the name of the file, is used only to choose between several records whose titles are found.
+        ``name`` is the name of the file. It is used only if the beginning contains the titles of several records.
         """
         return self.by_identifier(beginning) or self._by_title(beginning, name)
 
     def by_identifier(self, beginning: Beginning) -> Match | None:
         """Find the record whose DOI, PMC id or PubMed id is in the beginning of a file.
 
-        The result is ``None`` if the beginning contains no identifier of any record.
+        If the beginning contains no identifier of any record, the result is ``None``.
         """
         dois = [(place, record) for place, forms in beginning.dois if (record := self._with_doi(forms))]
         pmcids = [(0, self._pmcids[pmcid]) for pmcid in beginning.pmcids if pmcid in self._pmcids]
@@ -172,10 +175,9 @@ class Identifier:
         return self._dois[max(known, key=len)] if known else None
 
     def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Choose among records that were found by identifiers in the beginning of a file, and return one of them.
+        """Return the only one of the found records whose title is in the beginning of a file.
 
-        If the beginning contains the title of exactly one of the records, this record is chosen; otherwise, the first
-        record is chosen.
+        If the titles of none or of several records are there, return the first record.
         """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
@@ -195,7 +197,7 @@ class Identifier:
     def _doubt(self, record: Record, beginning: Beginning) -> str:
         """Return a sentence that states why a file may not be the paper of a record; ``""`` if there is no doubt.
 
-        The record must be one whose title or identifier is in the beginning of the file.
+        The beginning of the file must contain the title or an identifier of the record.
         """
         title = self._letters[record.record_id]
         place = beginning.place(title)
@@ -213,9 +215,9 @@ class Identifier:
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
-        """Return the position and text of the first DOI in the beginning of a file, if it is not the record's DOI.
+        """Return the position and text of the first DOI in the beginning of a file if it belongs to a different paper.
 
-        The result is ``None`` if it is the record's DOI, or if the record or the beginning has no DOI.
+        If the DOI belongs to the record or its duplicates, or if a DOI is missing, the result is ``None``.
         """
         if not record.doi or not beginning.dois:
             return None
@@ -260,17 +262,17 @@ class Identifier:
 
 
 def letters_of(text: str) -> str:
-    """Return the letters of a text in lower case without accents; ligatures are separated."""
+    """Return only the letters of a text, in lower case and without accents; a ligature becomes separate letters."""
     return "".join(filter(str.isalpha, unicodedata.normalize("NFKD", text).casefold()))
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case without accents."""
+    """Return the words of a text, in lower case and without accents."""
     return normalise_title(text).split()
 
 
 def pmcids_of(record: Record) -> list[str]:
-    """Return the PMC ids in a record; all its fields are searched, because few formats have a field for PMC ids."""
+    """Return the PMC ids in a record; all original fields are searched, because few formats have a PMC id field."""
     return [found[0] for value in _strings(record.raw) if (found := _PMCID.fullmatch(value.strip()))]
 
 
@@ -299,9 +301,9 @@ def _before_references(text: str) -> str:
 
 
 def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield the position of each DOI in a text, and the possible spellings of the DOI, the most likely one first.
+    """Yield the position of each DOI in a text, and the possible spellings of the DOI, the most likely spelling first.
 
-    Spellings differ because a line end may divide a DOI, and because other characters may follow a DOI without a space.
+    The end of a DOI is uncertain if a line end divides the DOI, or if other characters follow without a space.
     """
     for found in _DOI_START.finditer(text):
         words = text[found.start() : found.start() + _LONGEST_DOI].split(maxsplit=2)[:2]
@@ -316,10 +318,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record that shares the most details with ``words``, if there is exactly one such record.
+    """Return the record that has the most details in common with ``words``.
 
-    The details are the family name of the first author and, if ``years`` is set, the year. The result is ``None`` if no
-    record shares a detail, or if several records share equally many.
+    The details are the family name of the first author and, if ``years`` is true, the year. If no record has a detail
+    in common, or if several records have equally many, the result is ``None``.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

@@ -1,7 +1,7 @@
-"""Read full texts in a separate process, so that a damaged or hostile file cannot stop or exhaust the program.
+"""Read full texts in a separate process, so that a damaged or hostile file cannot crash mechtag.
 
-The process reads one file after the other. It is killed if a file takes too long, and is started again after each
-failure. Requests and answers are lines of JSON on its standard input and output.
+The process reads one file after the other. If a file takes too long, the process is killed. After each failure, a new
+process is started. Requests and answers are lines of JSON on standard input and output.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ class Limits(NamedTuple):
 
     Attributes
     ----------
-    seconds, seconds_per_page
-        Maximum time in seconds: a fixed part, and a part for each page of a PDF.
+    seconds
+        Maximum time, in seconds, for a file without its pages.
+    seconds_per_page
+        Further time, in seconds, for each page of a PDF.
     memory
-        Maximum address space of the process in bytes, where the operating system can limit it.
+        Maximum address space of the process, in bytes. Some operating systems cannot enforce this limit.
     ocr_seconds
-        Maximum time in seconds for recognising the text of one scanned page.
+        Maximum time, in seconds, for recognising the text of one scanned page.
     """
 
     seconds: float = 30
@@ -60,15 +62,15 @@ class Limits(NamedTuple):
 
 
 class IsolatedReader:
-    """Reads full texts in a separate process; use the reader as a context manager, which ends the process on exit.
+    """Reads full texts in a separate process; use it as a context manager, which ends the process on exit.
 
     Parameters
     ----------
     limits
         Limits on the time and memory for reading one file.
     program
-        Path of the program that recognises the text of scanned pages (see `ocr.find_program`); ``None`` if they are not
-        to be recognised.
+        Path of the program that recognises the text of scanned pages; see `ocr.find_program`. If ``None``, this text is
+        not recognised.
     """
 
     def __init__(self, limits: Limits = Limits(), program: str | None = None) -> None:  # noqa: B008 (immutable)
@@ -88,8 +90,10 @@ class IsolatedReader:
 
         Parameters
         ----------
-        path, name
-            Path of the file, and name of the file in the result and in the reason.
+        path
+            Path of the file.
+        name
+            Name of the file in the result and in the reason.
 
         Raises
         ------
@@ -185,7 +189,7 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """Raised if the separate process did not return a usable answer for a file; the message says why."""
+    """Raised if the separate process returned no usable answer for a file; the message states the reason."""
 
 
 _CRASHED = (
@@ -196,7 +200,7 @@ _NO_MEMORY = 77
 
 
 class _Deadline:
-    """Context manager that kills a process if the code in the context takes too long."""
+    """Context manager that kills a process if the code in the context exceeds a time limit."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.passed = False
@@ -210,7 +214,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and start measuring the time again from zero."""
+        """Add ``seconds`` to the time limit, and restart the clock from zero."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds
@@ -236,7 +240,7 @@ def _send(stream: IO[bytes] | None, message: dict[str, Any]) -> None:
 
 
 def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
-    """Return the next message from a stream, or ``None`` if the stream has ended or the next line is not a message."""
+    """Return the next message from a stream; ``None`` if the stream has ended, or if the line is not a message."""
     assert stream
     line = stream.readline(_LONGEST_ANSWER)
     try:
@@ -247,7 +251,7 @@ def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
 
 
 def _limit(memory: int) -> None:
-    """Limit the memory of this process, and prevent it from writing its memory to disk when it crashes."""
+    """Limit the memory of this process, and prevent core dumps."""
     try:
         import resource
     except ImportError:  # Windows
@@ -258,9 +262,9 @@ def _limit(memory: int) -> None:
 
 
 def _requests() -> queue.Queue[dict[str, Any]]:
-    """Start a thread that reads requests from standard input, and return the queue to which it adds them.
+    """Start a thread that reads requests from standard input; return the queue to which the thread adds them.
 
-    When standard input ends, the thread ends this process, even while a file is being read.
+    When standard input ends, the thread ends this process, even if a file is being read.
     """
     found = queue.Queue[dict[str, Any]]()
 
@@ -274,7 +278,7 @@ def _requests() -> queue.Queue[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the separate process: until standard input ends, read the files named there, and print their content."""
+    """Run the separate process: read the files that standard input names, and print their content."""
     given, program = json.loads(sys.argv[1]) if len(sys.argv) > 1 else ((), None)
     limits = Limits(*given)
     # A library that prints must not disturb the answers.

@@ -1,8 +1,8 @@
 """Combine the printed lines of a document into headings and paragraphs.
 
-Journals print a text in columns, with running heads, hyphens at line ends, and tables and captions between two lines of
-a sentence. Such interruptions are recognised by comparison with the rest of the document: its usual letter height, its
-line spacing, its vocabulary, and the lines that are repeated from page to page.
+The text may be in columns. Running heads, tables and captions may interrupt a sentence, and hyphens may divide a word.
+Interruptions are recognised by comparison with the rest of the document: its usual letter height, line spacing and
+vocabulary, and the lines that are repeated on many pages.
 """
 
 from __future__ import annotations
@@ -63,10 +63,7 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the rows before the list of references, from which the usual font and height of the text are determined.
-
-    References are excluded because they are in smaller print, and may be longer than the text.
-    """
+    """Return the rows before the list of references, which is in smaller print and may be longer than the text."""
     heads = [place for place, row in enumerate(rows) if kind_of(row.text) == "references"]
     return rows[: heads[-1]] if heads and heads[-1] > len(rows) * _EARLIEST_REFERENCES else rows
 
@@ -74,7 +71,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
     """Return whether the text after a heading begins with a small letter, and so continues an earlier sentence.
 
-    Such a heading belongs to a box that is printed between two lines of the sentence.
+    Such a heading is part of a box that is printed between two lines of the sentence.
     """
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
@@ -82,7 +79,13 @@ def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
 
 @dataclass
 class _Paragraph:
-    """A paragraph that is built row by row; ``breaks`` are the offset and number of each page that begins in it."""
+    """A paragraph to which rows are added.
+
+    Attributes
+    ----------
+    breaks
+        Offset at which each further page begins, and number of the page.
+    """
 
     last: Line
     text: str
@@ -104,7 +107,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph as a block, in which words that a line end divides are joined; see `lines.mend`."""
+        """Return the paragraph as a block; words that a line end divides are joined (see `lines.mend`)."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))
@@ -112,9 +115,9 @@ class _Paragraph:
 
 @dataclass
 class _Flow:
-    """Collects the rows of a document into blocks, that is, into paragraphs and headings.
+    """Collects the rows of a document into blocks, which are paragraphs and headings.
 
-    A paragraph that ends in mid-sentence remains open while captions, tables and notes interrupt it.
+    If captions, tables or notes interrupt a paragraph in mid-sentence, the paragraph remains open.
     """
 
     style: Style
@@ -128,11 +131,11 @@ class _Flow:
 
     @property
     def is_unfinished(self) -> bool:
-        """Return whether the current paragraph ends in mid-sentence, so that it may continue after an interruption."""
+        """Return whether the current paragraph ends in mid-sentence, and may therefore continue later."""
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:
-        """Add the next row of the document; ``role`` is, for example, ``text``, ``heading`` or ``caption``."""
+        """Add the next row of the document; its role is, for example, ``text``, ``heading`` or ``caption``."""
         if role == "heading":
             self._add_heading(row)
         elif role != "text":
@@ -171,7 +174,7 @@ class _Flow:
         self.side, self.side_role = _Paragraph.of(row), role
 
     def _is_continued(self, last: Line, row: Line) -> bool:
-        """Return whether a row of text continues the paragraph that ends with the row ``last``."""
+        """Return whether ``row`` continues the paragraph whose last row is ``last``."""
         is_finished = ends_sentence(last.text)
         if row.page == last.page and 0 < last.bottom - row.bottom < 1.3 * self.style.leading:
             is_indented = row.left - last.left > 0.7 * row.height and row.left < last.right
@@ -204,13 +207,13 @@ class _Flow:
 
 
 def _adjoins(above: Line, row: Line) -> bool:
-    """Return whether two rows of a caption, a table or a note belong to one paragraph."""
+    """Return whether two rows of a caption, table or note belong to the same paragraph."""
     is_close = -0.5 * row.height < above.bottom - row.bottom < 1.8 * row.height
     return above.page == row.page and same_size(above, row) and is_close
 
 
 def _family(font: str) -> str:
-    """Return the name of a font without its style: 'Arial' for 'Arial-BoldMT'."""
+    """Return the name of a font without its style, such as 'Arial' for 'Arial-BoldMT'."""
     return re.split(r"[-,]|PSMT|MT$", font)[0]
 
 
@@ -219,7 +222,7 @@ def _look(row: Line) -> tuple[str, float, bool]:
 
 
 def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
-    """Return the level of a heading, judging by its number or, if it has no number, by its font and size.
+    """Return the level of a heading, by its number or, without a number, by its font and size.
 
     ``looks`` are the fonts and sizes of headings of the first level.
     """

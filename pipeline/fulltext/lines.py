@@ -1,4 +1,4 @@
-"""Clean the printed lines of a document: remove running heads, join divided rows, and repair ligatures and words."""
+"""Clean the printed lines of a document: remove running heads, join divided rows, repair ligatures and words."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """A printed line or a part of a printed line, with its text, its page number from 1, and its position in points.
+    """A printed line, or a part of a printed line; lengths are in points.
 
-    ``left`` and ``right`` are the edges of the first and last characters. ``bottom`` is the lower edge, as a distance
-    from the bottom of the page. ``height`` is the height of the font, and ``fonts`` are the names of the fonts of a few
-    letters, in the order of the letters.
+    Attributes
+    ----------
+    page
+        Number of the page, from 1.
+    left
+        Left edge of the first character.
+    right
+        Right edge of the last character.
+    bottom
+        Distance of the line from the bottom of the page.
+    height
+        Height of the font.
+    fonts
+        Names of the fonts of a few letters, in the order of the letters.
     """
 
     text: str
@@ -60,7 +71,7 @@ _PAGE_NUMBERS = ("#", "# of #", "page #", "page # of #")
 def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page without running heads and page numbers.
 
-    Lines that are printed at the same height on most pages, such as watermarks, are removed too.
+    Lines that have the same height on most pages, such as watermarks, are removed too.
     """
     fewest = max(2, min(3, len(pages) // 2))
     heads, marks = Counter[str](), Counter[tuple[str, int]]()
@@ -78,10 +89,10 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page without the numbers that manuscripts print in front of each line.
+    """Return the lines of each page without line numbers, which many manuscripts print in front of each line.
 
-    The numbers go up by one from line to line. They are removed if more than half of the pages with enough lines have
-    them, so that the rows of a table keep their numbers.
+    The numbers go up by one from line to line. They are removed only if most pages have them. The rows of a numbered
+    table therefore keep their numbers.
     """
     numbered = [_numbered(lines) for lines in pages]
     long = [found for found, lines in zip(numbered, pages, strict=True) if len(lines) >= _FEWEST_NUMBERED]
@@ -95,7 +106,7 @@ def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _numbered(lines: Sequence[Line]) -> set[int]:
-    """Return the indices of the lines of a page that begin with a line number; empty if too few lines do."""
+    """Return the indices of the lines that begin with a line number; empty if too few lines do."""
     numbers = {place: int(found[1]) for place, line in enumerate(lines) if (found := _LINE_NUMBER.match(line.text))}
     steps = Counter(number - place for place, number in numbers.items())
     # A running head, or a line in two parts, moves the numbers of all lines below it.
@@ -111,7 +122,7 @@ def _without_number(line: Line) -> Line:
 
 
 def text_height(lines: Iterable[Line]) -> float:
-    """Return the height in which most of the text is set, in points; ``lines`` must not be empty."""
+    """Return the most common height of the text, in points; ``lines`` must not be empty."""
     heights = Counter[float]()
     for line in lines:
         heights[round(line.height, 1)] += len(line.text)
@@ -119,11 +130,11 @@ def text_height(lines: Iterable[Line]) -> float:
 
 
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page, with each drop cap joined to the line that it begins.
+    """Return the lines of each page; each drop cap is joined to the line that it begins.
 
-    A drop cap is a single capital that is about as high as two lines or higher. Its position in the list of lines does
-    not matter. A space is inserted after it, as in 'A new team', if 'new' occurs elsewhere in the document, but 'anew'
-    does not.
+    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. It
+    can be a word by itself, as in 'A new team'. A space is inserted after it if 'new' occurs elsewhere in the document,
+    but 'anew' does not.
     """
     every = [line for lines in pages for line in lines]
     if not every:
@@ -161,8 +172,7 @@ def _with_drop_caps(lines: Sequence[Line], height: float, words: Counter[str]) -
 def _edges(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of a page that may be running heads.
 
-    These are the lines at the top and bottom of the page, and the first two and last two lines in the order of the
-    file.
+    These are the lines nearest to the top and bottom of the page, and the first two and last two lines in file order.
     """
     by_height = sorted(lines, key=lambda line: line.bottom)
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]
@@ -173,7 +183,7 @@ def _pattern(line: Line) -> str:
 
 
 def joined_rows(lines: Iterable[Line]) -> Iterator[Line]:
-    """Join the parts of printed rows, such as the parts before and after a superscript, and yield the whole rows."""
+    """Join the parts of each printed row, such as the parts before and after a superscript, and yield the rows."""
     row: Line | None = None
     for line in lines:
         if row is not None and _same_row(row, line):
@@ -199,7 +209,7 @@ def _same_row(row: Line, line: Line) -> bool:
 
 
 def with_ligatures(rows: list[Line]) -> list[Line]:
-    """Return rows in which 'Th' replaces the wrong character that some fonts have for the ligature of T and h."""
+    """Return rows in which 'Th' is restored; some fonts encode the ligature of T and h as a wrong character."""
     found = Counter(sign for row in rows for sign in _LIGATURE.findall(row.text))
     signs = [sign for sign, count in found.items() if count >= _FEWEST_LIGATURES]
     if not signs:
@@ -209,9 +219,9 @@ def with_ligatures(rows: list[Line]) -> list[Line]:
 
 
 def vocabulary(rows: Iterable[Line]) -> Counter[str]:
-    """Return the number of occurrences of each word in a document; a compound with hyphens is one word.
+    """Count how often each word occurs in a document; a compound with hyphens is one word.
 
-    Words that pdfium joined across a line end are not counted, because it is unknown whether they contain a hyphen.
+    Words that a line end divides are not counted, because it is not known whether they contain a hyphen.
     """
     found = Counter[str]()
     for row in rows:
@@ -223,12 +233,12 @@ def vocabulary(rows: Iterable[Line]) -> Counter[str]:
 def mend(text: str, words: Counter[str]) -> str:
     """Join words that a line end divides, and insert missing spaces between numbers and units.
 
-    A joined word keeps its hyphen if the document writes the word with a hyphen elsewhere.
+    If the document writes the word with a hyphen elsewhere, the hyphen is kept.
 
     Parameters
     ----------
     words
-        Number of occurrences of each word in the document; see `vocabulary`.
+        Number of times that each word occurs in the document; see `vocabulary`.
     """
     text = _UNIT.sub(r"\1 ", text)
     while (mended := _DIVIDED.sub(lambda match: _whole(match[1], match[2], words), text)) != text:

@@ -1,1 +1,1 @@
-"""Readers of full texts, one module per format; each reader returns the content of a file as a `document.Draft`."""
+"""Readers of full texts, one module per format; each reader returns a `document.Draft`."""

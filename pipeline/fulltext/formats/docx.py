@@ -32,14 +32,14 @@ _LONGEST_HEADING, _SHORT_HEADING = 14, 5
 def read(data: bytes, name: str) -> Draft:
     """Read a Word document.
 
-    Headings are the paragraphs with an outline level, such as those in the styles 'Heading 1' to 'Heading 9'. In a
-    document without such paragraphs, headings are short paragraphs in bold, and paragraphs that consist of a usual
-    section title. Tracked changes are read as if they had been accepted.
+    A paragraph is a heading if it has an outline level, for example in the styles 'Heading 1' to 'Heading 9'. If no
+    paragraph has an outline level, two kinds of paragraphs are headings: short bold paragraphs, and paragraphs that
+    consist of a common section title. Tracked changes are read as if they had been accepted.
 
     Raises
     ------
     MechtagError
-        If the file is damaged, protected by a password, or has no text.
+        If the file is damaged, is protected by a password, or has no text.
     """
     import docx
     from docx.opc.exceptions import PackageNotFoundError
@@ -63,7 +63,17 @@ def read(data: bytes, name: str) -> Draft:
 
 
 class _Style(NamedTuple):
-    """Properties of paragraphs in a style: heading level (0 if not a heading), section kind, and whether it is bold."""
+    """A paragraph style.
+
+    Attributes
+    ----------
+    level
+        Level of a heading; ``0`` for other paragraphs.
+    kind
+        Kind of the section, if the style determines it.
+    is_bold
+        Whether the style is bold.
+    """
 
     level: int = 0
     kind: Kind | None = None
@@ -71,7 +81,7 @@ class _Style(NamedTuple):
 
 
 def _styles(document: Any) -> dict[str, _Style]:
-    """Return the styles of a document by identifier; a style inherits the properties of the style it is based on."""
+    """Return the styles of a document, keyed by identifier; each style inherits from the style on which it is based."""
     found = dict[str, _Style]()
     elements = {attribute(style, "styleId"): style for style in every(document.styles.element, "style")}
     for identifier, element in elements.items():
@@ -96,7 +106,7 @@ def _own_style(element: Any) -> _Style:
 
 
 def _outline_level(properties: Any) -> int:
-    """Return the level of a heading that the properties of a paragraph or a style state; 0 for running text."""
+    """Return the outline level that the properties of a paragraph or a style state; ``0`` for running text."""
     outline = attribute(child_of(properties, "outlineLvl"), "val")
     return int(outline) + 1 if outline.isdecimal() and int(outline) < _OUTLINE_LEVELS else 0
 
@@ -107,7 +117,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield each heading and paragraph of a document or a table cell, and whether all of it is in bold."""
+    """Yield each heading and paragraph of a document or a table cell, and whether its whole text is bold."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)
@@ -155,7 +165,7 @@ def _table(table: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]
 
 
 def _parts(parent: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table, or the cells of a row, including those within other XML elements."""
+    """Yield the rows of a table or the cells of a row; they may be nested in other XML elements."""
     for child in parent:
         if local(child) == name:
             yield child
@@ -164,7 +174,7 @@ def _parts(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _perhaps_heading(block: Block, is_bold: bool) -> Block:
-    """Convert a paragraph to a heading if it looks like one, for documents without paragraphs marked as headings."""
+    """Convert a paragraph to a heading if it looks like one."""
     text = block.text.strip()
     words = len(text.split())
     if block.heading or block.kind or words > _LONGEST_HEADING or text[-1] in ".,;:":

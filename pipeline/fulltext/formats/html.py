@@ -1,4 +1,4 @@
-"""Read articles that are web pages (HTML) or EPUB books, which are packages of web pages."""
+"""Read articles from web pages (HTML), or from EPUB books, which are packages of web pages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the page has hardly any text besides headings.
+        If the page has hardly any text, apart from headings.
     """
     page = _Page()
     page.feed(_decoded(data))
@@ -147,7 +147,7 @@ class _Page(HTMLParser):
     def blocks(self) -> list[Block]:
         """Return the paragraphs and headings in the elements ``article`` and ``main``.
 
-        If these elements are missing or have little text, return those of the whole page.
+        If these elements are missing or have little text, the paragraphs and headings of the whole page are returned.
         """
         main = [block for is_main, block in self._found if is_main]
         found = main if sum(len(block.text) for block in main) > 500 else [block for _, block in self._found]

@@ -38,8 +38,8 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is not well-formed XML, is not a JATS article, or contains only the front matter (title, authors
-        and abstract), as is the case in some downloads.
+        If the file is not well-formed XML, or is not a JATS article. If it contains only the front matter (title,
+        authors and abstract), as some downloads do.
     """
     root = parse(data, name)
     article = root if local(root) == "article" else first(every(root, "article"))
@@ -67,7 +67,7 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
-    """Return the DOI, the PubMed id and the PubMed Central id of an article; each is ``None`` if it is missing."""
+    """Return the DOI, PubMed id and PMC id of an article; an identifier that is missing is ``None``."""
     meta = child_of(front, "article-meta")
     found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():
@@ -98,12 +98,12 @@ def _abstract(front: Any) -> Iterator[Block]:
 
 
 def _language(element: Any) -> str:
-    """Return the language that an element states, without its region: 'en' for 'en-GB'."""
+    """Return the language of an XML element without its region, such as 'en' for 'en-GB'."""
     return attribute(element, "lang").casefold().partition("-")[0]
 
 
 def _content(parent: Any, level: int) -> Iterator[Block]:
-    """Yield the blocks of a body or section: its paragraphs, lists, captions and subsections."""
+    """Yield the blocks of a body or section: paragraphs, lists, captions and subsections."""
     for child in parent:
         match local(child):
             case "sec":
@@ -145,7 +145,7 @@ def _section(section: Any, level: int) -> Iterator[Block]:
 
 
 def _paragraph(paragraph: Any) -> Iterator[Block]:
-    """Yield the block of a paragraph, followed by separate blocks for the lists, quotations and captions in it."""
+    """Yield the block of a paragraph, followed by the blocks of its lists, quotations and captions."""
     inner = _LEFT_OUT | {"list", "def-list", "disp-quote", "boxed-text"}
     yield Block(text_of(paragraph, inner))
     for child in paragraph:

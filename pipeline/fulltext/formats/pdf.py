@@ -1,4 +1,4 @@
-"""Read the lines of a PDF with pdfium; `layout` combines the lines into headings and paragraphs."""
+"""Read the lines of a PDF with pdfium; `layout` combines them into headings and paragraphs."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def read(
     name
         Name of the file, for messages.
     on_pages
-        Function that is called with the number of pages before they are read.
+        Function that is called with the number of pages, before the pages are read.
     recogniser
-        Recognises the text of scanned pages; by default, scanned pages remain without text.
+        Recognises the text of scanned pages. By default, scanned pages remain without text.
 
     Raises
     ------
     MechtagError
-        If the file is protected by a password, is damaged, has more than `MOST_PAGES` pages, or has no text on more
-        than half of its pages, as in a scan.
+        If the file is protected by a password, is damaged, or has more than `MOST_PAGES` pages. If more than half of
+        its pages have no text, as in a scan.
     """
     document = _open(data, name)
     try:
@@ -97,8 +97,12 @@ def read(
 class _Recognised:
     """The outcome of recognising the text of scanned pages.
 
-    ``pages`` contains the numbers of the pages whose text was recognised; ``faults`` contains a reason for each page
-    that could not be recognised.
+    Attributes
+    ----------
+    pages
+        Numbers of the pages whose text was recognised.
+    faults
+        For each page whose text could not be recognised, the reason.
     """
 
     pages: list[int] = field(default_factory=list)
@@ -106,7 +110,7 @@ class _Recognised:
 
 
 def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -> _Recognised:
-    """Recognise the text of the scanned pages (pages without text), and replace their lines in ``pages``."""
+    """Recognise the text of the pages without text (scanned pages), and replace their lines in ``pages``."""
     found = _Recognised()
     for number, lines in enumerate(pages):
         if not _is_empty(lines):
@@ -127,7 +131,7 @@ def _is_empty(lines: Sequence[Line]) -> bool:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Return page numbers as text, with ranges: 'page 3' or 'pages 1-4, 9'."""
+    """Return page numbers as text, such as 'page 3' or 'pages 1-4, 9'."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -139,7 +143,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _picture(document: Any, number: int) -> Picture:
-    """Draw a page in shades of grey and return the picture; large pages are drawn smaller, to limit memory use."""
+    """Draw a page in shades of grey and return the picture; a large page is drawn smaller, to save memory."""
     page = document[number]
     try:
         width, height = page.get_size()
@@ -170,7 +174,10 @@ def _label(document: Any, number: int) -> str:
 
 
 def _lines(document: Any, number: int) -> list[Line]:
-    """Return the lines of a page, or an empty list if the page cannot be opened; pages are numbered from 0."""
+    """Return the lines of a page; the list is empty if the page cannot be opened.
+
+    ``number`` is the number of the page, from 0.
+    """
     try:
         page = document[number]
     except pypdfium2.PdfiumError:
@@ -207,14 +214,14 @@ def _cut(text_page: Any, text: str, page: int) -> list[Line]:
 
 
 def _box(text_page: Any, index: int) -> Any:
-    """Return the bounding box of the character at an index in the text of a page; the box is as high as the font."""
+    """Return the bounding box of a character in the text of a page; the box is as high as the font."""
     box = pdfium.FS_RECTF()
     pdfium.FPDFText_GetLooseCharBox(text_page, pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index), box)
     return box
 
 
 def _size(text_page: Any, index: int) -> float:
-    """Return the size in points of the character at an index in the text of a page."""
+    """Return the size, in points, of a character in the text of a page."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     matrix = pdfium.FS_MATRIX()
     size = float(pdfium.FPDFText_GetFontSize(text_page, char))
@@ -222,7 +229,7 @@ def _size(text_page: Any, index: int) -> float:
 
 
 def _font(text_page: Any, index: int) -> str:
-    """Return the name of the font of the character at an index in the text of a page; ``""`` if it is not known."""
+    """Return the name of the font of a character in the text of a page; ``""`` if it is not known."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     name = ctypes.create_string_buffer(_LONGEST_NAME)
     length = pdfium.FPDFText_GetFontInfo(text_page, char, name, _LONGEST_NAME, None)

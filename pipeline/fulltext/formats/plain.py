@@ -1,4 +1,4 @@
-"""Read plain text, such as the output of a program for optical character recognition."""
+"""Read plain text, such as the output of optical character recognition."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WRAPPED = 100
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read plain text, in which paragraphs are separated by blank lines.
+    """Read plain text; blank lines separate the paragraphs.
 
-    If there are hardly any blank lines, or most lines are long, each line is a paragraph.
+    If there are hardly any blank lines, or if most lines are long, each line is a paragraph.
 
     Raises
     ------
     MechtagError
-        If the file is empty, or contains NUL bytes, which do not occur in text.
+        If the file is empty. If it contains NUL bytes, and so is not a text file.
     """
     text = _decoded(data, name)
     if not text.strip():

@@ -1,4 +1,4 @@
-"""Read the TEI XML files that GROBID creates from PDFs (https://grobid.readthedocs.io)."""
+"""Read TEI XML files, which GROBID creates from PDFs (https://grobid.readthedocs.io)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _PAGE = re.compile(r"(\d+),")
 
 
 def read(data: bytes, name: str) -> Draft:
-    """Read an article in TEI XML; the pages are known only if GROBID was asked for coordinates.
+    """Read an article in TEI XML.
+
+    The page numbers are known only if the file contains coordinates, which GROBID writes on request.
 
     Raises
     ------
@@ -61,10 +63,10 @@ def _identifier(header: Any, kind: str) -> str:
 
 
 def _page(element: Any) -> int | None:
-    """Return the number of the first page on which an element is printed, according to its coordinates.
+    """Return the number of the page on which an XML element begins; ``None`` if it is not known.
 
-    Coordinates are written 'page,x,y,width,height;...'. If the element has no coordinates, those of its first sentence
-    are used; if the sentence has no coordinates either, the result is ``None``.
+    The number comes from the coordinates of the element. If the element has no coordinates, the coordinates of its
+    first sentence are used.
     """
     found = _PAGE.match(element.get("coords") or "")
     if found:
@@ -112,7 +114,7 @@ def _back(back: Any) -> Iterator[Block]:
 
 
 def _with_pages(blocks: list[Block]) -> list[Block]:
-    """Assign a page to each block; a block without coordinates is on the page of the block before it."""
+    """Assign a page to each block; a block without coordinates gets the page of the block before it."""
     page, found = 1, list[Block]()
     for block in blocks:
         page = max(page, block.page or page)
