@@ -42,11 +42,11 @@ class Label(Strict):
     definition
         Meaning of the label; the model uses it as an input.
     include
-        Coding rules that describe content which counts as the label.
+        Coding rules for content that counts as the label.
     exclude
-        Coding rules that describe content which does not count as the label.
+        Coding rules for content that does not count as the label.
     absence
-        Coding rules that describe content which reports that the label is absent. Models do not use these rules.
+        Coding rules for content that reports the absence of what the label describes. Models do not use these rules.
     """
 
     key: str = Field(pattern=_KEY)
@@ -183,12 +183,12 @@ class Codebook(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Return the display names of relevance and of the labels, keyed by the key of relevance or of the label."""
+        """Return the display names of relevance and of the labels; the keys are those in ``all_keys``."""
         return {entry.key: entry.name for entry in self.entries}
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash for relevance and for each label, keyed by the key of relevance or of the label.
+        """Return a hash for relevance and for each label; the keys are those in ``all_keys``.
 
         The hash covers the definition, ``include`` and ``exclude``. It shows whether a label has changed between two
         versions of a codebook. The field ``absence`` does not affect the hash.
@@ -207,14 +207,14 @@ class Codebook(Strict):
     def sha256(self) -> str:
         """Return a hash by which a model recognises the codebook that it was trained with.
 
-        Changes that models do not use leave the hash unchanged. These are changes of the roles of evidence, of the
-        rules for evidence of absence, and of the layout and comments of the file.
+        The hash does not depend on what models ignore: the roles of evidence, the rules for evidence of absence, and
+        the layout and comments of the file.
         """
         return _digest(used_by_models(self.model_dump(mode="json")))
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a codebook without the roles of evidence and the rules for absence, which models do not use.
+    """Return a codebook without what models ignore: the roles of evidence, and the rules for evidence of absence.
 
     Parameters
     ----------
@@ -263,7 +263,8 @@ def read_yaml(
     missing
         Error message for a missing file, without the path of the file.
     expected
-        Words that complete the error message "the file contains ..., but" if the file is not a mapping.
+        Description of the expected content. If the file is not a mapping, it follows the words "the file contains ...,
+        but" in the error message.
     empty
         Content to use if the file is empty; ``None`` if an empty file is an error.
 
@@ -323,7 +324,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Convert a pydantic error to a message with one line per fault, which names the place of the fault in the file."""
+    """Convert a pydantic error to a message that describes each fault, and its place in the file, on one line."""
     lines = []
     faults = error.errors()
     for fault in faults:

@@ -98,7 +98,7 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Recognise by its NUL bytes UTF-16 text that has no byte order mark.
+    """Recognise UTF-16 text without a byte order mark; such text has many NUL bytes.
 
     The result is ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
     """

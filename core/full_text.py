@@ -47,7 +47,7 @@ class Page(Row):
     number
         Number of the page in the file, from 1.
     label
-        Label of the page as stated in the file, such as ``xii``. If the file states no label, it is the number.
+        Label of the page as stated in the file, such as ``xii``. If the file states no label, the label is the number.
     ocr
         Whether the text was recognised in a picture of the page.
     """

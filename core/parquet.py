@@ -417,7 +417,7 @@ class FullTextTable:
     Raises
     ------
     MechtagError
-        If the table is invalid (see `read_records`) or contains two full texts of one record. Other columns than
+        If the table is invalid (see `read_records`) or contains two full texts of one record. Columns other than
         ``record_id`` are checked only when the full texts are read.
     """
 

@@ -209,8 +209,8 @@ def make_record_id(
     doi, pmid
         Normalised identifiers.
     registration
-        Number of the trial registration, by which trials with the same title and year differ; see
-        `registration_number`.
+        Number of the trial registration (see `registration_number`). It distinguishes trials that have the same title
+        and year.
 
     Returns
     -------
@@ -299,7 +299,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model leaves to people every decision on a label that is based on a full text."""
+    """Return whether a model, according to its id, leaves the labels of all full texts to people."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -361,7 +361,7 @@ def _false_if_empty(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Convert a table cell such as ``0;3;4`` to a tuple; return values of other types unchanged."""
+    """Convert a table cell such as ``0;3;4`` to a tuple of sentence numbers; return values of other types unchanged."""
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 

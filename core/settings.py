@@ -228,7 +228,8 @@ class TrainSettings(Strict):
         A label is calibrated separately if at least this number of papers have the label, and at least this number do
         not. All other labels share one calibration.
     relevance_recall
-        Lowest proportion of the relevant papers whose out-of-fold probability must reach the threshold of relevance.
+        Minimum recall at the threshold of relevance. The out-of-fold probabilities of at least this proportion of the
+        relevant papers must reach the threshold.
     relevance_loss
         Largest proportion of the relevant papers that may be lost because their decision is ``no``, with 90%
         confidence. If more ``no`` decisions would exceed this limit, the remaining papers need review.
@@ -289,8 +290,8 @@ class TagSettings(Strict):
         Number of threads that encode texts; 0 for one thread per core.
     sign
         How evidence of absence is recognised in tables and exports. ``words``: by the words of a sentence.
-        ``accurate``: also by the vector of the sentence from the encoder ``accurate``. This finds more evidence of
-        absence, but also marks more sentences wrongly.
+        ``accurate``: also by the vector of the sentence from the encoder ``accurate``. ``accurate`` finds more evidence
+        of absence, but also marks more sentences wrongly.
     chunk_records
         Number of records per chunk. Smaller chunks need less memory, and less work is lost if a run is interrupted.
     score_all
@@ -362,7 +363,7 @@ class RetrainSettings(Strict):
         ``None`` for the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
         Margin for the decrease of each metric, keyed by the name of the metric. With 97.5% certainty, the decrease must
-        be smaller than the margin. The metrics are ``relevance_auc`` and those of `metrics.pooled_figures`.
+        be smaller than the margin. Possible names are ``relevance_auc`` and the names in `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
@@ -408,8 +409,8 @@ class RolesSettings(Strict):
     Attributes
     ----------
     suggest
-        Whether ``mechtag roles suggest`` may suggest roles. The suggestions are experimental, because they rarely agree
-        with coders; see docs/roles.md.
+        Whether ``mechtag roles suggest`` may suggest roles. The suggestions are experimental, because their agreement
+        with coders is low; see docs/roles.md.
     """
 
     suggest: bool = False

@@ -71,7 +71,7 @@ class Survey(NamedTuple):
     Attributes
     ----------
     parts
-        Parts of the file, which differ in encoding.
+        Parts of the file, each with its encoding.
     size
         Size of the file in bytes.
     nuls
@@ -124,7 +124,7 @@ class Source:
 
     @cached_property
     def start(self) -> bytes:
-        """Return the first 64 KB of the file as bytes; binary formats are recognised by them."""
+        """Return the first 64 KB of the file as bytes, for recognising binary formats."""
         return next(self._chunks(_HEAD), b"")
 
     @cached_property

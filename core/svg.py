@@ -108,7 +108,7 @@ def _em(char: str) -> float:
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the largest width that a line of text can have, in the unit of ``size``."""
+    """Estimate the width of a line of text, in the unit of ``size``; the estimate is never too low."""
     # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
     return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
 

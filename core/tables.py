@@ -120,7 +120,8 @@ class TableRow:
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
         """Return the value of the yes/no cell in a column; see `read_tick`.
 
-        The value is ``1`` for yes, ``0`` for no, ``None`` if the cell is empty or says that the label was not judged.
+        The value is ``1`` for yes, ``0`` for no, and ``None`` if the cell is empty or says that the label was not
+        judged.
 
         Raises
         ------
@@ -167,7 +168,7 @@ class Table:
 
 
 def is_table(path: StrPath) -> bool:
-    """Return whether a file name has the extension of a table (CSV or XLSX)."""
+    """Return whether the extension of a file name is that of a table; see `SUFFIXES`."""
     return Path(path).suffix.lower() in SUFFIXES
 
 

@@ -24,7 +24,7 @@ def disable_telemetry() -> None:
 class MlflowPlugin:
     """A plugin for MLflow that switches off the usage statistics of MLflow.
 
-    MLflow loads this plugin when it is imported. Loading the plugin imports mechtag, which calls `disable_telemetry`.
+    When MLflow is imported, it loads this plugin. Loading the plugin imports mechtag, which calls `disable_telemetry`.
     Usage statistics are therefore also off in commands such as ``mlflow ui``. MLflow asks the plugin for tags of runs,
     but the plugin adds no tags.
     """

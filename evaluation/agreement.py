@@ -1,7 +1,7 @@
 """Compute the chance-corrected agreement between coders who answer yes or no.
 
-Every coefficient is (observed - expected) / (1 - expected). Both are proportions of agreement. The coefficients differ
-in the agreement that they expect by chance.
+Every coefficient is (observed - expected) / (1 - expected). Observed and expected agreement are proportions. The
+coefficients differ in the agreement that they expect by chance.
 
 All coefficients are computed from counts that are summed over records. For a bootstrap sample, it is therefore
 sufficient to multiply the counts of each record by the number of times that the record was drawn.

@@ -223,12 +223,12 @@ def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, releva
         Empty if no relevant gold paper has a record. Otherwise, it has these keys:
 
         - ``included``: number of relevant gold papers.
-        - ``papers``: number of relevant gold papers that have a record. All other entries are about these papers.
-        - ``yes``, ``refer``, ``no``: number of papers with this decision.
+        - ``papers``: number of relevant gold papers that have a record.
+        - ``yes``, ``refer``, ``no``: number of relevant gold papers with this decision.
         - ``kept``: sum of ``yes`` and ``refer``.
         - ``irrelevant_records``: number of irrelevant coded records.
-        - ``ranks``: rank of each paper among the irrelevant coded records, keyed by the key of the paper. Rank 1 is
-          above all of these records, and ties count against the paper.
+        - ``ranks``: rank of each relevant gold paper among the irrelevant coded records, keyed by the key of the paper.
+          Rank 1 is above all of these records, and ties count against the paper.
         - ``median_rank``: median of ``ranks``.
     """
     documents = System("coded records", coded.documents)
@@ -266,10 +266,12 @@ def coded_agreement(
     Returns
     -------
     dict
-        Result of `coders.agreement_section` for the records that several people coded, with further entries. If no
-        record was coded by several people, the result is for all records. If two people coded sentences, their
-        agreement on sentences is one more entry of ``pairs``. ``adjudicate`` lists the codes to resolve in all records.
-        ``texts`` contains the number of records of each kind of text.
+        Result of `coders.agreement_section` for the records that several people coded. If no record was coded by
+        several people, the result is for all records. It has these additions:
+
+        - ``pairs`` has one more entry if two people coded sentences: their agreement on sentences.
+        - ``adjudicate`` lists the codes to resolve in all coded records.
+        - ``texts`` contains the number of compared records of each kind of text.
 
     Raises
     ------

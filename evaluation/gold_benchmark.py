@@ -34,9 +34,10 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text of a paper's record; ``none`` if the paper has no record.
+    """Return the kind of text of a paper's record: ``abstract``, ``synopsis``, ``title_only`` or ``none``.
 
-    If a record was supplied with a synopsis, the kind is ``synopsis`` until an abstract replaces the synopsis.
+    The kind is ``none`` if the paper has no record. If a record was supplied with a synopsis, the kind is ``synopsis``
+    until an abstract replaces the synopsis.
     """
     if record is None:
         return "none"
@@ -65,7 +66,7 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The content of `results.GoldStandard`.
+        The fields of `results.GoldStandard`.
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}

@@ -137,9 +137,10 @@ def _number(value: float) -> float | None:
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
     """Decide whether the challenger (the new model) may replace the champion (the model in use).
 
-    For each set of papers and each metric of ``settings.margins``, the lower end of the interval of the difference must
-    be above the negative margin. The challenger is then not worse by more than the margin. If a metric is undefined on
-    a set, the metric is skipped for this set. If no metric is defined on any set, the champion is kept.
+    On every set of papers and in every metric of ``settings.margins``, the challenger must not be worse by more than
+    the margin. This means that the lower end of the interval of the difference must be above the negative margin. If a
+    metric is undefined on a set, the metric is skipped for this set. If no metric is defined on any set, the champion
+    is kept.
 
     Parameters
     ----------

@@ -167,9 +167,9 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
     """Return the points of a reliability curve.
 
-    The judgements are sorted by probability and divided into bins of equal size. Each bin yields one point, a tuple of
-    three values: the mean probability of the judgements in the bin, the proportion of them that people answered with
-    yes, and their number.
+    The judgements are sorted by probability and divided into bins of equal size. Each bin yields one point, which is a
+    tuple: the mean probability, the proportion of judgements in which people answered yes, and the number of
+    judgements.
     """
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]

@@ -81,10 +81,10 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of relevance on a set, among all irrelevant records and among only the hard or easy ones.
+    """Compute the metrics of relevance on a set, against all irrelevant records, hard ones only, and easy ones only.
 
     Hard records are irrelevant, but easily mistaken for relevant ones. If a metric would be based on fewer than
-    ``least`` records, it is replaced by a reason.
+    ``least`` records, a reason replaces the metric.
     """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
@@ -162,8 +162,8 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
     """Compute the metrics over all labels, for the papers, the sentences and the evidence of a set.
 
-    If fewer than ``least`` combinations of a paper with one of its labels exist, metrics of evidence are replaced by a
-    reason.
+    Metrics of evidence need at least ``least`` combinations of a paper with one of its labels. Otherwise, a reason
+    replaces them.
     """
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)

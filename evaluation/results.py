@@ -861,7 +861,7 @@ class Resampling(Block):
     permutations
         Number of permutations for each p-value.
     min_positives
-        Minimum number of papers that must have a label for its metrics to be computed.
+        Minimum number of papers that must have a label for the metrics of the label to be computed.
     """
 
     bootstrap: int

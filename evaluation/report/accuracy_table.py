@@ -445,7 +445,7 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """Return a section; if its table contains dashes, a line that explains dashes is added."""
+    """Add a line that explains dashes, if the table of the section contains dashes."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])

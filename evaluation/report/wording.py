@@ -105,7 +105,7 @@ def variation(name: str) -> str:
 
 
 def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
-    """Return the display names of relevance and of the labels, keyed by the key of relevance or of the label.
+    """Return the display names of relevance and of the labels, keyed by their keys in the codebook.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def coder_name(name: str) -> str:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return a name for each coder that readers outside the project may see, keyed by the real name."""
+    """Return for each coder a name for readers outside the project, keyed by the real name."""
     agreement = results.agreement
     named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
