@@ -59,13 +59,16 @@ _SHOWN = 100
 def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
     """Convert a yes/no cell to a value.
 
-    The value is ``1`` for yes, ``0`` for no, ``None`` if the cell says that the label was not judged, and
-    ``"unticked"`` if the cell is empty or contains a dash.
-
     Parameters
     ----------
     words
         Additional words in lower case that a cell may contain, with their values.
+
+    Returns
+    -------
+    int, str or None
+        ``1`` for yes, ``0`` for no, and ``None`` if the cell says that the label was not judged. If the cell is empty
+        or contains a dash, the result is ``"unticked"``.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
     PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) assumes that two coders agree by chance on
     half of the items. Gwet's AC1 (2008, doi:10.1348/000711006X126600) assumes that they agree by chance on 2p(1 - p) of
-    the items, where p is the proportion of yes among all codes of both coders.
+    the items. Here, p is the proportion of yes among all codes of both coders.
 
     The four arrays of counts have the same shape.
 
@@ -156,9 +156,11 @@ def many_coders(sums: Array) -> dict[str, Array]:
     """Compute the agreement coefficients of two or more coders, who need not have judged every item.
 
     Observed agreement is the proportion of coder pairs who agree, averaged over the items that at least two coders
-    judged. The proportion of yes is averaged over the items that at least one coder judged. In this way, Gwet
-    (*Handbook of Inter-Rater Reliability*, 4th edition, 2014, chapters 2 and 3) extends AC1 and the kappa of Fleiss
-    (1971, doi:10.1037/h0031619) to missing codes. Alpha omits items that only one coder judged.
+    judged. The proportion of yes is averaged over the items that at least one coder judged. Alpha omits items that only
+    one coder judged.
+
+    Fleiss' kappa (1971, doi:10.1037/h0031619) and AC1 are extended to missing codes as in Gwet, *Handbook of
+    Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3.
 
     Parameters
     ----------

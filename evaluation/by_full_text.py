@@ -142,9 +142,9 @@ def read_full_text_set(
 def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, list[Prediction]]:
     """Return the predictions of naive methods for each paper with a full text, keyed by the name of the method.
 
-    The methods score a paper by the number of words of its full text, by the number of windows in which the full text
-    was scored, or by the frequency of the query. The score is the same for every label. If the score of a paper is at
-    least the median of all scores, the decision is ``yes`` for every label. Otherwise, it is ``no`` for every label.
+    The methods score a paper by the number of words, by the number of windows, or by the frequency of the query in the
+    full text; see `Counts`. The score is the same for every label. If the score of a paper is at least the median of
+    all scores, the decision is ``yes`` for every label. Otherwise, it is ``no`` for every label.
     """
     counts = {record_id: found.counts(record_id) for record_id in found.texts}
     scores = {

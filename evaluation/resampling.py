@@ -93,9 +93,9 @@ class Estimate:
 def tail(papers: int) -> float:
     """Return the proportion of resamples to cut off on each side of a 95% interval, which is below 2.5%.
 
-    With 2.5%, percentile intervals of n papers would be too short by the factor sqrt((n - 1) / n), and by the ratio of
-    normal quantiles to Student's t quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1)
-    corrects for both by using more extreme percentiles.
+    With 2.5%, percentile intervals of n papers would be too short for two reasons. One is the factor sqrt((n - 1) / n).
+    The other is the ratio of normal quantiles to Student's t quantiles. Hesterberg (2015,
+    doi:10.1080/00031305.2015.1089789, section 5.3.1) corrects for both by using more extreme percentiles.
     """
     if papers < 2:
         return 0.0
