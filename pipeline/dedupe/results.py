@@ -18,7 +18,7 @@ class Reference(NamedTuple):
     number
         Number of the record in the export.
     title
-        Normalised title of the record. If the title differs, the number now belongs to a different record.
+        Normalised title of the record. It shows whether ``number`` still refers to the same record.
     """
 
     file: str
@@ -113,7 +113,7 @@ class Deduped:
     read
         Number of input records, including papers of the earlier run whose records were not read again.
     ignored
-        File and row of each decision that is about a record not in the input.
+        File and row of each decision about a record that is not in the input.
     """
 
     groups: tuple[Group, ...]

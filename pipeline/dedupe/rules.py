@@ -67,10 +67,11 @@ UNSURE = Comparison(None)
 
 
 def _printed_twice(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two records are reprints: the same text in two volumes of one journal, on as many pages.
+    """Return whether one of two records is a reprint of the other in a different volume of the same journal.
 
-    Within one volume, the second record could be a reply that repeats the abstract. Abstracts in supplements do not
-    count as reprints, because research groups often present the same abstract every year.
+    Both must have the same text and the same number of pages. Within one volume, the second record could be a reply
+    that repeats the abstract. Abstracts in supplements do not count as reprints, because research groups often present
+    the same abstract every year.
     """
     return bool(
         (found.title, found.journal, found.volume) == ("same", True, False)
