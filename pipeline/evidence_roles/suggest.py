@@ -2,9 +2,9 @@
 
 Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. If one role has more cue phrases in the sentence than any
 other role, this role is suggested. If several roles have the most cue phrases, the definitions of these roles are
-compared with the sentence. If the sentence contains no cue phrase, the definitions of all roles are compared. The role
-with the most similar definition is suggested if its lead is large enough. Otherwise, no role is suggested. The position
-of a sentence is not used.
+compared with the sentence. If the sentence contains no cue phrase, the definitions of all roles are compared. If one
+definition is clearly more similar to the sentence than the others, its role is suggested. Otherwise, no role is
+suggested. The position of a sentence is not used.
 
 ``python -m benchmarks.evidence_roles`` measures how good the suggestions are.
 """
