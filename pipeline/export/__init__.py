@@ -34,7 +34,7 @@ def writing(
 ) -> Iterator[Add]:
     """Write tagged records to files of several formats, within a context that yields a function to add one record.
 
-    The files are complete when the context ends. Not all records need to fit into memory.
+    The files are complete when the context ends. The records need not fit into memory.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def export(
     to
         Name of the format, a key of `NAMES`.
     records
-        Records without duplicates. They are iterated twice, so they cannot be an iterator; see `parquet.Rows`.
+        Records without duplicates. They are iterated twice, so an iterator is not possible; see `parquet.Rows`.
     predictions
         At most one prediction per record, label and basis. Predictions based on the full text take precedence. If a
         record has no prediction for a label, the cells for this label are empty. The predictions are iterated twice,

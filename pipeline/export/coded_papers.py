@@ -50,7 +50,7 @@ class Quote(NamedTuple):
         Offsets of the passage into the abstract or the full text (see ``basis``); ``None`` if the text does not contain
         the passage.
     basis
-        Text from which the passage is: ``abstract`` or ``full-text``.
+        Text that the passage was quoted from: ``abstract`` or ``full-text``.
     score
         Score of the passage if a model chose it, otherwise ``None``.
     sign
@@ -198,8 +198,8 @@ def from_predictions(
     full_texts
         Full texts, keyed by record id.
     basis
-        Basis of the decisions to return. By default, both bases are used; if a label was decided on both, only the
-        decision based on the full text is returned.
+        Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
+        both, only the decision based on the full text is returned.
     read_signs
         Function that returns the sign (such as absent) of each sentence of evidence.
 
@@ -243,8 +243,8 @@ def decided_paper(
     Parameters
     ----------
     basis
-        Basis of the decisions to return. By default, both bases are used; if a label was decided on both, only the
-        decision based on the full text is returned.
+        Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
+        both, only the decision based on the full text is returned.
     read_signs
         Function that returns the sign (such as absent) of each sentence of evidence.
     """
@@ -283,7 +283,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
     """Convert a sentence of evidence to a quote.
 
-    The quote has offsets only if the sentence is at this position in ``text``.
+    If ``text`` does not contain the sentence at the stated offsets, the quote has no offsets.
     """
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
@@ -312,8 +312,8 @@ def from_codings(
     full_texts
         Full texts, keyed by record id.
     basis
-        Basis of the codings to return. By default, both bases are used; if a coder coded a label on both, only the code
-        by the full text is returned.
+        Basis of the codings to return. By default, codings on both bases are returned. If a coder coded a label on
+        both, only the code based on the full text is returned.
     coder
         Coder of the codings to return. By default, the codings of all coders are returned.
     settings
@@ -398,8 +398,8 @@ def _paper(
 ) -> CodedPaper | None:
     """Return a record as a coded paper; ``None`` if no code is kept.
 
-    Only codes with the given basis are kept. If ``basis`` is ``None``, both bases are used; if a coder coded a label on
-    both, only the code by the full text is kept. The codes are ordered by label and coder.
+    Only codes with the given basis are kept. If ``basis`` is ``None``, codes on both bases are kept. If a coder coded a
+    label on both, only the code based on the full text is kept. The codes are ordered by label and coder.
     """
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}

@@ -17,9 +17,10 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def legal_text(text: str, instead: str = "") -> str:
-    """Replace each character that XML forbids by ``instead``, and each lone surrogate by a question mark.
+    """Return a text without the characters that XML files cannot contain.
 
-    UTF-8 cannot encode lone surrogates.
+    Each character that XML forbids becomes ``instead``. Each lone surrogate, which UTF-8 cannot encode, becomes a
+    question mark.
     """
     return _ILLEGAL.sub(instead, text.encode("utf-8", errors="replace").decode())
 

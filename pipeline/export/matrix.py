@@ -195,7 +195,7 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """The details of the codes that footnotes of a matrix state; papers that the matrix leaves out count as well.
+    """What the footnotes of a matrix state about the codes; the codes of papers that were left out count as well.
 
     Attributes
     ----------
@@ -206,7 +206,7 @@ class _Origin:
     signers
         Coders who gave a sign (such as absent) to a passage; a model is listed as ``""``.
     bases
-        Bases of the codes, without those for relevance.
+        Bases of the codes for labels other than relevance.
     """
 
     probabilities: bool = False

@@ -128,7 +128,7 @@ def _guid(*parts: object) -> str:
 
 
 def sign_code(name: str, sign: Sign) -> str:
-    """Return the name of the code that marks passages of a label with a sign, such as ``Trust (absent)``.
+    """Return the name of the code for a label and a sign, such as ``Trust (absent)``.
 
     ``name`` is the name of the label.
     """

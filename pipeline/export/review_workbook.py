@@ -213,7 +213,7 @@ def _table(sheet: Any, table: TableSheet) -> None:
 
 
 def _fill(sheet: Any, place: str) -> None:
-    """Add a rule that colours the cells of a range that contain a decision; ``place`` is the range, such as ``A2:F9``.
+    """Add a rule that colours decisions in a range of cells; ``place`` is the range, such as ``A2:F9``.
 
     The spreadsheet program applies the rule, so the colour changes when a reviewer changes a decision.
     """
@@ -250,6 +250,8 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
     """Add a sheet to a workbook and return the sheet; its rows are written to a temporary file in ``folder``."""
     from openpyxl.worksheet import _writer
 
+    # By default, openpyxl uses the system's folder for temporary files, and leaves the file there if the process is
+    # killed.
     sheet = book.create_sheet(name)
 
     def start() -> None:
@@ -292,6 +294,7 @@ def _link(sheet: Any, value: Linked) -> Any:
     """Return a new cell with a link."""
     from openpyxl.worksheet.hyperlink import Hyperlink
 
+    # A cell that is written several times would keep the link.
     cell = _set(_cells_of(sheet), value.text)
     cell._hyperlink = Hyperlink(ref="", location=value.place)
     return cell
@@ -307,6 +310,7 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
         ),
         default=1,
     )
+    # Not all programs adapt the height to wrapped texts.
     sheet.row_dimensions[row].height = min(_LINE * (longest + (longest > 1)), _HIGHEST)
     sheet.append(cells)
     del sheet.row_dimensions[row]  # it is written

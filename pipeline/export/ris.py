@@ -118,9 +118,10 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield RIS fields for the DOI and the abstract of a record if they are not among ``fields``, which its file has.
+    """Yield RIS fields for the DOI and the abstract of a record, unless ``fields`` contains them.
 
-    Such a DOI or abstract comes from a duplicate, or was added later, for example by 'mechtag fetch'.
+    ``fields`` are the fields of the record in its file. A DOI or abstract that is not among them comes from a
+    duplicate, or was added later, for example by 'mechtag fetch'.
     """
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
