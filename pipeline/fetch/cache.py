@@ -34,8 +34,7 @@ class Cache:
     Parameters
     ----------
     path
-        SQLite file. If it does not exist, it is created. If ``read_only`` is set, a missing file counts as an empty
-        cache.
+        SQLite file. If the file does not exist, the cache is empty.
     read_only
         If true, the file is neither created nor changed.
 

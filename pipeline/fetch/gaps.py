@@ -24,7 +24,7 @@ class Source(Protocol):
     BATCH: int
 
     def look_up(self, records: Sequence[Record], transport: Transport) -> Iterable[Pair]:
-        """Yield each record that the service knows, together with its description of the paper."""
+        """Yield each record that the service knows, together with the service's description of the paper."""
 
 
 # Services that look up papers by identifiers, in the order in which they are asked.

@@ -110,6 +110,7 @@ class _Refused(Exception):
 class _Bucket:
     """Limits the rate of requests to one service or host; the requests are evenly spaced."""
 
+    # A token bucket that holds one token, so requests never come in bursts.
     def __init__(self, rate: float, clock: Clock) -> None:
         self.rate, self._clock, self._next = rate, clock, 0.0
 
@@ -287,6 +288,7 @@ class Transport:
         if not request.service.own:
             return True
         answer = Answer(_UNUSABLE, self.url(request), body, self._clock.now())
+        # The user may be billed for this answer, too.
         key = f"{self._key(request)} unusable {len(self.unusable(request))}"
         self._cache.put(key, request.service.name, answer)
         return again(answer)

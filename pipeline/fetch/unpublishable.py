@@ -20,7 +20,8 @@ def leave_out(
 
     A fetched abstract or full text must not be published if it has no Creative Commons licence. Such abstracts are
     removed from the records. Sentences that are quoted from such abstracts or full texts are removed from the
-    predictions. This happens while the results are iterated, so they need not fit into memory.
+    predictions. Records and predictions are changed while the results are iterated, so the results need not fit into
+    memory.
 
     Parameters
     ----------
@@ -60,5 +61,5 @@ def _without_abstract(record: Record) -> Record:
 
 
 def is_open(licence: str) -> bool:
-    """Return whether a text names a Creative Commons licence: ``cc-by``, ``CC BY``, the URL of a licence, and so on."""
+    """Return whether a text names a Creative Commons licence, for example by ``cc-by``, ``CC BY`` or a URL."""
     return licence.casefold().startswith("cc") or "creativecommons.org" in licence.casefold()
