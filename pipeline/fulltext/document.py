@@ -103,8 +103,8 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
     """Join blocks into one text, and return the text with its sections and pages.
 
     A section begins at each heading, and at each block whose `Block.kind` differs from that of the previous block. The
-    kind of a section is the kind of its first block. If this kind is not known, the title decides, such as 'Methods'.
-    If the title does not show the kind either, the section has the kind of the section that contains it.
+    kind of a section is the kind of its first block. If this kind is not known, it is derived from the title, such as
+    'Methods'. If this is not possible either, the section has the kind of the section that contains it.
 
     Parameters
     ----------

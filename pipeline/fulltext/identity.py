@@ -175,9 +175,10 @@ class Identifier:
         return self._dois[max(known, key=len)] if known else None
 
     def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Return the only one of the found records whose title is in the beginning of a file.
+        """Choose one of the records whose identifiers are in the beginning of a file.
 
-        If the titles of none or of several records are there, return the first record.
+        If the beginning contains the title of exactly one of these records, this record is returned. Otherwise, the
+        first record is returned.
         """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]

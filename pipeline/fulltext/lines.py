@@ -132,9 +132,9 @@ def text_height(lines: Iterable[Line]) -> float:
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page; each drop cap is joined to the line that it begins.
 
-    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. It
-    can be a word by itself, as in 'A new team'. A space is inserted after it if 'new' occurs elsewhere in the document,
-    but 'anew' does not.
+    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. A
+    drop cap can also be a word, such as 'A' in 'A new team'. A space follows it if the document contains 'new'
+    elsewhere, but not 'anew'.
     """
     every = [line for lines in pages for line in lines]
     if not every:
@@ -233,7 +233,7 @@ def vocabulary(rows: Iterable[Line]) -> Counter[str]:
 def mend(text: str, words: Counter[str]) -> str:
     """Join words that a line end divides, and insert missing spaces between numbers and units.
 
-    If the document writes the word with a hyphen elsewhere, the hyphen is kept.
+    If the document writes a joined word with a hyphen elsewhere, the hyphen is kept.
 
     Parameters
     ----------
