@@ -17,15 +17,16 @@ KIND = "curve"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train models on subsets of the codes that the last training used, and evaluate each on other papers.
+    """Train models on subsets of the codes that the last training used, and measure the accuracy of each model.
 
-    Predictions are compared only with codes that no suggestion can have influenced.
+    Each model is evaluated on papers that it was not trained on. Predictions are compared only with codes that no
+    suggestion can have influenced.
 
     Returns
     -------
     dict
-        ``papers``: number of papers used for evaluation. ``rows``: rows of
-        `mechtag.evaluation.output_tables.learning_rows`, one per size of the subset.
+        - ``papers``: number of papers used for evaluation
+        - ``rows``: rows of `mechtag.evaluation.output_tables.learning_rows`, one per size of the subset
 
     Raises
     ------

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def draw(workspace: Workspace, papers: int, permutations: int = 0) -> Draws:
-    """Draw bootstrap resamples with the seed and the number of resamples in the settings of the project.
+    """Draw bootstrap resamples of the papers.
+
+    The settings of the project contain the seed and the number of resamples.
 
     Parameters
     ----------
     papers
-        Number of papers to resample.
+        Number of papers.
     permutations
-        Number of random permutations of the papers to draw as well, for permutation tests.
+        Number of random permutations of the papers, which are drawn for permutation tests.
     """
     import numpy as np
 

@@ -21,7 +21,7 @@ LEAST = 5
 
 
 def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, list[dict[str, Any]]]:
-    """Return the percent agreement of people by stage and week, with confidence intervals.
+    """Return the percent agreement between people for each stage and week, with confidence intervals.
 
     Parameters
     ----------
@@ -31,9 +31,12 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     Returns
     -------
     dict
-        Keyed by stage; for each week with at least `LEAST` records: ``week`` (ISO date of the Monday), ``records``
-        (number of records) and ``agreement`` (``value``, ``ci_low`` and ``ci_high``). A record counts in the week in
-        which the second person finished the record.
+        The weeks of each stage, keyed by stage. Weeks with fewer than `LEAST` records are left out. The entry of a week
+        contains:
+
+        - ``week``: ISO date of the Monday
+        - ``records``: number of records that a second person finished in this week
+        - ``agreement``: percent agreement (``value``), with the ends of its interval (``ci_low`` and ``ci_high``)
     """
     from mechtag.evaluation.agreement import tallies
     from mechtag.evaluation.coders import coders_of
@@ -72,15 +75,16 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 
 
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
-    """Compute the percent agreement in resamples of the records.
+    """Compute the percent agreement for each resample of the records.
 
     Parameters
     ----------
     terms
-        Array of shape (2, records): for each record, the number of labels that at least two people judged, and the sum
-        over these labels of the proportion of pairs of people who agree.
+        Array of shape (2, records). The first row contains, for each record, the number of labels that at least two
+        people judged. The second row contains the sum, over these labels, of the proportion of pairs of people who
+        agree.
     drawn
-        Number of times that each record was drawn; array of shape (resamples, records).
+        Array of shape (resamples, records): number of times that each record was drawn.
     """
     from mechtag.evaluation.agreement import ratio
 

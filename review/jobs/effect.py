@@ -31,22 +31,25 @@ class _Code(NamedTuple):
 
 
 def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str, Any]:
-    """Estimate how suggestions affect codes: those shown before coding, and those shown after coding.
+    """Estimate how suggestions affect codes.
 
     Parameters
     ----------
     out_of_fold
-        Predictions for the papers on which the model in use was trained; each paper was tagged by a model that was not
+        Predictions for the papers on which the model in use was trained. Each paper was tagged by a model that was not
         trained on this paper.
 
     Returns
     -------
     dict
-        ``assisted`` compares codes given with a suggestion in view with codes of the audit sample, which is shown
-        without suggestions. ``after`` compares codes after the person saw the suggestion with the codes that the same
-        person gave before. Both are results of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if
-        there are no such codes. In ``after``, ``changed`` is the number of codes that were changed, and ``towards`` is
-        the number of changed codes that now agree with the suggestion.
+        Two comparisons. Each is a result of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if there
+        are no codes to compare.
+
+        - ``assisted``: codes given with a suggestion in view, compared with codes of the audit sample. The records of
+          the audit sample are shown without suggestions.
+        - ``after``: codes of people who saw the suggestion after coding, compared with the codes that the same people
+          gave before. This comparison has two more keys: ``changed`` (number of codes that were changed) and
+          ``towards`` (number of changed codes that now agree with the suggestion).
     """
     with workspace.store.read() as connection:
         assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))
@@ -83,10 +86,10 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
 
 
 def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> dict[tuple[str, str], int]:
-    """Return the suggestion for each paper and label: 1 (yes) or 0 (no), keyed by record id and label.
+    """Return the suggestion for each paper and label: ``1`` for yes, ``0`` for no; keyed by record id and label.
 
-    For papers on which the model in use was trained, the out-of-fold predictions are returned, so that each suggestion
-    comes from a model that was not trained on the paper. Suggestions that are neither yes nor no are left out.
+    If the model in use was trained on a paper, its suggestion is replaced by the out-of-fold prediction for this paper.
+    Suggestions that are neither yes nor no are left out.
     """
     table, record = schema.suggestion, schema.record
     rows = connection.execute(
@@ -100,9 +103,10 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes, based on abstracts, of all records that coders have finished, as rows of table ``current``.
+    """Return the codes of all records that coders have finished, as rows of table ``current``.
 
-    Codes that were given while other people's codes were visible are left out, and so are codes of withdrawn people.
+    Only codes based on abstracts are returned. Codes of withdrawn people are left out, and so are codes that were given
+    while codes of others were visible.
     """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
@@ -127,8 +131,8 @@ def _number(value: int | None, refer: object) -> int | None:
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
     """Return the codes that were given with a suggestion in view, and the codes of the audit sample.
 
-    The records of the audit sample are shown without suggestions, for comparison. Each code is the one that the person
-    first gave for the record.
+    The records of the audit sample are shown without suggestions, for comparison. If a person has changed a code, the
+    code that the person gave first is returned.
     """
     plan = read_plan(connection)
     found = []
@@ -144,7 +148,7 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 def _after(connection: Connection) -> list[_Code]:
     """Return codes of people who saw the suggestion only after they had coded the record.
 
-    There are two entries for each code: the code as it was first given, and then the current code.
+    There are two entries for each code: first the original code, then the current code.
     """
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}

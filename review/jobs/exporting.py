@@ -1,4 +1,4 @@
-"""Write the files that people can export: codes, decisions, references, the log of events, or the whole project."""
+"""Write the files that people can export, such as codes, decisions, references and the log of events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,15 @@ _LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "backups")
 
 
 class Format(NamedTuple):
-    """A format of an export: its name in forms, the name of the file, and its title on the page."""
+    """A format in which an export can be written.
+
+    Attributes
+    ----------
+    name, title
+        Name of the format in forms, and title of the format on the page.
+    file
+        Name of the exported file.
+    """
 
     name: str
     file: str
@@ -65,12 +73,12 @@ class Export:
     title, help
         Title and explanation on the page.
     formats
-        Formats to choose from, if there are several; ``file`` is then the name of the file without its extension.
+        Formats that people can choose. If there are any, ``file`` is the name of the file without its extension.
     open_to_blinded
-        Whether blinded coders may export the file, which then contains only the coder's own codes.
+        Whether blinded coders may export the file. For them, the file contains only their own codes.
     names_people
-        Whether the file contains the codes of each person by name. Owners and adjudicators must not see codes of others
-        for a record that they can still judge.
+        Whether the file contains the codes of each person by name. If so, codes of others are hidden from owners and
+        adjudicators for each record that they can still judge.
     """
 
     name: str
@@ -82,7 +90,7 @@ class Export:
     formats: tuple[Format, ...] = ()
 
     def file_in(self, form: str | None) -> str:
-        """Return the name of the file for a format, or ``file`` if the export has no such format."""
+        """Return the name of the file in the given format; if the export has no such format, return ``file``."""
         chosen = next((one for one in self.formats if one.name == form), None)
         return chosen.file if chosen else self.file
 
@@ -218,14 +226,14 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
         - ``name``: `Export.name`
         - ``format``: name of the format, if the export has several formats
-        - ``coder``: account number of the person whose codes are exported, or ``None`` for the codes of all people
-        - ``viewer``: account number of a person who can still judge some records. The codes that others gave for these
-          records are then left out. If it is ``None``, nothing is left out.
+        - ``coder``: account number of the person whose codes are exported; ``None`` for the codes of all people
+        - ``viewer``: account number of a person who can still judge some records. Codes that others gave for these
+          records are left out. If ``viewer`` is ``None``, nothing is left out.
 
     Returns
     -------
     dict
-        ``path``: name of the file, which is in the folder that `folder_of` returns.
+        ``path``: name of the file in the folder `folder_of`.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
@@ -296,7 +304,7 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
     """Return the record ids and stages for which a person must not see the codes of others; see `hidden_places`.
 
-    ``viewer`` is the account number of the person. The result is empty if it is ``None``.
+    ``viewer`` is the account number of the person. If ``viewer`` is ``None``, the result is empty.
     """
     if viewer is None:
         return set()
@@ -308,8 +316,8 @@ def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, st
 def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: int | None) -> bool:
     """Return whether an event must be left out of the log that a person exports.
 
-    Such an event could show how others judge a record that the person can still judge. ``hidden`` is the result of
-    `_hidden_names`.
+    An event is left out if it could show how others judge a record that the person can still judge. ``hidden`` is the
+    result of `_hidden_names`.
     """
     if event["coder"] == viewer or event["kind"] not in JUDGING:
         return False
@@ -337,7 +345,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes (rows of table ``final``), keyed by number of the record and stage, and then by label.
+    """Return the final codes as rows of table ``final``, keyed first by record number and stage, then by label.
 
     Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
     """
@@ -351,8 +359,8 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
     """Return the header and the rows of the table of decisions, with one row per paper.
 
-    ``viewer`` is the account number of a person who can still judge some records. What others decided and noted about
-    these records is left out. If it is ``None``, nothing is left out.
+    ``viewer`` is the account number of a person who can still judge some records. Decisions and notes of others on
+    these records are left out. If ``viewer`` is ``None``, nothing is left out.
     """
     from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -447,7 +455,7 @@ def _write_roles(workspace: Workspace, path: Path, coder: int | None, viewer: in
 
 
 def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
-    """Write codes in the format of another program; if the format consists of two files, write both into one zip."""
+    """Write codes in the format of another program; if the format has two files, put both into one zip."""
     if path.suffix != ".zip":
         write_coded(form, path, coded)
         return
@@ -459,13 +467,13 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 
 
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
-    """Return all papers with their final codes, and with the full texts from which papers were coded.
+    """Return all papers with their final codes, and the full text of each paper that was coded from its full text.
 
     Parameters
     ----------
     basis
-        Text on which the codes of labels are based. By default, a code that is based on the full text replaces the code
-        of the same paper and label that is based on the abstract. Relevance is always judged from the abstract.
+        Text on which the codes of labels are based: abstract or full text. If ``basis`` is ``None``, a code based on
+        the full text replaces the code based on the abstract. Relevance is always judged from the abstract.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:
@@ -527,7 +535,7 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the RIS fields that store the decision on a record and its labels, as pairs of tag and value.
 
-    The fields are keywords (``KW``), a label for Zotero (``LB``) and a note for EndNote (``N1``).
+    There are three kinds of fields: keywords (``KW``), a label for Zotero (``LB``) and a note for EndNote (``N1``).
     """
     said = []
     if screen is not None and screen.value is not None:

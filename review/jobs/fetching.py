@@ -34,21 +34,23 @@ def fetch(
 ) -> dict[str, Any]:
     """Fetch the missing abstracts from web services, and add them in the name of the person who requested them.
 
-    At the end, the e-mail address is deleted from the job, so that it does not get into the files of the log.
+    At the end, the e-mail address is deleted from the job, so that the log does not contain the address.
 
     Parameters
     ----------
     arguments
-        ``coder``: account number of the person; ``email``: address that is sent to the services.
+        - ``coder``: account number of the person
+        - ``email``: e-mail address that is sent to the services
     access
-        Access to the services; by default, with the address in ``arguments``.
+        Access to the services. By default, the services are asked with the e-mail address in ``arguments``.
 
     Returns
     -------
     dict
-        ``asked`` (number of records without an abstract), ``added`` (number of abstracts by service), ``doubtful``
-        (number of records for which only an uncertain match was found) and ``unanswered`` (messages about services that
-        did not answer).
+        - ``asked``: number of records without an abstract
+        - ``added``: number of abstracts that were added, by service
+        - ``doubtful``: number of records for which only an uncertain match was found
+        - ``unanswered``: messages about services that did not answer
     """
     from mechtag.pipeline.fetch.cache import NAME, Cache
     from mechtag.pipeline.fetch.gaps import SERVICES, Wanted, fill
@@ -106,12 +108,12 @@ def fetch(
 
 
 def _group_of(job: int) -> str:
-    """Return the name that marks the abstracts of one job in the log of events, such as ``abstracts-12`` for job 12."""
+    """Return the name that marks the abstracts of a job in the log of events, such as ``abstracts-12`` for job 12."""
     return f"abstracts-{job}"
 
 
 def _added_by(connection: Connection, job: int) -> dict[int, str]:
-    """Return the web service that provided each abstract which a job has added, keyed by number of the record."""
+    """Return the web service of each abstract that a job has added, keyed by record number."""
     event = schema.event
     source, group = (func.json_extract(event.c.value, f"$.{name}") for name in ("source", "group"))
     rows = connection.execute(
@@ -141,7 +143,7 @@ def _forget_address(workspace: Workspace, job: int) -> None:
 
 
 def take_back(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Delete the e-mail address from a cancelled job; the answers of the web services are kept for the next job."""
+    """Delete the e-mail address from the arguments of a cancelled job."""
     _forget_address(workspace, job)
 
 

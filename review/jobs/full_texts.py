@@ -35,7 +35,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        ``files`` and ``attached``: number of files, and number of those that were attached.
+        ``files``: number of uploaded files; ``attached``: number of attached files.
     """
     from mechtag.pipeline.fulltext.attaching import FileFound, Matcher
     from mechtag.pipeline.fulltext.isolated import IsolatedReader
@@ -67,7 +67,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def keep_what_is_read(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Attach the files that a cancelled job has read; the other files can be uploaded again."""
+    """Attach the files that a cancelled job has already read."""
     _attach_all(workspace, list(arguments["files"]), job)
 
 
@@ -75,9 +75,9 @@ TAKE_BACK = {READ: keep_what_is_read}
 
 
 def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach uploaded files, which were read before, to their records, and return the number of attached files.
+    """Attach uploaded files to their records, and return the number of attached files.
 
-    If any file was attached, a job that computes suggestions is added.
+    The files must have been read before. If any file is attached, a job that computes suggestions is added.
     """
     # From now on, events can refer to these files.
     write_imports(workspace)
@@ -111,10 +111,7 @@ def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str
 def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
     """Find the record of a file, and return the columns of table ``full_text`` that describe the match.
 
-    Parameters
-    ----------
-    places
-        Number of each record, keyed by record id.
+    ``places`` are the record numbers, keyed by record id.
     """
     match = matcher.find(file, found)
     record = places.get(match.record.record_id) if match.record else None
@@ -122,10 +119,10 @@ def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[s
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach one file to each record that has no full text yet; return the number of files that the job has attached.
+    """Attach files to records without a full text, at most one per record; return how many files the job has attached.
 
-    Only files whose record is certain are attached. Of several files for a record, the best is attached; see
-    `mechtag.pipeline.fulltext.preference.preference`.
+    Only files whose record is certain are attached. If there are several files for a record, the best one is attached;
+    see `mechtag.pipeline.fulltext.preference.preference`.
     """
     from mechtag.pipeline.fulltext.identity import TITLED
     from mechtag.pipeline.fulltext.preference import preference

@@ -1,7 +1,8 @@
 """Read uploaded search exports, add their records to the review, or remove the records again.
 
 Each of these tasks is a job. If a job is interrupted, it is repeated from the beginning, with the same result. The
-database is authoritative; the tables of records in ``data/``, which the commands of mechtag read, are written from it.
+records are kept in the database of the review. The tables in ``data/``, which the commands of mechtag read, are written
+from the database.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ _COMPARED = (
 
 
 def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read the files of an import, and store how many records were found; no records are added to the review yet.
+    """Read the files of an import, and store how many records they contain.
+
+    No records are added to the review yet.
 
     Returns
     -------
     dict
-        ``read`` and ``kept``: number of entries in the files, and number of records that could be read.
+        - ``read``: number of entries in the files
+        - ``kept``: number of records that could be read
     """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import Reading
@@ -96,8 +100,10 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
     Returns
     -------
     dict
-        ``read``, ``unique``, ``duplicates`` and ``pairs``: number of records that were read, of new records, of
-        duplicates, and of pairs of records that may be duplicates.
+        - ``read``: number of records that were read
+        - ``unique``: number of new records
+        - ``duplicates``: number of duplicates
+        - ``pairs``: number of pairs of records that may be duplicates
     """
     number = int(arguments["batch"])
     table = schema.batch
@@ -144,7 +150,7 @@ def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) 
 
 
 def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Remove the records that a cancelled job has added, unless people have already worked on them."""
+    """Remove the records that a cancelled job has added, unless people have already worked on these records."""
     number = int(arguments["batch"])
     try:
         with workspace.store.write() as connection:
@@ -157,7 +163,7 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def take_back_removal(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """After a removal was cancelled, set the import to ``added`` again if its records are still in the review."""
+    """Set the state of an import to ``added`` again, if its removal was cancelled before any records were removed."""
     number, record = int(arguments["batch"]), schema.record
     with workspace.store.read() as connection:
         present = connection.execute(select(record.c.id).where(record.c.wave == number).limit(1)).first()
@@ -218,7 +224,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
     """Add records in short transactions, so that nobody waits long to save a decision.
 
-    Records that are already in the database are left unchanged.
+    Records that the database already contains are left unchanged.
     """
     progress.start(len(records), "Adding the records")
     for start in range(0, len(records), AT_ONCE):
@@ -229,7 +235,7 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
 
 
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
-    """Before the first import, add the records that the commands of mechtag have already saved in the project."""
+    """Add the records that the project already contained before the first import."""
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records
 
@@ -252,7 +258,7 @@ def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
 
 
 def _copy_id(record: Record) -> str:
-    """Return the record id that a duplicate gets if somebody separates it from its group, such as ``x1#0f3a9c21``."""
+    """Return the record id that a duplicate gets when somebody separates it from its group, such as ``x1#0f3a9c21``."""
     digest = hashlib.sha256(f"{record.source_file}\0{record.source_index}".encode()).hexdigest()[:8]
     return f"{record.record_id}#{digest}"
 
@@ -271,9 +277,9 @@ def _copy_row(
     member
         The duplicate, as it was read.
     copy
-        The duplicate with the id that it gets as a separate record; see `_copy_id`.
+        The same duplicate, with the record id of `_copy_id`.
     numbers
-        Number of each record, keyed by record id.
+        Record numbers, keyed by record id.
     wave
         Number of the import.
     """
@@ -298,7 +304,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return new rows for table ``pair``: the pairs of possible duplicates that the table does not contain yet."""
+    """Return rows for table ``pair``: the pairs of possible duplicates that this table does not contain yet."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -377,7 +383,7 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move the files with the given names to another folder; files that already exist there are not replaced."""
+    """Move the named files to another folder; files that already exist in that folder are not replaced."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).exists() and not (target / name).exists():

@@ -34,13 +34,11 @@ _TAG = "tag"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Train a model on the final codes of the review, and use it if it is not worse than the model in use.
 
-    The job stores the outcome before a new model is installed. If the job is interrupted after that, and repeated, it
-    therefore still returns and logs how the models were compared, and which model was replaced.
-
     Returns
     -------
     dict
-        Fields of the result of `mechtag.workflows.learn.learn`, such as ``outcome``.
+        The fields of `mechtag.workflows.learn.Learned`, such as ``outcome``, and ``tagged``: the number of records for
+        which suggestions are computed.
 
     Raises
     ------
@@ -75,6 +73,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         write_fact(connection, FACT, {**before, **written})
     progress.start(1, "Training")
     compared = _tagged_records(workspace, progress)
+    # The outcome is stored before a new model is installed: a job that is interrupted after that, and repeated, still
+    # knows how the models were compared, and which model was replaced.
     found = learn(
         project,
         independent,
@@ -100,7 +100,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records on which the old and the new model are compared: all for which suggestions are computed."""
+    """Return the records on which the old and the new model are compared.
+
+    These are the records for which suggestions are computed; see `records_to_tag`.
+    """
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))
@@ -114,10 +117,6 @@ def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Restore the model that was in use before the current model.
 
-    The job first stores the id of the model that it replaces. If the job is interrupted and repeated, it can therefore
-    see whether this model has already been replaced, and only updates MLflow's registry instead of restoring an even
-    earlier model.
-
     Returns
     -------
     dict
@@ -130,6 +129,8 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
     retraining, model = Retraining(workspace.project), workspace.project.own_model
     if "given_up" in arguments:
         retraining.history()  # Completes the installation of a model if it was interrupted.
+    # The id of the model to replace is stored first: a job that is interrupted and repeated can see whether the model
+    # has already been replaced, so that it does not restore an even earlier model.
     given_up = arguments.get("given_up") or (read_config(model).model_id if model.is_dir() else "")
     _note(workspace, progress.job, {**arguments, "given_up": given_up})
     if not given_up or read_config(model).model_id == given_up:

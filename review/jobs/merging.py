@@ -60,14 +60,15 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        If the zip contains a different review, only ``codings``: number of the job that imports its codes. If it
-        contains a copy of this review:
+        If the zip contains a different review, the dict has only one key, ``codings``: the number of the job that
+        imports the codes of that review. If the zip contains a copy of this review, the keys are:
 
         - ``people``: name (``name``), number of new actions (``acts``) and proposed account (``account``) of each
-          person with new actions, keyed by number of the person in the copy
+          person with new actions, keyed by the number of the person in the copy
         - ``acts``: number of new actions
-        - ``records``: number of records that these actions concern
-        - ``left_out``: actions that cannot be added, each with record, person and reason; at most `SHOWN`
+        - ``records``: number of records with new actions
+        - ``left_out``: actions that cannot be added, each with record id, name of the person and reason. There are at
+          most `SHOWN` entries.
         - ``reasons``: number of actions that cannot be added, by reason
         - ``all_left_out``: number of all actions that cannot be added
     """
@@ -102,9 +103,9 @@ def _left_out(found: Difference, names: Mapping[int, str]) -> dict[str, Any]:
 
 @contextmanager
 def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
-    """Return a context manager that opens a temporary database of the review in a zip.
+    """Return a context manager that opens the review in an uploaded zip as a temporary database.
 
-    The database is restored from the log in the zip, and is deleted at the end of the block.
+    The database is restored from the log in the zip. At the end of the block, the database is deleted.
     """
     if not (folder / ZIP).is_file():
         raise MechtagError("the uploaded zip has been deleted; upload it again on the page Import a project")
@@ -127,7 +128,8 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
 def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
     """Return the name of each person in a copy of the review, and the matching account in the review itself.
 
-    Both results are keyed by the number of the person in the copy. The account is ``None`` if none matches.
+    Names and accounts are both keyed by the number of the person in the copy. If no account matches, the account is
+    ``None``.
 
     People who joined the review before the copy was made are recognised by the event with which they joined. All others
     are recognised by their names.
@@ -186,9 +188,9 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
         - ``of``: number of the job that read the zip
         - ``token``: token of the upload; see `folder_of`
-        - ``people``: account number that was chosen for each person of the copy, keyed by number of the person in the
-          copy; ``None`` creates an account that cannot sign in
-        - ``known``: numbers (in the copy) of the people whose names already existed in the review when the zip was read
+        - ``people``: account number that was chosen for each person, keyed by the number of the person in the copy. If
+          the account number is ``None``, an account that cannot sign in is created.
+        - ``known``: numbers of people in the copy whose names existed in the review when the zip was read
         - ``coder``: account number of the person who imports the zip
 
     Returns
@@ -197,8 +199,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         Summary of the import:
 
         - ``added``: number of actions that were added
-        - ``reopened``: number, stage and title of records that were settled before the import and on which people now
-          differ; at most `SHOWN`
+        - ``reopened``: records that were settled before the import and on which people now differ. Each entry contains
+          record number, stage and title. There are at most `SHOWN` entries.
         - ``all_reopened``: number of all such records
         - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
@@ -239,9 +241,10 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
-    """Return the number and the stage of each record that was settled when a job was first started.
+    """Return the record number and the stage of each record that was settled when a job was first started.
 
-    The first start of the job saves them in ``file``; a repeated start reads them from this file.
+    The first start of the job saves the result in ``file``. If the job is started again, the result is read from this
+    file.
     """
     if not file.exists():
         with workspace.store.read() as ours:
@@ -257,24 +260,27 @@ def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Return the record number, the stage and the title of the record for each item of ``places``, sorted."""
+    """Return the record number, the stage and the title for each pair of record number and stage, sorted."""
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 
 
 def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Undo everything that an import of a project added, as one action, or add it again.
+    """Undo everything that an import of a project added, or add it again.
+
+    Everything is undone, or added again, as one action.
 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the zip; ``again``: whether to add what was undone before; ``coder``:
-        account number of the person who started the job.
+        - ``of``: number of the job that read the zip
+        - ``again``: ``True`` to add what was undone before; ``False`` to undo the import
+        - ``coder``: account number of the person who started the job
 
     Returns
     -------
     dict
-        Empty.
+        An empty dict.
 
     Raises
     ------
@@ -295,11 +301,10 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return an account in this review for each person in a colleague's copy.
+    """Return an account in this review for each person in ``chosen``, keyed by the number of the person in the copy.
 
-    If none was chosen, it is an account for a person outside the review, which is created if it does not exist.
-
-    The result, ``names`` and ``chosen`` are keyed by the number of the person in the copy.
+    If no account was chosen for a person, an account for a person outside the review is used. It is created if it does
+    not exist.
     """
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.
@@ -312,14 +317,10 @@ def _accounts(
 
 
 def _write(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
-    """Add an action from a colleague's copy of the review; return ``False`` if it cannot be added.
+    """Add an action from a copy of the review, and return whether it could be added.
 
-    An action cannot be added if its person, its record, or an action that it undoes does not exist in this review.
-
-    Parameters
-    ----------
-    group
-        Name of the import; see `mechtag.review.merge_undo.group_of`.
+    An action cannot be added if the review lacks its person, its record, or an action that it undoes. ``group`` is the
+    name of the import; see `mechtag.review.merge_undo.group_of`.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -356,7 +357,7 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
 
 
 def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Return the number that a record of the copy has in the review, or ``None`` if the review lacks the record."""
+    """Convert a record number of the copy to the number in the review; ``None`` if the review lacks the record."""
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()
@@ -365,8 +366,7 @@ def _here(connection: Connection, theirs: Connection, number: int | None) -> int
 def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
     """Copy a row of table ``sight`` from the copy of the review to the review, and return the number of the new row.
 
-    The row describes what a person saw. ``number`` is its number in the copy; if it is ``None``, the result is
-    ``None``.
+    ``number`` is the number of the row in the copy. If it is ``None``, no row is copied, and the result is ``None``.
     """
     if number is None:
         return None

@@ -1,4 +1,4 @@
-"""Store the progress of a job for the pages to show, and stop a job that somebody has cancelled."""
+"""Store the progress of a job, which pages show, and stop a job that somebody has cancelled."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ class Progress:
     job
         Number of the job.
     done, total
-        Number of finished items of the current step, and number of all its items (0 if not known).
+        Number of finished items, and number of all items of the current step. If the number of items is not known,
+        ``total`` is ``0``.
     message
         Description of the current step.
     noted
         Time of the last update of the database, in seconds of the monotonic clock.
     can_be_cancelled
-        Whether the methods raise `Cancelled` if somebody has cancelled the job. A job sets this to false before its
+        Whether the methods raise `Cancelled` if somebody has cancelled the job. A job sets this to ``False`` before its
         last steps, which must be completed together.
     """
 
@@ -56,8 +57,10 @@ class Progress:
 
         Parameters
         ----------
-        total, message
-            Number of items of the step (0 if not known), and description of the step.
+        total
+            Number of items of the step; ``0`` if it is not known.
+        message
+            Description of the step.
 
         Raises
         ------
@@ -70,17 +73,22 @@ class Progress:
     def advance(self, number: int) -> None:
         """Store that ``number`` further items of the current step are finished.
 
+        At most twice per second, the method also checks whether somebody has cancelled the job.
+
         Raises
         ------
         Cancelled
-            If somebody has cancelled the job; this is checked at most twice per second.
+            If somebody has cancelled the job.
         """
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()
 
     def must_give_way(self) -> bool:
-        """Return whether a ranking is waiting; a long job should then end early, because rankings come first."""
+        """Return whether a ranking is waiting.
+
+        If a ranking is waiting, a long job should end early, because rankings come first.
+        """
         table = schema.job
         with self.store.read() as connection:
             waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")

@@ -42,20 +42,26 @@ _ANY_STAGE = ("undo", "redo", "join", "split")
 
 @dataclass
 class Ranking:
-    """The job that ranks the records; it keeps the encoded records in memory from one run to the next."""
+    """The job that ranks the records.
+
+    The encoded records stay in memory from one run to the next.
+    """
 
     _search: Search | None = None
     _texts: str = ""
     _numbers: list[int] = field(default_factory=list)
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Rank all records for screening and for coding, use these rankings from now on, and apply the stopping rule.
+        """Rank all records for screening and for coding, and apply the stopping rule.
 
         Returns
         -------
         dict
-            ``records`` (number of records), ``learned_from`` (number of decisions) and ``strategy`` (``relevance``,
-            ``random`` or ``sample``); only ``records`` if the review has no records.
+            If the review has no records, the dict has only the key ``records``.
+
+            - ``records``: number of records
+            - ``learned_from``: number of decisions from which the ranking was learned
+            - ``strategy``: how the records were ranked (``relevance``, ``random`` or ``sample``)
         """
         import numpy as np
 
@@ -107,11 +113,12 @@ class Ranking:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
         Only final decisions count, in the order in which they became final. Duplicates that were joined to other
-        records are left out. If a decision was final when the sample was drawn but is no longer final, screening may
-        stop only after a new final decision on the record.
+        records are left out. If a decision was final when the sample was drawn but is no longer final, screening must
+        not stop before a new decision on this record is final.
 
-        The sample stays the same, because each new sample would be another chance to stop too early. Only after records
-        were imported, a new sample is drawn from all unread records, once relevant records have become rare again.
+        The sample usually stays the same, because each new sample would be another chance to stop too early. After
+        records were imported, a new sample is drawn from all unread records once relevant records have become rare
+        again.
 
         Parameters
         ----------
@@ -203,9 +210,9 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
 
 
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
-    """Return the screening decision on each record: 1 (include), 0 (exclude) or NaN (no decision).
+    """Return the screening decision on each record: ``1`` for include, ``0`` for exclude, NaN if there is no decision.
 
-    For a record without a final decision, the result is the decision on which all its coders so far agree.
+    If a record has no final decision, the decision on which all its coders so far agree is returned.
     """
     import numpy as np
 
@@ -226,7 +233,7 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
 
 
 def _needed(connection: Connection) -> set[int]:
-    """Return the numbers of the records that still have to be screened; all other records come last in the ranking."""
+    """Return the numbers of the records that still have to be screened."""
     table = schema.need
     rows = connection.execute(
         select(table.c.record).where(table.c.stage == "screen", table.c.state.in_(("open", "waiting")))
@@ -235,7 +242,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return all records in the order of screening while the random sample is screened; otherwise ``None``."""
+    """Return all record numbers in the order of screening; ``None`` if no random sample is being screened."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")
@@ -247,7 +254,7 @@ def _sampling_order(connection: Connection) -> list[int] | None:
 
 
 def ask_after_decisions(connection: Connection, coder: int, records: Iterable[int]) -> None:
-    """Add the jobs that are necessary after screening decisions: ranking the records, and computing suggestions.
+    """Add the jobs that are necessary after screening decisions: ranking the records and computing suggestions.
 
     Parameters
     ----------
@@ -262,10 +269,10 @@ def ask_after_decisions(connection: Connection, coder: int, records: Iterable[in
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """If there are enough new decisions since the last ranking, add a job that ranks the records.
+    """Add a job that ranks the records, if there are enough new decisions since the last ranking.
 
-    `Plan.rerank_after` decisions are enough. While the random sample is being screened, one decision is enough, so that
-    the stopping rule is applied after each decision.
+    `Plan.rerank_after` decisions are enough. While the random sample is being screened, one decision is enough, because
+    the stopping rule must be applied after each decision.
     """
     table, event = schema.ranking, schema.event
     strategy = connection.execute(

@@ -22,8 +22,8 @@ _NONE = "[]"
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
     """Split the abstracts of records and duplicates into sentences, unless they have already been split.
 
-    Screening does not need sentences, so it can begin before the abstracts are split. Suggestions for a record are
-    deleted when its abstract is split, because they refer to sentences of the earlier abstract.
+    Screening does not need sentences, so people can begin to screen before the abstracts are split. Suggestions refer
+    to sentences. When the abstract of a record is split, the suggestions for this record are therefore deleted.
     """
     record, copy = schema.record, schema.copy
     whole = (record.c.abstract != "", record.c.sentences == _NONE)
@@ -70,13 +70,13 @@ def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, 
     Parameters
     ----------
     abstracts
-        Text of each abstract, keyed by a number that identifies it.
+        Texts of the abstracts; the keys are arbitrary numbers.
 
     Returns
     -------
     dict
-        Sentences of each abstract, in the JSON format of the column ``sentences`` of table ``record``; keyed like
-        ``abstracts``.
+        Sentences of each abstract, in the JSON format of the column ``sentences`` of table ``record``. The keys are
+        those of ``abstracts``.
     """
     from mechtag.pipeline.text.sentences import split
 

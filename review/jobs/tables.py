@@ -41,7 +41,7 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
     Returns
     -------
     dict
-        ``unique``: number of records without duplicates; empty if nothing is imported.
+        ``unique``: number of records without duplicates. If nothing is imported, the dict is empty.
     """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.dedupe.results import Deduped
@@ -80,9 +80,10 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
 
 
 def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield records with all fields that ``data/unique.parquet`` contains, and with current titles and abstracts.
+    """Yield records with all fields that ``data/unique.parquet`` contains.
 
-    Records that this file does not contain follow at the end, with the fields in the database.
+    Titles and abstracts are the current ones in the database. Records that the file does not contain follow at the end,
+    with the fields that the database contains.
 
     Parameters
     ----------
@@ -112,8 +113,8 @@ def place_of(record: Record) -> Place:
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
     """Return the records of the given imports as they were read from the search exports.
 
-    They are keyed by the name of the source file and the number of the record in this file. The records that the
-    project contained before the first import are always included.
+    They are keyed by the name of the source file and the number of the record in this file. Records that the project
+    contained before the first import are always included.
     """
     from mechtag.core.parquet import read_records
 
@@ -129,7 +130,7 @@ def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: A
     as_read
         Result of `as_read_in`.
     *where
-        SQL conditions on table ``record``; by default, all records are returned.
+        SQL conditions on table ``record``. By default, all records are returned.
     """
     table, copy = schema.record, schema.copy
     gave = defaultdict[int, dict[str, Any]](dict)
@@ -164,7 +165,7 @@ def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Map
     as_read
         Records as they were read from the search exports; see `as_read_in`.
     unique
-        The records of the review without duplicates, keyed by record id.
+        Records of the review, without duplicates, keyed by record id.
     """
     from mechtag.pipeline.dedupe.results import Filled, Group
 
@@ -199,7 +200,7 @@ _SOURCE = (schema.record.c.source_file, schema.record.c.source_index)
 
 
 def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Uncertain]:
-    """Return the pairs of records that may be duplicates and on which nobody has decided yet."""
+    """Return the pairs of possible duplicates on which nobody has decided yet."""
     from mechtag.pipeline.dedupe.results import Uncertain
 
     names = {row.id: row.record_id for row in connection.execute(IDS)}
@@ -214,6 +215,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the counts of several imports, each in the form of `mechtag.pipeline.reading.ingest.Reading.summary`."""
+    """Add up the counts of several imports, which are results of `mechtag.pipeline.reading.ingest.Reading.summary`."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

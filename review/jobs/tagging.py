@@ -35,20 +35,24 @@ _ROWS = 100
 
 @dataclass
 class Tagging:
-    """The job that computes suggestions for records; it keeps the model in memory from one run to the next."""
+    """The job that computes suggestions for records.
+
+    The model stays in memory from one run to the next.
+    """
 
     _model: Model | None = None
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Compute the missing suggestions of the current model, and then delete the suggestions of earlier models.
 
-        If a ranking is requested in the meantime, the job ends and adds a new job for the remaining records.
+        If a ranking is requested in the meantime, the job ends early and adds a new job for the remaining records.
 
         Returns
         -------
         dict
-            ``records`` (number of texts for which suggestions were computed), ``model_id`` and, if the job ended early,
-            ``continues`` (true).
+            - ``records``: number of texts for which suggestions were computed
+            - ``model_id``: id of the current model
+            - ``continues``: ``True`` if the job ended early; otherwise, this key is missing
         """
         from mechtag.models.model_folder import read_config
         from mechtag.workflows.define import usable_model
@@ -147,9 +151,10 @@ class Tagging:
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """If an included record lacks suggestions of the model in use, add a job that computes them.
+    """Add a job that computes suggestions, if an included record lacks suggestions of the model in use.
 
-    A record needs suggestions for its abstract and, if a full text is attached, for the full text.
+    A record needs suggestions for its abstract. If a full text is attached, the record also needs suggestions for the
+    full text.
     """
     head, _ = family_of(connection, record)
     need, suggestion = schema.need, schema.suggestion
@@ -162,7 +167,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
-    """Return the records that people code from their full texts and whose full texts lack suggestions of a model."""
+    """Return the numbers of the records whose full texts a model must still tag."""
     need, suggestion = schema.need, schema.suggestion
     tagged = exists().where(
         suggestion.c.model_id == model_id, suggestion.c.record == need.c.record, suggestion.c.stage == "full-text"
@@ -172,7 +177,10 @@ def _untagged_texts(connection: Connection, model_id: str) -> list[int]:
 
 
 def records_to_tag(connection: Connection) -> list[int]:
-    """Return the records whose abstracts need suggestions: all records to code, then the next records to screen."""
+    """Return the numbers of the records whose abstracts need suggestions.
+
+    All records to code come first, then the next records to screen.
+    """
     need, queue, ranking = schema.need, schema.queue, schema.ranking
     included = connection.execute(select(need.c.record).where(need.c.stage == "code").order_by(need.c.record)).scalars()
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -188,7 +196,7 @@ def records_to_tag(connection: Connection) -> list[int]:
 
 
 def _untagged(connection: Connection, model_id: str) -> list[int]:
-    """Return the records from `records_to_tag` whose abstracts lack suggestions of a model."""
+    """Return the numbers of the records whose abstracts a model must still tag; see `records_to_tag`."""
     suggestion = schema.suggestion
     tagged = connection.execute(
         select(suggestion.c.record).where(suggestion.c.model_id == model_id, suggestion.c.stage == "code").distinct()

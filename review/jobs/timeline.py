@@ -1,4 +1,4 @@
-"""Count, at the end of each day, the records that each person had judged and the records that were settled."""
+"""Count how many records each person had judged, and how many records were settled, at the end of each day."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from mechtag.review.store.exercises import hidden_records
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
     """Return the progress of each stage by day, in the time zone of this computer.
 
+    Judgements that were undone or sent back do not count, nor do judgements of withdrawn people. Settled records of a
+    running calibration exercise do not count either.
+
     Returns
     -------
     dict
-        Keyed by stage: ``days`` (ISO dates on which records were judged or settled), ``people`` (for each person, the
-        number of records judged by the end of each day) and ``settled`` (number of settled records by the end of each
-        day). Judgements that were undone or sent back, and judgements of withdrawn people, do not count; nor do settled
-        records of a running calibration exercise.
+        The values of each stage, keyed by stage:
+
+        - ``days``: ISO dates of the days on which records were judged or settled
+        - ``people``: number of records that each person had judged by the end of each day, keyed by name
+        - ``settled``: number of settled records by the end of each day
     """
     return {stage: _timeline(connection, stage) for stage in STAGES}
 
@@ -32,12 +36,12 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
 def read_finished(connection: Connection, stage: str) -> list[Any]:
     """Return the time at which each person first finished each record at a stage.
 
-    Judgements that were undone or sent back, and judgements of withdrawn people, are left out.
+    Judgements that were undone or sent back are left out, and so are judgements of withdrawn people.
 
     Returns
     -------
     list of rows
-        ``record_id``, ``name`` (of the person) and ``at`` (time in UTC).
+        ``record_id``, ``name`` (name of the person) and ``at`` (time in UTC).
     """
     current, account, event, record = schema.current, schema.account, schema.event, schema.record
     judged = (
@@ -83,7 +87,7 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
 
 
 def day_of(moment: str) -> str:
-    """Return the date of a time (ISO 8601) in the time zone of this computer, such as ``2026-11-30``."""
+    """Convert a time (ISO 8601) to the date in the time zone of this computer, such as ``2026-11-30``."""
     return datetime.fromisoformat(moment).astimezone().date().isoformat()
 
 

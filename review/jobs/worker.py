@@ -1,7 +1,7 @@
 """Run the worker process, which takes jobs from the database and runs one job at a time.
 
-Only the worker imports torch and other large libraries; the process that serves the pages does not. A job that was
-interrupted, even by a crash, is repeated from the beginning, with the same result.
+Only the worker imports torch and other large libraries; the process that serves the pages does not. If a job is
+interrupted, even by a crash, it is repeated from the beginning, with the same result.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Run jobs until the parent process ends; a job that is running at that time is interrupted.
+    """Run jobs until the parent process ends.
+
+    A job that is running at that time is interrupted.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def _begin(workspace: Workspace) -> None:
-    """At the start of the worker, set an interrupted job to ``waiting`` again, and complete the log of imports."""
+    """Set an interrupted job to ``waiting`` again, and complete the log of imports."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.
@@ -144,8 +146,8 @@ def end_with(parent: int) -> None:
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     """Run the next job, and return whether there was one.
 
-    Cancelled jobs come first; the work that they have done so far is undone. Then come rankings, and then all other
-    jobs in the order of their numbers.
+    First, the work of cancelled jobs is undone. Then rankings are run, and then all other jobs in the order of their
+    numbers.
 
     Parameters
     ----------
