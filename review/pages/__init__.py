@@ -1,4 +1,7 @@
-"""Collect the pages of the review; there is one module per page, which lists its addresses in ``ROUTES``."""
+"""Collect the pages of the review.
+
+There is one module per page. Its ``ROUTES`` list the addresses of the page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the page *Accuracy*: the agreement between people, and between people and the model."""
+"""Show the page *Accuracy*: the agreement between people, and the agreement between people and the model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ _MOST = 1_000_000
 
 
 def activity(visit: Visit) -> Response:
-    """Show the latest events in words; blinded coders do not see the judgements of others."""
+    """Show the latest events in words.
+
+    Blinded coders do not see the judgements of others.
+    """
     before, coder = visit.query.get("before", ""), visit.query.get("coder", "")
     chosen = {"coder": coder, "kind": visit.query.get("kind", "")}
     with visit.workspace.store.read() as connection:

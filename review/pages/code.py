@@ -1,7 +1,7 @@
 """Show the page *Code*, on which people answer yes or no for each label of a record and mark supporting sentences.
 
-Under ``/code``, records are coded from their abstracts; under ``/full-text``, from their full texts. The codes of the
-two stages are stored separately.
+At the address ``/code``, people code the abstract of a record. At the address ``/full-text``, they code its full text.
+The codes of these two stages are stored separately.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ class Card:
     Attributes
     ----------
     letter
-        Letter that chooses the label if it is pressed after the key ``;``; empty if all letters are taken.
+        Letter that selects the label if it is pressed after the key ``;``. It is ``""`` if all letters are taken.
     answer
-        ``yes``, ``no`` or ``refer``; empty if the person has not answered.
+        ``yes``, ``no`` or ``refer``; ``""`` if the person has not answered.
     sentences
         Numbers of the sentences that the person marked, counted from 0.
     signs
-        Signs (``present``, ``absent`` or ``unclear``) that the person gave to marked sentences, keyed by number of the
-        sentence.
+        Signs that the person gave to marked sentences, keyed by number of the sentence. A sign is ``present``,
+        ``absent`` or ``unclear``.
     roles
-        Roles of evidence of the marked sentences, keyed by number of the sentence and then by role. The values are the
-        numbers of the configurations to which the sentence belongs in this role.
+        Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. The values are
+        the numbers of the configurations that contain the sentence in this role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
-        Suggestion of the model, or ``None`` if there is none or it is hidden.
+        Suggestion of the model; ``None`` if there is no suggestion or it is hidden.
     replied
         Whether the person has answered the suggestion.
     others
-        Codes of others for this label; empty if they are hidden.
+        Codes of others for this label; empty if these codes are hidden.
     examples
-        Numbers of the person's marked sentences that are examples of the label in the codebook.
+        Numbers of the marked sentences that the person chose as examples of the label in the codebook.
     """
 
     label: Label
@@ -97,7 +97,10 @@ class Card:
 
     @property
     def configurations(self) -> dict[int, list[tuple[str, int]]]:
-        """Return the roles and the sentences of each configuration, keyed by its number."""
+        """Return the marked sentences of each configuration, keyed by the number of the configuration.
+
+        Each sentence is a tuple of its role and its number.
+        """
         found: dict[int, list[tuple[str, int]]] = {}
         for sentence, own in self.roles.items():
             for role, numbers in own.items():
@@ -119,10 +122,14 @@ class Line:
     ----------
     number
         Number of the sentence, counted from 0.
-    heading, page
-        Heading of the section and label of the page that begin with this sentence; empty if none begins here.
-    marked, suggested
-        Labels for which the person marked the sentence, and labels for which the model suggests it.
+    heading
+        Heading of the section that begins with this sentence; ``""`` if no section begins here.
+    page
+        Label of the page that begins with this sentence; ``""`` if no page begins here.
+    marked
+        Cards of the labels for which the person marked the sentence.
+    suggested
+        Cards of the labels for which the model suggests the sentence.
     """
 
     number: int
@@ -139,9 +146,9 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key under which table ``fact`` stores the stage at which a person coded last.
+    """Return the key under which table ``fact`` stores what a person coded last.
 
-    The stage is ``code`` (coding from the abstract) or ``full-text``.
+    The stored value is ``code`` for an abstract, and ``full-text`` for a full text.
     """
     return f"basis of {person}"
 
@@ -152,15 +159,15 @@ def _stage(visit: Visit) -> str:
 
 
 def _place(stage: str) -> str:
-    """Return the address of the page for a stage, ``/code`` or ``/full-text``."""
+    """Return the address of the page *Code* for a stage: ``/code`` or ``/full-text``."""
     return next(place for place, name in _PLACES.items() if name == stage)
 
 
 def code(visit: Visit) -> Response:
-    """Show the record whose number is in the address or, without a number, the next record to code.
+    """Show the record whose number is in the address; without a number, show the next record to code.
 
-    A person who last coded from full texts, and has full texts left to code, is redirected from ``/code`` to
-    ``/full-text``. Addresses with ``record`` or ``basis`` are not redirected.
+    If a person last coded a full text and has full texts left to code, ``/code`` redirects to ``/full-text``. Addresses
+    with ``record`` or ``basis`` are not redirected.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -178,7 +185,7 @@ def code(visit: Visit) -> Response:
 def new_labels(visit: Visit) -> Response:
     """Show the next record that the person must code for new labels.
 
-    New labels were added to the codebook after the person finished the record.
+    New labels are labels that were added to the codebook after the person had finished the record.
     """
     with visit.workspace.store.write() as connection:
         shown = _see(connection, visit, None, "", new=True)
@@ -186,7 +193,10 @@ def new_labels(visit: Visit) -> Response:
 
 
 def answer(visit: Visit) -> Response:
-    """Save the person's answer for a label and, if the form was sent without JavaScript, the marked sentences."""
+    """Save the person's answer for a label.
+
+    If the form was sent without JavaScript, the marked sentences are saved, too.
+    """
     label, record = visit.text("label"), visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
 
@@ -221,7 +231,7 @@ def mark(visit: Visit) -> Response:
 
 
 def sign(visit: Visit) -> Response:
-    """Save whether a sentence says that the thing described by a label is present or absent, and mark the sentence.
+    """Save the sign that a person gave to a sentence, and mark the sentence as support for the label.
 
     If no sign was chosen in the form, an earlier sign is removed.
     """
@@ -239,7 +249,7 @@ def sign(visit: Visit) -> Response:
 
 
 def example(visit: Visit) -> Response:
-    """Choose a marked sentence as an example of its label for the codebook, or undo this choice."""
+    """Choose a marked sentence as an example of its label in the codebook, or undo this choice."""
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = visit.text("on") == "1"
 
@@ -253,7 +263,10 @@ def example(visit: Visit) -> Response:
 
 
 def role(visit: Visit) -> Response:
-    """Give a sentence a role of evidence for a label (field ``role``), or remove a role (field ``remove``)."""
+    """Give a sentence a role of evidence for a label, or remove a role.
+
+    The form contains the role in the field ``role`` or, if the role is to be removed, in the field ``remove``.
+    """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "remove" not in visit.form
     chosen = visit.text("role" if on else "remove")
@@ -269,7 +282,11 @@ def role(visit: Visit) -> Response:
 
 
 def link(visit: Visit) -> Response:
-    """Add a sentence with one of its roles to a configuration (field ``link``), or remove it (field ``unlink``)."""
+    """Add a sentence to a configuration, or remove the sentence from the configuration.
+
+    The form contains the number of the configuration in the field ``link`` or, if the sentence is to be removed, in the
+    field ``unlink``. The field ``role`` contains the role of the sentence in this configuration.
+    """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "unlink" not in visit.form
     number = visit.number("link" if on else "unlink")
@@ -284,7 +301,7 @@ def link(visit: Visit) -> Response:
 
 
 def rest(visit: Visit) -> Response:
-    """Answer no for each label in the form that has no answer yet."""
+    """Save the answer ``no`` for each label in the form that has no answer yet."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
     stage = _stage(visit)
@@ -294,7 +311,7 @@ def rest(visit: Visit) -> Response:
 
 
 def suggestion(visit: Visit) -> Response:
-    """Save the person's answer to a suggestion of the model: accept, reject or needs review."""
+    """Save the person's answer to a suggestion of the model: ``accept``, ``reject`` or ``refer``."""
     label, record = visit.text("label"), visit.number("record") or 0
 
     def write(connection: Connection, acts: Acts, stamp: Stamp) -> None:
@@ -309,8 +326,8 @@ def suggestion(visit: Visit) -> Response:
 def done(visit: Visit) -> Response:
     """Finish a record, and show the next record.
 
-    If labels have no answer, the page first asks the person to confirm this. If the review shows suggestions only
-    after a record is finished, they are shown for this record before the next one.
+    If labels have no answer, the page first asks the person to confirm this. If the review shows suggestions only after
+    coding, the page shows the suggestions for the finished record before it shows the next record.
     """
     record, new, stage = visit.number("record") or 0, bool(visit.text("new")), _stage(visit)
     address = f"{_place(stage)}?record={record}"
@@ -342,7 +359,10 @@ def done(visit: Visit) -> Response:
 
 
 def _following(stage: str, new: bool) -> str:
-    """Return the address of the next record to code or, if ``new``, of the next record to code for new labels."""
+    """Return the address of the next record to code.
+
+    If ``new`` is true, this is the next record to code for new labels.
+    """
     return f"{_place(stage)}/new" if new else _place(stage)
 
 
@@ -362,14 +382,15 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the content of a form, and show the record again.
 
-    If the form is outdated, show the saved codes and the content of the form, and let the person choose between them.
+    If the form is outdated, the page shows the saved codes and the content of the form. The person then chooses between
+    them.
 
     Parameters
     ----------
     write
         Function that writes the actions.
     said
-        Message about the result; several parts are joined by semicolons.
+        Message about the result. Several parts are joined by semicolons.
     """
     record, label = visit.number("record") or 0, visit.text("label")
     shown: dict[str, Any] | None = None
@@ -396,12 +417,12 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
-    """Return the person's saved codes of a record, and the number of the last event about these codes."""
+    """Return the cards with a person's saved codes of a record, and the number of the last event about these codes."""
     return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
-    """Show the saved codes next to those in the submitted form, because they changed after the form was opened."""
+    """Show the saved codes next to those in the form, because the saved codes changed after the form was opened."""
     stage = _stage(visit)
     saved = [(card.label.name, _in_words(card)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
@@ -443,10 +464,9 @@ def _in_words(card: Card) -> str:
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
-    """Return a different letter for each label.
+    """Return a different letter for each label, in the same order; ``""`` if all letters are taken.
 
-    The letter is the first letter of the name that is still free, or else the first free letter of the alphabet. It is
-    ``""`` if all letters are taken.
+    If possible, the letter occurs in the name of the label.
     """
     found = list[str]()
     for label in labels:
@@ -471,7 +491,7 @@ def _added_since(connection: Connection, visit: Visit, record: int) -> set[str]:
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
     """Return a `Card` for each label of a record, in the order of the codebook.
 
-    If the person finished the record before labels were added to the codebook, only cards for the new labels are
+    If labels were added to the codebook after the person had finished the record, only cards for these labels are
     returned.
     """
     return _cards_of(connection, visit, record, _added_since(connection, visit, record))
@@ -505,9 +525,10 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
-    """Return the name of an earlier full-text file of a record in which a person marked sentences; "" if there is none.
+    """Return the name of an earlier full-text file of a record in which a person marked sentences.
 
-    ``sha256`` is the hash of the current full text.
+    ``sha256`` is the hash of the current full text. If there is no earlier file with marked sentences, the result is
+    ``""``.
     """
     if not sha256:
         return ""
@@ -541,12 +562,11 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     Parameters
     ----------
     number
-        Number of the record, or ``None`` for the next record. If there is no next record, the result has no key
-        ``entry``.
+        Number of the record; ``None`` for the next record. If there is no next record, the result has no key ``entry``.
     label
-        Key of the label to choose; if it is empty, the first label without an answer is chosen.
+        Key of the label to select. If it is empty, the first label without an answer is selected.
     new
-        Whether to choose, as the next record, one that the person must still code for labels added to the codebook.
+        Whether the next record is one that the person must still code for labels added to the codebook.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:
@@ -645,21 +665,21 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 
 
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
-    """Return the links for switching between the abstract and the full text as the text to code.
+    """Return the links with which a person switches between coding abstracts and coding full texts.
 
-    The link to the other text leads to the same record if the person can code the record from that text or has begun to
-    do so. Otherwise, the link leads to the next record.
+    If the person can code the same record from the other text, or has begun to do so, the link to the other text leads
+    to this record. Otherwise, the link leads to the next record.
 
     Parameters
     ----------
     entry
-        The record that the page shows, if there is one.
+        The record that the page shows; ``None`` if the page shows no record.
 
     Returns
     -------
     list of tuples
-        Address, name of the text, and number of records left to code. The list is empty if no full text is attached to
-        any record to code.
+        Address, name of the text, and number of records left to code. The list is empty if no record to code has a full
+        text.
     """
     coder, addresses = visit.person.id, {"code": "/code?basis=abstract", "full-text": "/full-text?basis=full-text"}
     if not has_full_texts(connection):
@@ -671,7 +691,7 @@ def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tu
 
 
 def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
-    """Return whether a person can code a record at a stage or has already answered one of its labels at this stage."""
+    """Return whether a person can code a record at a stage, or has already answered one of its labels at this stage."""
     table = schema.current
     own = select(table.c.record).where(
         table.c.record == record,
@@ -683,7 +703,7 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
 
 
 def _from_others(examples: Sequence[Example], record: int, labels: Collection[str]) -> dict[str, list[Example]]:
-    """Return the latest examples of each label from records other than the given one."""
+    """Return the latest examples of each label, keyed by label; examples from the given record are left out."""
     found: dict[str, list[Example]] = {label: [] for label in labels}
     for one in examples:
         if one.entry.id != record and one.label in found:
@@ -692,7 +712,7 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record need not be coded at a stage, or not yet, and the person has not begun to code it."""
+    """Raise `Refused` if a record is not to be coded at a stage, unless the person has already begun to code it."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

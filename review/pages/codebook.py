@@ -1,4 +1,4 @@
-"""Show the page *Codebook*: the codebook, the form for changing it, and the codes that a change made doubtful."""
+"""Show the page *Codebook*: the codebook, the form for changing it, and codes that a change made doubtful."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Handle the form for changing the codebook, depending on the button that sent it.
+    """Handle the form for changing the codebook, depending on the button that sent the form.
 
-    The buttons move a label, add a label, check the entries, or save them. Before entries are saved, the page asks for
-    each changed entry whether its meaning has changed.
+    The buttons move a label, add a label, check the changes, or save the changes. Before changes are saved, the page
+    asks for each reworded entry whether its meaning has changed.
     """
     action = visit.text("action")
     entries = _typed(visit)
@@ -133,7 +133,10 @@ def _move(entries: list[dict[str, Any]], place: int, by: int) -> None:
 
 
 def look_again(visit: Visit) -> Response:
-    """Send records back to a person who coded them before the meaning of a label changed, at most 50 at a time."""
+    """Send records back to a person who coded them before the meaning of a label changed.
+
+    At most 50 records are sent back at a time.
+    """
     label, coder = visit.text("label"), visit.number("coder")
     book: Codebook = visit.workspace.codebook
     with visit.workspace.store.read() as connection:

@@ -59,19 +59,17 @@ def upload(visit: Visit) -> Response:
 
 
 def _answers(visit: Visit) -> dict[str, Any]:
-    """Check the answers that a person gave in the form for importing codes, and return the answers.
+    """Check the answers in the form for importing codes, and return the answers.
 
     Returns
     -------
     dict
-        The answers:
-
-        - ``coder``: name used for codes whose file does not name a coder
-        - ``basis``: ``abstract`` or ``full-text``
-        - ``unticked``: ``no`` or ``not-judged``, the meaning of a label that is not ticked in a file; ``None`` if not
-          answered
-        - ``labels``: meaning of each name in the files: ``trust`` (a yes for the label with this key), ``not trust``
-          (a no), or ``None`` (the name is ignored)
+        - ``coder``: name of the coder, for files that do not name a coder
+        - ``basis``: text on which the codes are based: ``abstract`` or ``full-text``
+        - ``unticked``: meaning of a label that is not ticked in a file: ``no`` or ``not-judged``; ``None`` if the
+          person did not answer
+        - ``labels``: meaning of each name in the files. For the label with the key ``trust``, the value is ``trust`` if
+          the name means yes, and ``not trust`` if the name means no. If the name is ignored, the value is ``None``.
 
     Raises
     ------
@@ -102,7 +100,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
 
 
 def _save(visit: Visit) -> str:
-    """Save the uploaded files in a new folder, and return the token of this folder; see `folder_of`."""
+    """Save the uploaded files in a new folder, and return the token of the upload; see `folder_of`."""
     sent = visit.files("files")
     if not sent:
         raise Refused("no file was chosen; choose one or more files with codes")
@@ -150,7 +148,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the codes of an import to the review, or a job that removes them again."""
+    """Add a job that adds the codes of an import to the review, or a job that removes these codes again."""
     number, wanted = int(visit.path["job"]), visit.text("act")
     try:
         with visit.workspace.store.write() as connection:

@@ -45,7 +45,17 @@ _PAGE = 20
 
 @dataclass(frozen=True)
 class Line:
-    """One field of a pair of records: its name, both values with differing words marked, and whether they differ."""
+    """One field of a pair of records.
+
+    Attributes
+    ----------
+    name
+        Name of the field.
+    left, right
+        Values of the field in the two records, with marks on the words that differ.
+    differs
+        Whether the two values differ.
+    """
 
     name: str
     left: Markup
@@ -57,19 +67,20 @@ class Line:
 class Member:
     """One record of a group of duplicates, as the page shows it.
 
-    One record of the group represents the whole group.
+    One record of the group represents the whole group (the representative).
 
     Attributes
     ----------
     source
-        Name of the file of the record, and number of the record in this file.
+        Name of the file that contained the record, and number of the record in this file.
     reason
-        Reason why the record was joined to the group; empty for the representative.
+        Reason why the record was joined to the group; ``""`` for the representative.
     gave
-        Names of the fields that were missing from the representative and were filled from this record.
-    copy, record
-        Number that the form sends to separate this record from the group: the row of table ``copy``, or the record.
-        Both are ``None`` for the representative.
+        Names of the fields that were empty in the representative and were filled from this record.
+    copy
+        Number of the row of table ``copy`` if the record is such a row; otherwise ``None``.
+    record
+        Record number if the record is a row of table ``record``; ``None`` for the representative.
     """
 
     title: str
@@ -85,7 +96,10 @@ class Member:
 
 
 def duplicates(visit: Visit) -> Response:
-    """Show the first pair on which nobody has decided yet; pairs that the person has put aside are left out."""
+    """Show the first pair of possible duplicates on which nobody has decided yet.
+
+    Pairs that the person has put aside are left out.
+    """
     after = visit.query.get("after", "")
     with visit.workspace.store.read() as connection:
         rows = connection.execute(undecided()).all()
@@ -160,7 +174,7 @@ def split(visit: Visit) -> Response:
 
 
 def follow(visit: Visit) -> None:
-    """Add the jobs that follow a decision on duplicates: write the tables of records and rank the records again."""
+    """Add the jobs that follow a decision on duplicates: writing the tables of records, and ranking the records."""
     with visit.workspace.store.write() as connection:
         add_job(connection, FILES, visit.person.id)
         add_job(connection, RANK, None)
@@ -194,7 +208,7 @@ def _text(key: str, fields: dict[str, Any]) -> str:
 
 
 def _marked(left: str, right: str) -> tuple[Markup, Markup]:
-    """Return two texts as HTML, with marks on the words in which they differ; very long texts have no marks."""
+    """Return two texts as HTML, in which the words that differ are marked; very long texts have no marks."""
     one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
     if len(one) + len(other) > _MOST_WORDS:
         return escape(left), escape(right)
@@ -216,10 +230,7 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 def _heads(connection: Connection, words: str) -> list[int]:
     """Return the numbers of the records that represent groups of duplicates, with the least certain groups first.
 
-    Parameters
-    ----------
-    words
-        Words that must occur in the title; if empty, all groups are returned.
+    If ``words`` is not empty, only records whose titles contain all these words are returned.
     """
     copy, joined, record = schema.copy, schema.joined, schema.record
     into = joined.alias()
@@ -243,7 +254,7 @@ def _heads(connection: Connection, words: str) -> list[int]:
 
 
 def _members(connection: Connection, head: int) -> list[Member]:
-    """Return the records of a group of duplicates, beginning with the representative, whose number is ``head``."""
+    """Return the records of a group of duplicates. The first is the representative, whose number is ``head``."""
     copy, joined, record = schema.copy, schema.joined, schema.record
     family = [head, *connection.execute(select(joined.c.record).where(joined.c.into == head)).scalars()]
     rows = connection.execute(select(record).where(record.c.id.in_(family))).all()

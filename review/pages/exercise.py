@@ -1,4 +1,4 @@
-"""Show the page *Calibration exercise*, on which people start, follow and end an exercise and see its results."""
+"""Show the page *Calibration exercise*, on which people start and end an exercise, and see its progress and results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KINDS = {
 
 
 def exercise(visit: Visit) -> Response:
-    """Show the running exercise or the form for a new one, and the results of past exercises.
+    """Show the running exercise or the form for a new exercise, and the results of past exercises.
 
     Results that the person may not see yet are left out.
     """
@@ -95,13 +95,15 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return the calibration exercise ``one``, which has ended, with its results.
+    """Return a calibration exercise that has ended, with its results.
 
     Returns
     -------
     dict
-        ``exercise``, ``job`` (row of the job that computes the results), ``found`` (results; ``None`` until they are
-        computed) and ``picture`` (chart of the agreement, or ``None``).
+        - ``exercise``: the exercise ``one``
+        - ``job``: row of the job that computes the results
+        - ``found``: the results; ``None`` until they are computed
+        - ``picture``: chart of the agreement, or ``None``
     """
     job = schema.job
     row = connection.execute(

@@ -39,8 +39,9 @@ def exports(visit: Visit) -> Response:
 def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
     """Return whether a person may download the file that a job created.
 
-    A file with the codes of one person is open only to that person. Any other file requires that the person may see the
-    decisions of others (``open_to``). If it shows codes by name, it is open only to the person who requested it.
+    A file with the codes of one person may be downloaded only by that person. For all other files, the person must be
+    allowed to see the decisions of others (``open_to``). A file that shows codes by name may be downloaded only by the
+    person who requested it.
     """
     if arguments["coder"] is not None or not open_to:
         return bool(arguments["coder"] == visit.person.id)
@@ -48,9 +49,9 @@ def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool
 
 
 def _hides_something(visit: Visit, connection: Connection) -> bool:
-    """Return whether codes of others must be withheld from the files that an owner or adjudicator exports.
+    """Return whether codes of others must be left out of the files that an owner or adjudicator exports.
 
-    This is the case if others have judged a record that this person can still judge, and blinding has not ended.
+    They must be left out if others have judged a record that this person can still judge, unless blinding has ended.
     """
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False

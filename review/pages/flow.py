@@ -22,7 +22,7 @@ from mechtag.review.visit import Visit, route
 
 
 def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    """Show the flow diagram, its counts as a table, and the fields for counts that mechtag cannot know."""
+    """Show the flow diagram, its counts as a table, and a form for counts that only people know."""
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)
         entries = counts.read_entries(connection)
@@ -66,7 +66,10 @@ def _shown(entry: counts.Entry | None) -> str:
 
 
 def enter(visit: Visit) -> Response:
-    """Save the counts that the person entered for the PRISMA diagram; log each changed count as a separate event."""
+    """Save the counts that the person entered for the PRISMA diagram.
+
+    Each changed count is logged as a separate event.
+    """
     with visit.workspace.store.read() as connection:
         before = counts.read_entries(connection)
     try:
@@ -82,7 +85,7 @@ def enter(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send the flow diagram (SVG), its counts (CSV) or the counts file for ``mechtag prisma`` (YAML)."""
+    """Send the flow diagram (SVG), its counts (CSV), or the counts file for ``mechtag prisma`` (YAML)."""
     kind = str(visit.path["kind"])
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)

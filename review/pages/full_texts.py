@@ -1,4 +1,4 @@
-"""Show the page *Full texts*, on which people attach files to records, and the page with the text of a file."""
+"""Show the page *Full texts*, on which people attach files to records, and the page that shows the text of a file."""
 
 from __future__ import annotations
 
@@ -139,14 +139,16 @@ def download(visit: Visit) -> Response:
 
 
 class Paragraph(NamedTuple):
-    """Consecutive sentences of a full text in the same section and on the same page.
+    """Consecutive sentences of a full text that are in the same section and on the same page.
 
     Attributes
     ----------
-    heading, page
-        Heading of the section and label of the page; empty if they are the same as in the previous paragraph.
+    heading
+        Heading of the section; ``""`` if it is the same as in the previous paragraph.
+    page
+        Label of the page; ``""`` if it is the same as in the previous paragraph.
     sentences
-        Text of each sentence, and names of the labels that it supports.
+        For each sentence, a tuple of the text and the names of the labels that the sentence supports.
     """
 
     heading: str

@@ -69,9 +69,9 @@ def read_mention(visit: Visit) -> Response:
 
 
 def stop(visit: Visit) -> Response:
-    """Stop screening although some records have no decision.
+    """Stop screening, although some records have no decision yet.
 
-    A reason is required if the target for stopping is not reached yet.
+    If the target for stopping has not been reached, the person must enter a reason.
     """
     with visit.workspace.store.read() as connection:
         found = read_fact(connection, FACT) or {}

@@ -1,7 +1,7 @@
 """Provide what the pages *Import codes* and *Import a project* have in common.
 
-Both pages first read the uploaded files. Their content is added to the review once somebody has matched the people in
-the files to people of the review.
+Both pages first read the uploaded files. Then somebody chooses a person of the review for each person in the files.
+After that, the content of the files is added to the review.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NEW = "new"
 
 
 class Kinds(NamedTuple):
-    """The kinds of jobs of an import: reading the files, adding their content, and removing the content again."""
+    """The kinds of jobs of an import: for reading the files, adding their content, and removing this content again."""
 
     read: str
     add: str
@@ -30,14 +30,14 @@ class Kinds(NamedTuple):
 
 
 def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
-    """Return all imports, the latest first, each in the form that `find_import` returns."""
+    """Return all imports, the latest first; see `find_import`."""
     job = schema.job
     rows = connection.execute(select(job).where(job.c.kind == kinds.read).order_by(job.c.id.desc())).all()
     return [_import(connection, row, kinds) for row in rows]
 
 
 def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, Any] | None:
-    """Return the values of one import that its page shows, or ``None`` if the import does not exist.
+    """Return the values of an import that its page shows; ``None`` if the import does not exist.
 
     Parameters
     ----------
@@ -47,9 +47,13 @@ def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, 
     Returns
     -------
     dict
-        ``id`` and ``at`` (number and time of the import), ``arguments`` (answers in the form), ``found`` (result of
-        reading), ``added`` (result of adding; empty if nothing was added), ``last`` (row of the latest job of the
-        import), ``is_added`` and ``is_removed``.
+        - ``id``, ``at``: number and time of the import
+        - ``arguments``: answers in the form
+        - ``found``: result of reading
+        - ``added``: result of adding; empty if nothing was added
+        - ``last``: row of the latest job of the import
+        - ``is_added``: whether the content of the files is in the review
+        - ``is_removed``: whether the content was added and then removed
     """
     job = schema.job
     row = connection.execute(select(job).where(job.c.kind == kinds.read, job.c.id == number)).one_or_none()
@@ -78,26 +82,28 @@ def _import(connection: Connection, row: Any, kinds: Kinds) -> dict[str, Any]:
 
 
 def choices(connection: Connection) -> list[tuple[str, str]]:
-    """Return the options of a field in which a person of the review is chosen: account number and name of each."""
+    """Return the account number and the name of each person in the review, as options of a form field."""
     return [(str(account), name) for account, name in names_of(connection).items()]
 
 
 def chosen_people(
     visit: Visit, connection: Connection, fields: Mapping[str, str], *, missing: str, twice: str
 ) -> dict[str, int | None]:
-    """Return the account that was chosen for each person in the files; ``None`` for a person outside the review.
+    """Return the account number that was chosen for each person in the files; ``None`` for a person outside the review.
 
     Parameters
     ----------
     fields
-        Name of the field of the form for each person.
-    missing, twice
-        Messages if a choice is missing, and if one account was chosen for two people.
+        Name of the form field for each person.
+    missing
+        Message if no account was chosen for a person.
+    twice
+        Message if one account was chosen for two people.
 
     Raises
     ------
     Refused
-        If a choice is missing, or if one account was chosen for two people.
+        If no account was chosen for a person, or if one account was chosen for two people.
     """
     known = set(map(str, names_of(connection)))
     chosen = {person: visit.text(field) for person, field in fields.items()}

@@ -70,9 +70,9 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Handle a button of an import: add its records, undo the import, repeat a step, or discard the files.
+    """Handle the buttons of an import, which add its records, undo the import, repeat a step, or discard the files.
 
-    All actions except discarding add a job.
+    If the files are discarded, no job is necessary. All other buttons add a job.
     """
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":

@@ -37,7 +37,10 @@ STARTED_ON: Mapping[str, str] = {
 
 
 def jobs(visit: Visit) -> Response:
-    """Show the latest jobs of the worker process, with buttons to cancel those that the person may cancel."""
+    """Show the latest jobs of the worker process.
+
+    If the person may cancel a job, the job has a button for this.
+    """
     table = schema.job
     with visit.workspace.store.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
@@ -56,7 +59,10 @@ def _may_cancel(visit: Visit, row: Any) -> bool:
 
 
 def cancel(visit: Visit) -> Response:
-    """Cancel a job. A job that has not started ends immediately; a running job ends at its next step."""
+    """Cancel a job.
+
+    A job that has not started ends immediately. A running job ends at its next step.
+    """
     number, table, stamp = int(visit.path["job"]), schema.job, visit.stamp()
     with visit.workspace.store.write() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
@@ -88,14 +94,17 @@ def cancel(visit: Visit) -> Response:
 
 
 def now(visit: Visit) -> Response:
-    """Return the HTML for the header of all pages that shows the current or next job of the worker."""
+    """Return the HTML that shows the current or next job of the worker process in the header of all pages."""
     with visit.workspace.store.read() as connection:
         current = now_working(connection)
     return HTMLResponse(render("working.html", working=current))
 
 
 def progress(visit: Visit) -> Response:
-    """Return the HTML that shows the progress of a job; once the job has ended, make the browser reload the page."""
+    """Return the HTML that shows the progress of a job.
+
+    Once the job has ended, the response makes the browser reload the page.
+    """
     number, table = int(visit.path["job"]), schema.job
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()

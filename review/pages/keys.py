@@ -1,4 +1,4 @@
-"""Show the page *Keys*: all keyboard shortcuts of the pages, the choice of a key set, and changes of single keys."""
+"""Show the page *Keys*, on which people see their keyboard shortcuts, choose a key set, and change single keys."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def _chosen(connection: Connection, visit: Visit) -> Choice:
 
 
 def choose(visit: Visit) -> Response:
-    """Change the person's set of keyboard shortcuts; earlier changes of single shortcuts are deleted."""
+    """Change the person's set of keyboard shortcuts.
+
+    Single shortcuts that the person changed before are reset.
+    """
     name = visit.text("set")
     if name not in SET_NAMES:
         raise Refused("this set of keys does not exist; choose one of the sets on the page Keys")
@@ -49,7 +52,7 @@ def choose(visit: Visit) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Change the keyboard shortcut of one action for the person."""
+    """Change one keyboard shortcut of the person."""
     try:
         with visit.workspace.store.write() as connection:
             chosen = _chosen(connection, visit).change(visit.text("action"), visit.text("key"))

@@ -100,8 +100,10 @@ def _training(row: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``row`` (row of table ``job``), ``result`` (result of the job) and ``differences`` (differences between the new
-        and the old model in the metrics that the page shows, each with the ``name`` of the metric).
+        - ``row``: row of table ``job``
+        - ``result``: result of the job
+        - ``differences``: differences between the new and the old model, one for each metric that the page shows. The
+          key ``name`` of a difference contains the name of the metric.
     """
     result = json.loads(row.result)
     differences = [

@@ -1,4 +1,4 @@
-"""Show the page *Papers by labels*, a matrix with the final code of each coded paper for each label."""
+"""Show the page *Papers by labels*, a matrix of the final code of each coded paper for each label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _PAGE = 50
 
 
 def matrix(visit: Visit) -> Response:
-    """Show the matrix of papers by labels as a picture and as a table, with the number of papers by label and state."""
+    """Show the matrix of papers and labels as a picture and as a table.
+
+    The page also shows the number of papers for each label and state.
+    """
     basis = "full-text" if visit.query.get("basis") == "full-text" else "abstract"
     stage = next(stage for stage, text in BASES.items() if text == basis)
     names = {label.key: label.name for label in visit.workspace.codebook.labels}

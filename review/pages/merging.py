@@ -90,7 +90,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the actions in an uploaded zip to the review, undoes the import, or adds it again."""
+    """Add a job that adds the actions in an uploaded zip to the review, undoes the import, or redoes the import."""
     number = int(visit.path["job"])
     try:
         with visit.workspace.store.write() as connection:

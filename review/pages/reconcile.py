@@ -1,4 +1,4 @@
-"""Show the page *Reconcile*, on which adjudicators decide on labels that are in conflict or were referred to them."""
+"""Show the page *Reconcile*, on which adjudicators settle labels that are in conflict or were referred to them."""
 
 from __future__ import annotations
 
@@ -85,18 +85,18 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return a list of the page *Reconcile*, with the filters (label and coder) in the address of the page."""
+    """Return the list ``name`` of the page *Reconcile*, filtered by the label and the coder in the address."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 
 def _query(chosen: Selection) -> str:
-    """Return a list of records and its filters as a query string, for the links to these records."""
+    """Return the query string for a list of records and its filters."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 
 
 def _address(place: Place | None, chosen: Selection) -> str:
-    """Return the address at which a record is shown as part of the list ``chosen``; ``""`` if ``place`` is ``None``."""
+    """Return the address of a record in the list ``chosen``; ``""`` if ``place`` is ``None``."""
     return "" if place is None else f"/reconcile/{place[1]}/{place[0]}?{_query(chosen)}"
 
 
@@ -110,8 +110,8 @@ def _came_from(visit: Visit, stage: str) -> Selection:
 def conflict(visit: Visit) -> Response:
     """Show one record with the labels that an adjudicator has to settle.
 
-    On request, the page also shows who gave which codes, unless these are still hidden from the person; see
-    `mechtag.review.sight.is_hidden`.
+    On request, the page also shows which coder gave which code. It does not show this if the codes are still hidden
+    from the person; see `mechtag.review.sight.is_hidden`.
     """
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     if stage not in STAGES:
@@ -156,14 +156,10 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return what the page shows about a record and its joined records in addition to the codes.
+    """Return what the page shows about a record and its joined records in addition to the codes of the coders.
 
-    The result contains open labels, final codes, notes, comments and coders.
-
-    Parameters
-    ----------
-    hidden
-        Whether all this is hidden from the person; if true, all values are empty. See `mechtag.review.sight.is_hidden`.
+    This includes open labels, final codes, notes, comments and the names of the coders. If ``hidden`` is true, all
+    values are empty; see `mechtag.review.sight.is_hidden`.
     """
     if hidden:
         nothing: dict[str, Any] = dict.fromkeys(("open_labels", "notes", "comments"), ())
@@ -199,7 +195,7 @@ def _around(connection: Connection, chosen: Selection, record: int, stage: str, 
 
 
 def settle(visit: Visit) -> Response:
-    """Save the final code of one label, and go to the next open label of the record or to the next record."""
+    """Save the final code of one label, and show the next open label of the record or the next record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     decision, why = _decision(visit, number, stage), visit.text("why").strip()
     if stage in BASES and not why:
@@ -230,7 +226,9 @@ def settle(visit: Visit) -> Response:
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the final code from the form: either the adjudicator's answer, or the code of the coder whom they chose.
+    """Return the final code in the form.
+
+    The final code is the adjudicator's own answer, or the code of the coder whom the adjudicator chose.
 
     Raises
     ------
@@ -247,12 +245,13 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the final code that adopts the code of one coder, whom the adjudicator chose on the page.
+    """Return the code of the coder whom the adjudicator chose, as a final code.
 
     Raises
     ------
     Refused
-        If the adjudicator has not been shown the codes of the coders, or the chosen code is neither yes nor no.
+        If the page has not shown the codes of the coders to the adjudicator, or if the chosen code is neither yes nor
+        no.
     """
     with visit.workspace.store.read() as connection:
         shown = bool(visit.text("votes")) and not is_hidden(connection, record, stage, visit.person.id)
@@ -267,7 +266,10 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
 
 
 def _again(visit: Visit, stage: str, record: int) -> str:
-    """Return the address that shows the same record again, with the coders' codes if they were shown before."""
+    """Return the address that shows the same record again.
+
+    If the page showed the codes of the coders before, it also shows these codes again.
+    """
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 
@@ -287,7 +289,7 @@ def reopen(visit: Visit) -> Response:
 
 
 def unblind(visit: Visit) -> Response:
-    """Let everyone see everyone's codes of a settled record; this cannot be undone."""
+    """Let everybody see all codes of a settled record; this cannot be undone."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.unblind(visit.stamp(), number, stage)
     return visit.go(_again(visit, stage, number))

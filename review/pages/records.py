@@ -102,7 +102,7 @@ def tag_several(visit: Visit) -> Response:
 def sees_results(visit: Visit, connection: Connection) -> bool:
     """Return whether a person may see the decisions of others.
 
-    Owners and adjudicators may see them; everybody else may see them only after blinding has ended.
+    Owners and adjudicators may always see them. All others may see them only after blinding has ended.
     """
     return visit.person.may("conflict") or read_plan(connection).unblinded
 
@@ -120,7 +120,7 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
-    """Return the person's own screening decisions in words, keyed by the number of the record."""
+    """Return the person's own screening decisions in words, keyed by record number."""
     current = schema.current
     rows = connection.execute(
         select(current.c.record, current.c.value, current.c.refer).where(
@@ -131,7 +131,7 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
 
 
 def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:
-    """Return the names of the labels that each record has by its final codes, keyed by the number of the record."""
+    """Return the names of the labels with the final code ``yes``, keyed by record number."""
     final = schema.final
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
     rows = connection.execute(
@@ -144,7 +144,10 @@ def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]
 
 
 def record(visit: Visit) -> Response:
-    """Show one record with its history, tags and notes; content that the person may not see is left out."""
+    """Show one record with its history, tags and notes.
+
+    What the person may not see is left out.
+    """
     number = int(visit.path["record"])
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
@@ -178,7 +181,7 @@ def tag(visit: Visit) -> Response:
 
 
 def edit(visit: Visit) -> Response:
-    """Save the title or the abstract of a record as a person corrected or added it."""
+    """Save a title or an abstract that a person has corrected or added."""
     number = int(visit.path["record"])
     visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
     ask_to_tag(visit)

@@ -1,4 +1,4 @@
-"""Show the page *Configurations*: sentences with roles of evidence, as a table of context, mechanism and outcome."""
+"""Show the page *Configurations*: a table of the sentences to which people gave roles of evidence."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PAGE = 100
 
 
 def roles(visit: Visit) -> Response:
-    """Show one row per configuration and one column per role, grouped by label; each cell links to its sentences.
+    """Show a table with one row per configuration and one column per role, grouped by label.
 
-    Until blinding ends, coders see only their own sentences, and owners and adjudicators do not see sentences of others
-    on records that they can still judge.
+    The sentences in the cells are links. Until blinding ends, coders see only their own sentences. Owners and
+    adjudicators do not see sentences of others on records that they can still judge.
     """
     book, person = visit.workspace.codebook, visit.person
     with visit.workspace.store.read() as connection:

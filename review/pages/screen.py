@@ -32,7 +32,7 @@ _ANSWERS: dict[str, tuple[int | None, bool]] = {"include": (1, False), "exclude"
 
 
 def screen(visit: Visit) -> Response:
-    """Show the record whose number is in the address or, without a number, the next record to screen."""
+    """Show the record whose number is in the address; without a number, show the next record to screen."""
     with visit.workspace.store.write() as connection:
         shown = _see(connection, visit, whole_number(visit.query.get("record", "")))
     return _page(visit, shown)
@@ -41,7 +41,7 @@ def screen(visit: Visit) -> Response:
 def decide(visit: Visit) -> Response:
     """Save the person's decision on a record, and show the next record.
 
-    If the form is outdated, show the saved decision and the decision in the form.
+    If the form is outdated, the page shows the saved decision next to the decision in the form.
     """
     record = visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
@@ -64,7 +64,7 @@ def skip(visit: Visit) -> Response:
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
     """Save an action on a record, and show the next record.
 
-    Without JavaScript, the response is a redirect to the next record. With JavaScript, the response contains the next
+    With JavaScript, the response contains the next record. Without JavaScript, the response redirects to the next
     record.
 
     Parameters
@@ -88,7 +88,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
 
 
 def _conflict(visit: Visit, record: int) -> Response:
-    """Show the decision that was saved in a different window next to the decision that the form contains."""
+    """Show the decision that was saved in a different window, next to the decision in the form."""
     with visit.workspace.store.read() as connection:
         mine = _mine(connection, record, visit.person.id)
         based_on = last_judged(connection, visit.person.id, record, STAGE)
@@ -109,11 +109,8 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
     """Return the values for the template of the page *Screen*, and store in table ``sight`` what the page shows.
 
-    Parameters
-    ----------
-    number
-        Number of the record, or ``None`` for the next record. If there is no next record, the result has no key
-        ``entry``.
+    ``number`` is the record number; ``None`` for the next record. If there is no next record, the result has no key
+    ``entry``.
     """
     workspace, coder = visit.workspace, visit.person.id
     plan = read_plan(connection)

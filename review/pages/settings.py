@@ -1,4 +1,4 @@
-"""Show the page *Settings*, on which owners change the plan of the review; each setting has an explanation."""
+"""Show the page *Settings*, on which owners change the plan of the review."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Setting:
     key
         Name of the field of `Plan`.
     name, help
-        Heading, and explanation of the setting.
+        Heading and explanation of the setting.
     choices
         Possible values, each with its text; empty if the value is a number or a list.
     lowest, highest, step
-        Lowest and highest number, and step between numbers, if the value is a number.
+        If the value is a number: lowest number, highest number, and step between numbers.
     """
 
     key: str
@@ -47,7 +47,10 @@ class Setting:
 
     @property
     def is_list(self) -> bool:
-        """Return whether the value of the setting is a list, which people enter with one item per line."""
+        """Return whether the value of the setting is a list.
+
+        People enter one item of the list per line.
+        """
         return self.key in ("exclusion_reasons", "words_for", "words_against")
 
 
@@ -178,20 +181,23 @@ _BY_KEY = {setting.key: setting for _, group in GROUPS for setting in group}
 
 
 def settings(visit: Visit) -> Response:
-    """Show the settings of the plan; only owners can change them."""
+    """Show the settings of the plan, which only owners can change."""
     with visit.workspace.store.read() as connection:
         plan, begun = _plan(connection)
     return visit.page("settings.html", groups=GROUPS, plan=plan, begun=begun, fixed=_FIXED_AT_START)
 
 
 def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
-    """Return the values of all settings, keyed by name, and whether anybody has given a code yet."""
+    """Return the values of all settings, keyed by name, and whether anybody has already given a code."""
     begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
     return read_plan(connection).model_dump(mode="json"), bool(begun)
 
 
 def change(visit: Visit) -> Response:
-    """Save the settings of one group; each changed setting is logged as a separate event."""
+    """Save the settings of one group.
+
+    Each changed setting is logged as a separate event.
+    """
     name = visit.text("group")
     group = dict(GROUPS).get(name)
     if group is None:
@@ -226,9 +232,9 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """If the number of people who screen each record was changed, add a job that suggests labels for records.
+    """Add a job that computes suggestions, if the number of people who screen each record was changed.
 
-    If one person is now enough, further records count as included, and coders need suggestions for them.
+    If one person is now enough, more records count as included, and coders need suggestions for these records.
 
     Parameters
     ----------

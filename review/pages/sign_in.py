@@ -19,7 +19,7 @@ from mechtag.review.workspace import Workspace
 
 
 async def sign_in(request: Request) -> Response:
-    """Show the form for signing in or, if the form was sent, check the name and the password and start a session."""
+    """Show the form for signing in. If the form was sent, check the name and the password, and start a session."""
     if request.method == "GET":
         return _form(request)
     form = await request.form()
@@ -54,7 +54,10 @@ def _check(request: Request, name: str, password: str) -> Response:
 
 
 async def join(request: Request) -> Response:
-    """Show the form behind an invitation link or, if the form was sent, create the account or set the new password."""
+    """Show the form behind an invitation link.
+
+    If the form was sent, create the account or set the new password, and start a session.
+    """
     form = await request.form() if request.method == "POST" else {}
     token = str(form.get("token") or request.query_params.get("token", ""))
     return await run_in_threadpool(_join, request, token, str(form.get("name", "")), str(form.get("password", "")))
@@ -81,7 +84,7 @@ def _join(request: Request, token: str, name: str, password: str) -> Response:
 
 
 def with_session(request: Request, response: Response, token: str) -> Response:
-    """Add the session cookie with a token to a response, and return the response."""
+    """Add a cookie with the token of a session to a response, and return the response."""
     state = request.app.state
     response.set_cookie(
         state.cookie,
@@ -97,12 +100,15 @@ def with_session(request: Request, response: Response, token: str) -> Response:
 
 
 def address_of(request: Request) -> str:
-    """Return the network address from which a request comes, or ``""`` if it is not known."""
+    """Return the network address from which a request comes; ``""`` if it is not known."""
     return request.client.host if request.client else ""
 
 
 def sign_out(visit: Visit) -> Response:
-    """End the session of the request or, if the person chose this, all sessions of the person."""
+    """End the session from which the request comes.
+
+    If the person asked for this, all other sessions of the person are ended, too.
+    """
     workspace = visit.workspace
     cookie = visit.request.app.state.cookie
     if visit.text("everywhere"):

@@ -1,4 +1,7 @@
-"""Handle the start address, which mechtag prints in the terminal and with which people on this computer sign in."""
+"""Handle the start address, with which people on this computer sign in.
+
+mechtag prints this address in the terminal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settle several records at once: the codes of one person become final, after a preview of the codes of all coders."""
+"""Settle several records at once with the codes of one person.
+
+Before these codes become final, a preview shows the codes of all coders.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,13 @@ class Row:
 
     Attributes
     ----------
+    entry
+        The record.
+    votes
+        Codes of all coders for the label.
     taken
-        Code of the chosen person, which becomes final; ``None`` if this person answered neither yes nor no, or gave
-        different answers for two joined records.
+        Code of the chosen person, which becomes final. It is ``None`` if this person answered neither yes nor no, or
+        gave different answers for two joined records.
     """
 
     entry: Entry
@@ -39,8 +46,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    A reason for exclusion is left out unless it is in ``reasons``, the reasons of the current plan. Marked sentences
-    are left out if the answer is no.
+    ``reasons`` are the reasons for exclusion in the current plan. A different reason is left out. If the answer is no,
+    marked sentences are left out.
     """
     return Settlement(
         record,
@@ -53,7 +60,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
 
 
 def preview(visit: Visit) -> Response:
-    """Show the chosen records with the codes of all coders, for a check before the codes of one person become final."""
+    """Show the chosen records with the codes of all coders, before the codes of one person become final."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     with visit.workspace.store.write() as connection:
@@ -106,8 +113,8 @@ def take(visit: Visit) -> Response:
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
     """Return the list that the person works on, and the numbers of the ticked records.
 
-    The address contains the name of the list. The form contains its filters: the person whose codes become final and,
-    for coding, the label to settle.
+    The list is filtered by the person whose codes become final. A list for coding is also filtered by the label to
+    settle.
 
     Raises
     ------
@@ -131,8 +138,8 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
     """Return the rows of the preview: the given records, with the codes of all coders for one label.
 
-    The label is the one by which the list of conflicts is filtered; without this filter, it is relevance. Records that
-    are no longer in the list are left out.
+    If the list is filtered by label, the codes are those for this label; otherwise, they are those for relevance.
+    Records that are no longer in the list are left out.
     """
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key
@@ -148,7 +155,9 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the id of the latest row of table ``sight`` that records that a person saw others' codes of a record.
+    """Return the number of the row of table ``sight`` that shows that a person has seen others' codes of a record.
+
+    If there are several such rows, the latest row is returned.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def team(visit: Visit, link: str = "", status: int = 200) -> Response:
     Parameters
     ----------
     link
-        New link to show once; may be empty.
+        New invitation link or password link, which the page shows once; ``""`` if there is no new link.
     """
     current = schema.current
     with visit.workspace.store.read() as connection:
@@ -95,7 +95,7 @@ def _account(connection: Any, number: int | None) -> Any:
 
 
 def revoke(visit: Visit) -> Response:
-    """Withdraw an invitation link or password link that nobody has used yet."""
+    """Withdraw an invitation link or a link for a new password that nobody has used yet."""
     with visit.workspace.store.write() as connection:
         revoke_invitation(connection, visit.text("invitation"))
     return visit.go("/team")
@@ -116,7 +116,10 @@ def change(visit: Visit) -> Response:
 
 
 def add_here(visit: Visit) -> Response:
-    """Add a person who works on this computer and signs in with a PIN; not possible if the page is served to a team."""
+    """Add a person who works on this computer and signs in with a PIN.
+
+    This is not possible if the page is served to a team.
+    """
     if not _is_alone(visit):
         raise Refused(
             "people with a PIN cannot be added, because this review page is served to a team; invite the person with a "
@@ -158,7 +161,10 @@ def switch(visit: Visit) -> Response:
 
 
 def password(visit: Visit) -> Response:
-    """Set the person's own password (or PIN, if the page is not served to a team), and end all other sessions."""
+    """Set the person's own password, and end all other sessions of the person.
+
+    If the page is not served to a team, the person has a PIN instead of a password.
+    """
     new = visit.text("password")
     if not _is_alone(visit):
         require_strong(new, visit.person.name, visit.workspace.name)

@@ -1,4 +1,4 @@
-"""Let a person choose between codes saved in a different window and codes sent from this window."""
+"""Let a person choose between codes that were saved in a different window and codes sent from this window."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def two_versions(
     wanted
         Changes in the form, in words.
     based_on
-        Number of the event that last changed the saved codes. If the person sends the form again, it contains this
-        number, to show that the person has seen these codes.
+        Number of the event that last changed the saved codes. If the person sends the form again, the form contains
+        this number, which shows that the person has seen the saved codes.
     back
         Address of the page that shows the record.
     """
