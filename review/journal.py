@@ -1,13 +1,13 @@
 """Write the log of events to text files, one JSON object per line.
 
-The files in ``data/review/log`` can be read without mechtag, and the database can be restored from them (see
-`mechtag.review.restoring`). The files contain no passwords and no sessions.
+The files in ``data/review/log`` can be read without mechtag. A lost database can be restored from them; see
+`mechtag.review.restoring`. The files contain no passwords and no sessions.
 
 - ``events-2026-11.jsonl``: all actions that people took in a month
-- ``import-1.jsonl``, ``full-text-1.jsonl``: the records of an import, and the text of an uploaded file; see
-  `mechtag.review.import_log`
+- ``import-1.jsonl``: the records of an import; see `mechtag.review.import_log`
+- ``full-text-1.jsonl``: the text of an uploaded file; see `mechtag.review.import_log`
 - ``jobs.jsonl``: the jobs that have ended, with their results
-- ``facts.json``: single values, such as the name of the review and the random sample
+- ``facts.json``: single values, such as the name of the review
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _CHUNK = 1000
 
 
 def text_of_facts(facts: Mapping[str, Any]) -> str:
-    """Convert the values of table ``fact``, keyed as in the table, to the JSON text of the file `FACTS`."""
+    """Convert the values of table ``fact`` to the JSON text of the file `FACTS`; the keys are those of the table."""
     return json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 class Journal:
-    """Copies the events, the ended jobs and the single values from the database to the files of the log.
+    """Copies events, ended jobs and single values from the database to the log files.
 
-    Two processes can use journals of the same review: a lock ensures that they write one after the other, and each
-    reads the files again after the other has written.
+    Two processes can use journals of the same review at the same time. A lock ensures that only one of them writes.
+    Each journal reads the files again after the other one has written.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -63,7 +63,7 @@ class Journal:
         self._ended: set[int] = set()
 
     def flush(self) -> int:
-        """Write the events, jobs and values that are not in the files yet, and return the number of events written."""
+        """Write the events, jobs and values that the files do not contain yet, and return the number of new events."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._sizes != self._measure():
@@ -118,8 +118,8 @@ class Journal:
         """Return a context manager that writes new events to the log files while its block runs.
 
         Events are written at the beginning of the block, every 10 seconds, and at the end. If the log files cannot be
-        written, ``say`` is called once with a message. The events remain in the database, and are written to the log
-        files as soon as this is possible again.
+        written, ``say`` is called once with a message. The events remain in the database, and are written as soon as
+        this is possible again.
         """
         stopped = threading.Event()
         complained = False
@@ -158,10 +158,10 @@ def _not_written(folder: Path, error: Exception) -> str:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the events that follow event number ``after``, in the form in which they are written to the log.
+    """Yield the events after event number ``after`` as they are written to the log, at most 1,000 events.
 
-    Numbers of records are replaced by record ids. The field ``sight``, the number of a row in table ``sight``, is
-    replaced by the content of this row. At most 1,000 events are read at a time.
+    In the log, records are named by record id. The field ``sight`` contains the whole row of table ``sight`` instead of
+    its number.
     """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
@@ -197,9 +197,9 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Remove incomplete last lines, which a crash can leave in the files of the log.
+    """Remove incomplete last lines, which a crash can leave in the log files.
 
-    Returns the number of the last event in the files, or 0 if there are no events.
+    Returns the number of the last event in the files; ``0`` if there are no events.
     """
     for path in (*folder.glob(EVENTS), *folder.glob(JOBS)):
         data = path.read_bytes()
@@ -212,7 +212,7 @@ def _repair(folder: Path) -> int:
 
 
 def _last_event(folder: Path) -> dict[str, Any] | None:
-    """Return the last event in the files of a log, or ``None`` if they contain no event."""
+    """Return the last event in the log files of a folder; ``None`` if they contain no event."""
     found = list[dict[str, Any]]()
     for path in folder.glob(EVENTS):
         data = path.read_bytes()
@@ -232,7 +232,7 @@ def _parse(path: Path, line: str | bytes, number: int) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects in the lines of a file, one after the other; nothing if the file does not exist.
+    """Yield the JSON object in each line of a file. If the file does not exist, nothing is yielded.
 
     Raises
     ------
@@ -246,7 +246,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file one by one, without reading the whole file into memory; only a line feed ends a line.
+    """Yield the lines of a file one by one, without reading the whole file into memory.
+
+    Only a line feed ends a line.
 
     Raises
     ------
@@ -265,7 +267,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 def lacks_events(database: Path, folder: Path) -> bool:
-    """Return whether a database lacks events of the log in a folder: it is missing, damaged, or older than the log."""
+    """Return whether a database is missing, damaged, or older than the log in a folder."""
     last = _last_event(folder)
     if last is None:
         return False
@@ -283,9 +285,9 @@ def lacks_events(database: Path, folder: Path) -> bool:
 
 
 def back_up(workspace: Workspace, *, keep: int = 7) -> Path:
-    """Copy the database into ``data/review/backups``, unless today's copy exists, and return the path of the copy.
+    """Copy the database to ``data/review/backups``, and return the path of the copy.
 
-    Only the latest ``keep`` copies are kept.
+    If there is already a copy of today, the database is not copied again. Only the latest ``keep`` copies are kept.
     """
     folder = workspace.folder / "backups"
     folder.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""Define the keyboard shortcuts of all pages in one table, and sets of shortcuts from which a person can choose.
+"""Define the keyboard shortcuts of all pages, and the sets of shortcuts from which a person can choose.
 
-A template writes ``{{ keys.on("include") }}`` into the tag of a control, and ``{{ keys.hint("include") }}`` into the
-text of the control.
+In a template, ``{{ keys.on("include") }}`` assigns a shortcut to a control, and ``{{ keys.hint("include") }}`` shows
+the shortcut in the text of the control.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Key:
     Attributes
     ----------
     action
-        Name by which templates refer to the key.
+        Name by which templates refer to the shortcut.
     names
-        Alternative keys, in the notation of ``reader.js``: ``1``, ``shift+n``, ``ctrl+enter``, or ``g+s`` for two keys
-        that are pressed one after the other. Pages show the first alternative.
+        Alternative keys in the notation of ``reader.js``, such as ``1``, ``shift+n`` or ``ctrl+enter``. With ``g+s``,
+        two keys are pressed one after the other. Pages show the first alternative.
     meaning
-        What the key does, as shown in lists of keys.
+        What the shortcut does, as shown in lists of keys.
     screens
-        First part of the addresses of the pages that have the control; empty for all pages. ``reasons`` means the list
-        of reasons for exclusion on the page *Screen*; its keys work while the list is open.
+        First part of the addresses of the pages that have the control; empty for all pages. The value ``reasons`` means
+        the list of reasons for exclusion on the page *Screen*. Its keys work only while this list is open.
     """
 
     action: str
@@ -141,10 +141,10 @@ class Choice:
     Attributes
     ----------
     key_set
-        Name of a key set in `SETS`; with an unknown name, the keys of `TABLE` apply.
+        Name of a key set in `SETS`. If `SETS` has no such key set, the keys of `TABLE` apply.
     own
-        Keys that the person has changed, keyed by action; they replace those of the key set. An empty text means that
-        the action has no key.
+        Keys that the person has changed, keyed by action. A changed key replaces the key of the key set. If it is
+        empty, the action has no key.
     """
 
     key_set: str = "default"
@@ -152,7 +152,10 @@ class Choice:
 
     @classmethod
     def load(cls, stored: Any) -> Choice:
-        """Return the person's shortcuts from a value of table ``fact``; ``None`` means that nothing was chosen yet."""
+        """Return the shortcuts that table ``fact`` stores as ``stored``.
+
+        If ``stored`` is ``None``, the person has not chosen any shortcuts yet.
+        """
         if isinstance(stored, Mapping):
             own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}
             return cls(stored["set"], own)
@@ -160,11 +163,14 @@ class Choice:
         return cls(stored or "default")
 
     def dump(self) -> dict[str, Any]:
-        """Return the person's choice of keys in the form in which table ``fact`` stores it."""
+        """Return the person's shortcuts as table ``fact`` stores them."""
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:
-        """Return the shortcuts for an action; pages show the first one. Shortcuts with Ctrl cannot be turned off."""
+        """Return the shortcuts for an action.
+
+        Pages show the first shortcut. Shortcuts with Ctrl cannot be turned off.
+        """
         table = _BY_ACTION[action].names
         if action not in self.own:
             return SETS.get(self.key_set, {}).get(action, table)
@@ -177,8 +183,8 @@ class Choice:
         Parameters
         ----------
         typed
-            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``; an empty text turns the key off. Keys
-            that lead to pages begin with ``G``; pass only their second letter.
+            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the key off. Keys
+            that lead to pages begin with ``G``; for these, only the second letter is needed.
 
         Raises
         ------
@@ -202,7 +208,7 @@ class Choice:
 
 
 def _key(action: str, typed: str) -> str:
-    """Convert a key that a person typed to the notation of `TABLE`, such as ``shift+n``; an empty text stays empty."""
+    """Convert a key that a person typed to the notation of `TABLE`, such as ``shift+n``."""
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name
@@ -223,26 +229,31 @@ def _key(action: str, typed: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """Convert the notation of a key to text for people, such as ``Shift N`` for ``shift+n``, or ``G then S``."""
+    """Convert a key to text for people, such as ``shift+n`` to ``Shift N``, or ``g+s`` to ``G then S``."""
     first, *others = (part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
     return (" then " if len(first) == 1 else " ").join([first, *others])
 
 
 @dataclass
 class PageKeys:
-    """Assigns keys to the controls of one page for one person, and collects them for the list of keys.
+    """The keyboard shortcuts of the controls on one page, for one person.
 
     Parameters
     ----------
     chosen
-        The keys of the person.
+        The shortcuts that the person has chosen.
+    used
+        Key and meaning of each shortcut for which the template has called `on`, keyed by action.
     """
 
     chosen: Choice = Choice()
     used: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def on(self, action: str) -> Markup:
-        """Return the HTML attribute that assigns the keys of an action to a control; empty if the action has no key."""
+        """Return the HTML attribute that assigns a shortcut to the control of an action.
+
+        If the action has no key, the result is empty.
+        """
         names = self.chosen.names(action)
         if not names:
             return Markup()
@@ -250,13 +261,16 @@ class PageKeys:
         return Markup('data-key="{}"').format(" ".join(names))
 
     def hint(self, action: str) -> Markup:
-        """Return the HTML that shows the key of an action next to its control; empty if the action has no key."""
+        """Return the HTML that shows the key of an action next to its control.
+
+        If the action has no key, the result is empty.
+        """
         names = self.chosen.names(action)
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:
         """Return the key and the meaning of each control on the page, in the order of `TABLE`.
 
-        A control is on the page if the template has called `on` for it.
+        The result contains only controls for which the template has called `on`.
         """
         return [self.used[key.action] for key in TABLE if key.action in self.used]

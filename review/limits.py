@@ -1,4 +1,4 @@
-"""Limit the number of tries in a period, per account, network address or session, to slow down attacks."""
+"""Limit how often something can be tried per account, network address or session, to slow down attacks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mechtag.review.acts import Refused
 
 @dataclass
 class Limit:
-    """A limit on the number of tries for a name, such as an account: at most ``most`` tries in ``seconds`` seconds.
+    """A limit on the number of tries: at most ``most`` tries in ``seconds`` seconds.
 
-    Tries are counted in this process only. Nobody is locked out permanently, because old tries stop counting.
+    Tries are counted separately for each name, such as the name of an account. They are counted in this process only.
+    Nobody is locked out permanently, because old tries no longer count.
     """
 
     most: int
@@ -26,12 +27,17 @@ class Limit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, name: str) -> None:
-        """Count one try, such as an attempt to sign in, for a name, such as an account.
+        """Count one try, such as an attempt to sign in.
+
+        Parameters
+        ----------
+        name
+            Name for which the try is counted, such as the name of an account.
 
         Raises
         ------
         Refused
-            If there were too many tries; the error has status 429, and its message says how long to wait.
+            If there were too many tries. The error has status 429, and its message says how long to wait.
         """
         now = self.clock()
         with self._lock:
@@ -63,12 +69,14 @@ class Limits:
 
     Attributes
     ----------
-    account, address
-        Limits on tries to sign in, per account and per network address.
+    account
+        Limit on tries to sign in, per account.
+    address
+        Limit on tries to sign in, per network address.
     invitation
         Limit on tries to open an invitation link, per network address.
     decisions
-        Limit on sent forms, per session.
+        Limit on forms that are sent, per session.
     """
 
     account: Limit = field(default_factory=lambda: Limit(5, 900))

@@ -17,7 +17,15 @@ STATES = {"yes": "yes", "no": "no", "conflict": "conflict", "referred": "needs r
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A coded paper, with the state of each label in the order of the codebook: a key of `STATES`, such as ``yes``."""
+    """A coded paper, with the state of each label.
+
+    Attributes
+    ----------
+    record, title
+        Number and title of the record.
+    states
+        Keys of `STATES`, such as ``yes``, in the order of the codebook.
+    """
 
     record: int
     title: str
@@ -27,7 +35,7 @@ class MatrixRow:
 def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> list[MatrixRow]:
     """Return the papers that at least one person has coded at a stage.
 
-    Papers with the same labels are next to each other. Papers of a running calibration exercise are left out, because
+    Papers with the same codes are next to each other. Papers of a running calibration exercise are left out, because
     its coders must not see each other's codes.
 
     Parameters
@@ -35,7 +43,7 @@ def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> li
     labels
         Keys of the labels, in the order of the codebook.
     stage
-        ``code`` for codes based on abstracts, or ``full-text`` for codes based on full texts.
+        ``code`` for codes based on abstracts, ``full-text`` for codes based on full texts.
     """
     need, final, record = schema.need, schema.final, schema.record
     values = {

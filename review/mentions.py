@@ -45,10 +45,11 @@ class Mention:
 
 
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
-    """Return the latest mentions of a person, the latest first, without those that the person removed from the list.
+    """Return the latest mentions of a person, the latest first.
 
-    As long as the person can still judge a record, mentions on this record are left out, because their text may reveal
-    other people's judgements. If a note was changed, only its current text is searched.
+    Mentions that the person removed from the list are left out. So are mentions on a record that the person can still
+    judge, because their text may reveal other people's judgements. If a note was changed, only its current text is
+    searched.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Find the actions of people that a copy of a review contains but the review itself lacks."""
+"""Find the actions of people that a copy of a review contains but the review itself does not."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _Nothing(_Value):
 
 
 class _Row(BaseModel):
-    """The columns of table ``event`` that stay unchanged when an event of a copy is added to the review."""
+    """The columns of table ``event`` that stay the same when an event of a copy is added to the review."""
 
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
@@ -154,7 +154,10 @@ _MIXED = "the record was judged in one copy and settled in the other, before the
 
 
 class _Seen(BaseModel):
-    """The columns of table ``sight`` (what a person saw when judging) that are checked before a row is imported."""
+    """The columns of table ``sight`` that are checked before a row is imported.
+
+    A row describes what a person saw when judging a record.
+    """
 
     at: str = Field(max_length=40)
     stage: Stage
@@ -173,16 +176,17 @@ _SUGGESTED = TypeAdapter(dict[str, tuple[str, float | None, list[int]]])
 
 @dataclass(frozen=True)
 class NewAct:
-    """An action of a person in a copy of the review that the review itself lacks.
+    """An action of a person that a copy of a review contains but the review itself does not.
 
     Attributes
     ----------
     client_id
-        Id under which the action is added.
+        Id with which the action is added to the review.
     rows
         Events of the action: rows of table ``event`` of the copy.
     undoes
-        For each event in ``rows``, the id of the action that it undoes or redoes; ``None`` if it does neither.
+        For each event in ``rows``, the id of the action that the event undoes or redoes; ``None`` if there is no such
+        action.
     places
         Everything that the action changes; see `_places`.
     """
@@ -195,17 +199,16 @@ class NewAct:
 
 @dataclass
 class Difference:
-    """The actions that a copy of a review contains but the review itself lacks.
+    """The actions that a copy of a review contains but the review itself does not.
 
     Attributes
     ----------
     acts
         Actions that can be added, in the order of the log of the copy.
     left_out
-        Record id, number of the person in the copy, and reason for each action that cannot be added.
+        Actions that cannot be added. Each is a tuple of record id, number of the person in the copy, and reason.
     shared
-        Ids of all actions of the copy. If a different action in the review has the same id, the new id under which the
-        action of the copy is added.
+        Id that each action of the copy has, or would get, in the review; see `_id_in`.
     last
         Number of the last event of the review at the time of the comparison.
     """
@@ -223,7 +226,7 @@ def origin(connection: Connection) -> str | None:
 
 
 def last_event(connection: Connection) -> int:
-    """Return the number of the last event of a review, or 0 if it has none."""
+    """Return the number of the last event of a review; ``0`` if the review has no events."""
     return connection.execute(select(func.max(schema.event.c.seq))).scalar() or 0
 
 
@@ -231,14 +234,15 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     """Compare a copy of a review to the review.
 
     Actions with the same id, time and kind are the same action. An action of the copy is left out if it would overwrite
-    what was done in the review since the copy was made: for example, if the same person judged the same record in both.
+    what was done in the review since the copy was made. This happens, for example, if the same person judged the same
+    record in both.
 
     Parameters
     ----------
     ours, theirs
         Databases of the review and of the copy.
     people
-        Account in the review of each person of the copy, keyed by the number of the person in the copy.
+        Account number in the review of each person of the copy, keyed by the number of the person in the copy.
 
     Raises
     ------
@@ -289,10 +293,11 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id of an action of a copy of the review, or a new id if a different action in the review has this id.
+    """Return the id that an action of a copy of the review has, or gets, in the review.
 
-    Background jobs number their actions separately in each copy, so two different actions can have the same id.
-    ``known`` is the result of `_ids` for the review, and ``row`` the first event of the action.
+    Different actions can have the same id, because background jobs number their actions separately in each copy. If a
+    different action in the review has the id of this action, the result is a new id. ``known`` is the result of `_ids`
+    for the review, and ``row`` is the first event of the action.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -301,16 +306,16 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return what changed in the review through actions that a copy of the review does not contain.
+    """Return what changed in the review through actions that are not in a copy of the review.
 
     The result is a set of hashable values; see `_places`.
 
     Parameters
     ----------
     shared
-        Ids of the actions that the review and the copy have in common.
+        Ids of the actions of the copy; see `Difference`.
     after
-        Number of an event of the review; only later events are considered.
+        Number of an event of the review. Only later events are considered.
     """
     event, record = schema.event, schema.record
     query = select(event, record.c.record_id).outerjoin(record, record.c.id == event.c.record)
@@ -336,18 +341,21 @@ def _places(
     by_act: Mapping[int, frozenset[tuple[object, ...]]],
     people: People | None,
 ) -> frozenset[tuple[object, ...]]:
-    """Return everything that the events of an action change, as hashable values.
+    """Return everything that an action changes, as a set of hashable values.
 
     Two actions that would overwrite each other have at least one value in common.
 
     Parameters
     ----------
     names
-        Record ids, keyed by number of the record.
+        Record ids, keyed by record number.
+    rows
+        Events of the action.
     by_act
-        Results of this function for earlier actions, which this action may undo or redo; keyed by number of the action.
+        Results of this function for earlier actions, keyed by the number of the action. The action may undo or redo
+        them.
     people
-        Account in the review of each person of the copy; ``None`` if the events are those of the review itself.
+        Account number in the review of each person of the copy; ``None`` for actions of the review itself.
     """
 
     def account(number: int) -> object:
@@ -376,7 +384,7 @@ def _places(
 
 
 class _Records:
-    """Finds the records of an imported copy of the review in the review itself, and compares their texts."""
+    """Finds the records of a copy of the review in the review itself, and compares their texts."""
 
     def __init__(self, ours: Connection, theirs: Connection, codebook: Codebook) -> None:
         record = schema.record
@@ -402,16 +410,16 @@ class _Records:
         self._readings: dict[tuple[int, int, str], Reading] = {}
 
     def here(self, number: int | None) -> int | None:
-        """Convert a record's number in the copy to its number in the review; ``None`` if it is not in the review."""
+        """Convert a record number of the copy to the number in the review; ``None`` if the review lacks the record."""
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:
-        """Return the row of table ``sight`` with the given number from the copy of the review.
+        """Return the row of table ``sight`` of the copy that has the given number.
 
         Raises
         ------
         ValueError
-            If a value of the row is not valid, or the review lacks the record.
+            If a value of the row is not valid, or if the review lacks the record.
         """
         if number not in self._sights:
             table = schema.sight
@@ -431,9 +439,10 @@ class _Records:
         return self._readings[key]
 
     def sentences(self, number: int, stage: str) -> int | None:
-        """Count the sentences of the abstract or (at stage ``full-text``) the full text of a record of the copy.
+        """Return the number of sentences of a record's abstract or, at stage ``full-text``, of its full text.
 
-        Returns ``None`` if the record has a different text in the review.
+        If the record has a different text in the review, the result is ``None``. The argument ``number`` is the record
+        number in the copy.
         """
         here = self.here(number)
         assert here is not None
@@ -445,14 +454,14 @@ class _Records:
 
 
 def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Records, people: People) -> str:
-    """Return why an action of a copy cannot be added to the review, or "" if it can be added.
+    """Return the reason why an action of a copy cannot be added to the review; ``""`` if it can be added.
 
     Parameters
     ----------
     rows
         Events of the action.
     acts
-        Events of all actions of the copy, keyed by number of the action.
+        Events of all actions of the copy, keyed by the number of the action.
     """
     for row in rows:
         reversed_rows = acts.get(row.undoes, ())
@@ -506,9 +515,10 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
 
 
 def sight_values(row: Any) -> dict[str, Any]:
-    """Check a row of table ``sight`` in a copy of the review: what a person saw when judging a record.
+    """Check a row of table ``sight`` of a copy of the review, and return its values.
 
-    Returns the values of all columns, except the numbers of the row, of the record and of the person.
+    The row describes what a person saw when judging a record. The numbers of the row, the record and the person are not
+    returned.
 
     Raises
     ------

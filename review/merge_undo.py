@@ -1,4 +1,4 @@
-"""Undo or redo the import of a colleague's project as a whole, unless people have relied on the result since then."""
+"""Undo or redo the import of a colleague's project as a whole, unless people have since relied on the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def group_of(job: int) -> str:
 
 
 def count_added(connection: Connection, job: int) -> tuple[int, int]:
-    """Return the number of actions that an import added, undone or not, and the number of people who took them.
+    """Return the number of actions that an import added, and the number of people who took these actions.
+
+    Actions that were undone after the import are counted, too.
 
     Parameters
     ----------
@@ -39,22 +41,22 @@ def count_added(connection: Connection, job: int) -> tuple[int, int]:
 
 
 def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
-    """Return the events that undo an import, or add it again after it was undone.
+    """Return the events that undo an import, or that redo it after it was undone.
 
-    The first event describes the whole step; each further event undoes or redoes one action.
+    The first event describes the whole step. Each further event undoes or redoes one action.
 
     Parameters
     ----------
     job
         Number of the job that imported the copy of the review.
     again
-        Whether to add the import again.
+        ``True`` to redo the import, ``False`` to undo it.
 
     Raises
     ------
     Refused
-        If there is nothing to undo or, with ``again``, nothing to add again; or if people have since worked on the
-        records in a way that relies on the current state. The error has status 409.
+        If there is nothing to undo or redo, or if people have since worked on the records in a way that relies on the
+        current state. The error has status 409.
     """
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()
@@ -78,7 +80,7 @@ def _is_of(job: int) -> ColumnElement[bool]:
 
 
 def _last_reversal(connection: Connection, job: int) -> Any:
-    """Return the event that last undid the import of a project or added it again, or ``None`` if there is none."""
+    """Return the event that last undid or redid the import of a project; ``None`` if there is no such event."""
     event = schema.event
     same = func.json_extract(event.c.value, "$.of") == job
     query = select(event).where(event.c.kind == MERGE_UNDONE, same).order_by(event.c.seq.desc()).limit(1)
@@ -88,8 +90,8 @@ def _last_reversal(connection: Connection, job: int) -> Any:
 def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list[Draft]:
     """Return the events that restore the state before an import.
 
-    Imported actions are undone, unless this has already been done. Actions that were in the review before the import
-    and that the import undid or redid get back their earlier state.
+    Imported actions are undone, unless this has already been done. If the import undid or redid earlier actions of the
+    review, their earlier state is restored.
     """
     event = schema.event
     own = {row.seq for row in imported}
@@ -106,19 +108,19 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 
 
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
-    """Refuse to reverse an import if people have since worked on its records in a way that relies on it.
+    """Refuse to undo or redo an import if people have since worked on its records in a way that relies on it.
 
     Independent judgements of other people do not rely on an import. These kinds of work do:
 
     - settling a record or sending it back, if the import contains judgements of the record at the same stage
     - coding a record, if the import contains screening decisions on the record
-    - judging a record again, if the import contains a judgement by the same person at the same stage
-    - judging a record whose title or abstract the import changed
+    - judging a record, if the import contains a judgement by the same person at the same stage
+    - judging a record, if the import changed its title or abstract
 
     Parameters
     ----------
     after
-        Number of an event; only later events are looked at.
+        Number of an event. Only later events are considered.
     """
     event, joined, record = schema.event, schema.joined, schema.record
     heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}

@@ -1,4 +1,4 @@
-"""Write a paragraph about a review for the methods section of a paper, with the figures filled in."""
+"""Write a paragraph about a review for the methods section of a paper, including the figures."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ MOST_DIGITS = 15
 def whole_number(text: str, *, digits: int = MOST_DIGITS) -> int | None:
     """Convert a text to a whole number.
 
-    Returns ``None`` if the text is empty, contains anything but the digits 0 to 9, or has more than ``digits`` digits.
+    If the text is not a whole number of at most ``digits`` digits (0 to 9), the result is ``None``.
     """
     # str.isdigit alone also accepts digits that int refuses, such as "²".
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None

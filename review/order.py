@@ -1,8 +1,9 @@
 """Choose the record that a person judges next.
 
-A ranking is a list of records, which each person reads from the top. A record on a person's screen is reserved for this
-person for some minutes (a lease), so that no more people judge it at the same time than the plan requires. The order is
-shuffled within blocks of ten records, because a high rank would itself be a suggestion.
+A ranking is a list of records, which each person reads from the top. While a person has a record on the screen, the
+record is reserved for this person for some minutes (a lease). This ensures that no more people judge a record at the
+same time than the plan requires. The order is shuffled within blocks of ten records, because a high rank would itself
+be a suggestion.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def add_ranking(
     records
         Numbers of all records, in the order of reading.
     strategy
-        How the ranking was made: ``relevance``, ``random`` or ``sample``. Blocks of `BLOCK` records are shuffled only
-        for ``relevance``, because the other two orders are already random.
+        How the ranking was made: ``relevance``, ``random`` or ``sample``. If it is ``relevance``, blocks of `BLOCK`
+        records are shuffled. The other two orders are already random.
     at
         Time in UTC (ISO 8601).
     learned_from
@@ -82,7 +83,7 @@ def add_ranking(
 
 
 def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
-    """Return the records in an order that is shuffled within each block of `BLOCK` records."""
+    """Return the records with the order shuffled within each block of `BLOCK` records."""
     order = list[int]()
     for start in range(0, len(records), BLOCK):
         block = list(records[start : start + BLOCK])
@@ -92,7 +93,7 @@ def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
 
 
 def random_order(records: Sequence[int], seed: int) -> list[int]:
-    """Return the records in a random order; the same seed and the same records always lead to the same order."""
+    """Return the records in a random order, which depends only on the seed and the records."""
     return sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{record}".encode()).digest())
 
 
@@ -105,14 +106,14 @@ def next_record(
 ) -> int | None:
     """Reserve the record that a person should judge next, and return its number.
 
-    For the coders of a running calibration exercise, the records of the exercise come first. A record is not available
-    if the person has judged it, or if enough people have judged it or have it reserved. Records that the person put
-    aside come last, in the order in which they were put aside.
+    During a calibration exercise, its coders judge the records of the exercise first. A record is not available if the
+    person has judged it, or if enough other people have judged or reserved it. Records that the person put aside come
+    last, in the order in which they were put aside.
 
     Returns
     -------
     int or None
-        ``None`` if no record is available now.
+        Number of the record; ``None`` if no record is available now.
     """
     now = clock()
     # A lease that ends much later than a new lease would end was made before the clock was set back.
@@ -155,9 +156,9 @@ def next_record(
 
 
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether `next_record` could return a record for a person at a stage.
+    """Return whether `next_record` could choose a record for a person at a stage.
 
-    Records of a running calibration exercise are not available in this sense, because they have their own order.
+    Records of a running calibration exercise have an order of their own, so the result for them is ``False``.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:
@@ -167,7 +168,7 @@ def is_available(connection: Connection, record: int, coder: int, stage: str) ->
 
 
 def _ranking(connection: Connection, stage: str) -> int | None:
-    """Return the number of the ranking that is in use at a stage, or ``None`` if there is none."""
+    """Return the number of the ranking that is in use at a stage; ``None`` if there is no ranking."""
     table, ranked = schema.ranking, stage if stage in RANKED else "code"
     return connection.execute(select(table.c.id).where(table.c.stage == ranked, table.c.active == 1)).scalar()
 
@@ -188,8 +189,8 @@ def _asked(
 def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
     """Return the records of an exercise that a person still has to judge, in the order of reading.
 
-    Records that the person put aside come last. Records that nobody is asked to judge any more are left out, such as
-    records that were excluded or whose full text was detached while the exercise was running.
+    Records that the person put aside come last. Records that no longer have to be judged are left out, such as records
+    that were excluded while the exercise was running.
     """
     if coder not in exercise.coders:
         return []
@@ -223,7 +224,7 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
 
 
 def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Column[int]) -> ColumnElement[bool]:
-    """Return an SQL condition that is true if a person has judged a record or one of its joined records."""
+    """Return an SQL condition that is true if a person has judged a record or one of the records joined to it."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
         current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
@@ -297,9 +298,10 @@ _PUT_ASIDE = (
 
 
 def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return the next record of a ranking that a person can judge now, and its position in the ranking.
+    """Return the record number and the position of the next record of a ranking that a person can judge now.
 
-    The search begins at position ``start``. Returns ``None`` if there is no such record up to the end of the ranking.
+    The search begins at position ``start``. If there is no such record up to the end of the ranking, the result is
+    ``None``.
     """
     queue = schema.queue
     last = None

@@ -31,7 +31,7 @@ def hash_password(password: str) -> str:
 def is_right(password: str, known: str | None) -> bool:
     """Return whether a password matches a hash.
 
-    If ``known`` is ``None``, the result is false, and the check takes the same time as with a hash.
+    If ``known`` is ``None``, the result is ``False``. The check then takes as long as with a hash.
     """
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None
@@ -50,7 +50,7 @@ def require_strong(password: str, *known: str) -> None:
     Parameters
     ----------
     known
-        Words that are easily guessed, such as the names of the person and of the review.
+        Words that are easily guessed, such as the name of the person.
 
     Raises
     ------
